@@ -1,0 +1,178 @@
+package rpmflow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Push is a change of one ref that somebody announced, and the answer that was given to it.
+type Push struct {
+	ID       string    `json:"id"`
+	Project  string    `json:"project"`
+	Ref      string    `json:"ref"`
+	Before   string    `json:"before,omitempty"`
+	Commit   string    `json:"commit"`
+	Delivery string    `json:"delivery"` // what the id is derived from
+	Forge    string    `json:"forge"`    // github, generic, api
+	Pusher   string    `json:"pusher,omitempty"`
+	Received time.Time `json:"received"`
+	// Builds is what the push led to, and Reason why there is none of them: exactly one of both is set.
+	Builds []Build `json:"builds,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// BuildIDs lists the ids of the push's builds.
+func (p Push) BuildIDs() []string {
+	ids := make([]string, 0, len(p.Builds))
+	for _, b := range p.Builds {
+		ids = append(ids, b.ID)
+	}
+	return ids
+}
+
+// State is where a build stands.
+type State string
+
+// The states, in the order in which a build goes through them.
+const (
+	Queued   State = "queued"
+	Running  State = "running"
+	Finished State = "finished"
+)
+
+// Phase is a step of a build; each is timed, and a failure names the one it happened in.
+type Phase string
+
+// The phases in their order.
+const (
+	PhaseClaim        Phase = "claim"
+	PhaseSources      Phase = "sources"      // fetch the commit, find spec and sources
+	PhaseRoot         Phase = "root"         // make the clean build root ready
+	PhaseSRPM         Phase = "srpm"         // evaluate the spec, make the source package
+	PhaseDependencies Phase = "dependencies" // install the BuildRequires
+	PhaseRPMs         Phase = "rpms"         // run the package's own build
+	PhaseUpload       Phase = "upload"       // put artifacts and logs into S3
+)
+
+// PhaseTime is one phase as it went. Seconds is zero while the phase runs.
+type PhaseTime struct {
+	Phase   Phase     `json:"phase"`
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+}
+
+// Build is the whole record of one build: the request, its progress and its outcome. Every event carries it, so
+// a build's last event is its state. It holds no secret.
+type Build struct {
+	ID      string `json:"id"`
+	Push    string `json:"push"`
+	Project string `json:"project"`
+	Package string `json:"package"`
+	Target  string `json:"target"`
+	Arch    string `json:"arch"`
+
+	Repository string `json:"repository"` // git URL without credentials
+	Ref        string `json:"ref"`
+	Commit     string `json:"commit"`
+	Layout     Layout `json:"layout"`
+	Spec       string `json:"spec,omitempty"`
+	// TimeoutSeconds bounds one attempt from its claim to its upload.
+	TimeoutSeconds float64 `json:"timeout_seconds"`
+	// Concurrency is the project's limit of builds at once; it travels with the request so that builders need no list of projects.
+	Concurrency int `json:"concurrency"`
+
+	State State `json:"state"`
+	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
+	Attempt int `json:"attempt"`
+	// InfrastructureFailures counts the attempts that we spoiled; an attempt that was merely interrupted is not among them.
+	InfrastructureFailures int    `json:"infrastructure_failures"`
+	Builder                string `json:"builder,omitempty"`
+	Engine                 string `json:"engine,omitempty"`
+	// Containers names what the attempt runs in, newest last.
+	Containers []string    `json:"containers,omitempty"`
+	Phase      Phase       `json:"phase,omitempty"`
+	Phases     []PhaseTime `json:"phases,omitempty"`
+	// Notes are remarks for the packager: how the layout was found, which guarantees an engine lacks.
+	Notes []string `json:"notes,omitempty"`
+
+	QueuedAt   time.Time  `json:"queued_at"`
+	StartedAt  *time.Time `json:"started_at,omitempty"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	Outcome   *Outcome   `json:"outcome,omitempty"`
+	Packages  []Package  `json:"packages,omitempty"`
+	Artifacts []Artifact `json:"artifacts,omitempty"`
+}
+
+// Timeout is the bound of one attempt.
+func (b Build) Timeout() time.Duration { return time.Duration(b.TimeoutSeconds * float64(time.Second)) }
+
+// Prefix is where the attempt's objects live in the bucket, with a slash at its end.
+func (b Build) Prefix() string {
+	return fmt.Sprintf("builds/%s/%s/%d/", b.Project, b.ID, b.Attempt)
+}
+
+// Clone copies the record so that the copy can change without the original.
+func (b Build) Clone() Build {
+	b.Phases = slices.Clone(b.Phases)
+	b.Containers = slices.Clone(b.Containers)
+	b.Notes = slices.Clone(b.Notes)
+	b.Packages = slices.Clone(b.Packages)
+	b.Artifacts = slices.Clone(b.Artifacts)
+	return b
+}
+
+// EnterPhase ends the phase that runs and begins p.
+func (b *Build) EnterPhase(p Phase, now time.Time) {
+	b.LeavePhase(now)
+	b.Phase = p
+	b.Phases = append(b.Phases, PhaseTime{Phase: p, Started: now.UTC()})
+}
+
+// LeavePhase writes down how long the phase that runs has taken.
+func (b *Build) LeavePhase(now time.Time) {
+	if n := len(b.Phases); n > 0 && b.Phases[n-1].Seconds == 0 {
+		b.Phases[n-1].Seconds = max(now.Sub(b.Phases[n-1].Started).Seconds(), 1e-6)
+	}
+}
+
+// Package is one RPM or SRPM that a build made, by its NEVRA.
+type Package struct {
+	Name    string `json:"name"`
+	Epoch   int    `json:"epoch"`
+	Version string `json:"version"`
+	Release string `json:"release"`
+	Arch    string `json:"arch"` // "src" for an SRPM
+}
+
+// NEVRA is name-[epoch:]version-release.arch, as dnf writes it.
+func (p Package) NEVRA() string {
+	if p.Epoch != 0 {
+		return fmt.Sprintf("%s-%d:%s-%s.%s", p.Name, p.Epoch, p.Version, p.Release, p.Arch)
+	}
+	return fmt.Sprintf("%s-%s-%s.%s", p.Name, p.Version, p.Release, p.Arch)
+}
+
+// ArtifactKind says what an artifact is for.
+type ArtifactKind string
+
+// The kinds of artifacts.
+const (
+	KindRPM  ArtifactKind = "rpm"
+	KindSRPM ArtifactKind = "srpm"
+	KindLog  ArtifactKind = "log"
+)
+
+// Artifact is one stored file. SHA256 and Size are of the stored bytes; where ContentEncoding is gzip, those of the compressed ones.
+type Artifact struct {
+	Name            string       `json:"name"`
+	Kind            ArtifactKind `json:"kind"`
+	Key             string       `json:"key"`
+	URL             string       `json:"url"`
+	SHA256          string       `json:"sha256"`
+	Size            int64        `json:"size"`
+	ContentType     string       `json:"content_type"`
+	ContentEncoding string       `json:"content_encoding,omitempty"`
+	NEVRA           string       `json:"nevra,omitempty"`
+}

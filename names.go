@@ -1,0 +1,98 @@
+package rpmflow
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// namespace is the root of every id that is derived from content; changing it would make new ids of old deliveries.
+var namespace = uuid.NewSHA1(uuid.NameSpaceDNS, []byte("rpmflow.dev"))
+
+var (
+	projectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
+	commitHash  = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+)
+
+// ErrName is wrapped by every refusal of a malformed name.
+var ErrName = errors.New("malformed name")
+
+// CheckProjectName says whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
+func CheckProjectName(name string) error {
+	if !projectName.MatchString(name) {
+		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit", name, ErrName)
+	}
+	return nil
+}
+
+// CheckTargetName says whether a target may have this name, by the same rule as for projects.
+func CheckTargetName(name string) error {
+	if !projectName.MatchString(name) {
+		return fmt.Errorf("target name %q: %w: use mock's own names, for example fedora-42-x86_64", name, ErrName)
+	}
+	return nil
+}
+
+// IsCommit reports whether s is a full git object name (SHA-1 or SHA-256, lower case).
+func IsCommit(s string) bool { return commitHash.MatchString(s) }
+
+// IsZeroCommit reports whether s is the all-zero name with which git announces the creation or deletion of a ref.
+func IsZeroCommit(s string) bool { return IsCommit(s) && strings.Trim(s, "0") == "" }
+
+// PushID derives the id of a push from its delivery: the forge's delivery id, or ref and both commits where it has none.
+// The same delivery has the same id on every replica, for ever.
+func PushID(project, delivery string) string {
+	return uuid.NewSHA1(namespace, []byte("push\x00"+project+"\x00"+delivery)).String()
+}
+
+// BuildID derives the id of one build from the push that asked for it.
+func BuildID(push, pkg, target string) string {
+	return uuid.NewSHA1(namespace, []byte("build\x00"+push+"\x00"+pkg+"\x00"+target)).String()
+}
+
+// DeriveID makes a deterministic id of the given parts, for events.
+func DeriveID(parts ...string) string {
+	return uuid.NewSHA1(namespace, []byte(strings.Join(parts, "\x00"))).String()
+}
+
+// IsID reports whether s has the form of a push or build id (a UUID in its canonical spelling).
+func IsID(s string) bool {
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
+}
+
+// Digest is the hexadecimal SHA-256 of b.
+func Digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// ArchOf guesses a target's architecture from the last part of its name (mock's custom: fedora-42-aarch64),
+// and takes the machine's own where the name does not end in one.
+func ArchOf(target string) string {
+	if i := strings.LastIndexByte(target, '-'); i >= 0 {
+		switch arch := target[i+1:]; arch {
+		case "x86_64", "x86_64_v2", "aarch64", "ppc64le", "s390x", "riscv64", "i386", "i586", "i686", "armhfp", "armv7hl":
+			return arch
+		}
+	}
+	return HostArch()
+}
+
+// HostArch is the machine's architecture in RPM's spelling.
+func HostArch() string {
+	switch runtime.GOARCH {
+	case "amd64":
+		return "x86_64"
+	case "arm64":
+		return "aarch64"
+	default:
+		return runtime.GOARCH
+	}
+}

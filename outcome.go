@@ -1,0 +1,77 @@
+package rpmflow
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Result is how a build ended.
+type Result string
+
+// The results.
+const (
+	Succeeded Result = "succeeded"
+	Failed    Result = "failed"
+)
+
+// FailureKind says whose a failure is, and so whether to try again.
+type FailureKind string
+
+// The kinds. All but FailureInfrastructure are the packager's or the user's and never retried.
+const (
+	FailureSource         FailureKind = "source"
+	FailureSpec           FailureKind = "spec"
+	FailureDependencies   FailureKind = "dependencies"
+	FailureBuild          FailureKind = "build"
+	FailureTimeout        FailureKind = "timeout"
+	FailureCanceled       FailureKind = "canceled"
+	FailureInfrastructure FailureKind = "infrastructure"
+)
+
+// Outcome is the one verdict on a build.
+type Outcome struct {
+	Result  Result      `json:"result"`
+	Kind    FailureKind `json:"kind,omitempty"`
+	Phase   Phase       `json:"phase,omitempty"`
+	Message string      `json:"message,omitempty"` // what went wrong, on what
+	Hint    string      `json:"hint,omitempty"`    // what to do next
+	Excerpt []string    `json:"excerpt,omitempty"` // the decisive lines of the log
+}
+
+// Failure is an error whose kind is known. What fails without one is ours: infrastructure.
+type Failure struct {
+	Kind    FailureKind
+	Message string
+	Hint    string
+	Excerpt []string
+	Err     error
+}
+
+// Error implements error.
+func (f *Failure) Error() string {
+	if f.Err != nil {
+		return f.Message + ": " + f.Err.Error()
+	}
+	return f.Message
+}
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Fail makes a Failure with a formatted message.
+func Fail(kind FailureKind, hint, format string, args ...any) *Failure {
+	return &Failure{Kind: kind, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// OutcomeOf turns what ended a build in a phase into its outcome.
+func OutcomeOf(phase Phase, err error) Outcome {
+	if err == nil {
+		return Outcome{Result: Succeeded}
+	}
+	o := Outcome{Result: Failed, Kind: FailureInfrastructure, Phase: phase, Message: err.Error()}
+	var f *Failure
+	if errors.As(err, &f) {
+		o.Kind, o.Hint, o.Excerpt = f.Kind, f.Hint, f.Excerpt
+	}
+	return o
+}

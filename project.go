@@ -1,0 +1,76 @@
+package rpmflow
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Layout is how a repository holds a package.
+type Layout string
+
+// The layouts that can be asked for; LayoutAuto looks at the tree.
+const (
+	LayoutAuto     Layout = "auto"
+	LayoutStandard Layout = "standard" // spec and tarball in one repository
+	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
+)
+
+// Layouts lists what a project may say.
+var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree}
+
+// Project is what an operator has configured to be built.
+type Project struct {
+	Name     string
+	URL      string   // the git repository
+	Branches []string // patterns as of path.Match; a push to any other branch builds nothing
+	Tags     []string // patterns of tags that are built; none by default
+	Layout   Layout
+	Spec     string // path of the spec in the repository; empty: there must be exactly one
+	Targets  []string
+	Secret   string // of its webhooks; empty: webhooks are refused
+	Timeout  time.Duration
+	// Concurrency is how many builds of the project may run at once on one architecture.
+	Concurrency int
+}
+
+// Target is one build root: a distribution, its version and architecture.
+type Target struct {
+	Name string
+	Arch string
+	// Config is the mock configuration: a name that the image ships (fedora-42-x86_64), or the path of a .cfg file of ours.
+	Config string
+	// ConfigDir, when set, replaces the image's /etc/mock as mock's configuration directory.
+	ConfigDir string
+	Image     string // container image with mock in it
+}
+
+// Wants decides whether a push to ref is built, and if not, why in words for the packager.
+func (p Project) Wants(ref string) (reason string, ok bool) {
+	kind, short, patterns := "", "", []string(nil)
+	switch {
+	case strings.HasPrefix(ref, "refs/heads/"):
+		kind, short, patterns = "branch", strings.TrimPrefix(ref, "refs/heads/"), p.Branches
+	case strings.HasPrefix(ref, "refs/tags/"):
+		kind, short, patterns = "tag", strings.TrimPrefix(ref, "refs/tags/"), p.Tags
+	default:
+		return fmt.Sprintf("%s is neither a branch nor a tag: only refs/heads/… and refs/tags/… are built", ref), false
+	}
+	matches := func(pattern string) bool { m, err := path.Match(pattern, short); return err == nil && m }
+	if slices.ContainsFunc(patterns, matches) {
+		return "", true
+	}
+	if len(patterns) == 0 {
+		return fmt.Sprintf("%s %q is not built: project %q is configured for no %s", kind, short, p.Name, plural(kind)), false
+	}
+	return fmt.Sprintf("%s %q is not built: project %q builds %s %s only", kind, short, p.Name, plural(kind), strings.Join(patterns, ", ")), false
+}
+
+func plural(kind string) string {
+	if kind == "branch" {
+		return "branches"
+	}
+	return kind + "s"
+}
