@@ -1,0 +1,301 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func connect(t testing.TB) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	nc, js, err := events.Connect(t.Context(), events.Access{URL: s.URL(), Name: "test"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc, js
+}
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func build(project, push string) rpmflow.Build {
+	return rpmflow.Build{
+		ID: rpmflow.BuildID(push, project, "opensuse-leap-15.6-x86_64"), Push: push, Project: project, Package: project,
+		Target: "opensuse-leap-15.6-x86_64", Arch: "x86_64", State: rpmflow.Queued, Concurrency: 1, QueuedAt: time.Now().UTC(),
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add("opensuse-leap-15.6-x86_64")
+	f.Add("c++ >*.%2e")
+	f.Fuzz(func(t *testing.T, name string) {
+		token := events.Token(name)
+		if strings.ContainsAny(token, ".*> \t/\\") {
+			t.Fatalf("%q became %q, which is not one token", name, token)
+		}
+		back, err := events.Name(token)
+		if err != nil || back != name {
+			t.Fatalf("%q came back as %q: %v", name, back, err)
+		}
+	})
+}
+
+func TestOneOfManyClaimsWins(t *testing.T) {
+	_, js := connect(t)
+	ledger := must(events.NewLedger(t.Context(), js))(t)
+	b := build("hello", "p1")
+	seq := must(ledger.Append(t.Context(), events.TypeQueued, b, 0))(t)
+	var won, lost atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			c := b.Clone()
+			c.State, c.Attempt, c.Builder = rpmflow.Running, 1, fmt.Sprint("builder", i)
+			_, err := ledger.Append(t.Context(), events.TypeStarted, c, seq, c.Builder)
+			switch {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, events.ErrLost):
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || lost.Load() != 31 {
+		t.Fatalf("%d won and %d lost", won.Load(), lost.Load())
+	}
+	last := must(ledger.LastOf(t.Context(), b.ID))(t)
+	if last.Type != events.TypeStarted || last.Build.Attempt != 1 {
+		t.Fatalf("the last event is %s of attempt %d", last.Type, last.Build.Attempt)
+	}
+	// The writer of an event that is stored already recognises it as its own, however often it tries.
+	again := must(ledger.Append(t.Context(), events.TypeStarted, last.Build, seq, last.Build.Builder))(t)
+	if again != last.Sequence {
+		t.Fatalf("own event found at %d, not at %d", again, last.Sequence)
+	}
+}
+
+func TestAPushIsStoredOnce(t *testing.T) {
+	_, js := connect(t)
+	pushes := must(events.NewPushes(t.Context(), js))(t)
+	p := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{build("hello", "d1")}}
+	if _, again, err := pushes.Receive(t.Context(), p); err != nil || again {
+		t.Fatal(again, err)
+	}
+	p2 := p
+	p2.Builds, p2.Reason = nil, "the configuration has changed meanwhile"
+	stored, again, err := pushes.Receive(t.Context(), p2)
+	if err != nil || !again || len(stored.Builds) != 1 || stored.Builds[0].ID != p.Builds[0].ID {
+		t.Fatalf("again=%v err=%v stored=%+v", again, err, stored)
+	}
+
+	seen := make(chan rpmflow.Push, 4)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- pushes.Each(ctx, quiet, func(_ context.Context, p rpmflow.Push) error { seen <- p; return nil })
+	}()
+	if got := <-seen; got.ID != p.ID {
+		t.Fatal(got.ID)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestQueueHandsOutEachMessageOnce(t *testing.T) {
+	nc, js := connect(t)
+	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	a, b := build("mass", "p1"), build("small", "p2")
+	for i := range 5 {
+		m := build("mass", fmt.Sprint("m", i))
+		if err := q.Enqueue(t.Context(), m, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = a
+	first := take(t, q)
+	if first == nil || first.Build.Project != "mass" {
+		t.Fatalf("first is %+v", first)
+	}
+	if err := q.Enqueue(t.Context(), b, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Enqueue(t.Context(), b, time.Time{}); err != nil { // the same again
+		t.Fatal(err)
+	}
+	second := take(t, q)
+	if second == nil || second.Build.Project != "small" {
+		t.Fatalf("the other project has to wait: %+v", second)
+	}
+	if third := take(t, q); third != nil { // both projects are at their limit of 1
+		t.Fatalf("over the limit: %+v", third.Build)
+	}
+	if err := first.Release(); err != nil {
+		t.Fatal(err)
+	}
+	back := take(t, q)
+	for deadline := time.Now().Add(5 * time.Second); back == nil && time.Now().Before(deadline); back = take(t, q) {
+	}
+	if back == nil || back.Build.ID != first.Build.ID || back.Deliveries != 2 {
+		t.Fatalf("released build came back as %+v", back)
+	}
+	if err := back.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if held := must(q.Holds(t.Context(), back.Sequence))(t); held {
+		t.Fatal("done, and still in the queue")
+	}
+}
+
+func take(t testing.TB, q *events.Queue) *events.Delivery {
+	t.Helper()
+	return must(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
+}
+
+func TestScheduledBuildComesLater(t *testing.T) {
+	nc, js := connect(t)
+	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	b := build("hello", "p1")
+	b.InfrastructureFailures = 1
+	due := time.Now().Add(1500 * time.Millisecond)
+	if err := q.Enqueue(t.Context(), b, due); err != nil {
+		t.Fatal(err)
+	}
+	if d := take(t, q); d != nil {
+		t.Fatalf("taken %s early", time.Until(due))
+	}
+	var d *events.Delivery
+	for deadline := time.Now().Add(20 * time.Second); d == nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		d = take(t, q)
+	}
+	if d == nil || d.Build.ID != b.ID || d.Build.InfrastructureFailures != 1 {
+		t.Fatalf("scheduled build came as %+v", d)
+	}
+	if time.Now().Before(due) {
+		t.Fatal("came early")
+	}
+	if err := d.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDurableSubscriberResumes(t *testing.T) {
+	_, js := connect(t)
+	ledger := must(events.NewLedger(t.Context(), js))(t)
+	finish := func(push string) rpmflow.Build {
+		b := build("hello", push)
+		b.State = rpmflow.Finished
+		b.Outcome = &rpmflow.Outcome{Result: rpmflow.Succeeded}
+		must(ledger.Append(t.Context(), events.TypeFinished, b, 0))(t)
+		return b
+	}
+	sub := events.Subscription{Durable: "mirror.sync"}
+	listen := func(want int) (got []string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := events.Finished(ctx, js, sub, quiet, func(e events.Event) error {
+			got = append(got, e.Build.ID)
+			if len(got) == want {
+				cancel()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	stop := make(chan struct{})
+	go func() { defer close(stop); listen(1) }()
+	for { // wait for the durable to exist
+		if _, err := js.Consumer(t.Context(), events.StreamEvents, "watch-"+events.Token("mirror.sync")); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	finish("p1")
+	<-stop
+	b2, b3 := finish("p2"), finish("p3") // nobody listens
+	got := listen(2)
+	if len(got) != 2 || got[0] != b2.ID || got[1] != b3.ID {
+		t.Fatalf("after the pause came %v", got)
+	}
+}
+
+func TestReplayThenFollow(t *testing.T) {
+	_, js := connect(t)
+	ledger := must(events.NewLedger(t.Context(), js))(t)
+	for i := range 3 {
+		must(ledger.Append(t.Context(), events.TypeQueued, build("hello", fmt.Sprint(i)), 0))(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var seen []uint64
+	caught := 0
+	err := events.Replay(ctx, js, 1, func() {
+		caught++
+		must(ledger.Append(t.Context(), events.TypeQueued, build("hello", "late"), 0))(t)
+	}, func(e events.Event) error {
+		if seen = append(seen, e.Sequence); len(seen) == 3 {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || fmt.Sprint(seen) != "[2 3 4]" || caught != 1 {
+		t.Fatalf("err=%v seen=%v caught=%d", err, seen, caught)
+	}
+}
+
+func TestLiveLog(t *testing.T) {
+	nc, js := connect(t)
+	w := must(events.NewLogWriter(nc, "b1", quiet))(t)
+	fmt.Fprint(w, "first line\n")
+	binary := strings.Repeat("\x00\xff\xfe", 100_000)
+	fmt.Fprint(w, binary)
+	w.Close(t.Context())
+	var got strings.Builder
+	if err := events.FollowLog(t.Context(), js, "b1", func(p []byte) error { got.Write(p); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != "first line\n"+binary {
+		t.Fatalf("%d bytes came of %d", got.Len(), len(binary)+11)
+	}
+}

@@ -1,0 +1,118 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// publishWait bounds one publish and one read; the caller's context bounds the whole.
+const publishWait = 5 * time.Second
+
+// Ledger reads and writes EVENTS.
+type Ledger struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// NewLedger opens EVENTS; EnsureStreams has made it.
+func NewLedger(ctx context.Context, js jetstream.JetStream) (*Ledger, error) {
+	s, err := js.Stream(ctx, StreamEvents)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: open: %w", StreamEvents, err)
+	}
+	return &Ledger{js: js, stream: s}, nil
+}
+
+// ErrNone says that a build has no event.
+var ErrNone = errors.New("no event of this build")
+
+// Last reads a build's latest event, which is its state.
+func (l *Ledger) Last(ctx context.Context, b rpmflow.Build) (Event, error) {
+	return l.last(ctx, eventSubject(b, "*"))
+}
+
+// LastOf reads the latest event of a build of which only the id is known.
+func (l *Ledger) LastOf(ctx context.Context, id string) (Event, error) {
+	return l.last(ctx, "rpmflow.events.*.*."+Token(id)+".*")
+}
+
+func (l *Ledger) last(ctx context.Context, subject string) (Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	msg, err := l.stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Event{}, fmt.Errorf("%s: %w", subject, ErrNone)
+	}
+	if err != nil {
+		return Event{}, fmt.Errorf("read last event of %s: %w", subject, err)
+	}
+	ev, err := Parse(msg.Data)
+	if err != nil {
+		return Event{}, fmt.Errorf("event %d of %s: %w", msg.Sequence, subject, err)
+	}
+	ev.Sequence = msg.Sequence
+	return ev, nil
+}
+
+// Append publishes a build's next event if the build's last one still is the one with sequence `after` (0: there is none
+// yet), and returns the new event's sequence. It is the only way to write an event: all of them are fenced by the
+// byte-identical filter, without which a stale writer slips past on a replicated stream.
+//
+// The id is derived from the build, its attempt and the distinguishing words, so that a writer recognises its own event:
+// after a refusal or a time-out it reads back, and if the last event is its own, it has won. ErrLost: somebody else's.
+func (l *Ledger) Append(ctx context.Context, t Type, b rpmflow.Build, after uint64, distinguish ...string) (uint64, error) {
+	now := time.Now()
+	id := rpmflow.DeriveID(append([]string{"event", b.ID, string(t), fmt.Sprint(b.Attempt), fmt.Sprint(b.InfrastructureFailures)}, distinguish...)...)
+	raw, err := encode("build."+string(t), id, b.Project, b.ID, now, b)
+	if err != nil {
+		return 0, err
+	}
+	msg := nats.NewMsg(eventSubject(b, string(t)))
+	msg.Header.Set("Content-Type", contentType)
+	msg.Data = raw
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		seq, err := l.appendOnce(ctx, msg, b, id, after)
+		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) {
+			return seq, err
+		}
+		select { // NATS is out of reach or has no leader: what we know is still the present, so wait for it
+		case <-ctx.Done():
+			return 0, fmt.Errorf("publish %s of build %s: %w (last: %w)", t, b.ID, context.Cause(ctx), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (l *Ledger) appendOnce(ctx context.Context, msg *nats.Msg, b rpmflow.Build, id string, after uint64) (uint64, error) {
+	pctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	ack, err := l.js.PublishMsg(pctx, msg, jetstream.WithExpectStream(StreamEvents),
+		jetstream.WithExpectLastSequenceForSubject(after, eventSubject(b, "*")))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	err = publishError(err)
+	if errors.Is(err, ErrFull) {
+		return 0, fmt.Errorf("publish to %s: %w", StreamEvents, err)
+	}
+	last, readErr := l.Last(ctx, b)
+	switch {
+	case readErr == nil && last.ID == id:
+		return last.Sequence, nil
+	case readErr == nil && last.Sequence != after:
+		return 0, fmt.Errorf("publish after event %d of build %s: %w: %s event of attempt %d by %s is the last", after, b.ID, ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
+	case errors.Is(readErr, ErrNone) && after != 0:
+		return 0, fmt.Errorf("publish after event %d of build %s: %w: its events were purged", after, b.ID, ErrLost)
+	case errors.Is(err, ErrLost):
+		// Refused although the last event is the one we know: a write of another under way. Read again.
+		return 0, fmt.Errorf("refused without a visible winner")
+	}
+	return 0, err
+}

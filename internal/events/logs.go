@@ -1,0 +1,138 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	logChunk   = 64 << 10               // bytes in one message at most
+	logDelay   = 200 * time.Millisecond // until a line is sent that fills no chunk
+	logPending = 128                    // chunks on their way: what does not fit is not shown live
+	headerEnd  = "Rpmflow-Log-End"
+)
+
+// LogWriter sends what is written to it to LOGS, for watching. It never blocks the build: when NATS is slow or away,
+// parts are left out and a line says so. Memory is bounded by the chunk and the pending messages.
+type LogWriter struct {
+	js      jetstream.JetStream
+	subject string
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	buffer  []byte
+	skipped int
+	timer   *time.Timer
+	closed  bool
+}
+
+// NewLogWriter begins the live log of a build.
+func NewLogWriter(nc *nats.Conn, build string, log *slog.Logger) (*LogWriter, error) {
+	// An own context: the limit of pending messages is the writer's alone.
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(logPending),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+			log.Debug("chunk of the live log not stored", "build", build, "error", err)
+		}), jetstream.WithPublishAsyncTimeout(publishWait))
+	if err != nil {
+		return nil, fmt.Errorf("live log of build %s: %w", build, err)
+	}
+	w := &LogWriter{js: js, subject: logSubject(build), log: log}
+	w.timer = time.AfterFunc(time.Hour, func() { w.mu.Lock(); defer w.mu.Unlock(); w.flush() })
+	w.timer.Stop()
+	return w, nil
+}
+
+// Write implements io.Writer; it never fails.
+func (w *LogWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return len(p), nil
+	}
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), logChunk-len(w.buffer))
+		if len(w.buffer) == 0 {
+			w.timer.Reset(logDelay)
+		}
+		w.buffer = append(w.buffer, rest[:n]...)
+		rest = rest[n:]
+		if len(w.buffer) == logChunk {
+			w.flush()
+		}
+	}
+	return len(p), nil
+}
+
+func (w *LogWriter) flush() {
+	w.timer.Stop()
+	if len(w.buffer) == 0 {
+		return
+	}
+	data := w.buffer
+	w.buffer = nil
+	if w.js.PublishAsyncPending() >= logPending-2 {
+		w.skipped += len(data)
+		return
+	}
+	if w.skipped > 0 {
+		data = append(fmt.Appendf(nil, "\n[%d bytes are left out here; the stored log is complete]\n", w.skipped), data...)
+		w.skipped = 0
+	}
+	if _, err := w.js.PublishAsync(w.subject, data); err != nil {
+		w.skipped += len(data)
+	}
+}
+
+// Close sends the rest and marks the end of the log, and waits for the server within ctx.
+func (w *LogWriter) Close(ctx context.Context) {
+	w.mu.Lock()
+	w.flush()
+	w.closed = true
+	w.mu.Unlock()
+	msg := nats.NewMsg(w.subject)
+	msg.Header.Set(headerEnd, "1")
+	if _, err := w.js.PublishMsgAsync(msg); err != nil {
+		w.log.Debug("end of the live log not sent", "subject", w.subject, "error", err)
+	}
+	select {
+	case <-w.js.PublishAsyncComplete():
+	case <-ctx.Done():
+	}
+}
+
+// FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends.
+func FollowLog(ctx context.Context, js jetstream.JetStream, build string, write func([]byte) error) error {
+	cons, err := js.OrderedConsumer(ctx, StreamLogs, jetstream.OrderedConsumerConfig{FilterSubjects: []string{logSubject(build)}})
+	if err != nil {
+		return fmt.Errorf("live log of build %s: %w", build, err)
+	}
+	it, err := cons.Messages()
+	if err != nil {
+		return fmt.Errorf("live log of build %s: %w", build, err)
+	}
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer stop()
+	defer it.Stop()
+	for {
+		msg, err := it.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("live log of build %s: %w", build, err)
+		}
+		if msg.Headers().Get(headerEnd) != "" {
+			return nil
+		}
+		if err := write(msg.Data()); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Pushes reads and writes PUSHES.
+type Pushes struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// NewPushes opens PUSHES; EnsureStreams has made it.
+func NewPushes(ctx context.Context, js jetstream.JetStream) (*Pushes, error) {
+	s, err := js.Stream(ctx, StreamPushes)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: open: %w", StreamPushes, err)
+	}
+	return &Pushes{js: js, stream: s}, nil
+}
+
+// Receive stores a push durably and returns what is stored. When the same push was stored before, by whichever replica and
+// however long ago, that one is returned and again is true: the first answer stands, even if the configuration has changed.
+func (p *Pushes) Receive(ctx context.Context, push rpmflow.Push) (stored rpmflow.Push, again bool, err error) {
+	raw, err := encode("push."+string(TypeReceived), rpmflow.DeriveID("event", push.ID, string(TypeReceived)), push.Project, push.ID, push.Received, push)
+	if err != nil {
+		return push, false, err
+	}
+	msg := nats.NewMsg(pushSubject(push.Project, push.ID, string(TypeReceived)))
+	msg.Header.Set("Content-Type", contentType)
+	msg.Data = raw
+	pctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	_, err = p.js.PublishMsg(pctx, msg, jetstream.WithExpectStream(StreamPushes),
+		jetstream.WithExpectLastSequenceForSubject(0, pushSubject(push.Project, push.ID, "*")))
+	if err == nil {
+		return push, false, nil
+	}
+	if err = publishError(err); !errors.Is(err, ErrLost) {
+		return push, false, fmt.Errorf("store push %s of project %q: %w", push.ID, push.Project, err)
+	}
+	stored, err = p.Get(ctx, push.Project, push.ID)
+	return stored, true, err
+}
+
+// Get reads a stored push.
+func (p *Pushes) Get(ctx context.Context, project, id string) (rpmflow.Push, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	var push rpmflow.Push
+	msg, err := p.stream.GetLastMsgForSubject(ctx, pushSubject(project, id, string(TypeReceived)))
+	if err != nil {
+		return push, fmt.Errorf("read push %s of project %q: %w", id, project, err)
+	}
+	_, err = decode(msg.Data, &push)
+	return push, err
+}
+
+// Each hands every received push to handle, one after the other, and acknowledges it when handle has returned nil; else the push comes again.
+// All replicas of the listener share one durable consumer. It returns when ctx ends.
+func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context.Context, rpmflow.Push) error) error {
+	const handleWait = 8 * time.Second
+	cons, err := p.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: "dispatcher", FilterSubject: "rpmflow.pushes.*.*." + string(TypeReceived),
+		Description: "derives build messages from pushes",
+		AckPolicy:   jetstream.AckExplicitPolicy, AckWait: 2 * handleWait, MaxDeliver: -1,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer dispatcher of %s: %w", StreamPushes, err)
+	}
+	return consume(ctx, cons, log, func(msg jetstream.Msg) {
+		var push rpmflow.Push
+		if _, err := decode(msg.Data(), &push); err != nil {
+			log.Error("a push cannot be read and is set aside: it stays in the stream", "subject", msg.Subject(), "error", err)
+			settle(log, msg.Term)
+			return
+		}
+		hctx, cancel := context.WithTimeout(ctx, handleWait)
+		defer cancel()
+		if err := handle(hctx, push); err != nil {
+			log.Warn("push not dispatched, trying again", "project", push.Project, "push", push.ID, "error", err)
+			settle(log, func() error { return msg.NakWithDelay(5 * time.Second) })
+			return
+		}
+		settle(log, msg.Ack)
+	})
+}
+
+// consume works off a consumer one message at a time until ctx ends; the message in hand is finished first.
+func consume(ctx context.Context, cons jetstream.Consumer, log *slog.Logger, handle func(jetstream.Msg)) error {
+	// One at a time: what a program holds when it is killed comes back only after the ack wait.
+	it, err := cons.Messages(jetstream.PullMaxMessages(1))
+	if err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer stop()
+	defer it.Stop()
+	for {
+		msg, err := it.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return nil
+		}
+		if err != nil { // missed heartbeats and the like: the iterator recovers by itself
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, nats.ErrConnectionClosed) {
+				return fmt.Errorf("consume: %w", err)
+			}
+			log.Warn("consumer interrupted", "error", err)
+			continue
+		}
+		handle(msg)
+	}
+}
+
+func settle(log *slog.Logger, f func() error) {
+	if err := f(); err != nil {
+		log.Warn("message not settled: it will come again", "error", err)
+	}
+}

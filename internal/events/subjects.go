@@ -1,0 +1,73 @@
+package events
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// The streams.
+const (
+	StreamPushes = "PUSHES"
+	StreamBuilds = "BUILDS"
+	StreamEvents = "EVENTS"
+	StreamLogs   = "LOGS"
+)
+
+// SubjectFinished matches the finished event of every build: what most subscribers want.
+const SubjectFinished = "rpmflow.events.*.*.*.finished"
+
+// Token spells any name as one subject token, reversibly: letters, digits, _ and - stand for themselves, every other
+// byte is written %XX. Mock's target names contain dots (opensuse-leap-15.6-x86_64), which would split a subject.
+func Token(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// Name is the reverse of Token.
+func Name(token string) (string, error) {
+	name, err := url.PathUnescape(token)
+	if err != nil {
+		return "", fmt.Errorf("subject token %q: %w", token, err)
+	}
+	return name, nil
+}
+
+func pushSubject(project, push, kind string) string {
+	return "rpmflow.pushes." + Token(project) + "." + Token(push) + "." + kind
+}
+
+// eventSubject with kind "*" is the fence of a build. Every publish under a build uses this very string as its filter:
+// on a replicated stream, a write with another filter slips past (see Ledger.Append).
+func eventSubject(b rpmflow.Build, kind string) string {
+	return "rpmflow.events." + Token(b.Project) + "." + Token(b.Target) + "." + Token(b.ID) + "." + kind
+}
+
+func buildSubject(arch, project string) string {
+	return "rpmflow.builds." + Token(arch) + "." + Token(project)
+}
+
+func wakeSubject(arch string) string { return "rpmflow.wake." + Token(arch) }
+
+func logSubject(build string) string { return "rpmflow.logs." + Token(build) }
+
+// redact hides passwords in a list of server URLs.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, one := range list {
+		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
+			list[i] = u.Redacted()
+		}
+	}
+	return strings.Join(list, ",")
+}
