@@ -86,9 +86,13 @@ type Build struct {
 	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
 	Attempt int `json:"attempt"`
 	// InfrastructureFailures counts the attempts that we spoiled; an attempt that was merely interrupted is not among them.
-	InfrastructureFailures int    `json:"infrastructure_failures"`
-	Builder                string `json:"builder,omitempty"`
-	Engine                 string `json:"engine,omitempty"`
+	InfrastructureFailures int `json:"infrastructure_failures"`
+	// LostAttempts counts the attempts whose builder fell silent; too many of them, and the build is given up.
+	LostAttempts int    `json:"lost_attempts,omitempty"`
+	Builder      string `json:"builder,omitempty"`
+	// QueueSequence is the message of BUILDS that the attempt runs under.
+	QueueSequence uint64 `json:"queue_sequence,omitempty"`
+	Engine        string `json:"engine,omitempty"`
 	// Containers names what the attempt runs in, newest last.
 	Containers []string    `json:"containers,omitempty"`
 	Phase      Phase       `json:"phase,omitempty"`

@@ -290,9 +290,19 @@ func TestLiveLog(t *testing.T) {
 	fmt.Fprint(w, "first line\n")
 	binary := strings.Repeat("\x00\xff\xfe", 100_000)
 	fmt.Fprint(w, binary)
-	w.Close(t.Context())
+	before := ""
+	for deadline := time.Now().Add(10 * time.Second); len(before) < 11 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		before = ""
+		if err := events.FollowLog(t.Context(), js, "b1", false, func(p []byte) error { before += string(p); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.HasPrefix(before, "first line\n") {
+		t.Fatalf("before the end came %q", before[:min(len(before), 20)])
+	}
+	w.Close(t.Context(), true)
 	var got strings.Builder
-	if err := events.FollowLog(t.Context(), js, "b1", func(p []byte) error { got.Write(p); return nil }); err != nil {
+	if err := events.FollowLog(t.Context(), js, "b1", true, func(p []byte) error { got.Write(p); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got.String() != "first line\n"+binary {

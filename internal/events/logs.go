@@ -90,16 +90,18 @@ func (w *LogWriter) flush() {
 	}
 }
 
-// Close sends the rest and marks the end of the log, and waits for the server within ctx.
-func (w *LogWriter) Close(ctx context.Context) {
+// Close sends the rest, and when nothing more will come marks the end of the log, and waits for the server within ctx.
+func (w *LogWriter) Close(ctx context.Context, end bool) {
 	w.mu.Lock()
 	w.flush()
 	w.closed = true
 	w.mu.Unlock()
-	msg := nats.NewMsg(w.subject)
-	msg.Header.Set(headerEnd, "1")
-	if _, err := w.js.PublishMsgAsync(msg); err != nil {
-		w.log.Debug("end of the live log not sent", "subject", w.subject, "error", err)
+	if end {
+		msg := nats.NewMsg(w.subject)
+		msg.Header.Set(headerEnd, "1")
+		if _, err := w.js.PublishMsgAsync(msg); err != nil {
+			w.log.Debug("end of the live log not sent", "subject", w.subject, "error", err)
+		}
 	}
 	select {
 	case <-w.js.PublishAsyncComplete():
@@ -107,8 +109,20 @@ func (w *LogWriter) Close(ctx context.Context) {
 	}
 }
 
-// FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends.
-func FollowLog(ctx context.Context, js jetstream.JetStream, build string, write func([]byte) error) error {
+// FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends;
+// unless follow is set, only up to what there is now.
+func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow bool, write func([]byte) error) error {
+	if !follow {
+		stream, err := js.Stream(ctx, StreamLogs)
+		if err != nil {
+			return fmt.Errorf("live log of build %s: %w", build, err)
+		}
+		if _, err := stream.GetLastMsgForSubject(ctx, logSubject(build)); errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("live log of build %s: %w", build, err)
+		}
+	}
 	cons, err := js.OrderedConsumer(ctx, StreamLogs, jetstream.OrderedConsumerConfig{FilterSubjects: []string{logSubject(build)}})
 	if err != nil {
 		return fmt.Errorf("live log of build %s: %w", build, err)
@@ -133,6 +147,13 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, write 
 		}
 		if err := write(msg.Data()); err != nil {
 			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("live log of build %s: %w", build, err)
+		}
+		if !follow && meta.NumPending == 0 {
+			return nil
 		}
 	}
 }

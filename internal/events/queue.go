@@ -64,6 +64,7 @@ func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Tim
 		jetstream.WithExpectStream(StreamBuilds),
 	}
 	if time.Until(notBefore) > 0 {
+		notBefore = notBefore.Add(time.Second - 1).Truncate(time.Second) // schedules are in whole seconds
 		opts = append(opts, jetstream.WithScheduleAt(notBefore), jetstream.WithScheduleTarget(subject))
 		subject = "rpmflow.schedules." + Token(b.ID)
 	}
@@ -228,7 +229,7 @@ func (q *Queue) consumer(ctx context.Context, subject string) (jetstream.Consume
 	cons, err := q.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: subject,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.ackWait,
-		MaxDeliver: -1, // a message past MaxDeliver would stay in a work queue unseen: builders count deliveries themselves
+		MaxDeliver:    -1, // a message past MaxDeliver would stay in a work queue unseen: builders count deliveries themselves
 		MaxAckPending: limit, InactiveThreshold: consumerInactive,
 	})
 	if err != nil {

@@ -1,0 +1,61 @@
+// Package build is one build from request to outcome: its phases, the engines that carry them out, and the rules by which a
+// failure is the packager's or ours.
+//
+// A build record and its target come in; artifacts in S3 and the record with its outcome go out. The builder imports
+// it; the engines (build/mock, build/hostrpm) are packages of their own that know nothing of queues and events.
+package build
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Job is what an engine needs to know of one attempt.
+type Job struct {
+	Build  rpmflow.Build
+	Target rpmflow.Target
+	// Epoch is the commit's time: with it the same commit gives the same bytes.
+	Epoch time.Time
+	// Dir is an empty directory of this attempt, where the engine puts results and logs.
+	Dir string
+	// Log takes what is to be watched while it happens. It never fails and never blocks for long.
+	Log io.Writer
+	// OnContainer is told of each container before it starts.
+	OnContainer func(id string)
+}
+
+// Engine makes RPMs. Its methods may be called from several goroutines.
+type Engine interface {
+	// Name is mock or rpmbuild.
+	Name() string
+	// Caveats says in words for the packager which promises this engine cannot keep; usually nothing.
+	Caveats() []string
+	// Ready says whether builds of the targets could begin now, and if not, what is missing and how to mend it.
+	Ready(ctx context.Context) error
+	// Open begins the work on one attempt. Nothing has to be undone when it fails.
+	Open(ctx context.Context, job Job) (Session, error)
+}
+
+// Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are.
+//
+// A step's error is a *rpmflow.Failure when it is the packager's; any other error is ours and leads to another
+// attempt. When ctx ends, a step stops what it has started and returns soon.
+type Session interface {
+	// Root makes the clean, up-to-date build root of the target ready.
+	Root(ctx context.Context) error
+	// Expand gives the spec as the target's rpm expands it (rpmspec -P). sources is the directory of the sources.
+	Expand(ctx context.Context, spec, sources string) ([]byte, error)
+	// SRPM makes the source package and returns its path.
+	SRPM(ctx context.Context, spec, sources string) (string, error)
+	// Dependencies installs the BuildRequires of the source package.
+	Dependencies(ctx context.Context, srpm string) error
+	// RPMs runs the package's own build and returns the paths of the binary packages.
+	RPMs(ctx context.Context, srpm string) ([]string, error)
+	// Logs gives the paths of the logs that there are: build.log, root.log and the like.
+	Logs() []string
+	// Close frees what the session holds, whatever has happened before. It may be called twice.
+	Close(ctx context.Context) error
+}

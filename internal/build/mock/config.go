@@ -1,0 +1,112 @@
+package mock
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Paths in the containers. All of ours is below one directory.
+const (
+	inRoot     = "/rpmflow"
+	inConfig   = inRoot + "/config"    // a target's own configuration
+	inDir      = inRoot + "/configdir" // a target's own configuration directory
+	inOverride = inRoot + "/override.cfg"
+	inSpecs    = inRoot + "/SPECS"
+	inSources  = inRoot + "/SOURCES"
+	inOut      = inRoot + "/out" // results of the phases, each in a directory of its own
+)
+
+// maxConfig bounds a configuration directory that is copied into containers.
+const maxConfig = 16 << 20
+
+// configured is mock's configuration as a container needs it.
+type configured struct {
+	files []file // to be copied in
+	env   []string
+}
+
+// configuration gathers the target's mock configuration and what rpmflow sets on top of it. The script that starts mock
+// joins both into one file: mock's own include() would interpret backslashes in what it includes.
+func configuration(t rpmflow.Target, epoch time.Time) (configured, error) {
+	c := configured{files: []file{{name: inOverride, mode: 0o644, content: []byte(overrides(epoch))}}}
+	dir, base := "/etc/mock", t.Config+".cfg"
+	if t.ConfigDir != "" {
+		dir = inDir
+		copied, err := tree(t.ConfigDir, inDir, maxConfig)
+		if err != nil {
+			return c, fmt.Errorf("target %q: config_dir: %w", t.Name, err)
+		}
+		c.files = append(c.files, copied...)
+	}
+	source := path.Join(dir, base)
+	if strings.HasSuffix(t.Config, ".cfg") {
+		content, err := os.ReadFile(t.Config)
+		if err != nil {
+			return c, fmt.Errorf("target %q: config: %w", t.Name, err)
+		}
+		base = filepath.Base(t.Config)
+		source = path.Join(inConfig, base)
+		c.files = append(c.files, file{name: source, mode: 0o644, content: content})
+	}
+	c.env = []string{"CONFIG_DIR=" + dir, "CONFIG=" + source, "CHROOT=" + strings.TrimSuffix(base, ".cfg")}
+	return c, nil
+}
+
+// overrides is what makes mock fit for a container of ours, and its results the same bytes for the same commit.
+func overrides(epoch time.Time) string {
+	return fmt.Sprintf(`
+# Set by rpmflow.
+config_opts['isolation'] = 'simple'                 # 'auto' looks for systemd-nspawn
+config_opts['use_bootstrap_image'] = False          # would need podman in the container
+config_opts['docker_unshare_warning'] = True        # without an own mount namespace: an error, not a warning
+config_opts['print_main_output'] = True             # without a terminal too
+config_opts['cleanup_on_success'] = False           # the container goes as a whole
+config_opts['cleanup_on_failure'] = False
+config_opts['rpmbuild_networking'] = False
+config_opts['plugin_conf']['root_cache_enable'] = False   # the container's image is the cache
+config_opts['plugin_conf']['yum_cache_enable'] = False    # dnf's cache stays in the root, where --offline finds it
+config_opts['plugin_conf']['hw_info_enable'] = False
+config_opts['use_container_host_hostname'] = False
+config_opts['macros']['%%_buildhost'] = 'rpmflow'
+config_opts['macros']['%%use_source_date_epoch_as_buildtime'] = '1'
+config_opts['macros']['%%clamp_mtime_to_source_date_epoch'] = '1'
+config_opts['macros']['%%build_mtime_policy'] = 'clamp_to_source_date_epoch'
+config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'
+`, epoch.Unix())
+}
+
+// tree reads the regular files below dir; links are followed, as they are on a host's /etc/mock (default.cfg).
+func tree(dir, as string, limit int64) ([]file, error) {
+	var files []file
+	var total int64
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			return nil // a directory, a dangling link, a socket: not configuration
+		}
+		if total += info.Size(); total > limit {
+			return fmt.Errorf("%s is larger than %d bytes: name the directory of mock's configuration", dir, limit)
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{name: path.Join(as, filepath.ToSlash(rel)), mode: 0o644, content: content})
+		return nil
+	})
+	return files, err
+}

@@ -1,0 +1,181 @@
+// Package mock is the engine of record: mock in Docker containers, driven through the Docker API.
+//
+// Each step of a build runs in a container of its own, whose main process is the step: the root is initialised and
+// BuildRequires are installed with the network, the spec and the package's code are run without. What one step leaves for the
+// next is the container's file system, committed as an image. Files go in and come out as API streams, so the engine need
+// not share a file system with the builder. The programs choose it; it imports build for the engine's contract.
+package mock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+)
+
+// The labels by which containers and images are found again.
+const (
+	LabelInstallation = "dev.rpmflow.installation"
+	LabelBuild        = "dev.rpmflow.build"
+	LabelAttempt      = "dev.rpmflow.attempt"
+)
+
+// Settings of the engine.
+type Settings struct {
+	Host    string // of the Docker API; empty: as the environment says (DOCKER_HOST)
+	Network string // for the containers that install packages
+	// Limits of one container; zero: none.
+	Memory int64
+	CPUs   float64
+	PIDs   int64
+	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
+	AppArmor string
+	// Installation tells containers of ours from those of another rpmflow on the same engine.
+	Installation string
+	Logger       *slog.Logger
+}
+
+// Engine talks to one Docker engine.
+type Engine struct {
+	s   Settings
+	api *client.Client
+}
+
+const (
+	callWait    = 30 * time.Second // one short call of the API
+	commitWait  = 10 * time.Minute
+	cleanUpWait = time.Minute
+)
+
+// New makes the engine; nothing is called yet.
+func New(s Settings) (*Engine, error) {
+	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if s.Host != "" {
+		opts = append(opts, client.WithHost(s.Host))
+	}
+	api, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("engine mock: Docker client: %w: check builder.docker.host and DOCKER_HOST", err)
+	}
+	return &Engine{s: s, api: api}, nil
+}
+
+// Shut frees connections.
+func (e *Engine) Shut() error { return e.api.Close() }
+
+// Name implements build.Engine.
+func (*Engine) Name() string { return "mock" }
+
+// Caveats implements build.Engine.
+func (*Engine) Caveats() []string { return nil }
+
+// Ready implements build.Engine.
+func (e *Engine) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	if _, err := e.api.Ping(ctx); err != nil {
+		return fmt.Errorf("engine mock: Docker at %s does not answer: %w: start it, mount its socket, or set builder.docker.host", e.api.DaemonHost(), err)
+	}
+	return nil
+}
+
+// ErrNoImage says that a target's mock image is not on the engine.
+var ErrNoImage = errors.New("the mock image is not on the engine")
+
+// Image finds the target's image and gives its id.
+func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	info, err := e.api.ImageInspect(ctx, t.Image)
+	if errdefs.IsNotFound(err) {
+		return "", fmt.Errorf("engine mock: target %q: image %s: %w: build deploy/images/mock, pull the image, or set the target's image", t.Name, t.Image, ErrNoImage)
+	}
+	if err != nil {
+		return "", fmt.Errorf("engine mock: target %q: image %s: %w", t.Name, t.Image, err)
+	}
+	return info.ID, nil
+}
+
+// Open implements build.Engine.
+func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error) {
+	img, err := e.Image(ctx, job.Target)
+	if err != nil {
+		return nil, err
+	}
+	config, err := configuration(job.Target, job.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	return &session{e: e, job: job, image: img, config: config}, nil
+}
+
+func (e *Engine) labels(b rpmflow.Build) map[string]string {
+	return map[string]string{LabelInstallation: e.s.Installation, LabelBuild: b.ID, LabelAttempt: strconv.Itoa(b.Attempt)}
+}
+
+// Sweep removes containers and images of this installation that belong to no attempt any more; wanted has read EVENTS.
+func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error {
+	ours := filters.NewArgs(filters.Arg("label", LabelInstallation+"="+e.s.Installation))
+	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
+	if err != nil {
+		return fmt.Errorf("engine mock: list containers: %w", err)
+	}
+	unwanted := func(what, id string, labels map[string]string) (bool, error) {
+		attempt, err := strconv.Atoi(labels[LabelAttempt])
+		if err != nil {
+			return false, nil // not made by us
+		}
+		keep, err := wanted(ctx, labels[LabelBuild], attempt)
+		if err == nil && !keep {
+			e.s.Logger.Info("removing what a dead attempt has left", what, id, "build", labels[LabelBuild], "attempt", attempt)
+		}
+		return !keep, err
+	}
+	var errs []error
+	for _, c := range containers {
+		remove, err := unwanted("container", c.ID, c.Labels)
+		if err == nil && remove {
+			err = e.removeContainer(ctx, c.ID)
+		}
+		errs = append(errs, err)
+	}
+	images, err := e.api.ImageList(ctx, image.ListOptions{Filters: ours})
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("engine mock: list images: %w", err))...)
+	}
+	for _, i := range images {
+		remove, err := unwanted("image", i.ID, i.Labels)
+		if err == nil && remove {
+			err = e.removeImage(ctx, i.ID)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) removeContainer(ctx context.Context, id string) error {
+	err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) { // conflict: somebody else is removing it
+		return fmt.Errorf("engine mock: remove container %s: %w", id, err)
+	}
+	return nil
+}
+
+func (e *Engine) removeImage(ctx context.Context, id string) error {
+	_, err := e.api.ImageRemove(ctx, id, image.RemoveOptions{Force: true, PruneChildren: true})
+	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+		return fmt.Errorf("engine mock: remove image %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+# mock refuses plain root: it wants an unprivileged user with an entry in passwd, who owns the results.
+group=$(sed -n 's/^mock:[^:]*:\([0-9]*\):.*/\1/p' /etc/group)
+[ -n "$group" ] || { echo "rpmflow: there is no group mock in the image: is mock installed in it?" >&2; exit 3; }
+command -v mock >/dev/null || { echo "rpmflow: there is no mock in the image's PATH" >&2; exit 3; }
+SUDO_UID=61000 SUDO_GID=$group
+export SUDO_UID SUDO_GID
+if ! grep -q "^rpmflow:" /etc/passwd; then
+	echo "rpmflow:x:$SUDO_UID:$group:rpmflow:/:/sbin/nologin" >>/etc/passwd
+	sed -i -e '/^mock:/{s/:$/:rpmflow/;t' -e 's/$/,rpmflow/' -e '}' /etc/group
+fi
+mkdir -p "$OUT"
+chgrp "$group" "$OUT"
+chmod 2775 "$OUT"
+[ -f "$CONFIG" ] || { echo "rpmflow: ERROR: there is no mock configuration $CONFIG in the image: check the target's config" >&2; exit 3; }
+mkdir -p /rpmflow/target
+cat "$CONFIG" /rpmflow/override.cfg >"/rpmflow/target/$CHROOT.cfg"
+run_mock() { mock --configdir "$CONFIG_DIR" -r "/rpmflow/target/$CHROOT.cfg" --resultdir "$OUT" "$@"; }

@@ -1,0 +1,301 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// Store keeps what a build leaves behind.
+type Store interface {
+	PutFile(ctx context.Context, key, file string, kind rpmflow.ArtifactKind) (rpmflow.Artifact, error)
+	PutLog(ctx context.Context, key, file string) (rpmflow.Artifact, error)
+	PutJSON(ctx context.Context, key string, v any) error
+}
+
+// Sources turns a commit into a spec and sources.
+type Sources interface {
+	Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error)
+}
+
+// Runner takes builds through their phases. It may run several at once.
+type Runner struct {
+	Engine  Engine
+	Sources Sources
+	Store   Store
+	// Repository gives the URL to fetch a build's commit from, with the credentials that no record holds.
+	Repository func(b rpmflow.Build) string
+	// URL is where everybody can fetch the object with this key.
+	URL       func(key string) string
+	MaxOutput int64 // bytes of output that a build may write
+	Logger    *slog.Logger
+}
+
+const (
+	uploadWait = 15 * time.Minute
+	closeWait  = 2 * time.Minute
+)
+
+// Attempt is one run of a build.
+type Attempt struct {
+	Build  rpmflow.Build
+	Target rpmflow.Target
+	Dir    string    // an empty directory of its own
+	Log    io.Writer // what is watched live
+	// Report makes the record known whenever the build enters a phase. When it fails, the build is not ours any more.
+	Report func(ctx context.Context, b rpmflow.Build) error
+}
+
+// Run takes the attempt to its outcome, which is in the record that it returns. An error means that there is none: ctx has
+// ended, or the report was refused. All that was started has been stopped by then.
+func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
+	run := &run{Runner: r, Attempt: a, b: a.Build.Clone()}
+	run.b.Engine = r.Engine.Name()
+	run.b.Notes = append(run.b.Notes, r.Engine.Caveats()...)
+
+	tctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timeout := &rpmflow.Failure{Kind: rpmflow.FailureTimeout, Message: fmt.Sprintf("the build took longer than %s", run.b.Timeout()), Hint: "raise the project's timeout, or find out in the log what hangs"}
+	timer := time.AfterFunc(run.b.Timeout(), func() { cancel(timeout) })
+	defer timer.Stop()
+	run.output = &limited{w: a.Log, left: r.MaxOutput, exceeded: func() {
+		cancel(&rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: fmt.Sprintf("the build wrote more than %d bytes of output", r.MaxOutput), Hint: "make it write less, or ask an operator to raise builder.max_output"})
+	}}
+
+	err := run.steps(tctx)
+	defer run.close(ctx)
+	if ctx.Err() != nil { // interrupted from outside: no outcome
+		return run.b, context.Cause(ctx)
+	}
+	var lost *reportError
+	if errors.As(err, &lost) {
+		return run.b, lost.err
+	}
+	if cause := context.Cause(tctx); err != nil && cause != nil { // what a step said when it was stopped is of no interest
+		err = cause
+	}
+	outcome := rpmflow.OutcomeOf(run.b.Phase, err)
+	if err := run.upload(ctx, outcome); err != nil {
+		if ctx.Err() != nil {
+			return run.b, context.Cause(ctx)
+		}
+		if errors.As(err, &lost) {
+			return run.b, lost.err
+		}
+		// Without its log and record a build has no outcome but this one.
+		o := rpmflow.OutcomeOf(rpmflow.PhaseUpload, fmt.Errorf("store the results: %w", err))
+		run.b.Outcome, run.b.Artifacts, run.b.Packages = &o, nil, nil
+	}
+	return run.b, nil
+}
+
+type run struct {
+	*Runner
+	Attempt
+	b       rpmflow.Build
+	output  io.Writer
+	session Session
+	srpm    string
+	rpms    []string
+}
+
+// reportError marks the refusal of a report among the errors of the steps.
+type reportError struct{ err error }
+
+func (e *reportError) Error() string { return e.err.Error() }
+func (e *reportError) Unwrap() error { return e.err }
+
+func (r *run) enter(ctx context.Context, p rpmflow.Phase) error {
+	r.b.EnterPhase(p, time.Now())
+	fmt.Fprintf(r.Log, "rpmflow: %s\n", p)
+	if err := r.Report(ctx, r.b.Clone()); err != nil {
+		return &reportError{err}
+	}
+	return nil
+}
+
+func (r *run) steps(ctx context.Context) error {
+	if err := r.enter(ctx, rpmflow.PhaseSources); err != nil {
+		return err
+	}
+	prepared, err := r.Sources.Prepare(ctx, source.Request{
+		Project: r.b.Project, URL: r.Repository(r.b), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec,
+	}, filepath.Join(r.Dir, "sources"))
+	if err != nil {
+		return err
+	}
+	r.b.Commit, r.b.Layout, r.b.Spec = prepared.Commit, prepared.Layout, prepared.SpecPath
+	r.b.Notes = append(r.b.Notes, prepared.Explanation)
+
+	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
+		return err
+	}
+	results := filepath.Join(r.Dir, "results")
+	if err := os.Mkdir(results, 0o700); err != nil {
+		return fmt.Errorf("make directory for results: %w", err)
+	}
+	r.session, err = r.Engine.Open(ctx, Job{
+		Build: r.b.Clone(), Target: r.Target, Epoch: prepared.CommitTime, Dir: results, Log: r.output,
+		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.session.Root(ctx); err != nil {
+		return err
+	}
+
+	if err := r.enter(ctx, rpmflow.PhaseSRPM); err != nil {
+		return err
+	}
+	if prepared.NeedsExpansion() {
+		expanded, err := r.session.Expand(ctx, prepared.Spec, prepared.Sources)
+		if err != nil {
+			return err
+		}
+		if err := prepared.Complete(ctx, expanded); err != nil {
+			return err
+		}
+	}
+	if r.srpm, err = r.session.SRPM(ctx, prepared.Spec, prepared.Sources); err != nil {
+		return err
+	}
+
+	if err := r.enter(ctx, rpmflow.PhaseDependencies); err != nil {
+		return err
+	}
+	if err := r.session.Dependencies(ctx, r.srpm); err != nil {
+		return err
+	}
+
+	if err := r.enter(ctx, rpmflow.PhaseRPMs); err != nil {
+		return err
+	}
+	r.rpms, err = r.session.RPMs(ctx, r.srpm)
+	if err == nil && len(r.rpms) == 0 {
+		err = rpmflow.Fail(rpmflow.FailureBuild, "give the spec a %files section for a package that this target builds", "the build made no RPM")
+	}
+	return err
+}
+
+// upload stores packages and logs and last the record; the outcome is part of it.
+func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
+	ctx, cancel := context.WithTimeout(ctx, uploadWait)
+	defer cancel()
+	if err := r.enter(ctx, rpmflow.PhaseUpload); err != nil {
+		return err
+	}
+	if outcome.Result == rpmflow.Succeeded {
+		for _, file := range append([]string{r.srpm}, r.rpms...) {
+			if err := r.putPackage(ctx, file); err != nil {
+				return err
+			}
+		}
+	}
+	logs, err := r.logs(outcome)
+	if err != nil {
+		return err
+	}
+	for _, file := range logs {
+		a, err := r.Store.PutLog(ctx, r.b.Prefix()+filepath.Base(file)+".gz", file)
+		if err != nil {
+			return err
+		}
+		r.add(a, filepath.Base(file))
+	}
+	now := time.Now()
+	r.b.LeavePhase(now)
+	finished := now.UTC()
+	r.b.State, r.b.Outcome, r.b.FinishedAt = rpmflow.Finished, &outcome, &finished
+	if outcome.Kind == rpmflow.FailureInfrastructure {
+		return nil // whether this was the last attempt is not decided here, so there is no final record
+	}
+	return r.Store.PutJSON(ctx, r.b.Prefix()+"build.json", r.b)
+}
+
+func (r *run) putPackage(ctx context.Context, file string) error {
+	p, err := ReadPackage(file)
+	if err != nil {
+		return err
+	}
+	kind := rpmflow.KindRPM
+	if p.Arch == "src" {
+		kind = rpmflow.KindSRPM
+	}
+	a, err := r.Store.PutFile(ctx, r.b.Prefix()+filepath.Base(file), file, kind)
+	if err != nil {
+		return err
+	}
+	a.NEVRA = p.NEVRA()
+	r.add(a, filepath.Base(file))
+	r.b.Packages = append(r.b.Packages, p)
+	return nil
+}
+
+func (r *run) add(a rpmflow.Artifact, name string) {
+	a.Name, a.URL = name, r.URL(a.Key)
+	r.b.Artifacts = append(r.b.Artifacts, a)
+}
+
+// logs gives the engine's logs; a build that came to an end before it had a build.log gets one that says why.
+func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
+	var logs []string
+	if r.session != nil {
+		logs = r.session.Logs()
+	}
+	if slices.ContainsFunc(logs, func(file string) bool { return filepath.Base(file) == "build.log" }) {
+		return logs, nil
+	}
+	file := filepath.Join(r.Dir, "build.log")
+	text := fmt.Sprintf("rpmflow: %s: %s\n", outcome.Phase, outcome.Message)
+	for _, line := range outcome.Excerpt {
+		text += line + "\n"
+	}
+	if outcome.Hint != "" {
+		text += "rpmflow: " + outcome.Hint + "\n"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("write build.log: %w", err)
+	}
+	return append([]string{file}, logs...), nil
+}
+
+// close frees what the engine holds, on a context of its own: the build's may have ended.
+func (r *run) close(ctx context.Context) {
+	if r.session == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
+	defer cancel()
+	if err := r.session.Close(ctx); err != nil {
+		r.Logger.Warn("engine not cleaned up: it is tried again later", "project", r.b.Project, "target", r.b.Target, "build", r.b.ID, "attempt", r.b.Attempt, "error", err)
+	}
+}
+
+// limited passes output on until there is too much of it.
+type limited struct {
+	w        io.Writer
+	left     int64
+	exceeded func()
+	over     atomic.Bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if atomic.AddInt64(&l.left, -int64(len(p))) < 0 {
+		if l.over.CompareAndSwap(false, true) {
+			l.exceeded()
+		}
+		return len(p), nil
+	}
+	return l.w.Write(p)
+}

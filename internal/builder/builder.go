@@ -1,0 +1,255 @@
+// Package builder takes builds from the queue, one at a time, and sees each of them through to its one outcome.
+//
+// Build messages come in; events, artifacts and acknowledged messages go out. Who owns a build is decided by EVENTS alone:
+// what this program believes of a build it has confirmed by a fenced publish. cmd/builder and `rpmflow up` start it; any
+// number may run, on any host, and each can be killed at any time.
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// Options of a builder; all of them are valid values, checked by the configuration.
+type Options struct {
+	Name        string
+	Archs       []string
+	Targets     []rpmflow.Target
+	DrainTime   time.Duration // how long the first SIGTERM lets a build go on
+	Poll        time.Duration // how often to look for work without being woken up
+	AckWait     time.Duration // after how much silence others take a builder for dead
+	RetryDelay  time.Duration // before the second attempt; doubled for each further one
+	MaxFailures int           // of the infrastructure, until a build is given up
+	DataDir     string
+	Logger      *slog.Logger
+}
+
+// maxLost is how many attempts of a build may end with a builder that falls silent: something in the build may kill builders.
+const maxLost = 5
+
+const (
+	claimWait = 30 * time.Second
+	// An outcome is worth waiting for while NATS is away, less so when the program is to end.
+	settleWait = 15 * time.Minute
+	drainWait  = 30 * time.Second
+	readyFor   = 5 * time.Second // how long a good answer of engine and storage is believed
+	sweepEvery = 5 * time.Minute
+)
+
+// Health says whether the storage can take results.
+type Health interface {
+	Healthy(ctx context.Context) error
+}
+
+// Sweeper is implemented by engines that leave things behind when the builder is killed.
+type Sweeper interface {
+	Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error
+}
+
+// Builder is the running program.
+type Builder struct {
+	o        Options
+	log      *slog.Logger
+	instance string // this process, in events: a restarted builder of the same name is another
+	nc       *nats.Conn
+	ledger   *events.Ledger
+	queue    *events.Queue
+	runner   *build.Runner
+	storage  Health
+	work     *workDir
+	ready    time.Time // when engine and storage were last seen to work
+}
+
+// New prepares a builder; Run runs it.
+func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, runner *build.Runner, storage Health) (*Builder, error) {
+	ledger, err := events.NewLedger(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	queue, err := events.NewQueue(ctx, nc, js, o.AckWait)
+	if err != nil {
+		return nil, err
+	}
+	work, err := openWorkDir(filepath.Join(o.DataDir, "work"), o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return &Builder{o: o, log: o.Logger, instance: uuid.NewString(), nc: nc, ledger: ledger, queue: queue, runner: runner, storage: storage, work: work}, nil
+}
+
+// errDrained is why a build is interrupted when the drain time is over.
+var errDrained = errors.New("the builder is shutting down")
+
+// Run takes builds until ctx ends, lets the one in hand go on for the drain time, and hands it back when that was not
+// enough. When hard ends, it is handed back at once.
+func (b *Builder) Run(ctx, hard context.Context) error {
+	defer func() {
+		if err := b.work.close(); err != nil {
+			b.log.Warn("work directory not removed", "error", err)
+		}
+	}()
+	wake, stop, err := b.queue.Wake(b.o.Archs)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs)
+	var swept, complained time.Time
+	for ctx.Err() == nil {
+		if time.Since(swept) > sweepEvery {
+			b.sweep(ctx)
+			swept = time.Now()
+		}
+		d, err := b.next(ctx)
+		if err != nil && ctx.Err() == nil && time.Since(complained) > time.Minute {
+			b.log.Warn("taking no builds for now", "builder", b.o.Name, "error", err)
+			complained = time.Now()
+		}
+		if d == nil {
+			select {
+			case <-ctx.Done():
+			case <-wake:
+			case <-time.After(b.o.Poll):
+			}
+			continue
+		}
+		if !complained.IsZero() {
+			b.log.Info("taking builds again", "builder", b.o.Name)
+			complained = time.Time{}
+		}
+		b.handle(ctx, hard, d)
+	}
+	return nil
+}
+
+// next takes a build when all that it needs is there: what cannot be built here and now is left to others.
+func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
+	if time.Since(b.ready) > readyFor {
+		if err := b.runner.Engine.Ready(ctx); err != nil {
+			return nil, err
+		}
+		if err := b.storage.Healthy(ctx); err != nil {
+			return nil, err
+		}
+		b.ready = time.Now()
+	}
+	return b.queue.Take(ctx, b.o.Archs, b.log)
+}
+
+// settling is a context for what has to be said after a build, whatever has ended meanwhile.
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(drainWait):
+			cancel()
+		case <-sctx.Done():
+		}
+	})
+	return sctx, func() { stop(); cancel() }
+}
+
+// handle sees one delivery through.
+func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) {
+	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
+	claimed, owned, err := b.claim(sctx, d, log)
+	cancel()
+	if err != nil {
+		log.Warn("build not claimed, giving it back", "error", err)
+		release(d, log)
+		return
+	}
+	if !owned {
+		return
+	}
+	log = log.With("attempt", claimed.build.Attempt)
+	log.Info("build claimed", "failures", claimed.build.InfrastructureFailures)
+
+	o := &owner{Builder: b, d: d, log: log, held: claimed}
+	outcome, err := o.run(ctx, hard)
+	sctx, cancel = settling(ctx)
+	defer cancel()
+	switch {
+	case errors.Is(err, events.ErrLost):
+		log.Warn("build lost to another builder, leaving it alone", "error", err)
+	case err != nil:
+		o.handBack(sctx, err)
+	default:
+		o.finish(sctx, outcome)
+	}
+}
+
+// release gives a message back that was not begun.
+func release(d *events.Delivery, log *slog.Logger) {
+	if err := d.Release(); err != nil {
+		log.Warn("message not given back: it comes again after the ack wait", "error", err)
+	}
+}
+
+func (b *Builder) target(name string) (rpmflow.Target, bool) {
+	for _, t := range b.o.Targets {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return rpmflow.Target{}, false
+}
+
+// sweep has the engine remove what dead attempts have left: all that EVENTS does not name as running.
+func (b *Builder) sweep(ctx context.Context) {
+	s, ok := b.runner.Engine.(Sweeper)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err := s.Sweep(ctx, func(ctx context.Context, id string, attempt int) (bool, error) {
+		last, err := b.ledger.LastOf(ctx, id)
+		if errors.Is(err, events.ErrNone) {
+			return false, nil
+		}
+		if err != nil {
+			return true, err
+		}
+		return last.Build.State == rpmflow.Running && last.Build.Attempt == attempt, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		b.log.Warn("not everything that dead attempts have left is removed", "error", err)
+	}
+}
+
+// delay is the pause before the next attempt.
+func (b *Builder) delay(failures int) time.Duration {
+	return b.o.RetryDelay << (max(failures, 1) - 1)
+}
+
+// workDir is a directory of this process, known to others by a lock that ends with it.
+type workDir struct {
+	path string
+	lock *os.File
+}
+
+func (w *workDir) attempt(b rpmflow.Build) (string, error) {
+	dir := filepath.Join(w.path, fmt.Sprintf("%s-%d", b.ID, b.Attempt))
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("work directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("work directory: %w", err)
+	}
+	return dir, nil
+}

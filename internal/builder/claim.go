@@ -1,0 +1,102 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// held is a build that this process owns: the record and the sequence of its last event, behind which the next one is fenced.
+type held struct {
+	build    rpmflow.Build
+	sequence uint64
+}
+
+// move is what a delivered message calls for.
+type move string
+
+const (
+	moveClaim   move = "claim"   // begin an attempt
+	moveDrop    move = "drop"    // the message has nothing to say any more
+	moveRequeue move = "requeue" // its successor may not have been sent: send it, then drop this one
+	moveAsk     move = "ask"     // running under another message: is that one still there?
+)
+
+// decide compares a message with the build's last event.
+func decide(last events.Event, d *events.Delivery) move {
+	b := last.Build
+	switch b.State {
+	case rpmflow.Finished:
+		return moveDrop
+	case rpmflow.Queued:
+		if d.Build.InfrastructureFailures < b.InfrastructureFailures {
+			return moveRequeue // the builder died between the event and the message of the retry
+		}
+		return moveClaim
+	default:
+		if b.QueueSequence == d.Sequence {
+			return moveClaim // its owner has been silent for a whole ack wait
+		}
+		return moveAsk
+	}
+}
+
+// claim makes the build ours, or settles a message for which there is nothing to do.
+func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (held, bool, error) {
+	last, err := b.ledger.Last(ctx, d.Build)
+	if errors.Is(err, events.ErrNone) {
+		log.Info("message of a build that is long over, dropped")
+		return held{}, false, d.Done(ctx)
+	}
+	if err != nil {
+		return held{}, false, err
+	}
+	m := decide(last, d)
+	if m == moveAsk {
+		there, err := b.queue.Holds(ctx, last.Build.QueueSequence)
+		if err != nil {
+			return held{}, false, err
+		}
+		m = moveClaim
+		if there { // a second message of the same build: its owner holds the first
+			m = moveDrop
+		}
+	}
+	switch m {
+	case moveRequeue:
+		if err := b.queue.Enqueue(ctx, last.Build, time.Time{}); err != nil {
+			return held{}, false, err
+		}
+		fallthrough
+	case moveDrop:
+		log.Info("message dropped", "state", last.Build.State, "why", string(m))
+		return held{}, false, d.Done(ctx)
+	}
+	h, err := b.begin(ctx, last, d)
+	if errors.Is(err, events.ErrLost) {
+		log.Info("build claimed by another", "error", err)
+		return held{}, false, nil // not ours: no ack, no nak
+	}
+	return h, err == nil, err
+}
+
+// begin publishes the claim: the started event of the next attempt.
+func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delivery) (held, error) {
+	now := time.Now()
+	n := last.Build.Clone()
+	if n.State == rpmflow.Running {
+		n.LostAttempts++
+		n.Notes = append(n.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s fell silent", n.Attempt, n.Builder))
+	}
+	started := now.UTC()
+	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
+	n.StartedAt, n.Phases, n.Containers, n.Engine = &started, nil, nil, b.runner.Engine.Name()
+	n.EnterPhase(rpmflow.PhaseClaim, now)
+	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
+	return held{n, seq}, err
+}

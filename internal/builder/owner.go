@@ -1,0 +1,211 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// owner sees a claimed build through. Everything it publishes is fenced behind its own last event.
+type owner struct {
+	*Builder
+	d   *events.Delivery
+	log *slog.Logger
+
+	mu   sync.Mutex
+	held held
+}
+
+// publish appends an event of ours; afterwards the record is the new one.
+func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, distinguish ...string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, append([]string{o.instance}, distinguish...)...)
+	if err == nil {
+		o.held = held{b, seq}
+	}
+	return err
+}
+
+// run runs the attempt under heartbeats. Its error says that there is no outcome: lost, or interrupted.
+func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
+	rctx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer context.AfterFunc(hard, func() { stop(errDrained) })()
+	defer context.AfterFunc(ctx, func() {
+		o.log.Info("shutting down: the build may go on for the drain time", "drain_time", o.o.DrainTime)
+		timer := time.NewTimer(o.o.DrainTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			stop(errDrained)
+		case <-rctx.Done():
+		}
+	})()
+	var beats sync.WaitGroup
+	beats.Go(func() { o.beat(rctx, stop) })
+	b, err := o.attempt(rctx)
+	stop(nil)
+	beats.Wait()
+	return b, err
+}
+
+func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
+	b := o.held.build
+	spoiled := func(err error) (rpmflow.Build, error) {
+		out := rpmflow.OutcomeOf(b.Phase, err)
+		b.Outcome = &out
+		return b, nil
+	}
+	if b.LostAttempts > maxLost {
+		b.InfrastructureFailures = o.o.MaxFailures // no further attempt
+		return spoiled(fmt.Errorf("%d builders fell silent in the middle of this build; it may be what makes them fail", b.LostAttempts))
+	}
+	target, ok := o.target(b.Target)
+	if !ok {
+		return spoiled(fmt.Errorf("builder %s knows no target %q: define it in its configuration", o.o.Name, b.Target))
+	}
+	dir, err := o.work.attempt(b)
+	if err != nil {
+		return spoiled(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			o.log.Warn("work directory of the attempt not removed", "error", err)
+		}
+	}()
+	var live io.Writer = io.Discard
+	w, err := events.NewLogWriter(o.nc, b.ID, o.log)
+	if err != nil {
+		o.log.Warn("no live log", "error", err)
+	} else {
+		live = w
+	}
+	b, err = o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Report: func(ctx context.Context, b rpmflow.Build) error {
+		return o.publish(ctx, events.TypePhase, b, string(b.Phase))
+	}})
+	if w != nil {
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
+		defer cancel()
+		w.Close(cctx, err == nil && !o.retryable(b))
+	}
+	return b, err
+}
+
+// beat keeps the message from others, and looks whether the build still is ours. While NATS is out of reach it can do
+// neither: the build goes on, and EVENTS decides afterwards.
+func (o *owner) beat(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(o.o.AckWait / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := o.d.Heartbeat(); err != nil {
+			o.log.Warn("no heartbeat", "error", err)
+		}
+		if err := o.stillOurs(ctx); errors.Is(err, events.ErrLost) {
+			stop(err)
+			return
+		}
+	}
+}
+
+func (o *owner) stillOurs(ctx context.Context) error {
+	o.mu.Lock() // not between a publish and its note
+	defer o.mu.Unlock()
+	last, err := o.ledger.Last(ctx, o.held.build)
+	if err == nil && last.Sequence != o.held.sequence {
+		return fmt.Errorf("%w: %s event of attempt %d by %s", events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
+	}
+	return err
+}
+
+// retryable reports whether an outcome is ours to spoil, and not for the last time.
+func (o *owner) retryable(b rpmflow.Build) bool {
+	return b.Outcome != nil && b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures+1 < o.o.MaxFailures
+}
+
+// finish publishes the outcome, or another attempt when it was our fault, and only then acknowledges the message.
+func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
+	b.LeavePhase(time.Now())
+	if b.Outcome.Kind == rpmflow.FailureInfrastructure {
+		b.InfrastructureFailures++
+	}
+	if b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures < o.o.MaxFailures {
+		o.retry(ctx, b)
+		return
+	}
+	if b.FinishedAt == nil {
+		now := time.Now().UTC()
+		b.FinishedAt = &now
+	}
+	b.State = rpmflow.Finished
+	if b.Outcome.Kind == rpmflow.FailureInfrastructure { // of the others the record is stored already
+		if err := o.runner.Store.PutJSON(ctx, b.Prefix()+"build.json", b); err != nil {
+			o.log.Warn("record not stored; the finished event has it", "error", err)
+		}
+	}
+	if err := o.publish(ctx, events.TypeFinished, b); err != nil {
+		o.log.Error("outcome not published: the build is built anew by whoever gets its message", "error", err)
+		return
+	}
+	o.log.Info("build finished", "result", b.Outcome.Result, "kind", b.Outcome.Kind, "phase", b.Outcome.Phase, "message", b.Outcome.Message, "artifacts", len(b.Artifacts))
+	o.done(ctx)
+}
+
+// retry publishes that the build waits again, sends its new message, and only then lets the old one go: whoever finds the event without
+// the message sends it.
+func (o *owner) retry(ctx context.Context, b rpmflow.Build) {
+	delay := o.delay(b.InfrastructureFailures)
+	n := waiting(b, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); tried again after %s", b.Attempt, b.Outcome.Phase, b.Outcome.Message, delay))
+	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
+		o.log.Error("retry not published: the build is built anew by whoever gets its message", "error", err)
+		return
+	}
+	o.log.Warn("attempt failed for reasons of the infrastructure, trying again", "in", delay, "phase", b.Outcome.Phase, "error", b.Outcome.Message)
+	if err := o.queue.Enqueue(ctx, n, time.Now().Add(delay)); err != nil {
+		o.log.Error("message of the retry not sent: done when the old one comes again", "error", err)
+		return
+	}
+	o.done(ctx)
+}
+
+// handBack gives an interrupted build to others, with no attempt spent.
+func (o *owner) handBack(ctx context.Context, why error) {
+	b := o.held.build.Clone()
+	b.LeavePhase(time.Now())
+	n := waiting(b, fmt.Sprintf("attempt %d was interrupted: %v", b.Attempt, why))
+	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
+		o.log.Warn("build not handed back: others get it after the ack wait", "error", err)
+		return
+	}
+	o.log.Info("build handed back", "why", why)
+	release(o.d, o.log)
+}
+
+// waiting is the record of a build that waits for another attempt.
+func waiting(b rpmflow.Build, note string) rpmflow.Build {
+	n := b.Clone()
+	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
+	n.Outcome, n.Packages, n.Artifacts, n.Containers = nil, nil, nil, nil
+	n.Notes = append(n.Notes, note)
+	return n
+}
+
+func (o *owner) done(ctx context.Context) {
+	if err := o.d.Done(ctx); err != nil {
+		o.log.Warn("message not acknowledged: it comes again and is dropped then", "error", err)
+	}
+}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// targets makes the targets of the file's entries.
+func (l *loader) targets(entries []entry) []rpmflow.Target {
+	out := make([]rpmflow.Target, 0, len(entries))
+	for _, e := range entries {
+		var t rpmflow.Target
+		l.apply(e.scope, targetSettings(&t), e.keys)
+		if t.Arch == "" {
+			t.Arch = rpmflow.ArchOf(t.Name)
+		}
+		if t.Config == "" {
+			t.Config = t.Name
+		}
+		out = append(out, t)
+	}
+	l.duplicates(entries)
+	return out
+}
+
+// projects makes the projects of the file's entries; without targets of its own a project is built for all.
+func (l *loader) projects(entries, targets []entry) []rpmflow.Project {
+	var defined []string
+	for _, t := range targets {
+		if name := t.name(); name != "" {
+			defined = append(defined, name)
+		}
+	}
+	out := make([]rpmflow.Project, 0, len(entries))
+	for _, e := range entries {
+		var p rpmflow.Project
+		l.apply(e.scope, projectSettings(&p, l), e.keys)
+		if g, ok := e.keys["targets"]; !ok {
+			p.Targets = slices.Clone(defined)
+			if len(defined) == 0 {
+				l.warnings = append(l.warnings, fmt.Sprintf("project %q: no target is defined, so nothing will be built: define one under targets", p.Name))
+			}
+		} else if !g.bad {
+			l.targetsOf(e, p, g, defined)
+		}
+		out = append(out, p)
+	}
+	l.duplicates(entries)
+	return out
+}
+
+func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string) {
+	key := within(e.scope, "targets")
+	if len(p.Targets) == 0 {
+		l.problem(g.from, key, fmt.Errorf("project %q: the list is empty, so nothing would be built: name a target, or remove the key for all", e.name()))
+	}
+	known := strings.Join(defined, ", ")
+	if known == "" {
+		known = "none"
+	}
+	for i, t := range p.Targets {
+		if t != "" && !slices.Contains(defined, t) {
+			l.problem(g.from, key, fmt.Errorf("project %q: target %s is not defined; defined are: %s", e.name(), quote(t), known))
+		}
+		if slices.Contains(p.Targets[:i], t) {
+			l.problem(g.from, key, fmt.Errorf("project %q: target %s is there twice: remove one", e.name(), quote(t)))
+		}
+	}
+}
+
+func (l *loader) duplicates(entries []entry) {
+	first := map[string]string{}
+	for _, e := range entries {
+		name := e.name()
+		if name == "" {
+			continue
+		}
+		if other, ok := first[name]; ok {
+			l.problem(e.keys["name"].from, within(e.scope, "name"), fmt.Errorf("%s is already the name of %s: rename or remove one", quote(name), other))
+			continue
+		}
+		first[name] = e.scope
+	}
+}
+
+var notInHostName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// together completes what depends on the machine, and checks what several keys say together.
+func (l *loader) together(c *Config) {
+	if c.Builder.Name == "" {
+		host, err := os.Hostname()
+		host = strings.Trim(notInHostName.ReplaceAllString(host, "-"), "-._")
+		if err != nil || host == "" {
+			host = "builder"
+		}
+		c.Builder.Name = host
+	}
+	if len(c.Builder.Archs) == 0 {
+		c.Builder.Archs = []string{rpmflow.HostArch()}
+	}
+
+	var ways []string
+	for _, way := range []struct {
+		key string
+		set bool
+	}{{"nats.user", c.NATS.User != ""}, {"nats.token", c.NATS.Token != ""}, {"nats.credentials", c.NATS.Credentials != ""}} {
+		if way.set {
+			ways = append(ways, way.key)
+		}
+	}
+	if len(ways) > 1 {
+		l.problem(place{}, "nats", fmt.Errorf("%s are all set: keep one way to log in", strings.Join(ways, ", ")))
+	}
+	if c.NATS.Password != "" && c.NATS.User == "" {
+		l.problem(place{}, "nats.password", errors.New("is set without nats.user: set both"))
+	}
+	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
+		l.problem(place{}, "s3", errors.New("only one of s3.access_key and s3.secret_key is set: set both or none"))
+	}
+}

@@ -1,0 +1,230 @@
+// Package config is the one configuration of all programs: every key, its default, its meaning and its rules.
+//
+// In come a YAML file, the environment (RPMFLOW_…) and flags, each stronger than the one before; out comes a Config whose
+// values have been checked, so that nobody inside checks them again, or every problem at once, each with its place and
+// the way out. Assemblies and commands import it and hand what they read to the other packages; it imports the domain only.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Config is what Load made of file, environment and flags. The keys are described in keys.go.
+type Config struct {
+	File      string // what was read; empty: no file
+	DataDir   string // absolute
+	PublicURL *url.URL
+	Log       Log
+	NATS      NATS
+	S3        S3
+	Listener  Listener
+	Builder   Builder
+	Embedded  Embedded
+	Targets   []rpmflow.Target
+	Projects  []rpmflow.Project
+	// Warnings are what the operator should know though it stops nothing.
+	Warnings []string
+}
+
+// Log is how the programs log.
+type Log struct {
+	Level  slog.Level
+	Format string // LogText or LogJSON
+}
+
+// The formats of logs.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// NATS is the way to NATS and the measure of our streams. At most one of user, token and credentials is set.
+type NATS struct {
+	URLs           []string // at least one, without credentials
+	User           string
+	Password       Secret
+	Token          Secret
+	Credentials    string // absolute path of a .creds file
+	CAFile         string // absolute path
+	Replicas       int    // 1 or 3
+	ConnectTimeout time.Duration
+	MaxBytes       Size // of each stream
+}
+
+// S3 is the way to the storage. Both keys are set, or none of them.
+type S3 struct {
+	Endpoint     *url.URL // scheme and host only
+	Region       string
+	Bucket       string
+	AccessKey    Secret
+	SecretKey    Secret
+	CAFile       string // absolute path
+	CreateBucket bool
+	PublicURL    *url.URL // nil: links go through Config.PublicURL
+}
+
+// Listener is what answers webhooks and requests.
+type Listener struct {
+	Listen         string // host:port
+	Token          Secret
+	MaxBody        Size
+	RequestTimeout time.Duration
+}
+
+// AcceptsSubmissions says whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
+func (l Listener) AcceptsSubmissions() bool {
+	if l.Token != "" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(l.Listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// Engine is what runs builds.
+type Engine string
+
+// The engines that can be asked for; EngineAuto takes mock where Docker answers.
+const (
+	EngineAuto     Engine = "auto"
+	EngineMock     Engine = "mock"
+	EngineRPMBuild Engine = "rpmbuild"
+)
+
+// Builder is what takes builds and runs them.
+type Builder struct {
+	Name        string
+	Engine      Engine
+	Archs       []string // at least one
+	DrainTime   time.Duration
+	Poll        time.Duration
+	AckWait     time.Duration
+	RetryDelay  time.Duration
+	MaxFailures int
+	MaxOutput   Size
+	Docker      Docker
+}
+
+// Docker is the engine's limits and the way to it.
+type Docker struct {
+	Host     string // empty: as the environment says (DOCKER_HOST)
+	Network  string
+	Memory   Size    // 0: no limit
+	CPUs     float64 // 0: no limit
+	PIDs     int
+	AppArmor string // empty: the engine's default profile
+}
+
+// Embedded is where the servers inside `rpmflow up` listen.
+type Embedded struct {
+	NATSListen string // host:port
+	S3Listen   string // host:port
+}
+
+// Source is where a configuration is read from. Nothing else is looked at: no process environment, no other file.
+type Source struct {
+	File  string            // empty: none
+	Env   []string          // as of os.Environ
+	Flags map[string]string // key to value; only flags that the user gave
+}
+
+// Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and way out;
+// no error and no warning ever holds a secret.
+func Load(src Source) (*Config, error) {
+	var data []byte
+	if src.File != "" {
+		var err error
+		if data, err = os.ReadFile(src.File); err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+	}
+	return load(src, data)
+}
+
+func load(src Source, data []byte) (*Config, error) {
+	l := &loader{file: src.File, env: environment(src.Env), referenced: map[string]bool{}}
+	if src.File != "" {
+		dir, err := filepath.Abs(filepath.Dir(src.File))
+		if err != nil {
+			return nil, fmt.Errorf("find the directory of %s, at which its relative paths start: %w", src.File, err)
+		}
+		l.dir = dir
+	}
+
+	c := &Config{File: src.File}
+	settings := c.settings(l)
+	file := l.parse(data, settings)
+	l.apply("", settings, l.merge(settings, file.keys, l.fromEnv(settings), l.fromFlags(settings, src.Flags)))
+	c.Targets = l.targets(file.targets)
+	c.Projects = l.projects(file.projects, file.targets)
+	l.together(c)
+	l.unknownEnv(settings)
+
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	c.Warnings = l.warnings
+	return c, nil
+}
+
+// Project looks a project up by its name.
+func (c *Config) Project(name string) (rpmflow.Project, bool) {
+	i := slices.IndexFunc(c.Projects, func(p rpmflow.Project) bool { return p.Name == name })
+	if i < 0 {
+		return rpmflow.Project{}, false
+	}
+	return c.Projects[i], true
+}
+
+// Target looks a target up by its name.
+func (c *Config) Target(name string) (rpmflow.Target, bool) {
+	i := slices.IndexFunc(c.Targets, func(t rpmflow.Target) bool { return t.Name == name })
+	if i < 0 {
+		return rpmflow.Target{}, false
+	}
+	return c.Targets[i], true
+}
+
+// CheckBuilder says whether the files that targets name exist: only a builder needs them, so Load does not look.
+func (c *Config) CheckBuilder() error {
+	var problems []error
+	for _, t := range c.Targets {
+		if t.ConfigDir != "" {
+			if info, err := os.Stat(t.ConfigDir); err != nil {
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this builder can read", t.Name, err))
+				continue
+			} else if !info.IsDir() {
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is no directory", t.Name, t.ConfigDir))
+				continue
+			}
+		}
+		path := t.Config
+		switch {
+		case strings.HasSuffix(t.Config, ".cfg"):
+		case t.ConfigDir != "":
+			path = filepath.Join(t.ConfigDir, t.Config+".cfg")
+		default:
+			continue // a configuration that the image ships
+		}
+		if info, err := os.Stat(path); err != nil {
+			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can read", t.Name, err))
+		} else if !info.Mode().IsRegular() {
+			problems = append(problems, fmt.Errorf("target %q: config: %s is no file", t.Name, path))
+		}
+	}
+	return errors.Join(problems...)
+}

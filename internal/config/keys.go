@@ -1,0 +1,242 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// setting is one key: all that is known of it, said once. Parsing, defaults, templates, dumps and documentation read it here.
+type setting struct {
+	path    string // inside its scope: the file, or one entry of a list
+	def     string // lists: separated by commas
+	doc     string
+	example string // in the template; only for keys of list entries
+	group   string // the secret that this key is one way to give
+	must    bool   // the key has no default
+	field
+}
+
+// Key describes one key to those who write templates, documentation and flags.
+type Key struct {
+	Path    string // as in the file: builder.docker.host, or projects[].url in a list
+	Env     string // the variable that sets it; empty in lists
+	Default string
+	Doc     string
+	Type    string
+	Secret  bool
+}
+
+// Keys lists every key that file, environment and flags can set, in the order of the template.
+func Keys() []Key { return describe("", new(Config).settings(nil)) }
+
+// ListKeys lists the keys of the entries of targets and projects, which only the file can set.
+func ListKeys() []Key {
+	return slices.Concat(
+		describe("targets[]", targetSettings(new(rpmflow.Target))),
+		describe("projects[]", projectSettings(new(rpmflow.Project), nil)))
+}
+
+func describe(scope string, settings []setting) []Key {
+	keys := make([]Key, 0, len(settings))
+	for _, s := range settings {
+		k := Key{Path: within(scope, s.path), Default: s.def, Doc: s.doc, Type: s.typ, Secret: s.secret}
+		if scope == "" {
+			k.Env = envOf(s.path)
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func envOf(path string) string {
+	return "RPMFLOW_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+}
+
+func within(scope, path string) string {
+	if scope == "" {
+		return path
+	}
+	return scope + "." + path
+}
+
+// sectionDoc is the documentation of the file's mappings and lists.
+func sectionDoc(name string) string {
+	return map[string]string{
+		"log":            "What the programs log to standard error.",
+		"nats":           "The queue and the events: NATS 2.12 or later with JetStream.",
+		"s3":             "The storage of packages, logs and sources: anything that speaks S3.",
+		"listener":       "What answers webhooks and requests.",
+		"builder":        "What takes builds and runs them.",
+		"builder.docker": "The container engine of engine mock, and the limits of one build.",
+		"embedded":       "The servers inside `rpmflow up`.",
+		"targets":        "The build roots that there are.",
+		"projects":       "The repositories whose pushes are built.",
+	}[name]
+}
+
+// settings binds every scalar key to its place in c. The loader resolves the references of secrets; describing needs none.
+func (c *Config) settings(l *loader) []setting {
+	return slices.Concat(
+		[]setting{
+			{path: "data_dir", def: ".rpmflow", field: dir(&c.DataDir, true, true),
+				doc: "Directory of git mirrors, the read model, and the embedded servers' data. A relative one starts at the working directory."},
+			{path: "public_url", def: "http://127.0.0.1:8080", field: webURL(&c.PublicURL, "https://rpmflow.example.com", true, false),
+				doc: "URL under which users reach the listener; links to artifacts begin with it."},
+			{path: "log.level", def: "info", doc: "The least severe messages that are logged.",
+				field: oneOf(&c.Log.Level, []string{"debug", "info", "warn", "error"}, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError)},
+			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText, LogJSON),
+				doc: "text for people, json for programs."},
+		},
+		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(),
+		[]setting{
+			{path: "embedded.nats_listen", def: "127.0.0.1:4222", field: address(&c.Embedded.NATSListen),
+				doc: "Where the embedded NATS server listens."},
+			{path: "embedded.s3_listen", def: "127.0.0.1:7070", field: address(&c.Embedded.S3Listen),
+				doc: "Where the embedded S3 server listens."},
+		})
+}
+
+func (n *NATS) settings(l *loader) []setting {
+	return slices.Concat(
+		[]setting{
+			{path: "nats.url", def: "nats://127.0.0.1:4222", field: commas(many(&n.URLs, "list of URLs", checkNATS)),
+				doc: "The servers of the cluster; one that answers is enough."},
+			{path: "nats.user", field: text(&n.User, "text", anything), doc: "User, with nats.password."},
+		},
+		secret(l, "nats.password", "Password of nats.user.", &n.Password),
+		secret(l, "nats.token", "Token, where the servers want one instead of a user.", &n.Token),
+		[]setting{
+			{path: "nats.credentials", field: file(&n.Credentials), doc: "Credentials file (.creds: JWT and seed), instead of user or token."},
+			{path: "nats.ca_file", field: file(&n.CAFile), doc: "Certificates (PEM) that sign the servers'; empty: those of the system."},
+			{path: "nats.replicas", def: "1", doc: "On how many servers a stream is kept; 3 needs a cluster of at least that many.",
+				field: oneOf(&n.Replicas, []string{"1", "3"}, 1, 3)},
+			{path: "nats.connect_timeout", def: "5s", field: duration(&n.ConnectTimeout), doc: "How long one attempt to connect may take."},
+			{path: "nats.max_bytes", def: "1GiB", field: size(&n.MaxBytes, 1<<20, false),
+				doc: "The most that one stream may hold. JetStream reserves it for each stream: the servers need several times as much."},
+		})
+}
+
+func (s *S3) settings(l *loader) []setting {
+	return slices.Concat(
+		[]setting{
+			{path: "s3.endpoint", def: "http://127.0.0.1:7070", field: webURL(&s.Endpoint, "https://s3.example.com", false, false), doc: "URL of the storage, without the bucket."},
+			{path: "s3.region", def: "us-east-1", doc: "Region of the bucket.",
+				field: text(&s.Region, "text", matches(hostName, "a region: write one such as us-east-1"))},
+			{path: "s3.bucket", def: "rpmflow", doc: "Bucket of everything that is kept.",
+				field: text(&s.Bucket, "text", matches(bucketName, "a bucket's name: write 3 to 63 lower-case letters, digits, . and -"))},
+		},
+		secret(l, "s3.access_key", "Access key; with s3.secret_key.", &s.AccessKey),
+		secret(l, "s3.secret_key", "Secret key of s3.access_key.", &s.SecretKey),
+		[]setting{
+			{path: "s3.ca_file", field: file(&s.CAFile), doc: "Certificates (PEM) that sign the storage's; empty: those of the system."},
+			{path: "s3.create_bucket", def: "true", field: boolean(&s.CreateBucket), doc: "Whether a missing bucket is made at the start."},
+			{path: "s3.public_url", field: webURL(&s.PublicURL, "https://s3.example.com/rpmflow", true, true),
+				doc: "URL under which users reach the bucket's objects, where they can; empty: links go through public_url."},
+		})
+}
+
+func (n *Listener) settings(l *loader) []setting {
+	return slices.Concat(
+		[]setting{{path: "listener.listen", def: "127.0.0.1:8080", field: address(&n.Listen), doc: "Where the listener listens; :8080 is every interface."}},
+		secret(l, "listener.token", "Bearer token for POST /api/v1/builds. Without one only a listener on a loopback address accepts submissions.", &n.Token),
+		[]setting{
+			{path: "listener.max_body", def: "25MiB", field: size(&n.MaxBody, 1<<10, false), doc: "The largest webhook; the default is GitHub's own limit."},
+			{path: "listener.request_timeout", def: "10s", field: duration(&n.RequestTimeout), doc: "How long answering one request may take."},
+		})
+}
+
+func (b *Builder) settings() []setting {
+	return []setting{
+		{path: "builder.name", field: text(&b.Name, "text", orEmpty(matches(hostName, "a builder's name: write letters, digits, . _ and -"))),
+			doc: "What the builder calls itself in build records; empty: the machine's host name."},
+		{path: "builder.engine", def: string(EngineAuto), doc: "mock in containers, the host's rpmbuild without a clean root, or auto: mock where a container engine answers.",
+			field: oneOf(&b.Engine, []string{string(EngineAuto), string(EngineMock), string(EngineRPMBuild)}, EngineAuto, EngineMock, EngineRPMBuild)},
+		{path: "builder.archs", field: commas(many(&b.Archs, "list of architectures", checkArch)),
+			doc: "Architectures whose builds are taken; empty: the machine's own."},
+		{path: "builder.drain_time", def: "10m", field: duration(&b.DrainTime), doc: "How long SIGTERM lets running builds go on; the rest is handed back."},
+		{path: "builder.poll", def: "3s", field: duration(&b.Poll), doc: "How often a builder without work looks for some though nobody woke it."},
+		{path: "builder.ack_wait", def: "60s", field: duration(&b.AckWait), doc: "How long a builder may be silent before its build goes to another."},
+		{path: "builder.retry_delay", def: "30s", field: duration(&b.RetryDelay), doc: "Pause after a failure of the infrastructure, doubled after each further one."},
+		{path: "builder.max_failures", def: "3", field: integer(&b.MaxFailures, 1), doc: "After how many failures of the infrastructure a build is given up."},
+		{path: "builder.max_output", def: "256MiB", field: size(&b.MaxOutput, 1<<10, false), doc: "The largest build.log; a build that writes more is stopped."},
+		{path: "builder.docker.host", field: text(&b.Docker.Host, "URL", orEmpty(checkDocker)), doc: "The container engine; empty: as DOCKER_HOST says."},
+		{path: "builder.docker.network", def: "bridge", field: text(&b.Docker.Network, "text", matches(imageName, "a network: write the name of one, such as bridge")),
+			doc: "Network of the containers that install packages. A package's own code runs without one, always."},
+		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true), doc: "Memory of one build; 0: no limit."},
+		{path: "builder.docker.cpus", def: "0", field: number(&b.Docker.CPUs), doc: "Processors of one build, such as 1.5; 0: no limit."},
+		{path: "builder.docker.pids", def: "4096", field: integer(&b.Docker.PIDs, 1), doc: "The most processes and threads of one build."},
+		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),
+			doc: "AppArmor profile; empty: the engine's own, which forbids the mounts that mock needs on hosts with AppArmor: write unconfined there."},
+	}
+}
+
+func targetSettings(t *rpmflow.Target) []setting {
+	return []setting{
+		{path: "name", must: true, example: "fedora-42-x86_64", field: text(&t.Name, "text", rpmflow.CheckTargetName), doc: "What projects and events call it."},
+		{path: "arch", field: text(&t.Arch, "architecture", orEmpty(checkArch)), doc: "Architecture; empty: the name's last part, else this machine's own."},
+		{path: "config", field: mockConfig(&t.Config),
+			doc: "The mock configuration: a name that the image ships, or the path of a .cfg file; empty: the target's name."},
+		{path: "config_dir", field: dir(&t.ConfigDir, false, false), doc: "Directory that replaces the image's /etc/mock; empty: none."},
+		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
+			field: text(&t.Image, "text", matches(imageName, "an image: write one such as rpmflow/mock:latest"))},
+	}
+}
+
+func projectSettings(p *rpmflow.Project, l *loader) []setting {
+	layouts := make([]string, 0, len(rpmflow.Layouts))
+	for _, layout := range rpmflow.Layouts {
+		layouts = append(layouts, string(layout))
+	}
+	settings := slices.Concat(
+		[]setting{
+			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName), doc: "What webhooks, pages and events call it."},
+			{path: "url", must: true, example: "https://git.example.com/hello.git", field: repository(&p.URL),
+				doc: "The git repository: an http, https, ssh or file URL, git@host:path, or an absolute path."},
+			{path: "branches", def: "main,master", example: "[main, 'release-*']", field: many(&p.Branches, "list of patterns", checkBranch),
+				doc: "Branches whose pushes are built, as patterns; * stops at a slash."},
+			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag), doc: "Tags that are built, as patterns; empty: none."},
+			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
+				doc: "standard: spec and tarball lie in the repository; in-tree: the spec lies in its source tree; auto: as the tree looks."},
+			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec in the repository; empty: there is exactly one."},
+			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty), doc: "Targets that it is built for; left out: all."},
+		},
+		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret),
+		[]setting{
+			{path: "timeout", def: "1h", field: duration(&p.Timeout), doc: "The longest that one attempt of a build may take."},
+			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1), doc: "How many of its builds may run at once on one architecture."},
+		})
+	for i := range settings {
+		if settings[i].path == "secret_env" {
+			settings[i].example = "HELLO_WEBHOOK_SECRET"
+		}
+	}
+	return settings
+}
+
+// notEmpty lets every name of a target pass that is one: whether it is defined is asked when all targets are known.
+func notEmpty(s string) error {
+	if s == "" {
+		return fmt.Errorf("%s is no target: write the name of one, or leave targets out for all", quote(s))
+	}
+	return nil
+}
+
+// commas lets one text hold several elements of a list, for keys that the environment can set.
+func commas(f field) field {
+	set := f.set
+	f.set = func(in input) error {
+		var values []string
+		for _, v := range in.values {
+			for part := range strings.SplitSeq(v, ",") {
+				values = append(values, strings.TrimSpace(part))
+			}
+		}
+		in.values = values
+		return set(in)
+	}
+	return f
+}

@@ -1,0 +1,136 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// webURL is an http or https URL without credentials, query and slash at its end.
+func webURL(dst **url.URL, such string, withPath, optional bool) field {
+	return one(dst, "URL", func(s string) (*url.URL, error) {
+		if s == "" && optional {
+			return nil, nil
+		}
+		u, err := parseURL(s, "http", "https")
+		if err != nil {
+			return nil, fmt.Errorf("%w: write one such as %s", err, such)
+		}
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+		if u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
+			return nil, fmt.Errorf("%s has a query or a fragment: remove it", quote(s))
+		}
+		if u.Path != "" && !withPath {
+			return nil, fmt.Errorf("%s has a path: write scheme, host and port only, and the bucket in s3.bucket", quote(s))
+		}
+		return u, nil
+	}, func(u *url.URL) string {
+		if u == nil {
+			return ""
+		}
+		return u.String()
+	})
+}
+
+func checkNATS(s string) error {
+	if _, err := parseURL(s, "nats", "tls", "ws", "wss"); err != nil {
+		return fmt.Errorf("%w: write one such as nats://127.0.0.1:4222", err)
+	}
+	return nil
+}
+
+func checkDocker(s string) error {
+	if rest, ok := strings.CutPrefix(s, "unix://"); ok && path.IsAbs(rest) {
+		return nil
+	}
+	if _, err := parseURL(s, "tcp", "http", "https"); err != nil {
+		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock or tcp://docker:2376, or nothing to let DOCKER_HOST decide", err)
+	}
+	return nil
+}
+
+// parseURL reads a URL that has one of the schemes, a host, and no credentials: those have keys of their own. What
+// net/url says of a URL is not repeated, because it repeats parts of it, credentials included.
+func parseURL(s string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Opaque != "" || printable(s) != nil {
+		return nil, fmt.Errorf("%s is not a URL", quote(redactURL(s)))
+	}
+	if !slices.Contains(schemes, u.Scheme) {
+		return nil, fmt.Errorf("%s has none of the schemes %s", quote(redactURL(s)), strings.Join(schemes, ", "))
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("%s has credentials in it, which have keys of their own", quote(redactURL(s)))
+	}
+	return u, nil
+}
+
+// scpForm is git's short way to write an ssh address.
+var scpForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[^-\s]\S*$`)
+
+// repository is what git can clone from. Credentials are allowed in http and https URLs, since git knows no other way
+// to get them from us; they are never shown.
+func repository(dst *string) field {
+	return one(dst, "URL", func(s string) (string, error) {
+		if err := checkRepository(s); err != nil {
+			return "", err
+		}
+		return s, nil
+	}, redactURL)
+}
+
+func checkRepository(s string) error {
+	if printable(s) != nil || strings.ContainsAny(s, " \t") {
+		return fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
+	}
+	if path.IsAbs(s) || scpForm.MatchString(s) {
+		return nil
+	}
+	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path or an absolute path"
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Opaque != "":
+		return fmt.Errorf("%s is not the URL of a git repository: %s", quote(redactURL(s)), write)
+	case u.Scheme == "file":
+		if u.Host != "" || len(u.Path) < 2 {
+			return fmt.Errorf("%s names no absolute path: write file:///path", quote(redactURL(s)))
+		}
+		return nil
+	case !slices.Contains([]string{"http", "https", "ssh"}, u.Scheme):
+		return fmt.Errorf("%s is not the URL of a git repository: %s", quote(redactURL(s)), write)
+	// git would hand a host that begins with a hyphen to ssh, which takes it for an option.
+	case !hostName.MatchString(u.Hostname()) && !strings.Contains(u.Host, "["), strings.Trim(u.Path, "/") == "":
+		return fmt.Errorf("%s has no host or no path: %s", quote(redactURL(s)), write)
+	case u.Scheme == "ssh" && u.User != nil && strings.HasPrefix(u.User.Username(), "-"):
+		return fmt.Errorf("%s has a user that begins with a hyphen: %s", quote(redactURL(s)), write)
+	}
+	if _, hasPassword := u.User.Password(); hasPassword && u.Scheme == "ssh" {
+		return errors.New("ssh takes no password from a URL: use a key, and write ssh://git@host/path.git")
+	}
+	return nil
+}
+
+// redactURL hides credentials: everything before the last @, which is too much where a path has an @ in it, and never too
+// little where somebody forgot to escape a slash in a password.
+func redactURL(s string) string {
+	if path.IsAbs(s) || scpForm.MatchString(s) {
+		return s
+	}
+	if u, err := url.Parse(s); err == nil && u.Scheme == "ssh" && u.User != nil {
+		if _, hasPassword := u.User.Password(); !hasPassword {
+			return s // git@ is no secret
+		}
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if scheme += "://"; !ok {
+		scheme, rest = "", s
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		return scheme + redacted + rest[i:]
+	}
+	return s
+}

@@ -1,0 +1,241 @@
+package listener
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/readmodel"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+func (l *Listener) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /hooks/github/{project}", l.hook("github", forge.GitHub))
+	mux.HandleFunc("POST /hooks/generic/{project}", l.hook("generic", forge.Generic))
+	mux.HandleFunc("POST /api/v1/builds", l.handle(l.submit))
+	mux.HandleFunc("GET /api/v1/builds", l.handle(l.list))
+	mux.HandleFunc("GET /api/v1/builds/{id}", l.handle(l.show))
+	mux.HandleFunc("GET /api/v1/builds/{id}/log", l.buildLog)
+	mux.HandleFunc("GET /artifacts/{key...}", l.artifact)
+	mux.HandleFunc("GET /healthz", l.handle(func(*http.Request) (int, any, *problem) {
+		return http.StatusOK, map[string]string{"status": "alive", "version": l.o.Version}, nil
+	}))
+	mux.HandleFunc("GET /readyz", l.handle(l.ready))
+	mux.HandleFunc("GET /{$}", l.handle(func(*http.Request) (int, any, *problem) {
+		return http.StatusOK, map[string]any{"service": "rpmflow listener", "version": l.o.Version, "endpoints": []string{
+			"POST /hooks/github/{project}", "POST /hooks/generic/{project}", "POST /api/v1/builds", "GET /api/v1/builds",
+			"GET /api/v1/builds/{id}", "GET /api/v1/builds/{id}/log", "GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
+	}))
+	mux.HandleFunc("/", l.handle(func(r *http.Request) (int, any, *problem) {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); pattern != "/" {
+				return 0, nil, problemf(http.StatusMethodNotAllowed, "use "+method, "%s does not take %s", r.URL.Path, r.Method)
+			}
+		}
+		return 0, nil, problemf(http.StatusNotFound, "GET / lists what there is", "there is nothing at %s", r.URL.Path)
+	}))
+	return mux
+}
+
+// submission is a build that a user asks for.
+type submission struct {
+	Project string   `json:"project"`
+	Ref     string   `json:"ref"`     // branch, tag or full ref; HEAD when empty
+	Commit  string   `json:"commit"`  // the ref's present commit when empty
+	Targets []string `json:"targets"` // the project's when empty
+}
+
+func (l *Listener) submit(r *http.Request) (int, any, *problem) {
+	if p := l.authorized(r); p != nil {
+		return 0, nil, p
+	}
+	if !isJSON(r) {
+		return 0, nil, problemf(http.StatusUnsupportedMediaType, "send JSON with Content-Type: application/json", "the submission is not declared as JSON")
+	}
+	body, p := l.body(r)
+	if p != nil {
+		return 0, nil, p
+	}
+	var s submission
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return 0, nil, problemf(http.StatusBadRequest, `send {"project": …, "ref": …, "commit": …, "targets": […]}; only project is required`, "the submission cannot be read: %v", err)
+	}
+	project, p := l.project(s.Project)
+	if p != nil {
+		return 0, nil, p
+	}
+	targets := s.Targets
+	if len(targets) == 0 {
+		targets = project.Targets
+	}
+	if len(targets) == 0 {
+		return 0, nil, problemf(http.StatusBadRequest, "name some under targets: in the configuration", "project %q has no targets", project.Name)
+	}
+	slices.Sort(targets)
+	targets = slices.Compact(targets)
+	for _, t := range targets {
+		if !slices.ContainsFunc(l.o.Targets, func(d rpmflow.Target) bool { return d.Name == t }) {
+			return 0, nil, problemf(http.StatusBadRequest, "defined are: "+l.targetNames(), "target %q is not defined", t)
+		}
+	}
+	ref, commit, p := l.resolveRef(r.Context(), project, s)
+	if p != nil {
+		return 0, nil, p
+	}
+	delivery := r.Header.Get("Idempotency-Key")
+	if delivery == "" {
+		delivery = uuid.NewString()
+	}
+	push := newPush(project, forge.Change{Ref: ref, Commit: commit, Delivery: "api " + delivery}, "api", time.Now())
+	push.Builds = l.builds(project, push, targets)
+	return l.receive(r.Context(), push)
+}
+
+func (l *Listener) resolveRef(ctx context.Context, project rpmflow.Project, s submission) (ref, commit string, _ *problem) {
+	if s.Commit != "" && !rpmflow.IsCommit(s.Commit) {
+		return "", "", problemf(http.StatusBadRequest, "give the full commit id, or leave it out to build the ref's present one", "commit %q is not a full commit id", s.Commit)
+	}
+	if s.Commit != "" && strings.HasPrefix(s.Ref, "refs/") {
+		return s.Ref, s.Commit, nil
+	}
+	wanted := s.Ref
+	if wanted == "" {
+		wanted = "HEAD"
+	}
+	ref, commit, err := l.resolve(ctx, project.URL, wanted)
+	var f *rpmflow.Failure
+	if errors.As(err, &f) {
+		return "", "", problemf(http.StatusBadRequest, f.Hint, "project %q: %v", project.Name, f)
+	}
+	if err != nil {
+		l.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
+		return "", "", problemf(http.StatusBadGateway, "check the repository's server, or give commit and the full ref (refs/heads/…)", "project %q: %s cannot be asked which commit %s is", project.Name, source.CleanURL(project.URL), wanted)
+	}
+	if s.Commit != "" {
+		commit = s.Commit
+	}
+	return ref, commit, nil
+}
+
+func (l *Listener) targetNames() string {
+	names := make([]string, 0, len(l.o.Targets))
+	for _, t := range l.o.Targets {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (l *Listener) authorized(r *http.Request) *problem {
+	if l.o.Token == "" {
+		if l.loopback {
+			return nil
+		}
+		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …", "submissions are off: this listener can be reached from other machines and has no token")
+	}
+	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if subtle.ConstantTimeCompare([]byte(given), []byte(l.o.Token)) != 1 {
+		return problemf(http.StatusUnauthorized, "send the listener's token as Authorization: Bearer …", "the token is missing or wrong")
+	}
+	return nil
+}
+
+// listing is a page of builds, newest first.
+type listing struct {
+	Builds []rpmflow.Build `json:"builds"`
+	Next   string          `json:"next,omitempty"` // cursor of the next page
+}
+
+func (l *Listener) list(r *http.Request) (int, any, *problem) {
+	const defaultLimit, maxLimit = 50, 200
+	v := r.URL.Query()
+	q := readmodel.Query{
+		Project: v.Get("project"), Target: v.Get("target"), Ref: v.Get("ref"), Commit: v.Get("commit"), Push: v.Get("push"),
+		State: rpmflow.State(v.Get("state")), Result: rpmflow.Result(v.Get("result")), Kind: rpmflow.FailureKind(v.Get("kind")),
+		Limit: defaultLimit, Cursor: v.Get("cursor"),
+	}
+	known := []string{"project", "target", "ref", "commit", "push", "state", "result", "kind", "limit", "cursor"}
+	for name := range v {
+		if !slices.Contains(known, name) {
+			return 0, nil, problemf(http.StatusBadRequest, "known are: "+strings.Join(known, ", "), "parameter %q is not known", name)
+		}
+	}
+	if s := v.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxLimit {
+			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more", maxLimit), "limit %q is out of range", s)
+		}
+		q.Limit = n
+	}
+	builds, next, err := l.model.List(r.Context(), q)
+	if errors.Is(err, readmodel.ErrCursor) {
+		return 0, nil, problemf(http.StatusBadRequest, "leave cursor out to begin anew", "%v", err)
+	}
+	if err != nil {
+		return 0, nil, l.unavailable("listing builds", err)
+	}
+	if builds == nil {
+		builds = []rpmflow.Build{}
+	}
+	return http.StatusOK, listing{builds, next}, nil
+}
+
+func (l *Listener) show(r *http.Request) (int, any, *problem) {
+	b, p := l.build(r.Context(), r.PathValue("id"))
+	if p != nil {
+		return 0, nil, p
+	}
+	return http.StatusOK, b, nil
+}
+
+// build reads a record from EVENTS itself. An id is given out the moment its push is stored, and its first event follows some
+// milliseconds later: whoever asks in between is kept waiting for a while instead of being told that there is no such build.
+func (l *Listener) build(ctx context.Context, id string) (rpmflow.Build, *problem) {
+	if !rpmflow.IsID(id) {
+		return rpmflow.Build{}, problemf(http.StatusBadRequest, "take the id from the answer to a push or from the list of builds", "%q is not a build id", id)
+	}
+	const patience, pause = 1500 * time.Millisecond, 50 * time.Millisecond
+	for begun := time.Now(); ; {
+		last, err := l.ledger.LastOf(ctx, id)
+		if err == nil {
+			return last.Build, nil
+		}
+		if !errors.Is(err, events.ErrNone) {
+			return rpmflow.Build{}, l.unavailable("reading the build", err)
+		}
+		if time.Since(begun) > patience || ctx.Err() != nil {
+			return rpmflow.Build{}, problemf(http.StatusNotFound, "GET /api/v1/builds lists the builds", "there is no build %s", id)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (l *Listener) ready(*http.Request) (int, any, *problem) {
+	if !l.nc.IsConnected() {
+		return 0, nil, problemf(http.StatusServiceUnavailable, "check the NATS server and nats.url", "NATS is not connected")
+	}
+	if !l.caughtUp.Load() {
+		return 0, nil, problemf(http.StatusServiceUnavailable, "wait: the list of builds is being read from the event stream", "the read model has not caught up")
+	}
+	return http.StatusOK, map[string]string{"status": "ready"}, nil
+}

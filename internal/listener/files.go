@@ -1,0 +1,126 @@
+package listener
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// streamWait is how long a client may take to accept the next piece of a download or a live log.
+const streamWait = time.Minute
+
+// buildLog gives the log of a build: the stored one when the build is finished; before, what there is of the live one, and
+// with ?follow=true also what comes, until the build's end.
+func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
+	b, p := l.build(r.Context(), r.PathValue("id"))
+	if p != nil {
+		l.refuse(w, r, p)
+		return
+	}
+	follow, err := strconv.ParseBool(r.URL.Query().Get("follow"))
+	if err != nil && r.URL.Query().Has("follow") {
+		l.refuse(w, r, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false", r.URL.Query().Get("follow")))
+		return
+	}
+	if b.State == rpmflow.Finished {
+		i := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "build.log" })
+		if i < 0 {
+			l.refuse(w, r, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID))
+			return
+		}
+		l.send(w, r, b.Artifacts[i].Key)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // a stream outlives the server's ReadTimeout
+	err = events.FollowLog(r.Context(), l.js, b.ID, follow, func(chunk []byte) error {
+		_ = control.SetWriteDeadline(time.Now().Add(streamWait))
+		if _, err := w.Write(chunk); err != nil {
+			return err
+		}
+		return control.Flush()
+	})
+	if err != nil && r.Context().Err() == nil {
+		l.log.Info("live log interrupted", "build", b.ID, "error", err)
+		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
+	}
+}
+
+func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) {
+	key := r.PathValue("key")
+	if !strings.HasPrefix(key, "builds/") {
+		l.refuse(w, r, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key))
+		return
+	}
+	l.send(w, r, key)
+}
+
+// send passes a stored object on, as it is encoded or unpacked for clients that do not take gzip.
+func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	object, info, err := l.artifacts.Open(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		l.refuse(w, r, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key))
+		return
+	}
+	if err != nil {
+		l.refuse(w, r, l.unavailable("reading the artifact", err))
+		return
+	}
+	defer func() { _ = object.Close() }()
+	h := w.Header()
+	h.Set("Content-Type", info.ContentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Vary", "Accept-Encoding")
+	// Objects never change under their key.
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	var body io.Reader = object
+	switch {
+	case info.ContentEncoding == "gzip" && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
+		unpacked, err := gzip.NewReader(object)
+		if err != nil {
+			l.refuse(w, r, l.unavailable("unpacking the artifact", err))
+			return
+		}
+		body = unpacked
+	case info.ContentEncoding != "":
+		h.Set("Content-Encoding", info.ContentEncoding)
+		fallthrough
+	default:
+		h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	control := http.NewResponseController(w)
+	buffer := make([]byte, 128<<10)
+	for {
+		n, err := body.Read(buffer)
+		if n > 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(streamWait))
+			if _, err := w.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			l.log.Warn("artifact interrupted", "key", key, "error", err)
+			panic(http.ErrAbortHandler)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// reader reads one forge's deliveries.
+type reader func(h http.Header, body []byte, secret string) (forge.Change, error)
+
+// pushAnswer is what the sender of a push is told.
+type pushAnswer struct {
+	Push      string        `json:"push"`
+	Project   string        `json:"project"`
+	Ref       string        `json:"ref"`
+	Commit    string        `json:"commit"`
+	Duplicate bool          `json:"duplicate"` // the same delivery was answered before
+	Builds    []buildAnswer `json:"builds"`
+	Reason    string        `json:"reason,omitempty"` // why there are no builds
+}
+
+type buildAnswer struct {
+	ID     string `json:"id"`
+	Target string `json:"target"`
+	URL    string `json:"url"`
+}
+
+// ignored is the answer to a delivery that is no push.
+type ignored struct {
+	Builds []buildAnswer `json:"builds"`
+	Reason string        `json:"reason"`
+}
+
+func (l *Listener) hook(name string, read reader) http.HandlerFunc {
+	return l.handle(func(r *http.Request) (int, any, *problem) {
+		received := time.Now()
+		project, p := l.project(r.PathValue("project"))
+		if p != nil {
+			return 0, nil, p
+		}
+		if project.Secret == "" {
+			return 0, nil, problemf(http.StatusForbidden, "set secret, secret_file or secret_env of the project in the configuration, and the same secret at the forge", "project %q has no webhook secret", project.Name)
+		}
+		body, p := l.body(r)
+		if p != nil {
+			return 0, nil, p
+		}
+		change, err := read(r.Header, body, project.Secret)
+		var other forge.NotAPush
+		switch {
+		case errors.As(err, &other):
+			return http.StatusOK, ignored{Builds: []buildAnswer{}, Reason: err.Error() + ": nothing to build"}, nil
+		case errors.Is(err, forge.ErrSignature):
+			return 0, nil, problemf(http.StatusUnauthorized, "sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)", "project %q: %v", project.Name, err)
+		case err != nil:
+			return 0, nil, problemf(http.StatusBadRequest, "send a push in the form that docs/architecture.md and the forge's documentation describe", "project %q: %v", project.Name, err)
+		}
+		push := l.plan(project, change, name, received)
+		return l.receive(r.Context(), push)
+	})
+}
+
+// plan decides what a push leads to.
+func (l *Listener) plan(project rpmflow.Project, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
+	push := newPush(project, c, forgeName, received)
+	if c.Deleted() {
+		push.Reason = fmt.Sprintf("%s was deleted: nothing to build", c.Ref)
+		return push
+	}
+	if reason, ok := project.Wants(c.Ref); !ok {
+		push.Reason = reason
+		return push
+	}
+	if len(project.Targets) == 0 {
+		push.Reason = fmt.Sprintf("project %q has no targets: name some under targets:", project.Name)
+		return push
+	}
+	push.Builds = l.builds(project, push, project.Targets)
+	return push
+}
+
+func newPush(project rpmflow.Project, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
+	return rpmflow.Push{
+		ID: rpmflow.PushID(project.Name, c.Delivery), Project: project.Name, Ref: c.Ref, Before: c.Before, Commit: c.Commit,
+		Delivery: c.Delivery, Forge: forgeName, Pusher: c.Pusher, Received: received.UTC(),
+	}
+}
+
+func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, targets []string) []rpmflow.Build {
+	var builds []rpmflow.Build
+	for _, name := range targets {
+		i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == name })
+		builds = append(builds, rpmflow.Build{
+			ID: rpmflow.BuildID(push.ID, project.Name, name), Push: push.ID, Project: project.Name, Package: project.Name,
+			Target: name, Arch: l.o.Targets[i].Arch, // the configuration has checked that every target of a project is defined
+			Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec,
+			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
+			State: rpmflow.Queued, QueuedAt: push.Received,
+		})
+	}
+	return builds
+}
+
+// receive stores the push and says what came of it. Nothing is said before JetStream has acknowledged.
+func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *problem) {
+	stored, again, err := l.pushes.Receive(ctx, push)
+	if err != nil {
+		return 0, nil, l.unavailable("storing the push", err)
+	}
+	a := pushAnswer{Push: stored.ID, Project: stored.Project, Ref: stored.Ref, Commit: stored.Commit, Duplicate: again, Builds: []buildAnswer{}, Reason: stored.Reason}
+	for _, b := range stored.Builds {
+		a.Builds = append(a.Builds, buildAnswer{ID: b.ID, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
+	}
+	l.log.Info("push received", "project", stored.Project, "push", stored.ID, "ref", stored.Ref, "commit", stored.Commit, "builds", len(stored.Builds), "reason", stored.Reason, "duplicate", again)
+	if again || len(stored.Builds) == 0 {
+		return http.StatusOK, a, nil
+	}
+	return http.StatusAccepted, a, nil
+}
+
+func (l *Listener) project(name string) (rpmflow.Project, *problem) {
+	i := slices.IndexFunc(l.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
+	if i < 0 {
+		return rpmflow.Project{}, problemf(http.StatusNotFound, "check the name in the URL, or add the project to the listener's configuration", "project %q is not configured", name)
+	}
+	return l.o.Projects[i], nil
+}
+
+// body reads the whole body within the limit.
+func (l *Listener) body(r *http.Request) ([]byte, *problem) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, l.o.MaxBody+1))
+	if err != nil {
+		return nil, problemf(http.StatusBadRequest, "send it again", "the body could not be read: %v", err)
+	}
+	if int64(len(body)) > l.o.MaxBody {
+		// Read on for a while, so that a client that sends everything before it listens gets to see the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, l.o.MaxBody)
+		return nil, problemf(http.StatusRequestEntityTooLarge, "split the push, or raise listener.max_body", "the body is larger than %d bytes", l.o.MaxBody)
+	}
+	return body, nil
+}
+
+// isJSON guards against forms that a web page of somebody else makes a browser send.
+func isJSON(r *http.Request) bool {
+	return strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "application/json")
+}

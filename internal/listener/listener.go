@@ -1,0 +1,182 @@
+// Package listener is the door of the system: it takes pushes from forges and from users, answers what is known about
+// builds, and derives the build messages from the pushes.
+//
+// HTTP requests come in; stored pushes, queued builds, records, logs and artifacts go out. cmd/listener and `rpmflow up`
+// start it; any number of replicas may run, and each of them can be killed at any time.
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/readmodel"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// Options of a listener; all of them are valid values, checked by the configuration.
+type Options struct {
+	Listen         string // host:port
+	PublicURL      string
+	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
+	MaxBody        int64  // bytes
+	RequestTimeout time.Duration
+	DataDir        string
+	Projects       []rpmflow.Project
+	Targets        []rpmflow.Target
+	Version        string
+	Logger         *slog.Logger
+}
+
+// Artifacts is where stored files are read from.
+type Artifacts interface {
+	Open(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
+	Healthy(ctx context.Context) error
+}
+
+// Resolver finds out which commit a ref of a repository names.
+type Resolver func(ctx context.Context, url, ref string) (fullRef, commit string, err error)
+
+// Listener is the running program.
+type Listener struct {
+	o         Options
+	log       *slog.Logger
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	pushes    *events.Pushes
+	ledger    *events.Ledger
+	queue     *events.Queue
+	artifacts Artifacts
+	resolve   Resolver
+	loopback  bool
+	socket    net.Listener
+
+	model    *readmodel.Model
+	position uint64
+	caughtUp atomic.Bool
+}
+
+// New opens the listening socket and the read model; requests are answered once Run runs.
+func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve}
+	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
+		return nil, err
+	}
+	if l.ledger, err = events.NewLedger(ctx, js); err != nil {
+		return nil, err
+	}
+	if l.queue, err = events.NewQueue(ctx, nc, js, time.Minute); err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, events.StreamEvents)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	}
+	identity := events.StreamEvents + " " + stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
+	if l.model, l.position, err = readmodel.Open(filepath.Join(o.DataDir, "listener"), identity); err != nil {
+		return nil, err
+	}
+	if l.socket, err = net.Listen("tcp", o.Listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w: stop what uses the port, or set listener.listen", o.Listen, err), l.model.Close())
+	}
+	if a, ok := l.socket.Addr().(*net.TCPAddr); ok {
+		l.loopback = a.IP.IsLoopback()
+	}
+	return l, nil
+}
+
+// Addr is where the listener listens.
+func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
+
+// Run serves until ctx ends, then lets requests in hand end and closes everything.
+func (l *Listener) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler: l.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx }, // a request that follows a log ends with the program
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-gctx.Done()
+		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(sctx); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	})
+	g.Go(func() error {
+		return l.persist(gctx, "dispatcher", func() error { return l.pushes.Each(gctx, l.log, l.dispatch) })
+	})
+	g.Go(func() error { return l.persist(gctx, "read model", func() error { return l.replay(gctx) }) })
+	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects), "version", l.o.Version)
+	return errors.Join(g.Wait(), l.model.Close())
+}
+
+// persist runs f again whenever it fails, until ctx ends.
+func (l *Listener) persist(ctx context.Context, what string, f func() error) error {
+	for {
+		err := f()
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.log.Warn(what+" interrupted, beginning again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (l *Listener) replay(ctx context.Context) error {
+	return events.Replay(ctx, l.js, l.position, func() { l.caughtUp.Store(true) }, func(e events.Event) error {
+		if err := l.model.Apply(ctx, e.Sequence, e.Build); err != nil {
+			return err
+		}
+		l.position = e.Sequence
+		return nil
+	})
+}
+
+// dispatch derives the queued events and the build messages from a push. It is repeated until it has succeeded, so each
+// step must do nothing where it was done before.
+func (l *Listener) dispatch(ctx context.Context, p rpmflow.Push) error {
+	for _, b := range p.Builds {
+		_, err := l.ledger.Append(ctx, events.TypeQueued, b, 0)
+		if errors.Is(err, events.ErrLost) {
+			last, err := l.ledger.Last(ctx, b)
+			if err != nil {
+				return err
+			}
+			if last.Build.State != rpmflow.Queued || last.Build.Attempt > 0 || last.Build.InfrastructureFailures > 0 {
+				continue // a builder has had it already
+			}
+		} else if err != nil {
+			return err
+		}
+		if err := l.queue.Enqueue(ctx, b, time.Time{}); err != nil {
+			return err
+		}
+		l.log.Info("build queued", "project", b.Project, "target", b.Target, "build", b.ID, "push", p.ID)
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+// Package readmodel answers questions about many builds: a SQLite database beside the listener, fed from EVENTS.
+//
+// Events come in, in the stream's order; lists of build records go out. It can be thrown away at any time: it is rebuilt
+// from the stream, so nothing in it is ever the truth. The listener imports it.
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// schemaVersion is part of what a database was made for: another version is thrown away.
+const schemaVersion = "1"
+
+const schema = `
+CREATE TABLE builds (
+	id TEXT PRIMARY KEY, queued INTEGER NOT NULL, push TEXT NOT NULL, project TEXT NOT NULL, target TEXT NOT NULL,
+	ref TEXT NOT NULL, commit_id TEXT NOT NULL, state TEXT NOT NULL, result TEXT NOT NULL, kind TEXT NOT NULL, record BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX newest ON builds (queued DESC, id DESC);
+CREATE INDEX newest_of_project ON builds (project, queued DESC, id DESC);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+`
+
+// Model is an open read model.
+type Model struct {
+	db   *sql.DB
+	lock *os.File
+}
+
+// Open opens the read model in dir, or makes an empty one. stream tells which stream it is of (its name and time of
+// creation): the model of another stream is thrown away. after is the sequence of the last event that is in it.
+func Open(dir, stream string) (m *Model, after uint64, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, 0, fmt.Errorf("read model: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read model: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = lock.Close()
+		}
+	}()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, 0, fmt.Errorf("read model in %s: another listener uses it: give each listener a data_dir of its own", dir)
+	}
+	path := filepath.Join(dir, "builds.db")
+	identity := schemaVersion + " " + stream
+	db, after, err := open(path, identity)
+	if err != nil { // older, of another stream, damaged: it is only a copy
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, 0, fmt.Errorf("read model: remove outdated %s: %w", path, err)
+			}
+		}
+		if db, after, err = open(path, identity); err != nil {
+			return nil, 0, fmt.Errorf("read model %s: %w", path, err)
+		}
+	}
+	return &Model{db: db, lock: lock}, after, nil
+}
+
+func open(path, identity string) (_ *sql.DB, after uint64, err error) {
+	_, statErr := os.Stat(path)
+	// Not synchronous: what a crash takes away comes again from the stream.
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() {
+		if err != nil {
+			_ = db.Close()
+		}
+	}()
+	if statErr != nil {
+		if _, err := db.Exec(schema); err != nil {
+			return nil, 0, err
+		}
+		if _, err := db.Exec(`INSERT INTO meta VALUES ('identity', ?), ('after', '0')`, identity); err != nil {
+			return nil, 0, err
+		}
+	}
+	var found string
+	if err := db.QueryRow(`SELECT value FROM meta WHERE name = 'identity'`).Scan(&found); err != nil {
+		return nil, 0, err
+	}
+	if found != identity {
+		return nil, 0, fmt.Errorf("made for %q", found)
+	}
+	return db, after, db.QueryRow(`SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'after'`).Scan(&after)
+}
+
+// Close closes the database.
+func (m *Model) Close() error { return errors.Join(m.db.Close(), m.lock.Close()) }
+
+// Apply takes in the build record of the event with the given sequence.
+func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) error {
+	record, err := json.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("read model: build %s: %w", b.ID, err)
+	}
+	var result, kind string
+	if b.Outcome != nil {
+		result, kind = string(b.Outcome.Result), string(b.Outcome.Kind)
+	}
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("read model: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+		b.ID, b.QueuedAt.UnixMicro(), b.Push, b.Project, b.Target, b.Ref, b.Commit, b.State, result, kind, record); err != nil {
+		return fmt.Errorf("read model: build %s: %w", b.ID, err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE meta SET value = ? WHERE name = 'after'`, fmt.Sprint(sequence)); err != nil {
+		return fmt.Errorf("read model: %w", err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("read model: %w", err)
+	}
+	return nil
+}
+
+// Query says which builds are wanted; empty fields match all.
+type Query struct {
+	Project, Target, Ref, Commit, Push string
+	State                              rpmflow.State
+	Result                             rpmflow.Result
+	Kind                               rpmflow.FailureKind
+	Limit                              int
+	Cursor                             string // of the page before
+}
+
+// ErrCursor says that a cursor is not one that List gave.
+var ErrCursor = errors.New("malformed cursor: take it from next of the page before")
+
+// List gives the builds, newest first, and the cursor of the next page, empty at the end.
+func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next string, err error) {
+	where, args := []string{"1"}, []any{}
+	for _, f := range []struct{ column, value string }{
+		{"project", q.Project}, {"target", q.Target}, {"ref", q.Ref}, {"commit_id", q.Commit}, {"push", q.Push},
+		{"state", string(q.State)}, {"result", string(q.Result)}, {"kind", string(q.Kind)},
+	} {
+		if f.value != "" {
+			where, args = append(where, f.column+" = ?"), append(args, f.value)
+		}
+	}
+	if q.Cursor != "" {
+		queued, id, err := parseCursor(q.Cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		where, args = append(where, "(queued, id) < (?, ?)"), append(args, queued, id)
+	}
+	rows, err := m.db.QueryContext(ctx, `SELECT record FROM builds WHERE `+strings.Join(where, " AND ")+` ORDER BY queued DESC, id DESC LIMIT ?`, append(args, q.Limit+1)...)
+	if err != nil {
+		return nil, "", fmt.Errorf("read model: list: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var record []byte
+		var b rpmflow.Build
+		if err := rows.Scan(&record); err != nil {
+			return nil, "", fmt.Errorf("read model: list: %w", err)
+		}
+		if err := json.Unmarshal(record, &b); err != nil {
+			return nil, "", fmt.Errorf("read model: list: %w", err)
+		}
+		if len(builds) == q.Limit {
+			last := builds[q.Limit-1]
+			return builds, makeCursor(last.QueuedAt, last.ID), nil
+		}
+		builds = append(builds, b)
+	}
+	return builds, "", rows.Err()
+}
+
+func makeCursor(queued time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", queued.UnixMicro(), id))
+}
+
+func parseCursor(s string) (queued int64, id string, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return 0, "", ErrCursor
+	}
+	if n, err := fmt.Sscanf(string(raw), "%d %s", &queued, &id); n != 2 || err != nil {
+		return 0, "", ErrCursor
+	}
+	return queued, id, nil
+}

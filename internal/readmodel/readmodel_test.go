@@ -1,0 +1,80 @@
+package readmodel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+func TestListPagesAndFilters(t *testing.T) {
+	dir := t.TempDir()
+	m, after, err := Open(dir, "EVENTS 1")
+	if err != nil || after != 0 {
+		t.Fatal(after, err)
+	}
+	if _, _, err := Open(dir, "EVENTS 1"); err == nil {
+		t.Fatal("two listeners in one directory")
+	}
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range 25 {
+		b := rpmflow.Build{ID: fmt.Sprintf("b%02d", i), Project: fmt.Sprint("p", i%2), State: rpmflow.Queued, QueuedAt: start.Add(time.Duration(i/2) * time.Second)}
+		if err := m.Apply(t.Context(), uint64(i+1), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := rpmflow.Build{ID: "b03", Project: "p1", State: rpmflow.Finished, QueuedAt: start.Add(time.Second), Outcome: &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureBuild}}
+	if err := m.Apply(t.Context(), 26, done); err != nil {
+		t.Fatal(err)
+	}
+
+	var all []string
+	q := Query{Limit: 10}
+	for pages := 0; ; pages++ {
+		page, next, err := m.List(t.Context(), q)
+		if err != nil || pages > 3 {
+			t.Fatal(pages, err)
+		}
+		for _, b := range page {
+			all = append(all, b.ID)
+		}
+		if q.Cursor = next; next == "" {
+			break
+		}
+	}
+	if len(all) != 25 || all[0] != "b24" || all[24] != "b00" {
+		t.Fatalf("%v", all)
+	}
+	failed, next, err := m.List(t.Context(), Query{Limit: 10, Project: "p1", Result: rpmflow.Failed, Kind: rpmflow.FailureBuild})
+	if err != nil || next != "" || len(failed) != 1 || failed[0].ID != "b03" {
+		t.Fatal(failed, next, err)
+	}
+	if _, _, err := m.List(t.Context(), Query{Limit: 1, Cursor: "b%"}); !errors.Is(err, ErrCursor) {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	m, after, err = Open(dir, "EVENTS 1")
+	if err != nil || after != 26 {
+		t.Fatal("reopened after", after, err)
+	}
+	_ = m.Close()
+	m, after, err = Open(dir, "EVENTS 2")
+	if err != nil || after != 0 {
+		t.Fatal("another stream: after", after, err)
+	}
+	_ = m.Close()
+	if err := os.WriteFile(filepath.Join(dir, "builds.db"), []byte("not a database, but long enough to look at it twice"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, after, err = Open(dir, "EVENTS 2"); err != nil || after != 0 {
+		t.Fatal("damaged: after", after, err)
+	}
+	_ = m.Close()
+}
