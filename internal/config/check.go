@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -105,6 +107,10 @@ func (l *loader) together(c *Config) {
 		c.Builder.Archs = []string{rpmflow.HostArch()}
 	}
 
+	if c.PublicURL == nil {
+		c.PublicURL = listenURL(c.Listener.Listen)
+	}
+
 	var ways []string
 	for _, way := range []struct {
 		key string
@@ -123,4 +129,13 @@ func (l *loader) together(c *Config) {
 	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
 		l.problem(place{}, "s3", errors.New("only one of s3.access_key and s3.secret_key is set: set both or none"))
 	}
+}
+
+// listenURL is where a client on this machine reaches what listens on address.
+func listenURL(address string) *url.URL {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	return &url.URL{Scheme: "http", Host: address}
 }

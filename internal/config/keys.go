@@ -84,8 +84,8 @@ func (c *Config) settings(l *loader) []setting {
 		[]setting{
 			{path: "data_dir", def: ".rpmflow", field: dir(&c.DataDir, true, true),
 				doc: "Directory of git mirrors, the read model, and the embedded servers' data. A relative one starts at the working directory."},
-			{path: "public_url", def: "http://127.0.0.1:8080", field: webURL(&c.PublicURL, "https://rpmflow.example.com", true, false),
-				doc: "URL under which users reach the listener; links to artifacts begin with it."},
+			{path: "public_url", field: webURL(&c.PublicURL, "https://rpmflow.example.com", true, true),
+				doc: "URL under which users reach the listener; links to artifacts begin with it. Empty: http:// and listener.listen."},
 			{path: "log.level", def: "info", doc: "The least severe messages that are logged.",
 				field: oneOf(&c.Log.Level, []string{"debug", "info", "warn", "error"}, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError)},
 			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText, LogJSON),

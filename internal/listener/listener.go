@@ -29,7 +29,6 @@ import (
 
 // Options of a listener; all of them are valid values, checked by the configuration.
 type Options struct {
-	Listen         string // host:port
 	PublicURL      string
 	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
 	MaxBody        int64  // bytes
@@ -69,9 +68,9 @@ type Listener struct {
 	caughtUp atomic.Bool
 }
 
-// New opens the listening socket and the read model; requests are answered once Run runs.
-func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve}
+// New opens the read model; requests on the socket are answered once Run runs, which closes it.
+func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}
@@ -89,17 +88,11 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if l.model, l.position, err = readmodel.Open(filepath.Join(o.DataDir, "listener"), identity); err != nil {
 		return nil, err
 	}
-	if l.socket, err = net.Listen("tcp", o.Listen); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w: stop what uses the port, or set listener.listen", o.Listen, err), l.model.Close())
-	}
 	if a, ok := l.socket.Addr().(*net.TCPAddr); ok {
 		l.loopback = a.IP.IsLoopback()
 	}
 	return l, nil
 }
-
-// Addr is where the listener listens.
-func (l *Listener) Addr() net.Addr { return l.socket.Addr() }
 
 // Run serves until ctx ends, then lets requests in hand end and closes everything.
 func (l *Listener) Run(ctx context.Context) error {

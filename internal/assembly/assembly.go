@@ -1,0 +1,147 @@
+// Package assembly puts the programs together: from a configuration to a running listener, a running builder, or all of it with
+// embedded servers.
+//
+// A checked configuration comes in; programs that run until their context ends go out. The commands and the end-to-end tests
+// import it, and it alone knows all the parts.
+package assembly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// Logger makes the program's logger.
+func Logger(w io.Writer, l config.Log) *slog.Logger {
+	o := &slog.HandlerOptions{Level: l.Level}
+	if l.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// NATSAccess is the way to NATS as the events package wants it.
+func NATSAccess(cfg *config.Config, name string) events.Access {
+	n := cfg.NATS
+	return events.Access{
+		URL: strings.Join(n.URLs, ","), User: n.User, Password: string(n.Password), Token: string(n.Token),
+		Credentials: n.Credentials, CAFile: n.CAFile, Name: name,
+		Streams: events.StreamSettings{Replicas: n.Replicas, MaxBytes: int64(n.MaxBytes)},
+	}
+}
+
+// Storage is the way to S3.
+func Storage(cfg *config.Config, log *slog.Logger) (*storage.Store, error) {
+	c := storage.Config{
+		Endpoint: cfg.S3.Endpoint.String(), Region: cfg.S3.Region, Bucket: cfg.S3.Bucket, AccessKey: string(cfg.S3.AccessKey), SecretKey: string(cfg.S3.SecretKey),
+		CAFile: cfg.S3.CAFile, CreateBucket: cfg.S3.CreateBucket, Logger: log,
+	}
+	if cfg.S3.PublicURL != nil {
+		c.PublicURL = cfg.S3.PublicURL.String()
+	}
+	return storage.Open(c)
+}
+
+// artifactURL gives the address under which users fetch an object: the bucket's own where it is public, else the listener's.
+func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
+	if cfg.S3.PublicURL != nil {
+		return store.URL
+	}
+	base := cfg.PublicURL.JoinPath("artifacts")
+	return func(key string) string { return base.JoinPath(key).String() }
+}
+
+// repositories gives the URLs of projects with their credentials, and the record's own for projects that are not configured here.
+func repositories(cfg *config.Config) func(rpmflow.Build) string {
+	return func(b rpmflow.Build) string {
+		if p, ok := cfg.Project(b.Project); ok && source.CleanURL(p.URL) == b.Repository {
+			return p.URL
+		}
+		return b.Repository
+	}
+}
+
+// RunListener connects and serves until ctx ends. socket may be nil: then it listens where the configuration says.
+func RunListener(ctx context.Context, cfg *config.Config, version string, socket net.Listener, log *slog.Logger) error {
+	if socket == nil {
+		var err error
+		if socket, err = Listen(cfg); err != nil {
+			return err
+		}
+	}
+	store, err := Storage(cfg, log)
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	defer store.Close()
+	nc, js, err := events.Connect(ctx, NATSAccess(cfg, "rpmflow listener"), log)
+	if err != nil {
+		return errors.Join(stopped(ctx, err), socket.Close())
+	}
+	defer nc.Close()
+	l, err := listener.New(ctx, listener.Options{
+		PublicURL: strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
+		RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir, Projects: cfg.Projects, Targets: cfg.Targets, Version: version, Logger: log,
+	}, socket, nc, js, store, source.Resolve)
+	if err != nil {
+		return errors.Join(stopped(ctx, err), socket.Close())
+	}
+	return l.Run(ctx)
+}
+
+// Listen opens the listener's socket.
+func Listen(cfg *config.Config) (net.Listener, error) {
+	socket, err := net.Listen("tcp", cfg.Listener.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w: stop what uses the port, or set listener.listen", cfg.Listener.Listen, err)
+	}
+	return socket, nil
+}
+
+// stopped turns an error into nil when it is only the echo of the program's own end.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// installation names this rpmflow for engines that serve several: by the stream that is its truth.
+func installation(ctx context.Context, js jetstream.JetStream) (string, error) {
+	stream, err := js.Stream(ctx, events.StreamEvents)
+	if err != nil {
+		return "", fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	}
+	return rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)), nil
+}
+
+// waitForStorage waits until the bucket is there and ours, and says so while it is not.
+func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger) error {
+	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 15*time.Second) {
+		err := store.Ensure(ctx)
+		if err == nil {
+			return nil
+		}
+		log.Warn("the storage is not ready, trying again", "in", pause, "error", err)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+

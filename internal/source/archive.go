@@ -1,0 +1,289 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// maxArchive is how many times larger than MaxFile an archive may be before compression.
+const maxArchive = 16
+
+// Complete makes Source0 out of the commit by git archive, named and laid out as the expanded spec wants it (the output
+// of `rpmspec -P` for the target). A file that is committed beside the spec under Source0's name is left alone. For
+// a standard layout there is nothing to do.
+func (p *Prepared) Complete(ctx context.Context, text []byte) error {
+	if !p.NeedsExpansion() {
+		return nil
+	}
+	if err := p.complete(ctx, text); err != nil {
+		return fmt.Errorf("project %q: %w", p.request.Project, err)
+	}
+	return nil
+}
+
+func (p *Prepared) complete(ctx context.Context, text []byte) error {
+	e := parseExpanded(text)
+	for _, n := range slices.Concat(e.sources, e.patches) {
+		if mistake := p.leftOut[n.file()]; mistake != nil {
+			return mistake
+		}
+	}
+	if !slices.ContainsFunc(e.sources, func(n numbered) bool { return n.number == 0 }) {
+		return nil
+	}
+	name := e.source0()
+	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, 0) {
+		return rpmflow.Fail(rpmflow.FailureSpec, "let Source0 end in the name of the archive", "Source0 %q has no file name", name)
+	}
+	if _, err := os.Lstat(filepath.Join(p.Sources, name)); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for Source0: %w", err)
+	}
+	if compressionOf(name) == "" {
+		return rpmflow.Fail(rpmflow.FailureSpec, "name Source0 with one of "+strings.Join(compressions, ", ")+", or commit the file beside the spec",
+			"Source0 %s cannot be made from the commit: no known suffix of an archive", show(name))
+	}
+	dir, err := e.topDir(name)
+	if err != nil {
+		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "Source0 " + show(name) + " cannot be made", Hint: "use %autosetup -n with a plain directory name", Err: err}
+	}
+	req := p.request
+	req.Commit = p.Commit // peeled, and in the mirror unless somebody made that anew
+	return p.store.read(ctx, req, func(snap *snapshot) error {
+		return p.archive(ctx, snap, name, dir)
+	})
+}
+
+func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) error {
+	if err := snap.checkSize(ctx); err != nil {
+		return err
+	}
+	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
+	if top, sub, nested := strings.Cut(dir, "/"); nested {
+		e, _, err := snap.find(sub)
+		switch {
+		case err == nil && e.Mode == filemode.Dir:
+			dir = top
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	root, err := os.OpenRoot(p.Sources)
+	if err != nil {
+		return fmt.Errorf("making Source0: %w", err)
+	}
+	defer root.Close()
+	part := ".rpmflow-source0.part"
+	if err := root.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("making Source0: %w", err)
+	}
+	out, err := root.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("making Source0: %w", err)
+	}
+	err = out.Chmod(0o644) // whatever the umask: the SRPM records it
+	if err == nil {
+		err = p.pack(ctx, snap, out, compressionOf(name), dir)
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = root.Rename(part, name)
+	}
+	if err == nil {
+		return setTime(filepath.Join(p.Sources, name), p.CommitTime)
+	}
+	if gone := root.Remove(part); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return fmt.Errorf("making Source0 %s: %w", show(name), err)
+}
+
+// pack runs git archive and compresses what it writes.
+func (p *Prepared) pack(ctx context.Context, snap *snapshot, out io.Writer, compression, dir string) error {
+	tooLarge := func(what string, max int64) error {
+		return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
+			"the archive of %s is larger than %d bytes %s", short(p.Commit), max, what)
+	}
+	format := "tar"
+	if compression == ".zip" {
+		format = "zip"
+	}
+	args := []string{"--git-dir=" + snap.mirror, "archive", "--format=" + format}
+	if dir != "" {
+		args = append(args, "--prefix="+dir+"/")
+	}
+	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
+	defer stop()
+	cmd := gitCommand(ctx, append(args, p.Commit)...)
+	errs := tail{max: 4 << 10}
+	cmd.Stderr = &errs
+	raw, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("git archive: %w", err)
+	}
+	limited := &limitedWriter{w: out, left: p.store.maxFile, err: tooLarge("compressed", p.store.maxFile)}
+	packer, err := newPacker(ctx, limited, compression)
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return errors.Join(fmt.Errorf("git archive: %w", err), packer.Close())
+	}
+	most := maxArchive * p.store.maxFile
+	_, copyErr := io.Copy(&limitedWriter{w: packer, left: most, err: tooLarge("before compression", most)}, raw)
+	outer := ctx.Err()
+	if copyErr != nil {
+		stop()
+	}
+	gitErr, packErr := cmd.Wait(), packer.Close()
+	// The first error of the chain is the cause; those of what it stopped say nothing. But a limit that was passed beats
+	// what the compressor in between made of it.
+	switch {
+	case limited.left < 0:
+		return limited.err
+	case outer != nil:
+		return fmt.Errorf("git archive: %w", outer)
+	case copyErr != nil:
+		return errors.Join(copyErr, packErr) // a compressor that died says why
+	case gitErr != nil && ctx.Err() == nil:
+		return &damage{childError(ctx, gitErr, &errs)} // of all that git archive can fail of, a new mirror helps
+	case gitErr != nil:
+		return childError(ctx, gitErr, &errs)
+	}
+	return packErr
+}
+
+// checkSize refuses trees that would have git archive eat all memory: a few objects can stand for billions of files.
+func (s *snapshot) checkSize(ctx context.Context) error {
+	counts := map[plumbing.Hash]int64{}
+	var count func(tree plumbing.Hash, depth int) (int64, error)
+	count = func(tree plumbing.Hash, depth int) (int64, error) {
+		if n, ok := counts[tree]; ok {
+			return n, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		list, err := s.entries(tree)
+		n := int64(len(list))
+		for _, e := range list {
+			if err == nil && e.Mode == filemode.Dir {
+				var below int64
+				below, err = count(e.Hash, depth+1)
+				n += below
+			}
+			if err == nil && (n > maxEntries || depth > maxDepth) {
+				err = rpmflow.Fail(rpmflow.FailureSource, "remove them, or use the standard layout",
+					"more than %d files or %d levels of directories at %s", maxEntries, maxDepth, short(s.commit.Hash.String()))
+			}
+			if err != nil {
+				return 0, err
+			}
+		}
+		counts[tree] = n
+		return n, err
+	}
+	_, err := count(s.commit.TreeHash, 0)
+	return err
+}
+
+// compressions are the suffixes that Source0 may have; longer ones first where they end alike.
+var compressions = []string{".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".tzst", ".zip"}
+
+// compressionOf is the suffix of an archive's name, "" for one that cannot be made.
+func compressionOf(name string) string {
+	for _, c := range compressions {
+		if strings.HasSuffix(name, c) && name != c {
+			return c
+		}
+	}
+	return ""
+}
+
+// newPacker compresses to w so that the same input always gives the same bytes: no times, no names, one thread.
+func newPacker(ctx context.Context, w io.Writer, compression string) (io.WriteCloser, error) {
+	switch compression {
+	case ".tar.gz", ".tgz":
+		return gzip.NewWriter(w), nil
+	case ".tar.xz", ".txz":
+		z, err := xz.NewWriter(w)
+		if err != nil {
+			return nil, fmt.Errorf("compressing with xz: %w", err)
+		}
+		return z, nil
+	case ".tar.zst", ".tzst":
+		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return nil, fmt.Errorf("compressing with zstd: %w", err)
+		}
+		return z, nil
+	case ".tar.bz2", ".tbz2":
+		return newBzip2(ctx, w)
+	}
+	return plain{w}, nil
+}
+
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
+// bzip2 is the command of that name: Go has no such compressor.
+type bzip2 struct {
+	io.Writer
+	in   io.Closer
+	cmd  *exec.Cmd
+	errs tail
+}
+
+func newBzip2(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
+	b := &bzip2{cmd: exec.CommandContext(ctx, "bzip2", "-9", "-c"), errs: tail{max: 4 << 10}}
+	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = childEnv(), w, &b.errs
+	b.cmd.WaitDelay = gitCommand(ctx).WaitDelay
+	in, err := b.cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("compressing with bzip2: %w", err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("compressing with bzip2; install it on the builder: %w", err)
+	}
+	b.Writer, b.in = in, in
+	return b, nil
+}
+
+func (b *bzip2) Close() error {
+	err := errors.Join(b.in.Close(), b.cmd.Wait())
+	if err != nil {
+		return fmt.Errorf("compressing with bzip2: %w: %s", err, strings.TrimSpace(string(b.errs.buf)))
+	}
+	return nil
+}
+
+// limitedWriter fails with err once more than left bytes are written.
+type limitedWriter struct {
+	w    io.Writer
+	left int64
+	err  error
+}
+
+func (l *limitedWriter) Write(b []byte) (int, error) {
+	if l.left -= int64(len(b)); l.left < 0 {
+		return 0, l.err
+	}
+	return l.w.Write(b)
+}

@@ -1,0 +1,245 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// inTree is a source tree with its spec in rpm/.
+func inTree(spec string) map[string]string {
+	return map[string]string{"rpm/hello.spec": spec, "rpm/a.patch": "P", "rpm/sub/x": "no", "main.c": "int main;\n", "src/b.c": "b\n",
+		"version.txt": "$Format:%H %cI$\n", "secret/x": "x", ".gitattributes": "secret export-ignore\nversion.txt export-subst\n"}
+}
+
+func TestCompleteIsGitArchive(t *testing.T) {
+	transports(t, func(t *testing.T, w *work, url string) {
+		w.commit(nil)
+		commit := w.commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
+		w.git("tag", "-a", "-m", "x", "v1")
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.git("rev-parse", "v1")})
+		if p.Layout != rpmflow.LayoutInTree || !p.NeedsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
+			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
+		}
+		must(t, p.Complete(t.Context(), expand(t, p.Spec, p.Sources)))
+		want := filepath.Join(t.TempDir(), "want.tar")
+		w.git("archive", "--format=tar", "--prefix=hello-src/", "--output="+want, commit)
+		got := content(t, filepath.Join(p.Sources, "hello.tar"))
+		if got != content(t, want) {
+			t.Error("the archive differs from git's")
+		}
+		if !strings.Contains(got, commit+" 2024") || strings.Contains(got, "hello-src/secret") {
+			t.Error("export-subst or export-ignore is not honoured")
+		}
+		info, err := os.Stat(filepath.Join(p.Sources, "hello.tar"))
+		must(t, err)
+		if !info.ModTime().Equal(p.CommitTime) || info.Mode() != 0o644 {
+			t.Errorf("got %v, %v", info.ModTime(), info.Mode())
+		}
+		if got := names(t, p.Sources); got != "a.patch hello.tar" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// rpm itself says whether the archive is what %prep wants.
+func TestCompleteSatisfiesPrep(t *testing.T) {
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("RPMBUILD IS MISSING: whether archives suit rpm goes untested; install rpm")
+	}
+	const check = "\ntest -f main.c && test -f src/b.c && ! test -e secret"
+	for _, tt := range []struct{ name, tags, prep string }{
+		{"%setup", "Source0: %{name}-%{version}.tar.gz", "%setup -q" + check},
+		{"%setup -n", "Source: https://example.org/%{name}-%{version}.tgz", "%setup -q -n %{name}-main" + check},
+		{"%autosetup -n", "Source0: x.tar.xz\nPatch0: a.patch", "%autosetup -N -n %{name}-%{version}-rc1" + check},
+		{"forge", "%global commit 0123456789abcdef\nSource0: https://example.org/%{name}/archive/%{commit}.tar.gz#/%{name}-%{commit}.tar.gz", "%autosetup -n %{name}-%{commit}" + check},
+		{"%setup -c", "Source0: %{name}.tar.bz2", "%setup -q -c" + check},
+		{"%setup -c -n", "Source0: %{name}.tar.zst", "%setup -q -c -n top" + check},
+		{"%setup -c -T -a 0", "Source0: %{name}.txz", "%setup -q -c -T -a 0" + check},
+		{"-T -b 0", "Source0: %{name}.tar", "%setup -q -T -b 0 -n late" + check},
+		{"-T -D -a 1", "Source0: %{name}.tar.gz\nSource1: other.tar", "%setup -q -n %{name}-a\n%setup -q -T -D -n %{name}-a -a 1" + check},
+		{"into a subdirectory", "Source0: %{name}.tar.gz", "%setup -q -n %{name}-1/src\ntest -f b.c"},
+		{"into a directory that is not there", "Source0: %{name}.tar.gz", "%setup -q -n deep/%{name}" + check},
+		{"zip", "Source0: %{name}.zip", "%setup -q" + check},
+		{"tar", "Source0: %{name}.tar.gz", "tar xf %{SOURCE0}\ncd %{name}-%{version}" + check},
+		{"tar, named", "Source0: %{name}.tar.gz", "tar xf %{SOURCE0} && cd other" + check},
+		{"tar in a new directory", "Source0: %{name}.tar.gz", "mkdir -p x; cd x && tar xf %{SOURCE0}" + check},
+		{"tar --strip", "Source0: %{name}.tar.gz", "%setup -q -c -T\ntar xf %{SOURCE0} --strip-components=1" + check},
+		{"Source00", "Source00: %{name}-%{version}.tar.gz", "%setup -q" + check},
+		{"%sourcelist", "%sourcelist\n%{name}.tar.gz\na.patch", "%setup -q" + check},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWork(t)
+			files := inTree(specText(tt.tags, tt.prep))
+			files["rpm/other.tar"] = strings.Repeat("\x00", 10240)
+			commit := w.commit(files)
+			p := prepare(t, newStore(t), w.request(commit))
+			text := expand(t, p.Spec, p.Sources)
+			if missing := MissingSources(text, p.Sources); len(missing) != 1 {
+				t.Errorf("missing before: %q", missing)
+			}
+			if err := p.Complete(t.Context(), text); err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			if missing := MissingSources(text, p.Sources); len(missing) != 0 {
+				t.Errorf("missing: %q", missing)
+			}
+			top := t.TempDir()
+			cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+top, "--define", "_sourcedir "+p.Sources, p.Spec)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("rpmbuild -bp: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func TestCompleteIsReproducible(t *testing.T) {
+	w := newWork(t)
+	commit := w.commit(inTree(specText("", "")))
+	for _, suffix := range compressions {
+		text := []byte("Name: hello\nVersion: 1\nSource0: h" + suffix + "\n")
+		var made []string
+		for range 2 {
+			p := prepare(t, newStore(t), w.request(commit))
+			must(t, p.Complete(t.Context(), text))
+			made = append(made, content(t, filepath.Join(p.Sources, "h"+suffix)))
+		}
+		if made[0] != made[1] || len(made[0]) == 0 {
+			t.Errorf("%s differs from time to time", suffix)
+		}
+	}
+}
+
+func TestCompleteLeavesAlone(t *testing.T) {
+	w := newWork(t)
+	files := inTree(specText("Source0: own.tar.gz", "%setup -q"))
+	files["rpm/own.tar.gz"] = "mine"
+	p := prepare(t, newStore(t), w.request(w.commit(files)))
+	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
+	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource1: x.tar.gz\nPatch0: y.tar.gz\n"))) // no Source0
+	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
+		t.Errorf("got %q, %q", got, names(t, p.Sources))
+	}
+}
+
+func TestCompleteRefuses(t *testing.T) {
+	w := newWork(t)
+	files := inTree(specText("", ""))
+	files["rpm/large"] = strings.Repeat("x", 20_001)
+	files["rpm/lfs.tar.gz"] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n"
+	s := newStore(t)
+	s.maxFile = 20_000
+	p := prepare(t, s, w.request(w.commit(files)))
+	for _, tt := range []struct {
+		text  string
+		kind  rpmflow.FailureKind
+		words []string
+	}{
+		{"Source0: x.rar", rpmflow.FailureSpec, []string{"x.rar", ".tar.gz"}},
+		{"Source0: .tar.gz", rpmflow.FailureSpec, []string{".tar.gz"}},
+		{"Source0: https://x/", rpmflow.FailureSpec, []string{"no file name"}},
+		{"Source0: x/..", rpmflow.FailureSpec, []string{"no file name"}},
+		{"Source0: x.tar\n%prep\n%setup -n ../x", rpmflow.FailureSpec, []string{`"../x"`}},
+		{"Source0: x.tar\n%prep\n%setup -n /x", rpmflow.FailureSpec, []string{`"/x"`}},
+		{"Source0: x.tar\nSource1: large", rpmflow.FailureSource, []string{"20001 bytes"}},
+		{"Source0: lfs.tar.gz", rpmflow.FailureSource, []string{"Git LFS"}},
+		{"Source0: x.tar", rpmflow.FailureSource, []string{"larger than 20000 bytes"}},
+	} {
+		err := p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\n"+tt.text+"\n"))
+		wantFailure(t, err, tt.kind, tt.words...)
+		if got := names(t, p.Sources); got != "a.patch" {
+			t.Errorf("%q left %q", tt.text, got)
+		}
+	}
+	err := p.Complete(t.Context(), []byte("Source0: x.tar.gz\n"))
+	wantFailure(t, err, rpmflow.FailureSpec, "no Name or no Version")
+
+	s.maxFile = 500 // compressors must end, too
+	for _, suffix := range compressions {
+		err := p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x"+suffix+"\n"))
+		wantFailure(t, err, rpmflow.FailureSource, "larger than")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = p.Complete(ctx, []byte("Name: hello\nVersion: 1\nSource0: x.tar.bz2\n"))
+	if wantPlain(t, err); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if got := names(t, p.Sources); got != "a.patch" {
+		t.Errorf("left %q", got)
+	}
+}
+
+// The mirror may go between the two steps.
+func TestCompleteAfterDamage(t *testing.T) {
+	transports(t, func(t *testing.T, w *work, url string) {
+		s := newStore(t)
+		p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: w.commit(inTree("Name: hello\n"))})
+		text := []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")
+		packs, err := filepath.Glob(filepath.Join(s.dir, "*.git/objects/pack/*.pack"))
+		must(t, err)
+		for _, pack := range packs {
+			must(t, os.Chmod(pack, 0o600))
+			data, err := os.ReadFile(pack)
+			must(t, err)
+			// The commit, which comes first, stays readable: only git archive notices.
+			copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
+			must(t, os.WriteFile(pack, data, 0o600))
+		}
+		must(t, p.Complete(t.Context(), text))
+		must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
+		must(t, os.RemoveAll(s.dir))
+		must(t, os.Mkdir(s.dir, 0o700))
+		must(t, p.Complete(t.Context(), text))
+		if got := names(t, p.Sources); got != "a.patch x.tar" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A tree of 13 objects with 10^12 files in it.
+func TestTreeBomb(t *testing.T) {
+	w := newWork(t)
+	w.commit(map[string]string{"hello.spec": "Name: hello\n"})
+	blob := w.git("rev-parse", "HEAD:hello.spec")
+	mktree := func(lines string) string {
+		cmd := exec.Command("git", "-C", w.dir, "mktree")
+		cmd.Stdin, cmd.Env = strings.NewReader(lines), childEnv()
+		out, err := cmd.Output()
+		must(t, err)
+		return strings.TrimSpace(string(out))
+	}
+	level := func(mode filemode.FileMode, kind, id string) string {
+		var lines strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&lines, "%s %s %s\tf%d\n", strings.TrimPrefix(mode.String(), "0"), kind, id, i)
+		}
+		return mktree(lines.String())
+	}
+	tree := level(filemode.Regular, "blob", blob)
+	for range 11 {
+		tree = level(filemode.Dir, "tree", tree)
+	}
+	tree = mktree(fmt.Sprintf("040000 tree %s\tbomb\n040000 tree %s\trpm\n", tree, mktree(fmt.Sprintf("100644 blob %s\thello.spec\n", blob))))
+	w.git("reset", "--quiet", "--soft", w.git("commit-tree", "-m", "x", tree))
+	started := time.Now()
+	s, req := newStore(t), w.request(w.git("rev-parse", "HEAD"))
+	_, err := s.Prepare(t.Context(), req, t.TempDir())
+	wantFailure(t, err, rpmflow.FailureSource, "too large to be searched")
+	req.Spec = "rpm/hello.spec"
+	p := prepare(t, s, req)
+	err = p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x.tar\n"))
+	wantFailure(t, err, rpmflow.FailureSource, "more than 1000000 files")
+	t.Logf("took %s", time.Since(started))
+}

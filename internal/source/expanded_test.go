@@ -1,0 +1,135 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What several rpm versions print for %prep.
+var expansions = []struct{ name, text, file, dir string }{
+	{"rpm 4.18", `Source0: https://example.org/foo-1.2.tar.gz
+%prep
+cd '/builddir/build/BUILD'
+rm -rf 'foo-1.2-x'
+/usr/lib/rpm/rpmuncompress -x /builddir/build/SOURCES/foo-1.2.tar.gz
+STATUS=$?
+if [ $STATUS -ne 0 ]; then
+  exit $STATUS
+fi
+cd 'foo-1.2-x'
+/bin/chmod -Rf a+rX,u+w,g-w,o-w .
+%build
+cd 'elsewhere'
+`, "foo-1.2.tar.gz", "foo-1.2-x"},
+	{"rpm 4.20", `Source: foo.tar.gz
+%prep
+cd '/builddir/build/BUILD/foo-1.2-build'
+rm -rf 'foo-main'
+/usr/lib/rpm/rpmuncompress -x '/builddir/build/SOURCES/foo.tar.gz'
+cd 'foo-main'
+rm -rf '/builddir/build/BUILD/foo-1.2-build/SPECPARTS'
+/usr/bin/mkdir -p '/builddir/build/BUILD/foo-1.2-build/SPECPARTS'
+`, "foo.tar.gz", "foo-main"},
+	{"rpm 4.20 with SPECPARTS first", `Source: foo.tar.gz
+%prep
+cd '/builddir/build/BUILD/foo-1.2-build'
+/usr/bin/mkdir -p '/builddir/build/BUILD/foo-1.2-build/SPECPARTS'
+rm -rf 'foo-main'
+/usr/bin/mkdir -p foo-main
+cd foo-main
+/usr/lib/rpm/rpmuncompress -x /builddir/build/SOURCES/foo.tar.gz
+`, "foo.tar.gz", ""},
+	{"gzip and tar", `Source: foo.tar.gz
+%prep
+cd '/builddir/build/BUILD'
+rm -rf 'bar'
+/usr/bin/gzip -dc '/builddir/build/SOURCES/foo.tar.gz' | /usr/bin/tar -xof -
+STATUS=$?
+cd 'bar'
+`, "foo.tar.gz", "bar"},
+	{"gzip and tar, -c", `Source: foo.tar.gz
+%prep
+cd /builddir/build/BUILD
+rm -rf bar
+/usr/bin/mkdir -p bar
+cd bar
+/usr/bin/gzip -dc /builddir/build/SOURCES/foo.tar.gz | /usr/bin/tar -xof -
+cd deeper
+`, "foo.tar.gz", ""},
+	{"unzip", "Source: foo.zip\n%prep\ncd 'B'\ncd '/B'\n/usr/bin/unzip -qq '/S/foo.zip'\ncd 'bar'\n", "foo.zip", "bar"},
+	{"raw", "Source: foo.tar\n%prep\n%setup -q -n foo-bar\n", "foo.tar", "foo-bar"},
+	{"raw, default", "Source: foo.tar\n%prep\n%setup -q\n", "foo.tar", "foo-1.2"},
+	{"raw, joined", "Source: foo.tar\n%prep\n%setup -qn bar\n", "foo.tar", "bar"},
+	{"raw, joined value", "Source: foo.tar\n%prep\n%setup -nbar -q\n", "foo.tar", "bar"},
+	{"raw, -c", "Source: foo.tar\n%prep\n%setup -qc -n bar\n", "foo.tar", ""},
+	{"raw, second unpacks", "Source: foo.tar\n%prep\n%setup -q -T -b 1 -n other\n%setup -q -T -D -b 0 -n bar\n", "foo.tar", "bar"},
+	{"raw, -a 1", "Source: foo.tar\n%prep\n%setup -q -a 1 -n 'a b'\n%setup -T -D -a 2\n", "foo.tar", "a b"},
+	{"raw autosetup", "Source: foo.tar\n%prep\n%autosetup -p1 -S git -n bar\n", "foo.tar", "bar"},
+	{"no setup", "Source: foo.tar\n%prep\ntrue\n", "foo.tar", "foo-1.2"},
+	{"no prep", "Source: foo.tar\n", "foo.tar", "foo-1.2"},
+	{"fragment", "Source: https://x/v1.tar.gz#/foo.tar.gz\n", "foo.tar.gz", "foo-1.2"},
+	{"dot", "Source: foo.tar\n%prep\n%setup -n .\n", "foo.tar", ""},
+	{"variable", "Source: foo.tar\n%prep\ntar xf /S/foo.tar\ncd $X\ncd ..\ncd foo-*\n", "foo.tar", "foo-1.2"},
+	{"quote over lines", "Source: foo.tar\n%prep\nrpmuncompress -x /S/foo.tar\ncd 'foo  -q\n'\n", "foo.tar", "foo-1.2"},
+	{"automatic numbers", "Source: foo.tar\nSource: b\nSource: c\n", "foo.tar", "foo-1.2"},
+	{"not the first", "Source1: b\nsource00: foo.tar\n", "foo.tar", "foo-1.2"},
+	{"in a subpackage", "%package x\nName: bar\nVersion: 9\nSource0: foo.tar\n%description\nSource0: no\n", "foo.tar", "foo-1.2"},
+	{"none", "SourceLicense: MIT\nSource3: x\n", "", "foo-1.2"},
+}
+
+func TestExpanded(t *testing.T) {
+	for _, tt := range expansions {
+		t.Run(tt.name, func(t *testing.T) {
+			e := parseExpanded([]byte("NAME : foo\n  Version:\t1.2\n" + tt.text))
+			dir, err := e.topDir(e.source0())
+			if err != nil || dir != tt.dir || e.source0() != tt.file {
+				t.Errorf("got %q, %q, %v; want %q, %q", e.source0(), dir, err, tt.file, tt.dir)
+			}
+		})
+	}
+}
+
+func TestMissingSources(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "here.tar"), nil, 0o644))
+	must(t, os.Mkdir(filepath.Join(dir, "directory"), 0o755))
+	got := MissingSources([]byte(`Source0: https://x/here.tar
+Source: https://x/y#/gone.tar.gz
+Source: directory
+Source7: gone.tar.gz
+Patch: here.tar
+Patch5: a.patch
+Source: https://x/..
+Source: https://x/
+%patchlist
+b.patch
+# c.patch
+%sourcelist
+d.conf
+%description
+Patch: no.patch
+`), dir)
+	if want := []string{"gone.tar.gz", "directory", "..", "d.conf", "a.patch", "b.patch"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func FuzzExpanded(f *testing.F) {
+	for _, e := range expansions {
+		f.Add([]byte("Name: foo\nVersion: 1.2\n" + e.text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		e := parseExpanded(text)
+		if file := e.source0(); strings.Contains(file, "/") {
+			t.Errorf("Source0 %q", file)
+		}
+		dir, err := e.topDir(e.source0())
+		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n") || filepath.Clean(dir) != dir) {
+			t.Errorf("directory %q", dir)
+		}
+		MissingSources(text, "/nonexistent")
+	})
+}

@@ -1,0 +1,366 @@
+package source
+
+import (
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/objfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+const (
+	// largeObject is the size from which go-git streams an object instead of reading it into memory.
+	largeObject = 8 << 20
+	// manyPacks is where a mirror's packs are rolled up: every fetch adds one, and every look-up asks all of them.
+	manyPacks = 40
+	// maxTags bounds tags of tags.
+	maxTags = 10
+)
+
+// errAbsent says that the mirror does not have the commit yet.
+var errAbsent = errors.New("the commit is not in the mirror")
+
+// damage is an error that a new mirror would not have: an object that must be there is missing or unreadable.
+type damage struct{ err error }
+
+func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
+func (d *damage) Unwrap() error { return d.err }
+
+// mirror is the bare repository that we keep of a remote.
+type mirror struct {
+	*Store
+	remote  *remote
+	dir     string
+	project string
+}
+
+// snapshot is a commit in a mirror, valid while the mirror's lock is held.
+type snapshot struct {
+	mirror string
+	repo   *git.Repository
+	commit *object.Commit
+}
+
+// read calls use with the requested commit, while others may read the mirror but nobody changes it. It fetches where
+// the commit is missing. Where use reports damage, the mirror is made anew once and use called again.
+func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error) error {
+	remote, err := parseRemote(req.URL)
+	if err != nil {
+		return err
+	}
+	if len(req.Commit) != 40 || !rpmflow.IsCommit(req.Commit) || rpmflow.IsZeroCommit(req.Commit) {
+		return rpmflow.Fail(rpmflow.FailureSource, "repositories with SHA-1 object names can be built, by a full id",
+			"%q is not the full id of a commit", req.Commit)
+	}
+	ref := req.Ref
+	if rpmflow.IsCommit(ref) {
+		ref = ""
+	}
+	if ref != "" {
+		if err := checkRef(ref); err != nil {
+			return err
+		}
+	}
+	m := &mirror{Store: s, remote: remote, dir: filepath.Join(s.dir, remote.mirrorName()), project: req.Project}
+	renewed := false
+	// A colleague who makes the mirror anew between our fetch and our reading costs one round more.
+	for range 4 {
+		var seen os.FileInfo
+		seen, err = m.tryRead(ctx, req.Commit, use)
+		var bad *damage
+		switch {
+		case errors.Is(err, errAbsent):
+			err = m.update(ctx, ref, req.Commit)
+		case errors.As(err, &bad) && !renewed:
+			renewed = true
+			s.log.Warn("git mirror is damaged; making it anew", "project", req.Project, "mirror", m.dir, "error", bad.err)
+			err = m.renew(ctx, seen)
+		default:
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("reading commit %s: the git mirror %s changes all the time; is something else writing to it?", short(req.Commit), m.dir)
+}
+
+// tryRead calls use under the shared lock. It returns which directory it looked at, for renew.
+func (m *mirror) tryRead(ctx context.Context, commit string, use func(*snapshot) error) (os.FileInfo, error) {
+	unlock, err := m.lock(ctx, syscall.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	seen, err := os.Stat(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errAbsent
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at the git mirror: %w", err)
+	}
+	repo, err := m.open()
+	if err != nil {
+		return seen, err
+	}
+	c, err := peel(repo, plumbing.NewHash(commit))
+	if err != nil {
+		return seen, err
+	}
+	return seen, use(&snapshot{mirror: m.dir, repo: repo, commit: c})
+}
+
+// update fetches, so that the commit is in the mirror afterwards.
+func (m *mirror) update(ctx context.Context, ref, commit string) error {
+	unlock, err := m.lock(ctx, syscall.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for retried := false; ; retried = true {
+		repo, err := m.ready()
+		if err == nil {
+			if _, err = peel(repo, plumbing.NewHash(commit)); err == nil {
+				return nil // a colleague was faster
+			}
+		}
+		if errors.Is(err, errAbsent) {
+			err = m.fetch(ctx, repo, ref, commit)
+		}
+		var bad *damage
+		if !errors.As(err, &bad) || retried {
+			return err
+		}
+		m.log.Warn("git mirror is damaged; making it anew", "project", m.project, "mirror", m.dir, "error", bad.err)
+		if err := os.RemoveAll(m.dir); err != nil {
+			return fmt.Errorf("removing the damaged git mirror: %w", err)
+		}
+	}
+}
+
+// fetch asks for the pushed ref and, if that has moved on without the commit, for the commit itself.
+func (m *mirror) fetch(parent context.Context, repo *git.Repository, ref, commit string) error {
+	ctx, cancel := context.WithTimeout(parent, m.fetchTimeout)
+	defer cancel()
+	started := time.Now()
+	if ref != "" {
+		// The ref is kept under a flat name: a/b on top of a deleted a would be in its way.
+		err := m.remote.fetch(ctx, m.dir, repo, ref, "refs/rpmflow/pushed/"+rpmflow.Digest([]byte(ref))[:20])
+		if err != nil && !errors.Is(err, errNoRef) {
+			return m.fetchError(ctx, err)
+		}
+	}
+	repo, err := m.open() // git may have written packs that the open repository does not know
+	if err != nil {
+		return err
+	}
+	hash := plumbing.NewHash(commit)
+	if _, err = peel(repo, hash); errors.Is(err, errAbsent) {
+		err = m.remote.fetch(ctx, m.dir, repo, commit, "refs/rpmflow/commits/"+commit)
+		if errors.Is(err, errNoRef) {
+			return m.gone(ref, commit)
+		}
+		if err != nil {
+			return m.fetchError(ctx, err)
+		}
+		if repo, err = m.open(); err != nil {
+			return err
+		}
+		if _, err = peel(repo, hash); errors.Is(err, errAbsent) {
+			return m.gone(ref, commit)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.log.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit, "duration", time.Since(started))
+	m.rollUp(ctx)
+	return nil
+}
+
+func (m *mirror) gone(ref, commit string) error {
+	where := m.remote.clean
+	if ref != "" {
+		where = ref + " of " + where
+	}
+	return rpmflow.Fail(rpmflow.FailureSource, "push again, or build the ref's newest commit",
+		"commit %s is not in %s any more (force-pushed or deleted?)", short(commit), where)
+}
+
+// fetchError tells our own mirror's damage from the remote's errors.
+func (m *mirror) fetchError(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err) // go-git does not always say that it was the context
+	}
+	explained := m.remote.explain("fetching", err)
+	var mistake *rpmflow.Failure
+	if ctx.Err() != nil || errors.As(explained, &mistake) {
+		return explained
+	}
+	if m.remote.path != "" {
+		// Git's texts about broken repositories are legion. A remote on disk that can be listed is not the broken one.
+		if _, listErr := m.remote.list(ctx); listErr == nil {
+			return &damage{m.remote.scrub(err)}
+		}
+	} else if corrupt(err) {
+		return &damage{m.remote.scrub(err)}
+	}
+	return explained
+}
+
+// corrupt knows go-git's errors for objects and packs that cannot be right. An unexpected end is not among them: that is the connection's.
+func corrupt(err error) bool {
+	for _, known := range []error{plumbing.ErrObjectNotFound, idxfile.ErrMalformedIdxFile, idxfile.ErrUnsupportedVersion,
+		packfile.ErrReferenceDeltaNotFound, packfile.ErrInvalidDelta, packfile.ErrDeltaCmd, packfile.ErrInvalidObject,
+		objfile.ErrHeader, zlib.ErrChecksum, zlib.ErrHeader, zlib.ErrDictionary} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// rollUp joins small packs to larger ones, all objects kept. That it does not succeed costs time later, nothing else.
+func (m *mirror) rollUp(ctx context.Context) {
+	packs, err := filepath.Glob(filepath.Join(m.dir, "objects", "pack", "*.pack"))
+	if err == nil && len(packs) > manyPacks {
+		_, err = runGit(ctx, "--git-dir="+m.dir, "repack", "-d", "-q", "--geometric=2")
+	}
+	if err != nil {
+		m.log.Warn("rolling up the git mirror's packs failed", "project", m.project, "mirror", m.dir, "error", err)
+	}
+}
+
+// renew removes the mirror, if it still is the one that was seen damaged.
+func (m *mirror) renew(ctx context.Context, seen os.FileInfo) error {
+	unlock, err := m.lock(ctx, syscall.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if now, err := os.Stat(m.dir); err != nil || !os.SameFile(seen, now) {
+		return nil
+	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		return fmt.Errorf("removing the damaged git mirror: %w", err)
+	}
+	return nil
+}
+
+// ready opens the mirror, or makes it, and looks whether it is sound enough to fetch into.
+func (m *mirror) ready() (*git.Repository, error) {
+	if _, err := os.Stat(m.dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := git.PlainInit(m.dir, true); err != nil {
+			return nil, fmt.Errorf("making the git mirror: %w", err)
+		}
+	}
+	repo, err := m.open()
+	if err != nil {
+		return nil, err
+	}
+	refs, err := repo.References()
+	if err != nil {
+		return nil, &damage{err}
+	}
+	err = refs.ForEach(func(ref *plumbing.Reference) error {
+		if ref.Type() != plumbing.HashReference {
+			return nil
+		}
+		_, err := repo.Storer.EncodedObject(plumbing.AnyObject, ref.Hash())
+		return err
+	})
+	if err != nil {
+		return nil, &damage{err}
+	}
+	return repo, nil
+}
+
+func (m *mirror) open() (*git.Repository, error) {
+	store := filesystem.NewStorageWithOptions(osfs.New(m.dir), cache.NewObjectLRUDefault(), filesystem.Options{LargeObjectThreshold: largeObject})
+	repo, err := git.Open(store, nil)
+	if err != nil {
+		return nil, &damage{err}
+	}
+	return repo, nil
+}
+
+// peel follows annotated tags to the commit.
+func peel(repo *git.Repository, id plumbing.Hash) (*object.Commit, error) {
+	hash := id
+	for range maxTags {
+		o, err := repo.Storer.EncodedObject(plumbing.AnyObject, hash)
+		if errors.Is(err, plumbing.ErrObjectNotFound) && hash == id {
+			return nil, errAbsent
+		}
+		if err != nil {
+			return nil, &damage{err}
+		}
+		switch o.Type() {
+		case plumbing.CommitObject:
+			c, err := object.DecodeCommit(repo.Storer, o)
+			if err != nil {
+				return nil, &damage{err}
+			}
+			return c, nil
+		case plumbing.TagObject:
+			t, err := object.DecodeTag(repo.Storer, o)
+			if err != nil {
+				return nil, &damage{err}
+			}
+			hash = t.Target
+		default:
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit", "%s is a %s, not a commit", short(id.String()), o.Type())
+		}
+	}
+	return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit", "%s is a tag of a tag of a tag, and so on", short(id.String()))
+}
+
+// lock takes the mirror's lock, shared for reading or exclusive for changing it. The lock's file stays: removing
+// it would give two processes two locks.
+func (m *mirror) lock(ctx context.Context, how int) (unlock func(), err error) {
+	name := strings.TrimSuffix(m.dir, ".git") + ".lock"
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the git mirror: %w", err)
+	}
+	bound := time.NewTimer(2 * m.fetchTimeout)
+	defer bound.Stop()
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil // closing gives the lock back
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking the git mirror %s: %w", name, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("waiting for the git mirror's lock %s: %w", name, ctx.Err())
+		case <-bound.C:
+			f.Close()
+			return nil, fmt.Errorf("another builder has held the git mirror's lock %s for %s; look at what it does", name, 2*m.fetchTimeout)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func short(commit string) string { return commit[:min(len(commit), 12)] }

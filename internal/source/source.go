@@ -1,0 +1,157 @@
+// Package source turns a pushed commit into a spec and a directory of sources, and a ref's name into a commit.
+// In come a repository's URL, ref and commit, and later the spec as rpm expands it; out come plain files below
+// a directory of the caller, and *rpmflow.Failure where the packager has to act.
+// Builders and the listener may import it; it imports nothing of ours but the domain.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Options says where and within which bounds a Store works.
+type Options struct {
+	// Dir holds the mirrors, one bare repository per URL. Several builders may share it.
+	Dir    string
+	Logger *slog.Logger // slog.Default() if nil
+	// MaxFile is the largest file, in bytes, taken from git or made of it: 1 GiB if zero.
+	MaxFile int64
+	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
+	FetchTimeout time.Duration
+}
+
+// Store keeps the mirrors. It may be used by many goroutines, and its directory by many processes.
+type Store struct {
+	dir          string
+	log          *slog.Logger
+	maxFile      int64
+	fetchTimeout time.Duration
+}
+
+// Open makes the directory of mirrors ready and checks that the git command is there, which makes archives.
+func Open(o Options) (*Store, error) {
+	if o.Dir == "" {
+		return nil, errors.New("source: no directory for the git mirrors; set one")
+	}
+	if err := findGit(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("source: directory of git mirrors %q: %w", o.Dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("source: making the directory of git mirrors: %w", err)
+	}
+	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.maxFile <= 0 {
+		s.maxFile = 1 << 30
+	}
+	if s.fetchTimeout <= 0 {
+		s.fetchTimeout = 10 * time.Minute
+	}
+	return s, nil
+}
+
+// Request names what to fetch.
+type Request struct {
+	Project string
+	// URL is the repository: https, http, ssh (also git@host:path), file:// or an absolute path. It may hold
+	// credentials; they are used and never repeated.
+	URL string
+	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server allows.
+	Ref string
+	// Commit is what was pushed; the id of an annotated tag stands for the commit that it tags.
+	Commit string
+	Layout rpmflow.Layout // auto if empty
+	Spec   string         // path in the repository; empty: there must be exactly one
+}
+
+// Prepared is a commit's spec and sources on disk.
+type Prepared struct {
+	Spec    string // file on disk
+	Sources string // directory on disk: what rpm calls %_sourcedir
+	Layout  rpmflow.Layout
+	// Explanation says in words how the layout was found.
+	Explanation string
+	SpecPath    string // of the spec in the repository
+	Commit      string // what the pushed id led to: never a tag
+	// CommitTime is the committer's date. All files have it as their modification time, so that the same commit makes the same SRPM.
+	CommitTime time.Time
+
+	store   *Store
+	request Request
+	// leftOut tells why a file beside an in-tree spec was not copied: a mistake only if the spec names it.
+	leftOut map[string]*rpmflow.Failure
+}
+
+// Prepare fetches the pushed ref into the repository's mirror unless the commit is there already, finds the layout
+// and writes spec and sources to dir/SPECS and dir/SOURCES, replacing what is there.
+//
+// What the packager can mend is a *rpmflow.Failure; any other error is ours or the network's, and worth a retry.
+func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared, error) {
+	var p *Prepared
+	err := s.read(ctx, req, func(snap *snapshot) (err error) {
+		p, err = s.write(ctx, snap, req, dir)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("project %q: %w", req.Project, err)
+	}
+	s.log.Debug("sources prepared", "project", req.Project, "commit", p.Commit, "spec", p.SpecPath, "layout", p.Layout)
+	return p, nil
+}
+
+func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir string) (*Prepared, error) {
+	plan, err := findLayout(ctx, snap, req, s.maxFile)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{
+		Spec:        filepath.Join(dir, "SPECS", plan.spec.name()),
+		Sources:     filepath.Join(dir, "SOURCES"),
+		Layout:      plan.layout,
+		Explanation: plan.why,
+		SpecPath:    plan.spec.path,
+		Commit:      snap.commit.Hash.String(),
+		CommitTime:  snap.commit.Committer.When.UTC(),
+		store:       s,
+		request:     req,
+		leftOut:     map[string]*rpmflow.Failure{},
+	}
+	for _, d := range []string{filepath.Dir(p.Spec), p.Sources} {
+		// A second try in the same directory must not find the first one's files.
+		if err := errors.Join(os.RemoveAll(d), os.MkdirAll(d, 0o755)); err != nil {
+			return nil, fmt.Errorf("making %s: %w", d, err)
+		}
+	}
+	out := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime}
+	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, plan.spec.name()); err != nil {
+		return nil, err
+	}
+	for _, f := range plan.sources {
+		err := out.write(ctx, p.Sources, f, f.as)
+		var mistake *rpmflow.Failure
+		if p.Layout == rpmflow.LayoutInTree && errors.As(err, &mistake) {
+			p.leftOut[f.as] = mistake
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// NeedsExpansion reports whether Source0 may have to be made, for which Complete needs the spec as rpm expands it.
+func (p *Prepared) NeedsExpansion() bool { return p.Layout == rpmflow.LayoutInTree }

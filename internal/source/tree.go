@@ -1,0 +1,309 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+const (
+	// maxEntries bounds what is walked of a tree; a few objects can make a tree of billions of files.
+	maxEntries = 1_000_000
+	maxDepth   = 100 // of directories
+	maxLinks   = 40  // followed for one file; Linux's own limit
+)
+
+// lfsPointer is how a file begins that Git LFS keeps elsewhere.
+var lfsPointer = []byte("version https://git-lfs.github.com/spec/v1")
+
+// file is a regular file of the tree.
+type file struct {
+	path string // where it really is, links followed
+	as   string // the name under which it was found
+	mode filemode.FileMode
+	hash plumbing.Hash
+}
+
+func (f file) name() string { return path.Base(f.path) }
+
+// entries lists a directory of the tree. Names that could mean another place are refused, though git makes no such trees.
+func (s *snapshot) entries(tree plumbing.Hash) ([]object.TreeEntry, error) {
+	t, err := object.GetTree(s.repo.Storer, tree)
+	if errors.Is(err, object.ErrMalformedTree) {
+		return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "malformed tree " + short(tree.String()), Hint: "git fsck", Err: err}
+	}
+	if err != nil {
+		return nil, &damage{fmt.Errorf("tree %s: %w", short(tree.String()), err)}
+	}
+	for _, e := range t.Entries {
+		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") {
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository", "the tree has an entry with the name %q", e.Name)
+		}
+	}
+	return t.Entries, nil
+}
+
+// find looks a path up, following symlinks inside the tree: fs.ErrNotExist where there is nothing or a link leads out.
+func (s *snapshot) find(name string) (object.TreeEntry, string, error) {
+	missing := fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
+	root := object.TreeEntry{Mode: filemode.Dir, Hash: s.commit.TreeHash}
+	at, links := []object.TreeEntry{root}, 0
+	rest := strings.Split(name, "/")
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if len(at) == 1 {
+				return root, "", missing
+			}
+			at = at[:len(at)-1]
+			continue
+		}
+		dir := at[len(at)-1]
+		if dir.Mode != filemode.Dir || len(at) > maxDepth {
+			return root, "", missing
+		}
+		list, err := s.entries(dir.Hash)
+		if err != nil {
+			return root, "", err
+		}
+		found := false
+		for _, e := range list {
+			if e.Name != part {
+				continue
+			}
+			found = true
+			if e.Mode != filemode.Symlink {
+				at = append(at, e)
+				break
+			}
+			target, err := s.head(e.Hash, 4<<10)
+			if err != nil {
+				return root, "", err
+			}
+			links++
+			if links > maxLinks || bytes.HasPrefix(target, []byte("/")) || len(target) == 0 {
+				return root, "", missing
+			}
+			rest = append(strings.Split(string(target), "/"), rest...)
+			break
+		}
+		if !found {
+			return root, "", missing
+		}
+	}
+	var parts []string
+	for _, e := range at[1:] {
+		parts = append(parts, e.Name)
+	}
+	return at[len(at)-1], strings.Join(parts, "/"), nil
+}
+
+// files lists the regular files of a directory, and symlinks that end at one inside the tree. A directory that is not there has none.
+func (s *snapshot) files(dir string) ([]file, error) {
+	e, real, err := s.find(dir)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && e.Mode != filemode.Dir) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.entries(e.Hash)
+	if err != nil {
+		return nil, err
+	}
+	var files []file
+	for _, e := range list {
+		f, ok, err := s.file(real, e)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// file is the regular file that an entry of dir stands for, if it does.
+func (s *snapshot) file(dir string, e object.TreeEntry) (file, bool, error) {
+	name, as := path.Join(dir, e.Name), e.Name
+	if e.Mode == filemode.Symlink {
+		var err error
+		e, name, err = s.find(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return file{}, false, nil
+		}
+		if err != nil {
+			return file{}, false, err
+		}
+	}
+	return file{path: name, as: as, mode: e.Mode, hash: e.Hash}, e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
+}
+
+// walk calls f for every entry below the root that is not a directory.
+func (s *snapshot) walk(ctx context.Context, f func(dir string, e object.TreeEntry) error) error {
+	seen := 0
+	var visit func(dir string, tree plumbing.Hash, depth int) error
+	visit = func(dir string, tree plumbing.Hash, depth int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		list, err := s.entries(tree)
+		if err != nil {
+			return err
+		}
+		if seen += len(list); seen > maxEntries || depth > maxDepth {
+			return rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration",
+				"the tree is too large to be searched for a spec file (more than %d entries or %d levels)", maxEntries, maxDepth)
+		}
+		for _, e := range list {
+			if e.Mode == filemode.Dir {
+				err = visit(path.Join(dir, e.Name), e.Hash, depth+1)
+			} else {
+				err = f(dir, e)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return visit("", s.commit.TreeHash, 0)
+}
+
+// head reads the first bytes of a blob.
+func (s *snapshot) head(blob plumbing.Hash, n int64) ([]byte, error) {
+	b, err := s.repo.BlobObject(blob)
+	if err != nil {
+		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
+	}
+	r, err := b.Reader()
+	if err != nil {
+		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, n))
+	if err != nil {
+		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
+	}
+	return text, nil
+}
+
+// writer puts files of a snapshot on disk.
+type writer struct {
+	snap  *snapshot
+	max   int64
+	mtime time.Time
+}
+
+// write copies a file to dir/as. Nothing outside dir can be reached, whatever the name.
+func (w writer) write(ctx context.Context, dir string, f file, as string) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	blob, err := w.snap.repo.BlobObject(f.hash)
+	if err != nil {
+		return &damage{fmt.Errorf("%s: %w", show(f.path), err)}
+	}
+	if blob.Size > w.max {
+		return rpmflow.Fail(rpmflow.FailureSource, "keep large sources outside of git, or ask the operator to raise the limit",
+			"%s has %d bytes; up to %d are taken from git", show(f.path), blob.Size, w.max)
+	}
+	in, err := blob.Reader()
+	if err != nil {
+		return &damage{fmt.Errorf("%s: %w", show(f.path), err)}
+	}
+	defer in.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", show(f.path), err)
+	}
+	defer root.Close()
+	mode := fs.FileMode(0o644)
+	if f.mode == filemode.Executable {
+		mode = 0o755
+	}
+	source := &blobReader{ctx: ctx, r: in, left: blob.Size}
+	first := make([]byte, len(lfsPointer))
+	n, err := io.ReadFull(source, first)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%s: %w", show(f.path), err)
+	}
+	if bytes.Equal(first[:n], lfsPointer) && blob.Size < 1024 {
+		return rpmflow.Fail(rpmflow.FailureSource, "commit the file itself: Git LFS is not supported",
+			"%s is a Git LFS pointer, not the file", show(f.path))
+	}
+	out, err := root.OpenFile(as, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", show(f.path), err)
+	}
+	if err = out.Chmod(mode); err == nil { // whatever the umask: the SRPM records it
+		_, err = io.Copy(out, io.MultiReader(bytes.NewReader(first[:n]), source))
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", show(f.path), err), root.Remove(as))
+	}
+	return setTime(filepath.Join(dir, as), w.mtime)
+}
+
+// blobReader marks errors of the mirror as damage, so that they differ from errors of the disk that is written to.
+type blobReader struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64
+}
+
+func (b *blobReader) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	if errors.Is(err, io.EOF) && b.left != 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && err != io.EOF {
+		err = &damage{err}
+	}
+	return n, err
+}
+
+// setTime gives a file the commit's time. Absurd dates, which git allows and file systems do not, become the epoch.
+func setTime(name string, t time.Time) error {
+	if u := t.Unix(); u < 0 || u > 1<<33 {
+		t = time.Unix(0, 0)
+	}
+	if err := os.Chtimes(name, t, t); err != nil {
+		return fmt.Errorf("setting the time of a source: %w", err)
+	}
+	return nil
+}
+
+// show makes a name from a tree fit for messages, whatever bytes it has.
+func show(name string) string {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(name)
+	}
+	return name
+}

@@ -1,0 +1,133 @@
+package storage
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// What went wrong, for errors.Is. ErrCredentials and ErrNoBucket are ErrRefused too.
+var (
+	// ErrTemporary: unreachable, overloaded or broken at the moment. The same call may succeed later.
+	ErrTemporary = errors.New("storage is not available")
+	// ErrRefused: the storage understood and said no. Somebody has to change something before it says yes.
+	ErrRefused = errors.New("storage refuses")
+	// ErrCredentials: the keys are wrong.
+	ErrCredentials = fmt.Errorf("%w the keys", ErrRefused)
+	// ErrNoBucket: there is no such bucket.
+	ErrNoBucket = fmt.Errorf("%w: there is no such bucket", ErrRefused)
+	// ErrNotFound: there is no such object.
+	ErrNotFound = errors.New("no such object")
+	// ErrKey: the key is malformed; nothing was asked.
+	ErrKey = errors.New("malformed object key")
+)
+
+// Error is a call to the storage that failed. Kind is one of the errors above, or nil when the caller's ctx was canceled.
+type Error struct {
+	Op       string // what was tried
+	Object   string // s3://bucket or s3://bucket/key
+	Endpoint string
+	Kind     error
+	Hint     string // what to do; may be empty
+	Err      error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	msg := fmt.Sprintf("%s %s at %s: ", e.Op, e.Object, e.Endpoint)
+	if e.Kind != nil {
+		msg += e.Kind.Error() + ": "
+	}
+	msg += e.Err.Error()
+	if c := code(e.Err); c != "" && c != e.Err.Error() {
+		msg += " (" + c + ")"
+	}
+	if e.Hint != "" {
+		msg += ": " + e.Hint
+	}
+	return msg
+}
+
+// Unwrap gives kind and cause.
+func (e *Error) Unwrap() []error {
+	if e.Kind == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// Temporary reports whether the same call is worth another try.
+func Temporary(err error) bool { return errors.Is(err, ErrTemporary) }
+
+func (s *Store) fail(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Op: op, Object: "s3://" + s.bucket, Endpoint: s.endpoint, Err: err}
+	if key != "" {
+		e.Object = s.Address(key)
+	}
+	e.Kind, e.Hint = classify(err)
+	if e.Kind == ErrNoBucket && !s.create {
+		e.Hint = "make it, or set s3.create_bucket, or correct s3.bucket"
+	}
+	return e
+}
+
+// classify decides what an error of minio-go means. The codes are those of the S3 API ("Error responses").
+func classify(err error) (kind error, hint string) {
+	if errors.Is(err, context.Canceled) {
+		return nil, ""
+	}
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return ErrRefused, "its certificate is not trusted: set s3.ca_file to the certificate of its authority"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return ErrRefused, "it does not speak TLS: s3.endpoint should begin with http://"
+	}
+	switch code(err) {
+	case "":
+		return ErrTemporary, "" // no answer: the network, or a deadline
+	case minio.NoSuchKey:
+		return ErrNotFound, ""
+	case minio.NoSuchBucket:
+		return ErrNoBucket, ""
+	case "InvalidAccessKeyId", "XAdminUserNotFound": // the latter is versitygw's
+		return ErrCredentials, "it does not know the access key: correct s3.access_key"
+	case "SignatureDoesNotMatch":
+		return ErrCredentials, "the secret key does not belong to the access key: correct s3.secret_key"
+	case "AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "IllegalLocationConstraintException":
+		return ErrRefused, "correct s3.region or s3.endpoint"
+	case "RequestTimeTooSkewed":
+		return ErrRefused, "set this machine's clock"
+	case minio.AccessDenied, "AllAccessDisabled":
+		return ErrRefused, "the keys may not do this, or the bucket is somebody else's: correct the rights, or set s3.bucket"
+	case "BucketAlreadyExists":
+		return ErrRefused, "the bucket is somebody else's: set s3.bucket to another name"
+	case "XAmzContentSHA256Mismatch", "BadDigest", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable",
+		"Throttling", "OperationAborted":
+		return ErrTemporary, ""
+	}
+	switch st := status(err); {
+	case st >= http.StatusInternalServerError, st == http.StatusTooManyRequests, st == http.StatusRequestTimeout:
+		return ErrTemporary, ""
+	}
+	return ErrRefused, ""
+}
+
+func code(err error) string {
+	var answer minio.ErrorResponse
+	_ = errors.As(err, &answer) // the zero value otherwise
+	return answer.Code
+}
+
+func status(err error) int {
+	var answer minio.ErrorResponse
+	_ = errors.As(err, &answer)
+	return answer.StatusCode
+}

@@ -1,0 +1,78 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// Info is what an object says about itself. Size and SHA256 are of the stored bytes; SHA256 is empty for an object that
+// this package did not store.
+type Info struct {
+	Size            int64
+	ContentType     string
+	ContentEncoding string
+	SHA256          string
+	Modified        time.Time
+}
+
+// Open gives an object's stored bytes: a log comes out compressed, as its ContentEncoding says. They end when ctx does.
+// An object that is not there gives ErrNotFound.
+func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, Info, error) {
+	const op = "read"
+	if err := CheckKey(key); err != nil {
+		return nil, Info{}, fmt.Errorf("%s: %w", op, err)
+	}
+	body, object, header, err := s.core.GetObject(ctx, s.bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, Info{}, s.fail(op, key, err)
+	}
+	return &content{body, func(err error) error { return s.fail(op, key, err) }}, Info{
+		Size:            object.Size,
+		ContentType:     object.ContentType,
+		ContentEncoding: header.Get("Content-Encoding"),
+		SHA256:          object.UserMetadata[metaSHA256],
+		Modified:        object.LastModified,
+	}, nil
+}
+
+// content tells a broken connection from the object's end, as an Error like any other.
+type content struct {
+	io.ReadCloser
+	fail func(error) error
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.fail(err)
+	}
+	return n, err
+}
+
+// Presign makes a link with which anybody can fetch an object for the time of ttl, 1 s to 7 days; it is not checked that
+// the object exists. With a fileName browsers save it under that name. Where there is a PublicURL, it is the link below
+// that, which does not end. A presigned link is valid at the configured endpoint's host only.
+func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration, fileName string) (string, error) {
+	if err := CheckKey(key); err != nil {
+		return "", fmt.Errorf("make a link: %w", err)
+	}
+	if s.public != "" {
+		return s.URL(key), nil
+	}
+	query := url.Values{}
+	if fileName != "" {
+		query.Set("response-content-disposition", mime.FormatMediaType("attachment", map[string]string{"filename": fileName}))
+	}
+	u, err := s.core.PresignedGetObject(ctx, s.bucket, key, ttl, query)
+	if err != nil {
+		return "", fmt.Errorf("make a link to %s for %v: %w", s.Address(key), ttl, err)
+	}
+	return u.String(), nil
+}
