@@ -1,6 +1,7 @@
 package rpmflow
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -156,6 +157,15 @@ func (p Package) NEVRA() string {
 		return fmt.Sprintf("%s-%d:%s-%s.%s", p.Name, p.Epoch, p.Version, p.Release, p.Arch)
 	}
 	return fmt.Sprintf("%s-%s-%s.%s", p.Name, p.Version, p.Release, p.Arch)
+}
+
+// MarshalJSON adds the NEVRA as one string, for those who only want to show or install the package.
+func (p Package) MarshalJSON() ([]byte, error) {
+	type fields Package
+	return json.Marshal(struct {
+		NEVRA string `json:"nevra"`
+		fields
+	}{p.NEVRA(), fields(p)})
 }
 
 // ArtifactKind says what an artifact is for.

@@ -144,4 +144,3 @@ func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger)
 		}
 	}
 }
-

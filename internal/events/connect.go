@@ -26,6 +26,30 @@ type Access struct {
 // Connect connects and makes the streams. While NATS is not there it says so and tries again, with growing
 // pauses, until ctx ends. The connection then reconnects for ever.
 func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		nc, js, err := Dial(a, log)
+		if err == nil {
+			ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			err = EnsureStreams(ectx, js, a.Streams)
+			cancel()
+			if err == nil {
+				return nc, js, nil
+			}
+			nc.Close()
+		}
+		if ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("%w: gave up (%w)", err, context.Cause(ctx))
+		}
+		log.Warn("NATS is not ready, trying again", "in", pause, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Dial connects once. The connection reconnects for ever.
+func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	opts := []nats.Option{
 		nats.Name(a.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.Timeout(publishWait), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreAuthErrorAbort(),
@@ -54,23 +78,6 @@ func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetst
 	if a.CAFile != "" {
 		opts = append(opts, nats.RootCAs(a.CAFile))
 	}
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		nc, js, err := connectOnce(ctx, a, opts)
-		if err == nil {
-			return nc, js, nil
-		}
-		if ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("%w: gave up (%w)", err, context.Cause(ctx))
-		}
-		log.Warn("NATS is not ready, trying again", "in", pause, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
-}
-
-func connectOnce(ctx context.Context, a Access, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect(a.URL, opts...)
 	if err != nil {
 		hint := "is the server running and is nats.url right?"
@@ -80,14 +87,9 @@ func connectOnce(ctx context.Context, a Access, opts []nats.Option) (*nats.Conn,
 		return nil, nil, fmt.Errorf("connect to NATS at %s: %w: %s", redact(a.URL), err, hint)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(publishWait))
-	if err == nil {
-		ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
-		err = EnsureStreams(ectx, js, a.Streams)
-	}
 	if err != nil {
 		nc.Close()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("JetStream at %s: %w", redact(a.URL), err)
 	}
 	return nc, js, nil
 }

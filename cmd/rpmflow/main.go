@@ -1,0 +1,35 @@
+// Command rpmflow is the command line: it runs everything on one machine, submits builds and shows what became of them.
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+)
+
+func main() {
+	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
+	cli.Main(command())
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rpmflow",
+		Short: "Git push in; RPMs, logs and a build-finished event out",
+		Long: `rpmflow builds RPM packages from git pushes in clean build roots, stores packages and logs in S3, and announces every outcome.
+
+  rpmflow up                         run everything on this machine
+  rpmflow submit hello               build a project's newest commit
+  rpmflow list                       the builds, newest first
+  rpmflow logs -f BUILD              watch a build
+  rpmflow watch                      every outcome as it comes
+
+The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by themselves; otherwise name the configuration
+with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
+		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
+	}
+	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), watchCommand(), healthCommand(), configCommand())
+	return root
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+func watchCommand() *cobra.Command {
+	var durable, project string
+	var count int
+	cmd := &cobra.Command{
+		Use: "watch", Short: "Print every build's outcome as it comes", Args: cobra.NoArgs,
+		Long: `Watch subscribes to the finished events and prints one line for each; with --json the CloudEvent itself, one a line.
+With --durable NAME it goes on where a watch of that name stopped the last time: nothing is missed in between.`,
+		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do …; done",
+	}
+	clientFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&durable, "durable", "", "name under which the place is remembered")
+	f.StringVar(&project, "project", "", "only of this project")
+	f.IntVar(&count, "count", 0, "end after so many events; 0: never")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		cfg, err := clientConfig(cmd)
+		if err != nil {
+			return err
+		}
+		asJSON, _ := cmd.Flags().GetBool("json")
+		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+		nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow watch"), log)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		ctx, enough := context.WithCancel(ctx)
+		defer enough()
+		seen := 0
+		return events.Finished(ctx, js, events.Subscription{Durable: durable, Project: project}, log, func(e events.Event) error {
+			if seen++; seen == count {
+				defer enough()
+			}
+			if asJSON {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Raw)
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s/%s  %s  %s\n", e.Time.Local().Format(time.DateTime), e.Build.ID, e.Build.Project, e.Build.Target, short(e.Build.Commit), standing(e.Build))
+			return err
+		})
+	}
+	return cmd
+}
+
+func healthCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "health [listener|nats|s3]", Short: "Say whether a part of the system works", Args: cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"listener", "nats", "s3"},
+		Long:      "Health is for container health checks: it is quiet and exits with 0 when the part works, else it says why and exits with 1. Without an argument it asks the listener.",
+	}
+	clientFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		part := "listener"
+		if len(args) > 0 {
+			part = args[0]
+		}
+		if part == "listener" {
+			c, err := newClient(cmd)
+			if err != nil {
+				return err
+			}
+			var answer struct{ Status string }
+			return c.call(cmd.Context(), http.MethodGet, "/readyz", nil, &answer)
+		}
+		cfg, err := clientConfig(cmd)
+		if err != nil {
+			return err
+		}
+		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+		if part == "nats" {
+			nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow health"), log)
+			if err != nil {
+				return err
+			}
+			defer nc.Close()
+			_, err = js.Stream(cmd.Context(), events.StreamEvents)
+			return err
+		}
+		store, err := assembly.Storage(cfg, log)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		return store.Healthy(cmd.Context())
+	}
+	return cmd
+}
