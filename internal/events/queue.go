@@ -38,6 +38,8 @@ const (
 	consumerInactive = 10 * time.Minute
 	// consumerRecheck is how long a consumer is used before its settings are compared with the project's again.
 	consumerRecheck = time.Minute
+	// fetchWait is how long a message that the stream has may take to its consumer.
+	fetchWait = 500 * time.Millisecond
 )
 
 // NewQueue opens BUILDS; EnsureStreams has made it. ackWait is after how much silence a builder is taken for dead.
@@ -127,6 +129,7 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 		consumer jetstream.Consumer
 		subject  string
 		running  int
+		waiting  bool // the stream has messages that nobody holds
 	}
 	var candidates []candidate
 	for _, arch := range archs {
@@ -134,7 +137,7 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 		if err != nil {
 			return nil, err
 		}
-		for subject := range info.State.Subjects {
+		for subject, messages := range info.State.Subjects {
 			cons, err := q.consumer(ctx, subject)
 			if err != nil {
 				return nil, err
@@ -147,14 +150,14 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 				}
 				return nil, fmt.Errorf("consumer of %s: %w", subject, err)
 			}
-			if ci.NumPending > 0 || ci.NumRedelivered > 0 || ci.NumAckPending > 0 {
-				candidates = append(candidates, candidate{cons, subject, ci.NumAckPending})
-			}
+			// Even a project at its limit is asked: a message whose holder fell silent counts as held until it is handed out again.
+			held := ci.NumAckPending
+			candidates = append(candidates, candidate{cons, subject, held, messages > uint64(held) && held < ci.Config.MaxAckPending})
 		}
 	}
 	sort.SliceStable(candidates, func(i, j int) bool { return candidates[i].running < candidates[j].running })
 	for _, c := range candidates {
-		d, err := q.fetch(ctx, c.consumer, log)
+		d, err := q.fetch(ctx, c.consumer, c.waiting, log)
 		if err != nil {
 			q.forget(c.subject)
 			return nil, fmt.Errorf("fetch from %s: %w", c.subject, err)
@@ -166,8 +169,13 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 	return nil, nil
 }
 
-func (q *Queue) fetch(ctx context.Context, cons jetstream.Consumer, log *slog.Logger) (*Delivery, error) {
-	batch, err := cons.FetchNoWait(1)
+// fetch takes a message. A consumer hears of a message a little later than the stream: where one is known to wait, so does fetch.
+func (q *Queue) fetch(ctx context.Context, cons jetstream.Consumer, waiting bool, log *slog.Logger) (*Delivery, error) {
+	take := func() (jetstream.MessageBatch, error) { return cons.FetchNoWait(1) }
+	if waiting {
+		take = func() (jetstream.MessageBatch, error) { return cons.Fetch(1, jetstream.FetchMaxWait(fetchWait)) }
+	}
+	batch, err := take()
 	if err != nil {
 		return nil, err
 	}

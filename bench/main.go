@@ -1,0 +1,116 @@
+// Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call, memory of idle
+// programs, sizes of binaries and images, and on demand the duration of the tests. Figures of one noisy machine are not
+// results of a test; what is to be compared is measured side by side in one run.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+)
+
+func main() {
+	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
+	pushes := flag.Int("pushes", 100, "pushes for the latency, one after the other")
+	image := flag.String("mock-image", os.Getenv("MOCK_IMAGE"), "image with mock; the stand-in when empty and Docker runs")
+	configDir := flag.String("mock-configdir", os.Getenv("MOCK_CONFIGDIR"), "mock's configuration directory; the image's own when empty")
+	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
+	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, *pushes, mockSettings{*image, *configDir, *target}, *makeTest); err != nil {
+		log.SetFlags(0)
+		log.Fatal("bench: ", err)
+	}
+}
+
+func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error {
+	dir, err := os.MkdirTemp("", "rpmflow-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	fmt.Printf("machine: %s, %d processors, %s\n\n", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+
+	bin := filepath.Join(dir, "bin")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "./cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the binaries: %w: %s", err, out)
+	}
+	fmt.Println("sizes of the binaries (stripped)")
+	for _, name := range []string{"listener", "builder", "rpmflow"} {
+		info, err := os.Stat(filepath.Join(bin, name))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %-10s %6.1f MB\n", name, float64(info.Size())/1e6)
+	}
+	printImages(ctx)
+
+	fmt.Printf("\npush received → the engine's first call, without the git fetch, %d pushes one after the other\n", pushes)
+	if err := latency(ctx, "rpmbuild", "rpmbuild's start", pushes, filepath.Join(dir, "rpmbuild"), mockSettings{}); err != nil {
+		fmt.Printf("  %-10s not measured: %v\n", "rpmbuild", err)
+	}
+	if m, err = m.complete(ctx); err != nil {
+		fmt.Printf("  %-10s not measured: %v\n", "mock", err)
+	} else if err := latency(ctx, "mock", "container create", pushes, filepath.Join(dir, "mock"), m); err != nil {
+		fmt.Printf("  %-10s not measured: %v\n", "mock", err)
+	}
+
+	fmt.Println("\nresident memory when idle for 10 s")
+	if err := idleMemory(ctx, bin, filepath.Join(dir, "idle")); err != nil {
+		return err
+	}
+	if makeTest {
+		return timeMakeTest(ctx, dir)
+	}
+	fmt.Println("\n`make test`, cold and warm: run with -make-test")
+	return nil
+}
+
+// printImages lists the images of ours that are on the engine.
+func printImages(ctx context.Context) {
+	out, err := exec.CommandContext(ctx, "docker", "images", "--filter", "reference=rpmflow/*", "--format", "{{.Repository}}:{{.Tag}}\t{{.Size}}").Output()
+	if err != nil {
+		fmt.Println("\nsizes of the images: no Docker engine answers")
+		return
+	}
+	fmt.Println("\nsizes of the images on this engine")
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		if name, size, ok := strings.Cut(line, "\t"); ok {
+			fmt.Printf("  %-50s %s\n", name, size)
+		}
+	}
+}
+
+// timeMakeTest clones the repository and runs its tests twice: with an empty build cache, and again.
+func timeMakeTest(ctx context.Context, dir string) error {
+	clone, cache := filepath.Join(dir, "clone"), filepath.Join(dir, "gocache")
+	if out, err := exec.CommandContext(ctx, "git", "clone", "--quiet", ".", clone).CombinedOutput(); err != nil {
+		return fmt.Errorf("clone: %w: %s", err, out)
+	}
+	fmt.Println("\n`make test` in a fresh clone")
+	for _, name := range []string{"cold build cache", "warm build cache"} {
+		cmd := exec.CommandContext(ctx, "make", "test")
+		cmd.Dir, cmd.Env = clone, append(os.Environ(), "GOCACHE="+cache)
+		begun := time.Now()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("make test: %w: %s", err, out[max(0, len(out)-2000):])
+		}
+		fmt.Printf("  %-20s %s\n", name, time.Since(begun).Round(time.Second))
+	}
+	return nil
+}

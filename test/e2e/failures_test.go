@@ -1,0 +1,123 @@
+package e2e_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to the mend, at once
+// and not after retries, and with a log.
+func TestMistakesOfThePackager(t *testing.T) {
+	with := func(change map[string]string) map[string]string {
+		files := maps.Clone(inTree())
+		maps.Copy(files, change)
+		for name, content := range files {
+			if content == "" {
+				delete(files, name)
+			}
+		}
+		return files
+	}
+	spec := func(old, replacement string) map[string]string {
+		return with(map[string]string{"rpm/greet.spec": strings.Replace(greetSpec, old, replacement, 1)})
+	}
+	cases := []struct {
+		name    string
+		files   map[string]string
+		kind    rpmflow.FailureKind
+		phase   rpmflow.Phase
+		message string // in message, hint or excerpt
+		engines string
+	}{
+		{"no spec", with(map[string]string{"rpm/greet.spec": ""}), rpmflow.FailureSource, rpmflow.PhaseSources, "no spec", "mock rpmbuild"},
+		{"two specs", with(map[string]string{"rpm/other.spec": greetSpec}), rpmflow.FailureSource, rpmflow.PhaseSources, "rpm/other.spec", "mock rpmbuild"},
+		{"unparsable spec", spec("%prep", "%if 1\n%prep"), rpmflow.FailureSpec, rpmflow.PhaseSRPM, "%if", "mock rpmbuild"},
+		{"missing source", spec("Source1:        notes.txt", "Source1:        absent.txt"), rpmflow.FailureSource, rpmflow.PhaseSRPM, "absent.txt", "mock rpmbuild"},
+		{"unknown BuildRequires", spec("BuildRequires:  make", "BuildRequires:  nosuch-package-devel"), rpmflow.FailureDependencies, rpmflow.PhaseDependencies, "nosuch-package-devel", "mock"},
+		{"failing build", with(map[string]string{"greet.c": "int main(void) { return undeclared; }\n"}), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "undeclared", "mock rpmbuild"},
+		{"unpackaged file", spec("%{_bindir}/greet\n\n", "\n"), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "npackaged", "mock rpmbuild"},
+	}
+	for _, engine := range []string{"mock", "rpmbuild"} {
+		t.Run(engine, func(t *testing.T) {
+			r := newRepository(t)
+			s := start(t, engine, r.project("greet", ""))
+			r.announce(t, s, "greet")
+			for _, tc := range cases {
+				if !strings.Contains(tc.engines, engine) {
+					continue
+				}
+				t.Run(tc.name, func(t *testing.T) {
+					r.push(t, tc.files)
+					b := s.finished(t).Build
+					o := b.Outcome
+					if o.Result != rpmflow.Failed || o.Kind != tc.kind || o.Phase != tc.phase || b.Attempt != 1 {
+						t.Errorf("attempt %d: %s, kind %s in phase %s: %s", b.Attempt, o.Result, o.Kind, o.Phase, o.Message)
+					}
+					said := strings.Join(append([]string{o.Message, o.Hint}, o.Excerpt...), "\n")
+					if !strings.Contains(said, tc.message) || o.Hint == "" {
+						t.Errorf("nothing of %q in what the packager is told:\n%s", tc.message, said)
+					}
+					if log := fetchLog(t, s, b); !strings.Contains(log, tc.message) {
+						t.Errorf("nothing of %q in build.log:\n%s", tc.message, log)
+					}
+				})
+			}
+			if engine == "mock" {
+				nothingLeft(t, s)
+			}
+		})
+	}
+}
+
+// TestPushesThatBuildNothing are answered with the reason, in the words that git shows to whoever pushes.
+func TestPushesThatBuildNothing(t *testing.T) {
+	r := newRepository(t)
+	s := start(t, "rpmbuild", r.project("greet", ""))
+	r.announce(t, s, "greet")
+	r.push(t, inTree())
+	s.finished(t)
+
+	git(t, r.tree, "checkout", "--quiet", "-b", "topic")
+	if answer := r.push(t, inTree(), "topic"); !strings.Contains(answer, `branch \"topic\" is not built`) {
+		t.Errorf("a branch that is not configured: %s", answer)
+	}
+	if answer := git(t, r.tree, "push", "origin", ":topic"); !strings.Contains(answer, "refs/heads/topic was deleted") {
+		t.Errorf("a deleted branch: %s", answer)
+	}
+	git(t, r.tree, "tag", "v1")
+	if answer := git(t, r.tree, "push", "origin", "v1"); !strings.Contains(answer, `tag \"v1\" is not built`) {
+		t.Errorf("a tag: %s", answer)
+	}
+	if builds := list(t, s, ""); len(builds) != 1 {
+		t.Errorf("%d builds", len(builds))
+	}
+}
+
+// TestTheSameCommitGivesTheSameBytes builds one commit twice in clean roots.
+func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
+	r := newRepository(t)
+	s := start(t, "mock", r.project("greet", "  tags: ['*']\n"))
+	r.announce(t, s, "greet")
+	r.push(t, inTree())
+	first := s.finished(t).Build
+	git(t, r.tree, "tag", "again")
+	git(t, r.tree, "push", "origin", "again")
+	second := s.finished(t).Build
+	if first.Commit != second.Commit || first.ID == second.ID || first.Outcome.Result != rpmflow.Succeeded || second.Outcome.Result != rpmflow.Succeeded {
+		t.Fatalf("%s: %+v, %s: %+v", first.Commit, first.Outcome, second.Commit, second.Outcome)
+	}
+	sums := map[string]string{}
+	for _, a := range first.Artifacts {
+		if a.Kind != rpmflow.KindLog {
+			sums[a.Name] = a.SHA256
+		}
+	}
+	for _, a := range second.Artifacts {
+		if a.Kind != rpmflow.KindLog && sums[a.Name] != a.SHA256 {
+			t.Errorf("%s: %s, and then %s", a.Name, sums[a.Name], a.SHA256)
+		}
+	}
+}

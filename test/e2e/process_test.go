@@ -1,0 +1,313 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+// process is one of our programs, as an operator runs it.
+type process struct {
+	cmd  *exec.Cmd
+	log  *syncBuffer
+	done chan struct{}
+}
+
+func run(t *testing.T, dir string, env []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(program(t, name), args...), log: &syncBuffer{}, done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.log, p.log
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "DOCKER_HOST=" + os.Getenv("DOCKER_HOST")}, env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { defer close(p.done); _ = p.cmd.Wait() }() // how it ended is in ProcessState
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it has ended, or is to end now
+		<-p.done
+		if t.Failed() {
+			t.Logf("log of %s %v:\n%s", name, args, p.log.String())
+		}
+	})
+	return p
+}
+
+// says waits until the program's log has the text.
+func (p *process) says(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, time.Minute, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
+}
+
+func (p *process) end(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		t.Fatalf("still running a minute after %s", s)
+	}
+}
+
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %s still no %s", limit, what)
+		}
+	}
+}
+
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+// children lists the processes below one.
+func children(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		// Not every kernel has the file; ps always knows.
+		raw, _ = exec.Command("ps", "-o", "pid=", "--ppid", strconv.Itoa(pid)).Output()
+	}
+	for _, field := range strings.Fields(string(raw)) {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, append(children(t, n), n)...)
+	}
+	return pids
+}
+
+const anyPorts = "--listen 127.0.0.1:0 --embedded-nats-listen 127.0.0.1:0 --embedded-s3-listen 127.0.0.1:0"
+
+// TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing is left running,
+// nothing is lost, and the build has one outcome.
+func TestUpEndsWithAllItStarted(t *testing.T) {
+	needRPM(t)
+	dir := t.TempDir()
+	r := newRepository(t)
+	gate := filepath.Join(dir, "gate")
+	// A build that waits for a file: it can be interrupted at a known place.
+	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
+	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.project("greet", ""))
+	r.push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
+
+	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "rpmflow is up")
+	client(t, dir, "submit", "greet")
+	eventually(t, time.Minute, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
+	below := children(t, up.cmd.Process.Pid)
+	if len(below) < 4 { // S3, the supervisor, rpmbuild, its shell
+		t.Errorf("children: %v", below)
+	}
+	up.end(t, syscall.SIGKILL)
+	eventually(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
+
+	writeFile(t, gate, "")
+	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "rpmflow is up")
+	eventually(t, time.Minute, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
+	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "greet-1:1.2-3") {
+		t.Errorf("show: %s", shown)
+	}
+	if log := client(t, dir, "logs", id); !strings.Contains(log, "cc -o greet greet.c") {
+		t.Errorf("logs: %s", log)
+	}
+	below = children(t, up.cmd.Process.Pid)
+	up.end(t, syscall.SIGINT)
+	if code := up.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after Ctrl-C", code)
+	}
+	if left := filter(below, alive); len(left) > 0 {
+		t.Errorf("left running: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".rpmflow", assembly.ClientFile)); err == nil {
+		t.Error("the command line would still look for the server")
+	}
+}
+
+func filter(pids []int, keep func(int) bool) (kept []int) {
+	for _, pid := range pids {
+		if keep(pid) {
+			kept = append(kept, pid)
+		}
+	}
+	return kept
+}
+
+// client runs a command against what runs in dir.
+func client(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program(t, "rpmflow"), args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("rpmflow %v: %v: %s%s", args, err, out, stderr.Bytes())
+	}
+	return string(out)
+}
+
+// TestBuildersAreReplaceable runs the programs apart. The listener and the builder start before NATS and S3 are there, say so, and
+// wait. A builder is killed in the middle of a build in a container; another one on the same engine builds it anew, and removes
+// what the dead one has left.
+func TestBuildersAreReplaceable(t *testing.T) {
+	needRPM(t)
+	target, targetYAML := mockTarget(t)
+	dir := t.TempDir()
+	r := newRepository(t)
+	gateSpec := strings.Replace(greetSpec, "%build\n", "%build\n[ ! -e wait ] || sleep 600\n", 1)
+	files := map[string]string{"greet.spec": gateSpec, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile, "wait": "yes\n"}
+	r.push(t, files)
+
+	natsPort, s3Dir := freePort(t), t.TempDir()
+	s3, gw := storagetest.StartIn(t, s3Dir)
+	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  drain_time: 1s\ntargets:\n%sprojects:\n%s",
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, freePort(t), targetYAML, r.project("greet", ""))
+	_ = gw
+	file := filepath.Join(dir, "rpmflow.yaml")
+	writeFile(t, file, yaml)
+	if _, err := config.Load(config.Source{File: file}); err != nil {
+		t.Fatal(err)
+	}
+	listener := run(t, dir, nil, "listener", "--data-dir", filepath.Join(dir, "l"))
+	first := run(t, dir, nil, "builder", "--name", "first", "--data-dir", filepath.Join(dir, "b1"))
+	listener.says(t, "NATS is not ready, trying again")
+	first.says(t, "NATS is not ready, trying again")
+	startNATS(t, natsPort)
+	first.says(t, "waiting for builds")
+	eventually(t, time.Minute, "ready listener", func() bool {
+		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
+	})
+
+	client(t, dir, "submit", "greet")
+	running := func(builder string) bool {
+		shown := client(t, dir, "list", "--json")
+		return strings.Contains(shown, `"phase": "rpms"`) && strings.Contains(shown, `"builder": "`+builder+`"`)
+	}
+	eventually(t, patience, "running build", func() bool { return running("first") })
+	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
+	eventually(t, time.Minute, "container with the build", func() bool { return len(containers(t, id)) > 0 })
+	old := containers(t, id)
+	// Whoever comes later can follow the container's own log from its start.
+	out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "tart") {
+		t.Errorf("docker logs: %v: %s", err, out)
+	}
+	first.end(t, syscall.SIGKILL)
+
+	// The mend: the same commit is stuck, so the second attempt is handed back on SIGTERM and on to a third builder.
+	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
+	eventually(t, patience, "second attempt", func() bool { return running("second") })
+	eventually(t, time.Minute, "end of the dead builder's containers", func() bool {
+		for _, c := range containers(t, id) {
+			for _, o := range old {
+				if c == o {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	second.end(t, syscall.SIGTERM)
+	second.says(t, "build handed back")
+	if left := containers(t, id); len(left) > 0 {
+		t.Errorf("containers after the drain: %v", left)
+	}
+	shown := client(t, dir, "show", id)
+	if !strings.Contains(shown, "state    queued") || !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "attempt 2 was interrupted") {
+		t.Errorf("after the drain: %s", shown)
+	}
+	if target == "" {
+		t.Fatal("no target")
+	}
+}
+
+// containers lists those of a build that run.
+func containers(t *testing.T, build string) []string {
+	t.Helper()
+	out, err := exec.Command("docker", "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+build).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
+}
+
+func startNATS(t *testing.T, port int) {
+	t.Helper()
+	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: fmt.Sprintf("127.0.0.1:%d", port), Logger: quietLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+}
+
+// TestStorageComesLate starts a builder before S3 is there: it says so, and takes builds once S3 is.
+func TestStorageComesLate(t *testing.T) {
+	needRPM(t)
+	dir := t.TempDir()
+	natsPort := freePort(t)
+	startNATS(t, natsPort)
+	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, freePort(t))
+	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	b := run(t, dir, nil, "builder")
+	b.says(t, "the storage is not ready, trying again")
+	b.end(t, syscall.SIGTERM)
+	if code := b.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+
+	// The wrong key is said in words, too.
+	s3 := storagetest.Start(t)
+	yaml = fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: not-the-secret\nbuilder:\n  engine: rpmbuild\n", natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey)
+	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	b = run(t, dir, nil, "builder")
+	b.says(t, storage.ErrCredentials.Error())
+	b.end(t, syscall.SIGTERM)
+}
+
+// TestNoEngine asks for mock where Docker is not: the builder says so, takes nothing, and the build waits.
+func TestNoEngine(t *testing.T) {
+	needRPM(t)
+	dir := t.TempDir()
+	r := newRepository(t)
+	r.push(t, inTree())
+	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: fedora-43-x86_64\nprojects:\n"+r.project("greet", ""))
+	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "rpmflow is up")
+	client(t, dir, "submit", "greet")
+	up.says(t, "taking no builds for now")
+	if shown := client(t, dir, "list"); !strings.Contains(shown, "queued") {
+		t.Errorf("list: %s", shown)
+	}
+	up.end(t, syscall.SIGTERM)
+
+	// auto goes on with rpmbuild, and says what is lost.
+	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=auto"}, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "NOT IN A CLEAN ROOT")
+	eventually(t, time.Minute, "the build that waited", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	up.end(t, syscall.SIGTERM)
+}

@@ -1,0 +1,261 @@
+package e2e_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	rpm "github.com/sassoftware/go-rpmutils"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
+	for _, engine := range []string{"mock", "rpmbuild"} {
+		t.Run(engine, func(t *testing.T) {
+			standardRepo, inTreeRepo := newRepository(t), newRepository(t)
+			s := start(t, engine, standardRepo.project("greet-standard", ""), inTreeRepo.project("greet.in-tree", "  tags: ['v*']\n"))
+			standardRepo.announce(t, s, "greet-standard")
+			inTreeRepo.announce(t, s, "greet.in-tree")
+
+			t.Run("standard", func(t *testing.T) {
+				answer := standardRepo.push(t, standard(t))
+				e := s.finished(t)
+				checkBuild(t, s, engine, standardRepo, e, rpmflow.LayoutStandard)
+				if !strings.Contains(answer, e.Build.ID) || !strings.Contains(answer, e.Build.Push) {
+					t.Errorf("the push was answered without the build's id %s:\n%s", e.Build.ID, answer)
+				}
+			})
+			t.Run("in-tree", func(t *testing.T) {
+				inTreeRepo.push(t, inTree())
+				checkBuild(t, s, engine, inTreeRepo, s.finished(t), rpmflow.LayoutInTree)
+			})
+			t.Run("annotated tag", func(t *testing.T) {
+				git(t, inTreeRepo.tree, "tag", "-a", "-m", "Release", "v1.2")
+				git(t, inTreeRepo.tree, "push", "origin", "v1.2")
+				e := s.finished(t)
+				if e.Build.Ref != "refs/tags/v1.2" || e.Build.Commit != inTreeRepo.head(t) || e.Build.Outcome.Result != rpmflow.Succeeded {
+					t.Errorf("built %s at %s: %+v", e.Build.Ref, e.Build.Commit, e.Build.Outcome)
+				}
+			})
+			if engine == "mock" {
+				nothingLeft(t, s)
+			}
+		})
+	}
+}
+
+func checkBuild(t *testing.T, s *system, engine string, r *repository, e events.Event, layout rpmflow.Layout) {
+	t.Helper()
+	b := e.Build
+	if b.Outcome.Result != rpmflow.Succeeded {
+		t.Fatalf("the build failed: %+v\n%s", *b.Outcome, fetchLog(t, s, b))
+	}
+	if b.Commit != r.head(t) || b.Ref != "refs/heads/main" || b.Target != s.target || b.Layout != layout || b.Engine != engine || b.Attempt != 1 {
+		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target, b.Layout, b.Engine, b.Attempt)
+	}
+	var phases []string
+	for _, p := range b.Phases {
+		if p.Seconds <= 0 {
+			t.Errorf("phase %s has no duration", p.Phase)
+		}
+		phases = append(phases, string(p.Phase))
+	}
+	if got := strings.Join(phases, " "); got != "claim sources root srpm dependencies rpms upload" {
+		t.Errorf("phases: %s", got)
+	}
+	var names []string
+	for _, p := range b.Packages {
+		if p.Epoch != 1 || p.Version != "1.2" || !strings.HasPrefix(p.Release, "3") {
+			t.Errorf("package %s", p.NEVRA())
+		}
+		names = append(names, p.Name+"."+p.Arch)
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, " "); got != "greet-doc.noarch greet.src greet."+rpmflow.HostArch() {
+		t.Errorf("packages: %s", got)
+	}
+	for _, a := range b.Artifacts {
+		checkArtifact(t, s, b, a)
+	}
+	if log := fetchLog(t, s, b); !strings.Contains(log, "cc -o greet greet.c") {
+		t.Errorf("build.log does not show the build:\n%s", log)
+	}
+	stored := object(t, s, b.Prefix()+"build.json")
+	var record rpmflow.Build
+	if err := json.Unmarshal(stored, &record); err != nil || record.Outcome == nil || len(record.Artifacts) != len(b.Artifacts) {
+		t.Errorf("build.json: %v: %s", err, stored)
+	}
+}
+
+// checkArtifact fetches an artifact as a user would, and looks into the packages.
+func checkArtifact(t *testing.T, s *system, b rpmflow.Build, a rpmflow.Artifact) {
+	t.Helper()
+	res := get(t, a.URL)
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(raw)
+	if int64(len(raw)) != a.Size || hex.EncodeToString(sum[:]) != a.SHA256 {
+		t.Errorf("%s: %d bytes, sha256 %x; the record says %d, %s", a.Name, len(raw), sum, a.Size, a.SHA256)
+	}
+	if got := res.Header.Get("Content-Type"); got != a.ContentType {
+		t.Errorf("%s: content type %q, the record says %q", a.Name, got, a.ContentType)
+	}
+	if !strings.HasPrefix(a.Key, b.Prefix()) {
+		t.Errorf("%s lies at %s", a.Name, a.Key)
+	}
+	if a.Kind != rpmflow.KindRPM {
+		return
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, a.Name)
+	writeFile(t, file, string(raw))
+	info, err := exec.Command("rpm", "-qpi", file).CombinedOutput()
+	if err != nil || !bytes.Contains(info, []byte("Epoch       : 1")) || !bytes.Contains(info, []byte("License     : Apache-2.0")) {
+		t.Errorf("rpm -qpi %s: %v: %s", a.Name, err, info)
+	}
+	unpacked := filepath.Join(dir, "unpacked")
+	unpack(t, file, unpacked)
+	if strings.HasSuffix(a.NEVRA, ".noarch") {
+		interfaces := find(t, unpacked, "interfaces.txt")
+		if b.Engine == "mock" && strings.TrimSpace(interfaces) != "lo" {
+			t.Errorf("the package's code had a network: interfaces %q", interfaces)
+		}
+		return
+	}
+	if out, err := exec.Command(filepath.Join(unpacked, "usr/bin/greet")).CombinedOutput(); err != nil || string(out) != "greetings\n" {
+		t.Errorf("the program in %s says %q: %v", a.Name, out, err)
+	}
+}
+
+func unpack(t *testing.T, file, dir string) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := rpm.ReadRpm(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ExpandPayload(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func find(t *testing.T, dir, name string) (content string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) == name {
+			raw, rerr := os.ReadFile(path)
+			content, err = string(raw), rerr
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// get fetches a URL without unpacking anything.
+func get(t *testing.T, url string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(res.Body)
+		t.Fatalf("GET %s: %s: %s", url, res.Status, text)
+	}
+	return res
+}
+
+// fetchLog reads build.log as a browser would: text, sent gzip-encoded.
+func fetchLog(t *testing.T, s *system, b rpmflow.Build) string {
+	t.Helper()
+	res := get(t, s.url("/api/v1/builds/"+b.ID+"/log"))
+	if res.Header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("build.log comes as %v", res.Header)
+	}
+	z, err := gzip.NewReader(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// object reads from the bucket itself.
+func object(t *testing.T, s *system, key string) []byte {
+	t.Helper()
+	store, err := assembly.Storage(s.cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	r, _, err := store.Open(context.Background(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// nothingLeft looks for containers, images and files of builds that are over.
+func nothingLeft(t *testing.T, s *system) {
+	t.Helper()
+	page := list(t, s, "")
+	for _, b := range page {
+		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
+			out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
+			if err != nil || len(bytes.TrimSpace(out)) > 0 {
+				t.Errorf("docker %s of build %s: %v: %s", what[0], b.ID, err, out)
+			}
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(s.dir, "data", "work", "*", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the work directory: %v %v", left, err)
+	}
+}
+
+func list(t *testing.T, s *system, query string) []rpmflow.Build {
+	t.Helper()
+	res := get(t, s.url("/api/v1/builds"+query))
+	var page struct{ Builds []rpmflow.Build }
+	if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
+		t.Fatal(err)
+	}
+	return page.Builds
+}

@@ -1,0 +1,141 @@
+"""Plays dnf and its repositories: packages are names, what is installed is a list in the root."""
+import configparser
+import contextlib
+import os
+import re
+import shlex
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from .report import Error, log
+
+# What the repositories hold: package name -> the file that makes the claim true in this image. A configuration adds
+# names with config_opts['standin_packages']. BASE is what --init installs; the rest comes with --installdeps.
+PACKAGES = {
+    "bash": "bash", "binutils": "ld", "bzip2": "bzip2", "coreutils": "install", "cpio": "cpio", "diffutils": "diff", "file": "file",
+    "findutils": "find", "gawk": "awk", "gcc": "gcc", "gcc-c++": "g++", "glibc-devel": "../include/stdio.h", "grep": "grep",
+    "gzip": "gzip", "make": "make", "patch": "patch", "perl": "perl", "perl-interpreter": "perl", "python3": "python3",
+    "rpm-build": "rpmbuild", "sed": "sed", "tar": "tar", "util-linux": "mount", "xz": "xz", "zstd": "zstd",
+}
+BASE = {"bash", "bzip2", "coreutils", "cpio", "diffutils", "findutils", "gawk", "grep", "gzip", "make", "patch", "rpm-build",
+        "sed", "tar", "util-linux", "xz"}
+
+
+def query(package, *args):
+    """Asks the image's rpm about a package file."""
+    if not os.path.exists(package):
+        raise Error("Cannot find/open srpm: %s. Error: [Errno 2] No such file or directory: '%s'" % (package, package))
+    done = subprocess.run(["rpm", *args, package], capture_output=True, text=True)
+    if done.returncode:
+        raise Error("Cannot find/open srpm: %s. Error: error reading package header" % package)
+    return done.stdout
+
+
+class Packages:
+    """The packages of one root."""
+
+    def __init__(self, opts, root_path, env):
+        self.opts, self.path, self.env = opts, root_path, env
+        self.list = root_path + "/var/lib/standin-packages"
+
+    def installed(self):
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.list) as f:
+                return set(f.read().split())
+        return set()
+
+    def record(self, names):
+        everything = self.installed() | set(names)
+        with open(self.list, "w") as f:
+            f.writelines(n + "\n" for n in sorted(everything))
+
+    def available(self, name):
+        if name.startswith("/"):
+            return os.path.exists(self.path + name)
+        return name in self.opts["standin_packages"] or os.path.exists("/usr/bin/" + PACKAGES.get(name, "\0none"))
+
+    def repositories(self):
+        """(id, URL) of what has to be reached over the network, from dnf.conf or one of its other names."""
+        conf = configparser.RawConfigParser(strict=False)
+        conf.read_string(next((self.opts[k] for k in ("dnf.conf", "yum.conf", "dnf5.conf", "dnf4.conf") if self.opts.get(k)), ""))
+        variables = {"releasever": self.opts["releasever"], "basearch": self.opts["target_arch"], "arch": self.opts["target_arch"]}
+        for repo in conf.sections():
+            if repo == "main" or conf.get(repo, "enabled", fallback="1") in ("0", "False", "false", "no"):
+                continue
+            if conf.get(repo, "skip_if_unavailable", fallback="0") in ("1", "True", "true", "yes"):
+                continue
+            url = next((conf.get(repo, k) for k in ("baseurl", "metalink", "mirrorlist") if conf.get(repo, k, fallback="")), "").split()[:1]
+            url = re.sub(r"\$(releasever|basearch|arch)\b", lambda m: str(variables[m[1]]), "".join(url))
+            if url.startswith(("http://", "https://")):
+                yield repo, url.rstrip("/") + "/repodata/repomd.xml" if conf.get(repo, "baseurl", fallback="") else url
+
+    def dnf(self, args, wanted, missing, verdict):
+        """Plays dnf: fetches the repositories' metadata, finds the packages, writes them down as installed."""
+        before = self.installed()
+        cmd = ["/usr/bin/dnf-3", *args[:1], "--installroot", self.path + "/"]
+        cmd += [] if self.opts["online"] else ["-C"]
+        out, ok = self.fetch_metadata()
+        unknown = [w for w in wanted if not self.available(w)]
+        new = sorted({w for w in wanted if not w.startswith("/")} - before)
+        if ok and unknown:
+            out += [missing % w for w in unknown] + verdict.replace("%s", " ".join(unknown)).split("\n")
+            ok = False
+        elif ok and new and not self.opts["online"] and list(self.repositories()):
+            out += ["Dependencies resolved.", "Downloading Packages:",
+                    'Error: Some packages have invalid cache, but cannot be downloaded due to "--cacheonly" option']
+            ok = False
+        elif ok:
+            out += ["Package %s-0-1.standin is already installed." % w for w in wanted if w in before]
+            out += ["Dependencies resolved."] + (["Installed:"] + ["  " + n for n in new] if new else ["Nothing to do."]) + ["Complete!"]
+            self.record(new)
+        log.debug("Executing command: %s with env %s and shell False", cmd + args[1:], self.env)
+        for line in out:
+            log.debug("%s", line)
+            if self.opts["print_main_output"]:
+                print(line, end="\r\n", flush=True)  # mock gives dnf a terminal
+        log.debug("Child return code was: %d", not ok)
+        if not ok:
+            raise Error("Command failed: \n # %s\n%s\n" % (shlex.join(cmd + args[1:]), "\n".join(out)), 30)
+
+    def fetch_metadata(self):
+        """dnf's words about the repositories, and whether all is well."""
+        out = []
+        for repo, url in self.repositories():
+            cache = "%s/var/cache/dnf/%s" % (self.path, repo)
+            if not self.opts["online"]:
+                if not os.path.exists(cache):
+                    return ["Error: Cache-only enabled but no cache for '%s'" % repo], False
+                continue
+            try:
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    out.append("%-47s %d  B" % (repo, len(answer.read())))
+                open(cache, "w").close()
+                continue
+            except urllib.error.HTTPError as e:
+                why = "Status code: %d for %s" % (e.code, url)
+            except (OSError, ValueError) as e:
+                reason, server = getattr(e, "reason", e), urllib.parse.urlparse(url)
+                why = "Curl error (7): Couldn't connect to server for %s [Failed to connect to %s: %s]" % (url, server.netloc, reason)
+                if isinstance(reason, socket.gaierror):
+                    why = "Curl error (6): Couldn't resolve host name for %s [Could not resolve host: %s]" % (url, server.hostname)
+                elif isinstance(reason, TimeoutError):
+                    why = "Curl error (28): Timeout was reached for %s [Operation timed out]" % url
+            return out + ["Errors during downloading metadata for repository '%s':" % repo, "  - " + why,
+                          "Error: Failed to download metadata for repo '%s': Cannot download repomd.xml: Cannot download "
+                          "repodata/repomd.xml: All mirrors were tried" % repo], False
+        return out, True
+
+    def install_deps(self, package):
+        """The package's requirements by name; versions are not compared."""
+        requires = query(package, "-qpR").splitlines()
+        if any(r.startswith("rpmlib(DynamicBuildRequires)") for r in requires):
+            if not self.opts["dynamic_buildrequires"]:
+                raise Error("DynamicBuildRequires are found but support is disabled. See \"dynamic_buildrequires\" in config_opts.")
+            raise Error("the stand-in does not do %generate_buildrequires", 99)
+        # A rich dependency stays whole, and so is a name that no repository has.
+        names = [r if r.startswith("(") else re.sub(r"\((x86-64|aarch-64)\)$", "", r.split()[0]) for r in requires if not r.startswith("rpmlib(")]
+        self.dnf(["builddep", package], list(dict.fromkeys(names)), "No matching package to install: '%s'",
+                 "Not all dependencies satisfied\nError: Some packages could not be found.")
