@@ -37,21 +37,30 @@ const unreachable = `Could not resolve host|No more mirrors|Cannot download|Fail
 var patterns = []pattern{
 	// Ours, wherever they occur before the package's own build.
 	{[]rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, regexp.MustCompile(unreachable), rpmflow.FailureInfrastructure, "", ""},
-	// dnf cannot find what the spec asks for (mock exit code 30).
-	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, regexp.MustCompile(`No matching package to install: .*|nothing provides .*|No match for argument: .*|conflicting requests|Unable to find a match: .*|Failed build dependencies:?.*|^\s*\S+.* is needed by \S+`),
-		rpmflow.FailureDependencies, "", "check the BuildRequires, and whether the target's repositories have the package"},
+	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`No space left on device|Cannot allocate memory`), rpmflow.FailureInfrastructure, "", ""},
+	// The package's own commands, with rpmbuild's own verdict. First of the rows of this phase: nothing that these commands
+	// have written before is decisive then, whatever it looks like.
+	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`error: Bad exit status from \S+ \(%\w+\)`),
+		rpmflow.FailureBuild, "", "the log has the command that failed above this line"},
+	// dnf cannot find what the spec asks for (mock exit code 30), or rpmbuild misses it.
+	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, missing, rpmflow.FailureDependencies, "", missingHint},
+	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, regexp.MustCompile(`conflicting requests|Failed build dependencies:?.*`),
+		rpmflow.FailureDependencies, "", missingHint},
 	// rpmbuild -bs and rpmspec: a Source or Patch that is not there. Interleaved output can lose the beginning of the line.
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`Bad (file|source): .*|.*/SOURCES/[^:]*: No such file or directory`),
 		rpmflow.FailureSource, "", "commit the file beside the spec, or mend the Source or Patch line"},
 	// rpm's parser names the line; other errors of rpmspec and rpmbuild -bs are the spec's as well.
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`error: .*`),
 		rpmflow.FailureSpec, "", "mend the spec: rpmspec -P shows what rpm reads"},
-	// The package's own commands: only with rpmbuild's own verdict.
-	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`error: Bad exit status from \S+ \(%\w+\)`),
-		rpmflow.FailureBuild, "", "the log has the command that failed above this line"},
-	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`(error|RPM build errors): ?.*`),
+	// All of the package's commands went well, and what rpmbuild made of their results did not.
+	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`^(error|RPM build errors): ?.*`),
 		rpmflow.FailureBuild, "", "the log says which file or check it was"},
 }
+
+// missing are the words of dnf 4, dnf 5 and rpmbuild for a package that is not to be had.
+var missing = regexp.MustCompile(`No matching package to install: .*|nothing provides .*|No match for argument: .*|Unable to find a match: .*|^\s*\S+.* is needed by \S+`)
+
+const missingHint = "check the BuildRequires, and whether the target's repositories have the package"
 
 // ranByRPM is the command line of the rpmbuild that mock reports as failed: with it, exit code 1 is rpmbuild's own and
 // not mock's.
@@ -60,13 +69,16 @@ var ranByRPM = regexp.MustCompile(`Child return code was: ([0-9]+)`)
 // Classify decides whose the failure of a command is. It returns nil when nothing speaks for the packager: then the failure is
 // ours, whatever the exit code says (mock exits with 1 both for a failing %build and when it is stopped in the middle).
 func Classify(e Ended) *rpmflow.Failure {
+	if e.ExitCode >= 128 {
+		return nil // killed: what the log says of errors is no verdict
+	}
 	lines := slices.Clone(e.Output)
 	if e.Phase == rpmflow.PhaseSRPM || e.Phase == rpmflow.PhaseRPMs {
 		tail, err := tail(e.BuildLog, 400)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if e.Phase == rpmflow.PhaseRPMs && !childFailed(tail) && !slices.ContainsFunc(e.Output, dependencyLine) {
+		if e.Phase == rpmflow.PhaseRPMs && !childFailed(tail) && !dependenciesFailed(e) {
 			return nil // stopped, killed or never begun
 		}
 		lines = append(tail, lines...)
@@ -91,7 +103,11 @@ func Classify(e Ended) *rpmflow.Failure {
 	return nil
 }
 
-func dependencyLine(line string) bool { return patterns[1].match.MatchString(line) }
+// dependenciesFailed reports whether mock itself could not install what the package needs: before rpmbuild (exit code 30) or after
+// %generate_buildrequires (10). The package's own output is among the lines, so they alone prove nothing.
+func dependenciesFailed(e Ended) bool {
+	return (e.ExitCode == 30 || e.ExitCode == 10) && slices.ContainsFunc(e.Output, missing.MatchString)
+}
 
 // childFailed looks for rpmbuild's own non-zero exit in the last such line of build.log.
 func childFailed(lines []string) bool {

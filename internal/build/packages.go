@@ -1,7 +1,9 @@
 package build
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 
@@ -13,13 +15,22 @@ import (
 // tagSourcePackage is set in the header of an SRPM alone, whose arch tag names the machine that made it (rpmtag.h).
 const tagSourcePackage = 1106
 
-// ReadPackage reads the NEVRA from a package's header.
-func ReadPackage(file string) (rpmflow.Package, error) {
+// ReadPackage reads the NEVRA from a package's header. What a package's build has left is foreign input: a file that is not
+// what it seems gives an error.
+func ReadPackage(file string) (p rpmflow.Package, err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return rpmflow.Package{}, fmt.Errorf("read package: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	if err := checkHeaders(f); err != nil {
+		return rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+	}
+	defer func() { // the library believes offsets
+		if r := recover(); r != nil {
+			p, err = rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
+		}
+	}()
 	header, err := rpm.ReadHeader(f)
 	if err != nil {
 		return rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
@@ -28,7 +39,7 @@ func ReadPackage(file string) (rpmflow.Package, error) {
 	if err != nil {
 		return rpmflow.Package{}, fmt.Errorf("read package %s: %w", file, err)
 	}
-	p := rpmflow.Package{Name: n.Name, Version: n.Version, Release: n.Release, Arch: n.Arch}
+	p = rpmflow.Package{Name: n.Name, Version: n.Version, Release: n.Release, Arch: n.Arch}
 	if p.Epoch, err = strconv.Atoi(n.Epoch); err != nil && n.Epoch != "" {
 		return rpmflow.Package{}, fmt.Errorf("read package %s: epoch: %w", file, err)
 	}
@@ -36,4 +47,29 @@ func ReadPackage(file string) (rpmflow.Package, error) {
 		p.Arch = "src"
 	}
 	return p, nil
+}
+
+// checkHeaders checks that the two headers at the beginning of a package are no longer than rpm allows (headerCheck: 64 Ki
+// tags, 256 MiB) and than the file: memory for them is taken before they are read.
+func checkHeaders(f io.ReaderAt) error {
+	const lead, intro, maxTags, maxData = 96, 16, 0xffff, 256 << 20
+	at := int64(lead)
+	for range 2 {
+		var b [intro]byte
+		if _, err := f.ReadAt(b[:], at); err != nil {
+			return fmt.Errorf("header at %d: %w", at, err)
+		}
+		tags, data := int64(binary.BigEndian.Uint32(b[8:])), int64(binary.BigEndian.Uint32(b[12:]))
+		if tags > maxTags || data > maxData {
+			return fmt.Errorf("header at %d: %d tags in %d bytes", at, tags, data)
+		}
+		at += intro + tags*16 + data
+		if data > 0 || tags > 0 {
+			if _, err := f.ReadAt(b[:1], at-1); err != nil {
+				return fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
+			}
+		}
+		at = (at + 7) / 8 * 8 // the second begins there; 96 and 16 are multiples of 8
+	}
+	return nil
 }

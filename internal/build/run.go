@@ -61,7 +61,7 @@ type Attempt struct {
 func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	run := &run{Runner: r, Attempt: a, b: a.Build.Clone()}
 	run.b.Engine = r.Engine.Name()
-	run.b.Notes = append(run.b.Notes, r.Engine.Caveats()...)
+	run.note(r.Engine.Caveats()...)
 
 	tctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -115,6 +115,15 @@ type reportError struct{ err error }
 func (e *reportError) Error() string { return e.err.Error() }
 func (e *reportError) Unwrap() error { return e.err }
 
+// note adds remarks that an earlier attempt has not made already.
+func (r *run) note(remarks ...string) {
+	for _, remark := range remarks {
+		if remark != "" && !slices.Contains(r.b.Notes, remark) {
+			r.b.Notes = append(r.b.Notes, remark)
+		}
+	}
+}
+
 func (r *run) enter(ctx context.Context, p rpmflow.Phase) error {
 	r.b.EnterPhase(p, time.Now())
 	fmt.Fprintf(r.Log, "rpmflow: %s\n", p)
@@ -135,7 +144,7 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 	r.b.Commit, r.b.Layout, r.b.Spec = prepared.Commit, prepared.Layout, prepared.SpecPath
-	r.b.Notes = append(r.b.Notes, prepared.Explanation)
+	r.note(prepared.Explanation)
 
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
 		return err
@@ -247,27 +256,44 @@ func (r *run) add(a rpmflow.Artifact, name string) {
 	r.b.Artifacts = append(r.b.Artifacts, a)
 }
 
-// logs gives the engine's logs; a build that came to an end before it had a build.log gets one that says why.
+// logs gives the engine's logs. The build.log of a failed build ends with the reason, which mock may have said elsewhere; a build that
+// came to an end before it had one gets one.
 func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
 	var logs []string
 	if r.session != nil {
 		logs = r.session.Logs()
 	}
-	if slices.ContainsFunc(logs, func(file string) bool { return filepath.Base(file) == "build.log" }) {
+	i := slices.IndexFunc(logs, func(file string) bool { return filepath.Base(file) == "build.log" })
+	if i >= 0 && outcome.Result == rpmflow.Succeeded {
 		return logs, nil
 	}
 	file := filepath.Join(r.Dir, "build.log")
-	text := fmt.Sprintf("rpmflow: %s: %s\n", outcome.Phase, outcome.Message)
+	if i >= 0 {
+		file = logs[i]
+	} else {
+		logs = append([]string{file}, logs...)
+	}
+	text := fmt.Sprintf("\nrpmflow: %s in phase %s: %s: %s\n", outcome.Result, outcome.Phase, outcome.Kind, outcome.Message)
 	for _, line := range outcome.Excerpt {
-		text += line + "\n"
+		text += "rpmflow: > " + line + "\n"
 	}
 	if outcome.Hint != "" {
 		text += "rpmflow: " + outcome.Hint + "\n"
 	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("write build.log: %w", err)
+	if err := appendTo(file, text); err != nil {
+		return nil, fmt.Errorf("write the reason into build.log: %w", err)
 	}
-	return append([]string{file}, logs...), nil
+	return logs, nil
+}
+
+func appendTo(name, text string) (err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.WriteString(text)
+	return err
 }
 
 // close frees what the engine holds, on a context of its own: the build's may have ended.

@@ -45,8 +45,10 @@ const (
 	// An outcome is worth waiting for while NATS is away, less so when the program is to end.
 	settleWait = 15 * time.Minute
 	drainWait  = 30 * time.Second
-	readyFor   = 5 * time.Second // how long a good answer of engine and storage is believed
+	recordWait = 15 * time.Second // for a copy of the record, while no heartbeat is sent
+	readyFor   = 5 * time.Second  // how long a good answer of engine and storage is believed
 	sweepEvery = 5 * time.Minute
+	maxDelay   = time.Hour // between two attempts
 )
 
 // Health says whether the storage can take results.
@@ -119,20 +121,33 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			complained = time.Now()
 		}
 		if d == nil {
-			select {
-			case <-ctx.Done():
-			case <-wake:
-			case <-time.After(b.o.Poll):
-			}
+			b.pause(ctx, wake)
 			continue
 		}
 		if !complained.IsZero() {
 			b.log.Info("taking builds again", "builder", b.o.Name)
 			complained = time.Time{}
 		}
-		b.handle(ctx, hard, d)
+		if ctx.Err() != nil { // taken in the moment of the end
+			release(d, b.log)
+			break
+		}
+		if !b.handle(ctx, hard, d) {
+			b.pause(ctx, nil)
+		}
 	}
 	return nil
+}
+
+// pause waits until there may be something to do.
+func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
+	timer := time.NewTimer(b.o.Poll)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-timer.C:
+	}
 }
 
 // next takes a build when all that it needs is there: what cannot be built here and now is left to others.
@@ -162,8 +177,9 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return sctx, func() { stop(); cancel() }
 }
 
-// handle sees one delivery through.
-func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) {
+// handle sees one delivery through. It reports whether to look for the next at once: what could not be claimed now is given
+// back, and would come again and again in no time.
+func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) (ok bool) {
 	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
 	claimed, owned, err := b.claim(sctx, d, log)
@@ -171,10 +187,10 @@ func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) {
 	if err != nil {
 		log.Warn("build not claimed, giving it back", "error", err)
 		release(d, log)
-		return
+		return false
 	}
 	if !owned {
-		return
+		return true
 	}
 	log = log.With("attempt", claimed.build.Attempt)
 	log.Info("build claimed", "failures", claimed.build.InfrastructureFailures)
@@ -191,6 +207,7 @@ func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) {
 	default:
 		o.finish(sctx, outcome)
 	}
+	return true
 }
 
 // release gives a message back that was not begun.
@@ -234,7 +251,13 @@ func (b *Builder) sweep(ctx context.Context) {
 
 // delay is the pause before the next attempt.
 func (b *Builder) delay(failures int) time.Duration {
-	return b.o.RetryDelay << (max(failures, 1) - 1)
+	d := b.o.RetryDelay
+	for range failures - 1 {
+		if d *= 2; d > maxDelay {
+			return maxDelay
+		}
+	}
+	return d
 }
 
 // workDir is a directory of this process, known to others by a lock that ends with it.

@@ -29,11 +29,24 @@ type owner struct {
 func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, distinguish ...string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, append([]string{o.instance}, distinguish...)...)
+	words := append([]string{o.instance}, distinguish...)
+	seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, words...)
+	if errors.Is(err, events.ErrLost) {
+		// A publish that was broken off may have been stored all the same, and then we are fenced out by ourselves.
+		last, readErr := o.ledger.Last(ctx, b)
+		if readErr == nil && o.ours(last) && last.Sequence > o.held.sequence {
+			seq, err = o.ledger.Append(ctx, t, b, last.Sequence, words...)
+		}
+	}
 	if err == nil {
 		o.held = held{b, seq}
 	}
 	return err
+}
+
+// ours reports whether an event is of our attempt: one claim alone wins an attempt's number.
+func (o *owner) ours(e events.Event) bool {
+	return e.Build.State == rpmflow.Running && e.Build.Attempt == o.held.build.Attempt
 }
 
 // run runs the attempt under heartbeats. Its error says that there is no outcome: lost, or interrupted.
@@ -53,21 +66,38 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 	})()
 	var beats sync.WaitGroup
 	beats.Go(func() { o.beat(rctx, stop) })
+	if o.held.build.Attempt > 1 {
+		beats.Go(func() { o.sweep(rctx) }) // an earlier attempt may have died on this engine
+	}
 	b, err := o.attempt(rctx)
 	stop(nil)
 	beats.Wait()
 	return b, err
 }
 
+// attempt runs the build, with what is to be watched of it on its way; the log is marked as ended when nothing more will come.
 func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
+	w, err := events.NewLogWriter(o.nc, o.held.build.ID, o.log)
+	if err != nil {
+		o.log.Warn("no live log", "error", err)
+		return o.build(ctx, io.Discard)
+	}
+	b, err := o.build(ctx, w)
+	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
+	defer cancel()
+	w.Close(cctx, err == nil && !o.retryable(b))
+	return b, err
+}
+
+func (o *owner) build(ctx context.Context, live io.Writer) (rpmflow.Build, error) {
 	b := o.held.build
 	spoiled := func(err error) (rpmflow.Build, error) {
 		out := rpmflow.OutcomeOf(b.Phase, err)
 		b.Outcome = &out
+		fmt.Fprintf(live, "rpmflow: %s: %v\n", b.Phase, err)
 		return b, nil
 	}
-	if b.LostAttempts > maxLost {
-		b.InfrastructureFailures = o.o.MaxFailures // no further attempt
+	if o.givenUp() {
 		return spoiled(fmt.Errorf("%d builders fell silent in the middle of this build; it may be what makes them fail", b.LostAttempts))
 	}
 	target, ok := o.target(b.Target)
@@ -83,22 +113,9 @@ func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
 			o.log.Warn("work directory of the attempt not removed", "error", err)
 		}
 	}()
-	var live io.Writer = io.Discard
-	w, err := events.NewLogWriter(o.nc, b.ID, o.log)
-	if err != nil {
-		o.log.Warn("no live log", "error", err)
-	} else {
-		live = w
-	}
-	b, err = o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Report: func(ctx context.Context, b rpmflow.Build) error {
+	return o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Report: func(ctx context.Context, b rpmflow.Build) error {
 		return o.publish(ctx, events.TypePhase, b, string(b.Phase))
 	}})
-	if w != nil {
-		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
-		defer cancel()
-		w.Close(cctx, err == nil && !o.retryable(b))
-	}
-	return b, err
 }
 
 // beat keeps the message from others, and looks whether the build still is ours. While NATS is out of reach it can do
@@ -126,24 +143,28 @@ func (o *owner) stillOurs(ctx context.Context) error {
 	o.mu.Lock() // not between a publish and its note
 	defer o.mu.Unlock()
 	last, err := o.ledger.Last(ctx, o.held.build)
-	if err == nil && last.Sequence != o.held.sequence {
+	if err == nil && !o.ours(last) {
 		return fmt.Errorf("%w: %s event of attempt %d by %s", events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
 	}
 	return err
 }
 
-// retryable reports whether an outcome is ours to spoil, and not for the last time.
+// givenUp reports whether so many builders fell silent over the build that nobody is to try it again.
+func (o *owner) givenUp() bool { return o.held.build.LostAttempts > maxLost }
+
+// retryable reports whether the outcome is our failure, and not the last one; b counts the failures before it.
 func (o *owner) retryable(b rpmflow.Build) bool {
-	return b.Outcome != nil && b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures+1 < o.o.MaxFailures
+	return b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures+1 < o.o.MaxFailures && !o.givenUp()
 }
 
 // finish publishes the outcome, or another attempt when it was our fault, and only then acknowledges the message.
 func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
 	b.LeavePhase(time.Now())
-	if b.Outcome.Kind == rpmflow.FailureInfrastructure {
+	again := o.retryable(b)
+	if b.Outcome.Kind == rpmflow.FailureInfrastructure && !o.givenUp() {
 		b.InfrastructureFailures++
 	}
-	if b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures < o.o.MaxFailures {
+	if again {
 		o.retry(ctx, b)
 		return
 	}
@@ -153,9 +174,11 @@ func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
 	}
 	b.State = rpmflow.Finished
 	if b.Outcome.Kind == rpmflow.FailureInfrastructure { // of the others the record is stored already
-		if err := o.runner.Store.PutJSON(ctx, b.Prefix()+"build.json", b); err != nil {
+		pctx, cancel := context.WithTimeout(ctx, recordWait)
+		if err := o.runner.Store.PutJSON(pctx, b.Prefix()+"build.json", b); err != nil {
 			o.log.Warn("record not stored; the finished event has it", "error", err)
 		}
+		cancel()
 	}
 	if err := o.publish(ctx, events.TypeFinished, b); err != nil {
 		o.log.Error("outcome not published: the build is built anew by whoever gets its message", "error", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,15 +26,19 @@ func openWorkDir(dir string, log *slog.Logger) (*workDir, error) {
 			log.Warn("what a dead builder has left is not removed", "lock", name, "error", err)
 		}
 	}
-	lock, err := os.CreateTemp(dir, "builder-*.lock")
+	lock, err := os.CreateTemp(dir, "builder-*.new")
 	if err != nil {
 		return nil, fmt.Errorf("work directory: %w", err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("work directory: lock %s: %w", lock.Name(), err), lock.Close())
 	}
-	w := &workDir{path: lock.Name()[:len(lock.Name())-len(".lock")], lock: lock}
-	return w, os.Mkdir(w.path, 0o700)
+	// Others see it only now that it is locked: one that starts at the same moment would take it for a dead builder's.
+	w := &workDir{path: strings.TrimSuffix(lock.Name(), ".new"), lock: lock}
+	if err := errors.Join(os.Rename(lock.Name(), w.path+".lock"), os.Mkdir(w.path, 0o700)); err != nil {
+		return nil, errors.Join(fmt.Errorf("work directory: %w", err), lock.Close())
+	}
+	return w, nil
 }
 
 // reclaim removes a dead process's directory and lock.
@@ -49,9 +54,15 @@ func reclaim(name string) error {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil // it lives
 	}
-	return errors.Join(os.RemoveAll(name[:len(name)-len(".lock")]), os.Remove(name))
+	if err := os.RemoveAll(strings.TrimSuffix(name, ".lock")); err != nil {
+		return err
+	}
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) { // another was faster
+		return err
+	}
+	return nil
 }
 
 func (w *workDir) close() error {
-	return errors.Join(os.RemoveAll(w.path), os.Remove(w.lock.Name()), w.lock.Close())
+	return errors.Join(os.RemoveAll(w.path), os.Remove(w.path+".lock"), w.lock.Close())
 }

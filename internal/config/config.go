@@ -83,11 +83,11 @@ type Listener struct {
 }
 
 // AcceptsSubmissions says whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
-func (l Listener) AcceptsSubmissions() bool {
-	if l.Token != "" {
+func (n Listener) AcceptsSubmissions() bool {
+	if n.Token != "" {
 		return true
 	}
-	host, _, err := net.SplitHostPort(l.Listen)
+	host, _, err := net.SplitHostPort(n.Listen)
 	if err != nil {
 		return false
 	}

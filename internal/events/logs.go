@@ -90,7 +90,7 @@ func (w *LogWriter) flush() {
 	}
 }
 
-// Close sends the rest, and when nothing more will come marks the end of the log, and waits for the server within ctx.
+// Close sends the rest, and when nothing more will come marks the end of the log, waits for the server within ctx, and frees what it holds.
 func (w *LogWriter) Close(ctx context.Context, end bool) {
 	w.mu.Lock()
 	w.flush()
@@ -107,6 +107,7 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	case <-w.js.PublishAsyncComplete():
 	case <-ctx.Done():
 	}
+	w.js.CleanupPublisher() // else its subscription and its goroutine stay as long as the connection
 }
 
 // FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends;

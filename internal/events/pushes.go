@@ -84,7 +84,7 @@ func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context
 			settle(log, msg.Term)
 			return
 		}
-		hctx, cancel := context.WithTimeout(ctx, handleWait)
+		hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleWait) // what is begun is ended
 		defer cancel()
 		if err := handle(hctx, push); err != nil {
 			log.Warn("push not dispatched, trying again", "project", push.Project, "push", push.ID, "error", err)

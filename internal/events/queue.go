@@ -117,7 +117,12 @@ type Delivery struct {
 func (d *Delivery) Heartbeat() error { return d.msg.InProgress() }
 
 // Done removes the message from the queue, and waits until the server has said so.
-func (d *Delivery) Done(ctx context.Context) error { return d.msg.DoubleAck(ctx) }
+func (d *Delivery) Done(ctx context.Context) error {
+	// A connection that breaks takes the answer with it: nobody would tell us before ctx ends.
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	return d.msg.DoubleAck(ctx)
+}
 
 // Release gives the message back, at once, to whoever wants it.
 func (d *Delivery) Release() error { return d.msg.Nak() }

@@ -75,14 +75,22 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 		return fmt.Errorf("stream %s: %w", StreamEvents, err)
 	}
 	end := info.State.LastSeq
-	if after >= end {
-		caughtUp()
-	}
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 	})
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", StreamEvents, err)
+	}
+	caught := false
+	mark := func() {
+		if !caught {
+			caught = true
+			caughtUp()
+		}
+	}
+	// The newest events of all may have been purged: then no event with that sequence ever comes.
+	if info := cons.CachedInfo(); after >= end || info != nil && info.NumPending == 0 {
+		mark()
 	}
 	it, err := cons.Messages()
 	if err != nil {
@@ -111,9 +119,8 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 		if err := handle(ev); err != nil {
 			return err
 		}
-		if after < end && ev.Sequence >= end {
-			after = ev.Sequence
-			caughtUp()
+		if ev.Sequence >= end || meta.NumPending == 0 {
+			mark()
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/rpmflow/rpmflow/internal/events"
 )
@@ -47,6 +48,8 @@ func (l *Listener) answer(w http.ResponseWriter, status int, body any) {
 		http.Error(w, `{"error":"internal error","hint":"see the listener's log"}`, http.StatusInternalServerError)
 		return
 	}
+	// A client that never reads would hold the request for ever. What cannot set a deadline needs none: the server's own can.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWait))
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusServiceUnavailable {
@@ -59,7 +62,8 @@ func (l *Listener) answer(w http.ResponseWriter, status int, body any) {
 // unavailable is the answer when what we need ourselves does not work.
 func (l *Listener) unavailable(what string, err error) *problem {
 	l.log.Error(what, "error", err)
-	hint := "nothing was accepted: send it again in a moment; the listener's log says more"
+	// A push whose acknowledgement was lost may be stored all the same.
+	hint := "send the same again in a moment: what was accepted already is not built twice; the listener's log says more"
 	if errors.Is(err, events.ErrFull) {
 		hint = "nothing was accepted: " + events.ErrFull.Error()
 	}

@@ -40,16 +40,22 @@ func (l *Listener) handler() http.Handler {
 			"POST /hooks/github/{project}", "POST /hooks/generic/{project}", "POST /api/v1/builds", "GET /api/v1/builds",
 			"GET /api/v1/builds/{id}", "GET /api/v1/builds/{id}/log", "GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
 	}))
-	mux.HandleFunc("/", l.handle(func(r *http.Request) (int, any, *problem) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			other := r.Clone(r.Context())
 			other.Method = method
 			if _, pattern := mux.Handler(other); pattern != "/" {
-				return 0, nil, problemf(http.StatusMethodNotAllowed, "use "+method, "%s does not take %s", r.URL.Path, r.Method)
+				allowed = append(allowed, method)
 			}
 		}
-		return 0, nil, problemf(http.StatusNotFound, "GET / lists what there is", "there is nothing at %s", r.URL.Path)
-	}))
+		if len(allowed) == 0 {
+			l.refuse(w, r, problemf(http.StatusNotFound, "GET / lists what there is", "there is nothing at %s", r.URL.Path))
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		l.refuse(w, r, problemf(http.StatusMethodNotAllowed, "use "+strings.Join(allowed, " or "), "%s does not take %s", r.URL.Path, r.Method))
+	})
 	return mux
 }
 
@@ -84,7 +90,7 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 	}
 	targets := s.Targets
 	if len(targets) == 0 {
-		targets = project.Targets
+		targets = slices.Clone(project.Targets) // sorted below: the configuration is shared by all requests
 	}
 	if len(targets) == 0 {
 		return 0, nil, problemf(http.StatusBadRequest, "name some under targets: in the configuration", "project %q has no targets", project.Name)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
@@ -41,20 +42,52 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 		l.send(w, r, b.Artifacts[i].Key)
 		return
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(l.stopping, cancel)()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // a stream outlives the server's ReadTimeout
-	err = events.FollowLog(r.Context(), l.js, b.ID, follow, func(chunk []byte) error {
+	if follow {
+		_ = control.Flush() // the client knows by now that there is such a build, though it may be silent for long
+		var watch sync.WaitGroup
+		defer watch.Wait()
+		defer cancel()
+		watch.Go(func() { l.untilFinished(ctx, b.ID); cancel() })
+	}
+	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
 		_ = control.SetWriteDeadline(time.Now().Add(streamWait))
 		if _, err := w.Write(chunk); err != nil {
 			return err
 		}
 		return control.Flush()
 	})
-	if err != nil && r.Context().Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		l.log.Info("live log interrupted", "build", b.ID, "error", err)
 		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
+	}
+}
+
+// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes before that, unless it
+// was lost with a connection or a builder.
+func (l *Listener) untilFinished(ctx context.Context, id string) {
+	const interval, grace = 2 * time.Second, 3 * time.Second
+	wait := func(d time.Duration) bool {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		}
+	}
+	for wait(interval) {
+		if last, err := l.ledger.LastOf(ctx, id); err == nil && last.Build.State == rpmflow.Finished {
+			wait(grace)
+			return
+		}
 	}
 }
 
@@ -72,7 +105,7 @@ func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	object, info, err := l.artifacts.Open(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrKey) {
 		l.refuse(w, r, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key))
 		return
 	}
@@ -82,11 +115,6 @@ func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
 	}
 	defer func() { _ = object.Close() }()
 	h := w.Header()
-	h.Set("Content-Type", info.ContentType)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Vary", "Accept-Encoding")
-	// Objects never change under their key.
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	var body io.Reader = object
 	switch {
 	case info.ContentEncoding == "gzip" && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
@@ -102,6 +130,11 @@ func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
 	default:
 		h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	}
+	h.Set("Content-Type", info.ContentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Vary", "Accept-Encoding")
+	// Objects never change under their key.
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	if r.Method == http.MethodHead {
 		return
 	}

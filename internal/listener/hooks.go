@@ -138,6 +138,9 @@ func (l *Listener) project(name string) (rpmflow.Project, *problem) {
 
 // body reads the whole body within the limit.
 func (l *Listener) body(r *http.Request) ([]byte, *problem) {
+	if r.ContentLength > l.o.MaxBody && r.Header.Get("Expect") != "" { // it waits for our word before it sends anything
+		return nil, l.tooLarge()
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, l.o.MaxBody+1))
 	if err != nil {
 		return nil, problemf(http.StatusBadRequest, "send it again", "the body could not be read: %v", err)
@@ -145,9 +148,13 @@ func (l *Listener) body(r *http.Request) ([]byte, *problem) {
 	if int64(len(body)) > l.o.MaxBody {
 		// Read on for a while, so that a client that sends everything before it listens gets to see the answer.
 		_, _ = io.CopyN(io.Discard, r.Body, l.o.MaxBody)
-		return nil, problemf(http.StatusRequestEntityTooLarge, "split the push, or raise listener.max_body", "the body is larger than %d bytes", l.o.MaxBody)
+		return nil, l.tooLarge()
 	}
 	return body, nil
+}
+
+func (l *Listener) tooLarge() *problem {
+	return problemf(http.StatusRequestEntityTooLarge, "split the push, or raise listener.max_body", "the body is larger than %d bytes", l.o.MaxBody)
 }
 
 // isJSON guards against forms that a web page of somebody else makes a browser send.

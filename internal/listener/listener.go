@@ -63,6 +63,7 @@ type Listener struct {
 	loopback  bool
 	socket    net.Listener
 
+	stopping context.Context // ends when Run is told to: streams end then, other requests in hand are answered
 	model    *readmodel.Model
 	position uint64
 	caughtUp atomic.Bool
@@ -96,10 +97,11 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 
 // Run serves until ctx ends, then lets requests in hand end and closes everything.
 func (l *Listener) Run(ctx context.Context) error {
+	l.stopping = ctx
 	server := &http.Server{
 		Handler: l.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return ctx }, // a request that follows a log ends with the program
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -113,7 +115,8 @@ func (l *Listener) Run(ctx context.Context) error {
 		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		if err := server.Shutdown(sctx); err != nil {
-			return errors.Join(err, server.Close())
+			l.log.Warn("requests in hand took too long and are cut off", "error", err)
+			return server.Close()
 		}
 		return nil
 	})

@@ -345,18 +345,18 @@ func (m *mirror) lock(ctx context.Context, how int) (unlock func(), err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil // closing gives the lock back
+			return func() { _ = f.Close() }, nil // closing gives the lock back
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("locking the git mirror %s: %w", name, err)
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("waiting for the git mirror's lock %s: %w", name, ctx.Err())
 		case <-bound.C:
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("another builder has held the git mirror's lock %s for %s; look at what it does", name, 2*m.fetchTimeout)
 		case <-time.After(pause):
 		}

@@ -62,13 +62,13 @@ func TestMirrorDamaged(t *testing.T) {
 				first := w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": noise.String()})
 				s := newStore(t)
 				req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: first}
-				p := prepare(t, s, req)
+				prepare(t, s, req)
 				r, err := parseRemote(url)
 				must(t, err)
 				mirror := filepath.Join(s.dir, r.mirrorName())
 
 				must(t, harm(mirror))
-				p = prepare(t, s, req) // the commit that the mirror should have
+				p := prepare(t, s, req) // the commit that the mirror should have
 				if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != noise.String() {
 					t.Error("wrong content")
 				}

@@ -202,7 +202,7 @@ func (s *snapshot) head(blob plumbing.Hash, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	text, err := io.ReadAll(io.LimitReader(r, n))
 	if err != nil {
 		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
@@ -234,7 +234,7 @@ func (w writer) write(ctx context.Context, dir string, f file, as string) (err e
 	if err != nil {
 		return &damage{fmt.Errorf("%s: %w", show(f.path), err)}
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", show(f.path), err)

@@ -72,7 +72,7 @@ func (s *Store) fail(op, key string, err error) error {
 		e.Object = s.Address(key)
 	}
 	e.Kind, e.Hint = classify(err)
-	if e.Kind == ErrNoBucket && !s.create {
+	if errors.Is(e.Kind, ErrNoBucket) && !s.create {
 		e.Hint = "make it, or set s3.create_bucket, or correct s3.bucket"
 	}
 	return e

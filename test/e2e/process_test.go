@@ -82,11 +82,7 @@ func alive(pid int) bool {
 // children lists the processes below one.
 func children(t *testing.T, pid int) (pids []int) {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		// Not every kernel has the file; ps always knows.
-		raw, _ = exec.Command("ps", "-o", "pid=", "--ppid", strconv.Itoa(pid)).Output()
-	}
+	raw, _ := exec.Command("ps", "-o", "pid=", "--ppid", strconv.Itoa(pid)).Output() // exit code 1: there are none
 	for _, field := range strings.Fields(string(raw)) {
 		n, err := strconv.Atoi(field)
 		if err != nil {
@@ -108,7 +104,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	gate := filepath.Join(dir, "gate")
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.project("greet", ""))
+	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.project("greet", "  layout: in-tree\n"))
 	r.push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
@@ -176,18 +172,17 @@ func client(t *testing.T, dir string, args ...string) string {
 // what the dead one has left.
 func TestBuildersAreReplaceable(t *testing.T) {
 	needRPM(t)
-	target, targetYAML := mockTarget(t)
+	_, targetYAML := mockTarget(t)
 	dir := t.TempDir()
 	r := newRepository(t)
 	gateSpec := strings.Replace(greetSpec, "%build\n", "%build\n[ ! -e wait ] || sleep 600\n", 1)
 	files := map[string]string{"greet.spec": gateSpec, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile, "wait": "yes\n"}
 	r.push(t, files)
 
-	natsPort, s3Dir := freePort(t), t.TempDir()
-	s3, gw := storagetest.StartIn(t, s3Dir)
+	natsPort := freePort(t)
+	s3 := storagetest.Start(t)
 	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  drain_time: 1s\ntargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, freePort(t), targetYAML, r.project("greet", ""))
-	_ = gw
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, freePort(t), targetYAML, r.project("greet", "  layout: in-tree\n"))
 	file := filepath.Join(dir, "rpmflow.yaml")
 	writeFile(t, file, yaml)
 	if _, err := config.Load(config.Source{File: file}); err != nil {
@@ -213,13 +208,13 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	eventually(t, time.Minute, "container with the build", func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
-	out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "tart") {
-		t.Errorf("docker logs: %v: %s", err, out)
-	}
+	eventually(t, time.Minute, "beginning of the build in the container's own log", func() bool {
+		out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
+		return err == nil && strings.Contains(string(out), "Start")
+	})
 	first.end(t, syscall.SIGKILL)
 
-	// The mend: the same commit is stuck, so the second attempt is handed back on SIGTERM and on to a third builder.
+	// The commit hangs for everybody: the second attempt is handed back when its builder is told to end.
 	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
 	eventually(t, patience, "second attempt", func() bool { return running("second") })
 	eventually(t, time.Minute, "end of the dead builder's containers", func() bool {
@@ -240,9 +235,6 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	shown := client(t, dir, "show", id)
 	if !strings.Contains(shown, "state    queued") || !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "attempt 2 was interrupted") {
 		t.Errorf("after the drain: %s", shown)
-	}
-	if target == "" {
-		t.Fatal("no target")
 	}
 }
 

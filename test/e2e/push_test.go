@@ -138,7 +138,14 @@ func checkArtifact(t *testing.T, s *system, b rpmflow.Build, a rpmflow.Artifact)
 		}
 		return
 	}
-	if out, err := exec.Command(filepath.Join(unpacked, "usr/bin/greet")).CombinedOutput(); err != nil || string(out) != "greetings\n" {
+	if listed, err := exec.Command("rpm", "-qplv", file).CombinedOutput(); err != nil || !bytes.HasPrefix(listed, []byte("-rwxr-xr-x")) {
+		t.Errorf("rpm -qplv %s: %v: %s", a.Name, err, listed)
+	}
+	greet := filepath.Join(unpacked, "usr/bin/greet")
+	if err := os.Chmod(greet, 0o700); err != nil { // the library that unpacks leaves modes alone
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(greet).CombinedOutput(); err != nil || string(out) != "greetings\n" {
 		t.Errorf("the program in %s says %q: %v", a.Name, out, err)
 	}
 }

@@ -101,7 +101,10 @@ func prepare(ctx context.Context, dir string) (unlock func(), err error) {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return nil, errors.Join(fmt.Errorf("another gateway uses the data directory %s: end it, or use another directory", dir), lock.Close())
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	// What was made has to survive a power cut before the first object is acknowledged.
 	for _, d := range []string{dir, filepath.Dir(dir)} {

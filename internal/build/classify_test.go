@@ -1,0 +1,181 @@
+package build_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+)
+
+const (
+	failedBuild = `Building target platforms: x86_64
+Executing(%build): /bin/sh -e /var/tmp/rpm-tmp.x1
++ make
+cc: error: no input files
+make: *** [Makefile:2: all] Error 1
+error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)
+
+RPM build errors:
+    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)
+Child return code was: 1
+`
+	sourcePackageMade = "Wrote: /builddir/build/SRPMS/hello-1.0-1.src.rpm\nChild return code was: 0\n"
+	noRepository      = "Errors during downloading metadata for repository 'base':\n  - Curl error (7): Couldn't connect to server for http://127.0.0.1/repo/repodata/repomd.xml\nError: Failed to download metadata for repo 'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
+)
+
+// What mock 6.7 with dnf 4.14 and rpm 4.18 said and how it exited, unless a row says otherwise.
+func TestClassify(t *testing.T) {
+	for name, test := range map[string]struct {
+		phase   rpmflow.Phase
+		code    int
+		log     string // build.log; "-": there is none
+		output  string
+		kind    rpmflow.FailureKind // empty: ours
+		message string
+	}{
+		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-", "ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\nError: Some packages could not be found.",
+			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'"},
+		"nothing provides": {rpmflow.PhaseDependencies, 30, "-", "Error: \n Problem: conflicting requests\n  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base",
+			rpmflow.FailureDependencies, "nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base"},
+		"dnf 5":         {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\nNo match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel"},
+		"no repository": {rpmflow.PhaseDependencies, 30, "-", noRepository, "", ""},
+		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-", "Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", ""},
+		"no repository for the root":                    {rpmflow.PhaseRoot, 30, "-", noRepository, "", ""},
+		"anything in the root":                          {rpmflow.PhaseRoot, 1, "-", "error: everything is wrong\nNo matching package to install: 'bash'", "", ""},
+		"configuration missing":                         {rpmflow.PhaseRoot, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", ""},
+		"configuration missing for the SRPM":            {rpmflow.PhaseSRPM, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", ""},
+
+		"spec syntax error": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\nBuilding target platforms: x86_64\nChild return code was: 1\n", "ERROR: Exception(/x.spec)",
+			rpmflow.FailureSpec, "error: line 14: Unclosed %if"},
+		"source missing": {rpmflow.PhaseSRPM, 1, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
+			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory"},
+		"source missing, the beginning lost": {rpmflow.PhaseSRPM, 1, "d file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
+			rpmflow.FailureSource, "d file: /builddir/build/SOURCES/missing.c: No such file or directory"},
+		"spec error of rpmspec":        {rpmflow.PhaseSRPM, 1, "-", "error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be present in package: (main package)"},
+		"SRPM stopped in the middle":   {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", ""},
+		"SRPM stopped, nothing said":   {rpmflow.PhaseSRPM, 1, "", "", "", ""},
+		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No space left on device\nChild return code was: 1\n", "", "", ""},
+
+		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
+			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)"},
+		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\nNo matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build", "%check"), "",
+			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%check)"},
+		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\nChild return code was: 1\n", "",
+			rpmflow.FailureBuild, "error: Installed (but unpackaged) file(s) found:"},
+		"rpmbuild says nothing":         {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "", rpmflow.FailureBuild, "rpmbuild failed"},
+		"rpmbuild misses a dependency":  {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64"},
+		"generated BuildRequires":       {rpmflow.PhaseRPMs, 10, sourcePackageMade, "No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: 'python3dist(x)'"},
+		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n", "+ make\nfoo is needed by bar\nerror: x", "", ""},
+		"stopped in the middle, 137":    {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", "", ""},
+		"stopped in the middle, 143":    {rpmflow.PhaseRPMs, 143, sourcePackageMade + "+ make\n", "", "", ""},
+		"killed by what it builds":      {rpmflow.PhaseRPMs, 137, failedBuild, "", "", ""},
+		"never begun":                   {rpmflow.PhaseRPMs, 1, "-", "error: no log", "", ""},
+		"the root is gone":              {rpmflow.PhaseRPMs, 30, "-", noRepository, "", ""},
+		"another phase":                 {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := build.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"), Output: strings.Split(test.output, "\n")}
+			if test.log != "-" {
+				write(t, ended.BuildLog, test.log)
+			}
+			f := build.Classify(ended)
+			if test.kind == "" {
+				if f != nil {
+					t.Fatalf("%s: %s; want a failure of ours", f.Kind, f.Message)
+				}
+				return
+			}
+			if f == nil {
+				t.Fatalf("a failure of ours; want %s", test.kind)
+			}
+			if f.Kind != test.kind || f.Message != test.message || f.Hint == "" {
+				t.Errorf("%s: %q (hint %q), want %s: %q", f.Kind, f.Message, f.Hint, test.kind, test.message)
+			}
+			if len(f.Excerpt) == 0 || len(f.Excerpt) > 20 || test.message != "rpmbuild failed" && !strings.Contains(strings.Join(f.Excerpt, "\n"), test.message) {
+				t.Errorf("excerpt %q", f.Excerpt)
+			}
+		})
+	}
+}
+
+func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "build.log")
+	write(t, file, strings.Repeat(strings.Repeat("noise ", 200)+"\n", 3000)+failedBuild) // longer than what is read of it
+	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	if f == nil || !slices.Contains(f.Excerpt, "cc: error: no input files") {
+		t.Fatalf("%+v", f)
+	}
+}
+
+func TestAnUnreadableLogIsOurs(t *testing.T) {
+	if f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(), Output: []string{"error: x"}}); f != nil {
+		t.Fatal(f)
+	}
+}
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLines(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	for name, test := range map[string]struct {
+		in   string
+		n    int
+		want []string
+	}{
+		"empty":             {"", 3, nil},
+		"no newline at end": {"a\nb", 3, []string{"a", "b"}},
+		"the last":          {"a\nb\nc\nd\n", 2, []string{"c", "d"}},
+		"empty lines":       {"\n\na\n", 3, []string{"", "", "a"}},
+		"carriage returns":  {"a\r\nb\r\r\n", 3, []string{"a", "b"}},
+		"invalid UTF-8":     {"a\xff\xfeb\n", 3, []string{"a\uFFFDb"}},
+		"long line":         {"a\n" + long + "\nb\n", 3, []string{"a", long[:500], "b"}},
+		"long last line":    {"a\n" + long, 3, []string{"a", long[:500]}},
+		"cut in a rune":     {strings.Repeat("x", 499) + "ä\n", 1, []string{strings.Repeat("x", 499) + "\uFFFD"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := build.Lines(strings.NewReader(test.in), test.n); !slices.Equal(got, test.want) {
+				t.Errorf("%.200q, want %.200q", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzLines(f *testing.F) {
+	f.Add("a\r\nb\xff\n", 2)
+	f.Fuzz(func(t *testing.T, in string, n int) {
+		n = max(1, n%1000)
+		lines := build.Lines(strings.NewReader(in), n)
+		if len(lines) > n {
+			t.Fatalf("%d lines, asked for %d", len(lines), n)
+		}
+		for _, l := range lines {
+			if len(l) > 1500 || !utf8.ValidString(l) || strings.Contains(l, "\n") {
+				t.Fatalf("%q", l)
+			}
+		}
+	})
+}
+
+func FuzzClassify(f *testing.F) {
+	f.Add(failedBuild, noRepository, 1)
+	f.Fuzz(func(t *testing.T, log, output string, code int) {
+		file := filepath.Join(t.TempDir(), "build.log")
+		write(t, file, log)
+		for _, phase := range []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs} {
+			got := build.Classify(build.Ended{Phase: phase, ExitCode: code, BuildLog: file, Output: build.Lines(strings.NewReader(output), 50)})
+			if got != nil && (got.Kind == rpmflow.FailureInfrastructure || got.Hint == "" || code >= 128) {
+				t.Fatalf("%s: %+v", phase, got)
+			}
+		}
+	})
+}

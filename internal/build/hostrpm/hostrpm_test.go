@@ -1,0 +1,251 @@
+package hostrpm_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
+	"github.com/rpmflow/rpmflow/internal/lifeline"
+)
+
+func TestMain(m *testing.M) {
+	lifeline.Main(nil)
+	goleak.VerifyTestMain(m)
+}
+
+// bench is a session and what goes into it.
+type bench struct {
+	t       *testing.T
+	session build.Session
+	engine  *hostrpm.Engine
+	dir     string
+	spec    string
+	sources string
+	log     bytes.Buffer
+}
+
+// newBench makes a package hello of these lines after its %description; tags stand before it.
+func newBench(t *testing.T, dir, tags, rest string) *bench {
+	t.Helper()
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skipf("needs rpmbuild: %v", err)
+	}
+	b := &bench{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"), sources: filepath.Join(dir, "SOURCES")}
+	for _, d := range []string{"SPECS", "SOURCES", "results"} {
+		b.must(os.MkdirAll(filepath.Join(dir, d), 0o700))
+	}
+	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.txt\n"+tags+"\n\n%description\nx\n\n"+rest), 0o600))
+	b.must(os.WriteFile(filepath.Join(b.sources, "hello.txt"), []byte("hello\n"), 0o600))
+	epoch := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
+	for _, file := range []string{b.spec, filepath.Join(b.sources, "hello.txt")} { // as package source leaves them
+		b.must(os.Chtimes(file, epoch, epoch))
+	}
+	var err error
+	b.engine, err = hostrpm.New(t.Context())
+	b.must(err)
+	b.must(b.engine.Ready(t.Context()))
+	b.open(epoch, &b.log)
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, &b.log)
+	}
+}
+
+func (b *bench) open(epoch time.Time, log io.Writer) {
+	var err error
+	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch, Log: log, OnContainer: func(string) {}})
+	b.must(err)
+	b.t.Cleanup(func() { b.must(b.session.Close(context.Background())) })
+}
+
+// build takes the package through all steps.
+func (b *bench) build(ctx context.Context) (files []string, err error) {
+	if err := b.session.Root(ctx); err != nil {
+		return nil, err
+	}
+	srpm, err := b.session.SRPM(ctx, b.spec, b.sources)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.session.Dependencies(ctx, srpm); err != nil {
+		return nil, err
+	}
+	rpms, err := b.session.RPMs(ctx, srpm)
+	return append([]string{srpm}, rpms...), err
+}
+
+const good = "%build\necho built >out\n\n%install\nmkdir -p %{buildroot}/usr/share/hello\ncp %{SOURCE0} %{buildroot}/usr/share/hello/\n\n%files\n/usr/share/hello\n"
+
+func TestBuild(t *testing.T) {
+	b := newBench(t, t.TempDir(), "BuildArch: noarch", good)
+	if b.engine.Name() != "rpmbuild" || len(b.engine.Caveats()) == 0 || !strings.Contains(b.engine.Caveats()[0], "no isolation") {
+		t.Errorf("%s with the caveats %q", b.engine.Name(), b.engine.Caveats())
+	}
+	files, err := b.build(t.Context())
+	b.must(err)
+	var nevras []string
+	for _, f := range files {
+		p, err := build.ReadPackage(f)
+		b.must(err)
+		nevras = append(nevras, p.NEVRA())
+	}
+	if !slices.Equal(nevras, []string{"hello-1.0-1.src", "hello-1.0-1.noarch"}) {
+		t.Errorf("made %v", nevras)
+	}
+	logs := b.session.Logs()
+	if len(logs) != 1 || filepath.Base(logs[0]) != "build.log" {
+		t.Fatalf("logs %v", logs)
+	}
+	text, err := os.ReadFile(logs[0])
+	b.must(err)
+	if !bytes.Equal(text, b.log.Bytes()) || bytes.Count(text, []byte("Child return code was: 0")) != 2 {
+		t.Errorf("stored:\n%s\nlive:\n%s", text, &b.log)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	b := newBench(t, t.TempDir(), "Source1: %{name}-%{version}.tar.gz\nBuildRequires: nosuch-devel", good)
+	out, err := b.session.Expand(t.Context(), b.spec, b.sources)
+	b.must(err)
+	if !bytes.Contains(out, []byte("Source1: hello-1.0.tar.gz")) {
+		t.Errorf("%s", out)
+	}
+	b.must(os.WriteFile(b.spec, []byte("Name: hello\n%if 1\n"), 0o600))
+	_, err = b.session.Expand(t.Context(), b.spec, b.sources)
+	b.wantFailure(err, rpmflow.FailureSpec, "%if")
+}
+
+func (b *bench) wantFailure(err error, kind rpmflow.FailureKind, words ...string) {
+	b.t.Helper()
+	var f *rpmflow.Failure
+	if !errors.As(err, &f) || f.Kind != kind || f.Hint == "" {
+		b.t.Fatalf("%v (%+v), want a failure of kind %s\n%s", err, f, kind, &b.log)
+	}
+	for _, w := range words {
+		if !strings.Contains(f.Message+"\n"+strings.Join(f.Excerpt, "\n"), w) {
+			b.t.Errorf("%q with the excerpt %q does not say %q", f.Message, f.Excerpt, w)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for name, test := range map[string]struct {
+		tags, rest string
+		kind       rpmflow.FailureKind
+		words      []string
+	}{
+		"syntax error":     {"%if 1", good, rpmflow.FailureSpec, []string{"Unclosed %if"}},
+		"no files":         {"Source1: missing.c", good, rpmflow.FailureSource, []string{"missing.c"}},
+		"failing %build":   {"", "%build\necho before\ncc nosuch.c 2>/dev/null || echo 'cc: nosuch.c not there'\nexit 3\n\n%files\n", rpmflow.FailureBuild, []string{"(%build)", "cc: nosuch.c not there"}},
+		"failing %check":   {"", good + "\n%check\necho 'FAIL: 60 is needed by hello'; false\n", rpmflow.FailureBuild, []string{"(%check)"}},
+		"unpackaged files": {"", strings.TrimSuffix(good, "/usr/share/hello\n"), rpmflow.FailureBuild, []string{"unpackaged", "/usr/share/hello/hello.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, t.TempDir(), test.tags, test.rest)
+			_, err := b.build(t.Context())
+			b.wantFailure(err, test.kind, test.words...)
+			if len(b.session.Logs()) != 1 {
+				t.Error("no build.log")
+			}
+		})
+	}
+}
+
+// What a package runs sees nothing of the builder's environment, where secrets may be.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("RPMFLOW_S3_SECRET_KEY", "hunter2")
+	t.Setenv("HOME", "/home/of-the-builder")
+	b := newBench(t, t.TempDir(), "", "%build\nenv | sort >env.txt; echo BEGIN; cat env.txt; echo END\n\n%files\n")
+	_, err := b.build(t.Context())
+	b.must(err)
+	for _, secret := range []string{"hunter2", "of-the-builder", "RPMFLOW_"} {
+		if strings.Contains(b.log.String(), secret) {
+			t.Errorf("%%build sees %q:\n%s", secret, &b.log)
+		}
+	}
+	if !strings.Contains(b.log.String(), "SOURCE_DATE_EPOCH=1706933106") {
+		t.Errorf("no SOURCE_DATE_EPOCH:\n%s", &b.log)
+	}
+}
+
+func TestSameBytes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "same")
+	digests := func() (all []string) {
+		b := newBench(t, dir, "", good+"/usr/share/hello/*\n")
+		files, err := b.build(t.Context())
+		b.must(err)
+		for _, f := range files {
+			content, err := os.ReadFile(f)
+			b.must(err)
+			all = append(all, filepath.Base(f)+" "+rpmflow.Digest(content))
+		}
+		b.must(os.RemoveAll(dir))
+		return all
+	}
+	first := digests()
+	time.Sleep(1100 * time.Millisecond) // the clock of file systems and headers has gone on by a second
+	if second := digests(); !slices.Equal(first, second) {
+		t.Errorf("%v, and then %v", first, second)
+	}
+}
+
+func TestCancelKillsEverything(t *testing.T) {
+	b := newBench(t, t.TempDir(), "", "%build\n(setsid sh -c 'trap \"\" TERM; echo PID $$; sleep 600; true') &\nsleep 600\n\n%files\n")
+	out, in := io.Pipe()
+	b.open(time.Unix(1706933106, 0), in)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.build(ctx)
+		in.Close()
+		done <- err
+	}()
+	pid := 0
+	lines := bufio.NewScanner(out)
+	for pid == 0 && lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "PID "); ok {
+			for _, c := range rest {
+				pid = pid*10 + int(c-'0')
+			}
+		}
+	}
+	why := errors.New("lost to another builder")
+	cancel(why)
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, why) {
+			t.Errorf("%v, want %v", err, why)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the build has not ended 30 s after its context")
+	}
+	if err := unix.Kill(pid, 0); pid == 0 || !errors.Is(err, unix.ESRCH) {
+		t.Errorf("process %d: %v", pid, err)
+	}
+	text, err := os.ReadFile(b.session.Logs()[0])
+	b.must(err)
+	if strings.Count(string(text), "Child return code was:") != 1 { // of the SRPM
+		t.Errorf("an interrupted build has a verdict:\n%s", text)
+	}
+}

@@ -1,0 +1,61 @@
+package build_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+)
+
+func TestReadPackageOfRPMBuild(t *testing.T) {
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skipf("needs rpmbuild: %v", err)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "x.spec"), "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n%files\n")
+	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src", "RPMS/noarch/x-1.0~rc1-3.noarch.rpm": "x-2:1.0~rc1-3.noarch"} {
+		p, err := build.ReadPackage(filepath.Join(dir, file))
+		if err != nil || p.NEVRA() != want {
+			t.Errorf("%s: %s, %v", file, p.NEVRA(), err)
+		}
+	}
+}
+
+func TestReadPackageRefuses(t *testing.T) {
+	if _, err := build.ReadPackage(filepath.Join(t.TempDir(), "nosuch.rpm")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+	good := enginetest.Package("hello", "x86_64")
+	for name, content := range map[string][]byte{
+		"empty": nil, "text": []byte("this is no package"), "cut": good[:len(good)-30], "lead alone": good[:96],
+		"long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+	} {
+		file := filepath.Join(t.TempDir(), "x.rpm")
+		write(t, file, string(content))
+		if p, err := build.ReadPackage(file); err == nil {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+// A package is what a foreign build has made: whatever is in it, the builder lives on.
+func FuzzReadPackage(f *testing.F) {
+	f.Add(enginetest.Package("hello", "x86_64"))
+	f.Add(enginetest.Package("hello", "src"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		file := filepath.Join(t.TempDir(), "x.rpm")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = build.ReadPackage(file) // must return
+	})
+}

@@ -1,0 +1,349 @@
+package build_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+func TestMain(m *testing.M) {
+	storagetest.Main()
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.c\n\n%description\nx\n\n%files\n"
+
+// repository makes a git repository of these files and gives its path and commit.
+func repository(t testing.TB, files map[string]string) (dir, commit string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "hello")
+	git := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@b"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	git("init", "--quiet", "--initial-branch=main")
+	for name, text := range files {
+		write(t, filepath.Join(dir, name), text)
+	}
+	git("add", "--all")
+	git("commit", "--quiet", "-m", "x")
+	return dir, git("rev-parse", "HEAD")
+}
+
+// bench is a runner with all that it needs, and an attempt to run.
+type bench struct {
+	t       *testing.T
+	runner  *build.Runner
+	attempt build.Attempt
+	store   *storage.Store
+	log     bytes.Buffer
+	mu      sync.Mutex
+	phases  []rpmflow.Phase // as reported
+	refuse  rpmflow.Phase   // the report that fails
+}
+
+var errRefused = errors.New("another has it")
+
+func newBench(t *testing.T, step func(ctx context.Context, step string, job build.Job) error) *bench {
+	return newBenchAt(t, storagetest.Start(t), step)
+}
+
+func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string, job build.Job) error) *bench {
+	t.Helper()
+	store, err := storage.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	sources, err := source.Open(source.Options{Dir: t.TempDir(), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
+	b := &bench{t: t, store: store}
+	b.runner = &build.Runner{
+		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(b rpmflow.Build) string { return b.Repository },
+		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
+	}
+	b.attempt = build.Attempt{
+		Build: rpmflow.Build{
+			ID: rpmflow.BuildID("p1", "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
+			Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, State: rpmflow.Running, Attempt: 1, QueuedAt: time.Now().UTC(),
+		},
+		Target: enginetest.Target(), Dir: t.TempDir(), Log: b,
+		Report: func(_ context.Context, r rpmflow.Build) error {
+			b.phases = append(b.phases, r.Phase)
+			if r.Phase == b.refuse {
+				return errRefused
+			}
+			return nil
+		},
+	}
+	return b
+}
+
+func (b *bench) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.Write(p)
+}
+
+func (b *bench) run() (rpmflow.Build, error) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	return b.runner.Run(ctx, b.attempt)
+}
+
+// stored reads an object, unpacked; "" when there is none.
+func (b *bench) stored(name string) string {
+	b.t.Helper()
+	r, info, err := b.store.Open(b.t.Context(), b.attempt.Build.Prefix()+name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return ""
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	var in io.Reader = r
+	if info.ContentEncoding == "gzip" {
+		if in, err = gzip.NewReader(r); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
+var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs, rpmflow.PhaseUpload}
+
+func TestRunSucceeds(t *testing.T) {
+	b := newBench(t, nil)
+	engine := b.runner.Engine.(*enginetest.Engine)
+	engine.Remarks = []string{"no clean root"}
+	b.attempt.Build.Notes = []string{"no clean root", "attempt 1 was interrupted"} // from an attempt before
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Result != rpmflow.Succeeded || got.State != rpmflow.Finished || got.FinishedAt == nil {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if !slices.Equal(b.phases, allPhases) {
+		t.Errorf("reported %v", b.phases)
+	}
+	for _, p := range got.Phases {
+		if p.Seconds <= 0 {
+			t.Errorf("phase %s has no duration", p.Phase)
+		}
+	}
+	var nevras, artifacts []string
+	for _, p := range got.Packages {
+		nevras = append(nevras, p.NEVRA())
+	}
+	for _, a := range got.Artifacts {
+		artifacts = append(artifacts, a.Name)
+		if a.URL != "http://rpmflow.test/artifacts/"+a.Key || a.SHA256 == "" || a.Size == 0 || !strings.HasPrefix(a.Key, got.Prefix()) {
+			t.Errorf("artifact %+v", a)
+		}
+	}
+	if fmt.Sprint(nevras) != "[hello-1.0-1.src hello-1.0-1.x86_64]" || fmt.Sprint(artifacts) != "[hello-1.0-1.src.rpm hello-1.0-1.x86_64.rpm build.log]" {
+		t.Errorf("packages %v, artifacts %v", nevras, artifacts)
+	}
+	if len(got.Notes) != 3 || len(got.Containers) != 1 || got.Layout != rpmflow.LayoutStandard || got.Spec != "hello.spec" {
+		t.Errorf("notes %q, containers %q, layout %s, spec %s", got.Notes, got.Containers, got.Layout, got.Spec)
+	}
+	var record rpmflow.Build
+	if err := json.Unmarshal([]byte(b.stored("build.json")), &record); err != nil || record.Outcome == nil || record.Outcome.Result != rpmflow.Succeeded || len(record.Artifacts) != 3 {
+		t.Errorf("record %+v, %v", record, err)
+	}
+	if b.stored("build.log.gz") != "+ make\n" || !strings.Contains(b.log.String(), "rpmflow: rpms\n+ make\n") {
+		t.Errorf("stored log %q, live log %q", b.stored("build.log.gz"), b.log.String())
+	}
+}
+
+// A failure in any step ends the build there, and its log is stored, made by us where there was none yet.
+func TestRunFailsInEachPhase(t *testing.T) {
+	mistake := rpmflow.Fail(rpmflow.FailureSpec, "mend it", "line 3 is wrong")
+	mistake.Excerpt = []string{"line 3: %iff"}
+	for _, test := range []struct {
+		step  string
+		phase rpmflow.Phase
+	}{
+		{enginetest.Open, rpmflow.PhaseRoot}, {enginetest.Root, rpmflow.PhaseRoot}, {enginetest.SRPM, rpmflow.PhaseSRPM},
+		{enginetest.Dependencies, rpmflow.PhaseDependencies}, {enginetest.RPMs, rpmflow.PhaseRPMs},
+	} {
+		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake), "ours": errors.New("Docker is gone")} {
+			t.Run(test.step+" "+name, func(t *testing.T) {
+				b := newBench(t, func(_ context.Context, step string, _ build.Job) error {
+					if step == test.step {
+						return failure
+					}
+					return nil
+				})
+				got, err := b.run()
+				if err != nil || got.Outcome == nil {
+					t.Fatalf("%v, %+v", err, got.Outcome)
+				}
+				wantPhases := append(slices.Clone(allPhases[:slices.Index(allPhases, test.phase)+1]), rpmflow.PhaseUpload)
+				if got.Outcome.Phase != test.phase || got.Outcome.Message != failure.Error() || !slices.Equal(b.phases, wantPhases) || len(got.Packages) > 0 {
+					t.Errorf("%+v after %v", got.Outcome, b.phases)
+				}
+				log, record := b.stored("build.log.gz"), b.stored("build.json")
+				want, kind := "rpmflow: "+string(test.phase)+": "+failure.Error(), rpmflow.FailureInfrastructure
+				if name == "packager's" {
+					want, kind = want+"\nline 3: %iff\nrpmflow: mend it\n", rpmflow.FailureSpec
+				}
+				if test.step == enginetest.RPMs {
+					want = "+ make\n" // the engine's own
+				}
+				if got.Outcome.Kind != kind || !strings.HasPrefix(log, want) {
+					t.Errorf("kind %s, log %q", got.Outcome.Kind, log)
+				}
+				if (record == "") != (kind == rpmflow.FailureInfrastructure) {
+					t.Errorf("record of a failure of kind %s: %q", kind, record)
+				}
+			})
+		}
+	}
+}
+
+func TestRunWithoutTheCommit(t *testing.T) {
+	b := newBench(t, nil)
+	b.attempt.Build.Commit = strings.Repeat("ab", 20)
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource || got.Outcome.Phase != rpmflow.PhaseSources || got.Outcome.Hint == "" {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if log := b.stored("build.log.gz"); !strings.Contains(log, got.Outcome.Message) {
+		t.Errorf("log %q", log)
+	}
+}
+
+// hang blocks a step until its context ends, as an engine that stops what it has started.
+func hang(in string, entered chan<- struct{}) func(context.Context, string, build.Job) error {
+	return func(ctx context.Context, step string, _ build.Job) error {
+		if step != in {
+			return nil
+		}
+		if entered != nil {
+			close(entered)
+		}
+		<-ctx.Done()
+		return fmt.Errorf("killed: %w", ctx.Err())
+	}
+}
+
+func TestRunTimesOut(t *testing.T) {
+	b := newBench(t, hang(enginetest.RPMs, nil))
+	b.attempt.Build.TimeoutSeconds = 1
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout || got.Outcome.Phase != rpmflow.PhaseRPMs || got.Outcome.Hint == "" {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if b.stored("build.log.gz") != "+ make\n" || b.stored("build.json") == "" {
+		t.Error("log or record is missing")
+	}
+}
+
+func TestRunWritesTooMuch(t *testing.T) {
+	b := newBench(t, func(ctx context.Context, step string, job build.Job) error {
+		for step == enginetest.RPMs && ctx.Err() == nil {
+			fmt.Fprintln(job.Log, strings.Repeat("x", 4096))
+		}
+		return ctx.Err()
+	})
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureBuild || !strings.Contains(got.Outcome.Message, "1048576 bytes") {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if n := b.log.Len(); n > 1<<20+1024 {
+		t.Errorf("%d bytes were shown live", n)
+	}
+}
+
+func TestRunIsInterrupted(t *testing.T) {
+	entered := make(chan struct{})
+	b := newBench(t, hang(enginetest.Dependencies, entered))
+	why := errors.New("the builder is shutting down")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { <-entered; cancel(why) }()
+	got, err := b.runner.Run(ctx, b.attempt)
+	if !errors.Is(err, why) || got.Outcome != nil {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if b.stored("build.log.gz") != "" || b.stored("build.json") != "" {
+		t.Error("something was uploaded")
+	}
+}
+
+func TestRunIsLost(t *testing.T) {
+	for _, phase := range allPhases {
+		t.Run(string(phase), func(t *testing.T) {
+			b := newBench(t, nil)
+			b.refuse = phase
+			got, err := b.run()
+			if !errors.Is(err, errRefused) || got.Outcome != nil {
+				t.Fatalf("%v, %+v", err, got.Outcome)
+			}
+			if b.phases[len(b.phases)-1] != phase {
+				t.Errorf("went on after the refusal: %v", b.phases)
+			}
+			for _, name := range []string{"build.log.gz", "build.json", "hello-1.0-1.src.rpm", "hello-1.0-1.x86_64.rpm"} {
+				if b.stored(name) != "" {
+					t.Errorf("%s was uploaded", name)
+				}
+			}
+		})
+	}
+}
+
+func TestRunCannotUpload(t *testing.T) {
+	cfg, gateway := storagetest.StartIn(t, t.TempDir())
+	b := newBenchAt(t, cfg, func(_ context.Context, step string, _ build.Job) error {
+		if step == enginetest.RPMs {
+			return gateway.Close()
+		}
+		return nil
+	})
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureInfrastructure || got.Outcome.Phase != rpmflow.PhaseUpload {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if len(got.Artifacts)+len(got.Packages) > 0 {
+		t.Errorf("names what is not stored: %+v", got.Artifacts)
+	}
+}
