@@ -39,7 +39,7 @@ func NATSAccess(cfg *config.Config, name string) events.Access {
 	n := cfg.NATS
 	return events.Access{
 		URL: strings.Join(n.URLs, ","), User: n.User, Password: string(n.Password), Token: string(n.Token),
-		Credentials: n.Credentials, CAFile: n.CAFile, Name: name,
+		Credentials: n.Credentials, CAFile: n.CAFile, Timeout: n.ConnectTimeout, Name: name,
 		Streams: events.StreamSettings{Replicas: n.Replicas, MaxBytes: int64(n.MaxBytes)},
 	}
 }

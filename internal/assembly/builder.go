@@ -54,6 +54,7 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 	b, err := builder.New(ctx, builder.Options{
 		Name: cfg.Builder.Name, Archs: cfg.Builder.Archs, Targets: cfg.Targets, DrainTime: cfg.Builder.DrainTime, Poll: cfg.Builder.Poll, AckWait: cfg.Builder.AckWait,
 		RetryDelay: cfg.Builder.RetryDelay, MaxFailures: cfg.Builder.MaxFailures, DataDir: cfg.DataDir, Logger: log,
+		Room: func() error { return Room(cfg.DataDir) },
 	}, nc, js, runner, store)
 	if err != nil {
 		return stopped(ctx, err)

@@ -47,13 +47,13 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 	if err != nil {
 		return err
 	}
-	server, err := natsserver.Start(natsserver.Options{
+	queue, err := startNATS(natsserver.Options{
 		Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.Embedded.NATSListen, User: "rpmflow", Password: s.NATSPassword, Sync: true, Logger: log,
 	})
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	defer server.Close()
+	defer queue.close()
 	s3, err := gateway.Start(ctx, gateway.Options{
 		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: cfg.Embedded.S3Listen, AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: cfg.S3.Region, Logger: log,
 	})
@@ -63,7 +63,7 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 	defer func() { err = errors.Join(err, s3.Close()) }()
 
 	own := *cfg
-	own.NATS.URLs, own.NATS.User, own.NATS.Password, own.NATS.Token, own.NATS.Credentials = []string{server.URL()}, "rpmflow", config.Secret(s.NATSPassword), "", ""
+	own.NATS.URLs, own.NATS.User, own.NATS.Password, own.NATS.Token, own.NATS.Credentials = []string{queue.url}, "rpmflow", config.Secret(s.NATSPassword), "", ""
 	own.NATS.CAFile, own.NATS.Replicas, own.S3.CAFile = "", 1, ""
 	if own.S3.Endpoint, err = url.Parse(s3.Endpoint()); err != nil {
 		return errors.Join(fmt.Errorf("embedded S3: %w", err), socket.Close())
@@ -79,6 +79,7 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 	defer func() { err = errors.Join(err, os.Remove(client)) }()
 
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return queue.keep(gctx) })
 	g.Go(func() error { return RunListener(gctx, &own, version, socket, log) })
 	g.Go(func() error { return RunBuilder(gctx, hard, &own, log) })
 	g.Go(func() error {

@@ -19,7 +19,8 @@ type Access struct {
 	Token       string
 	Credentials string // path of a .creds file
 	CAFile      string
-	Name        string // shown in the server's list of connections
+	Timeout     time.Duration // of one attempt to connect; 5 s if zero
+	Name        string        // shown in the server's list of connections
 	Streams     StreamSettings
 }
 
@@ -50,9 +51,12 @@ func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetst
 
 // Dial connects once. The connection reconnects for ever.
 func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	if a.Timeout == 0 {
+		a.Timeout = publishWait
+	}
 	opts := []nats.Option{
 		nats.Name(a.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
-		nats.Timeout(publishWait), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreAuthErrorAbort(),
+		nats.Timeout(a.Timeout), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("connection to NATS lost, reconnecting", "error", err)

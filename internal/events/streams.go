@@ -12,7 +12,7 @@ import (
 // StreamSettings is what an operator decides about the streams.
 type StreamSettings struct {
 	Replicas int   // 1 or 3
-	MaxBytes int64 // of EVENTS and of PUSHES each; 0: as much as the server gives
+	MaxBytes int64 // of PUSHES, EVENTS and LOGS each, reserved by the server; 0: as much as there is
 }
 
 // dedupWindow is for how long JetStream itself drops a second message with the same id. It is only the first line:
@@ -50,12 +50,15 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 		{
 			Name: StreamLogs, Subjects: []string{"rpmflow.logs.*"},
 			Description: "logs of running builds, for watching; the stored ones are in S3",
-			MaxAge:      24 * time.Hour, MaxBytes: 1 << 30, Discard: jetstream.DiscardOld,
+			MaxAge:      24 * time.Hour, MaxBytes: limit, Discard: jetstream.DiscardOld,
 		},
 	}
 	for _, c := range configs {
 		c.Storage, c.Replicas = jetstream.FileStorage, replicas
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+			if err := publishError(err); errors.Is(err, ErrFull) {
+				return fmt.Errorf("stream %s: create or update: the server has not %d bytes of storage left to reserve for it: free disk space, or lower nats.max_bytes (%w)", c.Name, s.MaxBytes, err)
+			}
 			return fmt.Errorf("stream %s: create or update: %w (does the user have rights to the JetStream API, and has the server %d node(s) with JetStream and enough storage?)", c.Name, err, replicas)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,7 +31,14 @@ type Options struct {
 }
 
 // Server is a running embedded server.
-type Server struct{ s *server.Server }
+type Server struct {
+	s      *server.Server
+	failed chan struct{}
+}
+
+// Failed is closed when the disk did not take a message, as when it is full. Nothing that was acknowledged is lost, but
+// the server takes nothing more until it is started anew.
+func (s *Server) Failed() <-chan struct{} { return s.failed }
 
 // Start starts a server and waits until it takes connections.
 func Start(o Options) (*Server, error) {
@@ -59,7 +67,8 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS in %s: %w", o.Dir, err)
 	}
-	s.SetLoggerV2(logger{o.Logger}, false, false, false)
+	failed := make(chan struct{})
+	s.SetLoggerV2(logger{o.Logger, sync.OnceFunc(func() { close(failed) })}, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(20 * time.Second) {
 		s.Shutdown()
@@ -69,7 +78,7 @@ func Start(o Options) (*Server, error) {
 		s.Shutdown()
 		return nil, errors.New("embedded NATS: JetStream did not start: see its log lines above")
 	}
-	return &Server{s}, nil
+	return &Server{s, failed}, nil
 }
 
 // URL is where clients connect; it holds no credentials.
@@ -85,7 +94,10 @@ func (s *Server) Close() {
 }
 
 // logger passes the server's warnings and errors on; its notices are of no interest when it is embedded.
-type logger struct{ log *slog.Logger }
+type logger struct {
+	log  *slog.Logger
+	fail func()
+}
 
 func (l logger) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
 func (l logger) Warnf(f string, v ...any) {
@@ -94,7 +106,13 @@ func (l logger) Warnf(f string, v ...any) {
 	}
 	l.log.Warn("nats: " + fmt.Sprintf(f, v...))
 }
-func (l logger) Errorf(f string, v ...any) { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
+func (l logger) Errorf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	if strings.Contains(strings.ToLower(text), "critical write error") { // the server tells nobody but its log
+		l.fail()
+	}
+	l.log.Error("nats: " + text)
+}
 func (l logger) Fatalf(f string, v ...any) { l.log.Error("nats: fatal: " + fmt.Sprintf(f, v...)) }
 func (l logger) Debugf(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
 func (l logger) Tracef(string, ...any)     {}

@@ -1,0 +1,76 @@
+package assembly
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+)
+
+// embeddedNATS is the NATS server inside the program. It survives a full disk: the server itself takes nothing more after a
+// failed write, so it is started anew once there is room; clients connect again by themselves.
+type embeddedNATS struct {
+	options natsserver.Options
+	server  *natsserver.Server
+	url     string
+}
+
+func startNATS(o natsserver.Options) (*embeddedNATS, error) {
+	s, err := natsserver.Start(o)
+	if err != nil {
+		return nil, err
+	}
+	e := &embeddedNATS{options: o, server: s, url: s.URL()}
+	e.options.Listen = strings.TrimPrefix(e.url, "nats://") // the same port again, where any was taken
+	return e, nil
+}
+
+// keep looks after the server until ctx ends.
+func (e *embeddedNATS) keep(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.server.Failed():
+		}
+		e.options.Logger.Error("the embedded NATS could not write: nothing is accepted until there is room again", "dir", e.options.Dir, "error", Room(e.options.Dir))
+		for Room(e.options.Dir) != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second):
+			}
+		}
+		e.server.Close()
+		s, err := natsserver.Start(e.options)
+		if err != nil {
+			return fmt.Errorf("start the embedded NATS again: %w", err)
+		}
+		e.server = s
+		e.options.Logger.Info("the embedded NATS writes again", "url", e.url)
+	}
+}
+
+func (e *embeddedNATS) close() { e.server.Close() }
+
+const (
+	roomBytes = 256 << 20 // free space that is enough on any disk
+	roomShare = 10        // and the part of a small one: a tenth
+)
+
+// Room says whether the disk of dir has space left to work with.
+func Room(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	free, size := int64(fs.Bavail)*fs.Bsize, int64(fs.Blocks)*fs.Bsize
+	if floor := min(roomBytes, size/roomShare); free < floor {
+		return fmt.Errorf("the disk of %s is full: %d MiB are free, less than %d MiB: free some space", dir, free>>20, floor>>20)
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package docs_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// endless are the commands that never end by themselves, and when they have begun to do what they are for.
+var endless = []struct {
+	command string
+	ready   func(*testing.T, *session, *running)
+}{
+	{"rpmflow up", func(t *testing.T, s *session, r *running) {
+		r.await(t, "server", func(printed string) bool { return strings.Contains(printed, "rpmflow is up") })
+		s.replace = append(s.replace, "http://127.0.0.1:8080", s.client(t).PublicURL.String())
+	}},
+	{"listener", func(t *testing.T, s *session, r *running) {
+		url := s.client(t).PublicURL.String()
+		r.await(t, "listener", func(string) bool { return assembly.Ready(t.Context(), url) == nil })
+	}},
+	{"builder", func(t *testing.T, _ *session, r *running) {
+		r.await(t, "builder", func(printed string) bool { return strings.Contains(printed, "waiting for builds") })
+	}},
+	{"rpmflow watch", func(t *testing.T, s *session, r *running) { s.subscribed(t, r) }},
+}
+
+// client is the configuration with which the command line would reach the system.
+func (s *session) client(t *testing.T) *config.Config {
+	t.Helper()
+	file := filepath.Join(s.dir, ".rpmflow", assembly.ClientFile)
+	if _, err := os.Stat(file); err != nil {
+		file = filepath.Join(s.dir, "rpmflow.yaml")
+	}
+	cfg, err := config.Load(config.Source{File: file, Env: s.env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func (s *session) jetStream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	nc, js, err := events.Dial(assembly.NATSAccess(s.client(t), "docs"), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return js
+}
+
+// subscribed waits until r subscribes to finished events, besides those that did before.
+func (s *session) subscribed(t *testing.T, r *running) {
+	t.Helper()
+	stream, err := s.jetStream(t).Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.subscriber = true
+	want := 0
+	for _, other := range s.running {
+		if other.subscriber {
+			want++
+		}
+	}
+	r.await(t, "subscription", func(string) bool {
+		n := 0
+		list := stream.ListConsumers(t.Context())
+		for info := range list.Info() {
+			if strings.HasSuffix(info.Config.FilterSubject, ".finished") {
+				n++
+			}
+		}
+		return list.Err() == nil && n >= want
+	})
+}
+
+// subscriber runs a program of a document.
+func (s *session) subscriber(t *testing.T, b block) {
+	t.Helper()
+	n := s.client(t).NATS
+	u, err := url.Parse(n.URLs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(n.User, string(n.Password))
+	s.env = append(s.env, "NATS_URL="+u.String())
+	s.subscribed(t, s.start(t, b, compile(t, b)))
+}
+
+// finish has one more build made, of which every subscriber of the document must hear, and checks all that was published.
+func (s *session) finish(t *testing.T) {
+	t.Helper()
+	s.script(t, block{file: "finish", text: "rpmflow submit hello --wait"})
+	for _, r := range s.running {
+		if r.subscriber {
+			r.await(t, "event", func(printed string) bool { return strings.Contains(printed, "succeeded") })
+		}
+	}
+	js := s.jetStream(t)
+	for _, name := range []string{events.StreamPushes, events.StreamEvents} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State.Msgs == 0 {
+			t.Errorf("%s is empty", name)
+		}
+		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+			msg, err := stream.GetMsg(t.Context(), seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := eventschema.Validate(msg.Data); err != nil {
+				t.Errorf("%s: %v\n%s", msg.Subject, err, msg.Data)
+			}
+		}
+	}
+}
+
+// everything is the environment of a system in one process, on ports that are free.
+func (s *session) everything() {
+	s.env = append(s.env, "RPMFLOW_LISTENER_LISTEN=127.0.0.1:0", "RPMFLOW_EMBEDDED_NATS_LISTEN=127.0.0.1:0", "RPMFLOW_EMBEDDED_S3_LISTEN=127.0.0.1:0")
+}
+
+func TestREADME(t *testing.T) {
+	s := newSession(t)
+	s.everything()
+	pushed := false
+	s.tell = func(b block, output string) {
+		if strings.Contains(b.text, " push") && b.file == "README.md" {
+			pushed = strings.Contains(output, `"builds"`) && strings.Contains(output, "/api/v1/builds/")
+		}
+	}
+	if ran := s.play(t, "README.md"); ran < 4 {
+		t.Errorf("only %d blocks were run", ran)
+	}
+	if !pushed {
+		t.Error("the push was not answered with builds")
+	}
+	s.finish(t)
+}
+
+// TestEventsDocument has the system of the README running, as its reader has.
+func TestEventsDocument(t *testing.T) {
+	s := newSession(t)
+	s.everything()
+	for _, b := range blocks(t, "README.md") {
+		if b.info == "yaml" {
+			if err := os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "hello.secret"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.block(t, block{file: "README.md", text: "rpmflow up"})
+	s.play(t, "docs/events.md")
+	s.finish(t)
+}
+
+// TestOperationsDocument gives the programs a NATS and an S3 of their own, where the document has its examples' addresses.
+func TestOperationsDocument(t *testing.T) {
+	s := newSession(t)
+	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", User: "rpmflow", Password: "nats-secret", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	s3, err := gateway.Start(t.Context(), gateway.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", AccessKey: "rpmflow", SecretKey: "s3-secret", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s3.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := socket.Addr().String()
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range map[string]string{"nats.password": "nats-secret", "s3.secret": "s3-secret"} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), fmt.Appendln(nil, secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.replace = append(s.replace, "nats://nats.example.com:4222", server.URL(), "https://s3.example.com", s3.Endpoint(), "127.0.0.1:8080", free)
+	if ran := s.play(t, "docs/operations.md"); ran < 4 {
+		t.Errorf("only %d blocks were run", ran)
+	}
+	s.finish(t)
+}
+
+// TestOtherDocuments runs the commands of all documents that need no running system.
+func TestOtherDocuments(t *testing.T) {
+	for _, file := range documents(t) {
+		switch file {
+		case "README.md", "docs/events.md", "docs/operations.md":
+			continue
+		}
+		t.Run(file, func(t *testing.T) {
+			newSession(t).play(t, file)
+		})
+	}
+}

@@ -1,0 +1,285 @@
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/config"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated parts of the documentation")
+
+const howToUpdate = "run: go test ./test/docs -run Generated -update"
+
+// TestGenerated compares the parts of the documentation that are made from code and schemas with these.
+func TestGenerated(t *testing.T) {
+	for _, g := range []struct {
+		file, part string
+		text       string
+	}{
+		{"docs/configuration.md", "keys", configuration()},
+		{"docs/events.md", "fields", fields(t)},
+		{"docs/architecture.md", "packages", packages(t)},
+	} {
+		text := read(t, g.file)
+		begin, end := "<!-- "+g.part+": generated, "+howToUpdate+" -->\n", "<!-- end -->\n"
+		head, rest, ok := strings.Cut(text, begin)
+		old, tail, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			t.Errorf("%s: there is no part between %q and %q", g.file, begin, end)
+			continue
+		}
+		want := "\n" + g.text + "\n"
+		if old == want {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s: the part %q is not up to date: %s", g.file, g.part, howToUpdate)
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(root, g.file), []byte(head+begin+want+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// row makes a row of a table; a bar in a cell would end it.
+func row(b *strings.Builder, cells ...string) {
+	for i, c := range cells {
+		cells[i] = strings.ReplaceAll(c, "|", `\|`)
+	}
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+func head(b *strings.Builder, cells ...string) {
+	row(b, slices.Clone(cells)...)
+	b.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// configuration lists the keys, a table for each section.
+func configuration() string {
+	var b strings.Builder
+	section, first := "", true
+	for _, k := range slices.Concat(config.Keys(), config.ListKeys()) {
+		name, _, inSection := strings.Cut(k.Path, ".")
+		if !inSection {
+			name = "Outside of any section"
+		}
+		if first || name != section {
+			if !first {
+				b.WriteString("\n")
+			}
+			fmt.Fprintf(&b, "### %s\n\n", name)
+			if k.Env == "" {
+				head(&b, "Key", "Type", "Default", "Meaning")
+			} else {
+				head(&b, "Key", "Variable", "Type", "Default", "Meaning")
+			}
+			section, first = name, false
+		}
+		if k.Env == "" {
+			row(&b, code(k.Path), k.Type, code(k.Default), k.Doc)
+		} else {
+			row(&b, code(k.Path), code(k.Env), k.Type, code(k.Default), k.Doc)
+		}
+	}
+	return b.String()
+}
+
+// schema is the part of JSON Schema that the field tables show.
+type schema struct {
+	Ref         string `json:"$ref"`
+	Description string
+	Type        string
+	Const       any
+	Enum        []string
+	Items       json.RawMessage
+	AllOf       []schema
+	Required    []string
+	Properties  ordered
+}
+
+// ordered are properties in the order in which the file has them.
+type ordered []property
+
+type property struct {
+	name string
+	schema
+}
+
+func (o *ordered) UnmarshalJSON(raw []byte) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		p := property{name: fmt.Sprint(name)}
+		if string(value) != "false" {
+			if err := json.Unmarshal(value, &p.schema); err != nil {
+				return err
+			}
+		}
+		*o = append(*o, p)
+	}
+	return nil
+}
+
+// described is how the tables call what the schemas define; what is not here is described by its own type.
+func described(ref string) string {
+	_, name, _ := strings.Cut(ref, "#/$defs/")
+	switch name {
+	case "id":
+		return "UUID"
+	case "name", "arch", "ref", "text", "time":
+		return name
+	case "commit":
+		return "commit id"
+	case "nevra":
+		return "NEVRA"
+	case "phaseName":
+		return "a phase"
+	case "push", "build", "phase", "outcome", "package", "artifact":
+		return fmt.Sprintf("[%s](#%s)", name, name)
+	}
+	return ""
+}
+
+func typeOf(t *testing.T, s schema) string {
+	t.Helper()
+	switch {
+	case s.Ref != "":
+		if d := described(s.Ref); d != "" {
+			return d
+		}
+		t.Errorf("the field tables have no word for %s", s.Ref)
+	case s.Const != nil:
+		return code(fmt.Sprint(s.Const))
+	case len(s.Enum) > 0:
+		var words []string
+		for _, e := range s.Enum {
+			words = append(words, code(e))
+		}
+		return strings.Join(words, ", ")
+	case s.Type == "array":
+		var items schema
+		if err := json.Unmarshal(s.Items, &items); err != nil {
+			t.Fatal(err)
+		}
+		if len(items.AllOf) > 0 {
+			items = items.AllOf[0]
+		}
+		return "list of " + typeOf(t, items)
+	case s.Type == "string":
+		return "text"
+	}
+	return s.Type
+}
+
+// fields has a table for each object that travels.
+func fields(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	table := func(title, intro string, s schema) {
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "### %s\n\n", title)
+		if intro != "" {
+			fmt.Fprintf(&b, "%s\n\n", intro)
+		}
+		head(&b, "Field", "Type", "Always", "Meaning")
+		for _, p := range s.Properties {
+			always := ""
+			if slices.Contains(s.Required, p.name) {
+				always = "yes"
+			}
+			if p.Description == "" && p.Ref == "" && p.Const == nil {
+				t.Errorf("%s.%s has no description in the schema", title, p.name)
+			}
+			row(&b, code(p.name), typeOf(t, p.schema), always, p.Description)
+		}
+	}
+	load := func(file string) (whole schema, defs map[string]schema) {
+		raw, err := eventschema.Files.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Defs map[string]schema `json:"$defs"`
+		}
+		if err := json.Unmarshal(raw, &whole); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(raw, &d); err != nil {
+			t.Fatal(err)
+		}
+		return whole, d.Defs
+	}
+	build, defs := load(eventschema.Build)
+	_, pushDefs := load(eventschema.Push)
+	table("CloudEvent", "Events of pushes have the same attributes; their subject is the push's id and their data a [push](#push).", build)
+	for _, name := range []string{"build", "phase", "outcome", "package", "artifact"} {
+		table(name, defs[name].Description, defs[name])
+	}
+	table("push", pushDefs["push"].Description, pushDefs["push"])
+	return b.String()
+}
+
+// packages lists the packages with the first sentence of their comment and what of ours they import.
+func packages(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", `{{.ImportPath}}|{{.Doc}}|{{join .Imports " "}}`, ".", "./cmd/...", "./internal/...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	const module = "github.com/rpmflow/rpmflow"
+	short := func(path string) string {
+		if path == module {
+			return "(root)"
+		}
+		return strings.TrimPrefix(strings.TrimPrefix(path, module+"/"), "internal/")
+	}
+	var b strings.Builder
+	head(&b, "Package", "What it is", "Imports of ours")
+	for line := range strings.Lines(string(out)) {
+		parts := strings.Split(strings.TrimSpace(line), "|")
+		var ours []string
+		for _, i := range strings.Fields(parts[2]) {
+			if strings.HasPrefix(i, module) {
+				ours = append(ours, short(i))
+			}
+		}
+		row(&b, code(strings.TrimPrefix(strings.Replace(parts[0], module, "", 1), "/")), parts[1], strings.Join(ours, ", "))
+	}
+	return strings.Replace(b.String(), "|  |", "| the root |", 1)
+}

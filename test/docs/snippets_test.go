@@ -1,0 +1,143 @@
+package docs_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/forge"
+)
+
+// fragment is what stands around Go of a document that is no whole program.
+const fragment = `package main
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func main() { _, _ = subscribe, handle }
+
+func handle([]byte) error { return nil }
+
+func subscribe(ctx context.Context, js jetstream.JetStream) error {
+	BODY
+	return err
+}
+`
+
+// compile builds a block of Go and gives the path of the program.
+func compile(t *testing.T, b block) string {
+	t.Helper()
+	text := b.text
+	if !strings.HasPrefix(text, "package ") {
+		text = strings.ReplaceAll(fragment, "BODY", text)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "main.go")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "program")
+	for _, args := range [][]string{{"vet", file}, {"build", "-o", program, file}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		cmd := exec.CommandContext(ctx, "go", args...) // in this module, which has the libraries
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if err != nil {
+			t.Fatalf("%s: go %s: %v\n%s", b, args[0], err, out)
+		}
+	}
+	formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).CombinedOutput()
+	if err != nil || (len(formatted) > 0 && strings.HasPrefix(b.text, "package ")) {
+		t.Errorf("%s is not formatted: %v %s", b, err, formatted)
+	}
+	return program
+}
+
+var secretFile = regexp.MustCompile(`(?m)^\s*(?:- )?\w+_file: *([^\s#]+)`)
+
+// TestSnippets compiles Go, loads configurations and parses JSON.
+func TestSnippets(t *testing.T) {
+	for _, file := range documents(t) {
+		for _, b := range blocks(t, file) {
+			if b.info != "go" && b.info != "yaml" && b.info != "json" {
+				continue
+			}
+			t.Run(b.String(), func(t *testing.T) {
+				switch b.info {
+				case "go":
+					compile(t, b)
+				case "yaml":
+					checkYAML(t, b)
+				case "json":
+					checkJSON(t, b)
+				}
+			})
+		}
+	}
+}
+
+func checkYAML(t *testing.T, b block) {
+	t.Helper()
+	var anything any
+	if err := yaml.Unmarshal([]byte(b.text), &anything); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	if !strings.HasPrefix(b.text, "# rpmflow.yaml\n") {
+		return
+	}
+	dir := t.TempDir()
+	for _, m := range secretFile.FindAllStringSubmatch(b.text, -1) {
+		if err := os.WriteFile(filepath.Join(dir, m[1]), []byte("secret\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "rpmflow.yaml")
+	if err := os.WriteFile(path, []byte(b.text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Source{File: path})
+	if err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	if len(cfg.Warnings) > 0 {
+		t.Errorf("%s: %v", b, cfg.Warnings)
+	}
+}
+
+// checkJSON takes an object for what its members say that it is.
+func checkJSON(t *testing.T, b block) {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(b.text), &object); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	switch {
+	case object["specversion"] != nil:
+		if err := eventschema.Validate([]byte(b.text)); err != nil {
+			t.Errorf("%s: %v", b, err)
+		}
+	case object["after"] != nil:
+		header := http.Header{"X-Rpmflow-Signature-256": {forge.Sign("secret", []byte(b.text))}}
+		change, err := forge.Generic(header, []byte(b.text), "secret")
+		if err != nil || change.Delivery != object["delivery"] || change.Pusher != object["pusher"] {
+			t.Errorf("%s: read as %+v: %v", b, change, err)
+		}
+	default:
+		t.Errorf("%s: nothing checks what this is", b)
+	}
+}
