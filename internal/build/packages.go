@@ -15,25 +15,41 @@ import (
 // tagSourcePackage is set in the header of an SRPM alone, whose arch tag names the machine that made it (rpmtag.h).
 const tagSourcePackage = 1106
 
+// Requires lists the names that a package requires, an SRPM its BuildRequires.
+func Requires(file string) ([]string, error) {
+	header, err := readHeader(file)
+	if err != nil {
+		return nil, err
+	}
+	if !header.HasTag(rpm.REQUIRENAME) {
+		return nil, nil
+	}
+	names, err := header.GetStrings(rpm.REQUIRENAME)
+	if err != nil {
+		return nil, fmt.Errorf("read package %s: requires: %w", file, err)
+	}
+	return names, nil
+}
+
+func readHeader(file string) (*rpm.RpmHeader, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read package: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	header, err := rpm.ReadHeader(f)
+	if err != nil {
+		return nil, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+	}
+	return header, nil
+}
+
 // ReadPackage reads the NEVRA from a package's header. What a package's build has left is foreign input: a file that is not
 // what it seems gives an error.
 func ReadPackage(file string) (p rpmflow.Package, err error) {
-	f, err := os.Open(file)
+	header, err := readHeader(file)
 	if err != nil {
-		return rpmflow.Package{}, fmt.Errorf("read package: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	if err := checkHeaders(f); err != nil {
-		return rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
-	}
-	defer func() { // the library believes offsets
-		if r := recover(); r != nil {
-			p, err = rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
-		}
-	}()
-	header, err := rpm.ReadHeader(f)
-	if err != nil {
-		return rpmflow.Package{}, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return rpmflow.Package{}, err
 	}
 	n, err := header.GetNEVRA()
 	if err != nil {

@@ -223,14 +223,15 @@ func TestRunFailsInEachPhase(t *testing.T) {
 					t.Errorf("%+v after %v", got.Outcome, b.phases)
 				}
 				log, record := b.stored("build.log.gz"), b.stored("build.json")
-				want, kind := "rpmflow: "+string(test.phase)+": "+failure.Error(), rpmflow.FailureInfrastructure
+				kind, rest := rpmflow.FailureInfrastructure, ""
 				if name == "packager's" {
-					want, kind = want+"\nline 3: %iff\nrpmflow: mend it\n", rpmflow.FailureSpec
+					kind, rest = rpmflow.FailureSpec, "rpmflow: > line 3: %iff\nrpmflow: mend it\n"
 				}
+				want := fmt.Sprintf("\nrpmflow: failed in phase %s: %s: %v\n%s", test.phase, kind, failure, rest)
 				if test.step == enginetest.RPMs {
-					want = "+ make\n" // the engine's own
+					want = "+ make\n" + want // after the engine's own
 				}
-				if got.Outcome.Kind != kind || !strings.HasPrefix(log, want) {
+				if got.Outcome.Kind != kind || log != want {
 					t.Errorf("kind %s, log %q", got.Outcome.Kind, log)
 				}
 				if (record == "") != (kind == rpmflow.FailureInfrastructure) {
@@ -274,8 +275,8 @@ func TestRunTimesOut(t *testing.T) {
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout || got.Outcome.Phase != rpmflow.PhaseRPMs || got.Outcome.Hint == "" {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if b.stored("build.log.gz") != "+ make\n" || b.stored("build.json") == "" {
-		t.Error("log or record is missing")
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "took longer than 1s") || b.stored("build.json") == "" {
+		t.Errorf("log %q, or the record is missing", log)
 	}
 }
 

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"maps"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,4 +122,38 @@ func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
 			t.Errorf("%s: %s, and then %s", a.Name, sums[a.Name], a.SHA256)
 		}
 	}
+}
+
+// TestGeneratedBuildRequires builds a package that asks for another one while it is prepared: its own code has no network, so what it asks
+// for is installed apart from it.
+func TestGeneratedBuildRequires(t *testing.T) {
+	more := "zlib-devel"
+	if os.Getenv("MOCK_IMAGE") == "" {
+		more = "zstd" // what the stand-in can install
+	}
+	r := newRepository(t)
+	s := start(t, "mock", r.project("greet", ""))
+	r.announce(t, s, "greet")
+	files := inTree()
+	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%generate_buildrequires\necho "+more+"\n\n%build\n", 1)
+	r.push(t, files)
+	b := s.finished(t).Build
+	if b.Outcome.Result != rpmflow.Succeeded {
+		t.Fatalf("%+v\n%s", *b.Outcome, fetchLog(t, s, b))
+	}
+	if len(b.Packages) != 3 {
+		t.Errorf("packages: %+v", b.Packages)
+	}
+	i := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "installed_pkgs.log" })
+	if i < 0 || !strings.Contains(gunzip(t, object(t, s, b.Artifacts[i].Key)), more) {
+		t.Errorf("%s is not among the installed packages", more)
+	}
+
+	files["rpm/greet.spec"] = strings.Replace(files["rpm/greet.spec"], "echo "+more, "echo nosuch-package-devel", 1)
+	r.push(t, files)
+	o := s.finished(t).Build.Outcome
+	if o.Kind != rpmflow.FailureDependencies || !strings.Contains(o.Message, "nosuch-package-devel") {
+		t.Errorf("an unknown one: %+v", *o)
+	}
+	nothingLeft(t, s)
 }

@@ -208,7 +208,16 @@ func fetchLog(t *testing.T, s *system, b rpmflow.Build) string {
 	if res.Header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
 		t.Errorf("build.log comes as %v", res.Header)
 	}
-	z, err := gzip.NewReader(res.Body)
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gunzip(t, raw)
+}
+
+func gunzip(t *testing.T, raw []byte) string {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,7 +129,7 @@ func (s *session) step(ctx context.Context, step string, after ...string) error 
 }
 
 func (s *session) Root(ctx context.Context) error {
-	s.job.OnContainer("container-of-" + s.name)
+	s.job.OnContainer(rpmflow.Digest([]byte(s.name))) // has the form of a container's id
 	return s.step(ctx, Root, "")
 }
 

@@ -31,8 +31,15 @@ const (
 	scriptExpand = `tar -C ` + inRoot + ` -cf - SPECS SOURCES | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && rpmspec -P SPECS/package.spec"`
 	scriptSRPM   = `run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
 	scriptDeps   = `run_mock --no-clean --no-cleanup-after --installdeps "` + inRoot + `/$SRPM"`
-	scriptRPMs   = `run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inRoot + `/$SRPM"`
+	// What %generate_buildrequires asks for and cannot have offline is taken out, to be installed with the network.
+	scriptRPMs = `code=0
+run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inRoot + `/$SRPM" || code=$?
+[ $code = 0 ] || cp /var/lib/mock/*/root/builddir/build/SRPMS/*.buildreqs.nosrc.rpm "$OUT" 2>/dev/null || true
+exit $code`
 )
+
+// maxRounds is how often %generate_buildrequires may ask for more packages; mock's own limit.
+const maxRounds = 10
 
 // maxExpanded bounds what a spec may expand to.
 const maxExpanded = 16 << 20
@@ -162,8 +169,13 @@ func srpmIn(srpm string) ([]file, []string) {
 }
 
 func (s *session) Dependencies(ctx context.Context, srpm string) error {
+	return s.install(ctx, srpm, s.root)
+}
+
+// install makes the image of the dependencies: that of the root, or of earlier dependencies, with those of a package installed.
+func (s *session) install(ctx context.Context, srpm, from string) error {
 	files, env := srpmIn(srpm)
-	end, err := s.phase(ctx, rpmflow.PhaseDependencies, step{image: s.root, network: true, script: scriptDeps, files: files, env: env})
+	end, err := s.phase(ctx, rpmflow.PhaseDependencies, step{image: from, network: true, script: scriptDeps, files: files, env: env})
 	if err != nil {
 		return err
 	}
@@ -173,8 +185,24 @@ func (s *session) Dependencies(ctx context.Context, srpm string) error {
 
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	files, env := srpmIn(srpm)
-	if _, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps, script: scriptRPMs, files: files, env: env}); err != nil {
-		return nil, err
+	var last string
+	for round := 0; ; round++ {
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps, script: scriptRPMs, files: files, env: env})
+		if err == nil {
+			break
+		}
+		asked, digest, aerr := s.generated()
+		if aerr != nil || asked == "" || digest == last || round == maxRounds {
+			return nil, errors.Join(err, aerr)
+		}
+		last = digest
+		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what %generate_buildrequires asks for\n")
+		if err := s.install(ctx, asked, s.deps); err != nil {
+			return nil, err
+		}
+		if err := os.RemoveAll(s.dir(rpmflow.PhaseRPMs)); err != nil {
+			return nil, fmt.Errorf("engine mock: %w", err)
+		}
 	}
 	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.rpm"))
 	if err != nil {
@@ -182,6 +210,16 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	}
 	// mock makes the SRPM anew in the root; the one that was built from is the one that is kept.
 	return slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".src.rpm") }), nil
+}
+
+// generated finds the package that lists what %generate_buildrequires asked for and did not get.
+func (s *session) generated() (name, digest string, err error) {
+	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.buildreqs.nosrc.rpm"))
+	if err != nil || len(found) == 0 {
+		return "", "", err
+	}
+	requires, err := build.Requires(found[0])
+	return found[0], strings.Join(requires, "\n"), err
 }
 
 // Logs joins the phases' logs of the same name, except for build.log, which is the last one's.

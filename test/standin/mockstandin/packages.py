@@ -83,7 +83,7 @@ class Packages:
         if ok and unknown:
             out += [missing % w for w in unknown] + verdict.replace("%s", " ".join(unknown)).split("\n")
             ok = False
-        elif ok and new and not self.opts["online"] and list(self.repositories()):
+        elif ok and new and not self.opts["online"]:
             out += ["Dependencies resolved.", "Downloading Packages:",
                     'Error: Some packages have invalid cache, but cannot be downloaded due to "--cacheonly" option']
             ok = False
@@ -131,11 +131,14 @@ class Packages:
     def install_deps(self, package):
         """The package's requirements by name; versions are not compared."""
         requires = query(package, "-qpR").splitlines()
-        if any(r.startswith("rpmlib(DynamicBuildRequires)") for r in requires):
-            if not self.opts["dynamic_buildrequires"]:
-                raise Error("DynamicBuildRequires are found but support is disabled. See \"dynamic_buildrequires\" in config_opts.")
-            raise Error("the stand-in does not do %generate_buildrequires", 99)
         # A rich dependency stays whole, and so is a name that no repository has.
         names = [r if r.startswith("(") else re.sub(r"\((x86-64|aarch-64)\)$", "", r.split()[0]) for r in requires if not r.startswith("rpmlib(")]
         self.dnf(["builddep", package], list(dict.fromkeys(names)), "No matching package to install: '%s'",
                  "Not all dependencies satisfied\nError: Some packages could not be found.")
+
+    def generates(self, package):
+        """Whether the package has %generate_buildrequires."""
+        found = any(r.startswith("rpmlib(DynamicBuildRequires)") for r in query(package, "-qpR").splitlines())
+        if found and not self.opts["dynamic_buildrequires"]:
+            raise Error("DynamicBuildRequires are found but support is disabled. See \"dynamic_buildrequires\" in config_opts.")
+        return found

@@ -255,12 +255,25 @@ class Root:
 
     # ---- what is built
 
-    def rpmbuild(self, mode, spec, *more):
+    def rpmbuild(self, mode, spec, *more, check=True):
         noclean = "" if self.opts["cleanup_on_success"] else "--noclean "
         command = "/usr/bin/rpmbuild %s %s--target %s --nodeps %s%s" % (
             mode, noclean, self.opts["rpmbuild_arch"] or self.opts["target_arch"], "".join(m + " " for m in more), spec)
-        self.run(["bash", "--login", "-c", command], logger=build_log, user=True, show=self.opts["print_main_output"],
-                 timeout=self.opts["rpmbuild_timeout"])
+        return self.run(["bash", "--login", "-c", command], logger=build_log, user=True, show=self.opts["print_main_output"],
+                        timeout=self.opts["rpmbuild_timeout"], check=check)
+
+    def generated_requires(self, spec):
+        """What %generate_buildrequires asks for is installed, until it asks for nothing new."""
+        for again in range(10):
+            before = self.packages.installed()
+            output, code = self.rpmbuild("-br", spec, *(["--noprep"] if again else []), check=False)
+            if code not in (0, 11):  # 11: it asks for something
+                raise Error("Command failed: \n # rpmbuild -br\n%s" % output, 10)
+            for asked in glob.glob(self.build + "/SRPMS/*.buildreqs.nosrc.rpm"):
+                self.packages.install_deps(asked)
+                os.remove(asked)
+            if self.packages.installed() == before:
+                return
 
     def rebuilt_srpm(self, spec):
         self.rpmbuild("-bs", spec)
@@ -296,11 +309,15 @@ class Root:
                 if not specs:
                     raise Error("No specfile found in srpm: " + name, 40)
                 spec = "/builddir/build/SPECS/" + specs[0]
-                self.packages.install_deps(self.rebuilt_srpm(spec))
+                rebuilt = self.rebuilt_srpm(spec)
+                generates = self.packages.generates(rebuilt)
+                self.packages.install_deps(rebuilt)
             with state("rpmbuild " + name):
                 if self.opts["plugin_conf"]["package_state_enable"]:
                     self.list_packages()
-                self.rpmbuild("-bb", spec, *([] if self.opts["check"] else ["--define '__spec_check_template exit 0; '"]))
+                if generates:
+                    self.generated_requires(spec)
+                self.rpmbuild(*(["-ba", spec, "--noprep"] if generates else ["-bb", spec]), *([] if self.opts["check"] else ["--define '__spec_check_template exit 0; '"]))
             results = glob.glob(self.build + "/RPMS/*.rpm") + glob.glob(self.build + "/SRPMS/*.rpm")
             if not results:
                 raise Error("No build results found", 40)
