@@ -34,7 +34,9 @@ type Options struct {
 	RetryDelay  time.Duration // before the second attempt; doubled for each further one
 	MaxFailures int           // of the infrastructure, until a build is given up
 	DataDir     string
-	Logger      *slog.Logger
+	// Room says whether there is disk space for another build; nil: always.
+	Room   func() error
+	Logger *slog.Logger
 }
 
 // maxLost is how many attempts of a build may end with a builder that falls silent: something in the build may kill builders.
@@ -152,6 +154,11 @@ func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
 
 // next takes a build when all that it needs is there: what cannot be built here and now is left to others.
 func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
+	if b.o.Room != nil {
+		if err := b.o.Room(); err != nil {
+			return nil, err
+		}
+	}
 	if time.Since(b.ready) > readyFor {
 		if err := b.runner.Engine.Ready(ctx); err != nil {
 			return nil, err

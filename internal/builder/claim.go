@@ -48,41 +48,52 @@ func decide(last events.Event, d *events.Delivery) move {
 
 // claim makes the build ours, or settles a message for which there is nothing to do.
 func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (held, bool, error) {
-	last, err := b.ledger.Last(ctx, d.Build)
-	if errors.Is(err, events.ErrNone) {
-		log.Info("message of a build that is long over, dropped")
-		return held{}, false, d.Done(ctx)
-	}
-	if err != nil {
-		return held{}, false, err
-	}
-	m := decide(last, d)
-	if m == moveAsk {
-		there, err := b.queue.Holds(ctx, last.Build.QueueSequence)
+	for beaten := false; ; beaten = true {
+		last, err := b.ledger.Last(ctx, d.Build)
+		if errors.Is(err, events.ErrNone) {
+			log.Info("message of a build that is long over, dropped")
+			return held{}, false, d.Done(ctx)
+		}
 		if err != nil {
 			return held{}, false, err
 		}
-		m = moveClaim
-		if there { // a second message of the same build: its owner holds the first
-			m = moveDrop
-		}
-	}
-	switch m {
-	case moveRequeue:
-		if err := b.queue.Enqueue(ctx, last.Build, time.Time{}); err != nil {
+		m, err := b.resolve(ctx, last, d)
+		if err != nil {
 			return held{}, false, err
 		}
-		fallthrough
-	case moveDrop:
-		log.Info("message dropped", "state", last.Build.State, "why", string(m))
-		return held{}, false, d.Done(ctx)
+		switch m {
+		case moveRequeue:
+			if err := b.queue.Enqueue(ctx, last.Build, time.Time{}); err != nil {
+				return held{}, false, err
+			}
+			fallthrough
+		case moveDrop:
+			log.Info("message dropped", "state", last.Build.State, "why", string(m))
+			return held{}, false, d.Done(ctx)
+		}
+		if beaten { // by one who has this very message: it is not ours any more, no ack, no nak
+			log.Info("build claimed by another", "builder", last.Build.Builder)
+			return held{}, false, nil
+		}
+		h, err := b.begin(ctx, last, d)
+		if !errors.Is(err, events.ErrLost) {
+			return h, err == nil, err
+		}
+		// Beaten. Most likely there are two messages of the build, and this one has nothing to say any more: look again.
 	}
-	h, err := b.begin(ctx, last, d)
-	if errors.Is(err, events.ErrLost) {
-		log.Info("build claimed by another", "error", err)
-		return held{}, false, nil // not ours: no ack, no nak
+}
+
+// resolve decides, and answers moveAsk.
+func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Delivery) (move, error) {
+	m := decide(last, d)
+	if m != moveAsk {
+		return m, nil
 	}
-	return h, err == nil, err
+	there, err := b.queue.Holds(ctx, last.Build.QueueSequence)
+	if there { // a second message of the same build: its owner holds the first
+		return moveDrop, err
+	}
+	return moveClaim, err
 }
 
 // begin publishes the claim: the started event of the next attempt.
@@ -96,6 +107,7 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	started := now.UTC()
 	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
 	n.StartedAt, n.Phases, n.Containers, n.Engine = &started, nil, nil, b.runner.Engine.Name()
+	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec // as asked for, not as an earlier attempt has found them
 	n.EnterPhase(rpmflow.PhaseClaim, now)
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
 	return held{n, seq}, err

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 )
 
 func TestDecide(t *testing.T) {
@@ -32,6 +34,58 @@ func TestDecide(t *testing.T) {
 		if got := decide(events.Event{Build: test.last}, &events.Delivery{Build: test.message, Sequence: 7}); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
+	}
+}
+
+// A publish that was broken off may be stored all the same: its writer is not fenced out by itself, but by others it is.
+func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ledger, err := events.NewLedger(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appended := func(kind events.Type, b rpmflow.Build, after uint64) uint64 {
+		t.Helper()
+		seq, err := ledger.Append(t.Context(), kind, b, after, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seq
+	}
+	b := rpmflow.Build{ID: "b1", Project: "hello", Target: "x", State: rpmflow.Running, Attempt: 1}
+	claimed := appended(events.TypeStarted, b, 0)
+	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: held{b, claimed}}
+	phase := b
+	phase.Phase = rpmflow.PhaseRoot
+	stored := appended(events.TypePhase, phase, claimed) // and nobody has told us
+	if err := o.stillOurs(t.Context()); err != nil {
+		t.Error(err)
+	}
+	next := b
+	next.Phase = rpmflow.PhaseSRPM
+	if err := o.publish(t.Context(), events.TypePhase, next, "srpm"); err != nil || o.held.sequence <= stored {
+		t.Fatalf("%v, at %d", err, o.held.sequence)
+	}
+	taken := b
+	taken.Attempt = 2
+	appended(events.TypeStarted, taken, o.held.sequence)
+	waiting := b
+	waiting.State = rpmflow.Queued
+	if err := o.publish(t.Context(), events.TypeQueued, waiting); !errors.Is(err, events.ErrLost) {
+		t.Errorf("published over another's claim: %v", err)
+	}
+	if err := o.stillOurs(t.Context()); !errors.Is(err, events.ErrLost) {
+		t.Errorf("does not notice another's claim: %v", err)
 	}
 }
 

@@ -192,7 +192,7 @@ func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
 // the message sends it.
 func (o *owner) retry(ctx context.Context, b rpmflow.Build) {
 	delay := o.delay(b.InfrastructureFailures)
-	n := waiting(b, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); tried again after %s", b.Attempt, b.Outcome.Phase, b.Outcome.Message, delay))
+	n := o.waiting(b, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); tried again after %s", b.Attempt, b.Outcome.Phase, b.Outcome.Message, delay))
 	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
 		o.log.Error("retry not published: the build is built anew by whoever gets its message", "error", err)
 		return
@@ -209,7 +209,7 @@ func (o *owner) retry(ctx context.Context, b rpmflow.Build) {
 func (o *owner) handBack(ctx context.Context, why error) {
 	b := o.held.build.Clone()
 	b.LeavePhase(time.Now())
-	n := waiting(b, fmt.Sprintf("attempt %d was interrupted: %v", b.Attempt, why))
+	n := o.waiting(b, fmt.Sprintf("attempt %d was interrupted: %v", b.Attempt, why))
 	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
 		o.log.Warn("build not handed back: others get it after the ack wait", "error", err)
 		return
@@ -219,8 +219,9 @@ func (o *owner) handBack(ctx context.Context, why error) {
 }
 
 // waiting is the record of a build that waits for another attempt.
-func waiting(b rpmflow.Build, note string) rpmflow.Build {
+func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
 	n := b.Clone()
+	n.Layout, n.Spec = o.d.Build.Layout, o.d.Build.Spec
 	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
 	n.Outcome, n.Packages, n.Artifacts, n.Containers = nil, nil, nil, nil
 	n.Notes = append(n.Notes, note)

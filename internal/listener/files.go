@@ -63,7 +63,7 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 		}
 		return control.Flush()
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil || follow && l.stopping.Err() != nil {
 		l.log.Info("live log interrupted", "build", b.ID, "error", err)
 		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
 	}

@@ -89,7 +89,7 @@ func mustDocker(t *testing.T, stdin io.Reader, args ...string) string {
 func image(t *testing.T) string {
 	t.Helper()
 	missing := t.Skipf
-	if os.Getenv("RPMFLOW_REQUIRE_DOCKER") == "1" {
+	if os.Getenv("TEST_REQUIRE_DOCKER") == "1" {
 		missing = t.Fatalf
 	}
 	if _, errs, err := docker(t, nil, "version"); err != nil {

@@ -2,7 +2,7 @@
 // skipped and why, and the counts.
 //
 // The events of test2json come in on standard input; the report goes out. It exits with 1 when anything failed and, with
-// RPMFLOW_REQUIRE_ALL=1, also when a test was skipped because it needs something that is not there. scripts/test runs it.
+// TEST_REQUIRE_ALL=1, also when a test was skipped because it needs something that is not there. scripts/test runs it.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	ok, err := summarize(os.Stdin, os.Stdout, os.Getenv("RPMFLOW_REQUIRE_ALL") == "1")
+	ok, err := summarize(os.Stdin, os.Stdout, os.Getenv("TEST_REQUIRE_ALL") == "1")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "summary:", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -103,6 +104,13 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	}
 	if err != nil {
 		return "", fmt.Errorf("engine mock: target %q: image %s: %w", t.Name, t.Image, err)
+	}
+	if info.Config != nil {
+		for volume := range info.Config.Volumes {
+			if strings.HasPrefix("/var/lib/mock/", strings.TrimSuffix(volume, "/")+"/") {
+				return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is lost between the steps of a build: build the image without it", t.Name, t.Image, volume)
+			}
+		}
 	}
 	return info.ID, nil
 }

@@ -1,0 +1,143 @@
+package builder_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/builder"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// childSettings is what the child process is told.
+type childSettings struct {
+	Name, DataDir string
+	AckWait       time.Duration
+	NATS          string
+	S3            storage.Config
+}
+
+// hangingBuilder is a builder whose builds never end.
+func hangingBuilder(ctx context.Context, args []string) error {
+	var s childSettings
+	if err := json.Unmarshal([]byte(args[0]), &s); err != nil {
+		return err
+	}
+	o := builder.Options{
+		Name: s.Name, DataDir: s.DataDir, AckWait: s.AckWait, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()},
+		DrainTime: patience, Poll: 50 * time.Millisecond, RetryDelay: time.Second, MaxFailures: 3, Logger: quiet,
+	}
+	engine := &enginetest.Engine{Step: hang(enginetest.RPMs)}
+	return runBuilder(ctx, ctx, o, events.Access{URL: s.NATS, Name: "child"}, s.S3, engine, func() {})
+}
+
+// hang makes a step last until its context ends.
+func hang(in string) step {
+	return func(ctx context.Context, step string, _ build.Job) error {
+		if step == in {
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	}
+}
+
+// gate makes a step wait for the test, or for the end of its context.
+type gate struct {
+	in      string
+	entered chan struct{} // gets a value when the step begins
+	open    chan struct{} // closed by the test
+}
+
+func newGate(in string) *gate {
+	return &gate{in, make(chan struct{}, 16), make(chan struct{})}
+}
+
+func (g *gate) step(ctx context.Context, step string, _ build.Job) error {
+	if step != g.in {
+		return nil
+	}
+	g.entered <- struct{}{}
+	select {
+	case <-g.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *world) entered(g *gate) {
+	w.t.Helper()
+	select {
+	case <-g.entered:
+	case <-time.After(patience):
+		w.t.Fatalf("step %s not begun within %s", g.in, patience)
+	}
+}
+
+// wire stands between a builder and NATS, and can be cut.
+type wire struct {
+	listener net.Listener
+	to       string
+	mu       sync.Mutex
+	cut      bool
+	conns    []net.Conn
+	wg       sync.WaitGroup
+}
+
+func (w *world) wire() *wire {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	x := &wire{listener: l, to: strings.TrimPrefix(w.url, "nats://")}
+	x.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			x.wg.Go(func() { x.carry(c) })
+		}
+	})
+	w.t.Cleanup(func() { l.Close(); x.set(true); x.wg.Wait() })
+	return x
+}
+
+func (x *wire) url() string { return "nats://" + x.listener.Addr().String() }
+
+func (x *wire) carry(c net.Conn) {
+	defer c.Close()
+	d, err := net.Dial("tcp", x.to)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	x.mu.Lock()
+	cut := x.cut
+	x.conns = append(x.conns, c, d)
+	x.mu.Unlock()
+	if cut {
+		return
+	}
+	x.wg.Go(func() { _, _ = io.Copy(d, c); d.Close() })
+	_, _ = io.Copy(c, d)
+}
+
+// set cuts the wire or mends it.
+func (x *wire) set(cut bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.cut = cut
+	if cut {
+		for _, c := range x.conns {
+			c.Close()
+		}
+		x.conns = nil
+	}
+}

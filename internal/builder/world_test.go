@@ -1,0 +1,377 @@
+package builder_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/builder"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+// childBuilder is a builder in a process of its own, for a test to kill.
+const childBuilder = "hanging-builder"
+
+func TestMain(m *testing.M) {
+	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child, childBuilder: hangingBuilder})
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// patience bounds every wait: much more than any of them takes.
+const patience = 30 * time.Second
+
+// world is what builders live in: NATS, S3, a git repository, and somebody who writes down every event.
+type world struct {
+	t       *testing.T
+	natsDir string
+	nats    *natsserver.Server
+	url     string
+	s3      storage.Config
+	store   *storage.Store
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	ledger  *events.Ledger
+	queue   *events.Queue
+	repo    string
+	commit  string
+
+	mu      sync.Mutex
+	seen    []events.Event
+	changed chan struct{} // closed and renewed with each event
+}
+
+func newWorld(t *testing.T, streams events.StreamSettings) *world {
+	t.Helper()
+	t.Parallel() // most of the time is waiting
+	w := &world{t: t, natsDir: t.TempDir(), s3: storagetest.Start(t), changed: make(chan struct{})}
+	w.startNATS("127.0.0.1:0")
+	w.url = w.nats.URL()
+	t.Cleanup(func() { w.nats.Close() })
+	var err error
+	w.nc, w.js, err = events.Connect(t.Context(), w.access(streams), quiet)
+	w.must(err)
+	t.Cleanup(w.nc.Close)
+	w.ledger, err = events.NewLedger(t.Context(), w.js)
+	w.must(err)
+	w.queue, err = events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
+	w.must(err)
+	w.store, err = storage.Open(w.s3)
+	w.must(err)
+	t.Cleanup(w.store.Close)
+	w.repo = filepath.Join(t.TempDir(), "hello")
+	w.git("init", "--quiet", "--initial-branch=main", w.repo)
+	w.must(os.WriteFile(filepath.Join(w.repo, "hello.spec"), []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"), 0o600))
+	w.git("-C", w.repo, "add", "--all")
+	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
+	w.commit = w.git("-C", w.repo, "rev-parse", "HEAD")
+	w.watch()
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) startNATS(listen string) {
+	w.t.Helper()
+	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
+	w.must(err)
+	w.nats = s
+}
+
+func (w *world) access(s events.StreamSettings) events.Access {
+	return events.Access{URL: w.url, Name: "test", Streams: s}
+}
+
+func (w *world) git(args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "git", args...)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// watch writes down every event, checks it against its schema, and at the test's end that no build has finished twice.
+func (w *world) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		after := uint64(0)
+		for ctx.Err() == nil { // again when NATS was away
+			_ = events.Replay(ctx, w.js, after, func() {}, func(e events.Event) error {
+				if err := eventschema.Validate(e.Raw); err != nil {
+					w.t.Errorf("%s event: %v", e.Type, err)
+				}
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				after = e.Sequence
+				w.seen = append(w.seen, e)
+				close(w.changed)
+				w.changed = make(chan struct{})
+				return nil
+			})
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	w.t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		finished := map[string]int{}
+		for _, e := range w.seen {
+			if e.Type == events.TypeFinished {
+				finished[e.Build.ID]++
+			} else if finished[e.Build.ID] > 0 {
+				w.t.Errorf("%s event of build %s after its end", e.Type, e.Build.ID)
+			}
+		}
+		for id, n := range finished {
+			if n != 1 {
+				w.t.Errorf("build %s has finished %d times", id, n)
+			}
+		}
+		if w.t.Failed() {
+			for _, e := range w.seen {
+				w.t.Logf("%d %s %s %s attempt %d by %s, failures %d, lost %d, notes %q, outcome %+v", e.Sequence, e.Build.ID[:8], e.Type, e.Build.Phase,
+					e.Build.Attempt, e.Build.Builder, e.Build.InfrastructureFailures, e.Build.LostAttempts, e.Build.Notes, e.Build.Outcome)
+			}
+		}
+	})
+}
+
+// until waits for an event.
+func (w *world) until(what string, is func(events.Event) bool) events.Event {
+	w.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		w.mu.Lock()
+		seen, changed := w.seen, w.changed
+		w.mu.Unlock()
+		for _, e := range seen {
+			if is(e) {
+				return e
+			}
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			w.t.Fatalf("not seen within %s: %s", patience, what)
+		}
+	}
+}
+
+func (w *world) finished(b rpmflow.Build) rpmflow.Build {
+	w.t.Helper()
+	return w.until("the end of build "+b.ID, func(e events.Event) bool { return e.Build.ID == b.ID && e.Type == events.TypeFinished }).Build
+}
+
+func (w *world) started(b rpmflow.Build, attempt int) rpmflow.Build {
+	w.t.Helper()
+	return w.until(fmt.Sprintf("attempt %d of build %s", attempt, b.ID), func(e events.Event) bool {
+		return e.Build.ID == b.ID && e.Type == events.TypeStarted && e.Build.Attempt == attempt
+	}).Build
+}
+
+// types lists the events of a build.
+func (w *world) types(b rpmflow.Build) (all []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.seen {
+		if e.Build.ID == b.ID {
+			word := string(e.Type)
+			if e.Type == events.TypePhase {
+				word = string(e.Build.Phase)
+			}
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+// eventually waits for a condition that nobody announces.
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for tick := time.NewTicker(10 * time.Millisecond); !is(); {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			w.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// messages is the number of messages in the queue.
+func (w *world) messages() uint64 {
+	s, err := w.js.Stream(w.t.Context(), events.StreamBuilds)
+	if err != nil {
+		return ^uint64(0) // NATS is away
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+func (w *world) emptyQueue() {
+	w.t.Helper()
+	w.eventually("an empty queue", func() bool { return w.messages() == 0 })
+}
+
+// build is a request that nobody has heard of yet.
+func (w *world) build(push string) rpmflow.Build {
+	target := enginetest.Target()
+	return rpmflow.Build{
+		ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push), Project: "hello", Package: "hello",
+		Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit, Layout: rpmflow.LayoutAuto,
+		TimeoutSeconds: 60, Concurrency: 4, State: rpmflow.Queued, QueuedAt: time.Now().UTC(),
+	}
+}
+
+// enqueue does what the listener does.
+func (w *world) enqueue(push string) rpmflow.Build {
+	w.t.Helper()
+	b := w.build(push)
+	_, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
+	w.must(err)
+	w.must(w.queue.Enqueue(w.t.Context(), b, time.Time{}))
+	return b
+}
+
+// message puts another message of a build into the queue, past the recognition of duplicates.
+func (w *world) message(b rpmflow.Build) {
+	w.t.Helper()
+	raw, err := json.Marshal(b)
+	w.must(err)
+	_, err = w.js.Publish(w.t.Context(), "rpmflow.builds.x86_64.hello", raw)
+	w.must(err)
+}
+
+// stored reports whether an attempt has an object.
+func (w *world) stored(b rpmflow.Build, attempt int, name string) bool {
+	w.t.Helper()
+	b.Attempt = attempt
+	r, _, err := w.store.Open(w.t.Context(), b.Prefix()+name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false
+	}
+	w.must(err)
+	w.must(r.Close())
+	return true
+}
+
+// options are those of a builder in tests: quick to look, slow to be taken for dead.
+func (w *world) options(name string) builder.Options {
+	return builder.Options{
+		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, DrainTime: patience, Poll: 50 * time.Millisecond,
+		AckWait: patience, RetryDelay: time.Second, MaxFailures: 3, DataDir: w.t.TempDir(), Logger: quiet,
+	}
+}
+
+// program is a running builder.
+type program struct {
+	t    *testing.T
+	soft context.CancelFunc
+	hard context.CancelFunc
+	done chan struct{}
+}
+
+type step = func(ctx context.Context, step string, job build.Job) error
+
+// run starts a builder on a connection of its own, to url or else to NATS itself. It ends with the test.
+func (w *world) run(o builder.Options, url string, do step) *program {
+	w.t.Helper()
+	a := w.access(events.StreamSettings{})
+	if url != "" {
+		a.URL = url
+	}
+	soft, cancelSoft := context.WithCancel(context.Background())
+	hard, cancelHard := context.WithCancel(context.Background())
+	p := &program{w.t, cancelSoft, cancelHard, make(chan struct{})}
+	engine := enginetest.New(w.t, do)
+	ready := make(chan error, 1)
+	go func() {
+		defer close(p.done)
+		if err := runBuilder(soft, hard, o, a, w.s3, engine, func() { ready <- nil }); err != nil {
+			w.t.Errorf("builder %s: %v", o.Name, err)
+			ready <- err
+		}
+	}()
+	w.t.Cleanup(func() { cancelSoft(); cancelHard(); p.ended() })
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		w.t.Fatalf("builder %s has not started", o.Name)
+	}
+	return p
+}
+
+// ended waits for the program's end.
+func (p *program) ended() {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Errorf("the builder has not ended within %s", patience)
+	}
+}
+
+// runBuilder is a builder program, without a configuration.
+func runBuilder(ctx, hard context.Context, o builder.Options, a events.Access, s3 storage.Config, engine build.Engine, ready func()) error {
+	nc, js, err := events.Dial(a, quiet)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	store, err := storage.Open(s3)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	sources, err := source.Open(source.Options{Dir: filepath.Join(o.DataDir, "mirrors"), Logger: quiet})
+	if err != nil {
+		return err
+	}
+	runner := &build.Runner{
+		Engine: engine, Sources: sources, Store: store, Repository: func(b rpmflow.Build) string { return b.Repository },
+		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
+	}
+	b, err := builder.New(ctx, o, nc, js, runner, store)
+	if err != nil {
+		return err
+	}
+	ready()
+	return b.Run(ctx, hard)
+}

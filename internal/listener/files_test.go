@@ -1,0 +1,214 @@
+package listener_test
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// live begins a live log as a builder does, and writes its first line.
+func (w *world) live(b rpmflow.Build, first string) *events.LogWriter {
+	w.t.Helper()
+	log, err := events.NewLogWriter(w.nc, b.ID, quiet)
+	w.must(err)
+	fmt.Fprint(log, first)
+	return log
+}
+
+func (w *world) closeLog(log *events.LogWriter, end bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	log.Close(ctx, end)
+}
+
+// follow opens a stream; its headers must be there at once.
+func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.base+"/api/v1/builds/"+b.ID+"/log?follow=true", nil)
+	d.must(err)
+	res, err := d.client.Do(req)
+	d.must(err)
+	d.t.Cleanup(func() { res.Body.Close() })
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		d.t.Fatalf("%s %v", res.Status, res.Header)
+	}
+	return res, bufio.NewReader(res.Body)
+}
+
+// A builder writes a log for each build over one connection.
+func TestLogWritersLeaveNothing(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	b := w.build(1, rpmflow.Running, nil)
+	before := w.nc.NumSubscriptions()
+	for range 3 {
+		w.closeLog(w.live(b, "one\n"), true)
+	}
+	if after := w.nc.NumSubscriptions(); after != before {
+		t.Errorf("%d subscriptions, %d before", after, before)
+	}
+}
+
+func TestLiveLog(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	b := w.build(1, rpmflow.Running, nil)
+	if a := d.get("/api/v1/builds/" + b.ID + "/log"); a.status != http.StatusOK || a.text != "" {
+		t.Errorf("before its first line: %d %q", a.status, a.text)
+	}
+	_, stream := d.follow(b) // nothing has been written yet
+	log := w.live(b, "one\n")
+	if line, err := stream.ReadString('\n'); err != nil || line != "one\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if a := d.get("/api/v1/builds/" + b.ID + "/log"); a.status != http.StatusOK || a.text != "one\n" {
+		t.Errorf("until now: %d %q", a.status, a.text)
+	}
+	fmt.Fprint(log, "two\n")
+	w.closeLog(log, true)
+	if rest, err := io.ReadAll(stream); err != nil || string(rest) != "two\n" {
+		t.Errorf("the rest: %q, %v", rest, err)
+	}
+	if a := d.get("/api/v1/builds/" + b.ID + "/log?follow=maybe"); a.status != http.StatusBadRequest {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+}
+
+// The end of the live log was lost with the connection; the build's own end is in EVENTS.
+func TestLiveLogWithoutAnEnd(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	b := w.build(1, rpmflow.Running, nil)
+	_, stream := d.follow(b)
+	w.closeLog(w.live(b, "one\n"), false)
+	last, err := w.ledger.LastOf(t.Context(), b.ID)
+	w.must(err)
+	w.finish(b, last.Sequence, nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if text, err := io.ReadAll(stream); err != nil || string(text) != "one\n" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the stream has no end")
+	}
+}
+
+// A listener that stops breaks a stream off, so that nobody takes it for the whole log.
+func TestStopEndsStreams(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	b := w.build(1, rpmflow.Running, nil)
+	log := w.live(b, "one\n")
+	_, stream := d.follow(b)
+	if line, err := stream.ReadString('\n'); err != nil || line != "one\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	begun := time.Now()
+	d.stop()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	if rest, err := io.ReadAll(stream); err == nil {
+		t.Errorf("ended like a whole log: %q", rest)
+	}
+	w.closeLog(log, true)
+}
+
+// finished makes a build that has ended, with its log and a package stored.
+func (w *world) finishedBuild(n int, logText string) rpmflow.Build {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	logFile, rpm := filepath.Join(dir, "build.log"), filepath.Join(dir, "hello-1.0-1.x86_64.rpm")
+	w.must(os.WriteFile(logFile, []byte(logText), 0o600))
+	w.must(os.WriteFile(rpm, []byte("not really a package"), 0o600))
+	return w.build(n, rpmflow.Finished, func(b *rpmflow.Build) {
+		a, err := w.store.PutLog(w.t.Context(), b.Prefix()+"build.log.gz", logFile)
+		w.must(err)
+		a.Name, a.URL = "build.log", "https://rpmflow.test/artifacts/"+a.Key
+		_, err = w.store.PutFile(w.t.Context(), b.Prefix()+filepath.Base(rpm), rpm, rpmflow.KindRPM)
+		w.must(err)
+		b.Artifacts = []rpmflow.Artifact{a}
+	})
+}
+
+func TestStoredLog(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	w.startS3()
+	d := w.listen(w.options())
+	text := strings.Repeat("all of it\n", 100_000)
+	b := w.finishedBuild(1, text)
+	path := "/api/v1/builds/" + b.ID + "/log"
+	for _, query := range []string{"", "?follow=true"} {
+		if a := d.get(path + query); a.status != http.StatusOK || a.text != text || a.header.Get("Content-Encoding") != "" || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("unpacked: %d %v, %d bytes", a.status, a.header, len(a.text))
+		}
+	}
+	a := d.get(path, "Accept-Encoding", "br, gzip")
+	if a.status != http.StatusOK || a.header.Get("Content-Encoding") != "gzip" || a.header.Get("Vary") != "Accept-Encoding" || a.header.Get("Content-Length") != fmt.Sprint(len(a.text)) {
+		t.Fatalf("packed: %d %v", a.status, a.header)
+	}
+	z, err := gzip.NewReader(strings.NewReader(a.text))
+	w.must(err)
+	if plain, err := io.ReadAll(z); err != nil || string(plain) != text {
+		t.Errorf("%d bytes, %v", len(plain), err)
+	}
+	if a := d.get("/api/v1/builds/" + w.build(2, rpmflow.Finished, nil).ID + "/log"); a.status != http.StatusNotFound || !strings.Contains(a.text, "ended without a log") {
+		t.Errorf("no log: %d %s", a.status, a.text)
+	}
+	w.finishedBuild(3, "")
+}
+
+// The storage is away: that is said, and not remembered by any cache.
+func TestStorageIsAway(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	if a := d.get("/artifacts/builds/hello/x"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+}
+
+func TestArtifacts(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	w.startS3()
+	d := w.listen(w.options())
+	b := w.finishedBuild(1, "x\n")
+	b.Attempt = 1
+	file := filepath.Join(t.TempDir(), "secret")
+	w.must(os.WriteFile(file, []byte("a secret"), 0o600))
+	_, err := w.store.PutFile(t.Context(), "sources/secret", file, rpmflow.KindLog)
+	w.must(err)
+
+	key := "/artifacts/" + b.Prefix() + "hello-1.0-1.x86_64.rpm"
+	a := d.get(key)
+	if a.status != http.StatusOK || a.text != "not really a package" || a.header.Get("Content-Type") != "application/x-rpm" || a.header.Get("X-Content-Type-Options") != "nosniff" ||
+		!strings.Contains(a.header.Get("Cache-Control"), "immutable") || a.header.Get("Content-Length") != "20" {
+		t.Errorf("%d %v %q", a.status, a.header, a.text)
+	}
+	if a := d.do(http.MethodHead, key, nil); a.status != http.StatusOK || a.text != "" || a.header.Get("Content-Length") != "20" {
+		t.Errorf("HEAD: %d %v %q", a.status, a.header, a.text)
+	}
+	for _, path := range []string{
+		"/artifacts/sources/secret", "/artifacts/builds/../sources/secret", "/artifacts/builds/%2e%2e/sources/secret", "/artifacts/builds/..%2fsources/secret",
+		"/artifacts/builds/%2e%2e%2fsources%2fsecret", "/artifacts/builds//../sources/secret", "/artifacts/builds/%5c..%5csources", "/artifacts/builds/%00", "/artifacts/builds/",
+		"/artifacts/", "/artifacts/builds/hello/nosuch", "/artifacts/" + strings.Repeat("builds/", 300) + "x",
+	} {
+		if a := d.get(path); a.status != http.StatusNotFound || strings.Contains(a.text, "a secret") {
+			t.Errorf("%s: %d %q", path, a.status, a.text)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package listener_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/forge"
+)
+
+func TestHooks(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	good := string(payload("refs/heads/main", zero, commit, "d-good"))
+	github := func(ref, after string) string {
+		return fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,"pusher":{"name":"ann"}}`, ref, zero, after)
+	}
+	var ids []string
+	for _, test := range []struct {
+		name, path, body string
+		header           []string // beside the signature; "-": no signature
+		status           int
+		builds           int
+		says             string // part of reason, error or hint
+	}{
+		{"a branch", "generic/hello", good, nil, 202, 1, ""},
+		{"a branch of a pattern", "generic/hello", string(payload("refs/heads/release-1", "", commit, "")), nil, 202, 1, ""},
+		{"a tag of a project that builds tags", "generic/tags", string(payload("refs/tags/v1", "", commit, "d-tag")), nil, 202, 2, ""},
+		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "guid-1"}, 202, 1, ""},
+		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery", "guid-2"}, 200, 0, `event "ping" is not a push: nothing to build`},
+		{"GitHub without its event", "github/hello", github("refs/heads/main", commit), nil, 400, 0, "X-GitHub-Event"},
+		{"a deleted branch", "generic/hello", string(payload("refs/heads/main", commit, zero, "d-del")), nil, 200, 0, "refs/heads/main was deleted: nothing to build"},
+		{"another branch", "generic/hello", string(payload("refs/heads/other", zero, commit, "d-other")), nil, 200, 0, `project "hello" builds branches main, release-* only`},
+		{"a tag", "generic/hello", string(payload("refs/tags/v1", zero, commit, "d-tag")), nil, 200, 0, "configured for no tags"},
+		{"a note", "generic/hello", string(payload("refs/notes/x", zero, commit, "d-note")), nil, 200, 0, "neither a branch nor a tag"},
+		{"no such project", "generic/nosuch", good, nil, 404, 0, `project "nosuch" is not configured`},
+		{"a project without a secret", "generic/bare", good, nil, 403, 0, "no webhook secret"},
+		{"no signature", "generic/hello", good, []string{"-"}, 401, 0, "X-Rpmflow-Signature-256"},
+		{"a wrong signature", "generic/hello", good, []string{"-", "X-Rpmflow-Signature-256", forge.Sign("another secret", []byte(good))}, 401, 0, "does not match"},
+		{"GitHub without a signature", "github/hello", good, []string{"-", "X-GitHub-Event", "push"}, 401, 0, "X-Hub-Signature-256"},
+		{"not JSON", "generic/hello", "ref=main", nil, 400, 0, "not JSON"},
+		{"empty", "generic/hello", "", nil, 400, 0, "not JSON"},
+		{"a ref that is none", "generic/hello", string(payload("main", zero, commit, "x")), nil, 400, 0, "not a full ref name"},
+		{"a short commit", "generic/hello", string(payload("refs/heads/main", zero, "2222", "x")), nil, 400, 0, "not a full commit id"},
+		{"a forge of tomorrow", "gitlab/hello", good, nil, 404, 0, "GET / lists"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			header := test.header
+			if len(header) > 0 && header[0] == "-" {
+				header = header[1:]
+			} else {
+				header = append(slices.Clone(header), "X-Rpmflow-Signature-256", forge.Sign(secret, []byte(test.body)), "X-Hub-Signature-256", forge.Sign(secret, []byte(test.body)))
+			}
+			a := d.do(http.MethodPost, "/hooks/"+test.path, strings.NewReader(test.body), append(header, "Content-Type", "application/json")...)
+			if a.status != test.status || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), test.says) {
+				t.Fatalf("%d %s, want %d that says %q", a.status, a.text, test.status, test.says)
+			}
+			if test.status >= 400 {
+				return
+			}
+			var p pushed
+			a.into(&p)
+			if len(p.Builds) != test.builds || (p.Reason == "") != (test.builds > 0) || p.Duplicate {
+				t.Errorf("%s", a.text)
+			}
+			for _, b := range p.Builds {
+				if b.URL != "https://rpmflow.test/api/v1/builds/"+b.ID || b.Target == "" {
+					t.Errorf("build %+v", b)
+				}
+			}
+			ids = append(ids, p.ids()...)
+		})
+	}
+	w.queued(ids...)
+}
+
+// counter counts what of a body was read.
+type counter struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// Whoever sends too much gets to read why, whether it asks first, says how much it is, or does neither.
+func TestTooLarge(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	const size = 30 << 20
+	for name, test := range map[string]struct {
+		header []string
+		length int64
+		most   int64 // bytes that the client may have to send
+	}{
+		"asks first":       {[]string{"Expect", "100-continue"}, size, 0},
+		"says how much":    {nil, size, size},
+		"does not say":     {nil, -1, size},
+		"asks, in chunks":  {[]string{"Expect", "100-continue"}, -1, size},
+		"asks at the door": {[]string{"Expect", "100-continue", "Authorization", "Bearer " + token}, size, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := &counter{Reader: io.LimitReader(zeros{}, size)}
+			path := "/hooks/generic/hello"
+			if len(test.header) > 2 {
+				path = "/api/v1/builds"
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.base+path, body)
+			w.must(err)
+			req.ContentLength = test.length
+			req.Header.Set("Content-Type", "application/json")
+			for i := 0; i < len(test.header); i += 2 {
+				req.Header.Set(test.header[i], test.header[i+1])
+			}
+			res, err := w.client.Do(req)
+			w.must(err)
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			w.must(err)
+			if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text, []byte(`"hint": "split the push, or raise listener.max_body"`)) {
+				t.Errorf("%s %s", res.Status, text)
+			}
+			if sent := body.n.Load(); sent > test.most {
+				t.Errorf("%d bytes were sent", sent)
+			}
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// The first answer to a delivery stands: on any replica, with any configuration, after any restart.
+func TestDuplicates(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	first := w.listen(w.options())
+	body := payload("refs/heads/main", zero, commit, "d1")
+	a, p := first.deliver("hello", body)
+	if a.status != http.StatusAccepted || p.Duplicate || len(p.Builds) != 1 {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	w.queued(p.ids()...)
+	same := func(where string, d *door) {
+		t.Helper()
+		a, again := d.deliver("hello", body)
+		if a.status != http.StatusOK || !again.Duplicate || again.Push != p.Push || !slices.Equal(again.ids(), p.ids()) {
+			t.Errorf("%s: %d %s", where, a.status, a.text)
+		}
+	}
+	same("at once", first)
+
+	changed := w.options()
+	changed.Projects[0].Branches, changed.Projects[0].Targets = []string{"never"}, []string{"opensuse-leap-15.6-x86_64"}
+	second := w.listen(changed)
+	same("another replica with another configuration", second)
+	first.stop()
+	second.stop()
+	third := w.listen(changed)
+	same("after a restart", third)
+	w.queued(p.ids()...)
+	if n := len(w.messages(events.StreamPushes)); n != 1 {
+		t.Errorf("%d pushes are stored", n)
+	}
+}
+
+// A delivery without an id is known by its ref and commits.
+func TestDeliveriesWithoutIDs(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, ""))
+	_, again := d.deliver("hello", payload("refs/heads/main", zero, commit, ""))
+	_, other := d.deliver("hello", payload("refs/heads/main", commit, strings.Repeat("3", 40), ""))
+	if !again.Duplicate || again.Push != p.Push || other.Duplicate || other.Push == p.Push {
+		t.Errorf("%+v, %+v, %+v", p, again, other)
+	}
+	w.queued(append(p.ids(), other.ids()...)...)
+}
+
+// A listener dies between the storing of a push and its dispatch: the next one sees to it.
+func TestStoredPushIsDispatched(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	pushes, err := events.NewPushes(t.Context(), w.js)
+	w.must(err)
+	push := rpmflow.Push{
+		ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Commit: commit, Delivery: "d1", Forge: "generic", Received: time.Now().UTC(),
+	}
+	var ids []string
+	for _, target := range []string{"fedora-42-x86_64", "opensuse-leap-15.6-x86_64"} {
+		b := rpmflow.Build{
+			ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target, Arch: "x86_64", Repository: w.repo,
+			Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, State: rpmflow.Queued, QueuedAt: push.Received,
+		}
+		push.Builds = append(push.Builds, b)
+		ids = append(ids, b.ID)
+	}
+	_, _, err = pushes.Receive(t.Context(), push)
+	w.must(err)
+	_, err = w.ledger.Append(t.Context(), events.TypeQueued, push.Builds[0], 0) // it got as far as this
+	w.must(err)
+	w.listen(w.options())
+	w.queued(ids...)
+}
+
+// NATS is away: nothing is accepted, and whoever tries again when it is back is served, once.
+func TestNATSIsAway(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	o := w.options()
+	o.RequestTimeout = time.Second
+	d := w.listen(o)
+	w.nats.Close()
+	w.eventually("unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	body := payload("refs/heads/main", zero, commit, "d1")
+	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(a.text, "send the same again") {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	if a := d.get("/healthz"); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
+	w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	a, p := d.deliver("hello", body)
+	if a.status >= 300 || len(p.Builds) != 1 {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	if _, again := d.deliver("hello", body); !again.Duplicate || !slices.Equal(again.ids(), p.ids()) {
+		t.Errorf("%+v", again)
+	}
+	w.eventually("the test's own connection", w.nc.IsConnected)
+	w.queued(p.ids()...)
+}
+
+func TestFullStreams(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
+	d := w.listen(w.options())
+	var a answer
+	accepted := []string{}
+	for i := 0; a.status != http.StatusServiceUnavailable; i++ {
+		if i > 1000 {
+			t.Fatal("it never gets full")
+		}
+		var p pushed
+		a, p = d.deliver("hello", payload("refs/heads/main", zero, commit, fmt.Sprint(i, strings.Repeat("x", 5000))))
+		accepted = append(accepted, p.ids()...)
+	}
+	if !strings.Contains(a.text, "raise nats.max_bytes") || a.header.Get("Retry-After") == "" {
+		t.Errorf("%s", a.text)
+	}
+	w.must(events.EnsureStreams(t.Context(), w.js, events.StreamSettings{}))
+	_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "after"))
+	w.queued(append(accepted, p.ids()...)...)
+}
+
+// A full EVENTS keeps no push from being taken: its builds are queued when there is room again.
+func TestFullEvents(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	s, err := w.js.Stream(t.Context(), events.StreamEvents)
+	w.must(err)
+	config := s.CachedInfo().Config
+	config.MaxBytes = 1
+	_, err = w.js.UpdateStream(t.Context(), config)
+	w.must(err)
+	d := w.listen(w.options())
+	a, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "d1"))
+	if a.status != http.StatusAccepted {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	w.eventually("a dispatch that failed", func() bool {
+		cons, err := w.js.Consumer(t.Context(), events.StreamPushes, "dispatcher")
+		return err == nil && cons.CachedInfo().Delivered.Consumer > 0
+	})
+	config.MaxBytes = -1
+	_, err = w.js.UpdateStream(t.Context(), config)
+	w.must(err)
+	w.queued(p.ids()...)
+}
+
+// A request in hand is answered when the listener is told to stop.
+func TestStopAnswersRequestsInHand(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	body := payload("refs/heads/main", zero, commit, "d1")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(d.base, "http://"))
+	w.must(err)
+	defer conn.Close()
+	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	fmt.Fprintf(conn, "POST /hooks/generic/hello HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\nX-Rpmflow-Signature-256: %s\r\n\r\n", len(body), forge.Sign(secret, body))
+	word := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
+	if _, err := io.ReadFull(conn, word); err != nil || !strings.Contains(string(word), "100") { // the handler reads
+		t.Fatalf("%q, %v", word, err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); d.stop() }()
+	w.eventually("a closed door", func() bool {
+		c, err := net.Dial("tcp", conn.RemoteAddr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	_, err = conn.Write(body)
+	w.must(err)
+	text, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasPrefix(text, []byte("HTTP/1.1 202 ")) {
+		t.Errorf("%s, %v", text, err)
+	}
+	<-done
+}

@@ -1,0 +1,357 @@
+package listener_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+func TestMain(m *testing.M) {
+	storagetest.Main()
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+const (
+	patience = 30 * time.Second // bounds every wait
+	secret   = "a secret of the project"
+	token    = "a token of the users"
+	commit   = "2222222222222222222222222222222222222222"
+	zero     = "0000000000000000000000000000000000000000"
+)
+
+// world is what listeners live in.
+type world struct {
+	t       *testing.T
+	natsDir string
+	nats    *natsserver.Server
+	url     string
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	ledger  *events.Ledger
+	store   *storage.Store
+	repo    string
+	head    string // the commit of its branch main
+	client  *http.Client
+}
+
+func newWorld(t *testing.T, streams events.StreamSettings) *world {
+	t.Helper()
+	t.Parallel() // most of the time is waiting
+	w := &world{t: t, natsDir: t.TempDir()}
+	w.startNATS("127.0.0.1:0")
+	w.url = w.nats.URL()
+	t.Cleanup(func() { w.nats.Close() })
+	var err error
+	w.nc, w.js, err = events.Connect(t.Context(), events.Access{URL: w.url, Name: "test", Streams: streams}, quiet)
+	w.must(err)
+	t.Cleanup(w.nc.Close)
+	t.Cleanup(w.validate)
+	w.ledger, err = events.NewLedger(t.Context(), w.js)
+	w.must(err)
+	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody", SecretKey: "listens there"})
+	w.repo = filepath.Join(t.TempDir(), "hello")
+	w.git("init", "--quiet", "--initial-branch=main", w.repo)
+	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x")
+	w.head = w.git("-C", w.repo, "rev-parse", "HEAD")
+	transport := &http.Transport{ExpectContinueTimeout: patience, DisableCompression: true}
+	w.client = &http.Client{Transport: transport, Timeout: 2 * patience}
+	t.Cleanup(transport.CloseIdleConnections)
+	return w
+}
+
+func (w *world) openStore(cfg storage.Config) {
+	w.t.Helper()
+	var err error
+	w.store, err = storage.Open(cfg)
+	w.must(err)
+	w.t.Cleanup(w.store.Close)
+}
+
+// startS3 starts the storage, for tests that need one; before any listener.
+func (w *world) startS3() { w.t.Helper(); w.openStore(storagetest.Start(w.t)) }
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) startNATS(listen string) {
+	w.t.Helper()
+	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
+	w.must(err)
+	w.nats = s
+}
+
+func (w *world) git(args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "git", args...)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// messages reads a stream from its beginning.
+func (w *world) messages(stream string) (all []*jetstream.RawStreamMsg) {
+	w.t.Helper()
+	ctx := context.WithoutCancel(w.t.Context()) // also when the test is over
+	s, err := w.js.Stream(ctx, stream)
+	w.must(err)
+	for seq := s.CachedInfo().State.FirstSeq; seq <= s.CachedInfo().State.LastSeq; seq++ {
+		if msg, err := s.GetMsg(ctx, seq); err == nil {
+			all = append(all, msg)
+		}
+	}
+	return all
+}
+
+// validate checks everything that was published against its schema.
+func (w *world) validate() {
+	if !w.nc.IsConnected() {
+		return
+	}
+	for _, stream := range []string{events.StreamPushes, events.StreamEvents} {
+		for _, msg := range w.messages(stream) {
+			if err := eventschema.Validate(msg.Data); err != nil {
+				w.t.Errorf("%s: %v", msg.Subject, err)
+			}
+		}
+	}
+}
+
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			w.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// queued waits until the builds, and no others, are in EVENTS and in the queue, each once.
+func (w *world) queued(ids ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("builds %v in the queue", ids), func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
+	inEvents, inQueue := map[string]int{}, map[string]int{}
+	for _, msg := range w.messages(events.StreamEvents) {
+		ev, err := events.Parse(msg.Data)
+		w.must(err)
+		inEvents[ev.Build.ID]++
+	}
+	for _, msg := range w.messages(events.StreamBuilds) {
+		var b rpmflow.Build
+		w.must(json.Unmarshal(msg.Data, &b))
+		inQueue[b.ID]++
+	}
+	for _, id := range ids {
+		if inEvents[id] != 1 || inQueue[id] != 1 {
+			w.t.Errorf("build %s: %d events and %d messages, want one each", id, inEvents[id], inQueue[id])
+		}
+	}
+	if len(inEvents) != len(ids) || len(inQueue) != len(ids) {
+		w.t.Errorf("events of %d builds and messages of %d, want %d", len(inEvents), len(inQueue), len(ids))
+	}
+}
+
+// options of a listener for three projects: hello builds main and release-*; bare has nothing set; tags builds tags.
+func (w *world) options() listener.Options {
+	project := rpmflow.Project{
+		Name: "hello", URL: w.repo, Branches: []string{"main", "release-*"}, Layout: rpmflow.LayoutAuto, Targets: []string{"fedora-42-x86_64"},
+		Secret: secret, Timeout: time.Hour, Concurrency: 4,
+	}
+	bare, tags := project, project
+	bare.Name, bare.Secret, bare.Targets = "bare", "", nil
+	tags.Name, tags.Branches, tags.Tags, tags.Targets = "tags", nil, []string{"v*"}, []string{"opensuse-leap-15.6-x86_64", "fedora-42-x86_64"}
+	return listener.Options{
+		PublicURL: "https://rpmflow.test", Token: token, MaxBody: 25 << 20, RequestTimeout: 10 * time.Second, DataDir: w.t.TempDir(),
+		Projects: []rpmflow.Project{project, bare, tags},
+		Targets:  []rpmflow.Target{{Name: "fedora-42-x86_64", Arch: "x86_64"}, {Name: "opensuse-leap-15.6-x86_64", Arch: "x86_64"}},
+		Version:  "test", Logger: quiet,
+	}
+}
+
+// door is a running listener.
+type door struct {
+	*world
+	base string
+	stop func() // tells it to stop, and waits for its end
+}
+
+func (w *world) listen(o listener.Options) *door {
+	w.t.Helper()
+	return w.listenOn(o, "127.0.0.1:0", true)
+}
+
+func (w *world) listenOn(o listener.Options, address string, ready bool) *door {
+	w.t.Helper()
+	socket, err := net.Listen("tcp", address)
+	w.must(err)
+	nc, js, err := events.Dial(events.Access{URL: w.url, Name: "listener"}, quiet)
+	w.must(err)
+	l, err := listener.New(w.t.Context(), o, socket, nc, js, w.store, source.Resolve)
+	w.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	_, port, err := net.SplitHostPort(socket.Addr().String())
+	w.must(err)
+	d := &door{world: w, base: "http://127.0.0.1:" + port}
+	stopped := false
+	d.stop = func() {
+		w.t.Helper()
+		cancel()
+		if stopped {
+			return
+		}
+		stopped = true
+		select {
+		case err := <-done:
+			if err != nil {
+				w.t.Errorf("listener: %v", err)
+			}
+		case <-time.After(patience):
+			w.t.Errorf("the listener has not ended within %s", patience)
+		}
+		nc.Close()
+	}
+	w.t.Cleanup(d.stop)
+	if ready {
+		w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	}
+	return d
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+	t      *testing.T
+}
+
+// into decodes the answer.
+func (a answer) into(v any) {
+	a.t.Helper()
+	if err := json.Unmarshal([]byte(a.text), v); err != nil {
+		a.t.Fatalf("%d: %q: %v", a.status, a.text, err)
+	}
+}
+
+func (d *door) get(path string, header ...string) answer {
+	d.t.Helper()
+	return d.do(http.MethodGet, path, nil, header...)
+}
+
+// do sends a request with headers in pairs. Of every refusal it checks that it says what is wrong and what to do.
+func (d *door) do(method, path string, body io.Reader, header ...string) answer {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(context.WithoutCancel(d.t.Context()), method, d.base+path, body)
+	d.must(err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := d.client.Do(req)
+	if err != nil {
+		d.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		d.t.Fatalf("%s %s: %v after %q", method, path, err, text)
+	}
+	a := answer{res.StatusCode, res.Header, string(text), d.t}
+	if a.status >= 400 && method != http.MethodHead {
+		var p struct{ Error, Hint string }
+		a.into(&p)
+		if p.Error == "" || p.Hint == "" || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+			d.t.Errorf("%s %s: %d without error or hint: %s", method, path, a.status, text)
+		}
+		if a.header.Get("Cache-Control") != "" {
+			d.t.Errorf("%s %s: a refusal may be cached: %s", method, path, a.header.Get("Cache-Control"))
+		}
+	}
+	return a
+}
+
+// pushed is the answer to a push.
+type pushed struct {
+	Push      string
+	Duplicate bool
+	Reason    string
+	Builds    []struct{ ID, Target, URL string }
+}
+
+func (p pushed) ids() (all []string) {
+	for _, b := range p.Builds {
+		all = append(all, b.ID)
+	}
+	return all
+}
+
+// payload is a push in rpmflow's own form.
+func payload(ref, before, after, delivery string) []byte {
+	raw, err := json.Marshal(map[string]string{"ref": ref, "before": before, "after": after, "delivery": delivery, "pusher": "ann"})
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// deliver sends a signed push to a project.
+func (d *door) deliver(project string, body []byte) (answer, pushed) {
+	d.t.Helper()
+	a := d.do(http.MethodPost, "/hooks/generic/"+project, bytes.NewReader(body), "Content-Type", "application/json", "X-Rpmflow-Signature-256", forge.Sign(secret, body))
+	var p pushed
+	if a.status < 400 {
+		a.into(&p)
+	}
+	return a, p
+}
+
+// submit asks for a build.
+func (d *door) submit(body string, header ...string) (answer, pushed) {
+	d.t.Helper()
+	a := d.do(http.MethodPost, "/api/v1/builds", strings.NewReader(body), append([]string{"Content-Type", "application/json", "Authorization", "Bearer " + token}, header...)...)
+	var p pushed
+	if a.status < 400 {
+		a.into(&p)
+	}
+	return a, p
+}
