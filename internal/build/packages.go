@@ -16,53 +16,70 @@ import (
 const tagSourcePackage = 1106
 
 // Requires lists the names that a package requires, an SRPM its BuildRequires.
-func Requires(file string) ([]string, error) {
-	header, err := readHeader(file)
-	if err != nil {
-		return nil, err
-	}
-	if !header.HasTag(rpm.REQUIRENAME) {
-		return nil, nil
-	}
-	names, err := header.GetStrings(rpm.REQUIRENAME)
-	if err != nil {
-		return nil, fmt.Errorf("read package %s: requires: %w", file, err)
-	}
-	return names, nil
+func Requires(file string) (names []string, err error) {
+	err = withHeader(file, func(header *rpm.RpmHeader) error {
+		if !header.HasTag(rpm.REQUIRENAME) {
+			return nil
+		}
+		names, err = header.GetStrings(rpm.REQUIRENAME)
+		return err
+	})
+	return names, err
 }
 
-func readHeader(file string) (*rpm.RpmHeader, error) {
+// ReadPackage reads the NEVRA from a package's header.
+func ReadPackage(file string) (p rpmflow.Package, err error) {
+	err = withHeader(file, func(header *rpm.RpmHeader) error {
+		n, err := header.GetNEVRA()
+		if err != nil {
+			return err
+		}
+		epoch := 0
+		if n.Epoch != "" {
+			if epoch, err = strconv.Atoi(n.Epoch); err != nil {
+				return fmt.Errorf("epoch: %w", err)
+			}
+		}
+		p = rpmflow.Package{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
+		if header.HasTag(tagSourcePackage) {
+			p.Arch = "src"
+		}
+		return nil
+	})
+	return p, err
+}
+
+// withHeader hands a package's header to read. What a package's build has left is foreign input: a file that is not what it
+// seems gives an error, though the library believes every length and offset in it.
+func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("read package: %w", err)
+		return fmt.Errorf("read package: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	if err := checkHeaders(f); err != nil {
+		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
+		}
+	}()
 	header, err := rpm.ReadHeader(f)
 	if err != nil {
-		return nil, fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
 	}
-	return header, nil
+	if err := read(header); err != nil {
+		return fmt.Errorf("read package %s: %w", file, err)
+	}
+	return nil
 }
 
-// ReadPackage reads the NEVRA from a package's header. What a package's build has left is foreign input: a file that is not
-// what it seems gives an error.
-func ReadPackage(file string) (p rpmflow.Package, err error) {
-	header, err := readHeader(file)
-	if err != nil {
-		return rpmflow.Package{}, err
+// refuse turns a panic of the library over a malformed header into an error.
+func refuse(file string, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
 	}
-	n, err := header.GetNEVRA()
-	if err != nil {
-		return rpmflow.Package{}, fmt.Errorf("read package %s: %w", file, err)
-	}
-	p = rpmflow.Package{Name: n.Name, Version: n.Version, Release: n.Release, Arch: n.Arch}
-	if p.Epoch, err = strconv.Atoi(n.Epoch); err != nil && n.Epoch != "" {
-		return rpmflow.Package{}, fmt.Errorf("read package %s: epoch: %w", file, err)
-	}
-	if header.HasTag(tagSourcePackage) {
-		p.Arch = "src"
-	}
-	return p, nil
 }
 
 // checkHeaders checks that the two headers at the beginning of a package are no longer than rpm allows (headerCheck: 64 Ki

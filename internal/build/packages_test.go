@@ -1,13 +1,16 @@
 package build_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 )
@@ -17,8 +20,8 @@ func TestReadPackageOfRPMBuild(t *testing.T) {
 		t.Skipf("needs rpmbuild: %v", err)
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "x.spec"), "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n%files\n")
-	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
+	write(t, filepath.Join(dir, "x.spec"), "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
+	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -28,6 +31,10 @@ func TestReadPackageOfRPMBuild(t *testing.T) {
 			t.Errorf("%s: %s, %v", file, p.NEVRA(), err)
 		}
 	}
+	requires, err := build.Requires(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
+	if err != nil || !slices.Contains(requires, "nosuch-devel") {
+		t.Errorf("requires %q, %v", requires, err)
+	}
 }
 
 func TestReadPackageRefuses(t *testing.T) {
@@ -35,14 +42,19 @@ func TestReadPackageRefuses(t *testing.T) {
 		t.Errorf("missing file: %v", err)
 	}
 	good := enginetest.Package("hello", "x86_64")
+	offset := bytes.Clone(good) // lead, empty signature, the header's intro, tag and type of its first entry; then its offset
+	copy(offset[96+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("this is no package"), "cut": good[:len(good)-30], "lead alone": good[:96],
-		"long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 	} {
 		file := filepath.Join(t.TempDir(), "x.rpm")
 		write(t, file, string(content))
-		if p, err := build.ReadPackage(file); err == nil {
+		if p, err := build.ReadPackage(file); err == nil || p != (rpmflow.Package{}) {
 			t.Errorf("%s: %+v", name, p)
+		}
+		if requires, err := build.Requires(file); err == nil {
+			t.Errorf("%s: requires %q", name, requires)
 		}
 	}
 }
@@ -57,5 +69,6 @@ func FuzzReadPackage(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _ = build.ReadPackage(file) // must return
+		_, _ = build.Requires(file)
 	})
 }

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -302,16 +300,6 @@ func writeFile(t *testing.T, name, content string) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// artifact finds one by its kind.
-func artifact(t *testing.T, b rpmflow.Build, kind rpmflow.ArtifactKind) rpmflow.Artifact {
-	t.Helper()
-	i := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Kind == kind })
-	if i < 0 {
-		t.Fatalf("build %s has no %s among %+v", b.ID, kind, b.Artifacts)
-	}
-	return b.Artifacts[i]
 }
 
 // syncBuffer is a log that is written while it is read.

@@ -1,0 +1,195 @@
+package assembly_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+func TestMain(m *testing.M) {
+	storagetest.Main()
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+const patience = 30 * time.Second
+
+// load makes a configuration of a data directory, on free ports, with these lines added.
+func load(t *testing.T, dir, more string) *config.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
+	text := fmt.Sprintf("data_dir: %s\nlistener: {listen: '127.0.0.1:0'}\nembedded: {nats_listen: '127.0.0.1:0', s3_listen: '127.0.0.1:0'}\nbuilder: {engine: rpmbuild, name: a}\n%s", dir, more)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// up runs everything, and gives the configuration in effect and a function that stops it.
+func up(t *testing.T, cfg *config.Config) (*config.Config, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan *config.Config, 1), make(chan error, 1)
+	go func() { done <- assembly.Up(ctx, ctx, cfg, "test", quiet, func(c *config.Config) { ready <- c }) }()
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	stop := func() {
+		t.Helper()
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("up: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("up has not ended")
+		}
+	}
+	select {
+	case c := <-ready:
+		return c, stop
+	case err := <-done:
+		t.Fatalf("up: %v", err)
+	case <-time.After(patience):
+		t.Fatal("up is not ready")
+	}
+	return nil, nil
+}
+
+func needRPMBuild(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skipf("needs rpmbuild: %v", err)
+	}
+}
+
+func TestUp(t *testing.T) {
+	needRPMBuild(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	cfg := load(t, dir, "")
+	own, stop := up(t, cfg)
+	client := filepath.Join(dir, assembly.ClientFile)
+	for _, file := range []string{client, filepath.Join(dir, "secrets.json")} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+	// The file that it leaves is a configuration with which everything can be reached.
+	theirs, err := config.Load(config.Source{File: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := assembly.Ready(t.Context(), theirs.PublicURL.String()); err != nil {
+		t.Error(err)
+	}
+	nc, _, err := events.Dial(assembly.NATSAccess(theirs, "test"), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	store, err := assembly.Storage(theirs, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Healthy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	store.Close()
+	// Strangers stay outside.
+	if _, _, err := events.Dial(events.Access{URL: own.NATS.URLs[0], Name: "stranger"}, quiet); err == nil {
+		t.Error("NATS takes everybody")
+	}
+
+	if err := assembly.Up(t.Context(), t.Context(), cfg, "test", quiet, func(*config.Config) {}); err == nil || !strings.Contains(err.Error(), "another `rpmflow up` uses it") {
+		t.Errorf("a second one in the same directory: %v", err)
+	}
+	if _, err := os.Stat(client); err != nil {
+		t.Errorf("the second one has taken the first one's file away: %v", err)
+	}
+	stop()
+	if _, err := os.Stat(client); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", client, err)
+	}
+
+	again, stop := up(t, load(t, dir, "")) // the same data, with the same keys
+	defer stop()
+	if again.S3.SecretKey != own.S3.SecretKey || again.NATS.Password != own.NATS.Password {
+		t.Error("other secrets after a restart")
+	}
+}
+
+// What is taken is named, and nothing stays behind of a start that has failed.
+func TestUpOnATakenPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, key := range []string{"listener.listen", "embedded.nats_listen", "embedded.s3_listen"} {
+		cfg := load(t, t.TempDir(), "")
+		for name, address := range map[string]*string{
+			"listener.listen": &cfg.Listener.Listen, "embedded.nats_listen": &cfg.Embedded.NATSListen, "embedded.s3_listen": &cfg.Embedded.S3Listen,
+		} {
+			if name == key {
+				*address = taken.Addr().String()
+			}
+		}
+		err := assembly.Up(t.Context(), t.Context(), cfg, "test", quiet, func(*config.Config) { t.Error("ready") })
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", key, err)
+		}
+		if _, err := os.Stat(filepath.Join(cfg.DataDir, assembly.ClientFile)); !os.IsNotExist(err) {
+			t.Errorf("%s: the client's file is there: %v", key, err)
+		}
+	}
+}
+
+// Programs that wait for NATS end without an error when they are told to.
+func TestStopWhileNATSIsAway(t *testing.T) {
+	cfg := load(t, t.TempDir(), "nats: {url: 'nats://127.0.0.1:1'}\ns3: {access_key: nobody, secret_key: asks}\n")
+	var log bytes.Buffer
+	for name, run := range map[string]func(context.Context) error{
+		"listener": func(ctx context.Context) error {
+			return assembly.RunListener(ctx, cfg, "test", nil, assembly.Logger(&log, cfg.Log))
+		},
+		"builder": func(ctx context.Context) error {
+			return assembly.RunBuilder(ctx, ctx, cfg, assembly.Logger(&log, cfg.Log))
+		},
+	} {
+		log.Reset()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if err := run(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+		if !strings.Contains(log.String(), "NATS is not ready, trying again") {
+			t.Errorf("%s said nothing: %s", name, &log)
+		}
+	}
+}
+
+func TestRoom(t *testing.T) {
+	if err := assembly.Room(filepath.Join(t.TempDir(), "nosuch")); err == nil {
+		t.Error("there is room in a directory that does not exist")
+	}
+}
