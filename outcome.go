@@ -68,7 +68,10 @@ func OutcomeOf(phase Phase, err error) Outcome {
 	if err == nil {
 		return Outcome{Result: Succeeded}
 	}
-	o := Outcome{Result: Failed, Kind: FailureInfrastructure, Phase: phase, Message: err.Error()}
+	o := Outcome{
+		Result: Failed, Kind: FailureInfrastructure, Phase: phase, Message: err.Error(),
+		Hint: "nothing speaks against the package: an operator finds more in the builder's log; submit the build again once that is mended",
+	}
 	var f *Failure
 	if errors.As(err, &f) {
 		o.Kind, o.Hint, o.Excerpt = f.Kind, f.Hint, f.Excerpt

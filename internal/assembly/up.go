@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
@@ -91,7 +93,7 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 		}
 	})
 	g.Go(func() error {
-		if err := WaitReady(gctx, own.PublicURL.String()); err != nil {
+		if err := WaitReady(gctx, "http://"+local(socket.Addr())); err != nil {
 			return stopped(gctx, err)
 		}
 		ready(&own)
@@ -162,4 +164,12 @@ func nonEmpty(m map[string]string) map[string]string {
 		}
 	}
 	return m
+}
+
+// local is the address under which this machine reaches what listens on a.
+func local(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.Port))
+	}
+	return a.String()
 }

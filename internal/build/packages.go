@@ -75,13 +75,6 @@ func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
 	return nil
 }
 
-// refuse turns a panic of the library over a malformed header into an error.
-func refuse(file string, err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
-	}
-}
-
 // checkHeaders checks that the two headers at the beginning of a package are no longer than rpm allows (headerCheck: 64 Ki
 // tags, 256 MiB) and than the file: memory for them is taken before they are read.
 func checkHeaders(f io.ReaderAt) error {

@@ -99,7 +99,7 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 	}
 	b.attempt = build.Attempt{
 		Build: rpmflow.Build{
-			ID: rpmflow.BuildID("p1", "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
+			ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
 			Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, State: rpmflow.Running, Attempt: 1, QueuedAt: time.Now().UTC(),
 		},
 		Target: enginetest.Target(), Dir: t.TempDir(), Log: b,
@@ -197,6 +197,7 @@ func TestRunSucceeds(t *testing.T) {
 
 // A failure in any step ends the build there, and its log is stored, made by us where there was none yet.
 func TestRunFailsInEachPhase(t *testing.T) {
+	s3 := storagetest.Start(t)
 	mistake := rpmflow.Fail(rpmflow.FailureSpec, "mend it", "line 3 is wrong")
 	mistake.Excerpt = []string{"line 3: %iff"}
 	for _, test := range []struct {
@@ -208,7 +209,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 	} {
 		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake), "ours": errors.New("Docker is gone")} {
 			t.Run(test.step+" "+name, func(t *testing.T) {
-				b := newBench(t, func(_ context.Context, step string, _ build.Job) error {
+				b := newBenchAt(t, s3, func(_ context.Context, step string, _ build.Job) error {
 					if step == test.step {
 						return failure
 					}
@@ -223,7 +224,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 					t.Errorf("%+v after %v", got.Outcome, b.phases)
 				}
 				log, record := b.stored("build.log.gz"), b.stored("build.json")
-				kind, rest := rpmflow.FailureInfrastructure, ""
+				kind, rest := rpmflow.FailureInfrastructure, "rpmflow: "+got.Outcome.Hint+"\n"
 				if name == "packager's" {
 					kind, rest = rpmflow.FailureSpec, "rpmflow: > line 3: %iff\nrpmflow: mend it\n"
 				}
@@ -312,9 +313,10 @@ func TestRunIsInterrupted(t *testing.T) {
 }
 
 func TestRunIsLost(t *testing.T) {
+	s3 := storagetest.Start(t)
 	for _, phase := range allPhases {
 		t.Run(string(phase), func(t *testing.T) {
-			b := newBench(t, nil)
+			b := newBenchAt(t, s3, nil)
 			b.refuse = phase
 			got, err := b.run()
 			if !errors.Is(err, errRefused) || got.Outcome != nil {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +49,7 @@ const (
 	settleWait = 15 * time.Minute
 	drainWait  = 30 * time.Second
 	recordWait = 15 * time.Second // for a copy of the record, while no heartbeat is sent
+	fullPause  = 5 * time.Second  // before a full stream is tried again
 	readyFor   = 5 * time.Second  // how long a good answer of engine and storage is believed
 	sweepEvery = 5 * time.Minute
 	maxDelay   = time.Hour // between two attempts
@@ -68,9 +70,9 @@ type Builder struct {
 	o        Options
 	log      *slog.Logger
 	instance string // this process, in events: a restarted builder of the same name is another
-	nc       *nats.Conn
 	ledger   *events.Ledger
 	queue    *events.Queue
+	logs     *events.Logs
 	runner   *build.Runner
 	storage  Health
 	work     *workDir
@@ -87,11 +89,15 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if err != nil {
 		return nil, err
 	}
+	logs, err := events.NewLogs(nc, o.Logger)
+	if err != nil {
+		return nil, err
+	}
 	work, err := openWorkDir(filepath.Join(o.DataDir, "work"), o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{o: o, log: o.Logger, instance: uuid.NewString(), nc: nc, ledger: ledger, queue: queue, runner: runner, storage: storage, work: work}, nil
+	return &Builder{o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work}, nil
 }
 
 // errDrained is why a build is interrupted when the drain time is over.
@@ -205,7 +211,10 @@ func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) (ok bool
 	o := &owner{Builder: b, d: d, log: log, held: claimed}
 	outcome, err := o.run(ctx, hard)
 	sctx, cancel = settling(ctx)
+	var beats sync.WaitGroup
+	defer beats.Wait()
 	defer cancel()
+	beats.Go(func() { o.keepMessage(sctx) })
 	switch {
 	case errors.Is(err, events.ErrLost):
 		log.Warn("build lost to another builder, leaving it alone", "error", err)

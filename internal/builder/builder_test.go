@@ -242,12 +242,18 @@ func TestMessageOfAPurgedBuild(t *testing.T) {
 func TestFullStream(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
 	b := w.enqueue("p1")
-	for i := 0; ; i++ {
+	for i, size := 0, 500; ; i++ { // first in large steps, then in such as leave no room for any event
 		filler := w.build(fmt.Sprint("filler", i))
-		filler.Notes = []string{strings.Repeat("x", 500)}
+		if size > 0 {
+			filler.Notes = []string{strings.Repeat("x", size)}
+		}
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, filler, 0)
-		if errors.Is(err, events.ErrFull) {
+		if errors.Is(err, events.ErrFull) && size == 0 {
 			break
+		}
+		if errors.Is(err, events.ErrFull) {
+			size = 0
+			continue
 		}
 		w.must(err)
 	}

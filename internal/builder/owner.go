@@ -77,11 +77,7 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 
 // attempt runs the build, with what is to be watched of it on its way; the log is marked as ended when nothing more will come.
 func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
-	w, err := events.NewLogWriter(o.nc, o.held.build.ID, o.log)
-	if err != nil {
-		o.log.Warn("no live log", "error", err)
-		return o.build(ctx, io.Discard)
-	}
+	w := o.logs.Writer(o.held.build.ID)
 	b, err := o.build(ctx, w)
 	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
 	defer cancel()
@@ -152,6 +148,22 @@ func (o *owner) stillOurs(ctx context.Context) error {
 // givenUp reports whether so many builders fell silent over the build that nobody is to try it again.
 func (o *owner) givenUp() bool { return o.held.build.LostAttempts > maxLost }
 
+// keepMessage keeps the message from others while the outcome is being published, however long that takes.
+func (o *owner) keepMessage(ctx context.Context) {
+	tick := time.NewTicker(o.o.AckWait / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := o.d.Heartbeat(); err != nil {
+				o.log.Debug("no heartbeat", "error", err) // settled already, or NATS is away
+			}
+		}
+	}
+}
+
 // retryable reports whether the outcome is our failure, and not the last one; b counts the failures before it.
 func (o *owner) retryable(b rpmflow.Build) bool {
 	return b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures+1 < o.o.MaxFailures && !o.givenUp()
@@ -180,7 +192,17 @@ func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
 		}
 		cancel()
 	}
-	if err := o.publish(ctx, events.TypeFinished, b); err != nil {
+	err := o.publish(ctx, events.TypeFinished, b)
+	for errors.Is(err, events.ErrFull) && sleep(ctx, fullPause) { // worth waiting for: the build is done
+		o.log.Error("outcome not published yet, trying again", "in", fullPause, "error", err)
+		err = o.publish(ctx, events.TypeFinished, b)
+	}
+	if errors.Is(err, events.ErrTooLarge) { // and will be next time: it ends here, and build.json has the whole record
+		out := rpmflow.OutcomeOf(b.Phase, fmt.Errorf("announce %d artifacts: %w", len(b.Artifacts), err))
+		b.Outcome, b.Packages, b.Artifacts, b.Notes = &out, nil, nil, nil
+		err = o.publish(ctx, events.TypeFinished, b)
+	}
+	if err != nil {
 		o.log.Error("outcome not published: the build is built anew by whoever gets its message", "error", err)
 		return
 	}
@@ -216,6 +238,9 @@ func (o *owner) handBack(ctx context.Context, why error) {
 	}
 	o.log.Info("build handed back", "why", why)
 	release(o.d, o.log)
+	if err := o.queue.Rouse(b.Arch); err != nil {
+		o.log.Debug("others are not told: they look for themselves", "error", err)
+	}
 }
 
 // waiting is the record of a build that waits for another attempt.
@@ -231,5 +256,15 @@ func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
 func (o *owner) done(ctx context.Context) {
 	if err := o.d.Done(ctx); err != nil {
 		o.log.Warn("message not acknowledged: it comes again and is dropped then", "error", err)
+	}
+}
+
+// sleep waits, and reports whether it did so to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }

@@ -286,7 +286,7 @@ func TestReplayThenFollow(t *testing.T) {
 
 func TestLiveLog(t *testing.T) {
 	nc, js := connect(t)
-	w := must(events.NewLogWriter(nc, "b1", quiet))(t)
+	w := must(events.NewLogs(nc, quiet))(t).Writer("b1")
 	fmt.Fprint(w, "first line\n")
 	binary := strings.Repeat("\x00\xff\xfe", 100_000)
 	fmt.Fprint(w, binary)

@@ -79,7 +79,7 @@ func (l *Ledger) Append(ctx context.Context, t Type, b rpmflow.Build, after uint
 	msg.Data = raw
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		seq, err := l.appendOnce(ctx, msg, b, id, after)
-		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) {
+		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
 			return seq, err
 		}
 		select { // NATS is out of reach or has no leader: what we know is still the present, so wait for it
@@ -99,7 +99,7 @@ func (l *Ledger) appendOnce(ctx context.Context, msg *nats.Msg, b rpmflow.Build,
 		return ack.Sequence, nil
 	}
 	err = publishError(err)
-	if errors.Is(err, ErrFull) {
+	if errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
 		return 0, fmt.Errorf("publish to %s: %w", StreamEvents, err)
 	}
 	last, readErr := l.Last(ctx, b)

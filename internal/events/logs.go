@@ -33,20 +33,31 @@ type LogWriter struct {
 	closed  bool
 }
 
-// NewLogWriter begins the live log of a build.
-func NewLogWriter(nc *nats.Conn, build string, log *slog.Logger) (*LogWriter, error) {
-	// An own context: the limit of pending messages is the writer's alone.
+// Logs writes to LOGS. What it holds of the connection is freed with the connection: freeing it earlier can leave a goroutine of
+// the library behind for ever (its CleanupPublisher races with the first publish).
+type Logs struct {
+	js  jetstream.JetStream
+	log *slog.Logger
+}
+
+// NewLogs prepares to write live logs. The limit of messages on their way is one for all of its writers.
+func NewLogs(nc *nats.Conn, log *slog.Logger) (*Logs, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(logPending),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
-			log.Debug("chunk of the live log not stored", "build", build, "error", err)
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
+			log.Debug("chunk of a live log not stored", "subject", m.Subject, "error", err)
 		}), jetstream.WithPublishAsyncTimeout(publishWait))
 	if err != nil {
-		return nil, fmt.Errorf("live log of build %s: %w", build, err)
+		return nil, fmt.Errorf("live logs: %w", err)
 	}
-	w := &LogWriter{js: js, subject: logSubject(build), log: log}
+	return &Logs{js, log}, nil
+}
+
+// Writer begins the live log of a build.
+func (l *Logs) Writer(build string) *LogWriter {
+	w := &LogWriter{js: l.js, subject: logSubject(build), log: l.log}
 	w.timer = time.AfterFunc(time.Hour, func() { w.mu.Lock(); defer w.mu.Unlock(); w.flush() })
 	w.timer.Stop()
-	return w, nil
+	return w
 }
 
 // Write implements io.Writer; it never fails.
@@ -107,7 +118,6 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	case <-w.js.PublishAsyncComplete():
 	case <-ctx.Done():
 	}
-	w.js.CleanupPublisher() // else its subscription and its goroutine stay as long as the connection
 }
 
 // FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends;

@@ -73,7 +73,12 @@ func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Tim
 	if _, err := q.js.Publish(ctx, subject, data, opts...); err != nil {
 		return fmt.Errorf("queue build %s: %w", b.ID, publishError(err))
 	}
-	if err := q.nc.Publish(wakeSubject(b.Arch), nil); err != nil {
+	return q.Rouse(b.Arch)
+}
+
+// Rouse wakes the builders of an architecture that have nothing to do.
+func (q *Queue) Rouse(arch string) error {
+	if err := q.nc.Publish(wakeSubject(arch), nil); err != nil {
 		return fmt.Errorf("wake builders: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -71,8 +72,14 @@ var ErrFull = errors.New("the stream is full: an operator has to raise nats.max_
 // ErrLost says that somebody else wrote first: the caller does not own the build (any more).
 var ErrLost = errors.New("another writer was first")
 
+// ErrTooLarge says that a record does not fit into one message.
+var ErrTooLarge = errors.New("the record is larger than a message may be: raise max_payload of the NATS servers")
+
 // publishError sorts what JetStream answered to a publish.
 func publishError(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return ErrTooLarge
+	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return err
@@ -90,7 +97,7 @@ func publishError(err error) error {
 	case streamStoreFailed, insufficientSpace:
 		return fmt.Errorf("%w (%s)", ErrFull, api.Description)
 	case maxBytesPerMessage:
-		return fmt.Errorf("message too large: %w", err)
+		return fmt.Errorf("%w (%s)", ErrTooLarge, api.Description)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -151,10 +152,11 @@ func (l *Listener) targetNames() string {
 
 func (l *Listener) authorized(r *http.Request) *problem {
 	if l.o.Token == "" {
-		if l.loopback {
+		// The name that the client used counts as well: a web page whose name somebody lets point to this machine is not local.
+		if host, _, err := net.SplitHostPort(r.Host); l.loopback && err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
 			return nil
 		}
-		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …", "submissions are off: this listener can be reached from other machines and has no token")
+		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …", "submissions are off: this listener has no token, and was not asked by this machine under a name of its own")
 	}
 	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if subtle.ConstantTimeCompare([]byte(given), []byte(l.o.Token)) != 1 {

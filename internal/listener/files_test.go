@@ -20,8 +20,9 @@ import (
 // live begins a live log as a builder does, and writes its first line.
 func (w *world) live(b rpmflow.Build, first string) *events.LogWriter {
 	w.t.Helper()
-	log, err := events.NewLogWriter(w.nc, b.ID, quiet)
+	logs, err := events.NewLogs(w.nc, quiet)
 	w.must(err)
+	log := logs.Writer(b.ID)
 	fmt.Fprint(log, first)
 	return log
 }
@@ -46,13 +47,19 @@ func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 	return res, bufio.NewReader(res.Body)
 }
 
-// A builder writes a log for each build over one connection.
+// A builder writes a log for each build over one connection: only the first one costs a subscription.
 func TestLogWritersLeaveNothing(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
-	b := w.build(1, rpmflow.Running, nil)
-	before := w.nc.NumSubscriptions()
-	for range 3 {
-		w.closeLog(w.live(b, "one\n"), true)
+	logs, err := events.NewLogs(w.nc, quiet)
+	w.must(err)
+	var before int
+	for i := range 4 {
+		log := logs.Writer(fmt.Sprint("b", i))
+		fmt.Fprint(log, "one\n")
+		w.closeLog(log, true)
+		if i == 0 {
+			before = w.nc.NumSubscriptions()
+		}
 	}
 	if after := w.nc.NumSubscriptions(); after != before {
 		t.Errorf("%d subscriptions, %d before", after, before)

@@ -111,10 +111,11 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
 	eventually(t, time.Minute, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
-	below := children(t, up.cmd.Process.Pid)
-	if len(below) < 4 { // S3, the supervisor, rpmbuild, its shell
-		t.Errorf("children: %v", below)
-	}
+	var below []int
+	eventually(t, time.Minute, "S3, the supervisor, rpmbuild and its shell", func() bool {
+		below = children(t, up.cmd.Process.Pid)
+		return len(below) >= 4
+	})
 	up.end(t, syscall.SIGKILL)
 	eventually(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
 

@@ -30,6 +30,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// maxPayload is the largest message: the record of a build with some ten thousand packages.
+const maxPayload = 8 << 20
+
 // Server is a running embedded server.
 type Server struct {
 	s      *server.Server
@@ -63,6 +66,7 @@ func Start(o Options) (*Server, error) {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "rpmflow-embedded", Host: host, Port: n, NoSigs: true, JetStream: true, StoreDir: o.Dir, SyncAlways: o.Sync,
 		Username: o.User, Password: o.Password, JetStreamMaxMemory: -1, JetStreamMaxStore: -1,
+		MaxPayload: maxPayload,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS in %s: %w", o.Dir, err)
