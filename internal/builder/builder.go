@@ -214,7 +214,7 @@ func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) (ok bool
 	var beats sync.WaitGroup
 	defer beats.Wait()
 	defer cancel()
-	beats.Go(func() { o.keepMessage(sctx) })
+	beats.Go(func() { o.heartbeats(sctx, func() bool { return true }) }) // publishing the outcome may take long
 	switch {
 	case errors.Is(err, events.ErrLost):
 		log.Warn("build lost to another builder, leaving it alone", "error", err)

@@ -117,6 +117,18 @@ func (o *owner) build(ctx context.Context, live io.Writer) (rpmflow.Build, error
 // beat keeps the message from others, and looks whether the build still is ours. While NATS is out of reach it can do
 // neither: the build goes on, and EVENTS decides afterwards.
 func (o *owner) beat(ctx context.Context, stop context.CancelCauseFunc) {
+	o.heartbeats(ctx, func() bool {
+		err := o.stillOurs(ctx)
+		if errors.Is(err, events.ErrLost) {
+			stop(err)
+			return false
+		}
+		return true
+	})
+}
+
+// heartbeats keeps the message from others until ctx ends or goOn says no.
+func (o *owner) heartbeats(ctx context.Context, goOn func() bool) {
 	tick := time.NewTicker(o.o.AckWait / 3)
 	defer tick.Stop()
 	for {
@@ -128,8 +140,7 @@ func (o *owner) beat(ctx context.Context, stop context.CancelCauseFunc) {
 		if err := o.d.Heartbeat(); err != nil {
 			o.log.Warn("no heartbeat", "error", err)
 		}
-		if err := o.stillOurs(ctx); errors.Is(err, events.ErrLost) {
-			stop(err)
+		if !goOn() {
 			return
 		}
 	}
@@ -147,22 +158,6 @@ func (o *owner) stillOurs(ctx context.Context) error {
 
 // givenUp reports whether so many builders fell silent over the build that nobody is to try it again.
 func (o *owner) givenUp() bool { return o.held.build.LostAttempts > maxLost }
-
-// keepMessage keeps the message from others while the outcome is being published, however long that takes.
-func (o *owner) keepMessage(ctx context.Context) {
-	tick := time.NewTicker(o.o.AckWait / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := o.d.Heartbeat(); err != nil {
-				o.log.Debug("no heartbeat", "error", err) // settled already, or NATS is away
-			}
-		}
-	}
-}
 
 // retryable reports whether the outcome is our failure, and not the last one; b counts the failures before it.
 func (o *owner) retryable(b rpmflow.Build) bool {

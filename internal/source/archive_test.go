@@ -56,7 +56,7 @@ func TestCompleteIsGitArchive(t *testing.T) {
 // rpm itself says whether the archive is what %prep wants.
 func TestCompleteSatisfiesPrep(t *testing.T) {
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
-		t.Skip("RPMBUILD IS MISSING: whether archives suit rpm goes untested; install rpm")
+		t.Skip("needs rpmbuild: whether archives suit rpm goes untested; install rpm")
 	}
 	const check = "\ntest -f main.c && test -f src/b.c && ! test -e secret"
 	for _, tt := range []struct{ name, tags, prep string }{

@@ -173,7 +173,7 @@ func wantPlain(t *testing.T, err error) {
 func expand(t *testing.T, spec, sources string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("rpmspec"); err != nil {
-		t.Skip("RPMSPEC IS MISSING: what rpm makes of specs goes untested; install rpm")
+		t.Skip("needs rpmspec: what rpm makes of specs goes untested; install rpm")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -251,7 +251,7 @@ func TestPrepareTwiceInOneDirectory(t *testing.T) {
 // A builder in a container reads mounted repositories of other users, which git alone refuses (safe.directory).
 func TestRepositoryOfAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("NOT ROOT: a repository of another user cannot be made, so safe.directory goes untested")
+		t.Skip("needs root: a repository of another user cannot be made, so safe.directory goes untested")
 	}
 	w := newWork(t)
 	commit := w.commit(map[string]string{"hello.spec": plainSpec})
