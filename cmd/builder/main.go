@@ -13,7 +13,7 @@ import (
 
 func main() {
 	lifeline.Main(nil)
-	cli.Main(cli.Service("builder", "Take builds from the queue and run them",
+	cli.Main(cli.Service(config.ForBuilder, "Take builds from the queue and run them",
 		`The builder takes builds of its architectures from NATS JetStream, one at a time, runs each in a clean build root (mock in Docker)
 or with the host's rpmbuild, puts packages and logs into S3, and publishes the outcome. Any number may run, on any host.
 The first SIGTERM lets the build in hand go on for the drain time; a second one hands it back at once.`,

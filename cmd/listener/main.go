@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	cli.Main(cli.Service("listener", "Take pushes from forges and queue builds",
+	cli.Main(cli.Service(config.ForListener, "Take pushes from forges and queue builds",
 		`The listener takes push webhooks (POST /hooks/github/{project}, /hooks/generic/{project}) and submissions (POST /api/v1/builds),
 stores them in NATS JetStream before it answers, queues their builds, and answers what is known about builds.
 Any number of replicas may run. SIGTERM lets requests in hand end.`,

@@ -90,7 +90,9 @@ func (f *keyFlag) Set(s string) error { f.value = s; return nil }
 func (f *keyFlag) Type() string       { return f.key.Type }
 
 // Load reads the configuration that the command's flags, the environment and the file make.
-func Load(cmd *cobra.Command) (*config.Config, error) {
+func Load(cmd *cobra.Command) (*config.Config, error) { return load(cmd, "") }
+
+func load(cmd *cobra.Command, program config.Program) (*config.Config, error) {
 	explicit, err := cmd.Flags().GetString("config")
 	if err != nil {
 		return nil, err
@@ -99,18 +101,22 @@ func Load(cmd *cobra.Command) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return LoadFile(cmd, file)
+	return loadFor(cmd, file, program)
 }
 
 // LoadFile is Load with the file decided.
 func LoadFile(cmd *cobra.Command, file string) (*config.Config, error) {
+	return loadFor(cmd, file, "")
+}
+
+func loadFor(cmd *cobra.Command, file string, program config.Program) (*config.Config, error) {
 	given := map[string]string{}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if k, ok := f.Value.(*keyFlag); ok {
 			given[k.key.Path] = k.value
 		}
 	})
-	return config.Load(config.Source{File: file, Env: os.Environ(), Flags: given})
+	return config.Load(config.Source{File: file, Env: os.Environ(), Flags: given, For: program})
 }
 
 // Signals gives two contexts: the first ends with the first SIGTERM, SIGINT or SIGHUP (drain), the second with the second (now).
@@ -138,12 +144,12 @@ func Signals(parent context.Context) (soft, hard context.Context, stop func()) {
 	}
 }
 
-// Service makes the command of a program that runs until it is told to stop.
-func Service(use, short, long string, sections []string, run func(ctx, hard context.Context, cfg *config.Config, stderr io.Writer) error) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: Version()}
+// Service makes the command of a program that runs until it is told to stop. It is given no secrets of other programs.
+func Service(program config.Program, short, long string, sections []string, run func(ctx, hard context.Context, cfg *config.Config, stderr io.Writer) error) *cobra.Command {
+	cmd := &cobra.Command{Use: string(program), Short: short, Long: long, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: Version()}
 	ConfigFlags(cmd, sections...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := Load(cmd)
+		cfg, err := load(cmd, program)
 		if err != nil {
 			return err
 		}

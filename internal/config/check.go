@@ -115,7 +115,7 @@ func (l *loader) together(c *Config) {
 	for _, way := range []struct {
 		key string
 		set bool
-	}{{"nats.user", c.NATS.User != ""}, {"nats.token", c.NATS.Token != ""}, {"nats.credentials", c.NATS.Credentials != ""}} {
+	}{{"nats.user", c.NATS.User != ""}, {"nats.token", c.NATS.Token != ""}, {"nats.nkey", c.NATS.NKey != ""}, {"nats.credentials", c.NATS.Credentials != ""}} {
 		if way.set {
 			ways = append(ways, way.key)
 		}
@@ -125,6 +125,9 @@ func (l *loader) together(c *Config) {
 	}
 	if c.NATS.Password != "" && c.NATS.User == "" {
 		l.problem(place{}, "nats.password", errors.New("is set without nats.user: set both"))
+	}
+	if (c.Gateway.CertFile == "") != (c.Gateway.KeyFile == "") {
+		l.problem(place{}, "gateway", errors.New("only one of gateway.cert_file and gateway.key_file is set: set both or none"))
 	}
 	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
 		l.problem(place{}, "s3", errors.New("only one of s3.access_key and s3.secret_key is set: set both or none"))

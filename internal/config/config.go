@@ -30,6 +30,7 @@ type Config struct {
 	S3        S3
 	Listener  Listener
 	Builder   Builder
+	Gateway   Gateway
 	Embedded  Embedded
 	Targets   []rpmflow.Target
 	Projects  []rpmflow.Project
@@ -49,12 +50,13 @@ const (
 	LogJSON = "json"
 )
 
-// NATS is the way to NATS and the measure of our streams. At most one of user, token and credentials is set.
+// NATS is the way to NATS and the measure of our streams. At most one of user, token, nkey and credentials is set.
 type NATS struct {
 	URLs           []string // at least one, without credentials
 	User           string
 	Password       Secret
 	Token          Secret
+	NKey           Secret // the seed
 	Credentials    string // absolute path of a .creds file
 	CAFile         string // absolute path
 	Replicas       int    // 1 or 3
@@ -80,6 +82,7 @@ type Listener struct {
 	Token          Secret
 	MaxBody        Size
 	RequestTimeout time.Duration
+	Subscribers    []string
 }
 
 // AcceptsSubmissions says whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
@@ -107,26 +110,35 @@ const (
 
 // Builder is what takes builds and runs them.
 type Builder struct {
-	Name        string
-	Engine      Engine
-	Archs       []string // at least one
-	DrainTime   time.Duration
-	Poll        time.Duration
-	AckWait     time.Duration
-	RetryDelay  time.Duration
-	MaxFailures int
-	MaxOutput   Size
-	Docker      Docker
+	Name         string
+	Engine       Engine
+	Archs        []string // at least one
+	DrainTime    time.Duration
+	Poll         time.Duration
+	AckWait      time.Duration
+	RetryDelay   time.Duration
+	MaxFailures  int
+	MaxOutput    Size
+	StatusListen string // host:port; empty: nowhere
+	Docker       Docker
 }
 
 // Docker is the engine's limits and the way to it.
 type Docker struct {
 	Host     string // empty: as the environment says (DOCKER_HOST)
+	CertPath string // absolute; empty: as the environment says (DOCKER_CERT_PATH)
 	Network  string
 	Memory   Size    // 0: no limit
 	CPUs     float64 // 0: no limit
 	PIDs     int
 	AppArmor string // empty: the engine's default profile
+}
+
+// Gateway is the S3 server of a container of its own.
+type Gateway struct {
+	Listen                                                  string // host:port
+	CertFile, KeyFile                                       string // absolute paths; both or none
+	ListenerSecretKey, BuilderSecretKey, PublisherSecretKey Secret
 }
 
 // Embedded is where the servers inside `rpmflow up` listen.
@@ -140,6 +152,28 @@ type Source struct {
 	File  string            // empty: none
 	Env   []string          // as of os.Environ
 	Flags map[string]string // key to value; only flags that the user gave
+	// For is the program that will run with it: secrets of the others are neither looked for nor kept. The zero value is all of them.
+	For Program
+}
+
+// Program is one that runs with a part of the configuration.
+type Program string
+
+// The programs that run with less than the whole.
+const (
+	ForListener Program = "listener"
+	ForBuilder  Program = "builder"
+)
+
+// foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that
+// of its webhooks.
+var foreign = map[Program][]string{
+	ForListener: {"gateway."},
+	ForBuilder:  {"gateway.", "listener.", "secret"},
+}
+
+func (p Program) mayKnow(secret string) bool {
+	return !slices.ContainsFunc(foreign[p], func(prefix string) bool { return strings.HasPrefix(secret, prefix) })
 }
 
 // Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and way out;
@@ -156,7 +190,7 @@ func Load(src Source) (*Config, error) {
 }
 
 func load(src Source, data []byte) (*Config, error) {
-	l := &loader{file: src.File, env: environment(src.Env), referenced: map[string]bool{}}
+	l := &loader{file: src.File, env: environment(src.Env), program: src.For, referenced: map[string]bool{}}
 	if src.File != "" {
 		dir, err := filepath.Abs(filepath.Dir(src.File))
 		if err != nil {

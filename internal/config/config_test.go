@@ -121,10 +121,10 @@ func TestEveryKey(t *testing.T) {
 	sample := map[string]string{
 		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222", "text": "other", "secret": "other",
 		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77", "true|false": "false", "1|3": "3",
-		"list of architectures": "s390x", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
+		"list of architectures": "s390x", "list of names": "other", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
 	}
 	// Some keys are right only together with others, and some only without.
-	with := write(t, "with.yaml", "nats:\n  user: u\ns3:\n  access_key: a\n  secret_key: s\n")
+	with := write(t, "with.yaml", "nats:\n  user: u\ns3:\n  access_key: a\n  secret_key: s\ngateway:\n  cert_file: file\n  key_file: file\n")
 	without := write(t, "without.yaml", "")
 	seen := map[string]bool{}
 	for _, k := range Keys() {
@@ -138,7 +138,10 @@ func TestEveryKey(t *testing.T) {
 				value = "tcp://other:2376"
 			}
 			file := with
-			if strings.HasPrefix(k.Path, "nats.token") || k.Path == "nats.credentials" {
+			if strings.HasPrefix(k.Path, "gateway.") && k.Type == "path" {
+				value = write(t, "another", "from another file\n")
+			}
+			if strings.HasPrefix(k.Path, "nats.token") || strings.HasPrefix(k.Path, "nats.nkey") || k.Path == "nats.credentials" {
 				file = without
 			}
 			env := []string{"OTHER=from a variable"}
@@ -293,5 +296,27 @@ target "file-as-dir": config_dir: HERE/conf/ours.cfg is no directory`
 	c.Targets = c.Targets[:3]
 	if err := c.CheckBuilder(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A builder gets along without the secrets of webhooks and API, and does not learn them where they are.
+func TestSecretsOfOthers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
+	text := "listener: {token_file: gone}\nnats: {user: builder, password_env: OURS}\ngateway: {builder_secret_key: root}\n" +
+		"projects:\n  - {name: hello, url: /srv/hello.git, secret_env: NOT_HERE}\n  - {name: other, url: /srv/other.git, secret: s3cret}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src := Source{File: file, Env: []string{"OURS=ours"}, For: ForBuilder}
+	c, err := Load(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" || c.Projects[1].Secret != "" || c.Gateway.BuilderSecretKey != "" {
+		t.Errorf("a builder knows %+v", c)
+	}
+	src.For = ForListener
+	if _, err := Load(src); err == nil || !strings.Contains(err.Error(), "NOT_HERE") || !strings.Contains(err.Error(), "listener.token_file") {
+		t.Errorf("a listener without its secrets: %v", err)
 	}
 }

@@ -239,17 +239,20 @@ func mockConfig(dst *string) field {
 	}
 }
 
-func address(dst *string) field {
-	return text(dst, "address", func(s string) error {
-		host, port, err := net.SplitHostPort(s)
-		if err == nil {
-			_, err = strconv.ParseUint(port, 10, 16)
-		}
-		if err != nil || (host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host)) {
-			return fmt.Errorf("%s is not an address to listen on: write host:port, such as 127.0.0.1:8080, or :8080 for all interfaces", quote(s))
-		}
-		return nil
-	})
+func address(dst *string) field { return text(dst, "address", checkAddress) }
+
+// optionalAddress is an address, or nothing for not listening at all.
+func optionalAddress(dst *string) field { return text(dst, "address", orEmpty(checkAddress)) }
+
+func checkAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || (host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host)) {
+		return fmt.Errorf("%s is not an address to listen on: write host:port, such as 127.0.0.1:8080, or :8080 for all interfaces", quote(s))
+	}
+	return nil
 }
 
 var (

@@ -73,6 +73,7 @@ func sectionDoc(name string) string {
 		"builder":        "What takes builds and runs them.",
 		"builder.docker": "The container engine of engine mock, and the limits of one build.",
 		"embedded":       "The servers inside `rpmflow up`.",
+		"gateway":        "The S3 server of `rpmflow s3`: its root account is s3.access_key, its bucket s3.bucket.",
 		"targets":        "The build roots that there are.",
 		"projects":       "The repositories whose pushes are built.",
 	}[name]
@@ -91,7 +92,7 @@ func (c *Config) settings(l *loader) []setting {
 			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText, LogJSON),
 				doc: "text for people, json for programs."},
 		},
-		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(),
+		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Gateway.settings(l),
 		[]setting{
 			{path: "embedded.nats_listen", def: "127.0.0.1:4222", field: address(&c.Embedded.NATSListen),
 				doc: "Where the embedded NATS server listens."},
@@ -109,6 +110,7 @@ func (n *NATS) settings(l *loader) []setting {
 		},
 		secret(l, "nats.password", "Password of nats.user.", &n.Password),
 		secret(l, "nats.token", "Token, where the servers want one instead of a user.", &n.Token),
+		secret(l, "nats.nkey", "Seed of an nkey (SU…), instead of user or token: only its public half is known to the servers.", &n.NKey),
 		[]setting{
 			{path: "nats.credentials", field: file(&n.Credentials), doc: "Credentials file (.creds: JWT and seed), instead of user or token."},
 			{path: "nats.ca_file", field: file(&n.CAFile), doc: "Certificates (PEM) that sign the servers'; empty: those of the system."},
@@ -146,8 +148,25 @@ func (n *Listener) settings(l *loader) []setting {
 		[]setting{
 			{path: "listener.max_body", def: "25MiB", field: size(&n.MaxBody, 1<<10, false), doc: "The largest webhook; the default is GitHub's own limit."},
 			{path: "listener.request_timeout", def: "10s", field: duration(&n.RequestTimeout), doc: "How long answering one request may take."},
+			{path: "listener.subscribers", field: commas(many(&n.Subscribers, "list of names", subscriberName)),
+				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, watch-NAME: those whose NATS user may not make one."},
 		})
 }
+
+func (g *Gateway) settings(l *loader) []setting {
+	return slices.Concat(
+		[]setting{
+			{path: "gateway.listen", def: "127.0.0.1:7070", field: address(&g.Listen), doc: "Where `rpmflow s3` listens; :7070 is every interface."},
+			{path: "gateway.cert_file", field: file(&g.CertFile), doc: "Certificate (PEM) for TLS; with gateway.key_file. Empty: no TLS."},
+			{path: "gateway.key_file", field: file(&g.KeyFile), doc: "Private key (PEM) of gateway.cert_file."},
+		},
+		secret(l, "gateway.listener_secret_key", "Secret key of the account listener, which reads builds.", &g.ListenerSecretKey),
+		secret(l, "gateway.builder_secret_key", "Secret key of the account builder, which writes builds and sources.", &g.BuilderSecretKey),
+		secret(l, "gateway.publisher_secret_key", "Secret key of the account publisher, which reads builds and writes repositories.", &g.PublisherSecretKey),
+	)
+}
+
+var subscriberName = matches(hostName, "a subscriber's name: write letters, digits, . _ and -")
 
 func (b *Builder) settings() []setting {
 	return []setting{
@@ -163,7 +182,11 @@ func (b *Builder) settings() []setting {
 		{path: "builder.retry_delay", def: "30s", field: duration(&b.RetryDelay), doc: "Pause after a failure of the infrastructure, doubled after each further one."},
 		{path: "builder.max_failures", def: "3", field: integer(&b.MaxFailures, 1), doc: "After how many failures of the infrastructure a build is given up."},
 		{path: "builder.max_output", def: "256MiB", field: size(&b.MaxOutput, 1<<10, false), doc: "The largest build.log; a build that writes more is stopped."},
+		{path: "builder.status_listen", field: optionalAddress(&b.StatusListen),
+			doc: "Where the builder answers /healthz and /readyz, such as 127.0.0.1:8081; empty: nowhere."},
 		{path: "builder.docker.host", field: text(&b.Docker.Host, "URL", orEmpty(checkDocker)), doc: "The container engine; empty: as DOCKER_HOST says."},
+		{path: "builder.docker.cert_path", field: dir(&b.Docker.CertPath, false, false),
+			doc: "Directory with ca.pem, cert.pem and key.pem for an engine behind TLS (tcp://…); empty: as DOCKER_CERT_PATH says."},
 		{path: "builder.docker.network", def: "bridge", field: text(&b.Docker.Network, "text", matches(imageName, "a network: write the name of one, such as bridge")),
 			doc: "Network of the containers that install packages. A package's own code runs without one, always."},
 		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true), doc: "Memory of one build; 0: no limit."},

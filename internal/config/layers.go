@@ -15,6 +15,7 @@ import (
 type loader struct {
 	file       string
 	dir        string // the file's directory, absolute
+	program    Program
 	env        map[string]string
 	referenced map[string]bool // variables that hold secrets
 	unread     bool            // the file is not YAML, so nobody knows to which variables it refers

@@ -42,7 +42,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func secret[T ~string](l *loader, path, doc string, dst *T) []setting {
 	value := func(read func(in input) (string, error)) func(in input) error {
 		return func(in input) error {
-			if in.values[0] == "" {
+			if in.values[0] == "" || !l.program.mayKnow(path) {
 				return nil
 			}
 			v, err := read(in)
