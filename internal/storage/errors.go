@@ -52,6 +52,9 @@ func (e *Error) Error() string {
 	return msg
 }
 
+// Advice says what to do.
+func (e *Error) Advice() string { return e.Hint }
+
 // Unwrap gives kind and cause.
 func (e *Error) Unwrap() []error {
 	if e.Kind == nil {
@@ -63,6 +66,8 @@ func (e *Error) Unwrap() []error {
 // Temporary reports whether the same call is worth another try.
 func Temporary(err error) bool { return errors.Is(err, ErrTemporary) }
 
+const opMakeBucket = "make bucket"
+
 func (s *Store) fail(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -72,8 +77,11 @@ func (s *Store) fail(op, key string, err error) error {
 		e.Object = s.Address(key)
 	}
 	e.Kind, e.Hint = classify(err)
-	if errors.Is(e.Kind, ErrNoBucket) && !s.create {
+	switch {
+	case errors.Is(e.Kind, ErrNoBucket) && !s.create:
 		e.Hint = "make it, or set s3.create_bucket, or correct s3.bucket"
+	case op == opMakeBucket && code(err) == minio.AccessDenied:
+		e.Hint = "there is no such bucket, and this account may not make it: make it with another account, or correct s3.bucket; `rpmflow config s3` prints its policy"
 	}
 	return e
 }
@@ -106,7 +114,7 @@ func classify(err error) (kind error, hint string) {
 	case "RequestTimeTooSkewed":
 		return ErrRefused, "set this machine's clock"
 	case minio.AccessDenied, "AllAccessDisabled":
-		return ErrRefused, "the keys may not do this, or the bucket is somebody else's: correct the rights, or set s3.bucket"
+		return ErrRefused, "the bucket is somebody else's, or its policy does not let this account do that: correct s3.bucket or the policy, which `rpmflow config s3` prints"
 	case "BucketAlreadyExists":
 		return ErrRefused, "the bucket is somebody else's: set s3.bucket to another name"
 	case "XAmzContentSHA256Mismatch", "BadDigest", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable",

@@ -156,7 +156,8 @@ func newTransport(secure bool, caFile string) (*http.Transport, error) {
 // Close drops idle connections.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
 
-// Ensure makes sure that the bucket is there and ours, and makes it where that is allowed.
+// Ensure makes sure that the bucket is there and that our keys may use it, and makes it where that is allowed. An account that may not
+// make buckets needs no more than the bucket's being there.
 func (s *Store) Ensure(ctx context.Context) error {
 	err := s.Healthy(ctx)
 	if !errors.Is(err, ErrNoBucket) || !s.create {
@@ -169,7 +170,7 @@ func (s *Store) Ensure(ctx context.Context) error {
 		if code(err) == minio.BucketAlreadyOwnedByYou { // another one of us was faster
 			return nil
 		}
-		return s.fail("make bucket", "", err)
+		return s.fail(opMakeBucket, "", err)
 	}
 	s.log.Info("bucket made", "bucket", s.bucket, "endpoint", s.endpoint)
 	return nil

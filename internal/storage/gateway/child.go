@@ -40,7 +40,12 @@ const (
 
 // childSettings is what the parent tells the child, on its stdin.
 type childSettings struct {
-	Dir, Listen, AccessKey, SecretKey, Region, HealthPath string
+	Dir, Listen, AccessKey, SecretKey, Region string
+	CertFile, KeyFile, HealthPath             string
+	Bucket                                    string
+	Policy                                    []byte
+	Accounts                                  map[string]string
+	Ready                                     string // the line that says on stdout that the child listens
 }
 
 // Child is the gateway's process: put it under ChildName into lifeline.Main's map.
@@ -58,11 +63,20 @@ func Child(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
+	iam := newAccounts(s)
+	if s.Bucket != "" {
+		if err := backend.ensureBucket(ctx, s, iam); err != nil {
+			return err
+		}
+	}
 	err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
 		RootUserAccess:    s.AccessKey,
 		RootUserSecret:    s.SecretKey,
+		IAMService:        iam,
 		Region:            s.Region,
 		Ports:             []string{s.Listen},
+		CertFile:          s.CertFile,
+		KeyFile:           s.KeyFile,
 		MaxConnections:    maxConnections,
 		MaxRequests:       maxRequests,
 		MultipartMaxParts: maxParts,
@@ -70,8 +84,9 @@ func Child(ctx context.Context, _ []string) error {
 		KeepAlive:         true,
 		Quiet:             true,
 		S3Options: []s3api.Option{
-			// There is one account, and nothing to administer.
+			// The accounts are those of the settings: there is nothing to administer.
 			func(server *s3api.S3ApiServer) { server.Router.WithAdmSrv = false },
+			s3api.WithOnListen(func() { _, _ = fmt.Fprintln(os.Stdout, s.Ready) }), // without its parent the child ends anyway
 		},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {

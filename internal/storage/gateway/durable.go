@@ -15,8 +15,8 @@ import (
 )
 
 // durable is versitygw's POSIX backend with what it lacks: when a change is answered, it survives a power cut. It covers
-// the calls that make, replace and remove objects and buckets; tags, ACLs, policies and locks are not used by rpmflow
-// (the list is in the test).
+// the calls that make, replace and remove objects and buckets; tags and locks are not used by rpmflow, owner and policy of the
+// bucket are written and synced at the start (the list is in the test).
 type durable struct {
 	*posix.Posix
 	objects  string // directory of the buckets

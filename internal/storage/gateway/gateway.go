@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 )
@@ -24,7 +28,6 @@ const (
 	DefaultRegion = "us-east-1"
 
 	readyLimit  = 20 * time.Second // of a start; 50 ms are usual
-	readyPoll   = 5 * time.Millisecond
 	closeGrace  = 5 * time.Second
 	portRetries = 5
 )
@@ -37,11 +40,27 @@ type Options struct {
 	// Dir is where everything is kept. It is made with mode 0700 when missing, and belongs to one gateway at a time.
 	Dir string
 	// Listen is host:port; DefaultListen when empty. With port 0 a free one is taken, see Endpoint.
-	Listen    string
+	Listen string
+	// ListenKey is the configuration key that Listen comes from, for errors; embedded.s3_listen when empty.
+	ListenKey string
+	// AccessKey and SecretKey are those of the root account, which owns the buckets and may do everything.
 	AccessKey string
 	SecretKey string
 	Region    string // DefaultRegion when empty
-	Logger    *slog.Logger
+
+	// Accounts are further access keys, with their secret keys. They have the rights that Policy gives them, and no others.
+	Accounts map[string]string
+	// Bucket is made when it is missing, before anybody is served, and Policy (JSON as of AWS) becomes its policy, whatever it had
+	// before; without a Policy that stays as it is. An empty Bucket leaves all that to the clients.
+	Bucket string
+	Policy []byte
+
+	// CertFile and KeyFile, in PEM and absolute, make it speak TLS; both or none.
+	CertFile, KeyFile string
+	// HealthPath answers GET with 200 to everybody; it hides a bucket of that name. Empty: there is none.
+	HealthPath string
+
+	Logger *slog.Logger
 }
 
 // Gateway is a running child that serves S3.
@@ -67,41 +86,77 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	if o.Region == "" {
 		o.Region = DefaultRegion
 	}
-	if o.AccessKey == "" || o.SecretKey == "" {
-		return nil, errors.New("start the embedded S3: access key and secret key are needed: set s3.access_key and s3.secret_key")
+	if o.ListenKey == "" {
+		o.ListenKey = "embedded.s3_listen"
 	}
-	if o.Dir == "" {
-		return nil, errors.New("start the embedded S3: no directory to keep the data in")
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("start the S3 server: %w", err)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("start the embedded S3 in %s: %w", o.Dir, err)
-	}
-	host, port, err := net.SplitHostPort(o.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("start the embedded S3: embedded.s3_listen is %q: %w: set host:port", o.Listen, err)
+		return nil, fmt.Errorf("start the S3 server in %s: %w", o.Dir, err)
 	}
 	o.Dir = dir
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("start the S3 server: %s is %q: %w: set host:port", o.ListenKey, o.Listen, err)
+	}
 
 	for try := 1; ; try++ {
 		listen := o.Listen
 		if port == "0" {
 			if listen, err = freePort(host); err != nil {
-				return nil, fmt.Errorf("start the embedded S3: %w", err)
+				return nil, fmt.Errorf("start the S3 server: %w", err)
 			}
 		}
 		g, err := start(ctx, o, listen)
 		switch {
 		case err == nil:
-			o.Logger.Info("embedded S3 serves", "endpoint", g.endpoint, "dir", o.Dir, "pid", g.cmd.Pid())
+			o.Logger.Info("the S3 server serves", "endpoint", g.endpoint, "dir", o.Dir, "pid", g.cmd.Pid())
 			return g, nil
 		case errors.Is(err, ErrAddressInUse) && port == "0" && try < portRetries:
 			continue // somebody was faster
 		case errors.Is(err, ErrAddressInUse):
-			return nil, fmt.Errorf("start the embedded S3 on %s: %w: stop what listens there, or set embedded.s3_listen to another address", listen, err)
+			return nil, fmt.Errorf("start the S3 server on %s: %w: stop what listens there, or set %s to another address", listen, err, o.ListenKey)
 		}
-		return nil, fmt.Errorf("start the embedded S3 on %s in %s: %w", listen, o.Dir, err)
+		return nil, fmt.Errorf("start the S3 server on %s in %s: %w", listen, o.Dir, err)
 	}
+}
+
+// check finds what the operator can mend before a child is started, which could say it less well.
+func (o Options) check() error {
+	if o.AccessKey == "" || o.SecretKey == "" {
+		return errors.New("access key and secret key are needed: set s3.access_key and s3.secret_key")
+	}
+	if _, taken := o.Accounts[o.AccessKey]; taken {
+		return fmt.Errorf("the root account has the name of the account %s, and would be asked for in its place: set s3.access_key to another name", o.AccessKey)
+	}
+	if o.Bucket != "" && o.HealthPath == "/"+o.Bucket {
+		return fmt.Errorf("a bucket %s would be hidden by the path %s: set s3.bucket to another name", o.Bucket, o.HealthPath)
+	}
+	if o.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
+			return fmt.Errorf("certificate %s and key %s: %w: set gateway.cert_file and gateway.key_file to a certificate in PEM and its key", o.CertFile, o.KeyFile, err)
+		}
+	}
+	if o.Dir == "" {
+		return errors.New("no directory to keep the data in: set data_dir")
+	}
+	err := os.MkdirAll(filepath.Join(o.Dir, objectsDir), 0o700)
+	for _, dir := range []string{o.Dir, filepath.Join(o.Dir, objectsDir)} {
+		if err == nil {
+			if err = unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+				err = &fs.PathError{Op: "write into", Path: dir, Err: err}
+			}
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data directory: %w: give it to user %d, as whom the server runs, or set data_dir to another directory", err, os.Geteuid())
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w: set data_dir to a directory that can be written", err)
+	}
+	return nil
 }
 
 // freePort finds a port that nobody listens on at the moment; versitygw cannot take a listening socket over.
@@ -122,19 +177,22 @@ func start(ctx context.Context, o Options, listen string) (*Gateway, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	// Only our own child answers on a path that nobody can guess: so readiness also proves that the port is ours.
-	healthPath := "/rpmflow-ready-" + rand.Text()
+	scheme := "http://"
+	if o.CertFile != "" {
+		scheme = "https://"
+	}
+	g := &Gateway{
+		endpoint: scheme + net.JoinHostPort(host, port),
+		log:      &logLines{logger: o.Logger, readyLine: "ready " + rand.Text(), ready: make(chan struct{})},
+		done:     make(chan struct{}),
+	}
 	settings, err := json.Marshal(childSettings{
-		Dir: o.Dir, Listen: listen, AccessKey: o.AccessKey, SecretKey: o.SecretKey, Region: o.Region, HealthPath: healthPath,
+		Dir: o.Dir, Listen: listen, AccessKey: o.AccessKey, SecretKey: o.SecretKey, Region: o.Region,
+		CertFile: o.CertFile, KeyFile: o.KeyFile, HealthPath: o.HealthPath,
+		Bucket: o.Bucket, Policy: o.Policy, Accounts: o.Accounts, Ready: g.log.readyLine,
 	})
 	if err != nil {
 		return nil, err
-	}
-
-	g := &Gateway{
-		endpoint: "http://" + net.JoinHostPort(host, port),
-		log:      &logLines{logger: o.Logger},
-		done:     make(chan struct{}),
 	}
 	g.closing, g.close = context.WithCancel(context.Background())
 	g.cmd = lifeline.Command(context.Background(), ChildName)
@@ -144,7 +202,7 @@ func start(ctx context.Context, o Options, listen string) (*Gateway, error) {
 		return nil, err
 	}
 	go g.wait()
-	if err := g.waitReady(ctx, healthPath); err != nil {
+	if err := g.waitReady(ctx); err != nil {
 		_ = g.Close() // what it might say is in err already
 		return nil, err
 	}
@@ -161,37 +219,23 @@ func (g *Gateway) wait() {
 		g.err = ErrAddressInUse
 	case g.closing.Err() != nil: // as asked; how exactly does not matter, every write is synced
 	case err == nil:
-		g.err = errors.New("the embedded S3 ended by itself")
+		g.err = errors.New("the S3 server ended by itself")
 	default:
-		g.err = fmt.Errorf("the embedded S3 ended: %w; it said: %s", err, strings.Join(g.log.tail(), " | "))
+		g.err = fmt.Errorf("the S3 server ended: %w; it said: %s", err, strings.Join(g.log.tail(), " | "))
 	}
 }
 
-func (g *Gateway) waitReady(ctx context.Context, healthPath string) error {
+// waitReady waits until the child has said that it listens.
+func (g *Gateway) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	transport := &http.Transport{DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, Timeout: time.Second}
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.endpoint+healthPath, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("a stranger answers: %s", resp.Status)
-		}
-		select {
-		case <-g.done:
-			return g.err
-		case <-ctx.Done():
-			return fmt.Errorf("it did not get ready: %w (last: %w)", context.Cause(ctx), err)
-		case <-time.After(readyPoll):
-		}
+	select {
+	case <-g.log.ready:
+		return nil
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return fmt.Errorf("it did not get ready: %w", context.Cause(ctx))
 	}
 }
 

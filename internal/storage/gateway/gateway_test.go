@@ -264,11 +264,19 @@ func TestRefusedStarts(t *testing.T) {
 		change func(*gateway.Options)
 		want   string
 	}{
-		"no secret":     {t.Context(), func(o *gateway.Options) { o.SecretKey = "" }, "s3.secret_key"},
-		"no directory":  {t.Context(), func(o *gateway.Options) { o.Dir = "" }, "directory"},
-		"no port":       {t.Context(), func(o *gateway.Options) { o.Listen = "127.0.0.1" }, "embedded.s3_listen"},
-		"a file":        {t.Context(), func(o *gateway.Options) { o.Dir = file }, "not a directory"},
-		"foreign host":  {t.Context(), func(o *gateway.Options) { o.Listen = "192.0.2.1:7070" }, "192.0.2.1:7070"},
+		"no secret":    {t.Context(), func(o *gateway.Options) { o.SecretKey = "" }, "s3.secret_key"},
+		"no directory": {t.Context(), func(o *gateway.Options) { o.Dir = "" }, "directory"},
+		"no port":      {t.Context(), func(o *gateway.Options) { o.Listen = "127.0.0.1" }, "embedded.s3_listen"},
+		"a file":       {t.Context(), func(o *gateway.Options) { o.Dir = file }, "not a directory"},
+		"foreign host": {t.Context(), func(o *gateway.Options) { o.Listen = "192.0.2.1:7070" }, "192.0.2.1:7070"},
+		"no right":     {t.Context(), func(o *gateway.Options) { o.Dir = "/sys/rpmflow" }, "give it to user"}, // not even root may write there
+		"root's name":  {t.Context(), func(o *gateway.Options) { o.Accounts = map[string]string{accessKey: "x"} }, "s3.access_key"},
+		"health":       {t.Context(), func(o *gateway.Options) { o.Bucket, o.HealthPath = "health", "/health" }, "s3.bucket"},
+		"certificate":  {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file }, "gateway.cert_file"},
+		"policy":       {t.Context(), func(o *gateway.Options) { o.Bucket, o.Policy = "bucket", []byte("{}") }, "policy of bucket bucket"},
+		"policy for a stranger": {t.Context(), func(o *gateway.Options) {
+			o.Bucket, o.Policy = "bucket", []byte(`{"Statement":[{"Effect":"Allow","Principal":"x","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
+		}, "Invalid principal"},
 		"ended context": {canceled, func(*gateway.Options) {}, "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {

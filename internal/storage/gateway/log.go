@@ -15,9 +15,11 @@ const (
 // color is what versitygw's own log wraps lines in (ECMA-48, select graphic rendition).
 var color = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// logLines passes the child's output on to slog, line by line.
+// logLines passes the child's output on to slog, line by line, but for the line that says that it is ready.
 type logLines struct {
-	logger *slog.Logger
+	logger    *slog.Logger
+	readyLine string
+	ready     chan struct{} // closed when that line has come
 
 	mu   sync.Mutex
 	rest []byte
@@ -51,10 +53,14 @@ func (l *logLines) flush() {
 
 func (l *logLines) emit(line []byte) {
 	text := string(bytes.TrimSpace(color.ReplaceAll(line, nil)))
-	if text == "" {
+	switch text {
+	case "":
+		return
+	case l.readyLine:
+		close(l.ready)
 		return
 	}
-	l.logger.Warn("embedded S3 says", "line", text)
+	l.logger.Warn("the S3 server says", "line", text)
 	l.last = append(l.last, text)
 	if len(l.last) > tailLines {
 		l.last = l.last[1:]

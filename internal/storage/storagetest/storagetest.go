@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
@@ -39,17 +40,8 @@ func StartIn(t testing.TB, dir string) (storage.Config, *gateway.Gateway) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	g, err := gateway.Start(ctx, gateway.Options{
-		Dir: dir, Listen: "127.0.0.1:0", AccessKey: AccessKey, SecretKey: SecretKey, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() }) // a test that kills it knows
-	cfg := storage.Config{
-		Endpoint: g.Endpoint(), Region: gateway.DefaultRegion, Bucket: Bucket, AccessKey: AccessKey, SecretKey: SecretKey,
-		CreateBucket: true, Logger: slog.New(slog.DiscardHandler),
-	}
+	g := start(ctx, t, gateway.Options{Dir: dir})
+	cfg := config(g, AccessKey, SecretKey)
 	s, err := storage.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -59,4 +51,55 @@ func StartIn(t testing.TB, dir string) (storage.Config, *gateway.Gateway) {
 		t.Fatal(err)
 	}
 	return cfg, g
+}
+
+// Roles is a bucket with the policy of the roles, and how each of them gets at it with an account of its own.
+type Roles struct {
+	Root    storage.Config // may do everything
+	Configs map[rpmflow.Role]storage.Config
+	Gateway *gateway.Gateway
+}
+
+// StartRoles starts a gateway with the roles' accounts over a directory. Their secret keys begin with secret. change, where
+// there is one, sees the options before the start.
+func StartRoles(t testing.TB, dir, secret string, change func(*gateway.Options)) Roles {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	accounts, principals := map[string]string{}, map[rpmflow.Role]string{}
+	for _, role := range storage.Roles() {
+		accounts[string(role)], principals[role] = secret+string(role), string(role)
+	}
+	policy, err := storage.BucketPolicy(Bucket, principals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := gateway.Options{Dir: dir, Accounts: accounts, Bucket: Bucket, Policy: policy}
+	if change != nil {
+		change(&o)
+	}
+	g := start(ctx, t, o)
+	r := Roles{Root: config(g, AccessKey, SecretKey), Configs: map[rpmflow.Role]storage.Config{}, Gateway: g}
+	for role := range principals {
+		r.Configs[role] = config(g, string(role), secret+string(role))
+	}
+	return r
+}
+
+func start(ctx context.Context, t testing.TB, o gateway.Options) *gateway.Gateway {
+	t.Helper()
+	o.Listen, o.AccessKey, o.SecretKey, o.Logger = "127.0.0.1:0", AccessKey, SecretKey, slog.New(slog.DiscardHandler)
+	g, err := gateway.Start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() }) // a test that kills it knows
+	return g
+}
+
+func config(g *gateway.Gateway, accessKey, secretKey string) storage.Config {
+	return storage.Config{
+		Endpoint: g.Endpoint(), Region: gateway.DefaultRegion, Bucket: Bucket, AccessKey: accessKey, SecretKey: secretKey,
+		CreateBucket: true, Logger: slog.New(slog.DiscardHandler),
+	}
 }

@@ -1,0 +1,153 @@
+package storage_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+// TestRestart keeps objects, changes keys, and brings policy and accounts to what the settings say.
+func TestRestart(t *testing.T) {
+	for _, sidecar := range []bool{false, true} {
+		name := map[bool]string{false: "attributes", true: "sidecar"}[sidecar]
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if sidecar { // a directory that was begun where there were no extended attributes
+				if err := os.Mkdir(filepath.Join(dir, "metadata"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := storagetest.StartRoles(t, dir, "first-", nil)
+			if err := open(t, r.Configs[rpmflow.RoleBuilder]).PutJSON(t.Context(), "builds/a", 1); err != nil {
+				t.Fatal(err)
+			}
+			policy, err := coreOf(t, r.Root).GetBucketPolicy(t.Context(), storagetest.Bucket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Gateway.Close(); err != nil {
+				t.Fatal(err)
+			}
+
+			// Other keys; the policy is the same, though somebody had changed it.
+			old := r.Configs[rpmflow.RoleListener]
+			r = storagetest.StartRoles(t, dir, "second-", nil)
+			old.Endpoint = r.Root.Endpoint
+			wantError(t, open(t, old).Healthy(t.Context()), storage.ErrCredentials, "s3.secret_key")
+			read(t, open(t, r.Configs[rpmflow.RoleListener]), "builds/a")
+			root := coreOf(t, r.Root)
+			if got, err := root.GetBucketPolicy(t.Context(), storagetest.Bucket); got != policy || err != nil {
+				t.Errorf("the policy is\n%s, %v, want\n%s", got, err, policy)
+			}
+			if err := root.SetBucketPolicy(t.Context(), storagetest.Bucket, ""); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, open(t, r.Configs[rpmflow.RoleListener]).Healthy(t.Context()), storage.ErrRefused)
+			if err := r.Gateway.Close(); err != nil {
+				t.Fatal(err)
+			}
+
+			// Fewer accounts, and a policy for those.
+			r = storagetest.StartRoles(t, dir, "third-", func(o *gateway.Options) {
+				delete(o.Accounts, string(rpmflow.RoleBuilder))
+				if o.Policy, err = storage.BucketPolicy(o.Bucket, map[rpmflow.Role]string{rpmflow.RoleListener: "listener"}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			read(t, open(t, r.Configs[rpmflow.RoleListener]), "builds/a")
+			wantError(t, open(t, r.Configs[rpmflow.RoleBuilder]).Healthy(t.Context()), storage.ErrCredentials, "s3.access_key")
+			wantError(t, open(t, r.Configs[rpmflow.RolePublisher]).Healthy(t.Context()), storage.ErrRefused, "rpmflow config s3")
+			if err := r.Gateway.Close(); err != nil {
+				t.Fatal(err)
+			}
+
+			// No accounts and no policy: the old one helps nobody.
+			r = storagetest.StartRoles(t, dir, "fourth-", func(o *gateway.Options) { o.Accounts, o.Policy = nil, nil })
+			wantError(t, open(t, r.Configs[rpmflow.RoleListener]).Healthy(t.Context()), storage.ErrCredentials)
+			read(t, open(t, r.Root), "builds/a")
+		})
+	}
+}
+
+// certificate makes one for 127.0.0.1, signed by an authority of its own.
+func certificate(t *testing.T) (ca, cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, caKey.Public(), caKey)
+	must(err)
+	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "s3"}, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
+		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), caKey)
+	must(err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	must(err)
+	return write("ca.pem", "CERTIFICATE", caDER), write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", keyDER)
+}
+
+func TestGatewayWithTLS(t *testing.T) {
+	ca, cert, key := certificate(t)
+	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) { o.CertFile, o.KeyFile, o.HealthPath = cert, key, "/health" })
+	cfg := r.Configs[rpmflow.RoleBuilder]
+	cfg.Endpoint = "https://localhost" + cfg.Endpoint[len("https://127.0.0.1"):]
+	wantError(t, open(t, cfg).Healthy(t.Context()), storage.ErrRefused, "s3.ca_file")
+	plain := cfg
+	plain.Endpoint = "http" + cfg.Endpoint[len("https"):]
+	if err := open(t, plain).Healthy(t.Context()); err == nil {
+		t.Error("it answers without TLS")
+	}
+	cfg.CAFile = ca
+	s := open(t, cfg)
+	if err := errors.Join(s.Ensure(t.Context()), s.PutJSON(t.Context(), "builds/a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	read(t, s, "builds/a")
+}
+
+func TestHealthPath(t *testing.T) {
+	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) { o.HealthPath = "/health" })
+	if resp, _ := fetch(t, r.Root.Endpoint+"/health", false); resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+	if resp, _ := fetch(t, r.Root.Endpoint+"/"+storagetest.Bucket, false); resp.StatusCode != http.StatusForbidden {
+		t.Error(resp.Status)
+	}
+}
