@@ -9,29 +9,45 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
 )
 
-// Access is how NATS is reached.
+// Access is how NATS is reached. At most one of user, token, nkey and credentials is set.
 type Access struct {
 	URL         string // one or more, separated by commas
 	User        string
 	Password    string
 	Token       string
+	NKey        string // the seed
 	Credentials string // path of a .creds file
 	CAFile      string
 	Timeout     time.Duration // of one attempt to connect; 5 s if zero
 	Name        string        // shown in the server's list of connections
-	Streams     StreamSettings
+	// Role decides where answers come: a program's user may only listen there. Empty: as the user's name says.
+	Role    rpmflow.Role
+	Streams StreamSettings // of Connect
+	Waiting func(error)    // is told why Connect and Attach go on waiting; may be nil
 }
 
-// Connect connects and makes the streams. While NATS is not there it says so and tries again, with growing
-// pauses, until ctx ends. The connection then reconnects for ever.
+// Connect connects and makes the streams: what the listener does. While NATS is not there it says so and tries again, with
+// growing pauses, until ctx ends. The connection then reconnects for ever.
 func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+	return connect(ctx, a, log, func(ctx context.Context, js jetstream.JetStream) error { return EnsureStreams(ctx, js, a.Streams) })
+}
+
+// Attach connects and waits for the streams that a listener makes: what all other programs do, whose users may not make any.
+// Otherwise it is like Connect.
+func Attach(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	return connect(ctx, a, log, findStreams)
+}
+
+func connect(ctx context.Context, a Access, log *slog.Logger, prepare func(context.Context, jetstream.JetStream) error) (*nats.Conn, jetstream.JetStream, error) {
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		nc, js, err := Dial(a, log)
 		if err == nil {
-			ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
-			err = EnsureStreams(ectx, js, a.Streams)
+			pctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			err = prepare(pctx, js)
 			cancel()
 			if err == nil {
 				return nc, js, nil
@@ -41,59 +57,17 @@ func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetst
 		if ctx.Err() != nil {
 			return nil, nil, fmt.Errorf("%w: gave up (%w)", err, context.Cause(ctx))
 		}
-		log.Warn("NATS is not ready, trying again", "in", pause, "error", err)
+		if a.Waiting != nil {
+			a.Waiting(err)
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			log.Info("the streams are not there yet, waiting for a listener to make them", "in", pause, "error", err)
+		} else {
+			log.Warn("NATS is not ready, trying again", "in", pause, "error", err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 	}
-}
-
-// Dial connects once. The connection reconnects for ever.
-func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
-	if a.Timeout == 0 {
-		a.Timeout = publishWait
-	}
-	opts := []nats.Option{
-		nats.Name(a.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
-		nats.Timeout(a.Timeout), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreAuthErrorAbort(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("connection to NATS lost, reconnecting", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			subject := ""
-			if s != nil {
-				subject = s.Subject
-			}
-			log.Warn("NATS reports an error", "subject", subject, "error", err)
-		}),
-	}
-	switch {
-	case a.Credentials != "":
-		opts = append(opts, nats.UserCredentials(a.Credentials))
-	case a.Token != "":
-		opts = append(opts, nats.Token(a.Token))
-	case a.User != "":
-		opts = append(opts, nats.UserInfo(a.User, a.Password))
-	}
-	if a.CAFile != "" {
-		opts = append(opts, nats.RootCAs(a.CAFile))
-	}
-	nc, err := nats.Connect(a.URL, opts...)
-	if err != nil {
-		hint := "is the server running and is nats.url right?"
-		if errors.Is(err, nats.ErrAuthorization) {
-			hint = "check nats.user and nats.password, nats.token or nats.credentials"
-		}
-		return nil, nil, fmt.Errorf("connect to NATS at %s: %w: %s", redact(a.URL), err, hint)
-	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(publishWait))
-	if err != nil {
-		nc.Close()
-		return nil, nil, fmt.Errorf("JetStream at %s: %w", redact(a.URL), err)
-	}
-	return nc, js, nil
 }

@@ -146,8 +146,8 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 	defer stop()
 	defer it.Stop()
 	for {
-		msg, err := it.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
+		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {

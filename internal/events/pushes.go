@@ -70,12 +70,12 @@ func (p *Pushes) Get(ctx context.Context, project, id string) (rpmflow.Push, err
 func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context.Context, rpmflow.Push) error) error {
 	const handleWait = 8 * time.Second
 	cons, err := p.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: "dispatcher", FilterSubject: "rpmflow.pushes.*.*." + string(TypeReceived),
+		Durable: consumerDispatcher, FilterSubject: patternReceived,
 		Description: "derives build messages from pushes",
 		AckPolicy:   jetstream.AckExplicitPolicy, AckWait: 2 * handleWait, MaxDeliver: -1,
 	})
 	if err != nil {
-		return fmt.Errorf("consumer dispatcher of %s: %w", StreamPushes, err)
+		return fmt.Errorf("consumer %s of %s: %w", consumerDispatcher, StreamPushes, err)
 	}
 	return consume(ctx, cons, log, func(msg jetstream.Msg) {
 		var push rpmflow.Push

@@ -14,13 +14,19 @@ import (
 type StreamSettings struct {
 	Replicas int   // 1 or 3
 	MaxBytes int64 // of PUSHES, EVENTS and LOGS each, reserved by the server; 0: as much as there is
+	// Subscribers are those for whom a durable consumer of the finished events is kept, because they may make none.
+	Subscribers []string
 }
 
 // dedupWindow is for how long JetStream itself drops a second message with the same id. It is only the first line:
 // what comes later is recognised by reading EVENTS.
 const dedupWindow = 10 * time.Minute
 
-// EnsureStreams creates the streams or brings them up to date. Any number of programs may call it at once.
+// streamWait bounds making one stream: a cluster without a leader does not answer at all.
+const streamWait = 2 * publishWait
+
+// EnsureStreams creates the streams, and the consumers of subscribers, or brings them up to date. Any number of listeners may
+// call it at once.
 func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings) error {
 	replicas := max(s.Replicas, 1)
 	limit := s.MaxBytes
@@ -47,6 +53,8 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 			Description: "all that happened to every build: the one stream of truth",
 			Discard:     jetstream.DiscardNew, MaxBytes: limit, Duplicates: dedupWindow,
 			MaxConsumers: 100_000,
+			// What listens on the events' own subjects hears every attempt to publish, those that are refused too. This says what is stored.
+			RePublish: &jetstream.RePublish{Source: SubjectFinished, Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"},
 		},
 		{
 			Name: StreamLogs, Subjects: []string{"rpmflow.logs.*"},
@@ -56,11 +64,54 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 	}
 	for _, c := range configs {
 		c.Storage, c.Replicas = jetstream.FileStorage, replicas
-		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
-			if err := publishError(err); errors.Is(err, ErrFull) {
-				return fmt.Errorf("stream %s: create or update: the server has not %d bytes of storage left to reserve for it: free disk space, or lower nats.max_bytes (%w)", c.Name, s.MaxBytes, err)
-			}
-			return fmt.Errorf("stream %s: create or update: %w (does the user have rights to the JetStream API, and has the server %d node(s) with JetStream and enough storage?)", c.Name, err, replicas)
+		sctx, cancel := context.WithTimeout(ctx, streamWait)
+		_, err := js.CreateOrUpdateStream(sctx, c)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("stream %s: create or update: %w", c.Name, s.explain(err))
+		}
+	}
+	for _, name := range s.Subscribers {
+		if _, err := subscriberConsumer(ctx, js, Subscription{Durable: name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explain says what to do when a stream cannot be as it should.
+func (s StreamSettings) explain(err error) error {
+	const (
+		noPeers              = 10005 // the cluster has not as many servers, or not as many with room
+		unavailable          = 10008
+		insufficient         = 10023
+		replicasNotSupported = 10074 // not a cluster
+	)
+	var answer *jetstream.APIError
+	if err := publishError(err); errors.Is(err, ErrFull) {
+		return fmt.Errorf("the server has not %d bytes of storage left to reserve for it: free disk space, or lower nats.max_bytes (%w)", s.MaxBytes, err)
+	}
+	switch {
+	case !errors.As(err, &answer):
+	case answer.ErrorCode == unavailable:
+		return fmt.Errorf("the NATS cluster has no leader now: more than half of its servers have to run, and all of them when it starts for the first time (%w)", err)
+	case s.Replicas > 1:
+		switch answer.ErrorCode {
+		case replicasNotSupported:
+			return fmt.Errorf("nats.replicas is %d, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of %d (%w)", s.Replicas, s.Replicas, err)
+		case noPeers, insufficient:
+			return fmt.Errorf("nats.replicas is %d, but the cluster has not as many servers with JetStream and room for %d bytes: start those that are missing, make room, or lower nats.replicas (%w)",
+				s.Replicas, s.MaxBytes, err)
+		}
+	}
+	return fmt.Errorf("%w (has the server JetStream, and may the user create and update streams? only listener and admin may)", err)
+}
+
+// findStreams looks for the streams that programs other than the listener use.
+func findStreams(ctx context.Context, js jetstream.JetStream) error {
+	for _, name := range []string{StreamEvents, StreamBuilds, StreamLogs} {
+		if _, err := js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("stream %s: open: %w", name, err)
 		}
 	}
 	return nil

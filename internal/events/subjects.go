@@ -19,6 +19,9 @@ const (
 // SubjectFinished matches the finished event of every build: what most subscribers want.
 const SubjectFinished = "rpmflow.events.*.*.*.finished"
 
+// subjectAnnounced is where the server repeats a finished event once it is stored, for those who listen without a consumer.
+const subjectAnnounced = "rpmflow.finished.*.*.*"
+
 // Token spells any name as one subject token, reversibly: letters, digits, _ and - stand for themselves, every other
 // byte is written %XX. Mock's target names contain dots (opensuse-leap-15.6-x86_64), which would split a subject.
 func Token(name string) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -18,24 +19,29 @@ type Subscription struct {
 	Project string // empty: of all projects
 }
 
-// Finished hands every finished event to handle, in order, and acknowledges it when handle has returned nil. It returns
-// when ctx ends, or with the first error of handle; that event comes again to the same durable name.
+// SubscriberConsumer names the durable consumer of a subscriber.
+func SubscriberConsumer(name string) string { return "watch-" + Token(name) }
+
+func (s Subscription) subject() string {
+	if s.Project == "" {
+		return SubjectFinished
+	}
+	return "rpmflow.events." + Token(s.Project) + ".*.*." + string(TypeFinished)
+}
+
+// Finished hands every finished event to handle. It returns when ctx ends, or with the first error of handle.
+//
+// With a durable name they come in order, each is acknowledged when handle has returned nil, and one that was not comes again to
+// the same name. Without one they come as they are announced, which needs no right to publish; the log says when some may be missing.
 func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *slog.Logger, handle func(Event) error) error {
-	subject := SubjectFinished
-	if s.Project != "" {
-		subject = "rpmflow.events." + Token(s.Project) + ".*.*." + string(TypeFinished)
+	if s.Durable == "" {
+		return announced(ctx, js.Conn(), s, log, handle)
 	}
-	config := jetstream.ConsumerConfig{
-		FilterSubject: subject, DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1, InactiveThreshold: 5 * time.Minute,
-	}
-	if s.Durable != "" {
-		config.Durable, config.InactiveThreshold = "watch-"+Token(s.Durable), 0
-	}
-	cons, err := js.CreateOrUpdateConsumer(ctx, StreamEvents, config)
+	cons, err := subscriberConsumer(ctx, js, s)
 	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", subject, err)
+		return err
 	}
+	log.Info("waiting for finished builds", "consumer", cons.CachedInfo().Name)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err = consume(ctx, cons, log, func(msg jetstream.Msg) {
@@ -43,7 +49,7 @@ func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *
 			return // one has failed already: this one stays for the next run
 		}
 		ev, err := Parse(msg.Data())
-		if err == nil {
+		if err == nil && (s.Project == "" || ev.Build.Project == s.Project) { // the consumer may be one of all projects
 			err = handle(ev)
 		}
 		if err != nil {
@@ -61,6 +67,72 @@ func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *
 		return cause
 	}
 	return err
+}
+
+// subscriberConsumer takes the consumer that there is, and makes one only where there is none: not everybody may.
+func subscriberConsumer(ctx context.Context, js jetstream.JetStream, s Subscription) (jetstream.Consumer, error) {
+	name, subject := SubscriberConsumer(s.Durable), s.subject()
+	cons, err := js.Consumer(ctx, StreamEvents, name)
+	if err == nil {
+		if had := cons.CachedInfo().Config.FilterSubject; had == subject || had == SubjectFinished {
+			return cons, nil
+		}
+	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, fmt.Errorf("consumer %s of %s: %w: may the NATS user ask for it? A subscriber may use the name that its accounts were made for", name, StreamEvents, err)
+	}
+	cons, err = js.CreateOrUpdateConsumer(ctx, StreamEvents, jetstream.ConsumerConfig{
+		Durable: name, Description: "finished events for a subscriber", FilterSubject: subject, DeliverPolicy: jetstream.DeliverNewPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make consumer %s of %s: %w: where the NATS user may not, name the subscriber in listener.subscribers", name, StreamEvents, err)
+	}
+	return cons, nil
+}
+
+// announced listens to what the server says of stored events. In the account of the streams it does so under subjectAnnounced, and
+// on the events' own subjects one hears every attempt to publish; in a subscriber's account these are the announced ones. They are told by their header.
+func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Logger, handle func(Event) error) error {
+	const atOnce = 4096 // events that may wait for handle
+	msgs := make(chan *nats.Msg, atOnce)
+	again := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(again)
+	for _, subject := range []string{subjectAnnounced, SubjectFinished} {
+		sub, err := nc.ChanSubscribe(subject, msgs)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+		defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed, and then it is done
+	}
+	fctx, cancel := context.WithTimeout(ctx, publishWait)
+	err := nc.FlushWithContext(fctx)
+	cancel()
+	if err == nil {
+		err = nc.LastError() // a refused subscription is told beside it
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("subscribe to %s: %w", SubjectFinished, err)
+	}
+	log.Info("waiting for finished builds")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+			log.Warn("NATS was away: events of that time are missing here; with a durable name they would come now")
+		case msg := <-msgs:
+			if msg.Header.Get(jetstream.SequenceHeader) == "" {
+				continue
+			}
+			ev, err := Parse(msg.Data)
+			if err == nil && (s.Project == "" || ev.Build.Project == s.Project) {
+				err = handle(ev)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // Replay hands every event after the given sequence of EVENTS to handle, those of the past and then those that come, in
@@ -100,8 +172,8 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 	defer stop()
 	defer it.Stop()
 	for {
-		msg, err := it.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {

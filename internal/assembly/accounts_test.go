@@ -1,0 +1,189 @@
+package assembly_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+)
+
+// lines is a log that programs write while a test reads it.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A push becomes an outcome that a subscriber hears, with each program under the user that the deployed accounts give it; the
+// builder is there before the listener.
+func TestUnderTheDeployedAccounts(t *testing.T) {
+	needRPMBuild(t)
+	for _, role := range []string{"LISTENER", "BUILDER", "PUBLISHER", "ADMIN", "SUBSCRIBER"} {
+		t.Setenv("NATS_"+role+"_PASSWORD", `"secret-of-`+strings.ToLower(role)+`"`)
+	}
+	o, err := server.ProcessConfigFile("../../deploy/compose/nats/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", -1, -1, t.TempDir(), true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("NATS is not ready")
+	}
+
+	s3, repo := storagetest.Start(t), filepath.Join(t.TempDir(), "hello")
+	git(t, "init", "--quiet", "--initial-branch=main", repo)
+	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n%files\n"
+	if err := os.WriteFile(filepath.Join(repo, "hello.spec"), []byte(spec), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	git(t, "-C", repo, "add", "--all")
+	git(t, "-C", repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
+	configure := func(role string) *config.Config {
+		return load(t, t.TempDir(), fmt.Sprintf("nats: {url: %q, user: %s, password: secret-of-%s}\ns3: {endpoint: %q, access_key: %q, secret_key: %q, bucket: %q}\n"+
+			"targets: [{name: fedora-42-x86_64, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
+			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo))
+	}
+	var log lines
+	run := func(f func(context.Context) error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- f(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(patience):
+				t.Error("a program has not ended")
+			}
+		})
+	}
+	b, l := configure("builder"), configure("listener")
+	b.Builder.Archs, l.Listener.Subscribers = []string{"x86_64"}, []string{"subscriber"}
+	run(func(ctx context.Context) error { return assembly.RunBuilder(ctx, ctx, b, assembly.Logger(&log, b.Log)) })
+	for deadline := time.Now().Add(patience); !strings.Contains(log.String(), "waiting for a listener"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the builder does not wait for a listener\n%s", &log)
+		}
+	}
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := "http://" + socket.Addr().String()
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	run(func(ctx context.Context) error {
+		return assembly.RunListener(ctx, l, "test", socket, assembly.Logger(&log, l.Log))
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	if err := assembly.WaitReady(ctx, base); err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("subscriber", "secret-of-subscriber"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(ctx, events.StreamEvents, "watch-subscriber")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := submit(ctx, t, base)
+	var msg jetstream.Msg
+	for msg == nil {
+		if msg, err = consumer.Next(jetstream.FetchMaxWait(time.Second)); ctx.Err() != nil {
+			t.Fatalf("nothing was announced: %v\n%s", err, &log)
+		}
+	}
+	e, err := events.Parse(msg.Data())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Build.ID != id || e.Build.Outcome == nil || e.Build.Outcome.Result != "succeeded" {
+		t.Errorf("announced was %s", e.Raw)
+	}
+	if err := msg.DoubleAck(ctx); err != nil {
+		t.Error(err)
+	}
+	res, err := http.Get(base + "/api/v1/builds/" + id + "/log?follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if strings.Contains(log.String(), "may not") || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("something was refused\n%s", &log)
+	}
+}
+
+func git(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+}
+
+// submit asks for a build and gives its id.
+func submit(ctx context.Context, t *testing.T, base string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/builds", strings.NewReader(`{"project": "hello"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var answer struct {
+		Builds []struct{ ID string }
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Builds) != 1 {
+		t.Fatalf("%s: %+v, %v", res.Status, answer, err)
+	}
+	return answer.Builds[0].ID
+}

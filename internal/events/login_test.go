@@ -1,0 +1,156 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+func TestLoginByNKey(t *testing.T) {
+	seeds := map[string]string{}
+	accounts := events.Accounts{Subscribers: []string{"mirror"}, Login: func(user string) string {
+		pair := must(nkeys.CreateUser())(t)
+		seeds[user] = string(must(pair.Seed())(t))
+		return "nkey: " + must(pair.PublicKey())(t)
+	}}
+	s := serve(t, node(t)+accounts.Config())
+	var log journal
+	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"], Role: rpmflow.RoleListener}, log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["builder"], Role: rpmflow.RoleBuilder}, log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	must(must(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued, build("hello", "p"), 0))(t)
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Error(&log)
+	}
+	account := string(must(must(nkeys.CreateAccount())(t).Seed())(t))
+	for seed, words := range map[string]string{
+		string(must(must(nkeys.CreateUser())(t).Seed())(t)): "check nats.nkey",
+		account:    "not the key of a user",
+		"SUBROKEN": "nats.nkey: ",
+	} {
+		if _, _, err := events.Dial(events.Access{URL: s.ClientURL(), NKey: seed}, quiet); err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), seed) {
+			t.Errorf("%v, without %q", err, words)
+		}
+	}
+}
+
+func TestWrongLoginIsTold(t *testing.T) {
+	s := serve(t, node(t)+withPasswords().Config())
+	for words, a := range map[string]events.Access{
+		"check nats.user (builder) and nats.password": {User: "builder", Password: "wrong"},
+		"set nats.user and nats.password":             {},
+		"check nats.token":                            {Token: "wrong"},
+	} {
+		a.URL = s.ClientURL()
+		if _, _, err := events.Dial(a, quiet); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v, without %q", err, words)
+		}
+	}
+}
+
+// A password that is changed while a program runs is told, and what it had to say is said when it is let in again.
+func TestPasswordIsChanged(t *testing.T) {
+	config, file := node(t)+withPasswords().Config(), filepath.Join(t.TempDir(), "nats.conf")
+	write := func(config string) {
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(config)
+	s := serveFile(t, file, func(*server.Options) {})
+	config = strings.Replace(config, "127.0.0.1:-1", s.Addr().String(), 1)
+	_, ljs := as(t, s, "listener", events.StreamSettings{})
+	var log journal
+	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password}, log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ledger := must(events.NewLedger(t.Context(), js))(t)
+	reload := func(config string) {
+		write(config)
+		if err := s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login := fmt.Sprintf("user: %q, password: %q", "builder", password)
+	reload(strings.Replace(config, login, `user: "builder", password: "another"`, 1))
+	log.until(t, `level=ERROR msg="NATS refuses the login, trying again: check nats.user (builder) and nats.password" user=builder`)
+	done := make(chan error, 1)
+	go func() {
+		_, err := ledger.Append(t.Context(), events.TypeQueued, build("hello", "p"), 0)
+		done <- err
+	}()
+	eventually(t, func() bool { return nc.Stats().OutMsgs > 0 && nc.IsReconnecting() }, func() string { return "it does not try again" })
+	reload(config)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("not published\n%s", &log)
+	}
+	if n := strings.Count(log.String(), "NATS refuses the login"); n != 1 {
+		t.Errorf("told %d times within a minute", n)
+	}
+	if got := must(ljs.Stream(t.Context(), events.StreamEvents))(t).CachedInfo().State.Msgs; got != 1 {
+		t.Errorf("%d events", got)
+	}
+}
+
+// Builders wait for a listener, in whatever order they and the server start.
+func TestAttachWaitsForTheStreams(t *testing.T) {
+	s := serve(t, node(t)+withPasswords().Config())
+	var log journal
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		nc, _, err := events.Attach(ctx, events.Access{URL: s.ClientURL(), User: "builder", Password: password}, log.logger())
+		if err == nil {
+			nc.Close()
+		}
+		done <- err
+	}()
+	log.until(t, "waiting for a listener to make them")
+	as(t, s, "listener", events.StreamSettings{})
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Error(&log)
+	}
+}
+
+func TestReplicasNeedACluster(t *testing.T) {
+	s := serve(t, node(t)+withPasswords().Config())
+	as(t, s, "listener", events.StreamSettings{})
+	_, js := as(t, s, "admin", events.StreamSettings{})
+	fresh := serve(t, node(t)+withPasswords().Config())
+	_, other := as(t, fresh, "admin", events.StreamSettings{})
+	for what, js := range map[string]jetstream.JetStream{"update": js, "create": other} {
+		err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3})
+		if err == nil || !strings.Contains(err.Error(), "nats.replicas is 3, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of 3") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package events
+
+import (
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Rights are the subjects that a user of NATS may publish and subscribe to: what its program's code needs, and no more.
+type Rights struct {
+	Publish, Subscribe []string
+}
+
+const (
+	typePublished = "published" // the publisher's event of a build
+	// consumerDispatcher is shared by all listeners, consumerPublisher by all publishers.
+	consumerDispatcher, consumerPublisher = "dispatcher", "publisher"
+
+	patternReceived  = "rpmflow.pushes.*.*." + string(TypeReceived)
+	patternBuilds    = "rpmflow.builds.*.*"
+	patternSchedules = "rpmflow.schedules.*"
+	patternLogs      = "rpmflow.logs.*"
+	patternWake      = "rpmflow.wake.*"
+
+	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
+)
+
+// RightsOf gives those of a program's role. A role that is none of a program has none here: admin may do everything in the
+// account, and subscribers are in accounts of their own.
+//
+// They are a fence, not a wall: within an account NATS lets an answer be asked for under any subject, so that a program that was taken over can
+// have messages that it wrote itself stored as others. Requests to JetStream cannot be made in that way.
+func RightsOf(role rpmflow.Role) Rights {
+	r := Rights{Subscribe: []string{inboxPrefix(role) + ".>"}}
+	switch role {
+	case rpmflow.RoleListener:
+		r.publish(patternReceived, everyEvent(TypeQueued), patternBuilds, patternWake)
+		for _, stream := range []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs} {
+			r.publish(api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.UPDATE", stream))
+		}
+		r.publish(api("STREAM.MSG.GET", StreamPushes), api("STREAM.MSG.GET", StreamEvents), api("STREAM.MSG.GET", StreamLogs))
+		r.consume(StreamPushes, consumerDispatcher, patternReceived)
+		r.publish(ack(StreamPushes, consumerDispatcher))
+		// The read model and live logs: ordered consumers, whose names are made up, which are made anew and then removed. And those of subscribers.
+		r.consume(StreamEvents, "*", "", SubjectFinished)
+		r.consume(StreamLogs, "*", patternLogs)
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"), api("CONSUMER.DELETE", StreamLogs, "*"))
+	case rpmflow.RoleBuilder:
+		for _, t := range []Type{TypeQueued, TypeStarted, TypePhase, TypeFinished} {
+			r.publish(everyEvent(t))
+		}
+		r.publish(patternBuilds, patternSchedules, patternWake, patternLogs)
+		r.publish(api("STREAM.INFO", StreamBuilds), api("STREAM.INFO", StreamEvents), api("STREAM.INFO", StreamLogs))
+		r.publish(api("STREAM.MSG.GET", StreamBuilds), api("STREAM.MSG.GET", StreamEvents))
+		r.consume(StreamBuilds, "*", patternBuilds)
+		r.publish(api("CONSUMER.INFO", StreamBuilds, "*"), ack(StreamBuilds, "*"))
+		r.Subscribe = append(r.Subscribe, patternWake)
+	case rpmflow.RolePublisher:
+		r.publish(everyEvent(typePublished), api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
+		r.consume(StreamEvents, "*", "", SubjectFinished)
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"), ack(StreamEvents, consumerPublisher))
+	default:
+		return Rights{}
+	}
+	return r
+}
+
+// SubscriberRights are those of a subscriber: to hear what is announced, and to work off the one durable consumer of its name.
+func SubscriberRights(name string) Rights {
+	return Rights{Publish: subscriberRequests(name), Subscribe: []string{SubjectFinished, subjectAnnounced, inboxDefault}}
+}
+
+// subscriberRequests are the requests about one consumer: who it is, what it has, and that something was handled.
+func subscriberRequests(name string) []string {
+	consumer := SubscriberConsumer(name)
+	return []string{
+		api("CONSUMER.INFO", StreamEvents, consumer), api("CONSUMER.MSG.NEXT", StreamEvents, consumer), ack(StreamEvents, consumer),
+	}
+}
+
+func (r *Rights) publish(subjects ...string) { r.Publish = append(r.Publish, subjects...) }
+
+// consume adds what it takes to make a pull consumer with one of the filters (empty: with none) and to fetch from it.
+func (r *Rights) consume(stream, consumer string, filters ...string) {
+	for _, filter := range filters {
+		if filter == "" {
+			r.publish(api("CONSUMER.CREATE", stream, consumer))
+		} else {
+			r.publish(api("CONSUMER.CREATE", stream, consumer, filter)) // the server holds the filter to what stands here
+		}
+	}
+	r.publish(api("CONSUMER.MSG.NEXT", stream, consumer))
+}
+
+func api(request string, names ...string) string {
+	return "$JS.API." + request + "." + strings.Join(names, ".")
+}
+
+func ack(stream, consumer string) string { return "$JS.ACK." + stream + "." + consumer + ".>" }
+
+func everyEvent(t Type) string { return "rpmflow.events.*.*.*." + string(t) }
+
+// inboxPrefix is where the answers to a role's requests come, apart from those of others.
+func inboxPrefix(role rpmflow.Role) string { return "_INBOX_" + string(role) }

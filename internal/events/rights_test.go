@@ -1,0 +1,294 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// tap writes down all subjects that are published to in the account of the streams.
+type tap struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func newTap(t *testing.T, nc *nats.Conn) *tap {
+	t.Helper()
+	var p tap
+	if _, err := nc.Subscribe(">", func(m *nats.Msg) { p.mu.Lock(); defer p.mu.Unlock(); p.seen = append(p.seen, m.Subject) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return &p
+}
+
+// used waits until every right was made use of: one that is not is one too many.
+func (p *tap) used(t *testing.T, r events.Rights) {
+	t.Helper()
+	var unused []string
+	eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		unused = slices.DeleteFunc(slices.Clone(r.Publish), func(pattern string) bool {
+			return slices.ContainsFunc(p.seen, func(subject string) bool { return matches(pattern, subject) })
+		})
+		return len(unused) == 0
+	}, func() string { return fmt.Sprintf("nobody uses the rights %q", unused) })
+}
+
+func matches(pattern, subject string) bool {
+	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, w := range want {
+		if w == ">" {
+			return len(have) > i
+		}
+		if i >= len(have) || (w != "*" && w != have[i]) {
+			return false
+		}
+	}
+	return len(want) == len(have)
+}
+
+func eventually(t testing.TB, is func() bool, what func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(what())
+		}
+	}
+}
+
+// in runs what a program does until the test ends.
+func in(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// deleteOrdered removes the consumers of a stream that have no durable name, as a server that lost them does.
+func deleteOrdered(t *testing.T, js jetstream.JetStream, stream string) {
+	t.Helper()
+	s := must(js.Stream(t.Context(), stream))(t)
+	eventually(t, func() bool {
+		n := 0
+		for info := range s.ListConsumers(t.Context()).Info() {
+			if info.Config.Durable == "" && info.NumWaiting > 0 {
+				if err := s.DeleteConsumer(t.Context(), info.Name); err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+		}
+		return n > 0
+	}, func() string { return "nobody reads " + stream })
+}
+
+// What the listener does it may do, and what it may do it does.
+func TestListenerRights(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror").Config())
+	anc, ajs := as(t, s, "admin", events.StreamSettings{})
+	p := newTap(t, anc)
+	nc, js := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
+	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil { // as after a restart
+		t.Fatal(err)
+	}
+	pushes, ledger := must(events.NewPushes(t.Context(), js))(t), must(events.NewLedger(t.Context(), js))(t)
+	queue := must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	b := build("hello", "d1")
+	push := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{b}}
+	for range 2 {
+		if _, _, err := pushes.Receive(t.Context(), push); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handled, replayed, logged := make(chan rpmflow.Push, 10), make(chan events.Event, 10), make(chan string, 100)
+	in(t, func(ctx context.Context) error {
+		return pushes.Each(ctx, quiet, func(ctx context.Context, p rpmflow.Push) error {
+			for _, b := range p.Builds {
+				if _, err := ledger.Append(ctx, events.TypeQueued, b, 0); err != nil {
+					return err
+				}
+				if _, err := ledger.Last(ctx, b); err != nil {
+					return err
+				}
+				if err := queue.Enqueue(ctx, b, time.Time{}); err != nil {
+					return err
+				}
+			}
+			handled <- p
+			return nil
+		})
+	})
+	in(t, func(ctx context.Context) error {
+		return events.Replay(ctx, js, 0, func() {}, func(e events.Event) error { replayed <- e; return nil })
+	})
+	must(ajs.Publish(t.Context(), "rpmflow.logs."+b.ID, []byte("a line")))(t)
+	keep := func(chunk []byte) error { logged <- string(chunk); return nil }
+	if err := events.FollowLog(t.Context(), js, b.ID, false, keep); err != nil {
+		t.Fatal(err)
+	}
+	in(t, func(ctx context.Context) error { return events.FollowLog(ctx, js, b.ID, true, keep) })
+	<-handled
+	<-replayed
+	<-logged
+	// Consumers that the server loses are made anew, and after a reconnect the durable one is looked for.
+	deleteOrdered(t, ajs, events.StreamEvents)
+	deleteOrdered(t, ajs, events.StreamLogs)
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	p.used(t, events.RightsOf(rpmflow.RoleListener))
+}
+
+func TestBuilderRights(t *testing.T) {
+	s := serve(t, node(t)+withPasswords().Config())
+	as(t, s, "listener", events.StreamSettings{})
+	anc, ajs := as(t, s, "admin", events.StreamSettings{})
+	forListener := must(events.NewQueue(t.Context(), anc, ajs, time.Minute))(t)
+	p := newTap(t, anc)
+	nc, js := as(t, s, "builder", events.StreamSettings{})
+	ledger, queue := must(events.NewLedger(t.Context(), js))(t), must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	wake, stop, err := queue.Wake([]string{"x86_64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b := build("hello", "d1")
+	if err := forListener.Enqueue(t.Context(), b, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-wake:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was woken")
+	}
+	var seq uint64
+	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {
+		seq = must(ledger.Append(t.Context(), kind, b, seq))(t)
+	}
+	d := take(t, queue)
+	if err := errors.Join(d.Heartbeat(), d.Release()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { d = take(t, queue); return d != nil }, func() string { return "what was released does not come back" })
+	must(queue.Holds(t.Context(), d.Sequence))(t)
+	b.InfrastructureFailures++
+	if err := errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)), queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	w := must(events.NewLogs(nc, quiet))(t).Writer(b.ID)
+	fmt.Fprintln(w, "a line")
+	w.Close(t.Context(), true)
+	if _, err := ledger.Last(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	p.used(t, events.RightsOf(rpmflow.RoleBuilder))
+}
+
+// A publisher reads EVENTS with a durable and with an ordered consumer, and writes its own events.
+func TestPublisherRights(t *testing.T) {
+	s := serve(t, node(t)+withPasswords().Config())
+	_, ljs := as(t, s, "listener", events.StreamSettings{})
+	first := build("hello", "d1")
+	seq := must(must(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued, first, 0))(t)
+	anc, ajs := as(t, s, "admin", events.StreamSettings{})
+	p := newTap(t, anc)
+	must(must(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first, seq))(t)
+	_, js := as(t, s, "publisher", events.StreamSettings{})
+	cons := must(js.CreateOrUpdateConsumer(t.Context(), events.StreamEvents, jetstream.ConsumerConfig{
+		Durable: "publisher", FilterSubject: events.SubjectFinished, AckPolicy: jetstream.AckExplicitPolicy,
+	}))(t)
+	msg := must(cons.Next())(t)
+	if err := msg.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(cons.Info(t.Context()))(t)
+	ledger := must(events.NewLedger(t.Context(), js))(t)
+	last := must(ledger.Last(t.Context(), first))(t)
+	must(ledger.Append(t.Context(), "published", first, last.Sequence))(t)
+	in(t, func(ctx context.Context) error {
+		return events.Replay(ctx, js, 0, func() {}, func(events.Event) error { return nil })
+	})
+	deleteOrdered(t, ajs, events.StreamEvents)
+	p.used(t, events.RightsOf(rpmflow.RolePublisher))
+}
+
+// What a program may not do the server refuses, and says so.
+func TestRefused(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror").Config())
+	_, ljs := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
+	for user, subjects := range map[string][]string{
+		"listener": {
+			"rpmflow.events.p.t.b.finished", "rpmflow.schedules.b", "rpmflow.logs.b", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS",
+			"$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.API.STREAM.CREATE.OTHER", "rpmflow.finished.p.t.b",
+		},
+		"builder": {
+			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.events.p.t.b.published", "$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS",
+			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.BUILDS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.API.STREAM.MSG.GET.PUSHES",
+			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.CREATE.PUSHES.dispatcher.rpmflow.pushes.*.*.received", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror",
+			"$JS.API.CONSUMER.DELETE.PUSHES.dispatcher", "$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.ACK.PUSHES.dispatcher.1.1.1.1.0",
+		},
+		"publisher": {
+			"rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.pushes.p.d.received", "$JS.API.STREAM.UPDATE.EVENTS", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0",
+			"$JS.API.STREAM.PURGE.EVENTS",
+		},
+		"mirror": {
+			"rpmflow.events.p.t.b.finished", "rpmflow.finished.p.t.b", "rpmflow.pushes.p.d.received", "rpmflow.builds.x86_64.p", "$JS.API.INFO", "$JS.API.STREAM.INFO.EVENTS",
+			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.INFO.EVENTS.watch-other", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
+		},
+	} {
+		var log journal
+		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user}, log.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, subject := range subjects {
+			if err := nc.PublishRequest(subject, "_INBOX_"+user+".x", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, subject := range []string{"rpmflow.>", "_INBOX_other.>", "$JS.>", ">"} {
+			if _, err := nc.Subscribe(subject, func(*nats.Msg) {}); err != nil {
+				t.Fatal(err)
+			}
+			subjects = append(subjects, subject)
+		}
+		for i, subject := range subjects {
+			verb := "publish to"
+			if i >= len(subjects)-4 {
+				verb = "subscribe to"
+			}
+			log.until(t, fmt.Sprintf("level=ERROR msg=\"the NATS user %s may not %s %s: use the accounts of `rpmflow config nats`\" subject=%s", user, verb, subject, subject))
+		}
+		nc.Close()
+	}
+	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 0, events.StreamBuilds: 0, events.StreamLogs: 0} {
+		if got := must(ljs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
+			t.Errorf("%s has %d messages", stream, got)
+		}
+	}
+	must(ljs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t)
+}

@@ -1,0 +1,217 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// announcer finishes builds.
+type announcer struct {
+	t      *testing.T
+	ledger *events.Ledger
+}
+
+func newAnnouncer(t *testing.T, s *server.Server, subscribers ...string) announcer {
+	t.Helper()
+	as(t, s, "listener", events.StreamSettings{Subscribers: subscribers})
+	_, js := as(t, s, "builder", events.StreamSettings{})
+	return announcer{t, must(events.NewLedger(t.Context(), js))(t)}
+}
+
+func (a announcer) finish(project, push string) rpmflow.Build {
+	a.t.Helper()
+	b := build(project, push)
+	b.State, b.Outcome = rpmflow.Finished, &rpmflow.Outcome{Result: rpmflow.Succeeded}
+	must(a.ledger.Append(a.t.Context(), events.TypeFinished, b, 0))(a.t)
+	return b
+}
+
+// stranger logs in as a program of somebody else does, with the library as it is.
+func stranger(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *journal) {
+	t.Helper()
+	var log journal
+	nc := must(nats.Connect(s.ClientURL(), nats.UserInfo(user, password), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
+	t.Cleanup(nc.Close)
+	return nc, must(jetstream.New(nc))(t), &log
+}
+
+func id(t *testing.T, raw []byte) string {
+	t.Helper()
+	return must(events.Parse(raw))(t).Build.ID
+}
+
+// A subscriber of another account fetches and acknowledges with the library's defaults.
+func TestSubscriberFetches(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror.sync", "mail").Config())
+	a := newAnnouncer(t, s, "mirror.sync", "mail")
+	_, js, log := stranger(t, s, "mirror.sync")
+	b1, b2 := a.finish("hello", "p1"), a.finish("hello", "p2")
+	cons := must(js.Consumer(t.Context(), "EVENTS", events.SubscriberConsumer("mirror.sync")))(t)
+	first := must(cons.Next())(t)
+	if id(t, first.Data()) != b1.ID {
+		t.Fatalf("first came %s", first.Data())
+	}
+	if err := first.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	it := must(cons.Messages())(t)
+	second := must(it.Next())(t)
+	if id(t, second.Data()) != b2.ID {
+		t.Fatalf("then came %s", second.Data())
+	}
+	if err := second.Ack(); err != nil {
+		t.Fatal(err)
+	}
+	b3 := a.finish("hello", "p3")
+	third := must(it.Next())(t)
+	if id(t, third.Data()) != b3.ID {
+		t.Fatalf("then came %s", third.Data())
+	}
+	if err := third.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	again := must(it.Next())(t)
+	it.Stop()
+	if id(t, again.Data()) != b3.ID {
+		t.Fatalf("what was given back came as %s", again.Data())
+	}
+	if err := again.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return must(cons.Info(t.Context()))(t).AckFloor.Stream == 3 }, func() string { return "not all is acknowledged" })
+	// A listener that starts again leaves the place as it is.
+	as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror.sync", "mail"}})
+	if info := must(cons.Info(t.Context()))(t); info.AckFloor.Stream != 3 {
+		t.Errorf("the place is forgotten: %+v", info.AckFloor)
+	}
+	if log.String() != "" {
+		t.Error(log)
+	}
+}
+
+// Where a subscriber says that an answer shall go, it goes in its own account.
+func TestSubscriberInjectsNothing(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror", "mail").Config())
+	a := newAnnouncer(t, s, "mirror", "mail")
+	for i := range 8 {
+		a.finish("hello", fmt.Sprint(i))
+	}
+	_, mail, _ := stranger(t, s, "mail")
+	victim := must(mail.Consumer(t.Context(), "EVENTS", "watch-mail"))(t)
+	held := must(victim.Next())(t)
+	nc, js, _ := stranger(t, s, "mirror")
+	next := "$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mirror"
+	for _, reply := range []string{
+		"rpmflow.pushes.p.d.received", "rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.logs.b", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.EVENTS",
+		"$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mail", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mail", held.Reply(),
+	} {
+		for _, request := range []string{`{"batch":1,"no_wait":true}`, `{"batch":1,"expires":1000000,"idle_heartbeat":1000000}`} {
+			if err := nc.PublishRequest(next, reply, []byte(request)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, subject := range []string{"$JS.API.CONSUMER.INFO.EVENTS.watch-mirror", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0"} {
+			if err := nc.PublishRequest(subject, reply, []byte("+NXT")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	push := []byte(`{"stream_name":"EVENTS","config":{"durable_name":"watch-mirror","deliver_subject":"rpmflow.pushes.p.d.received","filter_subject":"rpmflow.events.*.*.*.finished"}}`)
+	for _, subject := range []string{"$JS.API.CONSUMER.CREATE.EVENTS.watch-mirror.rpmflow.events.*.*.*.finished", "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.watch-mirror", next} {
+		if err := nc.PublishRequest(subject, nc.NewInbox(), push); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The server works off requests in their order; the last of them is answered after all the others.
+	must(js.Consumer(t.Context(), "EVENTS", "watch-mirror"))(t)
+	_, ajs := as(t, s, "admin", events.StreamSettings{})
+	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 8, events.StreamBuilds: 0, events.StreamLogs: 0} {
+		if got := must(ajs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
+			t.Errorf("%s has %d messages, not %d", stream, got, want)
+		}
+	}
+	info := must(victim.Info(t.Context()))(t)
+	if info.NumAckPending != 1 || info.AckFloor.Stream != 0 || info.Delivered.Consumer != 1 {
+		t.Errorf("another subscriber's place has moved: %+v", info)
+	}
+	if c := must(ajs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo().Config; c.DeliverSubject != "" {
+		t.Errorf("the consumer pushes to %s", c.DeliverSubject)
+	}
+}
+
+// Without a name a subscriber hears what is stored, once, and no attempt that was refused, in its own account as in that of the streams.
+func TestFinishedWithoutAName(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror").Config())
+	a := newAnnouncer(t, s, "mirror")
+	for _, user := range []string{"mirror", "admin"} {
+		var log journal
+		nc, js, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password}, log.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		got := make(chan string, 10)
+		in(t, func(ctx context.Context) error {
+			return events.Finished(ctx, js, events.Subscription{Project: "hello"}, log.logger(), func(e events.Event) error { got <- e.Build.ID; return nil })
+		})
+		await := func(want string) {
+			t.Helper()
+			select {
+			case have := <-got:
+				if have != want {
+					t.Fatalf("%s: %s came, not %s", user, have, want)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s: nothing came\n%s", user, &log)
+			}
+		}
+		log.until(t, "waiting for finished builds")
+		b := a.finish("hello", user)
+		lost := b.Clone()
+		lost.Outcome = &rpmflow.Outcome{Result: rpmflow.Failed}
+		if _, err := a.ledger.Append(t.Context(), events.TypeFinished, lost, 99, "another"); err == nil {
+			t.Fatal("a build has finished twice")
+		}
+		a.finish("other", user)
+		await(b.ID)
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		log.until(t, "NATS was away")
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		await(a.finish("hello", user+" again").ID)
+	}
+}
+
+// A durable consumer that the listener keeps is taken as it is, also for one project; whose there is none is told.
+func TestFinishedWithAKeptConsumer(t *testing.T) {
+	s := serve(t, node(t)+withPasswords("mirror").Config())
+	a := newAnnouncer(t, s, "mirror")
+	a.finish("other", "p0")
+	b := a.finish("hello", "p1")
+	_, js := as(t, s, "mirror", events.StreamSettings{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	got := ""
+	if err := events.Finished(ctx, js, events.Subscription{Durable: "mirror", Project: "hello"}, quiet, func(e events.Event) error { got = e.Build.ID; cancel(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got != b.ID {
+		t.Fatalf("came %q, not %s", got, b.ID)
+	}
+	info := must(js.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo()
+	if info.Config.FilterSubject != events.SubjectFinished || info.AckFloor.Stream != 2 {
+		t.Errorf("the consumer has become %+v, %+v", info.Config, info.AckFloor)
+	}
+}

@@ -1,0 +1,65 @@
+package events_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the old one.
+func TestPasswordChanged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	with := func(password string) {
+		t.Helper()
+		config := fmt.Sprintf("listen: \"127.0.0.1:-1\"\nauthorization { user: builder, password: %q }\n", password)
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with(password)
+	s := serveFile(t, file, func(*server.Options) {})
+	var log journal
+	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"}, log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := events.Connected(nc); err != nil {
+		t.Error(err)
+	}
+	until := func(what string, is func(error) bool) {
+		t.Helper()
+		var err error
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+			if err = events.Connected(nc); is(err) {
+				return
+			}
+		}
+		t.Fatalf("not %s: %v\n%s", what, err, &log)
+	}
+	with("another")
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	until("refused", func(err error) bool {
+		if err == nil {
+			return false
+		}
+		_, do := rpmflow.Advice(err)
+		return strings.Contains(do, "check the NATS user and its secret")
+	})
+	log.until(t, "check nats.user (builder) and nats.password")
+	with(password)
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	until("connected again", func(err error) bool { return err == nil })
+}
