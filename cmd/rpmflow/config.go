@@ -55,6 +55,6 @@ func configCommand() *cobra.Command {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d projects, %d targets: fine\n", file, len(cfg.Projects), len(cfg.Targets))
 		return nil
 	}
-	cmd.AddCommand(dump, check)
+	cmd.AddCommand(dump, check, configS3Command(), configNATSCommand())
 	return cmd
 }

@@ -38,9 +38,9 @@ func Logger(w io.Writer, l config.Log) *slog.Logger {
 func NATSAccess(cfg *config.Config, name string) events.Access {
 	n := cfg.NATS
 	return events.Access{
-		URL: strings.Join(n.URLs, ","), User: n.User, Password: string(n.Password), Token: string(n.Token),
+		URL: strings.Join(n.URLs, ","), User: n.User, Password: string(n.Password), Token: string(n.Token), NKey: string(n.NKey),
 		Credentials: n.Credentials, CAFile: n.CAFile, Timeout: n.ConnectTimeout, Name: name,
-		Streams: events.StreamSettings{Replicas: n.Replicas, MaxBytes: int64(n.MaxBytes)},
+		Streams: events.StreamSettings{Replicas: n.Replicas, MaxBytes: int64(n.MaxBytes), Subscribers: cfg.Listener.Subscribers},
 	}
 }
 
@@ -77,6 +77,12 @@ func repositories(cfg *config.Config) func(rpmflow.Build) string {
 
 // RunListener connects and serves until ctx ends. socket may be nil: then it listens where the configuration says.
 func RunListener(ctx context.Context, cfg *config.Config, version string, socket net.Listener, log *slog.Logger) error {
+	if _, err := DataDir(cfg.DataDir); err != nil {
+		if socket != nil {
+			err = errors.Join(err, socket.Close())
+		}
+		return err
+	}
 	if socket == nil {
 		var err error
 		if socket, err = Listen(cfg); err != nil {
@@ -88,9 +94,15 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 		return errors.Join(err, socket.Close())
 	}
 	defer store.Close()
-	nc, js, err := events.Connect(ctx, NATSAccess(cfg, "rpmflow listener"), log)
-	if err != nil {
-		return errors.Join(stopped(ctx, err), socket.Close())
+	access := NATSAccess(cfg, "rpmflow listener")
+	room := &waitingRoom{socket: socket, log: log}
+	access.Role, access.Waiting = rpmflow.RoleListener, room.say
+	nc, js, err := events.Connect(ctx, access, log)
+	if rerr := room.close(); rerr != nil || err != nil {
+		if nc != nil {
+			nc.Close()
+		}
+		return errors.Join(stopped(ctx, err), rerr, socket.Close())
 	}
 	defer nc.Close()
 	l, err := listener.New(ctx, listener.Options{
@@ -129,13 +141,14 @@ func installation(ctx context.Context, js jetstream.JetStream) (string, error) {
 	return rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)), nil
 }
 
-// waitForStorage waits until the bucket is there and ours, and says so while it is not.
-func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger) error {
+// waitForStorage waits until the bucket is there and ours, and says so while it is not, to waiting too.
+func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger, waiting func(error)) error {
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 15*time.Second) {
 		err := store.Ensure(ctx)
 		if err == nil {
 			return nil
 		}
+		waiting(err)
 		log.Warn("the storage is not ready, trying again", "in", pause, "error", err)
 		select {
 		case <-ctx.Done():

@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
@@ -184,6 +186,89 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 		cancel()
 		if !strings.Contains(log.String(), "NATS is not ready, trying again") {
 			t.Errorf("%s said nothing: %s", name, &log)
+		}
+	}
+}
+
+// Programs that wait for NATS say so to those who ask: they live, they are not ready, and why. When it comes, they are.
+func TestAskedWhileNATSIsAway(t *testing.T) {
+	needRPMBuild(t)
+	var addresses []string
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addresses = append(addresses, l.Addr().String())
+		l.Close()
+	}
+	s3 := storagetest.Start(t)
+	cfg := load(t, t.TempDir(), fmt.Sprintf("nats: {url: 'nats://%s'}\ns3: {endpoint: '%s', access_key: %s, secret_key: %s, bucket: %s}\n",
+		addresses[0], s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket))
+	cfg.Listener.Listen, cfg.Builder.StatusListen = addresses[1], addresses[2]
+	ctx, cancel := context.WithCancel(context.Background())
+	g, gctx := errgroup.WithContext(ctx)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	defer func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	g.Go(func() error { return assembly.RunListener(gctx, cfg, "test", nil, quiet) })
+	g.Go(func() error { return assembly.RunBuilder(gctx, gctx, cfg, quiet) })
+	programs := map[config.Program]string{config.ForListener: "http://" + addresses[1], config.ForBuilder: "http://" + addresses[2]}
+	until := func(who config.Program, what string, is func(error) bool) {
+		t.Helper()
+		var err error
+		for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+			if err = assembly.Ask(t.Context(), who, programs[who]); is(err) {
+				return
+			}
+		}
+		t.Fatalf("%s: not within %s: %s, but %v", who, patience, what, err)
+	}
+	for who, url := range programs {
+		until(who, "the reason", func(err error) bool {
+			return err != nil && strings.Contains(err.Error(), addresses[0]) && strings.Contains(err.Error(), "is nats.url right?")
+		})
+		res, err := http.Get(url + "/healthz")
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s does not live: %v, %v", who, res, err)
+		} else {
+			res.Body.Close()
+		}
+	}
+	res, err := http.Post(programs[config.ForListener]+"/hooks/generic/x", "application/json", strings.NewReader("{}"))
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+		t.Errorf("a push: %v, %v", res, err)
+	} else {
+		res.Body.Close()
+	}
+	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: addresses[0], Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for who := range programs {
+		until(who, "ready", func(err error) bool { return err == nil })
+	}
+	cancel()
+}
+
+func TestDataDir(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]bool{dir: true, filepath.Join(dir, "a", "b"): false} {
+		if there, err := assembly.DataDir(path); there != want || err != nil {
+			t.Errorf("%s: %v, %v", path, there, err)
+		}
+	}
+	for _, run := range []func(*config.Config) error{
+		func(c *config.Config) error { return assembly.RunListener(t.Context(), c, "test", nil, quiet) },
+		func(c *config.Config) error { return assembly.RunBuilder(t.Context(), t.Context(), c, quiet) },
+	} {
+		if err := run(load(t, "/proc/1/data", "")); err == nil || !strings.Contains(err.Error(), "set data_dir to another directory") {
+			t.Errorf("where nobody can write: %v", err)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +27,17 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 	if err := cfg.CheckBuilder(); err != nil {
 		return err
 	}
+	if _, err := DataDir(cfg.DataDir); err != nil {
+		return err
+	}
+	status := builder.NewStatus()
+	if cfg.Builder.StatusListen != "" {
+		stop, err := status.Listen(cfg.Builder.StatusListen, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	store, err := Storage(cfg, log)
 	if err != nil {
 		return err
@@ -34,12 +47,14 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	nc, js, err := events.Connect(ctx, NATSAccess(cfg, "rpmflow builder "+cfg.Builder.Name), log)
+	access := NATSAccess(cfg, "rpmflow builder "+cfg.Builder.Name)
+	access.Role, access.Waiting = rpmflow.RoleBuilder, status.Waiting
+	nc, js, err := events.Attach(ctx, access, log)
 	if err != nil {
 		return stopped(ctx, err)
 	}
 	defer nc.Close()
-	if err := waitForStorage(ctx, store, log); err != nil {
+	if err := waitForStorage(ctx, store, log, status.Waiting); err != nil {
 		return stopped(ctx, err)
 	}
 	engine, shut, err := chooseEngine(ctx, cfg, js, log)
@@ -54,7 +69,7 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 	b, err := builder.New(ctx, builder.Options{
 		Name: cfg.Builder.Name, Archs: cfg.Builder.Archs, Targets: cfg.Targets, DrainTime: cfg.Builder.DrainTime, Poll: cfg.Builder.Poll, AckWait: cfg.Builder.AckWait,
 		RetryDelay: cfg.Builder.RetryDelay, MaxFailures: cfg.Builder.MaxFailures, DataDir: cfg.DataDir, Logger: log,
-		Room: func() error { return Room(cfg.DataDir) },
+		Room: func() error { return Room(cfg.DataDir) }, Status: status,
 	}, nc, js, runner, store)
 	if err != nil {
 		return stopped(ctx, err)
@@ -77,10 +92,7 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	if err != nil {
 		return nil, nil, err
 	}
-	d := cfg.Builder.Docker
-	m, err := mock.New(mock.Settings{
-		Host: d.Host, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor, Installation: id, Logger: log,
-	})
+	m, err := Docker(cfg, id, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,7 +101,7 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 			log.Warn("connection to Docker not closed", "error", err)
 		}
 	}
-	found, missing := mockReady(ctx, m, cfg.Targets)
+	found, missing := mockReady(ctx, m, cfg.Targets, cfg.Builder.Archs)
 	if cfg.Builder.Engine == config.EngineMock || (found && missing == nil) {
 		if missing != nil { // the builder waits for Docker, and a build for its image
 			log.Warn("not all targets can be built now", "error", missing)
@@ -109,8 +121,17 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	return host, nothing, nil
 }
 
-// mockReady says whether the engine mock can build any of the targets, and what is missing for the others.
-func mockReady(ctx context.Context, m *mock.Engine, targets []rpmflow.Target) (any bool, missing error) {
+// Docker is the way to the container engine.
+func Docker(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
+	d := cfg.Builder.Docker
+	return mock.New(mock.Settings{
+		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor,
+		Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
+	})
+}
+
+// mockReady says whether the engine mock can build any of the targets of these architectures, and what is missing for the others.
+func mockReady(ctx context.Context, m *mock.Engine, targets []rpmflow.Target, archs []string) (any bool, missing error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if err := m.Ready(ctx); err != nil {
@@ -120,11 +141,17 @@ func mockReady(ctx context.Context, m *mock.Engine, targets []rpmflow.Target) (a
 		return false, errors.New("engine mock: no targets are configured")
 	}
 	for _, t := range targets {
+		if !slices.Contains(archs, t.Arch) {
+			continue // others build for it
+		}
 		if _, err := m.Image(ctx, t); err != nil {
 			missing = errors.Join(missing, err)
 			continue
 		}
 		any = true
+	}
+	if !any && missing == nil {
+		missing = fmt.Errorf("engine mock: no target is for %s, which this builder takes: define one, or set builder.archs", strings.Join(archs, ", "))
 	}
 	return any, missing
 }

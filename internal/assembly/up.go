@@ -57,7 +57,8 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 	}
 	defer queue.close()
 	s3, err := gateway.Start(ctx, gateway.Options{
-		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: cfg.Embedded.S3Listen, AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: cfg.S3.Region, Logger: log,
+		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: cfg.Embedded.S3Listen, AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: cfg.S3.Region,
+		Bucket: cfg.S3.Bucket, Logger: log,
 	})
 	if err != nil {
 		return errors.Join(stopped(ctx, err), socket.Close())
@@ -65,8 +66,8 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 	defer func() { err = errors.Join(err, s3.Close()) }()
 
 	own := *cfg
-	own.NATS.URLs, own.NATS.User, own.NATS.Password, own.NATS.Token, own.NATS.Credentials = []string{queue.url}, "rpmflow", config.Secret(s.NATSPassword), "", ""
-	own.NATS.CAFile, own.NATS.Replicas, own.S3.CAFile = "", 1, ""
+	own.NATS.URLs, own.NATS.User, own.NATS.Password, own.NATS.Token = []string{queue.url}, "rpmflow", config.Secret(s.NATSPassword), ""
+	own.NATS.NKey, own.NATS.Credentials, own.NATS.CAFile, own.NATS.Replicas, own.S3.CAFile = "", "", "", 1, ""
 	if own.S3.Endpoint, err = url.Parse(s3.Endpoint()); err != nil {
 		return errors.Join(fmt.Errorf("embedded S3: %w", err), socket.Close())
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	DataDir     string
 	// Room says whether there is disk space for another build; nil: always.
 	Room   func() error
+	Status *Status // is kept up to date; nil: nobody asks
 	Logger *slog.Logger
 }
 
@@ -76,6 +77,7 @@ type Builder struct {
 	runner   *build.Runner
 	storage  Health
 	work     *workDir
+	status   *Status
 	ready    time.Time // when engine and storage were last seen to work
 }
 
@@ -97,7 +99,14 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work}, nil
+	status := o.Status
+	if status == nil {
+		status = NewStatus()
+	}
+	status.connected(nc)
+	return &Builder{
+		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status,
+	}, nil
 }
 
 // errDrained is why a build is interrupted when the drain time is over.
@@ -116,14 +125,17 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer stop()
+	defer context.AfterFunc(ctx, b.status.drain)()
 	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs)
 	var swept, complained time.Time
 	for ctx.Err() == nil {
+		b.status.moved(idleMove + b.o.Poll)
 		if time.Since(swept) > sweepEvery {
 			b.sweep(ctx)
 			swept = time.Now()
 		}
 		d, err := b.next(ctx)
+		b.status.Waiting(err)
 		if err != nil && ctx.Err() == nil && time.Since(complained) > time.Minute {
 			b.log.Warn("taking no builds for now", "builder", b.o.Name, "error", err)
 			complained = time.Now()
@@ -140,6 +152,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			release(d, b.log)
 			break
 		}
+		b.status.moved(d.Build.Timeout() + buildMove)
 		if !b.handle(ctx, hard, d) {
 			b.pause(ctx, nil)
 		}

@@ -92,6 +92,11 @@ func (f *keyFlag) Type() string       { return f.key.Type }
 // Load reads the configuration that the command's flags, the environment and the file make.
 func Load(cmd *cobra.Command) (*config.Config, error) { return load(cmd, "") }
 
+// LoadFor is Load without the secrets of other programs.
+func LoadFor(cmd *cobra.Command, program config.Program) (*config.Config, error) {
+	return load(cmd, program)
+}
+
 func load(cmd *cobra.Command, program config.Program) (*config.Config, error) {
 	explicit, err := cmd.Flags().GetString("config")
 	if err != nil {
@@ -144,7 +149,8 @@ func Signals(parent context.Context) (soft, hard context.Context, stop func()) {
 	}
 }
 
-// Service makes the command of a program that runs until it is told to stop. It is given no secrets of other programs.
+// Service makes the command of a program that runs until it is told to stop, with commands below it that ask how it is and
+// what it lacks. It is given no secrets of other programs.
 func Service(program config.Program, short, long string, sections []string, run func(ctx, hard context.Context, cfg *config.Config, stderr io.Writer) error) *cobra.Command {
 	cmd := &cobra.Command{Use: string(program), Short: short, Long: long, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: Version()}
 	ConfigFlags(cmd, sections...)
@@ -161,6 +167,8 @@ func Service(program config.Program, short, long string, sections []string, run 
 		defer stop()
 		return run(soft, hard, cfg, cmd.ErrOrStderr())
 	}
+	cmd.CompletionOptions.DisableDefaultCmd = true // a program for service managers
+	cmd.AddCommand(healthCommand(program, sections), doctorCommand(program, sections))
 	return cmd
 }
 

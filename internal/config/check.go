@@ -108,7 +108,7 @@ func (l *loader) together(c *Config) {
 	}
 
 	if c.PublicURL == nil {
-		c.PublicURL = listenURL(c.Listener.Listen)
+		c.PublicURL = LocalURL(c.Listener.Listen)
 	}
 
 	var ways []string
@@ -134,8 +134,8 @@ func (l *loader) together(c *Config) {
 	}
 }
 
-// listenURL is where a client on this machine reaches what listens on address.
-func listenURL(address string) *url.URL {
+// LocalURL is where a client on this machine reaches what listens on address.
+func LocalURL(address string) *url.URL {
 	host, port, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
 		address = net.JoinHostPort("127.0.0.1", port)

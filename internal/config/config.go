@@ -163,6 +163,8 @@ type Program string
 const (
 	ForListener Program = "listener"
 	ForBuilder  Program = "builder"
+	ForS3       Program = "s3"
+	ForHealth   Program = "health" // asks a program how it is, and needs no secret for it
 )
 
 // foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that
@@ -170,6 +172,8 @@ const (
 var foreign = map[Program][]string{
 	ForListener: {"gateway."},
 	ForBuilder:  {"gateway.", "listener.", "secret"},
+	ForS3:       {"nats.", "listener.", "secret"},
+	ForHealth:   {""},
 }
 
 func (p Program) mayKnow(secret string) bool {

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -34,8 +36,10 @@ const (
 
 // Settings of the engine.
 type Settings struct {
-	Host    string // of the Docker API; empty: as the environment says (DOCKER_HOST)
-	Network string // for the containers that install packages
+	Host     string   // of the Docker API: unix://, tcp:// or ssh://; empty: as the environment says (DOCKER_HOST)
+	CertPath string   // directory of ca.pem, cert.pem and key.pem for TLS; empty: as the environment says (DOCKER_CERT_PATH)
+	Network  string   // for the containers that install packages
+	Archs    []string // for which the engine must be able to build
 	// Limits of one container; zero: none.
 	Memory int64
 	CPUs   float64
@@ -49,8 +53,10 @@ type Settings struct {
 
 // Engine talks to one Docker engine.
 type Engine struct {
-	s   Settings
-	api *client.Client
+	s     Settings
+	way   *way
+	api   *client.Client
+	known atomic.Bool // whether the engine's machine has been looked at
 }
 
 const (
@@ -61,19 +67,23 @@ const (
 
 // New makes the engine; nothing is called yet.
 func New(s Settings) (*Engine, error) {
-	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
-	if s.Host != "" {
-		opts = append(opts, client.WithHost(s.Host))
-	}
-	api, err := client.NewClientWithOpts(opts...)
+	w, err := newWay(s.Host, s.CertPath, os.Getenv)
 	if err != nil {
-		return nil, fmt.Errorf("engine mock: Docker client: %w: check builder.docker.host and DOCKER_HOST", err)
+		return nil, err
 	}
-	return &Engine{s: s, api: api}, nil
+	api, err := client.NewClientWithOpts(w.opts...)
+	if err != nil {
+		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
+	}
+	return &Engine{s: s, way: w, api: api}, nil
 }
 
 // Shut frees connections.
-func (e *Engine) Shut() error { return e.api.Close() }
+func (e *Engine) Shut() error {
+	err := e.api.Close()
+	e.way.close()
+	return err
+}
 
 // Name implements build.Engine.
 func (*Engine) Name() string { return "mock" }
@@ -85,9 +95,25 @@ func (*Engine) Caveats() []string { return nil }
 func (e *Engine) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	if _, err := e.api.Ping(ctx); err != nil {
-		return fmt.Errorf("engine mock: Docker at %s does not answer: %w: start it, mount its socket, or set builder.docker.host", e.api.DaemonHost(), err)
+	e.way.note(nil)
+	ping, err := e.api.Ping(ctx)
+	if err != nil {
+		return e.way.explain(err)
 	}
+	if err := checkAPI(e.way.host, ping.APIVersion); err != nil {
+		return err
+	}
+	if e.known.Load() {
+		return nil
+	}
+	facts, err := e.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	if err := checkMachine(e.way.host, facts.Machine, e.s.Archs); err != nil {
+		return err
+	}
+	e.known.Store(true)
 	return nil
 }
 
@@ -100,7 +126,7 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	defer cancel()
 	info, err := e.api.ImageInspect(ctx, t.Image)
 	if errdefs.IsNotFound(err) {
-		return "", fmt.Errorf("engine mock: target %q: image %s: %w: build deploy/images/mock, pull the image, or set the target's image", t.Name, t.Image, ErrNoImage)
+		return "", missingImage(t)
 	}
 	if err != nil {
 		return "", fmt.Errorf("engine mock: target %q: image %s: %w", t.Name, t.Image, err)

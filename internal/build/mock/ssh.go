@@ -1,0 +1,218 @@
+package mock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sshEnd  = 2 * time.Second // until ssh is killed, and until it is asked why it has ended
+	sshPipe = time.Second     // for the rest of what it says
+)
+
+// hostForSSH keeps options of ssh out of names.
+var hostForSSH = regexp.MustCompile(`^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]*$`)
+
+// sshArgs are ssh's arguments for one connection to the engine of the host in u. It must not ask on a terminal, nor go on
+// in the background; a connection that is dead is noticed within a minute. The rest is ssh's own configuration.
+func sshArgs(u *url.URL) ([]string, error) {
+	_, hasPassword := u.User.Password()
+	switch {
+	case hasPassword:
+		return nil, errors.New("has a password in it: use a key")
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("has more than a host in it")
+	case !hostForSSH.MatchString(u.Hostname()), u.User.Username() != "" && !hostForSSH.MatchString(u.User.Username()):
+		return nil, errors.New("has no proper host or user")
+	}
+	args := []string{"-T"}
+	for _, option := range []string{
+		"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3", "ControlMaster=no", "ControlPath=none",
+		"ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no",
+	} {
+		args = append(args, "-o", option)
+	}
+	if name := u.User.Username(); name != "" {
+		args = append(args, "-l", name)
+	}
+	if port := u.Port(); port != "" {
+		args = append(args, "-p", port)
+	}
+	return append(args, "--", u.Hostname(), "docker system dial-stdio"), nil
+}
+
+// sshConn is a connection through one ssh process. When this process dies, however it does, ssh reads the end of its input
+// and ends too.
+type sshConn struct {
+	net.Conn // our end of a pair of sockets; the other one is ssh's input and output
+	way      *way
+	cmd      *exec.Cmd
+	said     *lastLines    // on stderr
+	ended    chan struct{} // closed when ssh is gone
+	result   error         // valid then
+	once     sync.Once
+	closing  chan struct{} // closed by Close: what ssh says from then on is no news
+}
+
+func (w *way) dialSSH(ctx context.Context, args []string) (net.Conn, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("ssh to %s: %w", w.host, err)
+	}
+	c := &sshConn{Conn: ours, way: w, said: &lastLines{}, ended: make(chan struct{}), closing: make(chan struct{})}
+	// The connection outlives the request for which it is made.
+	c.cmd = exec.CommandContext(context.WithoutCancel(ctx), "ssh", args...)
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = theirs, theirs, c.said, sshPipe
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"} {
+		if v, ok := os.LookupEnv(name); ok {
+			c.cmd.Env = append(c.cmd.Env, name+"="+v)
+		}
+	}
+	// A group of its own: Ctrl-C is for us, and a proxy that ssh has started ends with it.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = c.cmd.Start()
+	_ = theirs.Close() // ssh has its own copy
+	if err != nil {
+		_ = ours.Close()
+		return nil, &sshError{host: w.host, err: err}
+	}
+	w.mu.Lock()
+	w.ssh[c] = struct{}{}
+	w.mu.Unlock()
+	go c.wait() // ends with the process, for which Close waits
+	return c, nil
+}
+
+// socketPair makes a connection, and its other end for a child.
+func socketPair() (net.Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a pair of sockets: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "ssh"), os.NewFile(uintptr(fds[1]), "ssh")
+	defer func() { _ = ours.Close() }() // FileConn makes a copy
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("make a pair of sockets: %w", err), theirs.Close())
+	}
+	return conn, theirs, nil
+}
+
+func (c *sshConn) wait() {
+	c.result = c.cmd.Wait()
+	c.way.mu.Lock()
+	delete(c.way.ssh, c)
+	c.way.mu.Unlock()
+	close(c.ended)
+}
+
+// Read implements net.Conn.
+func (c *sshConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, c.why(err)
+}
+
+// Write implements net.Conn.
+func (c *sshConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, c.why(err)
+}
+
+// why replaces the end of a connection by what ssh says about it.
+func (c *sshConn) why(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
+	timer := time.NewTimer(sshEnd)
+	defer timer.Stop()
+	select {
+	case <-c.ended:
+	case <-c.closing:
+		return err
+	case <-timer.C:
+		return err
+	}
+	if c.result == nil {
+		return err
+	}
+	told := &sshError{host: c.way.host, said: c.said.lines(), err: c.result}
+	c.way.note(told)
+	return told
+}
+
+// Close ends the connection and its process.
+func (c *sshConn) Close() error {
+	var err error
+	c.once.Do(func() {
+		close(c.closing)
+		err = c.Conn.Close()
+		c.signal(syscall.SIGTERM)
+		timer := time.NewTimer(sshEnd)
+		defer timer.Stop()
+		select {
+		case <-c.ended:
+		case <-timer.C:
+			c.signal(syscall.SIGKILL)
+		}
+	})
+	<-c.ended
+	return err
+}
+
+// signal reaches ssh and what it has started, as long as it has not been collected.
+func (c *sshConn) signal(s syscall.Signal) {
+	select {
+	case <-c.ended:
+	default:
+		_ = syscall.Kill(-c.cmd.Process.Pid, s) // it may have ended by itself
+	}
+}
+
+// sshError is the end of an ssh process.
+type sshError struct {
+	host string
+	said []string
+	err  error
+}
+
+func (e *sshError) Error() string {
+	msg := fmt.Sprintf("ssh: %v", e.err)
+	if said := strings.TrimSpace(strings.Join(e.said, "; ")); said != "" {
+		msg += ": " + said
+	}
+	return msg
+}
+
+func (e *sshError) Unwrap() error { return e.err }
+
+func (e *sshError) advice() string {
+	said := strings.Join(e.said, "\n")
+	for _, known := range []struct{ says, do string }{
+		{"Host key verification failed", "put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's own)"},
+		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no passphrase, or be in the agent (SSH_AUTH_SOCK)"},
+		{"No user exists for uid", "give the user an entry in /etc/passwd: ssh wants one"},
+		{"command not found", "install the docker command there: ssh runs docker system dial-stdio"},
+		{"docker.sock", "the engine must run there, and the user must be in its group docker"},
+	} {
+		if strings.Contains(said, known.says) {
+			return known.do
+		}
+	}
+	if errors.Is(e.err, exec.ErrNotFound) {
+		return "install ssh (openssh-clients, openssh-client) where the builder runs"
+	}
+	return fmt.Sprintf("try it by hand as the builder's user: docker --host %s version", e.host)
+}

@@ -1,0 +1,146 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// Status is what a builder says of itself over HTTP: GET /healthz (does it live?) and GET /readyz (does it take builds?). It is
+// there before the builder is, and tells what the program waits for at its start. It knows what the builder has
+// found out anyway; nothing outside is asked for it.
+type Status struct {
+	mu       sync.Mutex
+	waiting  error     // why no builds are taken; nil: they are
+	draining bool      // and will not be any more
+	moves    time.Time // when the main loop will have moved on, unless it hangs; zero: it does not run yet
+	nc       *nats.Conn
+}
+
+const (
+	// idleMove is much more than all that the main loop does between two builds, each step of which is bounded.
+	idleMove = 5 * time.Minute
+	// buildMove is the same for what comes after the time-out of a build: upload, settling, cleaning up.
+	buildMove = settleWait + time.Hour
+)
+
+var errStarting = errors.New("the builder is starting")
+
+// NewStatus makes the status of a builder that is about to start.
+func NewStatus() *Status { return &Status{waiting: errStarting} }
+
+// Listen serves the status on an address until stop is called.
+func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err error) {
+	socket, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w: stop what uses the port, or set builder.status_listen", address, err)
+	}
+	server := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan struct{})
+	go func() { // ends with the server
+		defer close(done)
+		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the builder's status is not served any more", "error", err)
+		}
+	}()
+	log.Info("serving the builder's status", "address", socket.Addr().String())
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close() // who asks too slowly has to ask another builder
+		}
+		<-done
+	}, nil
+}
+
+// Handler answers the requests.
+func (s *Status) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", s.alive(time.Now())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", s.ready()) })
+	return mux
+}
+
+// answer has the form that the listener's answers have.
+func answer(w http.ResponseWriter, status string, err error) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	body := map[string]string{"status": status}
+	if err != nil {
+		what, do := rpmflow.Advice(err)
+		if do == "" {
+			do = "the builder's log says more"
+		}
+		body = map[string]string{"error": what, "hint": do}
+		w.Header().Set("Retry-After", "5")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(body) // the client is gone: nobody to tell
+}
+
+// Waiting tells why no builds are taken; nil says that they are.
+func (s *Status) Waiting(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = err
+}
+
+func (s *Status) connected(nc *nats.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nc = nc
+}
+
+func (s *Status) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+}
+
+// moved is called by the main loop: it lives, and will call again within d.
+func (s *Status) moved(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moves = time.Now().Add(d)
+}
+
+func (s *Status) alive(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if late := now.Sub(s.moves); !s.moves.IsZero() && late > 0 {
+		return rpmflow.Advise(fmt.Errorf("the builder hangs: it should have moved on %s ago", late.Round(time.Second)), "restart it; SIGQUIT shows where it hangs")
+	}
+	return nil
+}
+
+func (s *Status) ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return rpmflow.Advise(errDrained, "nothing to do: it ends after the build in hand")
+	case s.nc != nil:
+		if err := events.Connected(s.nc); err != nil {
+			return err
+		}
+	}
+	return s.waiting
+}
