@@ -39,7 +39,10 @@ var endless = []struct {
 	{"builder", func(t *testing.T, _ *session, r *running) {
 		r.await(t, "builder", func(printed string) bool { return strings.Contains(printed, "waiting for builds") })
 	}},
-	{"rpmflow watch", func(t *testing.T, s *session, r *running) { s.subscribed(t, r) }},
+	{"rpmflow watch", func(t *testing.T, _ *session, r *running) {
+		r.subscriber = true
+		r.await(t, "subscription", func(printed string) bool { return strings.Contains(printed, "waiting for finished builds") })
+	}},
 }
 
 // client is the configuration with which the command line would reach the system.
@@ -66,34 +69,8 @@ func (s *session) jetStream(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-// subscribed waits until r subscribes to finished events, besides those that did before.
-func (s *session) subscribed(t *testing.T, r *running) {
-	t.Helper()
-	stream, err := s.jetStream(t).Stream(t.Context(), events.StreamEvents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.subscriber = true
-	want := 0
-	for _, other := range s.running {
-		if other.subscriber {
-			want++
-		}
-	}
-	r.await(t, "subscription", func(string) bool {
-		n := 0
-		list := stream.ListConsumers(t.Context())
-		for info := range list.Info() {
-			if strings.HasSuffix(info.Config.FilterSubject, ".finished") {
-				n++
-			}
-		}
-		return list.Err() == nil && n >= want
-	})
-}
-
 // subscriber runs a program of a document.
-func (s *session) subscriber(t *testing.T, b block) {
+func (s *session) subscriber(t *testing.T, b block, command ...string) {
 	t.Helper()
 	n := s.client(t).NATS
 	u, err := url.Parse(n.URLs[0])
@@ -102,7 +79,7 @@ func (s *session) subscriber(t *testing.T, b block) {
 	}
 	u.User = url.UserPassword(n.User, string(n.Password))
 	s.env = append(s.env, "NATS_URL="+u.String())
-	s.subscribed(t, s.start(t, b, compile(t, b)))
+	s.start(t, b, command[0], command[1:]...).subscriber = true // its consumer is there before it is
 }
 
 // finish has one more build made, of which every subscriber of the document must hear, and checks all that was published.

@@ -94,10 +94,10 @@ func TestWhatIsNotRun(t *testing.T) {
 		for _, b := range blocks(t, file) {
 			switch b.info {
 			case "sh", "console":
-			case "go", "json", "yaml", "text":
+			case "go", "python", "json", "yaml", "text":
 				continue
 			default:
-				t.Errorf("%s: info string %q: use sh (is run), console (is not), go, json, yaml or text", b, b.info)
+				t.Errorf("%s: info string %q: use sh (is run), console (is not), go, python, json, yaml or text", b, b.info)
 				continue
 			}
 			if b.info == "sh" && b.notRun == "" {

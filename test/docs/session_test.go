@@ -89,8 +89,13 @@ func (s *session) play(t *testing.T, file string) (ran int) {
 				t.Fatal(err)
 			}
 		case b.info == "go" && strings.HasPrefix(b.text, "package "):
-			s.subscriber(t, b)
+			s.subscriber(t, b, compile(t, b))
 			ran++
+		case b.info == "python":
+			if python, program := interpret(t, b); python != "" {
+				s.subscriber(t, b, python, program)
+				ran++
+			}
 		case b.info == "sh" && b.notRun == "":
 			s.block(t, b)
 			ran++

@@ -68,19 +68,44 @@ func compile(t *testing.T, b block) string {
 	return program
 }
 
+// interpret writes a block of Python to a file and has it parsed; python is empty where it cannot be run for want of the library.
+func interpret(t *testing.T, b block) (python, program string) {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Logf("%s: not even parsed: there is no python3", b)
+		return "", ""
+	}
+	program = filepath.Join(t.TempDir(), "program.py")
+	if err := os.WriteFile(program, []byte(b.text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parse := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", program)
+	if out, err := parse.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", b, err, out)
+	}
+	if err := exec.CommandContext(t.Context(), python, "-c", "import nats").Run(); err != nil {
+		t.Logf("%s: parsed, not run: python3 has no nats-py", b)
+		return "", ""
+	}
+	return python, program
+}
+
 var secretFile = regexp.MustCompile(`(?m)^\s*(?:- )?\w+_file: *([^\s#]+)`)
 
 // TestSnippets compiles Go, loads configurations and parses JSON.
 func TestSnippets(t *testing.T) {
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
-			if b.info != "go" && b.info != "yaml" && b.info != "json" {
+			if b.info != "go" && b.info != "python" && b.info != "yaml" && b.info != "json" {
 				continue
 			}
 			t.Run(b.String(), func(t *testing.T) {
 				switch b.info {
 				case "go":
 					compile(t, b)
+				case "python":
+					interpret(t, b)
 				case "yaml":
 					checkYAML(t, b)
 				case "json":
