@@ -82,6 +82,8 @@ type Build struct {
 	TimeoutSeconds float64 `json:"timeout_seconds"`
 	// Concurrency is the project's limit of builds at once; it travels with the request so that builders need no list of projects.
 	Concurrency int `json:"concurrency"`
+	// RetryOf is the build that this one repeats, where somebody has asked for that.
+	RetryOf string `json:"retry_of,omitempty"`
 
 	State State `json:"state"`
 	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
@@ -105,6 +107,8 @@ type Build struct {
 	StartedAt  *time.Time `json:"started_at,omitempty"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
+	// Cancel is set once somebody has asked for the build's end: from then on it can only end as canceled.
+	Cancel    *Cancel    `json:"cancel,omitempty"`
 	Outcome   *Outcome   `json:"outcome,omitempty"`
 	Packages  []Package  `json:"packages,omitempty"`
 	Artifacts []Artifact `json:"artifacts,omitempty"`
@@ -140,6 +144,36 @@ func (b *Build) LeavePhase(now time.Time) {
 	if n := len(b.Phases); n > 0 && b.Phases[n-1].Seconds == 0 {
 		b.Phases[n-1].Seconds = max(now.Sub(b.Phases[n-1].Started).Seconds(), 1e-6)
 	}
+}
+
+// Cancel says who has asked for a build's end, and when.
+type Cancel struct {
+	By string    `json:"by"` // as they call themselves, else the address that they asked from
+	At time.Time `json:"at"`
+}
+
+// Failure is what ends the build.
+func (c Cancel) Failure() *Failure {
+	return Fail(FailureCanceled, "rpmflow retry builds the same commit again", "canceled by %s", c.By)
+}
+
+// Canceled is the record of a build that ends because Cancel is set. Of what was stored only logs are kept: packages of a build
+// that was not wanted are nobody's.
+func (b Build) Canceled(now time.Time) Build {
+	n := b.Clone()
+	n.LeavePhase(now)
+	phase := n.Phase
+	if phase == "" {
+		phase = PhaseClaim // which it was waiting for
+	}
+	if n.Outcome == nil || n.Outcome.Kind != FailureCanceled {
+		outcome := OutcomeOf(phase, n.Cancel.Failure())
+		n.Outcome = &outcome
+	}
+	finished := now.UTC()
+	n.State, n.FinishedAt, n.Packages = Finished, &finished, nil
+	n.Artifacts = slices.DeleteFunc(n.Artifacts, func(a Artifact) bool { return a.Kind != KindLog })
+	return n
 }
 
 // Package is one RPM or SRPM that a build made, by its NEVRA.

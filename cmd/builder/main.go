@@ -14,9 +14,9 @@ import (
 func main() {
 	lifeline.Main(nil)
 	cli.Main(cli.Service(config.ForBuilder, "Take builds from the queue and run them",
-		`The builder takes builds of its architectures from NATS JetStream, one at a time, runs each in a clean build root (mock in Docker)
-or with the host's rpmbuild, puts packages and logs into S3, and publishes the outcome. Any number may run, on any host.
-The first SIGTERM lets the build in hand go on for the drain time; a second one hands it back at once.`,
+		`The builder takes builds of its architectures from NATS JetStream, --jobs at a time, runs each in a clean build root (mock in
+Docker) or with the host's rpmbuild, puts packages and logs into S3, and publishes the outcome. Any number may run, on any host.
+The first SIGTERM lets the builds in hand go on for the drain time; a second one hands them back at once.`,
 		[]string{"", "log", "nats", "s3", "builder"},
 		func(ctx, hard context.Context, cfg *config.Config, stderr io.Writer) error {
 			return assembly.RunBuilder(ctx, hard, cfg, assembly.Logger(stderr, cfg.Log))

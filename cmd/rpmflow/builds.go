@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,60 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/cli"
 )
+
+// pushAnswer is what the listener answers to those who ask for builds.
+type pushAnswer struct {
+	Push    string `json:"push"`
+	Project string `json:"project"`
+	Ref     string `json:"ref"`
+	Commit  string `json:"commit"`
+	Builds  []struct {
+		ID     string `json:"id"`
+		Target string `json:"target"`
+		URL    string `json:"url"`
+	} `json:"builds"`
+}
+
+// accepted prints which builds there will be, and when it is to wait, what becomes of them.
+func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAnswer, wait bool) error {
+	asJSON, _ := cmd.Flags().GetBool("json")
+	out := cmd.OutOrStdout()
+	if asJSON && !wait {
+		return printJSON(out, answer)
+	}
+	if !asJSON {
+		for _, b := range answer.Builds {
+			fmt.Fprintf(out, "%s  %s  %s\n", b.ID, b.Target, short(answer.Commit))
+		}
+	}
+	if !wait {
+		return nil
+	}
+	var failed bool
+	for _, b := range answer.Builds {
+		done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
+			if !asJSON {
+				fmt.Fprintln(out, progress(b))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		failed = failed || done.Outcome.Result != rpmflow.Succeeded
+		if asJSON {
+			err = printJSON(out, done)
+		} else {
+			err = printBuild(out, done)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if failed {
+		return errFailed
+	}
+	return nil
+}
 
 func submitCommand() *cobra.Command {
 	var ref, commit, key string
@@ -44,58 +99,12 @@ It prints the ids of the builds. With --wait it stays until they are finished; t
 		if key != "" {
 			headers = []string{"Idempotency-Key", key}
 		}
-		var answer struct {
-			Push    string `json:"push"`
-			Project string `json:"project"`
-			Ref     string `json:"ref"`
-			Commit  string `json:"commit"`
-			Builds  []struct {
-				ID     string `json:"id"`
-				Target string `json:"target"`
-				URL    string `json:"url"`
-			} `json:"builds"`
-		}
+		var answer pushAnswer
 		body := map[string]any{"project": args[0], "ref": ref, "commit": commit, "targets": targets}
 		if err := c.call(ctx, http.MethodPost, "/api/v1/builds", body, &answer, headers...); err != nil {
 			return err
 		}
-		asJSON, _ := cmd.Flags().GetBool("json")
-		out := cmd.OutOrStdout()
-		if asJSON && !wait {
-			return printJSON(out, answer)
-		}
-		if !asJSON {
-			for _, b := range answer.Builds {
-				fmt.Fprintf(out, "%s  %s  %s\n", b.ID, b.Target, short(answer.Commit))
-			}
-		}
-		if !wait {
-			return nil
-		}
-		var failed bool
-		for _, b := range answer.Builds {
-			done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
-				if !asJSON {
-					fmt.Fprintln(out, progress(b))
-				}
-			})
-			if err != nil {
-				return err
-			}
-			failed = failed || done.Outcome.Result != rpmflow.Succeeded
-			if asJSON {
-				err = printJSON(out, done)
-			} else {
-				err = printBuild(out, done)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if failed {
-			return errFailed
-		}
-		return nil
+		return c.accepted(ctx, cmd, answer, wait)
 	}
 	return cmd
 }
@@ -214,10 +223,14 @@ func short(commit string) string { return commit[:min(12, len(commit))] }
 // standing is a build's state in a word or two.
 func standing(b rpmflow.Build) string {
 	switch {
+	case b.Outcome != nil && b.Outcome.Kind == rpmflow.FailureCanceled:
+		return "canceled"
 	case b.Outcome != nil && b.Outcome.Result == rpmflow.Failed:
 		return "failed (" + string(b.Outcome.Kind) + ")"
 	case b.Outcome != nil:
 		return string(b.Outcome.Result)
+	case b.Cancel != nil:
+		return "canceling (" + string(b.Phase) + ")"
 	case b.State == rpmflow.Running:
 		return "running (" + string(b.Phase) + ")"
 	}
@@ -239,7 +252,15 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	if b.Attempt > 0 {
 		row("attempt", "%d, by %s with %s", b.Attempt, b.Builder, b.Engine)
 	}
-	if o := b.Outcome; o != nil && o.Result == rpmflow.Failed {
+	if b.RetryOf != "" {
+		row("retry of", "%s", b.RetryOf)
+	}
+	if b.Cancel != nil {
+		row("canceled", "by %s at %s", b.Cancel.By, b.Cancel.At.Local().Format(time.DateTime))
+	}
+	if o := b.Outcome; o != nil && o.Kind == rpmflow.FailureCanceled {
+		row("what to do", "%s", o.Hint)
+	} else if o != nil && o.Result == rpmflow.Failed {
 		row("failed in", "%s", o.Phase)
 		row("because", "%s", o.Message)
 		if o.Hint != "" {

@@ -146,7 +146,7 @@ func (c *client) wait(ctx context.Context, id string, changed func(rpmflow.Build
 			}
 		default:
 			failures = 0
-			if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt {
+			if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt || (b.Cancel == nil) != (last.Cancel == nil) {
 				changed(b)
 			}
 			if last = b; b.State == rpmflow.Finished {

@@ -24,12 +24,14 @@ func command() *cobra.Command {
   rpmflow submit hello               build a project's newest commit
   rpmflow list                       the builds, newest first
   rpmflow logs -f BUILD              watch a build
+  rpmflow cancel BUILD               stop a build
+  rpmflow retry BUILD                build the same commit again
   rpmflow watch                      every outcome as it comes
 
 The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by themselves; otherwise name the configuration
 with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
-	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), watchCommand(), healthCommand(), doctorCommand(), configCommand(), s3Command())
+	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(), configCommand(), s3Command())
 	return root
 }

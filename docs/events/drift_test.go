@@ -43,6 +43,7 @@ func definitions(t *testing.T, file string) map[string]object {
 // described are the types that travel, and where the schemas describe them.
 var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Build]():     {eventschema.Build, "build"},
+	reflect.TypeFor[rpmflow.Cancel]():    {eventschema.Build, "cancel"},
 	reflect.TypeFor[rpmflow.PhaseTime](): {eventschema.Build, "phase"},
 	reflect.TypeFor[rpmflow.Outcome]():   {eventschema.Build, "outcome"},
 	reflect.TypeFor[rpmflow.Package]():   {eventschema.Build, "package"},

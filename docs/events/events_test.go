@@ -202,6 +202,12 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 		{"unknown kind", failed, "data.outcome.kind", "cosmic rays"},
 		{"failed with packages", failed, "data.packages", []any{map[string]any{"nevra": "a-1-1.noarch", "name": "a", "epoch": 0, "version": "1", "release": "1", "arch": "noarch"}}},
 
+		{"canceled by nobody", failed, "data.outcome.kind", "canceled"},
+		{"canceled, and failed for another reason", failed, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
+		{"canceled, and succeeded", ok, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
+		{"queued and canceled", queued, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
+		{"cancel requested of a queued one", queued, "type", "dev.rpmflow.build.cancel-requested.v1"},
+		{"repeats nothing", queued, "data.retry_of", "the one before"},
 		{"queued and running", queued, "data.state", "running"},
 		{"queued with a builder", queued, "data.builder", "b"},
 		{"queued with an outcome", queued, "data.outcome", map[string]any{"result": "succeeded"}},
@@ -263,7 +269,16 @@ func TestOtherEventsThatHappen(t *testing.T) {
 		}
 		return all
 	}
+	cancel := map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}
+	canceled := map[string]any{"result": "failed", "kind": "canceled", "phase": "claim", "message": "canceled by ann"}
 	for why, raw := range map[string][]byte{
+		"cancel requested": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.cancel-requested.v1", "data.phase": "claim", "data.phases": []any{claim}, "data.cancel": cancel})),
+		"canceled":         change("build.finished.failed", map[string]any{"data.cancel": cancel, "data.outcome": canceled}),
+		"canceled while queued": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1", "data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
+			"data.finished_at": "2026-03-02T09:15:24Z"}),
+		"canceled while queued again": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1", "data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
+			"data.finished_at": "2026-03-02T09:15:24Z", "data.attempt": 1, "data.queue_sequence": 7, "data.engine": "mock", "data.infrastructure_failures": 1, "data.notes": []any{"attempt 1 failed"}}),
+		"retry":   change("build.queued", map[string]any{"data.retry_of": "54004af1-55a5-508d-a6bc-9c411160dff5"}),
 		"started": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.started.v1", "data.phase": "claim", "data.phases": []any{claim}})),
 		"phase": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.phase.v1", "data.phase": "sources",
 			"data.phases": []any{claim, map[string]any{"phase": "sources", "started": "2026-03-02T09:15:05Z", "seconds": 0}}})),

@@ -22,7 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// RunBuilder connects and builds until ctx ends and the build in hand with it; when hard ends, that build is handed back at once.
+// RunBuilder connects and builds until ctx ends and the builds in hand with it; when hard ends, those are handed back at once.
 func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err := cfg.CheckBuilder(); err != nil {
 		return err
@@ -66,10 +66,11 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		Engine: engine, Sources: sources, Store: store, Repository: repositories(cfg), URL: artifactURL(cfg, store),
 		MaxOutput: int64(cfg.Builder.MaxOutput), Logger: log,
 	}
+	floors := NewFloors(cfg, engine)
 	b, err := builder.New(ctx, builder.Options{
-		Name: cfg.Builder.Name, Archs: cfg.Builder.Archs, Targets: cfg.Targets, DrainTime: cfg.Builder.DrainTime, Poll: cfg.Builder.Poll, AckWait: cfg.Builder.AckWait,
+		Name: cfg.Builder.Name, Archs: cfg.Builder.Archs, Targets: cfg.Targets, Jobs: cfg.Builder.Jobs, DrainTime: cfg.Builder.DrainTime, Poll: cfg.Builder.Poll, AckWait: cfg.Builder.AckWait,
 		RetryDelay: cfg.Builder.RetryDelay, MaxFailures: cfg.Builder.MaxFailures, DataDir: cfg.DataDir, Logger: log,
-		Room: func() error { return Room(cfg.DataDir) }, Status: status,
+		Room: func() error { return floors.Room(ctx) }, Status: status,
 	}, nc, js, runner, store)
 	if err != nil {
 		return stopped(ctx, err)

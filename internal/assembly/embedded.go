@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 )
 
@@ -56,21 +54,3 @@ func (e *embeddedNATS) keep(ctx context.Context) error {
 }
 
 func (e *embeddedNATS) close() { e.server.Close() }
-
-const (
-	roomBytes = 256 << 20 // free space that is enough on any disk
-	roomShare = 10        // and the part of a small one: a tenth
-)
-
-// Room says whether the disk of dir has space left to work with.
-func Room(dir string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	free, size := int64(fs.Bavail)*fs.Bsize, int64(fs.Blocks)*fs.Bsize
-	if floor := min(roomBytes, size/roomShare); free < floor {
-		return fmt.Errorf("the disk of %s is full: %d MiB are free, less than %d MiB: free some space", dir, free>>20, floor>>20)
-	}
-	return nil
-}

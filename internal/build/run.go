@@ -52,6 +52,8 @@ type Attempt struct {
 	Target rpmflow.Target
 	Dir    string    // an empty directory of its own
 	Log    io.Writer // what is watched live
+	// Cancel ends when the build is to end, its cause being the outcome; logs are stored then, packages are not. Nil: never.
+	Cancel context.Context
 	// Report makes the record known whenever the build enters a phase. When it fails, the build is not ours any more.
 	Report func(ctx context.Context, b rpmflow.Build) error
 }
@@ -68,6 +70,9 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	timeout := &rpmflow.Failure{Kind: rpmflow.FailureTimeout, Message: fmt.Sprintf("the build took longer than %s", run.b.Timeout()), Hint: "raise the project's timeout, or find out in the log what hangs"}
 	timer := time.AfterFunc(run.b.Timeout(), func() { cancel(timeout) })
 	defer timer.Stop()
+	if a.Cancel != nil {
+		defer context.AfterFunc(a.Cancel, func() { cancel(context.Cause(a.Cancel)) })()
+	}
 	run.output = &limited{w: a.Log, left: r.MaxOutput, exceeded: func() {
 		cancel(&rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: fmt.Sprintf("the build wrote more than %d bytes of output", r.MaxOutput), Hint: "make it write less, or ask an operator to raise builder.max_output"})
 	}}
@@ -205,10 +210,11 @@ func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
 		return err
 	}
 	if outcome.Result == rpmflow.Succeeded {
-		for _, file := range append([]string{r.srpm}, r.rpms...) {
-			if err := r.putPackage(ctx, file); err != nil {
-				return err
-			}
+		err := r.putPackages(ctx)
+		if canceled := r.canceled(); canceled != nil {
+			outcome, r.b.Packages, r.b.Artifacts = rpmflow.OutcomeOf(rpmflow.PhaseUpload, canceled), nil, nil
+		} else if err != nil {
+			return err
 		}
 	}
 	logs, err := r.logs(outcome)
@@ -226,10 +232,33 @@ func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
 	r.b.LeavePhase(now)
 	finished := now.UTC()
 	r.b.State, r.b.Outcome, r.b.FinishedAt = rpmflow.Finished, &outcome, &finished
-	if outcome.Kind == rpmflow.FailureInfrastructure {
-		return nil // whether this was the last attempt is not decided here, so there is no final record
+	if outcome.Kind == rpmflow.FailureInfrastructure || outcome.Kind == rpmflow.FailureCanceled {
+		return nil // whether this was the last attempt, and who has canceled it, is not known here, so there is no final record
 	}
 	return r.Store.PutJSON(ctx, r.b.Prefix()+"build.json", r.b)
+}
+
+// canceled says why the build was canceled, nil if it was not.
+func (r *run) canceled() error {
+	if r.Cancel == nil {
+		return nil
+	}
+	return context.Cause(r.Cancel)
+}
+
+// putPackages stores what was built, unless the build is canceled meanwhile.
+func (r *run) putPackages(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if r.Cancel != nil {
+		defer context.AfterFunc(r.Cancel, stop)()
+	}
+	for _, file := range append([]string{r.srpm}, r.rpms...) {
+		if err := r.putPackage(ctx, file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *run) putPackage(ctx context.Context, file string) error {

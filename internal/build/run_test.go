@@ -312,6 +312,39 @@ func TestRunIsInterrupted(t *testing.T) {
 	}
 }
 
+// Who cancels a build gets its outcome and its logs, and no packages, wherever it was.
+func TestRunIsCanceled(t *testing.T) {
+	entered := make(chan struct{}, 1)
+	b := newBench(t, hang(enginetest.RPMs, entered))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	b.attempt.Cancel = ctx
+	go func() { <-entered; cancel(rpmflow.Fail(rpmflow.FailureCanceled, "build it again", "canceled by ann")) }()
+	got, err := b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {
+		t.Fatalf("%v, %+v", err, got.Outcome)
+	}
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "canceled by ann") || b.stored("build.json") != "" {
+		t.Errorf("log %q, record %q", log, b.stored("build.json"))
+	}
+
+	b = newBench(t, nil)
+	ctx, cancel = context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	b.attempt.Cancel = ctx
+	report := b.attempt.Report
+	b.attempt.Report = func(ctx context.Context, r rpmflow.Build) error {
+		if r.Phase == rpmflow.PhaseUpload {
+			cancel(rpmflow.Fail(rpmflow.FailureCanceled, "build it again", "canceled by ann"))
+		}
+		return report(ctx, r)
+	}
+	got, err = b.run()
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseUpload || len(got.Artifacts) != 1 || len(got.Packages) > 0 {
+		t.Fatalf("in the upload: %v, %+v, %+v", err, got.Outcome, got.Artifacts)
+	}
+}
+
 func TestRunIsLost(t *testing.T) {
 	s3 := storagetest.Start(t)
 	for _, phase := range allPhases {

@@ -1,4 +1,4 @@
-// Package builder takes builds from the queue, one at a time, and sees each of them through to its one outcome.
+// Package builder takes builds from the queue, as many at a time as it has slots, and sees each of them through to its one outcome.
 //
 // Build messages come in; events, artifacts and acknowledged messages go out. Who owns a build is decided by EVENTS alone:
 // what this program believes of a build it has confirmed by a fenced publish. cmd/builder and `rpmflow up` start it; any
@@ -29,13 +29,14 @@ type Options struct {
 	Name        string
 	Archs       []string
 	Targets     []rpmflow.Target
+	Jobs        int           // how many builds at a time
 	DrainTime   time.Duration // how long the first SIGTERM lets a build go on
 	Poll        time.Duration // how often to look for work without being woken up
 	AckWait     time.Duration // after how much silence others take a builder for dead
 	RetryDelay  time.Duration // before the second attempt; doubled for each further one
 	MaxFailures int           // of the infrastructure, until a build is given up
 	DataDir     string
-	// Room says whether there is disk space for another build; nil: always.
+	// Room says whether there is disk space and memory for another build; nil: always.
 	Room   func() error
 	Status *Status // is kept up to date; nil: nobody asks
 	Logger *slog.Logger
@@ -112,8 +113,8 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 // errDrained is why a build is interrupted when the drain time is over.
 var errDrained = errors.New("the builder is shutting down")
 
-// Run takes builds until ctx ends, lets the one in hand go on for the drain time, and hands it back when that was not
-// enough. When hard ends, it is handed back at once.
+// Run takes builds until ctx ends, lets those in hand go on for the drain time, and hands back those for which that was not
+// enough. When hard ends, they are handed back at once.
 func (b *Builder) Run(ctx, hard context.Context) error {
 	defer func() {
 		if err := b.work.close(); err != nil {
@@ -126,10 +127,21 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 	}
 	defer stop()
 	defer context.AfterFunc(ctx, b.status.drain)()
-	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs)
+	slots := make(chan struct{}, b.o.Jobs) // holds a token for each build in hand
+	var builds sync.WaitGroup
+	defer builds.Wait()
+	defer b.status.rest()
+	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs, "jobs", b.o.Jobs)
 	var swept, complained time.Time
-	for ctx.Err() == nil {
+	for {
 		b.status.moved(idleMove + b.o.Poll)
+		select {
+		case <-ctx.Done():
+			return nil
+		case slots <- struct{}{}:
+		case <-time.After(time.Minute): // all slots are taken, and the loop lives all the same
+			continue
+		}
 		if time.Since(swept) > sweepEvery {
 			b.sweep(ctx)
 			swept = time.Now()
@@ -141,6 +153,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			complained = time.Now()
 		}
 		if d == nil {
+			<-slots
 			b.pause(ctx, wake)
 			continue
 		}
@@ -150,14 +163,23 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		}
 		if ctx.Err() != nil { // taken in the moment of the end
 			release(d, b.log)
-			break
+			return nil
 		}
-		b.status.moved(d.Build.Timeout() + buildMove)
-		if !b.handle(ctx, hard, d) {
-			b.pause(ctx, nil)
+		o, ok := b.accept(ctx, d)
+		if o == nil {
+			<-slots
+			if !ok {
+				b.pause(ctx, nil)
+			}
+			continue
 		}
+		over := b.status.begun(d.Build.Timeout() + buildMove)
+		builds.Go(func() {
+			defer func() { <-slots }()
+			defer over()
+			o.seeThrough(ctx, hard)
+		})
 	}
-	return nil
 }
 
 // pause waits until there may be something to do.
@@ -190,53 +212,22 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 	return b.queue.Take(ctx, b.o.Archs, b.log)
 }
 
-// settling is a context for what has to be said after a build, whatever has ended meanwhile.
-func settling(ctx context.Context) (context.Context, context.CancelFunc) {
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(drainWait):
-			cancel()
-		case <-sctx.Done():
-		}
-	})
-	return sctx, func() { stop(); cancel() }
-}
-
-// handle sees one delivery through. It reports whether to look for the next at once: what could not be claimed now is given
-// back, and would come again and again in no time.
-func (b *Builder) handle(ctx, hard context.Context, d *events.Delivery) (ok bool) {
+// accept claims the build of a delivery; there is no owner when nothing is left to do. It reports whether to look for the next at
+// once: what could not be claimed now is given back, and would come again and again in no time.
+func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok bool) {
 	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
-	claimed, owned, err := b.claim(sctx, d, log)
-	cancel()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
+	defer cancel()
+	claimed, owned, err := b.claim(ctx, d, log)
 	if err != nil {
 		log.Warn("build not claimed, giving it back", "error", err)
 		release(d, log)
-		return false
+		return nil, false
 	}
 	if !owned {
-		return true
+		return nil, true
 	}
-	log = log.With("attempt", claimed.build.Attempt)
-	log.Info("build claimed", "failures", claimed.build.InfrastructureFailures)
-
-	o := &owner{Builder: b, d: d, log: log, held: claimed}
-	outcome, err := o.run(ctx, hard)
-	sctx, cancel = settling(ctx)
-	var beats sync.WaitGroup
-	defer beats.Wait()
-	defer cancel()
-	beats.Go(func() { o.heartbeats(sctx, func() bool { return true }) }) // publishing the outcome may take long
-	switch {
-	case errors.Is(err, events.ErrLost):
-		log.Warn("build lost to another builder, leaving it alone", "error", err)
-	case err != nil:
-		o.handBack(sctx, err)
-	default:
-		o.finish(sctx, outcome)
-	}
-	return true
+	return b.newOwner(d, claimed, log.With("attempt", claimed.build.Attempt)), true
 }
 
 // release gives a message back that was not begun.

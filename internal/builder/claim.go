@@ -25,6 +25,7 @@ const (
 	moveDrop    move = "drop"    // the message has nothing to say any more
 	moveRequeue move = "requeue" // its successor may not have been sent: send it, then drop this one
 	moveAsk     move = "ask"     // running under another message: is that one still there?
+	moveCancel  move = "cancel"  // nobody runs it, and its end was asked for: finish it
 )
 
 // decide compares a message with the build's last event.
@@ -40,10 +41,18 @@ func decide(last events.Event, d *events.Delivery) move {
 		return moveClaim
 	default:
 		if b.QueueSequence == d.Sequence {
-			return moveClaim // its owner has been silent for a whole ack wait
+			return deserted(b) // its owner has been silent for a whole ack wait
 		}
 		return moveAsk
 	}
+}
+
+// deserted says what becomes of a build that has lost its owner.
+func deserted(b rpmflow.Build) move {
+	if b.Cancel != nil {
+		return moveCancel
+	}
+	return moveClaim
 }
 
 // claim makes the build ours, or settles a message for which there is nothing to do.
@@ -75,6 +84,13 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 			log.Info("build claimed by another", "builder", last.Build.Builder)
 			return held{}, false, nil
 		}
+		if m == moveCancel {
+			err := b.endCanceled(ctx, last, log)
+			if errors.Is(err, events.ErrLost) {
+				continue
+			}
+			return held{}, false, errors.Join(err, d.Done(ctx))
+		}
 		h, err := b.begin(ctx, last, d)
 		if !errors.Is(err, events.ErrLost) {
 			return h, err == nil, err
@@ -93,7 +109,7 @@ func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Deli
 	if there { // a second message of the same build: its owner holds the first
 		return moveDrop, err
 	}
-	return moveClaim, err
+	return deserted(last.Build), err
 }
 
 // begin publishes the claim: the started event of the next attempt.
@@ -101,8 +117,7 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	now := time.Now()
 	n := last.Build.Clone()
 	if n.State == rpmflow.Running {
-		n.LostAttempts++
-		n.Notes = append(n.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s fell silent", n.Attempt, n.Builder))
+		lose(&n)
 	}
 	started := now.UTC()
 	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
@@ -111,4 +126,26 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	n.EnterPhase(rpmflow.PhaseClaim, now)
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
 	return held{n, seq}, err
+}
+
+// lose writes down that the attempt's builder fell silent.
+func lose(b *rpmflow.Build) {
+	b.LostAttempts++
+	b.Notes = append(b.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s fell silent", b.Attempt, b.Builder))
+}
+
+// endCanceled ends a build whose builder fell silent after its end was asked for.
+func (b *Builder) endCanceled(ctx context.Context, last events.Event, log *slog.Logger) error {
+	n := last.Build.Clone()
+	lose(&n)
+	n = n.Canceled(time.Now())
+	b.record(ctx, n, log)
+	if _, err := b.ledger.Append(ctx, events.TypeFinished, n, last.Sequence, b.instance); err != nil {
+		return err
+	}
+	log.Info("build finished", "result", n.Outcome.Result, "kind", n.Outcome.Kind, "phase", n.Outcome.Phase, "message", n.Outcome.Message)
+	w := b.logs.Writer(n.ID)
+	fmt.Fprintf(w, "rpmflow: %s\n", n.Outcome.Message)
+	w.Close(ctx, true)
+	return nil
 }

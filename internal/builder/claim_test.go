@@ -1,15 +1,18 @@
 package builder
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 )
@@ -20,16 +23,18 @@ func TestDecide(t *testing.T) {
 		message rpmflow.Build
 		want    move
 	}{
-		"first":                           {rpmflow.Build{State: rpmflow.Queued}, rpmflow.Build{}, moveClaim},
-		"handed back":                     {rpmflow.Build{State: rpmflow.Queued, Attempt: 2, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
-		"retry":                           {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1}, rpmflow.Build{InfrastructureFailures: 1}, moveClaim},
-		"retry, old message":              {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1, QueueSequence: 7}, rpmflow.Build{}, moveRequeue},
-		"second retry, oldest message":    {rpmflow.Build{State: rpmflow.Queued, InfrastructureFailures: 2}, rpmflow.Build{}, moveRequeue},
-		"its owner is silent":             {rpmflow.Build{State: rpmflow.Running, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
-		"running under another message":   {rpmflow.Build{State: rpmflow.Running, QueueSequence: 6}, rpmflow.Build{}, moveAsk},
-		"running under a message to come": {rpmflow.Build{State: rpmflow.Running, QueueSequence: 8, InfrastructureFailures: 1}, rpmflow.Build{}, moveAsk},
-		"finished":                        {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 7}, rpmflow.Build{}, moveDrop},
-		"finished under another message":  {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 3}, rpmflow.Build{}, moveDrop},
+		"first":                               {rpmflow.Build{State: rpmflow.Queued}, rpmflow.Build{}, moveClaim},
+		"handed back":                         {rpmflow.Build{State: rpmflow.Queued, Attempt: 2, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
+		"retry":                               {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1}, rpmflow.Build{InfrastructureFailures: 1}, moveClaim},
+		"retry, old message":                  {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1, QueueSequence: 7}, rpmflow.Build{}, moveRequeue},
+		"second retry, oldest message":        {rpmflow.Build{State: rpmflow.Queued, InfrastructureFailures: 2}, rpmflow.Build{}, moveRequeue},
+		"its owner is silent":                 {rpmflow.Build{State: rpmflow.Running, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
+		"running under another message":       {rpmflow.Build{State: rpmflow.Running, QueueSequence: 6}, rpmflow.Build{}, moveAsk},
+		"running under a message to come":     {rpmflow.Build{State: rpmflow.Running, QueueSequence: 8, InfrastructureFailures: 1}, rpmflow.Build{}, moveAsk},
+		"to be canceled, its owner is silent": {rpmflow.Build{State: rpmflow.Running, QueueSequence: 7, Cancel: &rpmflow.Cancel{}}, rpmflow.Build{}, moveCancel},
+		"to be canceled, another message":     {rpmflow.Build{State: rpmflow.Running, QueueSequence: 6, Cancel: &rpmflow.Cancel{}}, rpmflow.Build{}, moveAsk},
+		"finished":                            {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 7}, rpmflow.Build{}, moveDrop},
+		"finished under another message":      {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 3}, rpmflow.Build{}, moveDrop},
 	} {
 		if got := decide(events.Event{Build: test.last}, &events.Delivery{Build: test.message, Sequence: 7}); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
@@ -86,6 +91,99 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	}
 	if err := o.stillOurs(t.Context()); !errors.Is(err, events.ErrLost) {
 		t.Errorf("does not notice another's claim: %v", err)
+	}
+}
+
+// records is a storage that takes final records and nothing else.
+type records struct {
+	build.Store
+	stored []rpmflow.Build
+}
+
+func (r *records) PutJSON(_ context.Context, _ string, v any) error {
+	r.stored = append(r.stored, v.(rpmflow.Build))
+	return nil
+}
+
+// Whatever an owner is about to say, the request for the build's end has come before: it ends as canceled, once, and no message is left.
+func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for name, end := range map[string]func(o *owner, b rpmflow.Build){
+		"success": func(o *owner, b rpmflow.Build) {
+			b.Outcome, b.Packages = &rpmflow.Outcome{Result: rpmflow.Succeeded}, []rpmflow.Package{{Name: "hello"}}
+			b.Artifacts = []rpmflow.Artifact{{Name: "hello.rpm", Kind: rpmflow.KindRPM}, {Name: "build.log", Kind: rpmflow.KindLog}}
+			o.finish(t.Context(), b)
+		},
+		"another attempt": func(o *owner, b rpmflow.Build) {
+			out := rpmflow.OutcomeOf(rpmflow.PhaseRoot, errors.New("no disk"))
+			b.Outcome = &out
+			o.finish(t.Context(), b)
+		},
+		"the last attempt": func(o *owner, b rpmflow.Build) {
+			out := rpmflow.OutcomeOf(rpmflow.PhaseRoot, errors.New("no disk"))
+			b.Outcome, b.InfrastructureFailures = &out, 2
+			o.finish(t.Context(), b)
+		},
+		"hand-over": func(o *owner, _ rpmflow.Build) { o.handBack(t.Context(), errDrained) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &records{}
+			b, err := New(t.Context(), Options{Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(), Logger: quiet},
+				nc, js, &build.Runner{Store: store}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.work.close()
+			r := rpmflow.Build{ID: rpmflow.DeriveID(name), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9, State: rpmflow.Queued}
+			queued, err := b.ledger.Append(t.Context(), events.TypeQueued, r, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.queue.Enqueue(t.Context(), r, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			d, err := b.queue.Take(t.Context(), []string{"x86_64"}, quiet)
+			if err != nil || d == nil {
+				t.Fatal(d, err)
+			}
+			r.State, r.Attempt, r.Builder, r.QueueSequence = rpmflow.Running, 1, "a", d.Sequence
+			r.EnterPhase(rpmflow.PhaseRoot, time.Now())
+			sequence, err := b.ledger.Append(t.Context(), events.TypeStarted, r, queued)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := r.Clone()
+			asked.Cancel = &rpmflow.Cancel{By: "ann", At: time.Now()}
+			if _, err := b.ledger.Append(t.Context(), events.TypeCancelRequested, asked, sequence); err != nil {
+				t.Fatal(err)
+			}
+			o := b.newOwner(d, held{r, sequence}, quiet)
+			end(o, r.Clone())
+			last, err := b.ledger.Last(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g := last.Build; last.Type != events.TypeFinished || g.Outcome.Kind != rpmflow.FailureCanceled || g.Outcome.Phase != rpmflow.PhaseRoot || g.Cancel == nil || len(g.Packages) > 0 ||
+				slices.ContainsFunc(g.Artifacts, func(a rpmflow.Artifact) bool { return a.Kind != rpmflow.KindLog }) {
+				t.Errorf("%s: %+v", last.Type, g)
+			}
+			if n := len(store.stored); n == 0 || store.stored[n-1].Outcome.Kind != rpmflow.FailureCanceled {
+				t.Errorf("stored: %+v", store.stored)
+			}
+			if left, err := b.queue.Holds(t.Context(), d.Sequence); left || err != nil {
+				t.Errorf("the message is left: %v, %v", left, err)
+			}
+		})
 	}
 }
 

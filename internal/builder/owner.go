@@ -18,35 +18,110 @@ import (
 // owner sees a claimed build through. Everything it publishes is fenced behind its own last event.
 type owner struct {
 	*Builder
-	d   *events.Delivery
-	log *slog.Logger
+	d    *events.Delivery
+	log  *slog.Logger
+	live *events.LogWriter // what is watched of the build
+
+	canceled context.Context // ends when the build's end was asked for; its cause is what ends the build
+	cancel   context.CancelCauseFunc
 
 	mu   sync.Mutex
 	held held
 }
 
-// publish appends an event of ours; afterwards the record is the new one.
+func (b *Builder) newOwner(d *events.Delivery, claimed held, log *slog.Logger) *owner {
+	o := &owner{Builder: b, d: d, log: log, live: b.logs.Writer(claimed.build.ID), held: claimed}
+	o.canceled, o.cancel = context.WithCancelCause(context.Background())
+	return o
+}
+
+// seeThrough runs the attempt and says what came of it.
+func (o *owner) seeThrough(ctx, hard context.Context) {
+	defer o.cancel(nil)
+	o.log.Info("build claimed", "failures", o.held.build.InfrastructureFailures)
+	b, err := o.run(ctx, hard)
+	sctx, cancel := settling(ctx)
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	defer cancel()
+	beats.Go(func() { o.heartbeats(sctx, func() bool { return true }) }) // publishing the outcome may take long
+	switch {
+	case errors.Is(err, events.ErrLost):
+		o.log.Warn("build lost to another builder, leaving it alone", "error", err)
+	case err != nil:
+		o.handBack(sctx, err)
+	default:
+		o.finish(sctx, b)
+	}
+}
+
+// settling is a context for what has to be said after a build, whatever has ended meanwhile.
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(drainWait):
+			cancel()
+		case <-sctx.Done():
+		}
+	})
+	return sctx, func() { stop(); cancel() }
+}
+
+// errCanceled says that a build's end was asked for, so that the event that was to be published has been overtaken.
+var errCanceled = errors.New("the build was canceled")
+
+// publish appends an event of ours; afterwards the record is the new one. Once the build's end was asked for, phases are
+// published, as it goes to its upload, and no end but that one.
 func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, distinguish ...string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	words := append([]string{o.instance}, distinguish...)
-	seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, words...)
-	if errors.Is(err, events.ErrLost) {
-		// A publish that was broken off may have been stored all the same, and then we are fenced out by ourselves.
-		last, readErr := o.ledger.Last(ctx, b)
-		if readErr == nil && o.ours(last) && last.Sequence > o.held.sequence {
-			seq, err = o.ledger.Append(ctx, t, b, last.Sequence, words...)
+	for {
+		b.Cancel = o.held.build.Cancel
+		if b.Cancel != nil && t != events.TypePhase && (b.Outcome == nil || b.Outcome.Kind != rpmflow.FailureCanceled) {
+			return errCanceled
 		}
+		seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, words...)
+		if err == nil {
+			o.held = held{b, seq}
+			return nil
+		}
+		if !errors.Is(err, events.ErrLost) {
+			return err
+		}
+		// A publish that was broken off may have been stored all the same, and then we are fenced out by ourselves. Or the build's end was
+		// asked for.
+		last, readErr := o.ledger.Last(ctx, b)
+		if readErr != nil || !o.ours(last) || last.Sequence <= o.held.sequence {
+			return err
+		}
+		o.heed(last)
 	}
-	if err == nil {
-		o.held = held{b, seq}
-	}
-	return err
+}
+
+// current is the record as it was published last.
+func (o *owner) current() rpmflow.Build {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held.build.Clone()
 }
 
 // ours reports whether an event is of our attempt: one claim alone wins an attempt's number.
 func (o *owner) ours(e events.Event) bool {
 	return e.Build.State == rpmflow.Running && e.Build.Attempt == o.held.build.Attempt
+}
+
+// heed takes in an event of our attempt that was not published by us just now, and stops the build when it asks for that.
+func (o *owner) heed(last events.Event) {
+	o.held.sequence = last.Sequence
+	if c := last.Build.Cancel; c != nil && o.held.build.Cancel == nil {
+		o.held.build.Cancel = c
+		why := c.Failure()
+		o.log.Info("stopping the build", "why", why)
+		fmt.Fprintf(o.live, "rpmflow: %v\n", why)
+		o.cancel(why)
+	}
 }
 
 // run runs the attempt under heartbeats. Its error says that there is no outcome: lost, or interrupted.
@@ -64,8 +139,23 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 		case <-rctx.Done():
 		}
 	})()
+	look := func() bool {
+		err := o.stillOurs(rctx)
+		if errors.Is(err, events.ErrLost) {
+			stop(err)
+		}
+		return !errors.Is(err, events.ErrLost)
+	}
 	var beats sync.WaitGroup
-	beats.Go(func() { o.beat(rctx, stop) })
+	// While NATS is out of reach there are neither heartbeats nor looks: the build goes on, and EVENTS decides afterwards.
+	beats.Go(func() { o.heartbeats(rctx, look) })
+	stirred, deaf, err := o.queue.Stirred(o.held.build.ID)
+	if err != nil {
+		o.log.Warn("a request for the build's end is seen with the next heartbeat only", "error", err)
+	} else {
+		defer deaf()
+		beats.Go(func() { watch(rctx, stirred, look) })
+	}
 	if o.held.build.Attempt > 1 {
 		beats.Go(func() { o.sweep(rctx) }) // an earlier attempt may have died on this engine
 	}
@@ -75,18 +165,32 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 	return b, err
 }
 
+// watch looks whenever the owner is stirred, until ctx ends or there is nothing to look after any more.
+func watch(ctx context.Context, stirred <-chan struct{}, look func() bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-stirred:
+			if !look() {
+				return
+			}
+		}
+	}
+}
+
 // attempt runs the build, with what is to be watched of it on its way; the log is marked as ended when nothing more will come.
 func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
-	w := o.logs.Writer(o.held.build.ID)
-	b, err := o.build(ctx, w)
+	b, err := o.build(ctx, o.live)
 	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
 	defer cancel()
-	w.Close(cctx, err == nil && !o.retryable(b))
+	over := err == nil && !o.retryable(b) || o.canceled.Err() != nil
+	o.live.Close(cctx, over && !errors.Is(err, events.ErrLost))
 	return b, err
 }
 
 func (o *owner) build(ctx context.Context, live io.Writer) (rpmflow.Build, error) {
-	b := o.held.build
+	b := o.current()
 	spoiled := func(err error) (rpmflow.Build, error) {
 		out := rpmflow.OutcomeOf(b.Phase, err)
 		b.Outcome = &out
@@ -109,22 +213,9 @@ func (o *owner) build(ctx context.Context, live io.Writer) (rpmflow.Build, error
 			o.log.Warn("work directory of the attempt not removed", "error", err)
 		}
 	}()
-	return o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Report: func(ctx context.Context, b rpmflow.Build) error {
+	return o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Cancel: o.canceled, Report: func(ctx context.Context, b rpmflow.Build) error {
 		return o.publish(ctx, events.TypePhase, b, string(b.Phase))
 	}})
-}
-
-// beat keeps the message from others, and looks whether the build still is ours. While NATS is out of reach it can do
-// neither: the build goes on, and EVENTS decides afterwards.
-func (o *owner) beat(ctx context.Context, stop context.CancelCauseFunc) {
-	o.heartbeats(ctx, func() bool {
-		err := o.stillOurs(ctx)
-		if errors.Is(err, events.ErrLost) {
-			stop(err)
-			return false
-		}
-		return true
-	})
 }
 
 // heartbeats keeps the message from others until ctx ends or goOn says no.
@@ -146,120 +237,17 @@ func (o *owner) heartbeats(ctx context.Context, goOn func() bool) {
 	}
 }
 
+// stillOurs looks whether the build is ours, and whether its end was asked for.
 func (o *owner) stillOurs(ctx context.Context) error {
 	o.mu.Lock() // not between a publish and its note
 	defer o.mu.Unlock()
 	last, err := o.ledger.Last(ctx, o.held.build)
-	if err == nil && !o.ours(last) {
+	if err != nil {
+		return err
+	}
+	if !o.ours(last) {
 		return fmt.Errorf("%w: %s event of attempt %d by %s", events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
 	}
-	return err
-}
-
-// givenUp reports whether so many builders fell silent over the build that nobody is to try it again.
-func (o *owner) givenUp() bool { return o.held.build.LostAttempts > maxLost }
-
-// retryable reports whether the outcome is our failure, and not the last one; b counts the failures before it.
-func (o *owner) retryable(b rpmflow.Build) bool {
-	return b.Outcome.Kind == rpmflow.FailureInfrastructure && b.InfrastructureFailures+1 < o.o.MaxFailures && !o.givenUp()
-}
-
-// finish publishes the outcome, or another attempt when it was our fault, and only then acknowledges the message.
-func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
-	b.LeavePhase(time.Now())
-	again := o.retryable(b)
-	if b.Outcome.Kind == rpmflow.FailureInfrastructure && !o.givenUp() {
-		b.InfrastructureFailures++
-	}
-	if again {
-		o.retry(ctx, b)
-		return
-	}
-	if b.FinishedAt == nil {
-		now := time.Now().UTC()
-		b.FinishedAt = &now
-	}
-	b.State = rpmflow.Finished
-	if b.Outcome.Kind == rpmflow.FailureInfrastructure { // of the others the record is stored already
-		pctx, cancel := context.WithTimeout(ctx, recordWait)
-		if err := o.runner.Store.PutJSON(pctx, b.Prefix()+"build.json", b); err != nil {
-			o.log.Warn("record not stored; the finished event has it", "error", err)
-		}
-		cancel()
-	}
-	err := o.publish(ctx, events.TypeFinished, b)
-	for errors.Is(err, events.ErrFull) && sleep(ctx, fullPause) { // worth waiting for: the build is done
-		o.log.Error("outcome not published yet, trying again", "in", fullPause, "error", err)
-		err = o.publish(ctx, events.TypeFinished, b)
-	}
-	if errors.Is(err, events.ErrTooLarge) { // and will be next time: it ends here, and build.json has the whole record
-		out := rpmflow.OutcomeOf(b.Phase, fmt.Errorf("announce %d artifacts: %w", len(b.Artifacts), err))
-		b.Outcome, b.Packages, b.Artifacts, b.Notes = &out, nil, nil, nil
-		err = o.publish(ctx, events.TypeFinished, b)
-	}
-	if err != nil {
-		o.log.Error("outcome not published: the build is built anew by whoever gets its message", "error", err)
-		return
-	}
-	o.log.Info("build finished", "result", b.Outcome.Result, "kind", b.Outcome.Kind, "phase", b.Outcome.Phase, "message", b.Outcome.Message, "artifacts", len(b.Artifacts))
-	o.done(ctx)
-}
-
-// retry publishes that the build waits again, sends its new message, and only then lets the old one go: whoever finds the event without
-// the message sends it.
-func (o *owner) retry(ctx context.Context, b rpmflow.Build) {
-	delay := o.delay(b.InfrastructureFailures)
-	n := o.waiting(b, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); tried again after %s", b.Attempt, b.Outcome.Phase, b.Outcome.Message, delay))
-	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
-		o.log.Error("retry not published: the build is built anew by whoever gets its message", "error", err)
-		return
-	}
-	o.log.Warn("attempt failed for reasons of the infrastructure, trying again", "in", delay, "phase", b.Outcome.Phase, "error", b.Outcome.Message)
-	if err := o.queue.Enqueue(ctx, n, time.Now().Add(delay)); err != nil {
-		o.log.Error("message of the retry not sent: done when the old one comes again", "error", err)
-		return
-	}
-	o.done(ctx)
-}
-
-// handBack gives an interrupted build to others, with no attempt spent.
-func (o *owner) handBack(ctx context.Context, why error) {
-	b := o.held.build.Clone()
-	b.LeavePhase(time.Now())
-	n := o.waiting(b, fmt.Sprintf("attempt %d was interrupted: %v", b.Attempt, why))
-	if err := o.publish(ctx, events.TypeQueued, n); err != nil {
-		o.log.Warn("build not handed back: others get it after the ack wait", "error", err)
-		return
-	}
-	o.log.Info("build handed back", "why", why)
-	release(o.d, o.log)
-	if err := o.queue.Rouse(b.Arch); err != nil {
-		o.log.Debug("others are not told: they look for themselves", "error", err)
-	}
-}
-
-// waiting is the record of a build that waits for another attempt.
-func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
-	n := b.Clone()
-	n.Layout, n.Spec = o.d.Build.Layout, o.d.Build.Spec
-	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
-	n.Outcome, n.Packages, n.Artifacts, n.Containers = nil, nil, nil, nil
-	n.Notes = append(n.Notes, note)
-	return n
-}
-
-func (o *owner) done(ctx context.Context) {
-	if err := o.d.Done(ctx); err != nil {
-		o.log.Warn("message not acknowledged: it comes again and is dropped then", "error", err)
-	}
-}
-
-// sleep waits, and reports whether it did so to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
+	o.heed(last)
+	return nil
 }

@@ -22,9 +22,10 @@ import (
 // found out anyway; nothing outside is asked for it.
 type Status struct {
 	mu       sync.Mutex
-	waiting  error     // why no builds are taken; nil: they are
-	draining bool      // and will not be any more
-	moves    time.Time // when the main loop will have moved on, unless it hangs; zero: it does not run yet
+	waiting  error               // why no builds are taken; nil: they are
+	draining bool                // and will not be any more
+	moves    time.Time           // when the main loop will have moved on, unless it hangs; zero: it does not run
+	builds   map[*time.Time]bool // when those in hand will be over, unless they hang
 	nc       *nats.Conn
 }
 
@@ -38,7 +39,7 @@ const (
 var errStarting = errors.New("the builder is starting")
 
 // NewStatus makes the status of a builder that is about to start.
-func NewStatus() *Status { return &Status{waiting: errStarting} }
+func NewStatus() *Status { return &Status{waiting: errStarting, builds: map[*time.Time]bool{}} }
 
 // Listen serves the status on an address until stop is called.
 func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err error) {
@@ -122,10 +123,37 @@ func (s *Status) moved(d time.Duration) {
 	s.moves = time.Now().Add(d)
 }
 
+// rest tells that the main loop has ended.
+func (s *Status) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moves = time.Time{}
+}
+
+// begun tells of a build that will be over within d, and over that it is.
+func (s *Status) begun(d time.Duration) (over func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := time.Now().Add(d)
+	s.builds[&end] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.builds, &end)
+	}
+}
+
 func (s *Status) alive(now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if late := now.Sub(s.moves); !s.moves.IsZero() && late > 0 {
+	var late time.Duration
+	if !s.moves.IsZero() {
+		late = now.Sub(s.moves)
+	}
+	for end := range s.builds {
+		late = max(late, now.Sub(*end))
+	}
+	if late > 0 {
 		return rpmflow.Advise(fmt.Errorf("the builder hangs: it should have moved on %s ago", late.Round(time.Second)), "restart it; SIGQUIT shows where it hangs")
 	}
 	return nil
@@ -136,7 +164,7 @@ func (s *Status) ready() error {
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
-		return rpmflow.Advise(errDrained, "nothing to do: it ends after the build in hand")
+		return rpmflow.Advise(errDrained, "nothing to do: it ends after the builds in hand")
 	case s.nc != nil:
 		if err := events.Connected(s.nc); err != nil {
 			return err

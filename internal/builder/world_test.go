@@ -295,7 +295,7 @@ func (w *world) stored(b rpmflow.Build, attempt int, name string) bool {
 // options are those of a builder in tests: quick to look, slow to be taken for dead.
 func (w *world) options(name string) builder.Options {
 	return builder.Options{
-		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, DrainTime: patience, Poll: 50 * time.Millisecond,
+		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1, DrainTime: patience, Poll: 50 * time.Millisecond,
 		AckWait: patience, RetryDelay: time.Second, MaxFailures: 3, DataDir: w.t.TempDir(), Logger: quiet,
 	}
 }

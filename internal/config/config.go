@@ -113,6 +113,9 @@ type Builder struct {
 	Name         string
 	Engine       Engine
 	Archs        []string // at least one
+	Jobs         int
+	MinDisk      Size // 0: no floor
+	MinMemory    Size // 0: no floor
 	DrainTime    time.Duration
 	Poll         time.Duration
 	AckWait      time.Duration

@@ -38,7 +38,11 @@ func (e *examination) dataDir(cfg *config.Config) {
 		e.ok(name, "%s is made at the start", cfg.DataDir)
 		return
 	}
-	if err := assembly.Room(cfg.DataDir); err != nil {
+	room := assembly.Room
+	if e.program == config.ForBuilder {
+		room = func(string) error { return assembly.NewFloors(cfg, nil).Room(context.Background()) }
+	}
+	if err := room(cfg.DataDir); err != nil {
 		e.fault(name, Failed, err)
 		return
 	}

@@ -15,10 +15,11 @@ type Type string
 
 // The types of events of a build, in the order in which they can happen.
 const (
-	TypeQueued   Type = "queued"
-	TypeStarted  Type = "started"
-	TypePhase    Type = "phase"
-	TypeFinished Type = "finished"
+	TypeQueued          Type = "queued"
+	TypeStarted         Type = "started"
+	TypePhase           Type = "phase"
+	TypeCancelRequested Type = "cancel-requested" // the attempt goes on until its owner has seen it
+	TypeFinished        Type = "finished"
 )
 
 // TypeReceived is the event of a push.

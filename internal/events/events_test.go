@@ -185,6 +185,66 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 	}
 }
 
+// Who runs least on all builders together comes first, and of several such who has waited the longest.
+func TestWhoIsNext(t *testing.T) {
+	nc, js := connect(t)
+	one, other := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t), must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	for _, p := range []string{"d", "b", "a", "c"} { // in this order
+		for i := range 3 {
+			b := build(p, fmt.Sprint(i))
+			b.Concurrency = 2
+			if err := one.Enqueue(t.Context(), b, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	held := map[string]*events.Delivery{}
+	var order []string
+	for i := range 8 { // two builders, by turns
+		q := one
+		if i%2 == 1 {
+			q = other
+		}
+		d := take(t, q)
+		if d == nil {
+			t.Fatalf("nothing after %v", order)
+		}
+		order, held[d.Build.Project] = append(order, d.Build.Project), d
+	}
+	if got := strings.Join(order, ""); got != "dbacdbac" {
+		t.Errorf("the order is %s", got)
+	}
+	if d := take(t, one); d != nil {
+		t.Errorf("over the limit: %s", d.Build.Project)
+	}
+	if err := held["a"].Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := take(t, other); d == nil || d.Build.Project != "a" {
+		t.Errorf("after an end of a comes %+v", d)
+	}
+}
+
+func TestStirring(t *testing.T) {
+	nc, js := connect(t)
+	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	stirred, stop, err := q.Stirred("b1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	for _, id := range []string{"b2", "b1", "b1"} {
+		if err := q.Stir(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-stirred:
+	case <-time.After(10 * time.Second):
+		t.Fatal("not heard")
+	}
+}
+
 func take(t testing.TB, q *events.Queue) *events.Delivery {
 	t.Helper()
 	return must(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)

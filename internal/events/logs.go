@@ -15,7 +15,8 @@ import (
 const (
 	logChunk   = 64 << 10               // bytes in one message at most
 	logDelay   = 200 * time.Millisecond // until a line is sent that fills no chunk
-	logPending = 128                    // chunks on their way: what does not fit is not shown live
+	logPending = 128                    // chunks on their way, of all writers: what does not fit is not shown live
+	logEnds    = 16                     // of them kept free for the ends of logs
 	headerEnd  = "Rpmflow-Log-End"
 )
 
@@ -29,6 +30,7 @@ type LogWriter struct {
 	mu      sync.Mutex
 	buffer  []byte
 	skipped int
+	last    jetstream.PubAckFuture // of the newest message on its way
 	timer   *time.Timer
 	closed  bool
 }
@@ -88,7 +90,7 @@ func (w *LogWriter) flush() {
 	}
 	data := w.buffer
 	w.buffer = nil
-	if w.js.PublishAsyncPending() >= logPending-2 {
+	if w.js.PublishAsyncPending() >= logPending-logEnds {
 		w.skipped += len(data)
 		return
 	}
@@ -96,9 +98,12 @@ func (w *LogWriter) flush() {
 		data = append(fmt.Appendf(nil, "\n[%d bytes are left out here; the stored log is complete]\n", w.skipped), data...)
 		w.skipped = 0
 	}
-	if _, err := w.js.PublishAsync(w.subject, data); err != nil {
+	sent, err := w.js.PublishAsync(w.subject, data)
+	if err != nil {
 		w.skipped += len(data)
+		return
 	}
+	w.last = sent
 }
 
 // Close sends the rest, and when nothing more will come marks the end of the log, waits for the server within ctx, and frees what it holds.
@@ -106,16 +111,23 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	w.mu.Lock()
 	w.flush()
 	w.closed = true
+	last := w.last
 	w.mu.Unlock()
 	if end {
 		msg := nats.NewMsg(w.subject)
 		msg.Header.Set(headerEnd, "1")
-		if _, err := w.js.PublishMsgAsync(msg); err != nil {
+		if sent, err := w.js.PublishMsgAsync(msg); err != nil {
 			w.log.Debug("end of the live log not sent", "subject", w.subject, "error", err)
+		} else {
+			last = sent
 		}
 	}
-	select {
-	case <-w.js.PublishAsyncComplete():
+	if last == nil {
+		return
+	}
+	select { // not until all is sent: there may be other writers
+	case <-last.Ok():
+	case <-last.Err():
 	case <-ctx.Done():
 	}
 }

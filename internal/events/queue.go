@@ -31,6 +31,7 @@ type Queue struct {
 type knownConsumer struct {
 	consumer jetstream.Consumer
 	checked  time.Time
+	oldest   uint64 // sequence of its first message that was not handed out, when that was last asked for
 }
 
 const (
@@ -132,16 +133,49 @@ func (d *Delivery) Done(ctx context.Context) error {
 // Release gives the message back, at once, to whoever wants it.
 func (d *Delivery) Release() error { return d.msg.Nak() }
 
-// Take hands out one build of the architectures, or nil when there is none now. Of the projects with work it takes
-// the one that is running least, so that a mass rebuild in one delays the others by one free slot at most.
+// candidate is a project with messages of one architecture.
+type candidate struct {
+	consumer jetstream.Consumer
+	subject  string
+	project  string
+	running  int    // of the project's builds, on all builders, over the architectures that are asked for
+	waiting  bool   // the stream has messages that nobody holds
+	oldest   uint64 // sequence of the one that waits the longest; known only where it decides
+}
+
+// Take hands out one build of the architectures, or nil when there is none now. Of the projects with work it takes the one that is
+// running least, on all builders together, and of several such the one whose build has waited the longest; so a mass rebuild in one delays
+// the others by one free slot at most.
 func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*Delivery, error) {
-	type candidate struct {
-		consumer jetstream.Consumer
-		subject  string
-		running  int
-		waiting  bool // the stream has messages that nobody holds
+	candidates, err := q.candidates(ctx, archs)
+	if err != nil {
+		return nil, err
 	}
-	var candidates []candidate
+	sort.SliceStable(candidates, func(i, j int) bool {
+		a, b := candidates[i], candidates[j]
+		if a.running != b.running {
+			return a.running < b.running
+		}
+		return a.oldest < b.oldest
+	})
+	for _, c := range candidates {
+		d, err := q.fetch(ctx, c.consumer, c.waiting, log)
+		if err != nil {
+			q.forget(c.subject)
+			return nil, fmt.Errorf("fetch from %s: %w", c.subject, err)
+		}
+		if d != nil {
+			return d, nil
+		}
+	}
+	return nil, nil
+}
+
+// candidates looks which projects have work, and how they stand.
+func (q *Queue) candidates(ctx context.Context, archs []string) ([]*candidate, error) {
+	var candidates []*candidate
+	delivered := map[*candidate]uint64{} // the last sequence that was handed out
+	running := map[string]int{}
 	for _, arch := range archs {
 		info, err := q.info(ctx, "rpmflow.builds."+Token(arch)+".*")
 		if err != nil {
@@ -162,21 +196,59 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 			}
 			// Even a project at its limit is asked: a message whose holder fell silent counts as held until it is handed out again.
 			held := ci.NumAckPending
-			candidates = append(candidates, candidate{cons, subject, held, messages > uint64(held) && held < ci.Config.MaxAckPending})
+			c := &candidate{
+				consumer: cons, subject: subject, project: subject[strings.LastIndexByte(subject, '.')+1:],
+				waiting: messages > uint64(held) && held < ci.Config.MaxAckPending,
+			}
+			candidates = append(candidates, c)
+			delivered[c] = ci.Delivered.Stream
+			running[c.project] += held
 		}
 	}
-	sort.SliceStable(candidates, func(i, j int) bool { return candidates[i].running < candidates[j].running })
+	alike := map[int]int{} // how many with work to hand out run as many
 	for _, c := range candidates {
-		d, err := q.fetch(ctx, c.consumer, c.waiting, log)
-		if err != nil {
-			q.forget(c.subject)
-			return nil, fmt.Errorf("fetch from %s: %w", c.subject, err)
-		}
-		if d != nil {
-			return d, nil
+		c.running = running[c.project]
+		if c.waiting {
+			alike[c.running]++
 		}
 	}
-	return nil, nil
+	for _, c := range candidates {
+		if !c.waiting || alike[c.running] < 2 {
+			continue
+		}
+		var err error
+		if c.oldest, err = q.oldest(ctx, c.subject, delivered[c]); err != nil {
+			return nil, err
+		}
+	}
+	return candidates, nil
+}
+
+// oldest gives the sequence of the message that has waited the longest: the first one after those that were handed out. It is asked for once
+// for each message that comes to be the first.
+func (q *Queue) oldest(ctx context.Context, subject string, delivered uint64) (uint64, error) {
+	q.mu.Lock()
+	known := q.consumers[subject]
+	q.mu.Unlock()
+	if known.oldest > delivered {
+		return known.oldest, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	msg, err := q.stream.GetMsg(ctx, delivered+1, jetstream.WithGetMsgSubject(subject))
+	if errors.Is(err, jetstream.ErrMsgNotFound) { // somebody was faster
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read oldest message of %s: %w", subject, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if known, ok := q.consumers[subject]; ok {
+		known.oldest = msg.Sequence
+		q.consumers[subject] = known
+	}
+	return msg.Sequence, nil
 }
 
 // fetch takes a message. A consumer hears of a message a little later than the stream: where one is known to wait, so does fetch.
@@ -254,7 +326,7 @@ func (q *Queue) consumer(ctx context.Context, subject string) (jetstream.Consume
 		return nil, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	q.mu.Lock()
-	q.consumers[subject] = knownConsumer{cons, time.Now()}
+	q.consumers[subject] = knownConsumer{consumer: cons, checked: time.Now()}
 	q.mu.Unlock()
 	return cons, nil
 }

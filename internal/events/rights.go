@@ -21,6 +21,7 @@ const (
 	patternSchedules = "rpmflow.schedules.*"
 	patternLogs      = "rpmflow.logs.*"
 	patternWake      = "rpmflow.wake.*"
+	patternCancel    = "rpmflow.cancel.*"
 
 	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
 )
@@ -35,6 +36,8 @@ func RightsOf(role rpmflow.Role) Rights {
 	switch role {
 	case rpmflow.RoleListener:
 		r.publish(patternReceived, everyEvent(TypeQueued), patternBuilds, patternWake)
+		// A build that is canceled: one that waits is finished by the listener, with a line for those who follow its log.
+		r.publish(everyEvent(TypeCancelRequested), everyEvent(TypeFinished), patternCancel, patternLogs)
 		for _, stream := range []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs} {
 			r.publish(api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.UPDATE", stream))
 		}
@@ -54,7 +57,7 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(api("STREAM.MSG.GET", StreamBuilds), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamBuilds, "*", patternBuilds)
 		r.publish(api("CONSUMER.INFO", StreamBuilds, "*"), ack(StreamBuilds, "*"))
-		r.Subscribe = append(r.Subscribe, patternWake)
+		r.Subscribe = append(r.Subscribe, patternWake, patternCancel)
 	case rpmflow.RolePublisher:
 		r.publish(everyEvent(typePublished), api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamEvents, "*", "", SubjectFinished)

@@ -151,6 +151,16 @@ func TestListenerRights(t *testing.T) {
 	<-handled
 	<-replayed
 	<-logged
+	// A build is canceled while it runs, another one while it waits.
+	for kind, b := range map[events.Type]rpmflow.Build{events.TypeCancelRequested: build("hello", "d2"), events.TypeFinished: build("hello", "d3")} {
+		must(ledger.Append(t.Context(), kind, b, 0))(t)
+	}
+	if err := queue.Stir(b.ID); err != nil {
+		t.Fatal(err)
+	}
+	w := must(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
+	fmt.Fprintln(w, "canceled")
+	w.Close(t.Context(), true)
 	// Consumers that the server loses are made anew, and after a reconnect the durable one is looked for.
 	deleteOrdered(t, ajs, events.StreamEvents)
 	deleteOrdered(t, ajs, events.StreamLogs)
@@ -184,6 +194,19 @@ func TestBuilderRights(t *testing.T) {
 	case <-wake:
 	case <-time.After(20 * time.Second):
 		t.Fatal("nobody was woken")
+	}
+	stirred, deaf, err := queue.Stirred(b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf()
+	if err := errors.Join(nc.Flush(), forListener.Stir(b.ID)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-stirred:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the owner was not stirred")
 	}
 	var seq uint64
 	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {
@@ -242,7 +265,7 @@ func TestRefused(t *testing.T) {
 	_, ljs := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	for user, subjects := range map[string][]string{
 		"listener": {
-			"rpmflow.events.p.t.b.finished", "rpmflow.schedules.b", "rpmflow.logs.b", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS",
+			"rpmflow.events.p.t.b.started", "rpmflow.schedules.b", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.API.STREAM.CREATE.OTHER", "rpmflow.finished.p.t.b",
 		},
 		"builder": {

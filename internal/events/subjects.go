@@ -62,6 +62,9 @@ func buildSubject(arch, project string) string {
 
 func wakeSubject(arch string) string { return "rpmflow.wake." + Token(arch) }
 
+// cancelSubject wakes the owner of a build whose end was asked for.
+func cancelSubject(build string) string { return "rpmflow.cancel." + Token(build) }
+
 func logSubject(build string) string { return "rpmflow.logs." + Token(build) }
 
 // redact hides passwords in a list of server URLs.

@@ -30,6 +30,8 @@ func (l *Listener) handler() http.Handler {
 	mux.HandleFunc("POST /api/v1/builds", l.handle(l.submit))
 	mux.HandleFunc("GET /api/v1/builds", l.handle(l.list))
 	mux.HandleFunc("GET /api/v1/builds/{id}", l.handle(l.show))
+	mux.HandleFunc("POST /api/v1/builds/{id}/cancel", l.handle(l.cancel))
+	mux.HandleFunc("POST /api/v1/builds/{id}/retry", l.handle(l.retry))
 	mux.HandleFunc("GET /api/v1/builds/{id}/log", l.buildLog)
 	mux.HandleFunc("GET /artifacts/{key...}", l.artifact)
 	mux.HandleFunc("GET /healthz", l.handle(func(*http.Request) (int, any, *problem) {
@@ -39,7 +41,7 @@ func (l *Listener) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", l.handle(func(*http.Request) (int, any, *problem) {
 		return http.StatusOK, map[string]any{"service": "rpmflow listener", "version": l.o.Version, "endpoints": []string{
 			"POST /hooks/github/{project}", "POST /hooks/generic/{project}", "POST /api/v1/builds", "GET /api/v1/builds",
-			"GET /api/v1/builds/{id}", "GET /api/v1/builds/{id}/log", "GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
+			"GET /api/v1/builds/{id}", "POST /api/v1/builds/{id}/cancel", "POST /api/v1/builds/{id}/retry", "GET /api/v1/builds/{id}/log", "GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
@@ -156,7 +158,7 @@ func (l *Listener) authorized(r *http.Request) *problem {
 		if host, _, err := net.SplitHostPort(r.Host); l.loopback && err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
 			return nil
 		}
-		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …", "submissions are off: this listener has no token, and was not asked by this machine under a name of its own")
+		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …", "submissions, cancelling and retrying are off: this listener has no token, and was not asked by this machine under a name of its own")
 	}
 	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if subtle.ConstantTimeCompare([]byte(given), []byte(l.o.Token)) != 1 {
@@ -213,23 +215,29 @@ func (l *Listener) show(r *http.Request) (int, any, *problem) {
 	return http.StatusOK, b, nil
 }
 
-// build reads a record from EVENTS itself. An id is given out the moment its push is stored, and its first event follows some
-// milliseconds later: whoever asks in between is kept waiting for a while instead of being told that there is no such build.
+// build reads a record.
 func (l *Listener) build(ctx context.Context, id string) (rpmflow.Build, *problem) {
+	last, p := l.last(ctx, id)
+	return last.Build, p
+}
+
+// last reads a build's last event from EVENTS itself. An id is given out the moment its push is stored, and its first event follows some
+// milliseconds later: whoever asks in between is kept waiting for a while instead of being told that there is no such build.
+func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem) {
 	if !rpmflow.IsID(id) {
-		return rpmflow.Build{}, problemf(http.StatusBadRequest, "take the id from the answer to a push or from the list of builds", "%q is not a build id", id)
+		return events.Event{}, problemf(http.StatusBadRequest, "take the id from the answer to a push or from the list of builds", "%q is not a build id", id)
 	}
 	const patience, pause = 1500 * time.Millisecond, 50 * time.Millisecond
 	for begun := time.Now(); ; {
 		last, err := l.ledger.LastOf(ctx, id)
 		if err == nil {
-			return last.Build, nil
+			return last, nil
 		}
 		if !errors.Is(err, events.ErrNone) {
-			return rpmflow.Build{}, l.unavailable("reading the build", err)
+			return events.Event{}, l.unavailable("reading the build", err)
 		}
 		if time.Since(begun) > patience || ctx.Err() != nil {
-			return rpmflow.Build{}, problemf(http.StatusNotFound, "GET /api/v1/builds lists the builds", "there is no build %s", id)
+			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds lists the builds", "there is no build %s", id)
 		}
 		select {
 		case <-ctx.Done():

@@ -99,16 +99,21 @@ func newPush(project rpmflow.Project, c forge.Change, forgeName string, received
 func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, targets []string) []rpmflow.Build {
 	var builds []rpmflow.Build
 	for _, name := range targets {
-		i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == name })
-		builds = append(builds, rpmflow.Build{
-			ID: rpmflow.BuildID(push.ID, project.Name, name), Push: push.ID, Project: project.Name, Package: project.Name,
-			Target: name, Arch: l.o.Targets[i].Arch, // the configuration has checked that every target of a project is defined
-			Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec,
-			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
-			State: rpmflow.Queued, QueuedAt: push.Received,
-		})
+		builds = append(builds, l.request(project, push, project.Name, name))
 	}
 	return builds
+}
+
+// request is the record of a build that a push leads to.
+func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, pkg, target string) rpmflow.Build {
+	i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == target })
+	return rpmflow.Build{
+		ID: rpmflow.BuildID(push.ID, pkg, target), Push: push.ID, Project: project.Name, Package: pkg,
+		Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
+		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec,
+		TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
+		State: rpmflow.Queued, QueuedAt: push.Received,
+	}
 }
 
 // receive stores the push and says what came of it. Nothing is said before JetStream has acknowledged.

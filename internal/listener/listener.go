@@ -58,6 +58,7 @@ type Listener struct {
 	pushes    *events.Pushes
 	ledger    *events.Ledger
 	queue     *events.Queue
+	logs      *events.Logs
 	artifacts Artifacts
 	resolve   Resolver
 	loopback  bool
@@ -79,6 +80,9 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 		return nil, err
 	}
 	if l.queue, err = events.NewQueue(ctx, nc, js, time.Minute); err != nil {
+		return nil, err
+	}
+	if l.logs, err = events.NewLogs(nc, l.log); err != nil {
 		return nil, err
 	}
 	stream, err := js.Stream(ctx, events.StreamEvents)

@@ -136,7 +136,7 @@ func start(t *testing.T, engine string, projects ...string) *system {
 	if engine == "mock" {
 		s.target, targets = mockTarget(t)
 	}
-	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  retry_delay: 1s\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
+	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  jobs: 2\n  retry_delay: 1s\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
 		s.dir, engine, targets, strings.Join(projects, ""))
 	file := filepath.Join(s.dir, "rpmflow.yaml")
 	writeFile(t, file, yaml)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
@@ -264,6 +266,11 @@ func TestStorageComesLate(t *testing.T) {
 	dir := t.TempDir()
 	natsPort := freePort(t)
 	startNATS(t, natsPort)
+	nc, _, err := events.Connect(t.Context(), events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, slog.New(slog.DiscardHandler)) // as a listener does
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
 	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, freePort(t))
 	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b := run(t, dir, nil, "builder")

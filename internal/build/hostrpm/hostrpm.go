@@ -54,6 +54,10 @@ func find() error {
 	return nil
 }
 
+// stopGrace is how long a command may take to end when its build is stopped. What it has made by then is thrown away, so it has nothing
+// to tidy up.
+const stopGrace = time.Second
+
 // Name implements build.Engine.
 func (*Engine) Name() string { return "rpmbuild" }
 
@@ -159,6 +163,7 @@ func (s *session) rpmbuild(ctx context.Context, phase rpmflow.Phase, args ...str
 func (s *session) run(ctx context.Context, stdout, stderr io.Writer, name string, args ...string) error {
 	cmd := lifeline.Supervised(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.top, stdout, stderr
+	cmd.Grace = stopGrace
 	cmd.Env = []string{ // nothing of the builder's own environment: it may hold secrets
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top, "tmp"), "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.job.Epoch.Unix()),

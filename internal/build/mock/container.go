@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
@@ -37,7 +38,7 @@ type ended struct {
 }
 
 // run creates a container, copies the files in, starts it, follows its output and waits for its end. The container stays, for its results
-// and for the image that may be made of it: session.Close removes it. When ctx ends the container is killed.
+// and for the image that may be made of it: session.Close removes it. When ctx ends the container is killed; its logs can be had then.
 func (s *session) run(ctx context.Context, st step) (ended, error) {
 	id, err := s.create(ctx, st)
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *session) run(ctx context.Context, st step) (ended, error) {
 	if err != nil {
 		cancel()
 		<-follow
-		return ended{}, err
+		return ended{id: id}, err
 	}
 	if exit.Error != nil {
 		err = fmt.Errorf("engine mock: container %s: %s", id, exit.Error.Message)
@@ -136,7 +137,11 @@ func (s *session) follow(ctx context.Context, id string, stdout io.Writer, keep 
 func (s *session) kill(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWait)
 	defer cancel()
-	return s.e.removeContainer(ctx, id)
+	err := s.e.api.ContainerKill(ctx, id, "KILL")
+	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) { // conflict: it has ended by itself
+		return fmt.Errorf("engine mock: kill container %s: %w", id, err)
+	}
+	return nil
 }
 
 // lastLines keeps the end of an output.

@@ -61,8 +61,10 @@ type session struct {
 func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ended, error) {
 	st.env = append(append([]string{"OUT=" + s.out(phase)}, s.config.env...), st.env...)
 	end, err := s.run(ctx, st)
-	if err == nil || end.id != "" {
-		err = errors.Join(err, s.e.copyOut(ctx, end.id, s.out(phase), s.dir(phase)))
+	if end.id != "" {
+		rctx, cancel := results(ctx)
+		err = errors.Join(err, s.e.copyOut(rctx, end.id, s.out(phase), s.dir(phase)))
+		cancel()
 	}
 	if ctx.Err() != nil {
 		return end, context.Cause(ctx)
@@ -77,6 +79,14 @@ func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ende
 		return end, f
 	}
 	return end, fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(errorLines(end.output), " | "))
+}
+
+// results is a context for taking out what a step has left: also of one that was stopped, whose log is wanted, but not for long.
+func results(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), callWait)
 }
 
 func (s *session) out(phase rpmflow.Phase) string { return path.Join(inOut, string(phase)) }

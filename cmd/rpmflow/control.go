@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/cli"
+)
+
+func cancelCommand() *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "cancel BUILD...", Short: "Stop builds", Args: cobra.MinimumNArgs(1),
+		Long: `Cancel ends builds: one that waits at once, one that runs as soon as its builder has stopped it, which takes a moment. Their outcome is
+canceled, and the record names who asked. The exit code is 0 when each of the builds ends that way; one that has finished already does not.`,
+		Example: "  rpmflow cancel 54004af1-55a5-508d-a6bc-9c411160dff5\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r '.builds[].id')",
+	}
+	clientFlags(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until they have ended")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		c, err := newClient(cmd)
+		if err != nil {
+			return err
+		}
+		var failures []error
+		for _, id := range args {
+			if err := c.cancel(ctx, cmd, id, wait); err != nil {
+				failures = append(failures, err)
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return errors.Join(failures...)
+	}
+	return cmd
+}
+
+// cancel ends one build and prints how it stands then.
+func (c *client) cancel(ctx context.Context, cmd *cobra.Command, id string, wait bool) error {
+	var b rpmflow.Build
+	err := c.call(ctx, http.MethodPost, "/api/v1/builds/"+url.PathEscape(id)+"/cancel", map[string]string{"by": asker()}, &b)
+	if err == nil && wait {
+		b, err = c.wait(ctx, id, func(rpmflow.Build) {})
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return printJSON(cmd.OutOrStdout(), b)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", b.ID, standing(b))
+	return err
+}
+
+// asker is what the record says of who asked: the user and the machine.
+func asker() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+func retryCommand() *cobra.Command {
+	var wait bool
+	var key string
+	cmd := &cobra.Command{
+		Use: "retry BUILD", Short: "Build the same commit again", Args: cobra.ExactArgs(1),
+		Long: `Retry makes a new build of the commit, package and target of a finished one, with the project's present settings, and prints its id. Its
+record names the build that it repeats. With --wait it stays until it is finished; the exit code is 0 only when it has succeeded.`,
+		Example: "  rpmflow retry 54004af1-55a5-508d-a6bc-9c411160dff5 --wait",
+	}
+	clientFlags(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the outcome")
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "a retry of the same build with the same key is the same retry: it builds once")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		c, err := newClient(cmd)
+		if err != nil {
+			return err
+		}
+		var headers []string
+		if key != "" {
+			headers = []string{"Idempotency-Key", key}
+		}
+		var answer pushAnswer
+		if err := c.call(ctx, http.MethodPost, "/api/v1/builds/"+url.PathEscape(args[0])+"/retry", map[string]any{}, &answer, headers...); err != nil {
+			return err
+		}
+		return c.accepted(ctx, cmd, answer, wait)
+	}
+	return cmd
+}
