@@ -20,8 +20,8 @@ import (
 // streamWait is how long a client may take to accept the next piece of a download or a live log.
 const streamWait = time.Minute
 
-// buildLog gives the log of a build: the stored one when the build is finished; before, what there is of the live one, and
-// with ?follow=true also what comes, until the build's end.
+// buildLog gives the log of a build: the stored one when the build is finished; before, or when none was stored, what there is of the live
+// one, and with ?follow=true also what comes, until the build's end.
 func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 	b, p := l.build(r.Context(), r.PathValue("id"))
 	if p != nil {
@@ -33,15 +33,13 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 		l.refuse(w, r, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false", r.URL.Query().Get("follow")))
 		return
 	}
-	if b.State == rpmflow.Finished {
-		i := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "build.log" })
-		if i < 0 {
-			l.refuse(w, r, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID))
-			return
-		}
-		l.send(w, r, b.Artifacts[i].Key)
+	stored := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "build.log" })
+	finished := b.State == rpmflow.Finished
+	if finished && stored >= 0 {
+		l.send(w, r, b.Artifacts[stored].Key)
 		return
 	}
+	follow = follow && !finished
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(l.stopping, cancel)()
@@ -56,13 +54,19 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		watch.Go(func() { l.untilFinished(ctx, b.ID); cancel() })
 	}
+	shown := false
 	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
+		shown = true
 		_ = control.SetWriteDeadline(time.Now().Add(streamWait))
 		if _, err := w.Write(chunk); err != nil {
 			return err
 		}
 		return control.Flush()
 	})
+	if finished && !shown && err == nil { // canceled while it waited it would have a line
+		l.refuse(w, r, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID))
+		return
+	}
 	if err != nil && ctx.Err() == nil || follow && l.stopping.Err() != nil {
 		l.log.Info("live log interrupted", "build", b.ID, "error", err)
 		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
