@@ -1,7 +1,7 @@
 # `make run` and `make test` do everything on a fresh machine with Go, git and make; see README.md.
 SHELL = /bin/bash
 .DEFAULT_GOAL = help
-.PHONY: help run build test e2e bench lint fmt clean
+.PHONY: help run build images test e2e bench lint fmt clean
 
 # setpriv: what the script starts ends with make, even when make is killed.
 run: ## set up, build, and show a push becoming an RPM; Ctrl-C ends it
@@ -9,6 +9,9 @@ run: ## set up, build, and show a push becoming an RPM; Ctrl-C ends it
 
 build: ## the binaries, into bin/
 	@scripts/build
+
+images: ## the container images, tags VERSION and latest; what is unchanged is left alone
+	@scripts/images
 
 test: ## set up what is missing and run all tests, with a summary
 	@scripts/test

@@ -1,0 +1,63 @@
+package compose_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// TestCluster loses one of three NATS nodes, and builds on.
+func TestCluster(t *testing.T) {
+	needCompose(t)
+	needImages(t)
+	address := bridge(t)
+	r := serveRepository(t, address)
+	h := newHost(t)
+	h.init(t, nil, "cluster")
+	h.own(t, address)
+	h.configure(t, r)
+	r.announce(t, h)
+	h.compose(t, "up", "--detach")
+	h.healthy(t, 6)
+	s := h.subscribe(t)
+	s.finished(t, r.push(t, 0))
+
+	nc, js, err := events.Dial(events.Access{URL: "nats://" + h.get(t, "NATS_PORT"), User: "admin", Password: h.get(t, "NATS_ADMIN_PASSWORD"), Name: "test"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, name := range []string{events.StreamPushes, events.StreamBuilds, events.StreamEvents} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := stream.CachedInfo().Config.Replicas; n != 3 {
+			t.Errorf("%s has %d replicas", name, n)
+		}
+	}
+
+	docker(t, "kill", h.containers(t, "nats-3")[0].ID)
+	s.finished(t, r.push(t, 0))
+	h.compose(t, "up", "--detach")
+	h.healthy(t, 6)
+
+	// The node that was away has caught up when every copy of EVENTS is current.
+	var missing []string
+	eventually(t, func() string { return fmt.Sprintf("current copies: %v", missing) }, func() bool {
+		missing = nil
+		stream, err := js.Stream(t.Context(), events.StreamEvents)
+		if err != nil {
+			missing = append(missing, err.Error())
+			return false
+		}
+		for _, peer := range stream.CachedInfo().Cluster.Replicas {
+			if !peer.Current {
+				missing = append(missing, peer.Name)
+			}
+		}
+		return len(missing) == 0
+	})
+}
