@@ -318,7 +318,7 @@ func TestRunIsCanceled(t *testing.T) {
 	b := newBench(t, hang(enginetest.RPMs, entered))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	b.attempt.Cancel = ctx
+	b.attempt.Cancel = ctx //nolint:fatcontext // it is the attempt's own, given once
 	go func() { <-entered; cancel(rpmflow.Fail(rpmflow.FailureCanceled, "build it again", "canceled by ann")) }()
 	got, err := b.run()
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {

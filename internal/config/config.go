@@ -8,6 +8,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -172,15 +173,22 @@ const (
 
 // foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that
 // of its webhooks.
-var foreign = map[Program][]string{
-	ForListener: {"gateway."},
-	ForBuilder:  {"gateway.", "listener.", "secret"},
-	ForS3:       {"nats.", "listener.", "secret"},
-	ForHealth:   {""},
+func (p Program) foreign() []string {
+	switch p {
+	case ForListener:
+		return []string{"gateway."}
+	case ForBuilder:
+		return []string{"gateway.", "listener.", "secret"}
+	case ForS3:
+		return []string{"nats.", "listener.", "secret"}
+	case ForHealth:
+		return []string{""}
+	}
+	return nil
 }
 
 func (p Program) mayKnow(secret string) bool {
-	return !slices.ContainsFunc(foreign[p], func(prefix string) bool { return strings.HasPrefix(secret, prefix) })
+	return !slices.ContainsFunc(p.foreign(), func(prefix string) bool { return strings.HasPrefix(secret, prefix) })
 }
 
 // Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and way out;
@@ -189,7 +197,9 @@ func Load(src Source) (*Config, error) {
 	var data []byte
 	if src.File != "" {
 		var err error
-		if data, err = os.ReadFile(src.File); err != nil {
+		if data, err = os.ReadFile(src.File); errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("read configuration: %w: this program runs as user %d, group %d: let it read the file", err, os.Geteuid(), os.Getegid())
+		} else if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 	}

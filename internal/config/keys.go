@@ -148,7 +148,7 @@ func (n *Listener) settings(l *loader) []setting {
 		[]setting{
 			{path: "listener.max_body", def: "25MiB", field: size(&n.MaxBody, 1<<10, false), doc: "The largest webhook; the default is GitHub's own limit."},
 			{path: "listener.request_timeout", def: "10s", field: duration(&n.RequestTimeout), doc: "How long answering one request may take."},
-			{path: "listener.subscribers", field: commas(many(&n.Subscribers, "list of names", subscriberName)),
+			{path: "listener.subscribers", field: commas(many(&n.Subscribers, "list of names", matches(hostName, "a subscriber's name: write letters, digits, . _ and -"))),
 				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, watch-NAME: those whose NATS user may not make one."},
 		})
 }
@@ -165,8 +165,6 @@ func (g *Gateway) settings(l *loader) []setting {
 		secret(l, "gateway.publisher_secret_key", "Secret key of the account publisher, which reads builds and writes repositories.", &g.PublisherSecretKey),
 	)
 }
-
-var subscriberName = matches(hostName, "a subscriber's name: write letters, digits, . _ and -")
 
 func (b *Builder) settings() []setting {
 	return []setting{

@@ -127,7 +127,8 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	}
 	select { // not until all is sent: there may be other writers
 	case <-last.Ok():
-	case <-last.Err():
+	case err := <-last.Err():
+		w.log.Debug("live log not stored to its end", "subject", w.subject, "error", err)
 	case <-ctx.Done():
 	}
 }

@@ -1,6 +1,7 @@
 package compose_test
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,6 +30,9 @@ func TestDocument(t *testing.T) {
 	makeDir(t, filepath.Join(h.dir, "config"))
 	copyFiles(t, h.dir)
 	h.configure(t, r) // the operator's projects; init leaves it as it is
+	if err := os.Chmod(filepath.Join(h.dir, "config", "rpmflow.yaml"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	listener := freePort(t, "127.0.0.1")
 	h.listener = "http://127.0.0.1:" + listener
 	env := []string{
