@@ -135,6 +135,11 @@ func (w *way) explain(err error) error {
 	return rpmflow.Advise(fmt.Errorf("engine mock: Docker at %s does not answer: %w", w.host, why), do)
 }
 
+func isSocketFile(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().Type() == fs.ModeSocket // what cannot be looked at may be one
+}
+
 func (w *way) cause(err error) (why error, do string) {
 	path, isSocket := strings.CutPrefix(w.host, "unix://")
 	var refused *sshError
@@ -144,6 +149,8 @@ func (w *way) cause(err error) (why error, do string) {
 	case isSocket && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no socket %s", path),
 			fmt.Sprintf("start the engine, mount its socket when the builder runs in a container (--volume %s:%s), or set builder.docker.host", path, path)
+	case isSocket && !isSocketFile(path): // Docker makes a directory of what it is to mount and does not find
+		return fmt.Errorf("%s is no socket", path), "mount the engine's own socket there (in compose DOCKER_SOCKET names it), or set builder.docker.host"
 	case isSocket && errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("user %d may not open the socket %s", os.Getuid(), path), socketGroup(path)
 	case isSocket && refusesConnections(err):
