@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func cases(call string) []hostile {
 		amount = 150
 	}
 	return []hostile{
-		{name: "forever", spec: spec{build: "echo " + eternity + "\nsleep 600"}, timeout: enough(), kind: rpmflow.FailureTimeout, phase: rpmflow.PhaseRPMs, said: "took longer than"},
+		{name: "forever", spec: spec{build: "echo " + eternity + " $(date +%%s%%N)\nsleep 600"}, timeout: enough(), kind: rpmflow.FailureTimeout, phase: rpmflow.PhaseRPMs, said: "took longer than"},
 		{name: "disk", spec: spec{build: fmt.Sprintf("echo filling\n"+files, amount)}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "filled the disk: more than"},
 		{name: "curious", spec: curious(call)},
 		{name: "forks", spec: spec{build: "while :; do sleep " + sleeper + " & done"}, kind: rpmflow.FailureBuild, others: []rpmflow.FailureKind{rpmflow.FailureTimeout}, phase: rpmflow.PhaseRPMs},
@@ -137,10 +138,16 @@ func watch(t *testing.T, s *system.System) {
 	}
 	var seen strings.Builder
 	err := events.FollowLog(ctx, s.JS, id, true, func(p []byte) error {
-		if seen.Write(p); strings.Contains(seen.String(), "\n"+eternity) {
-			return io.EOF
+		seen.Write(p)
+		_, line, found := strings.Cut(seen.String(), "\n"+eternity+" ")
+		line, _, complete := strings.Cut(line, "\n")
+		if !found || !complete {
+			return nil
 		}
-		return nil
+		if nanoseconds, err := strconv.ParseInt(line, 10, 64); err == nil {
+			t.Logf("a line was seen %s after it was written", time.Since(time.Unix(0, nanoseconds)))
+		}
+		return io.EOF
 	})
 	for _, b := range system.List(t, s, "?project=forever") {
 		if err != io.EOF || b.State != rpmflow.Running {

@@ -45,7 +45,7 @@ func enough() time.Duration {
 	if real() {
 		return 3 * time.Minute
 	}
-	return 45 * time.Second
+	return time.Minute
 }
 
 // another starts one more builder beside that of the system.
