@@ -35,7 +35,7 @@ type hostile struct {
 func cases(call string) []hostile {
 	const files = "i=0; while [ $i -lt %d ]; do head -c 20M /dev/zero >f$i; i=$((i+1)); done; sleep 600"
 	amount := 16
-	if real() {
+	if realMock() {
 		amount = 150
 	}
 	return []hostile{

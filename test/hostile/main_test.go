@@ -28,13 +28,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// real says whether mock is the real one, whose roots are larger and take their time.
-func real() bool { return os.Getenv("MOCK_IMAGE") != "" }
+// realMock says whether mock is the real one, whose roots are larger and take their time.
+func realMock() bool { return os.Getenv("MOCK_IMAGE") != "" }
 
 // limits are small, so that what is without end ends soon.
 func limits() string {
 	disk := "160MiB"
-	if real() {
+	if realMock() {
 		disk = "2GiB"
 	}
 	return "  max_output: 2MiB\n  max_failures: 1\n  docker:\n    memory: 512MiB\n    cpus: 1\n    pids: 256\n    disk: " + disk + "\n"
@@ -42,7 +42,7 @@ func limits() string {
 
 // enough is the time that a build without end is given.
 func enough() time.Duration {
-	if real() {
+	if realMock() {
 		return 3 * time.Minute
 	}
 	return time.Minute
