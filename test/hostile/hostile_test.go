@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,14 +138,14 @@ func watch(t *testing.T, s *system.System) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	var seen strings.Builder
+	written := regexp.MustCompile(eternity + ` (\d{19})`) // both streams come in no certain order, torn into pieces
 	err := events.FollowLog(ctx, s.JS, id, true, func(p []byte) error {
 		seen.Write(p)
-		_, line, found := strings.Cut(seen.String(), "\n"+eternity+" ")
-		line, _, complete := strings.Cut(line, "\n")
-		if !found || !complete {
+		line := written.FindStringSubmatch(seen.String())
+		if line == nil {
 			return nil
 		}
-		if nanoseconds, err := strconv.ParseInt(line, 10, 64); err == nil {
+		if nanoseconds, err := strconv.ParseInt(line[1], 10, 64); err == nil {
 			t.Logf("a line was seen %s after it was written", time.Since(time.Unix(0, nanoseconds)))
 		}
 		return io.EOF
