@@ -126,7 +126,7 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 func Docker(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{
-		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor,
+		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), Disk: int64(d.Disk), AppArmor: d.AppArmor,
 		Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
 	})
 }

@@ -2,9 +2,12 @@ package build
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 
 	rpm "github.com/sassoftware/go-rpmutils"
@@ -49,6 +52,26 @@ func ReadPackage(file string) (p rpmflow.Package, err error) {
 	return p, err
 }
 
+// errNotRPM says that a file is not what its name promises.
+var errNotRPM = errors.New("not a valid RPM")
+
+// packageName is what a package's file may be called to be stored, fetched and put into a repository under that name.
+var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]{0,240}\.rpm$`)
+
+// checkPackage refuses what a build has put where rpmbuild puts packages.
+func checkPackage(file string) error {
+	const hint = "let rpmbuild alone write into the directory RPMS, and name packages with letters, digits and . _ + ~ ^ -"
+	name := filepath.Base(file)
+	if !packageName.MatchString(name) {
+		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left a package with the name %.100q", name)
+	}
+	_, err := ReadPackage(file)
+	if errors.Is(err, errNotRPM) {
+		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left %s, which is %v", name, errNotRPM)
+	}
+	return err
+}
+
 // withHeader hands a package's header to read. What a package's build has left is foreign input: a file that is not what it
 // seems gives an error, though the library believes every length and offset in it.
 func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
@@ -58,19 +81,19 @@ func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
 	}
 	defer func() { _ = f.Close() }()
 	if err := checkHeaders(f); err != nil {
-		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
+			err = fmt.Errorf("read package %s: %w: %v", file, errNotRPM, r)
 		}
 	}()
 	header, err := rpm.ReadHeader(f)
 	if err != nil {
-		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	if err := read(header); err != nil {
-		return fmt.Errorf("read package %s: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	return nil
 }

@@ -199,6 +199,11 @@ func (r *run) steps(ctx context.Context) error {
 	if err == nil && len(r.rpms) == 0 {
 		err = rpmflow.Fail(rpmflow.FailureBuild, "give the spec a %files section for a package that this target builds", "the build made no RPM")
 	}
+	for _, file := range r.rpms {
+		if err == nil {
+			err = checkPackage(file)
+		}
+	}
 	return err
 }
 

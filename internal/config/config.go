@@ -134,6 +134,7 @@ type Docker struct {
 	Memory   Size    // 0: no limit
 	CPUs     float64 // 0: no limit
 	PIDs     int
+	Disk     Size   // 0: no limit
 	AppArmor string // empty: the engine's default profile
 }
 

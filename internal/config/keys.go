@@ -196,6 +196,8 @@ func (b *Builder) settings() []setting {
 		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true), doc: "Memory of one build; 0: no limit."},
 		{path: "builder.docker.cpus", def: "0", field: number(&b.Docker.CPUs), doc: "Processors of one build, such as 1.5; 0: no limit."},
 		{path: "builder.docker.pids", def: "4096", field: integer(&b.Docker.PIDs, 1), doc: "The most processes and threads of one build."},
+		{path: "builder.docker.disk", def: "64GiB", field: size(&b.Docker.Disk, 64<<20, true),
+			doc: "What one container of a build may take of the engine's disk; 0: no limit. Without quotas of the storage driver sparse files count in full."},
 		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),
 			doc: "AppArmor profile; empty: the engine's own, which forbids the mounts that mock needs on hosts with AppArmor: write unconfined there."},
 	}

@@ -23,6 +23,9 @@ const (
 	inOut      = inRoot + "/out" // results of the phases, each in a directory of its own
 )
 
+// configLog is mock's configuration as it was in effect, kept with a build's logs.
+const configLog = "mock.cfg"
+
 // maxConfig bounds a configuration directory that is copied into containers.
 const maxConfig = 16 << 20
 

@@ -44,6 +44,7 @@ type Settings struct {
 	Memory int64
 	CPUs   float64
 	PIDs   int64
+	Disk   int64 // of the engine's; its storage driver's quota or a watcher keeps to it
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
 	// Installation tells containers of ours from those of another rpmflow on the same engine.
@@ -57,6 +58,8 @@ type Engine struct {
 	way   *way
 	api   *client.Client
 	known atomic.Bool // whether the engine's machine has been looked at
+	disk  *disk
+	root  atomic.Pointer[string] // the engine's own directory, once it is known
 }
 
 const (
@@ -75,7 +78,9 @@ func New(s Settings) (*Engine, error) {
 	if err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
 	}
-	return &Engine{s: s, way: w, api: api}, nil
+	e := &Engine{s: s, way: w, api: api}
+	e.disk = &disk{limit: s.Disk, size: e.size, free: e.free, every: diskEvery}
+	return e, nil
 }
 
 // Shut frees connections.

@@ -15,3 +15,8 @@ chmod 2775 "$OUT"
 mkdir -p /rpmflow/target
 cat "$CONFIG" /rpmflow/override.cfg >"/rpmflow/target/$CHROOT.cfg"
 run_mock() { mock --configdir "$CONFIG_DIR" -r "/rpmflow/target/$CHROOT.cfg" --resultdir "$OUT" "$@"; }
+# Into the results, for who asks later how it was built; without what opens a repository.
+show_config() {
+	run_mock --debug-config-expanded 2>/dev/null |
+		sed -e 's,://[^/@[:space:]]*@,://***@,g' -e 's/\(password[[:space:]]*=[[:space:]]*\)[^\\[:space:]]*/\1***/g' >"$OUT/mock.cfg" || true
+}

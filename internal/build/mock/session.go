@@ -29,8 +29,12 @@ const (
 	scriptRoot = `run_mock --init`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them.
 	scriptExpand = `tar -C ` + inRoot + ` -cf - SPECS SOURCES | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && rpmspec -P SPECS/package.spec"`
-	scriptSRPM   = `run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
-	scriptDeps   = `run_mock --no-clean --no-cleanup-after --installdeps "` + inRoot + `/$SRPM"`
+	scriptSRPM   = `show_config &
+code=0
+run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources + ` || code=$?
+wait
+exit $code`
+	scriptDeps = `run_mock --no-clean --no-cleanup-after --installdeps "` + inRoot + `/$SRPM"`
 	// What %generate_buildrequires asks for and cannot have offline is taken out, to be installed with the network.
 	scriptRPMs = `code=0
 run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inRoot + `/$SRPM" || code=$?
@@ -61,32 +65,19 @@ type session struct {
 func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ended, error) {
 	st.env = append(append([]string{"OUT=" + s.out(phase)}, s.config.env...), st.env...)
 	end, err := s.run(ctx, st)
+	if end.stopped {
+		return end, s.stopped(ctx, end, phase, err)
+	}
 	if end.id != "" {
-		rctx, cancel := results(ctx)
-		err = errors.Join(err, s.e.copyOut(rctx, end.id, s.out(phase), s.dir(phase)))
-		cancel()
+		err = errors.Join(err, s.e.copyOut(ctx, end.id, s.out(phase), s.dir(phase)))
 	}
 	if ctx.Err() != nil {
 		return end, context.Cause(ctx)
 	}
-	if err != nil {
+	if err != nil || end.exitCode == 0 {
 		return end, err
 	}
-	if end.exitCode == 0 {
-		return end, nil
-	}
-	if f := build.Classify(build.Ended{Phase: phase, ExitCode: end.exitCode, BuildLog: filepath.Join(s.dir(phase), "build.log"), Output: end.output}); f != nil {
-		return end, f
-	}
-	return end, fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(errorLines(end.output), " | "))
-}
-
-// results is a context for taking out what a step has left: also of one that was stopped, whose log is wanted, but not for long.
-func results(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() == nil {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), callWait)
+	return end, s.failure(ctx, end, phase)
 }
 
 func (s *session) out(phase rpmflow.Phase) string { return path.Join(inOut, string(phase)) }
@@ -236,7 +227,7 @@ func (s *session) generated() (name, digest string, err error) {
 func (s *session) Logs() []string {
 	var logs []string
 	phases := []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}
-	for _, name := range []string{"build.log", "root.log", "state.log", "installed_pkgs.log"} {
+	for _, name := range []string{"build.log", "root.log", "state.log", "installed_pkgs.log", configLog} {
 		var found []string
 		for _, p := range phases {
 			if file := filepath.Join(s.dir(p), name); isFile(file) {
