@@ -36,7 +36,7 @@ const unreachable = `Could not resolve host|No more mirrors|Cannot download|Fail
 
 var patterns = []pattern{
 	// Ours, wherever they occur before the package's own build.
-	{[]rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, regexp.MustCompile(unreachable), rpmflow.FailureInfrastructure, "", ""},
+	{[]rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, notThere, rpmflow.FailureInfrastructure, "", ""},
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`No space left on device|Cannot allocate memory`), rpmflow.FailureInfrastructure, "", ""},
 	// The package's own commands, with rpmbuild's own verdict. First of the rows of this phase: nothing that these commands
 	// have written before is decisive then, whatever it looks like.
@@ -61,6 +61,13 @@ var patterns = []pattern{
 var missing = regexp.MustCompile(`No matching package to install: .*|nothing provides .*|No match for argument: .*|Unable to find a match: .*|^\s*\S+.* is needed by \S+`)
 
 const missingHint = "check the BuildRequires, and whether the target's repositories have the package"
+
+// Unreachable reports whether dnf says in its last lines that it did not get at the repositories.
+func Unreachable(output []string) bool {
+	return slices.ContainsFunc(output, notThere.MatchString)
+}
+
+var notThere = regexp.MustCompile(unreachable)
 
 // ranByRPM is the command line of the rpmbuild that mock reports as failed: with it, exit code 1 is rpmbuild's own and
 // not mock's.

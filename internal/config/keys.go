@@ -206,6 +206,10 @@ func targetSettings(t *rpmflow.Target) []setting {
 		{path: "config_dir", field: dir(&t.ConfigDir, false, false), doc: "Directory that replaces the image's /etc/mock; empty: none."},
 		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
 			field: text(&t.Image, "text", matches(imageName, "an image: write one such as rpmflow/mock:latest"))},
+		{path: "max_age", def: "1m", field: duration(&t.MaxAge),
+			doc: "How long ago a build's root may have been compared with the repositories; an older one is compared, and made up to date, first."},
+		{path: "allow_stale", def: "false", field: boolean(&t.AllowStale),
+			doc: "Whether builds go on with an older root when the repositories cannot be reached; the record says so. Else such builds are tried again."},
 	}
 }
 

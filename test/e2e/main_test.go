@@ -21,6 +21,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -173,7 +174,31 @@ func start(t *testing.T, engine string, projects ...string) *system {
 		t.Fatal("up is not ready after a minute")
 	}
 	s.subscribe(t)
+	if engine == "mock" {
+		s.forgetRoots(t)
+	}
 	return s
+}
+
+// forgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this system.
+func (s *system) forgetRoots(t *testing.T) {
+	t.Helper()
+	stream, err := s.js.Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano))
+	t.Cleanup(func() {
+		out, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=dev.rpmflow.installation="+id).Output()
+		if err != nil {
+			t.Errorf("list images: %v", err)
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			if out, err := exec.Command("docker", "rmi", "--force", name).CombinedOutput(); err != nil {
+				t.Errorf("remove image %s: %v: %s", name, err, out)
+			}
+		}
+	})
 }
 
 // subscribe begins a durable subscription and checks every event of EVENTS against the schema.

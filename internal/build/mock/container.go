@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -21,12 +22,14 @@ var capabilities = []string{"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSE
 
 // step is one container: what it is made from, what it runs, and with or without network.
 type step struct {
+	name    string // of the container; empty: any
 	image   string
 	network bool
 	script  string
 	env     []string
 	files   []file
-	stdout  io.Writer // besides the job's log; may be nil
+	stdout  io.Writer                        // besides the job's log; may be nil
+	failed  func(end ended, err error) error // says more of mock's failure; may be nil
 }
 
 // ended is how a step's main process ended.
@@ -36,13 +39,10 @@ type ended struct {
 	output   []string // the last lines of both streams
 }
 
-// run creates a container, copies the files in, starts it, follows its output and waits for its end. The container stays, for its results
+// run copies the files into a container, starts it, follows its output and waits for its end. The container stays, for its results
 // and for the image that may be made of it: session.Close removes it. When ctx ends the container is killed.
-func (s *session) run(ctx context.Context, st step) (ended, error) {
-	id, err := s.create(ctx, st)
-	if err != nil {
-		return ended{}, err
-	}
+func (s *session) run(ctx context.Context, id string, st step) (ended, error) {
+	var err error
 	if err := s.e.copyIn(ctx, id, st.files); err != nil {
 		return ended{}, err
 	}
@@ -96,6 +96,7 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: capabilities, SecurityOpt: []string{"no-new-privileges"},
 		// The engine's own log is for watching. It is limited to more than a build may write before it is stopped.
 		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1g", "max-file": "1"}},
+		Mounts:    []mount.Mount{{Type: mount.TypeVolume, Target: inWork}},
 		Resources: container.Resources{Memory: s.e.s.Memory, NanoCPUs: int64(s.e.s.CPUs * 1e9)},
 	}
 	if pids > 0 {
@@ -107,7 +108,7 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	if s.e.s.AppArmor != "" {
 		host.SecurityOpt = append(host.SecurityOpt, "apparmor="+s.e.s.AppArmor)
 	}
-	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, "")
+	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name)
 	if err != nil {
 		return "", fmt.Errorf("engine mock: create a container of %s: %w", st.image, err)
 	}
