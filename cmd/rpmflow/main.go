@@ -30,6 +30,6 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by
 with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
-	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), watchCommand(), healthCommand(), configCommand())
+	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), watchCommand(), healthCommand(), targetsCommand(), configCommand())
 	return root
 }

@@ -77,17 +77,9 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	if err != nil {
 		return nil, nil, err
 	}
-	d := cfg.Builder.Docker
-	m, err := mock.New(mock.Settings{
-		Host: d.Host, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor, Installation: id, Logger: log,
-	})
+	m, shut, err := newMock(cfg, id, log)
 	if err != nil {
 		return nil, nil, err
-	}
-	shut := func() {
-		if err := m.Shut(); err != nil {
-			log.Warn("connection to Docker not closed", "error", err)
-		}
 	}
 	found, missing := mockReady(ctx, m, cfg.Targets)
 	if cfg.Builder.Engine == config.EngineMock || (found && missing == nil) {
@@ -107,6 +99,36 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	}
 	warnHost(host, log, missing.Error())
 	return host, nothing, nil
+}
+
+func newMock(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, func(), error) {
+	d := cfg.Builder.Docker
+	m, err := mock.New(mock.Settings{
+		Host: d.Host, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor, Cache: int64(d.Cache),
+		Installation: installation, Logger: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, func() {
+		if err := m.Shut(); err != nil {
+			log.Warn("connection to Docker not closed", "error", err)
+		}
+	}, nil
+}
+
+// Mock is the engine mock of this installation, for commands that look after its images. NATS says which installation this is.
+func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*mock.Engine, func(), error) {
+	nc, js, err := events.Dial(NATSAccess(cfg, "rpmflow targets"), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer nc.Close()
+	id, err := installation(ctx, js)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newMock(cfg, id, log)
 }
 
 // mockReady says whether the engine mock can build any of the targets, and what is missing for the others.

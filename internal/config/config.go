@@ -132,6 +132,7 @@ type Docker struct {
 	CPUs     float64 // 0: no limit
 	PIDs     int
 	AppArmor string // empty: the engine's default profile
+	Cache    Size   // of the images that builds share
 }
 
 // Gateway is the S3 server of a container of its own.

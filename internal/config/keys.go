@@ -192,6 +192,8 @@ func (b *Builder) settings() []setting {
 		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true), doc: "Memory of one build; 0: no limit."},
 		{path: "builder.docker.cpus", def: "0", field: number(&b.Docker.CPUs), doc: "Processors of one build, such as 1.5; 0: no limit."},
 		{path: "builder.docker.pids", def: "4096", field: integer(&b.Docker.PIDs, 1), doc: "The most processes and threads of one build."},
+		{path: "builder.docker.cache", def: "20GiB", field: size(&b.Docker.Cache, 1<<20, false),
+			doc: "Disk that the images which builds share may take: initialised roots, and roots with the BuildRequires of a package. The least recently used go first."},
 		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),
 			doc: "AppArmor profile; empty: the engine's own, which forbids the mounts that mock needs on hosts with AppArmor: write unconfined there."},
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,10 @@ func (s *session) install(ctx context.Context, srpm string, from cached) (cached
 			if isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) { // the root has it all
 				return s.e.touch(ctx, kindDependencies, c, began)
 			}
-			c.made = began
+			c.made, c.labels = began, maps.Clone(from.labels)
+			if from.labels[LabelKind] == string(kindRoot) {
+				c.labels[labelRoot] = from.id
+			}
 			return s.keep(ctx, kindDependencies, end.id, c)
 		},
 	})

@@ -33,6 +33,7 @@ const (
 	labelRepositories = "dev.rpmflow.repositories" // JSON: id to SHA-256 of repomd.xml
 	labelMade         = "dev.rpmflow.made"
 	labelUpdates      = "dev.rpmflow.updates" // layers on top of the first
+	labelRoot         = "dev.rpmflow.root"    // of dependencies: id of the root's image
 	labelByName       = "dev.rpmflow.by-name" // "true": mock adds BuildRequires to packages by their names
 )
 
@@ -50,6 +51,12 @@ type cached struct {
 	made    time.Time
 	labels  map[string]string
 	updates int
+}
+
+// kind is told by the name: an image that is a root and serves as somebody's dependencies has two.
+func (c cached) kind() kind {
+	k, _, _ := strings.Cut(c.name, ":")
+	return kind(k)
 }
 
 func nameOf(k kind, key string, t time.Time) string {

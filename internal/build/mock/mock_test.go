@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -314,6 +315,65 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 		if out := docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
 			t.Errorf("%s holds what a build has left: %s", name, out)
 		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	target := h.target
+	target.MaxAge = time.Nanosecond
+	before := h.ready(t, e, "before", target)
+	if _, err := before.build(t, "1", "gcc", "true"); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.serve(t, "two")
+	current, err := e.Refresh(t.Context(), h.target, before.log)
+	if err != nil || current.Image == before.root.Image {
+		t.Fatalf("refreshed to %+v from %+v: %v", current, before.root, err)
+	}
+	check := func(what string, budget int64, want ...string) {
+		t.Helper()
+		if _, err := e.Prune(t.Context(), budget); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		kept, err := e.Kept(t.Context())
+		var got []string
+		for _, k := range kept {
+			if k.Size <= 0 || k.Target != h.target.Name {
+				t.Errorf("%s: %+v", what, k)
+			}
+			got = append(got, fmt.Sprintf("dependencies=%t outdated=%t", k.Dependencies, k.Outdated))
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q: %v", what, got, want, err)
+		}
+	}
+	// age lets all of a kind be unused for an hour.
+	age := func(k kind, key string) {
+		t.Helper()
+		c, err := e.newest(t.Context(), k, key)
+		if err != nil || c == nil {
+			t.Fatalf("%v, %v", c, err)
+		}
+		if _, err := e.touch(t.Context(), k, *c, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const root, outdated = "dependencies=false outdated=false", "dependencies=true outdated=true"
+	check("just used", 1, outdated, root)
+	age(kindDependencies, before.s.deps.key)
+	check("outdated", 1<<40, root)
+	age(kindRoot, before.s.rootKey())
+	holds := docker(t, "create", "--label", LabelInstallation+"="+h.installation, current.Image)
+	check("a container is made from it", 1, root)
+	docker(t, "rm", holds)
+	check("too much", 1)
+	if out := docker(t, "images", "-aq", "--filter", "label="+LabelInstallation+"="+h.installation); out != "" {
+		t.Errorf("left: %s", out)
 	}
 }
 
