@@ -12,7 +12,6 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
-	"github.com/rpmflow/rpmflow/internal/build/mock"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
@@ -26,7 +25,7 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	}
 	targetsFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *mock.Engine, _ *config.Config) error {
+		return withMock(cmd, func(e *assembly.MockEngine, _ *config.Config) error {
 			kept, err := e.Kept(cmd.Context())
 			if err != nil {
 				return err
@@ -40,7 +39,7 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	}
 	targetsFlags(refresh)
 	refresh.RunE = func(cmd *cobra.Command, names []string) error {
-		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
+		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
 	}
 	var all bool
 	prune := &cobra.Command{
@@ -51,7 +50,7 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	targetsFlags(prune)
 	prune.Flags().BoolVar(&all, "all", false, "remove the others as well: the next builds make them anew")
 	prune.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
+		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error {
 			budget := int64(cfg.Builder.Docker.Cache)
 			if all {
 				budget = -1
@@ -73,7 +72,7 @@ func targetsFlags(cmd *cobra.Command) {
 }
 
 // withMock runs f with the engine mock that the configuration describes; which installation it is, the server says.
-func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) error {
+func withMock(cmd *cobra.Command, f func(*assembly.MockEngine, *config.Config) error) error {
 	ctx, _, stop := cli.Signals(cmd.Context())
 	defer stop()
 	cmd.SetContext(ctx)
@@ -97,7 +96,7 @@ func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) er
 	return f(e, cfg)
 }
 
-func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, names []string) error {
+func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Config, names []string) error {
 	if len(names) == 0 {
 		for _, t := range cfg.Targets {
 			names = append(names, t.Name)
@@ -125,7 +124,7 @@ func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, name
 	return nil
 }
 
-func printKept(cmd *cobra.Command, kept []mock.Kept) error {
+func printKept(cmd *cobra.Command, kept []assembly.SharedImage) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return printKeptJSON(cmd.OutOrStdout(), kept)
 	}
@@ -144,7 +143,7 @@ func printKept(cmd *cobra.Command, kept []mock.Kept) error {
 	return w.Flush()
 }
 
-func printKeptJSON(w io.Writer, kept []mock.Kept) error {
+func printKeptJSON(w io.Writer, kept []assembly.SharedImage) error {
 	type row struct {
 		Target   string    `json:"target"`
 		Holds    string    `json:"holds"`

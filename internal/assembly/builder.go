@@ -117,8 +117,14 @@ func newMock(cfg *config.Config, installation string, log *slog.Logger) (*mock.E
 	}, nil
 }
 
-// Mock is the engine mock of this installation, for commands that look after its images. NATS says which installation this is.
-func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*mock.Engine, func(), error) {
+// MockEngine and SharedImage are the engine mock and the images that it keeps, for commands that look after them.
+type (
+	MockEngine  = mock.Engine
+	SharedImage = mock.Kept
+)
+
+// Mock is the engine mock of this installation; which one that is, NATS knows.
+func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*MockEngine, func(), error) {
 	nc, js, err := events.Dial(NATSAccess(cfg, "rpmflow targets"), log)
 	if err != nil {
 		return nil, nil, err
