@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -80,11 +82,14 @@ func withMock(cmd *cobra.Command, f func(*assembly.MockEngine, *config.Config) e
 	if err != nil {
 		return err
 	}
-	server, err := clientConfig(cmd)
-	if err != nil {
-		return err
+	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data directory.
+	if left := filepath.Join(cfg.DataDir, assembly.ClientFile); fileExists(left) {
+		running, err := cli.LoadFile(cmd, left)
+		if err != nil {
+			return err
+		}
+		cfg.NATS = running.NATS
 	}
-	cfg.NATS = server.NATS
 	e, shut, err := assembly.Mock(ctx, cfg, assembly.Logger(cmd.ErrOrStderr(), cfg.Log))
 	if err != nil {
 		return err
@@ -163,6 +168,11 @@ func printKeptJSON(w io.Writer, kept []assembly.SharedImage) error {
 		rows = append(rows, r)
 	}
 	return json.NewEncoder(w).Encode(rows)
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 func since(t time.Time) time.Duration { return max(time.Since(t), 0).Truncate(time.Second) }
