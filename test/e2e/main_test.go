@@ -175,15 +175,15 @@ func start(t *testing.T, engine string, projects ...string) *system {
 	}
 	s.subscribe(t)
 	if engine == "mock" {
-		s.forgetRoots(t)
+		forgetRoots(t, s.js)
 	}
 	return s
 }
 
-// forgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this system.
-func (s *system) forgetRoots(t *testing.T) {
+// forgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this installation.
+func forgetRoots(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
-	stream, err := s.js.Stream(t.Context(), events.StreamEvents)
+	stream, err := js.Stream(t.Context(), events.StreamEvents)
 	if err != nil {
 		t.Fatal(err)
 	}

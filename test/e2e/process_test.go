@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
@@ -198,6 +199,13 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	eventually(t, time.Minute, "ready listener", func() bool {
 		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
 	})
+
+	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, quietLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgetRoots(t, js)
+	nc.Close()
 
 	client(t, dir, "submit", "greet")
 	running := func(builder string) bool {
