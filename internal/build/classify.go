@@ -40,7 +40,7 @@ const unreachable = `Could not resolve host|No more mirrors|Cannot download|Fail
 
 var patterns = []pattern{
 	// Ours, wherever they occur before the package's own build.
-	{[]rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, regexp.MustCompile(unreachable), rpmflow.FailureInfrastructure, "",
+	{[]rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, notThere, rpmflow.FailureInfrastructure, "",
 		"librepo, dnf 4 and 5; the failures that DLRN and Copr retry"},
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`No space left on device|Cannot allocate memory`), rpmflow.FailureInfrastructure, "", "strerror(3): ENOSPC, ENOMEM"},
 	// The package's own commands, with rpmbuild's own verdict. First of the rows of this phase: nothing that these commands
@@ -73,6 +73,13 @@ var missing = regexp.MustCompile(`No matching package to install: .*|nothing pro
 var unfit = regexp.MustCompile(`No build results found|Expected to find single rebuilt srpm.*|Can not copy \S+ into resultdir.*(No such file|Is a directory|Permission denied|special file|named pipe|File too large).*`)
 
 const missingHint = "check the BuildRequires, and whether the target's repositories have the package"
+
+// Unreachable reports whether dnf says in its last lines that it did not get at the repositories.
+func Unreachable(output []string) bool {
+	return slices.ContainsFunc(output, notThere.MatchString)
+}
+
+var notThere = regexp.MustCompile(unreachable)
 
 // ranByRPM is the end of the rpmbuild that mock ran (util.py, do): with it, exit code 1 is rpmbuild's own and not mock's. A command
 // that was killed has a negative one.

@@ -18,16 +18,50 @@ import (
 // tagSourcePackage is set in the header of an SRPM alone, whose arch tag names the machine that made it (rpmtag.h).
 const tagSourcePackage = 1106
 
-// Requires lists the names that a package requires, an SRPM its BuildRequires.
-func Requires(file string) (names []string, err error) {
+// Requires lists what a package requires, an SRPM its BuildRequires: names, with the versions that are asked for.
+func Requires(file string) (requires []string, err error) {
 	err = withHeader(file, func(header *rpm.RpmHeader) error {
 		if !header.HasTag(rpm.REQUIRENAME) {
 			return nil
 		}
-		names, err = header.GetStrings(rpm.REQUIRENAME)
-		return err
+		names, err := header.GetStrings(rpm.REQUIRENAME)
+		if err != nil {
+			return err
+		}
+		versions, err := header.GetStrings(rpm.REQUIREVERSION)
+		if err != nil {
+			return err
+		}
+		flags, err := header.GetUint32s(rpm.REQUIREFLAGS)
+		if err != nil {
+			return err
+		}
+		if len(versions) != len(names) || len(flags) != len(names) {
+			return fmt.Errorf("%d requirements with %d versions and %d comparisons", len(names), len(versions), len(flags))
+		}
+		for i, name := range names {
+			requires = append(requires, requirement(name, flags[i], versions[i]))
+		}
+		return nil
 	})
-	return names, err
+	return requires, err
+}
+
+// requirement writes a requirement as rpm does; the bits of the comparison are those of rpmds.h.
+func requirement(name string, flags uint32, version string) string {
+	op := ""
+	for _, o := range []struct {
+		bit  uint32
+		sign string
+	}{{1 << 1, "<"}, {1 << 2, ">"}, {1 << 3, "="}} {
+		if flags&o.bit != 0 {
+			op += o.sign
+		}
+	}
+	if op == "" {
+		return name
+	}
+	return name + " " + op + " " + version
 }
 
 // ReadPackage reads the NEVRA from a package's header.

@@ -136,6 +136,7 @@ type Docker struct {
 	PIDs     int
 	Disk     Size   // 0: no limit
 	AppArmor string // empty: the engine's default profile
+	Cache    Size   // of the images that builds share
 }
 
 // Gateway is the S3 server of a container of its own.

@@ -192,6 +192,13 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
 	})
 
+	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, system.Quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	system.ForgetRoots(t, js)
+	nc.Close()
+
 	client(t, dir, "submit", "greet")
 	running := func(builder string) bool {
 		shown := client(t, dir, "list", "--json")

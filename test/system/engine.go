@@ -9,6 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
 )
 
 // MockTarget is the target of the engine mock, as YAML.
@@ -51,6 +57,32 @@ func standin(t testing.TB) string {
 		t.Fatalf("the stand-in image cannot be built: %v", err)
 	}
 	return image
+}
+
+// ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this installation.
+func ForgetRoots(t testing.TB, js jetstream.JetStream) {
+	t.Helper()
+	t.Cleanup(forgetting(t, js))
+}
+
+func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano))
+	return func() {
+		out, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=dev.rpmflow.installation="+id).Output()
+		if err != nil {
+			t.Errorf("list images: %v", err)
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			if out, err := exec.Command("docker", "rmi", "--force", name).CombinedOutput(); err != nil {
+				t.Errorf("remove image %s: %v: %s", name, err, out)
+			}
+		}
+	}
 }
 
 // NeedRPM skips the test where rpm is missing.

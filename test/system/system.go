@@ -64,6 +64,8 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan *config.Config, 1), make(chan error, 1)
 	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	forget := func() {}
+	t.Cleanup(func() { forget() }) // when nothing runs any more
 	go func() {
 		done <- assembly.Up(ctx, ctx, cfg, "e2e", logger, func(c *config.Config) { ready <- c })
 	}()
@@ -90,6 +92,9 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 		t.Fatal("up is not ready after a minute")
 	}
 	s.subscribe(t)
+	if engine == "mock" {
+		forget = forgetting(t, s.JS)
+	}
 	return s
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -22,12 +23,14 @@ var capabilities = []string{"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSE
 
 // step is one container: what it is made from, what it runs, and with or without network.
 type step struct {
+	name    string // of the container that makes a shared image; empty: any
 	image   string
 	network bool
 	script  string
 	env     []string
 	files   []file
-	stdout  io.Writer // besides the job's log; may be nil
+	stdout  io.Writer                        // besides the job's log; may be nil
+	failed  func(end ended, err error) error // says more of mock's failure, when it is nobody else's; may be nil
 }
 
 // ended is how a step's main process ended.
@@ -38,13 +41,10 @@ type ended struct {
 	stopped  bool     // by us, with the error as the reason
 }
 
-// run creates a container, copies the files in, starts it, follows its output and waits for its end. The container stays, for its results
+// run copies the files into a container, starts it, follows its output and waits for its end. The container stays, for its results
 // and for the image that may be made of it: session.Close removes it. When ctx ends, or the container fills the disk, it is killed.
-func (s *session) run(ctx context.Context, st step) (ended, error) {
-	id, err := s.create(ctx, st)
-	if err != nil {
-		return ended{}, err
-	}
+func (s *session) run(ctx context.Context, id string, st step) (ended, error) {
+	var err error
 	if err := s.e.copyIn(ctx, id, st.files); err != nil {
 		return ended{}, err
 	}
@@ -108,6 +108,9 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 		Resources:  container.Resources{Memory: s.e.s.Memory, MemorySwap: s.e.s.Memory, NanoCPUs: int64(s.e.s.CPUs * 1e9)},
 		StorageOpt: s.e.disk.option(),
 	}
+	if st.name != "" { // of what is committed, what goes in and comes out is no part; elsewhere the limit of the disk covers it
+		host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: inWork}}
+	}
 	if limit := s.e.s.Disk; limit > 0 { // a file that is open and has no name is seen by no watcher
 		host.Ulimits = []*container.Ulimit{{Name: "fsize", Soft: limit, Hard: limit}}
 	}
@@ -120,10 +123,10 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	if s.e.s.AppArmor != "" {
 		host.SecurityOpt = append(host.SecurityOpt, "apparmor="+s.e.s.AppArmor)
 	}
-	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, "")
-	if err != nil && host.StorageOpt != nil && ctx.Err() == nil { // most drivers have no quotas
+	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name)
+	if err != nil && host.StorageOpt != nil && !errdefs.IsConflict(err) && ctx.Err() == nil { // most drivers have no quotas
 		host.StorageOpt = nil
-		if created, err = s.e.api.ContainerCreate(ctx, config, host, nil, nil, ""); err == nil {
+		if created, err = s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name); err == nil {
 			s.e.disk.noQuota.Store(true)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // failure sorts the end of a step into the packager's or ours.
-func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase) error {
+func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase, st step) error {
 	known, err := s.e.verdict(ctx, end.id)
 	if err != nil {
 		return err
@@ -27,11 +27,14 @@ func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase) e
 	if f != nil {
 		return f
 	}
-	said := errorLines(end.output)
 	if known.interfered != "" {
-		said = []string{known.interfered}
+		return fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, known.interfered)
 	}
-	return fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(said, " | "))
+	err = fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(errorLines(end.output), " | "))
+	if st.failed != nil {
+		err = st.failed(end, err)
+	}
+	return err
 }
 
 // stopped gives the reason why we stopped a step. An attempt that has an outcome keeps the logs as far as they were written.

@@ -45,6 +45,8 @@ type Settings struct {
 	CPUs   float64
 	PIDs   int64
 	Disk   int64 // of the engine's; its storage driver's quota or a watcher keeps to it
+	// Cache is how many bytes the images that builds share may take; the least recently used go first.
+	Cache int64
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
 	// Installation tells containers of ours from those of another rpmflow on the same engine.
@@ -160,10 +162,15 @@ func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error)
 }
 
 func (e *Engine) labels(b rpmflow.Build) map[string]string {
-	return map[string]string{LabelInstallation: e.s.Installation, LabelBuild: b.ID, LabelAttempt: strconv.Itoa(b.Attempt)}
+	attempt := ""
+	if b.ID != "" { // else it is made for no build, and EVENTS knows nothing of it
+		attempt = strconv.Itoa(b.Attempt)
+	}
+	return map[string]string{LabelInstallation: e.s.Installation, LabelBuild: b.ID, LabelAttempt: attempt}
 }
 
-// Sweep removes containers and images of this installation that belong to no attempt any more; wanted has read EVENTS.
+// Sweep removes containers and images of this installation that belong to no attempt any more, and images that builds shared as far
+// as they are outdated or too many; wanted has read EVENTS.
 func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error {
 	ours := filters.NewArgs(filters.Arg("label", LabelInstallation+"="+e.s.Installation))
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
@@ -200,7 +207,11 @@ func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, bui
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	removed, err := e.Prune(ctx, e.s.Cache)
+	for _, k := range removed {
+		e.s.Logger.Info("removed an image that builds shared", "target", k.Target, "image", k.Name, "outdated", k.Outdated, "last_used", k.Used)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 func (e *Engine) removeContainer(ctx context.Context, id string) error {
