@@ -97,9 +97,11 @@ type Build struct {
 	QueueSequence uint64 `json:"queue_sequence,omitempty"`
 	Engine        string `json:"engine,omitempty"`
 	// Containers names what the attempt runs in, newest last.
-	Containers []string    `json:"containers,omitempty"`
-	Phase      Phase       `json:"phase,omitempty"`
-	Phases     []PhaseTime `json:"phases,omitempty"`
+	Containers []string `json:"containers,omitempty"`
+	// Root is what the attempt's build root was made from; only the engine mock has one.
+	Root   *BuildRoot  `json:"root,omitempty"`
+	Phase  Phase       `json:"phase,omitempty"`
+	Phases []PhaseTime `json:"phases,omitempty"`
 	// Notes are remarks for the packager: how the layout was found, which guarantees an engine lacks.
 	Notes []string `json:"notes,omitempty"`
 
@@ -112,6 +114,21 @@ type Build struct {
 	Outcome   *Outcome   `json:"outcome,omitempty"`
 	Packages  []Package  `json:"packages,omitempty"`
 	Artifacts []Artifact `json:"artifacts,omitempty"`
+}
+
+// BuildRoot is the image that a build starts from, and what that was made from.
+type BuildRoot struct {
+	Image     string `json:"image"`
+	MockImage string `json:"mock_image"`
+	// Config is the SHA-256 of mock's configuration as mock expands it.
+	Config string `json:"config"`
+	// Repositories has the SHA-256 of each repository's repomd.xml, as it was when the root was made.
+	Repositories map[string]string `json:"repositories,omitempty"`
+	Made         time.Time         `json:"made"`
+	// Checked is when the repositories were last asked whether they have changed.
+	Checked time.Time `json:"checked"`
+	// Stale says that they could not be asked in time, and that the target allows to build nevertheless.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // Timeout is the bound of one attempt.

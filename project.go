@@ -45,6 +45,10 @@ type Target struct {
 	// ConfigDir, when set, replaces the image's /etc/mock as mock's configuration directory.
 	ConfigDir string
 	Image     string // container image with mock in it
+	// MaxAge is how long ago a build's root may have been compared with the repositories.
+	MaxAge time.Duration
+	// AllowStale lets builds go on with the root that there is when the repositories cannot be asked.
+	AllowStale bool
 }
 
 // Wants decides whether a push to ref is built, and if not, why in words for the packager.

@@ -27,9 +27,17 @@ func main() {
 	configDir := flag.String("mock-configdir", os.Getenv("MOCK_CONFIGDIR"), "mock's configuration directory; the image's own when empty")
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
 	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
+	rebuild := flag.Bool("rebuild", false, "compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *rebuild {
+		if err := rebuildsAlone(ctx, mockSettings{*image, *configDir, *target}); err != nil {
+			log.SetFlags(0)
+			log.Fatal("bench: ", err)
+		}
+		return
+	}
 	if err := bench(ctx, *pushes, mockSettings{*image, *configDir, *target}, *makeTest); err != nil {
 		log.SetFlags(0)
 		log.Fatal("bench: ", err)

@@ -32,6 +32,7 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by
 with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
-	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(), configCommand(), s3Command())
+	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(),
+		targetsCommand(), configCommand(), s3Command())
 	return root
 }

@@ -44,6 +44,7 @@ func definitions(t *testing.T, file string) map[string]object {
 var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Build]():     {eventschema.Build, "build"},
 	reflect.TypeFor[rpmflow.Cancel]():    {eventschema.Build, "cancel"},
+	reflect.TypeFor[rpmflow.BuildRoot](): {eventschema.Build, "root"},
 	reflect.TypeFor[rpmflow.PhaseTime](): {eventschema.Build, "phase"},
 	reflect.TypeFor[rpmflow.Outcome]():   {eventschema.Build, "outcome"},
 	reflect.TypeFor[rpmflow.Package]():   {eventschema.Build, "package"},
@@ -104,6 +105,14 @@ func fill(t *testing.T, v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(t, v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(t, key)
+		fill(t, value)
+		v.SetMapIndex(key, value)
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Int, reflect.Int64:

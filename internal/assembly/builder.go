@@ -97,11 +97,7 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	if err != nil {
 		return nil, nil, err
 	}
-	shut := func() {
-		if err := m.Shut(); err != nil {
-			log.Warn("connection to Docker not closed", "error", err)
-		}
-	}
+	shut := shutter(m, log)
 	found, missing := mockReady(ctx, m, cfg.Targets, cfg.Builder.Archs)
 	if cfg.Builder.Engine == config.EngineMock || (found && missing == nil) {
 		if missing != nil { // the builder waits for Docker, and a build for its image
@@ -126,9 +122,41 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 func Docker(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{
-		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), AppArmor: d.AppArmor,
-		Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
+		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), Disk: int64(d.Disk), Cache: int64(d.Cache),
+		AppArmor: d.AppArmor, Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
 	})
+}
+
+func shutter(m *mock.Engine, log *slog.Logger) func() {
+	return func() {
+		if err := m.Shut(); err != nil {
+			log.Warn("connection to Docker not closed", "error", err)
+		}
+	}
+}
+
+// MockEngine and SharedImage are the engine mock and the images that it keeps, for commands that look after them.
+type (
+	MockEngine  = mock.Engine
+	SharedImage = mock.Kept
+)
+
+// Mock is the engine mock of this installation; which one that is, NATS knows.
+func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*MockEngine, func(), error) {
+	nc, js, err := events.Dial(NATSAccess(cfg, "rpmflow targets"), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer nc.Close()
+	id, err := installation(ctx, js)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := Docker(cfg, id, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, shutter(m, log), nil
 }
 
 // mockReady says whether the engine mock can build any of the targets of these architectures, and what is missing for the others.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -44,20 +43,17 @@ func space(dir string, want int64) (free, floor int64, err error) {
 
 // disk is implemented by engines that keep builds on a disk of their own.
 type disk interface {
-	// Disk names a directory on it; empty: it cannot be seen from here.
+	// Disk names a directory on it; empty: it cannot be seen from here. It is asked for before every claim.
 	Disk(ctx context.Context) (string, error)
 }
 
-// Floors are what must be free before a builder takes another build. It may be asked by several goroutines.
+// Floors are what must be free before a builder takes another build.
 type Floors struct {
-	data        string
-	disk        int64
-	memory      int64
-	engine      build.Engine
-	system      string // where /proc and /sys are; / but for tests
-	mu          sync.Mutex
-	engineDisk  string
-	engineAsked bool
+	data   string
+	disk   int64
+	memory int64
+	engine build.Engine
+	system string // where /proc and /sys are; / but for tests
 }
 
 // NewFloors takes the floors from the configuration.
@@ -99,20 +95,12 @@ func (f *Floors) Room(ctx context.Context) error {
 	return nil
 }
 
-// ofEngine gives a directory on the engine's disk; it stays where it is, so it is asked for once.
+// ofEngine gives a directory on the engine's disk.
 func (f *Floors) ofEngine(ctx context.Context) (string, error) {
-	e, ok := f.engine.(disk)
-	if !ok {
-		return "", nil
+	if e, ok := f.engine.(disk); ok {
+		return e.Disk(ctx)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.engineAsked {
-		return f.engineDisk, nil
-	}
-	dir, err := e.Disk(ctx)
-	f.engineDisk, f.engineAsked = dir, err == nil
-	return dir, err
+	return "", nil
 }
 
 // memory is how many bytes programs may still take without swapping: those of the machine, or what the limit of our own control group

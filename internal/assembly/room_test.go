@@ -15,11 +15,10 @@ import (
 // elsewhere is an engine with a disk of its own.
 type elsewhere struct {
 	build.Engine
-	dir   string
-	asked int
+	dir string
 }
 
-func (e *elsewhere) Disk(context.Context) (string, error) { e.asked++; return e.dir, nil }
+func (e *elsewhere) Disk(context.Context) (string, error) { return e.dir, nil }
 
 func TestFloors(t *testing.T) {
 	machine := map[string]string{"proc/meminfo": "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable:  2097152 kB\n"} // 2 GiB
@@ -63,14 +62,9 @@ func TestFloors(t *testing.T) {
 			}
 			f := assembly.NewFloors(cfg, test.engine)
 			f.System(system)
-			for range 2 {
-				err := f.Room(t.Context())
-				if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
-					t.Errorf("%v, want %q", err, test.says)
-				}
-			}
-			if e, ok := test.engine.(*elsewhere); ok && e.asked != 1 {
-				t.Errorf("the engine was asked %d times where its disk is", e.asked)
+			err := f.Room(t.Context())
+			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
+				t.Errorf("%v, want %q", err, test.says)
 			}
 		})
 	}

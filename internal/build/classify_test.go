@@ -37,51 +37,77 @@ func TestClassify(t *testing.T) {
 		output  string
 		kind    rpmflow.FailureKind // empty: ours
 		message string
+		more    func(*build.Ended) // state.log, and what the engine says
 	}{
 		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-", "ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\nError: Some packages could not be found.",
-			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'"},
+			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'", nil},
 		"nothing provides": {rpmflow.PhaseDependencies, 30, "-", "Error: \n Problem: conflicting requests\n  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base",
-			rpmflow.FailureDependencies, "nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base"},
-		"dnf 5":         {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\nNo match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel"},
-		"no repository": {rpmflow.PhaseDependencies, 30, "-", noRepository, "", ""},
-		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-", "Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", ""},
-		"no repository for the root":                    {rpmflow.PhaseRoot, 30, "-", noRepository, "", ""},
-		"anything in the root":                          {rpmflow.PhaseRoot, 1, "-", "error: everything is wrong\nNo matching package to install: 'bash'", "", ""},
-		"configuration missing":                         {rpmflow.PhaseRoot, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", ""},
-		"configuration missing for the SRPM":            {rpmflow.PhaseSRPM, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", ""},
+			rpmflow.FailureDependencies, "nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base", nil},
+		"dnf 5":         {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\nNo match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel", nil},
+		"no repository": {rpmflow.PhaseDependencies, 30, "-", noRepository, "", "", nil},
+		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-", "Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", "", nil},
+		"no repository for the root":                    {rpmflow.PhaseRoot, 30, "-", noRepository, "", "", nil},
+		"anything in the root":                          {rpmflow.PhaseRoot, 1, "-", "error: everything is wrong\nNo matching package to install: 'bash'", "", "", nil},
+		"configuration missing":                         {rpmflow.PhaseRoot, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
+		"configuration missing for the SRPM":            {rpmflow.PhaseSRPM, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
 
 		"spec syntax error": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\nBuilding target platforms: x86_64\nChild return code was: 1\n", "ERROR: Exception(/x.spec)",
-			rpmflow.FailureSpec, "error: line 14: Unclosed %if"},
+			rpmflow.FailureSpec, "error: line 14: Unclosed %if", nil},
 		"source missing": {rpmflow.PhaseSRPM, 1, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
-			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory"},
+			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
 		"source missing, the beginning lost": {rpmflow.PhaseSRPM, 1, "d file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
-			rpmflow.FailureSource, "d file: /builddir/build/SOURCES/missing.c: No such file or directory"},
-		"spec error of rpmspec":        {rpmflow.PhaseSRPM, 1, "-", "error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be present in package: (main package)"},
-		"SRPM stopped in the middle":   {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", ""},
-		"SRPM stopped, nothing said":   {rpmflow.PhaseSRPM, 1, "", "", "", ""},
-		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No space left on device\nChild return code was: 1\n", "", "", ""},
+			rpmflow.FailureSource, "d file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
+		"spec error of rpmspec":        {rpmflow.PhaseSRPM, 1, "-", "error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be present in package: (main package)", nil},
+		"SRPM stopped in the middle":   {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", "", nil},
+		"SRPM stopped, nothing said":   {rpmflow.PhaseSRPM, 1, "", "", "", "", nil},
+		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No space left on device\nChild return code was: 1\n", "", "", "", nil},
 
 		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
-			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)"},
+			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)", nil},
 		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\nNo matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build", "%check"), "",
-			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%check)"},
+			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%check)", nil},
 		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\nChild return code was: 1\n", "",
-			rpmflow.FailureBuild, "error: Installed (but unpackaged) file(s) found:"},
-		"rpmbuild says nothing":         {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "", rpmflow.FailureBuild, "rpmbuild failed"},
-		"rpmbuild misses a dependency":  {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64"},
-		"generated BuildRequires":       {rpmflow.PhaseRPMs, 10, sourcePackageMade, "No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: 'python3dist(x)'"},
-		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n", "+ make\nfoo is needed by bar\nerror: x", "", ""},
-		"stopped in the middle, 137":    {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", "", ""},
-		"stopped in the middle, 143":    {rpmflow.PhaseRPMs, 143, sourcePackageMade + "+ make\n", "", "", ""},
-		"killed by what it builds":      {rpmflow.PhaseRPMs, 137, failedBuild, "", "", ""},
-		"never begun":                   {rpmflow.PhaseRPMs, 1, "-", "error: no log", "", ""},
-		"the root is gone":              {rpmflow.PhaseRPMs, 30, "-", noRepository, "", ""},
-		"another phase":                 {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", ""},
+			rpmflow.FailureBuild, "error: Installed (but unpackaged) file(s) found:", nil},
+		"rpmbuild says nothing":         {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "", rpmflow.FailureBuild, "rpmbuild failed", nil},
+		"rpmbuild misses a dependency":  {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64", nil},
+		"generated BuildRequires":       {rpmflow.PhaseRPMs, 10, sourcePackageMade, "No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: 'python3dist(x)'", nil},
+		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n", "+ make\nfoo is needed by bar\nerror: x", "", "", nil},
+		"stopped in the middle, 137":    {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", "", "", nil},
+		"stopped in the middle, 143":    {rpmflow.PhaseRPMs, 143, sourcePackageMade + "+ make\n", "", "", "", nil},
+		"killed by what it builds":      {rpmflow.PhaseRPMs, 137, failedBuild, "", "", "", nil},
+		"never begun":                   {rpmflow.PhaseRPMs, 1, "-", "error: no log", "", "", nil},
+		"the root is gone":              {rpmflow.PhaseRPMs, 30, "-", noRepository, "", "", nil},
+		"another phase":                 {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", "", nil},
+
+		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", func(e *build.Ended) { e.Interfered = "the engine was told to stop the container" }},
+		"stopped by others while it installs":           {rpmflow.PhaseDependencies, 30, "-", "No matching package to install: 'x'", "", "", func(e *build.Ended) { e.Interfered = "killed" }},
+		"mock went away before its end":                 {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm")},
+		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)",
+			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm", "Finish: build phase for x.src.rpm")},
+		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "", "", states("Start: buildsrpm", "Start: rpmbuild -bs")},
+		"rpmbuild was killed":                       {rpmflow.PhaseRPMs, 1, sourcePackageMade + "error: x\nChild return code was: -9\n", "", "", "", nil},
+		"no results":                                {rpmflow.PhaseRPMs, 40, sourcePackageMade, "ERROR: No build results found", rpmflow.FailureBuild, "No build results found", nil},
+		"a result that is a directory": {rpmflow.PhaseRPMs, 1, sourcePackageMade, "ERROR: Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a directory: 'evil.rpm'",
+			rpmflow.FailureBuild, "Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a directory: 'evil.rpm'", nil},
+		"a result, and the disk is full": {rpmflow.PhaseRPMs, 1, sourcePackageMade, "ERROR: Can not copy /x.rpm into resultdir /out: [Errno 28] No space left on device", "", "", nil},
+		"out of memory, killed": {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", rpmflow.FailureBuild,
+			"the build was ended by the kernel: a process needed more memory than the limit of 2 GiB", hungry},
+		"out of memory, the compiler alone": {rpmflow.PhaseRPMs, 1, failedBuild, "", rpmflow.FailureBuild,
+			"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build): a process needed more memory than the limit of 2 GiB", hungry},
+		"out of memory while it installs": {rpmflow.PhaseDependencies, 137, "-", "", "", "", hungry},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended := build.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"), Output: strings.Split(test.output, "\n")}
 			if test.log != "-" {
 				write(t, ended.BuildLog, test.log)
+			}
+			if test.more != nil {
+				test.more(&ended)
+			}
+			if len(ended.StateLog) > 0 {
+				file := filepath.Join(t.TempDir(), "state.log")
+				write(t, file, ended.StateLog)
+				ended.StateLog = file
 			}
 			f := build.Classify(ended)
 			if test.kind == "" {
@@ -96,7 +122,7 @@ func TestClassify(t *testing.T) {
 			if f.Kind != test.kind || f.Message != test.message || f.Hint == "" {
 				t.Errorf("%s: %q (hint %q), want %s: %q", f.Kind, f.Message, f.Hint, test.kind, test.message)
 			}
-			if len(f.Excerpt) == 0 || len(f.Excerpt) > 20 || test.message != "rpmbuild failed" && !strings.Contains(strings.Join(f.Excerpt, "\n"), test.message) {
+			if len(f.Excerpt) == 0 || len(f.Excerpt) > 20 || test.message != "rpmbuild failed" && test.more == nil && !strings.Contains(strings.Join(f.Excerpt, "\n"), test.message) {
 				t.Errorf("excerpt %q", f.Excerpt)
 			}
 		})
@@ -111,6 +137,35 @@ func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 }
+
+// The compiler's error stands far above the end: others went on beside it.
+func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
+	for name, test := range map[string]struct{ err, last string }{
+		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)", "make: *** [Makefile:3: all] Error 2"},
+		"linker":   {"/usr/bin/ld: a.o: undefined reference to 'f'", "collect2: ld returned 1 exit status"},
+		"python":   {"Traceback (most recent call last):", "subprocess exited"},
+		"make":     {"make[2]: *** [Makefile:9: check-TESTS] Error 1", "done"},
+		"cargo":    {"error[E0425]: cannot find value `x` in this scope", "warning: build failed, waiting"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "build.log")
+			write(t, file, "Executing(%prep): /bin/sh\nerror: of another section\nExecuting(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
+				"\nerror: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
+			f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+			if f == nil || !slices.Contains(f.Excerpt, test.err) || !slices.Contains(f.Excerpt, f.Message) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
+				t.Fatalf("%+v", f)
+			}
+		})
+	}
+}
+
+func states(lines ...string) func(*build.Ended) {
+	return func(e *build.Ended) {
+		e.StateLog = "2026-01-01 00:00:00,000 - " + strings.Join(lines, "\n2026-01-01 00:00:00,000 - ") + "\n"
+	}
+}
+
+func hungry(e *build.Ended) { e.MemoryLimit = "2 GiB" }
 
 func TestAnUnreadableLogIsOurs(t *testing.T) {
 	if f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(), Output: []string{"error: x"}}); f != nil {

@@ -2,9 +2,12 @@ package build
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 
 	rpm "github.com/sassoftware/go-rpmutils"
@@ -15,16 +18,50 @@ import (
 // tagSourcePackage is set in the header of an SRPM alone, whose arch tag names the machine that made it (rpmtag.h).
 const tagSourcePackage = 1106
 
-// Requires lists the names that a package requires, an SRPM its BuildRequires.
-func Requires(file string) (names []string, err error) {
+// Requires lists what a package requires, an SRPM its BuildRequires: names, with the versions that are asked for.
+func Requires(file string) (requires []string, err error) {
 	err = withHeader(file, func(header *rpm.RpmHeader) error {
 		if !header.HasTag(rpm.REQUIRENAME) {
 			return nil
 		}
-		names, err = header.GetStrings(rpm.REQUIRENAME)
-		return err
+		names, err := header.GetStrings(rpm.REQUIRENAME)
+		if err != nil {
+			return err
+		}
+		versions, err := header.GetStrings(rpm.REQUIREVERSION)
+		if err != nil {
+			return err
+		}
+		flags, err := header.GetUint32s(rpm.REQUIREFLAGS)
+		if err != nil {
+			return err
+		}
+		if len(versions) != len(names) || len(flags) != len(names) {
+			return fmt.Errorf("%d requirements with %d versions and %d comparisons", len(names), len(versions), len(flags))
+		}
+		for i, name := range names {
+			requires = append(requires, requirement(name, flags[i], versions[i]))
+		}
+		return nil
 	})
-	return names, err
+	return requires, err
+}
+
+// requirement writes a requirement as rpm does; the bits of the comparison are those of rpmds.h.
+func requirement(name string, flags uint32, version string) string {
+	op := ""
+	for _, o := range []struct {
+		bit  uint32
+		sign string
+	}{{1 << 1, "<"}, {1 << 2, ">"}, {1 << 3, "="}} {
+		if flags&o.bit != 0 {
+			op += o.sign
+		}
+	}
+	if op == "" {
+		return name
+	}
+	return name + " " + op + " " + version
 }
 
 // ReadPackage reads the NEVRA from a package's header.
@@ -49,6 +86,26 @@ func ReadPackage(file string) (p rpmflow.Package, err error) {
 	return p, err
 }
 
+// errNotRPM says that a file is not what its name promises.
+var errNotRPM = errors.New("not a valid RPM")
+
+// packageName is what a package's file may be called to be stored, fetched and put into a repository under that name.
+var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]{0,240}\.rpm$`)
+
+// checkPackage refuses what a build has put where rpmbuild puts packages.
+func checkPackage(file string) error {
+	const hint = "let rpmbuild alone write into the directory RPMS, and name packages with letters, digits and . _ + ~ ^ -"
+	name := filepath.Base(file)
+	if !packageName.MatchString(name) {
+		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left a package with the name %.100q", name)
+	}
+	_, err := ReadPackage(file)
+	if errors.Is(err, errNotRPM) {
+		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left %s, which is %v", name, errNotRPM)
+	}
+	return err
+}
+
 // withHeader hands a package's header to read. What a package's build has left is foreign input: a file that is not what it
 // seems gives an error, though the library believes every length and offset in it.
 func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
@@ -58,19 +115,19 @@ func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
 	}
 	defer func() { _ = f.Close() }()
 	if err := checkHeaders(f); err != nil {
-		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("read package %s: not a valid RPM: %v", file, r)
+			err = fmt.Errorf("read package %s: %w: %v", file, errNotRPM, r)
 		}
 	}()
 	header, err := rpm.ReadHeader(f)
 	if err != nil {
-		return fmt.Errorf("read package %s: not a valid RPM: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	if err := read(header); err != nil {
-		return fmt.Errorf("read package %s: %w", file, err)
+		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
 	}
 	return nil
 }

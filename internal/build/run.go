@@ -161,6 +161,7 @@ func (r *run) steps(ctx context.Context) error {
 	r.session, err = r.Engine.Open(ctx, Job{
 		Build: r.b.Clone(), Target: r.Target, Epoch: prepared.CommitTime, Dir: results, Log: r.output,
 		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
+		OnRoot:      r.root,
 	})
 	if err != nil {
 		return err
@@ -199,7 +200,20 @@ func (r *run) steps(ctx context.Context) error {
 	if err == nil && len(r.rpms) == 0 {
 		err = rpmflow.Fail(rpmflow.FailureBuild, "give the spec a %files section for a package that this target builds", "the build made no RPM")
 	}
+	for _, file := range r.rpms {
+		if err == nil {
+			err = checkPackage(file)
+		}
+	}
 	return err
+}
+
+// root writes down what the build starts from.
+func (r *run) root(root rpmflow.BuildRoot) {
+	r.b.Root = &root
+	if root.Stale {
+		r.note("the repositories could not be asked: built in a root that was last compared with them at " + root.Checked.UTC().Format(time.RFC3339))
+	}
 }
 
 // upload stores packages and logs and last the record; the outcome is part of it.

@@ -135,7 +135,9 @@ type Docker struct {
 	Memory   Size    // 0: no limit
 	CPUs     float64 // 0: no limit
 	PIDs     int
+	Disk     Size   // 0: no limit
 	AppArmor string // empty: the engine's default profile
+	Cache    Size   // of the images that builds share
 }
 
 // Gateway is the S3 server of a container of its own.

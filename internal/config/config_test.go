@@ -72,9 +72,9 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTargets := []rpmflow.Target{
-		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest"},
-		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64", Image: "rpmflow/mock:latest"},
-		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"), Image: "registry.example.com:5000/mock:6.7"},
+		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest", MaxAge: time.Minute},
+		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64", Image: "rpmflow/mock:latest", MaxAge: time.Minute},
+		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"), Image: "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
 	}
 	if !reflect.DeepEqual(c.Targets, wantTargets) {
 		t.Errorf("targets:\n%+v\nwant\n%+v", c.Targets, wantTargets)

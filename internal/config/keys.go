@@ -194,6 +194,10 @@ func (b *Builder) settings() []setting {
 		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true), doc: "Memory of one build; 0: no limit."},
 		{path: "builder.docker.cpus", def: "0", field: number(&b.Docker.CPUs), doc: "Processors of one build, such as 1.5; 0: no limit."},
 		{path: "builder.docker.pids", def: "4096", field: integer(&b.Docker.PIDs, 1), doc: "The most processes and threads of one build."},
+		{path: "builder.docker.disk", def: "64GiB", field: size(&b.Docker.Disk, 64<<20, true),
+			doc: "What one container of a build may take of the engine's disk; 0: no limit. Without quotas of the storage driver sparse files count in full."},
+		{path: "builder.docker.cache", def: "20GiB", field: size(&b.Docker.Cache, 1<<20, false),
+			doc: "Disk that the images which builds share may take: initialised roots, and roots with the BuildRequires of a package. The least recently used go first."},
 		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),
 			doc: "AppArmor profile; empty: the engine's own, which forbids the mounts that mock needs on hosts with AppArmor: write unconfined there."},
 	}
@@ -208,6 +212,10 @@ func targetSettings(t *rpmflow.Target) []setting {
 		{path: "config_dir", field: dir(&t.ConfigDir, false, false), doc: "Directory that replaces the image's /etc/mock; empty: none."},
 		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
 			field: text(&t.Image, "text", matches(imageName, "an image: write one such as rpmflow/mock:latest"))},
+		{path: "max_age", def: "1m", field: duration(&t.MaxAge),
+			doc: "How long ago a build's root may have been compared with the repositories; an older one is compared, and made up to date, first."},
+		{path: "allow_stale", def: "false", field: boolean(&t.AllowStale),
+			doc: "Whether builds go on with an older root when the repositories cannot be reached; the record says so. Else such builds are tried again."},
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // TestFullDisk fills the disk under `rpmflow up`: what was accepted is built once there is room again, what was not is refused in
 // words, and nothing has to be started anew.
 func TestFullDisk(t *testing.T) {
-	needRPM(t)
+	system.NeedRPM(t)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it mounts a small disk")
 	}
@@ -29,9 +31,9 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	})
-	r := newRepository(t)
-	r.push(t, inTree())
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "data_dir: "+disk+"\nnats:\n  max_bytes: 2MiB\nbuilder:\n  engine: rpmbuild\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.project("greet", ""))
+	r := system.NewRepository(t)
+	r.Push(t, inTree())
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "data_dir: "+disk+"\nnats:\n  max_bytes: 2MiB\nbuilder:\n  engine: rpmbuild\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet", "--wait")
@@ -63,7 +65,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	up.says(t, "the embedded NATS writes again")
 	client(t, dir, "submit", "greet", "--wait")
-	eventually(t, time.Minute, "outcome of all that was accepted", func() bool {
+	system.Eventually(t, time.Minute, "outcome of all that was accepted", func() bool {
 		return strings.Count(client(t, dir, "list", "--limit", "100"), "succeeded") >= accepted+2
 	})
 	up.end(t, 15)

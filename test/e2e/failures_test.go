@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to the mend, at once
@@ -44,16 +45,16 @@ func TestMistakesOfThePackager(t *testing.T) {
 	}
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
-			r := newRepository(t)
-			s := start(t, engine, r.project("greet", ""))
-			r.announce(t, s, "greet")
+			r := system.NewRepository(t)
+			s := system.Start(t, engine, r.Project("greet", ""))
+			r.Announce(t, s, "greet")
 			for _, tc := range cases {
 				if !strings.Contains(tc.engines, engine) {
 					continue
 				}
 				t.Run(tc.name, func(t *testing.T) {
-					r.push(t, tc.files)
-					b := s.finished(t).Build
+					r.Push(t, tc.files)
+					b := s.Finished(t).Build
 					o := b.Outcome
 					if o.Result != rpmflow.Failed || o.Kind != tc.kind || o.Phase != tc.phase || b.Attempt != 1 {
 						t.Errorf("attempt %d: %s, kind %s in phase %s: %s", b.Attempt, o.Result, o.Kind, o.Phase, o.Message)
@@ -62,13 +63,13 @@ func TestMistakesOfThePackager(t *testing.T) {
 					if !strings.Contains(said, tc.message) || o.Hint == "" {
 						t.Errorf("nothing of %q in what the packager is told:\n%s", tc.message, said)
 					}
-					if log := fetchLog(t, s, b); !strings.Contains(log, tc.message) {
+					if log := system.FetchLog(t, s, b); !strings.Contains(log, tc.message) {
 						t.Errorf("nothing of %q in build.log:\n%s", tc.message, log)
 					}
 				})
 			}
 			if engine == "mock" {
-				nothingLeft(t, s)
+				system.NothingLeft(t, s)
 			}
 		})
 	}
@@ -76,38 +77,38 @@ func TestMistakesOfThePackager(t *testing.T) {
 
 // TestPushesThatBuildNothing are answered with the reason, in the words that git shows to whoever pushes.
 func TestPushesThatBuildNothing(t *testing.T) {
-	r := newRepository(t)
-	s := start(t, "rpmbuild", r.project("greet", ""))
-	r.announce(t, s, "greet")
-	r.push(t, inTree())
-	s.finished(t)
+	r := system.NewRepository(t)
+	s := system.Start(t, "rpmbuild", r.Project("greet", ""))
+	r.Announce(t, s, "greet")
+	r.Push(t, inTree())
+	s.Finished(t)
 
-	git(t, r.tree, "checkout", "--quiet", "-b", "topic")
-	if answer := r.push(t, inTree(), "topic"); !strings.Contains(answer, `branch \"topic\" is not built`) {
+	system.Git(t, r.Tree, "checkout", "--quiet", "-b", "topic")
+	if answer := r.Push(t, inTree(), "topic"); !strings.Contains(answer, `branch \"topic\" is not built`) {
 		t.Errorf("a branch that is not configured: %s", answer)
 	}
-	if answer := git(t, r.tree, "push", "origin", ":topic"); !strings.Contains(answer, "refs/heads/topic was deleted") {
+	if answer := system.Git(t, r.Tree, "push", "origin", ":topic"); !strings.Contains(answer, "refs/heads/topic was deleted") {
 		t.Errorf("a deleted branch: %s", answer)
 	}
-	git(t, r.tree, "tag", "v1")
-	if answer := git(t, r.tree, "push", "origin", "v1"); !strings.Contains(answer, `tag \"v1\" is not built`) {
+	system.Git(t, r.Tree, "tag", "v1")
+	if answer := system.Git(t, r.Tree, "push", "origin", "v1"); !strings.Contains(answer, `tag \"v1\" is not built`) {
 		t.Errorf("a tag: %s", answer)
 	}
-	if builds := list(t, s, ""); len(builds) != 1 {
+	if builds := system.List(t, s, ""); len(builds) != 1 {
 		t.Errorf("%d builds", len(builds))
 	}
 }
 
 // TestTheSameCommitGivesTheSameBytes builds one commit twice in clean roots.
 func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
-	r := newRepository(t)
-	s := start(t, "mock", r.project("greet", "  tags: ['*']\n"))
-	r.announce(t, s, "greet")
-	r.push(t, inTree())
-	first := s.finished(t).Build
-	git(t, r.tree, "tag", "again")
-	git(t, r.tree, "push", "origin", "again")
-	second := s.finished(t).Build
+	r := system.NewRepository(t)
+	s := system.Start(t, "mock", r.Project("greet", "  tags: ['*']\n"))
+	r.Announce(t, s, "greet")
+	r.Push(t, inTree())
+	first := s.Finished(t).Build
+	system.Git(t, r.Tree, "tag", "again")
+	system.Git(t, r.Tree, "push", "origin", "again")
+	second := s.Finished(t).Build
 	if first.Commit != second.Commit || first.ID == second.ID || first.Outcome.Result != rpmflow.Succeeded || second.Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("%s: %+v, %s: %+v", first.Commit, first.Outcome, second.Commit, second.Outcome)
 	}
@@ -131,29 +132,29 @@ func TestGeneratedBuildRequires(t *testing.T) {
 	if os.Getenv("MOCK_IMAGE") == "" {
 		more = "zstd" // what the stand-in can install
 	}
-	r := newRepository(t)
-	s := start(t, "mock", r.project("greet", ""))
-	r.announce(t, s, "greet")
+	r := system.NewRepository(t)
+	s := system.Start(t, "mock", r.Project("greet", ""))
+	r.Announce(t, s, "greet")
 	files := inTree()
 	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%generate_buildrequires\necho "+more+"\n\n%build\n", 1)
-	r.push(t, files)
-	b := s.finished(t).Build
+	r.Push(t, files)
+	b := s.Finished(t).Build
 	if b.Outcome.Result != rpmflow.Succeeded {
-		t.Fatalf("%+v\n%s", *b.Outcome, fetchLog(t, s, b))
+		t.Fatalf("%+v\n%s", *b.Outcome, system.FetchLog(t, s, b))
 	}
 	if len(b.Packages) != 3 {
 		t.Errorf("packages: %+v", b.Packages)
 	}
 	i := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "installed_pkgs.log" })
-	if i < 0 || !strings.Contains(gunzip(t, object(t, s, b.Artifacts[i].Key)), more) {
+	if i < 0 || !strings.Contains(system.Gunzip(t, system.Object(t, s, b.Artifacts[i].Key)), more) {
 		t.Errorf("%s is not among the installed packages", more)
 	}
 
 	files["rpm/greet.spec"] = strings.Replace(files["rpm/greet.spec"], "echo "+more, "echo nosuch-package-devel", 1)
-	r.push(t, files)
-	o := s.finished(t).Build.Outcome
+	r.Push(t, files)
+	o := s.Finished(t).Build.Outcome
 	if o.Kind != rpmflow.FailureDependencies || !strings.Contains(o.Message, "nosuch-package-devel") {
 		t.Errorf("an unknown one: %+v", *o)
 	}
-	nothingLeft(t, s)
+	system.NothingLeft(t, s)
 }

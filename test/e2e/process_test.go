@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,18 +19,19 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // process is one of our programs, as an operator runs it.
 type process struct {
 	cmd  *exec.Cmd
-	log  *syncBuffer
+	log  *system.Buffer
 	done chan struct{}
 }
 
 func run(t *testing.T, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(program(t, name), args...), log: &syncBuffer{}, done: make(chan struct{})}
+	p := &process{cmd: exec.Command(program(t, name), args...), log: &system.Buffer{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.log, p.log
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "DOCKER_HOST=" + os.Getenv("DOCKER_HOST")}, env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -52,7 +52,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) *p
 // says waits until the program's log has the text.
 func (p *process) says(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, time.Minute, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
+	system.Eventually(t, time.Minute, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
 }
 
 func (p *process) end(t *testing.T, s syscall.Signal) {
@@ -64,15 +64,6 @@ func (p *process) end(t *testing.T, s syscall.Signal) {
 	case <-p.done:
 	case <-time.After(time.Minute):
 		t.Fatalf("still running a minute after %s", s)
-	}
-}
-
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %s still no %s", limit, what)
-		}
 	}
 }
 
@@ -100,31 +91,31 @@ const anyPorts = "--listen 127.0.0.1:0 --embedded-nats-listen 127.0.0.1:0 --embe
 // TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing is left running,
 // nothing is lost, and the build has one outcome.
 func TestUpEndsWithAllItStarted(t *testing.T) {
-	needRPM(t)
+	system.NeedRPM(t)
 	dir := t.TempDir()
-	r := newRepository(t)
+	r := system.NewRepository(t)
 	gate := filepath.Join(dir, "gate")
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.project("greet", "  layout: in-tree\n"))
-	r.push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet", "  layout: in-tree\n"))
+	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	eventually(t, time.Minute, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
+	system.Eventually(t, time.Minute, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
 	var below []int
-	eventually(t, time.Minute, "S3, the supervisor, rpmbuild and its shell", func() bool {
+	system.Eventually(t, time.Minute, "S3, the supervisor, rpmbuild and its shell", func() bool {
 		below = children(t, up.cmd.Process.Pid)
 		return len(below) >= 4
 	})
 	up.end(t, syscall.SIGKILL)
-	eventually(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
+	system.Eventually(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
 
-	writeFile(t, gate, "")
+	system.WriteFile(t, gate, "")
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
-	eventually(t, time.Minute, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	system.Eventually(t, time.Minute, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
 	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "greet-1:1.2-3") {
 		t.Errorf("show: %s", shown)
@@ -174,20 +165,20 @@ func client(t *testing.T, dir string, args ...string) string {
 // wait. A builder is killed in the middle of a build in a container; another one on the same engine builds it anew, and removes
 // what the dead one has left.
 func TestBuildersAreReplaceable(t *testing.T) {
-	needRPM(t)
-	_, targetYAML := mockTarget(t)
+	system.NeedRPM(t)
+	_, targetYAML := system.MockTarget(t)
 	dir := t.TempDir()
-	r := newRepository(t)
+	r := system.NewRepository(t)
 	gateSpec := strings.Replace(greetSpec, "%build\n", "%build\n[ ! -e wait ] || sleep 600\n", 1)
 	files := map[string]string{"greet.spec": gateSpec, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile, "wait": "yes\n"}
-	r.push(t, files)
+	r.Push(t, files)
 
-	natsPort := freePort(t)
+	natsPort := system.FreePort(t)
 	s3 := storagetest.Start(t)
 	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  drain_time: 1s\ntargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, freePort(t), targetYAML, r.project("greet", "  layout: in-tree\n"))
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML, r.Project("greet", "  layout: in-tree\n"))
 	file := filepath.Join(dir, "rpmflow.yaml")
-	writeFile(t, file, yaml)
+	system.WriteFile(t, file, yaml)
 	if _, err := config.Load(config.Source{File: file}); err != nil {
 		t.Fatal(err)
 	}
@@ -197,21 +188,28 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	first.says(t, "NATS is not ready, trying again")
 	startNATS(t, natsPort)
 	first.says(t, "waiting for builds")
-	eventually(t, time.Minute, "ready listener", func() bool {
+	system.Eventually(t, time.Minute, "ready listener", func() bool {
 		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
 	})
+
+	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, system.Quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	system.ForgetRoots(t, js)
+	nc.Close()
 
 	client(t, dir, "submit", "greet")
 	running := func(builder string) bool {
 		shown := client(t, dir, "list", "--json")
 		return strings.Contains(shown, `"phase": "rpms"`) && strings.Contains(shown, `"builder": "`+builder+`"`)
 	}
-	eventually(t, patience, "running build", func() bool { return running("first") })
+	system.Eventually(t, system.Patience, "running build", func() bool { return running("first") })
 	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
-	eventually(t, time.Minute, "container with the build", func() bool { return len(containers(t, id)) > 0 })
+	system.Eventually(t, time.Minute, "container with the build", func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
-	eventually(t, time.Minute, "beginning of the build in the container's own log", func() bool {
+	system.Eventually(t, time.Minute, "beginning of the build in the container's own log", func() bool {
 		out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "Start")
 	})
@@ -219,8 +217,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 
 	// The commit hangs for everybody: the second attempt is handed back when its builder is told to end.
 	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
-	eventually(t, patience, "second attempt", func() bool { return running("second") })
-	eventually(t, time.Minute, "end of the dead builder's containers", func() bool {
+	system.Eventually(t, system.Patience, "second attempt", func() bool { return running("second") })
+	system.Eventually(t, time.Minute, "end of the dead builder's containers", func() bool {
 		for _, c := range containers(t, id) {
 			for _, o := range old {
 				if c == o {
@@ -253,7 +251,7 @@ func containers(t *testing.T, build string) []string {
 
 func startNATS(t *testing.T, port int) {
 	t.Helper()
-	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: fmt.Sprintf("127.0.0.1:%d", port), Logger: quietLogger()})
+	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: fmt.Sprintf("127.0.0.1:%d", port), Logger: system.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,17 +260,17 @@ func startNATS(t *testing.T, port int) {
 
 // TestStorageComesLate starts a builder before S3 is there: it says so, and takes builds once S3 is.
 func TestStorageComesLate(t *testing.T) {
-	needRPM(t)
+	system.NeedRPM(t)
 	dir := t.TempDir()
-	natsPort := freePort(t)
+	natsPort := system.FreePort(t)
 	startNATS(t, natsPort)
-	nc, _, err := events.Connect(t.Context(), events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, slog.New(slog.DiscardHandler)) // as a listener does
+	nc, _, err := events.Connect(t.Context(), events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, system.Quiet()) // as a listener does
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
-	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, freePort(t))
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, system.FreePort(t))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b := run(t, dir, nil, "builder")
 	b.says(t, "the storage is not ready, trying again")
 	b.end(t, syscall.SIGTERM)
@@ -283,7 +281,7 @@ func TestStorageComesLate(t *testing.T) {
 	// The wrong key is said in words, too.
 	s3 := storagetest.Start(t)
 	yaml = fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: not-the-secret\nbuilder:\n  engine: rpmbuild\n", natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey)
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b = run(t, dir, nil, "builder")
 	b.says(t, storage.ErrCredentials.Error())
 	b.end(t, syscall.SIGTERM)
@@ -291,11 +289,11 @@ func TestStorageComesLate(t *testing.T) {
 
 // TestNoEngine asks for mock where Docker is not: the builder says so, takes nothing, and the build waits.
 func TestNoEngine(t *testing.T) {
-	needRPM(t)
+	system.NeedRPM(t)
 	dir := t.TempDir()
-	r := newRepository(t)
-	r.push(t, inTree())
-	writeFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: fedora-43-x86_64\nprojects:\n"+r.project("greet", ""))
+	r := system.NewRepository(t)
+	r.Push(t, inTree())
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: fedora-43-x86_64\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
@@ -308,6 +306,6 @@ func TestNoEngine(t *testing.T) {
 	// auto goes on with rpmbuild, and says what is lost.
 	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=auto"}, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "NOT IN A CLEAN ROOT")
-	eventually(t, time.Minute, "the build that waited", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	system.Eventually(t, time.Minute, "the build that waited", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	up.end(t, syscall.SIGTERM)
 }

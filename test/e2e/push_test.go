@@ -2,13 +2,10 @@ package e2e_test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,52 +16,52 @@ import (
 	rpm "github.com/sassoftware/go-rpmutils"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
-			standardRepo, inTreeRepo := newRepository(t), newRepository(t)
-			s := start(t, engine, standardRepo.project("greet-standard", ""), inTreeRepo.project("greet.in-tree", "  tags: ['v*']\n"))
-			standardRepo.announce(t, s, "greet-standard")
-			inTreeRepo.announce(t, s, "greet.in-tree")
+			standardRepo, inTreeRepo := system.NewRepository(t), system.NewRepository(t)
+			s := system.Start(t, engine, standardRepo.Project("greet-standard", ""), inTreeRepo.Project("greet.in-tree", "  tags: ['v*']\n"))
+			standardRepo.Announce(t, s, "greet-standard")
+			inTreeRepo.Announce(t, s, "greet.in-tree")
 
 			t.Run("standard", func(t *testing.T) {
-				answer := standardRepo.push(t, standard(t))
-				e := s.finished(t)
+				answer := standardRepo.Push(t, standard(t))
+				e := s.Finished(t)
 				checkBuild(t, s, engine, standardRepo, e, rpmflow.LayoutStandard)
 				if !strings.Contains(answer, e.Build.ID) || !strings.Contains(answer, e.Build.Push) {
 					t.Errorf("the push was answered without the build's id %s:\n%s", e.Build.ID, answer)
 				}
 			})
 			t.Run("in-tree", func(t *testing.T) {
-				inTreeRepo.push(t, inTree())
-				checkBuild(t, s, engine, inTreeRepo, s.finished(t), rpmflow.LayoutInTree)
+				inTreeRepo.Push(t, inTree())
+				checkBuild(t, s, engine, inTreeRepo, s.Finished(t), rpmflow.LayoutInTree)
 			})
 			t.Run("annotated tag", func(t *testing.T) {
-				git(t, inTreeRepo.tree, "tag", "-a", "-m", "Release", "v1.2")
-				git(t, inTreeRepo.tree, "push", "origin", "v1.2")
-				e := s.finished(t)
-				if e.Build.Ref != "refs/tags/v1.2" || e.Build.Commit != inTreeRepo.head(t) || e.Build.Outcome.Result != rpmflow.Succeeded {
+				system.Git(t, inTreeRepo.Tree, "tag", "-a", "-m", "Release", "v1.2")
+				system.Git(t, inTreeRepo.Tree, "push", "origin", "v1.2")
+				e := s.Finished(t)
+				if e.Build.Ref != "refs/tags/v1.2" || e.Build.Commit != inTreeRepo.Head(t) || e.Build.Outcome.Result != rpmflow.Succeeded {
 					t.Errorf("built %s at %s: %+v", e.Build.Ref, e.Build.Commit, e.Build.Outcome)
 				}
 			})
 			if engine == "mock" {
-				nothingLeft(t, s)
+				system.NothingLeft(t, s)
 			}
 		})
 	}
 }
 
-func checkBuild(t *testing.T, s *system, engine string, r *repository, e events.Event, layout rpmflow.Layout) {
+func checkBuild(t *testing.T, s *system.System, engine string, r *system.Repository, e events.Event, layout rpmflow.Layout) {
 	t.Helper()
 	b := e.Build
 	if b.Outcome.Result != rpmflow.Succeeded {
-		t.Fatalf("the build failed: %+v\n%s", *b.Outcome, fetchLog(t, s, b))
+		t.Fatalf("the build failed: %+v\n%s", *b.Outcome, system.FetchLog(t, s, b))
 	}
-	if b.Commit != r.head(t) || b.Ref != "refs/heads/main" || b.Target != s.target || b.Layout != layout || b.Engine != engine || b.Attempt != 1 {
+	if b.Commit != r.Head(t) || b.Ref != "refs/heads/main" || b.Target != s.Target || b.Layout != layout || b.Engine != engine || b.Attempt != 1 {
 		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target, b.Layout, b.Engine, b.Attempt)
 	}
 	var phases []string
@@ -91,10 +88,10 @@ func checkBuild(t *testing.T, s *system, engine string, r *repository, e events.
 	for _, a := range b.Artifacts {
 		checkArtifact(t, s, b, a)
 	}
-	if log := fetchLog(t, s, b); !strings.Contains(log, "cc -o greet greet.c") {
+	if log := system.FetchLog(t, s, b); !strings.Contains(log, "cc -o greet greet.c") {
 		t.Errorf("build.log does not show the build:\n%s", log)
 	}
-	stored := object(t, s, b.Prefix()+"build.json")
+	stored := system.Object(t, s, b.Prefix()+"build.json")
 	var record rpmflow.Build
 	if err := json.Unmarshal(stored, &record); err != nil || record.Outcome == nil || len(record.Artifacts) != len(b.Artifacts) {
 		t.Errorf("build.json: %v: %s", err, stored)
@@ -102,9 +99,9 @@ func checkBuild(t *testing.T, s *system, engine string, r *repository, e events.
 }
 
 // checkArtifact fetches an artifact as a user would, and looks into the packages.
-func checkArtifact(t *testing.T, s *system, b rpmflow.Build, a rpmflow.Artifact) {
+func checkArtifact(t *testing.T, s *system.System, b rpmflow.Build, a rpmflow.Artifact) {
 	t.Helper()
-	res := get(t, a.URL)
+	res := system.Get(t, a.URL)
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +121,7 @@ func checkArtifact(t *testing.T, s *system, b rpmflow.Build, a rpmflow.Artifact)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, a.Name)
-	writeFile(t, file, string(raw))
+	system.WriteFile(t, file, string(raw))
 	info, err := exec.Command("rpm", "-qpi", file).CombinedOutput()
 	if err != nil || !bytes.Contains(info, []byte("Epoch       : 1")) || !bytes.Contains(info, []byte("License     : Apache-2.0")) {
 		t.Errorf("rpm -qpi %s: %v: %s", a.Name, err, info)
@@ -179,99 +176,4 @@ func find(t *testing.T, dir, name string) (content string) {
 		t.Fatal(err)
 	}
 	return content
-}
-
-// get fetches a URL without unpacking anything.
-func get(t *testing.T, url string) *http.Response {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Accept-Encoding", "gzip")
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = res.Body.Close() })
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(res.Body)
-		t.Fatalf("GET %s: %s: %s", url, res.Status, text)
-	}
-	return res
-}
-
-// fetchLog reads build.log as a browser would: text, sent gzip-encoded.
-func fetchLog(t *testing.T, s *system, b rpmflow.Build) string {
-	t.Helper()
-	res := get(t, s.url("/api/v1/builds/"+b.ID+"/log"))
-	if res.Header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
-		t.Errorf("build.log comes as %v", res.Header)
-	}
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return gunzip(t, raw)
-}
-
-func gunzip(t *testing.T, raw []byte) string {
-	t.Helper()
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// object reads from the bucket itself.
-func object(t *testing.T, s *system, key string) []byte {
-	t.Helper()
-	store, err := assembly.Storage(s.cfg, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	r, _, err := store.Open(context.Background(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
-
-// nothingLeft looks for containers, images and files of builds that are over.
-func nothingLeft(t *testing.T, s *system) {
-	t.Helper()
-	page := list(t, s, "")
-	for _, b := range page {
-		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
-			out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
-			if err != nil || len(bytes.TrimSpace(out)) > 0 {
-				t.Errorf("docker %s of build %s: %v: %s", what[0], b.ID, err, out)
-			}
-		}
-	}
-	left, err := filepath.Glob(filepath.Join(s.dir, "data", "work", "*", "*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left in the work directory: %v %v", left, err)
-	}
-}
-
-func list(t *testing.T, s *system, query string) []rpmflow.Build {
-	t.Helper()
-	res := get(t, s.url("/api/v1/builds"+query))
-	var page struct{ Builds []rpmflow.Build }
-	if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
-		t.Fatal(err)
-	}
-	return page.Builds
 }

@@ -1,6 +1,8 @@
 package mock
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,10 +20,16 @@ const (
 	inConfig   = inRoot + "/config"    // a target's own configuration
 	inDir      = inRoot + "/configdir" // a target's own configuration directory
 	inOverride = inRoot + "/override.cfg"
-	inSpecs    = inRoot + "/SPECS"
-	inSources  = inRoot + "/SOURCES"
-	inOut      = inRoot + "/out" // results of the phases, each in a directory of its own
+	inEpoch    = inRoot + "/epoch.cfg" // the time of the build's own commit
+	// inWork is a volume of the container's own: what goes in and comes out there does not become part of an image.
+	inWork    = inRoot + "/work"
+	inSpecs   = inWork + "/SPECS"
+	inSources = inWork + "/SOURCES"
+	inOut     = inWork + "/out" // results of the phases, each in a directory of its own
 )
+
+// configLog is mock's configuration as it was in effect, kept with a build's logs.
+const configLog = "mock.cfg"
 
 // maxConfig bounds a configuration directory that is copied into containers.
 const maxConfig = 16 << 20
@@ -30,12 +38,18 @@ const maxConfig = 16 << 20
 type configured struct {
 	files []file // to be copied in
 	env   []string
+	epoch file // for steps that run what a package's author wrote
 }
 
 // configuration gathers the target's mock configuration and what rpmflow sets on top of it. The script that starts mock
-// joins both into one file: mock's own include() would interpret backslashes in what it includes.
+// joins all into one file: mock's own include() would interpret backslashes in what it includes.
+//
+// The root is initialised, and dependencies are installed, without the build's own time: what is made there serves others.
 func configuration(t rpmflow.Target, epoch time.Time) (configured, error) {
-	c := configured{files: []file{{name: inOverride, mode: 0o644, content: []byte(overrides(epoch))}}}
+	c := configured{
+		files: []file{{name: inOverride, mode: 0o644, content: []byte(overrides)}},
+		epoch: file{name: inEpoch, mode: 0o644, content: fmt.Appendf(nil, "config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'\n", epoch.Unix())},
+	}
 	dir, base := "/etc/mock", t.Config+".cfg"
 	if t.ConfigDir != "" {
 		dir = inDir
@@ -60,8 +74,7 @@ func configuration(t rpmflow.Target, epoch time.Time) (configured, error) {
 }
 
 // overrides is what makes mock fit for a container of ours, and its results the same bytes for the same commit.
-func overrides(epoch time.Time) string {
-	return fmt.Sprintf(`
+const overrides = `
 # Set by rpmflow.
 config_opts['isolation'] = 'simple'                 # 'auto' looks for systemd-nspawn
 config_opts['use_bootstrap_image'] = False          # would need podman in the container
@@ -74,12 +87,20 @@ config_opts['plugin_conf']['root_cache_enable'] = False   # the container's imag
 config_opts['plugin_conf']['yum_cache_enable'] = False    # dnf's cache stays in the root, where --offline finds it
 config_opts['plugin_conf']['hw_info_enable'] = False
 config_opts['use_container_host_hostname'] = False
-config_opts['macros']['%%_buildhost'] = 'rpmflow'
-config_opts['macros']['%%use_source_date_epoch_as_buildtime'] = '1'
-config_opts['macros']['%%clamp_mtime_to_source_date_epoch'] = '1'
-config_opts['macros']['%%build_mtime_policy'] = 'clamp_to_source_date_epoch'
-config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'
-`, epoch.Unix())
+config_opts['macros']['%_buildhost'] = 'rpmflow'
+config_opts['macros']['%use_source_date_epoch_as_buildtime'] = '1'
+config_opts['macros']['%clamp_mtime_to_source_date_epoch'] = '1'
+config_opts['macros']['%build_mtime_policy'] = 'clamp_to_source_date_epoch'
+`
+
+// digest names all that a root of the target is made from but the repositories: the mock image, the configuration, and our own part in it.
+func (c configured) digest(image, target string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q", image, target, c.env, prelude+scriptInit)
+	for _, f := range c.files {
+		fmt.Fprintf(h, " %q %q", f.name, f.content)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:keyLength]
 }
 
 // tree reads the regular files below dir; links are followed, as they are on a host's /etc/mock (default.cfg).

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -22,12 +23,14 @@ var capabilities = []string{"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSE
 
 // step is one container: what it is made from, what it runs, and with or without network.
 type step struct {
+	name    string // of the container that makes a shared image; empty: any
 	image   string
 	network bool
 	script  string
 	env     []string
 	files   []file
-	stdout  io.Writer // besides the job's log; may be nil
+	stdout  io.Writer                        // besides the job's log; may be nil
+	failed  func(end ended, err error) error // says more of mock's failure, when it is nobody else's; may be nil
 }
 
 // ended is how a step's main process ended.
@@ -35,15 +38,13 @@ type ended struct {
 	id       string
 	exitCode int
 	output   []string // the last lines of both streams
+	stopped  bool     // by us, with the error as the reason
 }
 
-// run creates a container, copies the files in, starts it, follows its output and waits for its end. The container stays, for its results
-// and for the image that may be made of it: session.Close removes it. When ctx ends the container is killed; its logs can be had then.
-func (s *session) run(ctx context.Context, st step) (ended, error) {
-	id, err := s.create(ctx, st)
-	if err != nil {
-		return ended{}, err
-	}
+// run copies the files into a container, starts it, follows its output and waits for its end. The container stays, for its results
+// and for the image that may be made of it: session.Close removes it. When ctx ends, or the container fills the disk, it is killed.
+func (s *session) run(ctx context.Context, id string, st step) (ended, error) {
+	var err error
 	if err := s.e.copyIn(ctx, id, st.files); err != nil {
 		return ended{}, err
 	}
@@ -56,25 +57,27 @@ func (s *session) run(ctx context.Context, st step) (ended, error) {
 	if err := s.e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return ended{}, fmt.Errorf("engine mock: start container %s: %w", id, err)
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); s.e.disk.watch(ctx, id, stop) }()
+	defer func() { stop(nil); <-watched }()
+	end := ended{id: id}
 	keep := &lastLines{}
 	follow := make(chan error, 1)
 	go func() { follow <- s.follow(wctx, id, st.stdout, keep) }()
 
-	var exit container.WaitResponse
 	select {
-	case exit = <-exits:
+	case exit := <-exits:
+		end.exitCode = int(exit.StatusCode)
+		if exit.Error != nil {
+			err = fmt.Errorf("engine mock: container %s: %s", id, exit.Error.Message)
+		}
 	case err = <-failures:
-		err = fmt.Errorf("engine mock: wait for container %s: %w", id, err)
-	case <-ctx.Done():
-		err = errors.Join(context.Cause(ctx), s.kill(ctx, id))
-	}
-	if err != nil {
 		cancel()
 		<-follow
-		return ended{id: id}, err
-	}
-	if exit.Error != nil {
-		err = fmt.Errorf("engine mock: container %s: %s", id, exit.Error.Message)
+		return ended{}, fmt.Errorf("engine mock: wait for container %s: %w", id, err)
+	case <-ctx.Done():
+		s.kill(ctx, id, exits)
 	}
 	select { // the engine closes the stream with the container
 	case ferr := <-follow:
@@ -82,9 +85,13 @@ func (s *session) run(ctx context.Context, st step) (ended, error) {
 	case <-ctx.Done():
 		cancel()
 		<-follow
-		return ended{}, context.Cause(ctx)
 	}
-	return ended{id: id, exitCode: int(exit.StatusCode), output: keep.lines()}, err
+	if ctx.Err() != nil {
+		end.stopped = true
+		return end, context.Cause(ctx)
+	}
+	end.output = keep.lines()
+	return end, err
 }
 
 func (s *session) create(ctx context.Context, st step) (string, error) {
@@ -97,7 +104,15 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: capabilities, SecurityOpt: []string{"no-new-privileges"},
 		// The engine's own log is for watching. It is limited to more than a build may write before it is stopped.
 		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1g", "max-file": "1"}},
-		Resources: container.Resources{Memory: s.e.s.Memory, NanoCPUs: int64(s.e.s.CPUs * 1e9)},
+		// As much memory with swap as without: the engine's default is twice the limit.
+		Resources:  container.Resources{Memory: s.e.s.Memory, MemorySwap: s.e.s.Memory, NanoCPUs: int64(s.e.s.CPUs * 1e9)},
+		StorageOpt: s.e.disk.option(),
+	}
+	if st.name != "" { // of what is committed, what goes in and comes out is no part; elsewhere the limit of the disk covers it
+		host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: inWork}}
+	}
+	if limit := s.e.s.Disk; limit > 0 { // a file that is open and has no name is seen by no watcher
+		host.Ulimits = []*container.Ulimit{{Name: "fsize", Soft: limit, Hard: limit}}
 	}
 	if pids > 0 {
 		host.PidsLimit = &pids
@@ -108,7 +123,13 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	if s.e.s.AppArmor != "" {
 		host.SecurityOpt = append(host.SecurityOpt, "apparmor="+s.e.s.AppArmor)
 	}
-	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, "")
+	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name)
+	if err != nil && host.StorageOpt != nil && !errdefs.IsConflict(err) && ctx.Err() == nil { // most drivers have no quotas
+		host.StorageOpt = nil
+		if created, err = s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name); err == nil {
+			s.e.disk.noQuota.Store(true)
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("engine mock: create a container of %s: %w", st.image, err)
 	}
@@ -134,14 +155,18 @@ func (s *session) follow(ctx context.Context, id string, stdout io.Writer, keep 
 	return nil
 }
 
-func (s *session) kill(ctx context.Context, id string) error {
+// kill ends a container and waits until it is over, for what it leaves; one that does not end is removed by session.Close.
+func (s *session) kill(ctx context.Context, id string, exits <-chan container.WaitResponse) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWait)
 	defer cancel()
-	err := s.e.api.ContainerKill(ctx, id, "KILL")
-	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) { // conflict: it has ended by itself
-		return fmt.Errorf("engine mock: kill container %s: %w", id, err)
+	if err := s.e.api.ContainerKill(ctx, id, "SIGKILL"); err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) { // conflict: it has ended
+		s.e.s.Logger.Warn("container not killed", "container", id, "build", s.job.Build.ID, "error", err)
+		return
 	}
-	return nil
+	select {
+	case <-exits:
+	case <-ctx.Done():
+	}
 }
 
 // lastLines keeps the end of an output.

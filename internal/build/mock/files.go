@@ -14,6 +14,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/rpmflow/rpmflow"
 )
 
 // file is one to be copied into a container: content in memory, or a file on disk.
@@ -24,8 +26,12 @@ type file struct {
 	disk    string
 }
 
-// maxResults bounds what is taken out of a container, so that a build cannot fill the builder's disk.
-const maxResults = 20 << 30
+// What is taken out of a container is bounded, so that a build cannot fill the builder's disk.
+const (
+	maxResults = 20 << 30
+	maxLog     = 1 << 30 // of each log of a build that was stopped
+	logsWait   = time.Minute
+)
 
 // copyIn streams the files into a container that is not started yet.
 func (e *Engine) copyIn(ctx context.Context, id string, files []file) error {
@@ -101,6 +107,27 @@ func writeFile(t *tar.Writer, f file) error {
 // copyOut takes the regular files of a directory of a stopped container into dir. Nothing in the container decides where they land:
 // names are reduced to their last element, and links, devices and directories are left behind.
 func (e *Engine) copyOut(ctx context.Context, id, from, dir string) error {
+	left := int64(maxResults)
+	return e.readOut(ctx, id, from, dir, func(_ string, size int64) (int64, error) {
+		if left -= size; left < 0 {
+			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages", "the results are larger than %s", inUnits(maxResults))
+		}
+		return size, nil
+	})
+}
+
+// copyLogs takes the logs alone, as far as they were written; of a very long one the beginning.
+func (e *Engine) copyLogs(ctx context.Context, id, from, dir string) error {
+	return e.readOut(ctx, id, from, dir, func(name string, size int64) (int64, error) {
+		if !strings.HasSuffix(name, ".log") && name != configLog {
+			return 0, nil
+		}
+		return min(size, maxLog), nil
+	})
+}
+
+// readOut copies files out of a container; take says how much of a file is wanted.
+func (e *Engine) readOut(ctx context.Context, id, from, dir string, take func(name string, size int64) (int64, error)) error {
 	r, _, err := e.api.CopyFromContainer(ctx, id, from)
 	if errdefs.IsNotFound(err) {
 		return nil // mock did not come as far as that
@@ -112,13 +139,13 @@ func (e *Engine) copyOut(ctx context.Context, id, from, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("engine mock: %w", err)
 	}
-	if err := readTar(r, dir, maxResults); err != nil {
+	if err := readTar(r, dir, take); err != nil {
 		return fmt.Errorf("engine mock: copy results out of container %s: %w", id, err)
 	}
 	return nil
 }
 
-func readTar(r io.Reader, dir string, limit int64) error {
+func readTar(r io.Reader, dir string, take func(name string, size int64) (int64, error)) error {
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()
@@ -132,10 +159,14 @@ func readTar(r io.Reader, dir string, limit int64) error {
 		if h.Typeflag != tar.TypeReg || name == "/" || strings.Count(strings.Trim(h.Name, "/"), "/") != 1 {
 			continue
 		}
-		if limit -= h.Size; limit < 0 {
-			return fmt.Errorf("the results are larger than %d bytes", int64(maxResults))
+		size, err := take(name, h.Size)
+		if err != nil {
+			return err
 		}
-		if err := writeTo(filepath.Join(dir, name), t); err != nil {
+		if size == 0 && h.Size > 0 {
+			continue
+		}
+		if err := writeTo(filepath.Join(dir, name), io.LimitReader(t, size)); err != nil {
 			return err
 		}
 	}

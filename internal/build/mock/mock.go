@@ -44,6 +44,9 @@ type Settings struct {
 	Memory int64
 	CPUs   float64
 	PIDs   int64
+	Disk   int64 // of the engine's; its storage driver's quota or a watcher keeps to it
+	// Cache is how many bytes the images that builds share may take; the least recently used go first.
+	Cache int64
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
 	// Installation tells containers of ours from those of another rpmflow on the same engine.
@@ -57,6 +60,8 @@ type Engine struct {
 	way   *way
 	api   *client.Client
 	known atomic.Bool // whether the engine's machine has been looked at
+	disk  *disk
+	root  atomic.Pointer[string] // the engine's own directory, once it is known
 }
 
 const (
@@ -75,7 +80,9 @@ func New(s Settings) (*Engine, error) {
 	if err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
 	}
-	return &Engine{s: s, way: w, api: api}, nil
+	e := &Engine{s: s, way: w, api: api}
+	e.disk = &disk{limit: s.Disk, size: e.size, free: e.free, every: diskEvery}
+	return e, nil
 }
 
 // Shut frees connections.
@@ -155,10 +162,15 @@ func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error)
 }
 
 func (e *Engine) labels(b rpmflow.Build) map[string]string {
-	return map[string]string{LabelInstallation: e.s.Installation, LabelBuild: b.ID, LabelAttempt: strconv.Itoa(b.Attempt)}
+	attempt := ""
+	if b.ID != "" { // else it is made for no build, and EVENTS knows nothing of it
+		attempt = strconv.Itoa(b.Attempt)
+	}
+	return map[string]string{LabelInstallation: e.s.Installation, LabelBuild: b.ID, LabelAttempt: attempt}
 }
 
-// Sweep removes containers and images of this installation that belong to no attempt any more; wanted has read EVENTS.
+// Sweep removes containers and images of this installation that belong to no attempt any more, and images that builds shared as far
+// as they are outdated or too many; wanted has read EVENTS.
 func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error {
 	ours := filters.NewArgs(filters.Arg("label", LabelInstallation+"="+e.s.Installation))
 	containers, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ours})
@@ -195,7 +207,11 @@ func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, bui
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	removed, err := e.Prune(ctx, e.s.Cache)
+	for _, k := range removed {
+		e.s.Logger.Info("removed an image that builds shared", "target", k.Target, "image", k.Name, "outdated", k.Outdated, "last_used", k.Used)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 func (e *Engine) removeContainer(ctx context.Context, id string) error {

@@ -13,5 +13,28 @@ chgrp "$group" "$OUT"
 chmod 2775 "$OUT"
 [ -f "$CONFIG" ] || { echo "rpmflow: ERROR: there is no mock configuration $CONFIG in the image: check the target's config" >&2; exit 3; }
 mkdir -p /rpmflow/target
-cat "$CONFIG" /rpmflow/override.cfg >"/rpmflow/target/$CHROOT.cfg"
+touch /rpmflow/epoch.cfg
+cat "$CONFIG" /rpmflow/override.cfg /rpmflow/epoch.cfg >"/rpmflow/target/$CHROOT.cfg"
+cache=/var/lib/mock/*/root/var/cache
+# Says what dnf has seen of the repositories, and drops the packages that it has installed already: the image is smaller without.
+note_repositories() {
+	rm -rf $cache/*/*/packages/*
+	for f in $cache/*/*/repodata/repomd.xml; do
+		[ ! -f "$f" ] || sha256sum "$f"
+	done | grep -v -e '-bootstrap/root/' >"$OUT/repositories" || true
+}
+# A word that changes whenever packages are installed or removed.
+installed() {
+	for f in /var/lib/mock/*/root/var/lib/rpm/* /var/lib/mock/*/root/usr/lib/sysimage/rpm/*; do
+		case $f in *-shm | *.lock | *.lock.*) continue ;; esac
+		[ ! -f "$f" ] || sha256sum "$f"
+	done | sha256sum
+}
 run_mock() { mock --configdir "$CONFIG_DIR" -r "/rpmflow/target/$CHROOT.cfg" --resultdir "$OUT" "$@"; }
+# Into the image of the root, as mock expands the configuration; without what opens a repository.
+keep_config() {
+	run_mock --debug-config-expanded >"$OUT/config"
+	sed -e 's,://[^/@[:space:]]*@,://***@,g' -e 's/\(password[[:space:]]*=[[:space:]]*\)[^\\[:space:]]*/\1***/g' "$OUT/config" >/rpmflow/expanded.cfg
+}
+# Into the results, for who asks later how it was built.
+show_config() { cat /rpmflow/expanded.cfg /rpmflow/epoch.cfg >"$OUT/mock.cfg"; }

@@ -56,16 +56,18 @@ install -D %{SOURCE0} %{buildroot}/usr/share/hello.txt
 func builds(t *testing.T, e *Engine) {
 	t.Helper()
 	must(t, e.Ready(t.Context()))
-	if out, err := exec.CommandContext(t.Context(), "../../../test/standin/build").CombinedOutput(); err != nil {
-		t.Skipf("needs the stand-in's image, which test/standin/build cannot make: %v %s", err, out)
-	}
+	image, err := standinImage()
+	must(t, err)
+	t.Cleanup(func() { forget(t, e.s.Installation) })
 	sources := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
 	file := filepath.Join(sources, "hello.spec")
 	must(t, os.WriteFile(file, []byte(spec), 0o600))
 	b := rpmflow.Build{ID: rpmflow.DeriveID(t.Name()), Attempt: 1, Target: "standin-1-x86_64", Arch: "x86_64"}
-	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: "rpmflow/standin-mock:latest"}
-	s, err := e.Open(t.Context(), build.Job{Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}})
+	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour}
+	s, err := e.Open(t.Context(), build.Job{
+		Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+	})
 	must(t, err)
 	defer func() { must(t, s.Close(context.WithoutCancel(t.Context()))) }()
 	must(t, s.Root(t.Context()))

@@ -10,10 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-
-	"github.com/docker/docker/api/types/container"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -26,14 +23,22 @@ var prelude string
 
 // The steps. Network: root and dependencies install packages; the others run what a package's author wrote.
 const (
-	scriptRoot = `run_mock --init`
+	scriptInit = `run_mock --init
+keep_config
+note_repositories`
+	scriptUpdate = `run_mock --update
+note_repositories`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them.
-	scriptExpand = `tar -C ` + inRoot + ` -cf - SPECS SOURCES | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && rpmspec -P SPECS/package.spec"`
-	scriptSRPM   = `run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
-	scriptDeps   = `run_mock --no-clean --no-cleanup-after --installdeps "` + inRoot + `/$SRPM"`
+	scriptExpand = `tar -C ` + inWork + ` -cf - SPECS SOURCES | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && rpmspec -P SPECS/package.spec"`
+	scriptSRPM   = `show_config
+run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
+	scriptDeps = `before=$(installed)
+run_mock --no-clean --no-cleanup-after --installdeps "` + inWork + `/$SRPM"
+[ "$(installed)" != "$before" ] || : >"$OUT/unchanged"
+note_repositories`
 	// What %generate_buildrequires asks for and cannot have offline is taken out, to be installed with the network.
 	scriptRPMs = `code=0
-run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inRoot + `/$SRPM" || code=$?
+run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inWork + `/$SRPM" || code=$?
 [ $code = 0 ] || cp /var/lib/mock/*/root/builddir/build/SRPMS/*.buildreqs.nosrc.rpm "$OUT" 2>/dev/null || true
 exit $code`
 )
@@ -50,53 +55,54 @@ type session struct {
 	image  string // the mock image's id
 	config configured
 
-	root string // image with the initialised root
-	deps string // image with the BuildRequires installed
+	root cached // the initialised root
+	deps cached // with the BuildRequires installed
 
 	containers []string
-	images     []string
 }
 
-// phase runs one step and takes its results into a directory of the phase. A failure of mock is sorted into the packager's or ours.
-func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ended, error) {
+// step completes a step of a phase.
+func (s *session) step(phase rpmflow.Phase, st step) step {
 	st.env = append(append([]string{"OUT=" + s.out(phase)}, s.config.env...), st.env...)
-	end, err := s.run(ctx, st)
+	return st
+}
+
+// phase runs one step in a container of its own.
+func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ended, error) {
+	st = s.step(phase, st)
+	id, err := s.create(ctx, st)
+	if err != nil {
+		return ended{}, err
+	}
+	return s.perform(ctx, phase, id, st)
+}
+
+// perform runs a step and takes its results into a directory of the phase. A failure of mock is sorted into the packager's or ours.
+func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, st step) (ended, error) {
+	end, err := s.run(ctx, id, st)
+	if end.stopped {
+		return end, s.stopped(ctx, end, phase, err)
+	}
 	if end.id != "" {
-		rctx, cancel := results(ctx)
-		err = errors.Join(err, s.e.copyOut(rctx, end.id, s.out(phase), s.dir(phase)))
-		cancel()
+		err = errors.Join(err, s.e.copyOut(ctx, end.id, s.out(phase), s.dir(phase)))
 	}
 	if ctx.Err() != nil {
 		return end, context.Cause(ctx)
 	}
-	if err != nil {
+	if err != nil || end.exitCode == 0 {
 		return end, err
 	}
-	if end.exitCode == 0 {
-		return end, nil
-	}
-	if f := build.Classify(build.Ended{Phase: phase, ExitCode: end.exitCode, BuildLog: filepath.Join(s.dir(phase), "build.log"), Output: end.output}); f != nil {
-		return end, f
-	}
-	return end, fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(errorLines(end.output), " | "))
-}
-
-// results is a context for taking out what a step has left: also of one that was stopped, whose log is wanted, but not for long.
-func results(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() == nil {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), callWait)
+	return end, s.failure(ctx, end, phase, st)
 }
 
 func (s *session) out(phase rpmflow.Phase) string { return path.Join(inOut, string(phase)) }
 func (s *session) dir(phase rpmflow.Phase) string { return filepath.Join(s.job.Dir, string(phase)) }
 
-// errorLines picks what mock calls an error, or else the last that was said.
+// errorLines picks what mock or dnf calls an error, or else the last that was said.
 func errorLines(output []string) []string {
 	var lines []string
 	for _, l := range output {
-		if strings.Contains(l, "ERROR") || strings.HasPrefix(l, "rpmflow:") {
+		if strings.Contains(l, "ERROR") || strings.HasPrefix(l, "Error: ") || strings.HasPrefix(l, "rpmflow:") {
 			lines = append(lines, strings.TrimSpace(l))
 		}
 	}
@@ -104,27 +110,6 @@ func errorLines(output []string) []string {
 		lines = output
 	}
 	return lines[max(0, len(lines)-5):]
-}
-
-// commit makes an image of a container as it was left.
-func (s *session) commit(ctx context.Context, id string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitWait)
-	defer cancel()
-	made, err := s.e.api.ContainerCommit(ctx, id, container.CommitOptions{Pause: false, Config: &container.Config{Labels: s.e.labels(s.job.Build)}})
-	if err != nil {
-		return "", fmt.Errorf("engine mock: commit container %s: %w", id, err)
-	}
-	s.images = append(s.images, made.ID)
-	return made.ID, nil
-}
-
-func (s *session) Root(ctx context.Context) error {
-	end, err := s.phase(ctx, rpmflow.PhaseRoot, step{image: s.image, network: true, script: scriptRoot, files: s.config.files})
-	if err != nil {
-		return err
-	}
-	s.root, err = s.commit(ctx, end.id)
-	return err
 }
 
 // inputs gives spec and sources as files for a container.
@@ -151,9 +136,10 @@ func (s *session) Expand(ctx context.Context, spec, sources string) ([]byte, err
 		return nil, err
 	}
 	files[0].name = path.Join(inSpecs, "package.spec") // a name that is safe in a command
+	files = append(files, s.config.epoch)
 	var out bytes.Buffer
 	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{
-		image: s.root, script: scriptExpand, files: files, stdout: &bounded{w: &out, left: maxExpanded},
+		image: s.root.id, script: scriptExpand, files: files, stdout: &bounded{w: &out, left: maxExpanded},
 	})
 	return out.Bytes(), err
 }
@@ -163,7 +149,8 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root, script: scriptSRPM, files: files, env: []string{"SPEC=" + filepath.Base(spec)}}); err != nil {
+	files = append(files, s.config.epoch)
+	if _, err := s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.id, script: scriptSRPM, files: files, env: []string{"SPEC=" + filepath.Base(spec)}}); err != nil {
 		return "", err
 	}
 	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*.src.rpm"))
@@ -175,68 +162,14 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 
 func srpmIn(srpm string) ([]file, []string) {
 	name := filepath.Base(srpm)
-	return []file{{name: path.Join(inRoot, name), mode: 0o644, disk: srpm}}, []string{"SRPM=" + name}
-}
-
-func (s *session) Dependencies(ctx context.Context, srpm string) error {
-	return s.install(ctx, srpm, s.root)
-}
-
-// install makes the image of the dependencies: that of the root, or of earlier dependencies, with those of a package installed.
-func (s *session) install(ctx context.Context, srpm, from string) error {
-	files, env := srpmIn(srpm)
-	end, err := s.phase(ctx, rpmflow.PhaseDependencies, step{image: from, network: true, script: scriptDeps, files: files, env: env})
-	if err != nil {
-		return err
-	}
-	s.deps, err = s.commit(ctx, end.id)
-	return err
-}
-
-func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
-	files, env := srpmIn(srpm)
-	var last string
-	for round := 0; ; round++ {
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps, script: scriptRPMs, files: files, env: env})
-		if err == nil {
-			break
-		}
-		asked, digest, aerr := s.generated()
-		if aerr != nil || asked == "" || digest == last || round == maxRounds {
-			return nil, errors.Join(err, aerr)
-		}
-		last = digest
-		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what %generate_buildrequires asks for\n")
-		if err := s.install(ctx, asked, s.deps); err != nil {
-			return nil, err
-		}
-		if err := os.RemoveAll(s.dir(rpmflow.PhaseRPMs)); err != nil {
-			return nil, fmt.Errorf("engine mock: %w", err)
-		}
-	}
-	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.rpm"))
-	if err != nil {
-		return nil, fmt.Errorf("engine mock: %w", err)
-	}
-	// mock makes the SRPM anew in the root; the one that was built from is the one that is kept.
-	return slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".src.rpm") }), nil
-}
-
-// generated finds the package that lists what %generate_buildrequires asked for and did not get.
-func (s *session) generated() (name, digest string, err error) {
-	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.buildreqs.nosrc.rpm"))
-	if err != nil || len(found) == 0 {
-		return "", "", err
-	}
-	requires, err := build.Requires(found[0])
-	return found[0], strings.Join(requires, "\n"), err
+	return []file{{name: path.Join(inWork, name), mode: 0o644, disk: srpm}}, []string{"SRPM=" + name}
 }
 
 // Logs joins the phases' logs of the same name, except for build.log, which is the last one's.
 func (s *session) Logs() []string {
 	var logs []string
 	phases := []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}
-	for _, name := range []string{"build.log", "root.log", "state.log", "installed_pkgs.log"} {
+	for _, name := range []string{"build.log", "root.log", "state.log", "installed_pkgs.log", configLog} {
 		var found []string
 		for _, p := range phases {
 			if file := filepath.Join(s.dir(p), name); isFile(file) {
@@ -286,7 +219,7 @@ func join(name string, parts []string) (err error) {
 	return nil
 }
 
-// Close removes the attempt's containers and then their images.
+// Close removes the attempt's containers.
 func (s *session) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpWait)
 	defer cancel()
@@ -294,13 +227,10 @@ func (s *session) Close(ctx context.Context) error {
 	for _, id := range s.containers {
 		errs = append(errs, s.e.removeContainer(ctx, id))
 	}
-	for _, id := range slices.Backward(s.images) { // the later ones are made from the earlier ones
-		errs = append(errs, s.e.removeImage(ctx, id))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.containers, s.images = nil, nil
+	s.containers = nil
 	return nil
 }
 

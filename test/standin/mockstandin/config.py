@@ -1,6 +1,7 @@
 """The configuration: Python, run as mock runs it; what the stand-in cannot do is refused and not ignored."""
 import logging
 import os
+import pprint
 import re
 import socket
 import sys
@@ -114,6 +115,15 @@ def apply_options(opts, options):
         raise Error("the stand-in cannot do these plugins: %s" % " ".join(sorted(on - set(PLUGINS)) or ["bind_mount"]), 3)
     if os.uname().machine not in opts.get("legal_host_arches", [os.uname().machine]):
         raise Error("the stand-in does not build for %s on %s" % (opts["target_arch"], os.uname().machine), 6)
+
+
+def show_config(opts, uid, gid):
+    """--debug-config-expanded: every option that is not at its default, as Python."""
+    known = defaults(uid, gid)
+    for key in sorted(opts):
+        if key not in known or opts[key] != known[key]:
+            print("config_opts['%s'] = %s" % (key, pprint.pformat(opts[key])))
+    return 0
 
 
 def expand(opts):

@@ -1,6 +1,7 @@
 """Plays dnf and its repositories: packages are names, what is installed is a list in the root."""
 import configparser
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -39,7 +40,7 @@ class Packages:
 
     def __init__(self, opts, root_path, env):
         self.opts, self.path, self.env = opts, root_path, env
-        self.list = root_path + "/var/lib/standin-packages"
+        self.list = root_path + "/var/lib/rpm/standin-packages"
 
     def installed(self):
         with contextlib.suppress(FileNotFoundError):
@@ -100,19 +101,26 @@ class Packages:
         if not ok:
             raise Error("Command failed: \n # %s\n%s\n" % (shlex.join(cmd + args[1:]), "\n".join(out)), 30)
 
+    def update(self, names):
+        """The repositories are asked; a package has no version that could be newer."""
+        self.dnf(["update", "-y", *names], [], "", "")
+
     def fetch_metadata(self):
         """dnf's words about the repositories, and whether all is well."""
         out = []
         for repo, url in self.repositories():
-            cache = "%s/var/cache/dnf/%s" % (self.path, repo)
+            cache = "%s/var/cache/dnf/%s-%s/repodata/repomd.xml" % (self.path, repo, hashlib.sha256(url.encode()).hexdigest()[:16])
             if not self.opts["online"]:
                 if not os.path.exists(cache):
                     return ["Error: Cache-only enabled but no cache for '%s'" % repo], False
                 continue
             try:
                 with urllib.request.urlopen(url, timeout=10) as answer:
-                    out.append("%-47s %d  B" % (repo, len(answer.read())))
-                open(cache, "w").close()
+                    repomd = answer.read()
+                out.append("%-47s %d  B" % (repo, len(repomd)))
+                os.makedirs(os.path.dirname(cache), exist_ok=True)
+                with open(cache, "wb") as f:
+                    f.write(repomd)
                 continue
             except urllib.error.HTTPError as e:
                 why = "Status code: %d for %s" % (e.code, url)

@@ -323,7 +323,10 @@ class Root:
                 raise Error("No build results found", 40)
             with as_user(self.uid, self.gid):
                 for result in results:
-                    shutil.copy2(result, self.resultdir)
+                    try:
+                        shutil.copy2(result, self.resultdir)
+                    except OSError as e:
+                        raise Error("Can not copy %s into resultdir %s: %s" % (result, self.resultdir, e)) from e
 
     def list_packages(self):
         with state("Outputting list of installed packages"), as_user(self.uid, self.gid):

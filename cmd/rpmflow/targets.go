@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/config"
+)
+
+func targetsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "targets", Short: "List the build roots that this machine's container engine keeps", Args: cobra.NoArgs,
+		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of their package in it.
+Targets lists them with their age and size. Builders keep them up to date and within builder.docker.cache by themselves.`,
+		Example: "  rpmflow targets\n  rpmflow targets refresh fedora-42-x86_64\n  rpmflow targets prune --all",
+	}
+	targetsFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withMock(cmd, func(e *assembly.MockEngine, _ *config.Config) error {
+			kept, err := e.Kept(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printKept(cmd, kept)
+		})
+	}
+	refresh := &cobra.Command{
+		Use: "refresh [TARGET…]", Short: "Compare roots with the repositories now, and make or update them where that is needed",
+		Example: "  rpmflow targets refresh",
+	}
+	targetsFlags(refresh)
+	refresh.RunE = func(cmd *cobra.Command, names []string) error {
+		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
+	}
+	var all bool
+	prune := &cobra.Command{
+		Use: "prune", Short: "Remove images that no build finds any more, and those beyond builder.docker.cache", Args: cobra.NoArgs,
+		Long:    "Images that were used in the last ten minutes stay, as do those that a container is made from.",
+		Example: "  rpmflow targets prune",
+	}
+	targetsFlags(prune)
+	prune.Flags().BoolVar(&all, "all", false, "remove the others as well: the next builds make them anew")
+	prune.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error {
+			budget := int64(cfg.Builder.Docker.Cache)
+			if all {
+				budget = -1
+			}
+			removed, err := e.Prune(cmd.Context(), budget)
+			if err != nil {
+				return err
+			}
+			return printKept(cmd, removed)
+		})
+	}
+	cmd.AddCommand(refresh, prune)
+	return cmd
+}
+
+func targetsFlags(cmd *cobra.Command) {
+	cli.ConfigFlags(cmd, "nats", "builder.docker")
+	cmd.Flags().Bool("json", false, "print JSON")
+}
+
+// withMock runs f with the engine mock that the configuration describes; which installation it is, the server says.
+func withMock(cmd *cobra.Command, f func(*assembly.MockEngine, *config.Config) error) error {
+	ctx, _, stop := cli.Signals(cmd.Context())
+	defer stop()
+	cmd.SetContext(ctx)
+	cfg, err := cli.Load(cmd)
+	if err != nil {
+		return err
+	}
+	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data directory.
+	if left := filepath.Join(cfg.DataDir, assembly.ClientFile); fileExists(left) {
+		running, err := cli.LoadFile(cmd, left)
+		if err != nil {
+			return err
+		}
+		cfg.NATS = running.NATS
+	}
+	e, shut, err := assembly.Mock(ctx, cfg, assembly.Logger(cmd.ErrOrStderr(), cfg.Log))
+	if err != nil {
+		return err
+	}
+	defer shut()
+	if err := e.Ready(ctx); err != nil {
+		return err
+	}
+	return f(e, cfg)
+}
+
+func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Config, names []string) error {
+	if len(names) == 0 {
+		for _, t := range cfg.Targets {
+			names = append(names, t.Name)
+		}
+	}
+	roots := map[string]rpmflow.BuildRoot{}
+	for _, name := range names {
+		target, ok := cfg.Target(name)
+		if !ok {
+			return fmt.Errorf("there is no target %q: `rpmflow config check` names the file that they are read from", name)
+		}
+		root, err := e.Refresh(cmd.Context(), target, cmd.ErrOrStderr())
+		if err != nil {
+			return fmt.Errorf("target %q: %w", name, err)
+		}
+		roots[name] = root
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(roots)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  made %s  %s\n", name, roots[name].Made.Local().Format(time.DateTime), roots[name].Image)
+	}
+	return nil
+}
+
+func printKept(cmd *cobra.Command, kept []assembly.SharedImage) error {
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return printKeptJSON(cmd.OutOrStdout(), kept)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "TARGET\tHOLDS\tMADE\tCHECKED OR USED\tSIZE\tIMAGE")
+	for _, k := range slices.Backward(kept) {
+		holds := "root"
+		if k.Dependencies {
+			holds = "dependencies"
+		}
+		if k.Outdated {
+			holds += " (outdated)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s ago\t%s ago\t%.1f MB\t%s\n", k.Target, holds, since(k.Made), since(k.Used), float64(k.Size)/1e6, k.Name)
+	}
+	return w.Flush()
+}
+
+func printKeptJSON(w io.Writer, kept []assembly.SharedImage) error {
+	type row struct {
+		Target   string    `json:"target"`
+		Holds    string    `json:"holds"`
+		Outdated bool      `json:"outdated"`
+		Made     time.Time `json:"made"`
+		Used     time.Time `json:"used"`
+		Size     int64     `json:"size"`
+		Image    string    `json:"image"`
+		Name     string    `json:"name"`
+	}
+	rows := make([]row, 0, len(kept))
+	for _, k := range slices.Backward(kept) {
+		r := row{k.Target, "root", k.Outdated, k.Made.UTC(), k.Used.UTC(), k.Size, k.Image, k.Name}
+		if k.Dependencies {
+			r.Holds = "dependencies"
+		}
+		rows = append(rows, r)
+	}
+	return json.NewEncoder(w).Encode(rows)
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+func since(t time.Time) time.Duration { return max(time.Since(t), 0).Truncate(time.Second) }

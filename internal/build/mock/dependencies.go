@@ -1,0 +1,129 @@
+package mock
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+)
+
+// Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the package, as long
+// as root and BuildRequires are the same, or a new one.
+func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
+	s.deps, err = s.install(ctx, srpm, s.root)
+	return err
+}
+
+// install makes the image of the dependencies: that of the root, or of earlier dependencies, with those of a package installed.
+func (s *session) install(ctx context.Context, srpm string, from cached) (cached, error) {
+	key, err := s.dependenciesKey(srpm, from)
+	if err != nil {
+		return cached{}, err
+	}
+	files, env := srpmIn(srpm)
+	found := true
+	c, _, err := s.shared(ctx, recipe{
+		kind: kindDependencies, key: key, phase: rpmflow.PhaseDependencies,
+		good: func(cached) bool { return true },
+		plan: func(*cached) step {
+			found = false
+			return s.step(rpmflow.PhaseDependencies, step{image: from.id, network: true, script: scriptDeps, files: files, env: env})
+		},
+		done: func(ctx context.Context, _ *cached, end ended, began time.Time) (cached, error) {
+			c := from
+			c.key, c.name, c.time = key, "", began
+			if isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) { // the root has it all
+				return s.e.touch(ctx, kindDependencies, c, began)
+			}
+			c.made, c.labels = began, maps.Clone(from.labels)
+			if from.labels[LabelKind] == string(kindRoot) {
+				c.labels[labelRoot] = from.id
+			}
+			return s.keep(ctx, kindDependencies, end.id, c)
+		},
+	})
+	if err != nil || !found {
+		return c, err
+	}
+	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: installed at %s\n", c.made.UTC().Format(time.RFC3339))
+	if time.Since(c.time).Abs() < usedSeldom {
+		return c, nil
+	}
+	return s.e.touch(ctx, kindDependencies, c, time.Now())
+}
+
+// usedSeldom is how exactly the time of an image's last use is known.
+const usedSeldom = time.Minute
+
+// dependenciesKey tells apart what is installed into the root: by the root, the package and its requirements. No package shares
+// an image with another: the list of its requirements is made by its own code.
+func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
+	requires, err := build.Requires(srpm)
+	if err != nil {
+		return "", rpmflow.Fail(rpmflow.FailureSpec, "", "the source package cannot be read: %v", err)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q", s.e.s.Installation, from.id, s.job.Build.Project, s.job.Build.Package)
+	if from.labels[labelByName] == "true" {
+		p, err := build.ReadPackage(srpm)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, " %q", p.NEVRA())
+	}
+	slices.Sort(requires)
+	fmt.Fprintf(h, " %q", slices.Compact(requires))
+	return hex.EncodeToString(h.Sum(nil))[:keyLength], nil
+}
+
+// RPMs runs the package's own build, from the dependencies and without a network.
+func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
+	files, env := srpmIn(srpm)
+	files = append(files, s.config.epoch)
+	var last string
+	for round := 0; ; round++ {
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: env})
+		if err == nil {
+			break
+		}
+		asked, digest, aerr := s.generated()
+		if aerr != nil || asked == "" || digest == last || round == maxRounds {
+			return nil, errors.Join(err, aerr)
+		}
+		last = digest
+		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what %generate_buildrequires asks for\n")
+		if s.deps, err = s.install(ctx, asked, s.deps); err != nil {
+			return nil, err
+		}
+		if err := os.RemoveAll(s.dir(rpmflow.PhaseRPMs)); err != nil {
+			return nil, fmt.Errorf("engine mock: %w", err)
+		}
+	}
+	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.rpm"))
+	if err != nil {
+		return nil, fmt.Errorf("engine mock: %w", err)
+	}
+	// mock makes the SRPM anew in the root; the one that was built from is the one that is kept.
+	return slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".src.rpm") }), nil
+}
+
+// generated finds the package that lists what %generate_buildrequires asked for and did not get.
+func (s *session) generated() (name, digest string, err error) {
+	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.buildreqs.nosrc.rpm"))
+	if err != nil || len(found) == 0 {
+		return "", "", err
+	}
+	requires, err := build.Requires(found[0])
+	return found[0], strings.Join(requires, "\n"), err
+}

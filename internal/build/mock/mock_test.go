@@ -1,0 +1,410 @@
+package mock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+)
+
+const patience = 5 * time.Minute
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+var standinImage = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("../../../test/standin/build").Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1], err
+})
+
+// host is an installation of rpmflow: its engine, and a repository that its target is made from.
+type host struct {
+	image        string
+	installation string
+	repository   string // container that serves it
+	target       rpmflow.Target
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
+		t.Skipf("needs docker: no engine answers: %s", out)
+	}
+	image, err := standinImage()
+	if err != nil {
+		t.Fatalf("the stand-in's image cannot be built: %v", err)
+	}
+	h := &host{image: image, installation: rpmflow.DeriveID("test", t.Name(), time.Now().String())}
+	t.Cleanup(func() { forget(t, h.installation) })
+	h.repository = docker(t, "run", "-d", image, "sh", "-c", "mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
+	t.Cleanup(func() { docker(t, "rm", "-fv", h.repository) })
+	end := time.Now().Add(10 * time.Second)
+	for exec.Command("docker", "exec", h.repository, "python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() != nil {
+		if time.Now().After(end) {
+			t.Fatal("the repository does not answer")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ip := docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
+	config := filepath.Join(t.TempDir(), "ours.cfg")
+	write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
+	h.target = rpmflow.Target{Name: "ours", Arch: rpmflow.HostArch(), Config: config, Image: image, MaxAge: time.Hour}
+	return h
+}
+
+// forget removes the images of an installation; there are to be no containers any more.
+func forget(t *testing.T, installation string) {
+	t.Helper()
+	for _, id := range strings.Fields(docker(t, "ps", "-aq", "--filter", "label="+LabelInstallation+"="+installation)) {
+		t.Errorf("container %s is left", id)
+		docker(t, "rm", "-fv", id)
+	}
+	for _, name := range images(t, installation) {
+		docker(t, "rmi", "-f", name)
+	}
+}
+
+// images lists the names of the images that builds share.
+func images(t *testing.T, installation string) []string {
+	t.Helper()
+	return strings.Fields(docker(t, "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+LabelInstallation+"="+installation))
+}
+
+// serve gives the repository another state; none: it is out of reach.
+func (h *host) serve(t *testing.T, repomd string) {
+	t.Helper()
+	script := "mkdir -p /repo/repodata && echo " + repomd + " >/repo/repodata/repomd.xml"
+	if repomd == "" {
+		script = "rm -r /repo/repodata"
+	}
+	docker(t, "exec", h.repository, "sh", "-c", script)
+}
+
+// attempt is a session with what it reports.
+type attempt struct {
+	build.Session
+	s          *session
+	log        *bytes.Buffer
+	containers int
+	root       rpmflow.BuildRoot
+}
+
+func (h *host) engine(t *testing.T) *Engine {
+	t.Helper()
+	e, err := New(Settings{Network: "bridge", PIDs: 4096, Installation: h.installation, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Shut() })
+	return e
+}
+
+func (h *host) open(t *testing.T, e *Engine, name string, target rpmflow.Target) *attempt {
+	t.Helper()
+	a := &attempt{log: &bytes.Buffer{}}
+	s, err := e.Open(t.Context(), build.Job{
+		Build:  rpmflow.Build{ID: rpmflow.DeriveID("build", t.Name(), name), Project: "p", Package: "p", Attempt: 2},
+		Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: a.log,
+		OnContainer: func(string) { a.containers++ }, OnRoot: func(r rpmflow.BuildRoot) { a.root = r },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Session, a.s = s, s.(*session)
+	t.Cleanup(func() {
+		if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, a.log)
+		}
+	})
+	return a
+}
+
+// ready is a session whose root is there.
+func (h *host) ready(t *testing.T, e *Engine, name string, target rpmflow.Target) *attempt {
+	t.Helper()
+	a := h.open(t, e, name, target)
+	if err := a.Root(t.Context()); err != nil {
+		t.Fatalf("%s: root: %v", name, err)
+	}
+	return a
+}
+
+func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
+	h := newHost(t)
+	engines := []*Engine{h.engine(t), h.engine(t)}
+	var first []*attempt
+	var wait sync.WaitGroup
+	for i := range 4 {
+		a := h.open(t, engines[i%2], fmt.Sprint("first", i), h.target)
+		first = append(first, a)
+		wait.Go(func() {
+			if err := a.Root(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	made := 0
+	for _, a := range first {
+		made += a.containers
+		if a.root.Image != first[0].root.Image || a.root.Stale || len(a.root.Repositories) != 1 || len(a.root.Repositories["r"]) != 64 || a.root.Config == "" {
+			t.Fatalf("root %+v, another has %+v", a.root, first[0].root)
+		}
+	}
+	if made != 1 {
+		t.Errorf("%d containers ran for four builds at once", made)
+	}
+	root, e, strict := first[0].root, engines[0], h.target
+	strict.MaxAge = time.Nanosecond
+
+	if a := h.ready(t, e, "again", h.target); a.containers != 0 || a.root.Image != root.Image {
+		t.Errorf("%d containers, root %+v; it was %+v", a.containers, a.root, root)
+	}
+	if a := h.ready(t, e, "checked", strict); a.containers != 1 || a.root.Image != root.Image || a.root.Checked.Before(root.Checked) {
+		t.Errorf("%d containers, root %+v; it was %+v, and nothing had changed", a.containers, a.root, root)
+	}
+	h.serve(t, "two")
+	changed := h.ready(t, e, "changed", strict).root
+	if changed.Image == root.Image || changed.Repositories["r"] == root.Repositories["r"] || changed.Config != root.Config || changed.MockImage != root.MockImage {
+		t.Errorf("root %+v; it was %+v, and the repository has changed since", changed, root)
+	}
+	if names := images(t, h.installation); len(names) != 1 {
+		t.Errorf("images: %q", names)
+	}
+
+	h.serve(t, "")
+	var failure *rpmflow.Failure
+	if err := h.open(t, e, "unreachable", strict).Root(t.Context()); err == nil || errors.As(err, &failure) || !strings.Contains(err.Error(), "repo") {
+		t.Errorf("with the repository out of reach: %v", err)
+	}
+	strict.AllowStale = true
+	if a := h.ready(t, e, "stale", strict); !a.root.Stale || a.root.Image != changed.Image {
+		t.Errorf("root %+v; a stale one is allowed", a.root)
+	}
+	h.serve(t, "two")
+	if a := h.ready(t, e, "reachable", strict); a.root.Stale || a.root.Image != changed.Image {
+		t.Errorf("root %+v", a.root)
+	}
+}
+
+// TestDeadOwner: a builder that dies while it makes a root delays nobody for long.
+func TestDeadOwner(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	a := h.open(t, e, "build", h.target)
+	earlier := h.open(t, e, "build", h.target)
+	earlier.s.job.Build.Attempt = 1
+	st := earlier.s.step(rpmflow.PhaseRoot, step{name: e.lockName(a.s.rootKey()), image: a.s.image, script: "exec sleep 1000"})
+	if _, err := earlier.s.create(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := a.Root(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+const packageSpec = `Name: p
+Version: %VERSION%
+Release: 1
+Summary: A package
+License: MIT
+BuildArch: noarch
+BuildRequires: %REQUIRES%
+%description
+A package.
+%prep
+%build
+%BUILD%
+%install
+install -D /dev/null %{buildroot}/usr/share/p/%{version}
+%files
+/usr/share/p
+`
+
+// build takes a package through all steps, and gives the number of containers that its dependencies took.
+func (a *attempt) build(t *testing.T, version, requires, commands string) (containers int, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "p.spec")
+	write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
+	sources := filepath.Join(dir, "sources")
+	if err := os.Mkdir(sources, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	srpm, err := a.SRPM(t.Context(), file, sources)
+	if err != nil {
+		return 0, fmt.Errorf("srpm: %w", err)
+	}
+	before := a.containers
+	if err := a.Dependencies(t.Context(), srpm); err != nil {
+		return 0, fmt.Errorf("dependencies: %w", err)
+	}
+	containers = a.containers - before
+	rpms, err := a.RPMs(t.Context(), srpm)
+	if err == nil && len(rpms) != 1 {
+		err = fmt.Errorf("packages: %q", rpms)
+	}
+	return containers, err
+}
+
+func TestDependenciesAreInstalledOnce(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	for i, c := range []struct {
+		name, version, requires, repomd string
+		project                         string
+		containers                      int
+	}{
+		{name: "first", version: "1", requires: "gcc", containers: 1},
+		{name: "another revision", version: "2", requires: "gcc"},
+		{name: "another version is asked for", version: "2", requires: "gcc >= 2", containers: 1},
+		{name: "more is asked for", version: "3", requires: "gcc zstd", containers: 1},
+		{name: "what the root has", version: "4", requires: "make", containers: 1},
+		{name: "what the root has, again", version: "5", requires: "make"},
+		{name: "another project", version: "1", requires: "gcc", project: "q", containers: 1},
+		{name: "the repository has changed", version: "6", requires: "gcc", repomd: "two", containers: 1},
+	} {
+		target := h.target
+		if c.repomd != "" {
+			h.serve(t, c.repomd)
+			target.MaxAge = time.Nanosecond
+		}
+		a := h.open(t, e, fmt.Sprint(i), target)
+		if c.project != "" {
+			a.s.job.Build.Project = c.project
+		}
+		if err := a.Root(t.Context()); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		containers, err := a.build(t, c.version, c.requires, "true")
+		if err != nil || containers != c.containers {
+			t.Errorf("%s: %d containers for the dependencies, want %d: %v", c.name, containers, c.containers, err)
+		}
+	}
+	var failure *rpmflow.Failure
+	if _, err := h.ready(t, e, "unknown", h.target).build(t, "1", "nosuch-devel", "true"); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies {
+		t.Errorf("an unknown package: %v", err)
+	}
+	for _, name := range images(t, h.installation) {
+		if out := docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
+			t.Errorf("%s holds what a build has left: %s", name, out)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	target := h.target
+	target.MaxAge = time.Nanosecond
+	before := h.ready(t, e, "before", target)
+	if _, err := before.build(t, "1", "gcc", "true"); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.serve(t, "two")
+	current, err := e.Refresh(t.Context(), h.target, before.log)
+	if err != nil || current.Image == before.root.Image {
+		t.Fatalf("refreshed to %+v from %+v: %v", current, before.root, err)
+	}
+	check := func(what string, budget int64, want ...string) {
+		t.Helper()
+		if _, err := e.Prune(t.Context(), budget); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		kept, err := e.Kept(t.Context())
+		var got []string
+		for _, k := range kept {
+			if k.Size <= 0 || k.Target != h.target.Name {
+				t.Errorf("%s: %+v", what, k)
+			}
+			got = append(got, fmt.Sprintf("dependencies=%t outdated=%t", k.Dependencies, k.Outdated))
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q: %v", what, got, want, err)
+		}
+	}
+	// age lets all of a kind be unused for an hour.
+	age := func(k kind, key string) {
+		t.Helper()
+		c, err := e.newest(t.Context(), k, key)
+		if err != nil || c == nil {
+			t.Fatalf("%v, %v", c, err)
+		}
+		if _, err := e.touch(t.Context(), k, *c, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const root, outdated = "dependencies=false outdated=false", "dependencies=true outdated=true"
+	check("just used", 1, outdated, root)
+	age(kindDependencies, before.s.deps.key)
+	check("outdated", 1<<40, root)
+	age(kindRoot, before.s.rootKey())
+	holds := docker(t, "create", "--label", LabelInstallation+"="+h.installation, current.Image)
+	check("a container is made from it", 1, root)
+	docker(t, "rm", holds)
+	check("too much", 1)
+	if out := docker(t, "images", "-aq", "--filter", "label="+LabelInstallation+"="+h.installation); out != "" {
+		t.Errorf("left: %s", out)
+	}
+}
+
+// TestNothingIsSharedBetweenBuilds runs two revisions of a package at the same time that plant files wherever they may; neither
+// they nor the next build find any.
+func TestNothingIsSharedBetweenBuilds(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	const look = "planted=$(find / -xdev -name 'planted*' 2>/dev/null); test -z \"$planted\" || { echo \"found $planted\"; exit 1; }\n" +
+		"! grep -s planted ~/.rpmmacros ~/.bashrc ~/.bash_profile\n"
+	const plant = look + "for d in $(find / -xdev -type d -writable 2>/dev/null); do touch $d/planted 2>/dev/null || :; done\n" +
+		"echo '%planted 1' >>~/.rpmmacros; echo 'touch /tmp/planted-by-profile' >>~/.bashrc; cp ~/.bashrc ~/.bash_profile\n" +
+		"test -e /tmp/planted && test -e /var/tmp/planted && test -e ~/planted"
+	var wait sync.WaitGroup
+	for _, version := range []string{"1", "2"} {
+		a := h.ready(t, e, "plants"+version, h.target)
+		wait.Go(func() {
+			if _, err := a.build(t, version, "gcc", plant); err != nil {
+				t.Errorf("revision %s: %v", version, err)
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := h.ready(t, e, "looks", h.target).build(t, "3", "gcc", look); err != nil {
+		t.Errorf("the next build: %v", err)
+	}
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

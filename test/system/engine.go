@@ -1,0 +1,96 @@
+package system
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// MockTarget is the target of the engine mock, as YAML.
+func MockTarget(t testing.TB) (name, yaml string) {
+	t.Helper()
+	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
+		t.Skipf("needs docker: no engine answers: %s", bytes.TrimSpace(out))
+	}
+	image, dir, target := os.Getenv("MOCK_IMAGE"), os.Getenv("MOCK_CONFIGDIR"), os.Getenv("MOCK_TARGET")
+	if image == "" {
+		image, target = standin(t), "opensuse-leap-15.6-x86_64" // a name with dots
+	}
+	if target == "" {
+		t.Fatal("MOCK_TARGET is empty: name the mock configuration to build for")
+	}
+	yaml = fmt.Sprintf("- name: %s\n  image: %s\n", target, image)
+	if dir != "" {
+		yaml += fmt.Sprintf("  config_dir: %s\n", dir)
+	}
+	return target, yaml
+}
+
+var standinImage = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("../standin/build").Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		return "", err
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1], nil
+})
+
+func standin(t testing.TB) string {
+	t.Helper()
+	image, err := standinImage()
+	if err != nil {
+		t.Fatalf("the stand-in image cannot be built: %v", err)
+	}
+	return image
+}
+
+// ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this installation.
+func ForgetRoots(t testing.TB, js jetstream.JetStream) {
+	t.Helper()
+	t.Cleanup(forgetting(t, js))
+}
+
+func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano))
+	return func() {
+		out, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=dev.rpmflow.installation="+id).Output()
+		if err != nil {
+			t.Errorf("list images: %v", err)
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			if out, err := exec.Command("docker", "rmi", "--force", name).CombinedOutput(); err != nil {
+				t.Errorf("remove image %s: %v: %s", name, err, out)
+			}
+		}
+	}
+}
+
+// NeedRPM skips the test where rpm is missing.
+func NeedRPM(t testing.TB) {
+	t.Helper()
+	for _, tool := range []string{"rpm", "rpmbuild"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs rpm: %v", err)
+		}
+	}
+}

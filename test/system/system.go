@@ -1,0 +1,200 @@
+// Package system runs the whole system for tests, as its users see it: `rpmflow up` in the test's process, git repositories that push
+// to it, and looks at what became of a push.
+//
+// NATS, S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE, MOCK_CONFIGDIR and
+// MOCK_TARGET say so. Tests below test/ import it, whose main function has to call lifeline.Main.
+package system
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// Patience bounds a whole build: real mock fills its root from a repository each time.
+const Patience = 10 * time.Minute
+
+// System is a running `rpmflow up`, in this process.
+type System struct {
+	Config *config.Config
+	Dir    string
+	JS     jetstream.JetStream
+	Log    *Buffer
+	Target string
+	seen   chan events.Event // finished events, as a durable subscriber gets them
+}
+
+// Start runs everything with these projects; engine is mock or rpmbuild.
+func Start(t testing.TB, engine string, projects ...string) *System {
+	t.Helper()
+	return StartWith(t, engine, "", projects...)
+}
+
+// StartWith does so with more settings of the builder, as YAML.
+func StartWith(t testing.TB, engine, builder string, projects ...string) *System {
+	t.Helper()
+	NeedRPM(t)
+	s := &System{Dir: t.TempDir(), Log: &Buffer{}, Target: "host", seen: make(chan events.Event, 64)}
+	targets := "- name: host\n"
+	if engine == "mock" {
+		s.Target, targets = MockTarget(t)
+	}
+	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  jobs: 2\n  retry_delay: 1s\n  poll: 500ms\n%stargets:\n%sprojects:\n%s",
+		s.Dir, engine, builder, targets, strings.Join(projects, ""))
+	file := filepath.Join(s.Dir, "rpmflow.yaml")
+	WriteFile(t, file, yaml)
+	cfg, err := config.Load(config.Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan *config.Config, 1), make(chan error, 1)
+	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	forget := func() {}
+	t.Cleanup(func() { forget() }) // when nothing runs any more
+	go func() {
+		done <- assembly.Up(ctx, ctx, cfg, "e2e", logger, func(c *config.Config) { ready <- c })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("up ended with: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("up has not ended a minute after it was told to")
+		}
+		if t.Failed() {
+			t.Logf("log of the system:\n%s", s.Log.String())
+		}
+	})
+	select {
+	case s.Config = <-ready:
+	case err := <-done:
+		done <- nil
+		t.Fatalf("up did not start: %v", err)
+	case <-time.After(time.Minute):
+		t.Fatal("up is not ready after a minute")
+	}
+	s.subscribe(t)
+	if engine == "mock" {
+		forget = forgetting(t, s.JS)
+	}
+	return s
+}
+
+// subscribe begins a durable subscription and checks every event of EVENTS against the schema.
+func (s *System) subscribe(t testing.TB) {
+	t.Helper()
+	nc, js, err := events.Dial(assembly.NATSAccess(s.Config, "e2e"), Quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.JS = js
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	t.Cleanup(func() { cancel(); wait.Wait(); nc.Close() })
+	wait.Go(func() {
+		err := events.Finished(ctx, js, events.Subscription{Durable: "e2e"}, Quiet(), func(e events.Event) error { s.seen <- e; return nil })
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("subscriber: %v", err)
+		}
+	})
+	wait.Go(func() {
+		err := events.Replay(ctx, js, 0, func() {}, func(e events.Event) error {
+			if err := eventschema.Validate(e.Raw); err != nil {
+				t.Errorf("%s event of build %s is not as its schema says: %v\n%s", e.Type, e.Build.ID, err, e.Raw)
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("replay: %v", err)
+		}
+	})
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := js.Consumer(ctx, events.StreamEvents, "watch-e2e"); err == nil {
+			return
+		}
+	}
+	t.Fatal("the durable subscription is not there")
+}
+
+// Finished waits for the next finished event.
+func (s *System) Finished(t testing.TB) events.Event {
+	t.Helper()
+	return s.FinishedWithin(t, Patience)
+}
+
+// FinishedWithin waits no longer than that.
+func (s *System) FinishedWithin(t testing.TB, limit time.Duration) events.Event {
+	t.Helper()
+	select {
+	case e := <-s.seen:
+		return e
+	case <-time.After(limit):
+		t.Fatalf("no finished event after %s", limit)
+		return events.Event{}
+	}
+}
+
+// URL gives the listener's address of a path.
+func (s *System) URL(path string) string { return s.Config.PublicURL.String() + path }
+
+// Eventually waits until something is so.
+func Eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %s still no %s", limit, what)
+		}
+	}
+}
+
+// Buffer is a log that is written while it is read.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (s *Buffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// String is what was written so far.
+func (s *Buffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// Quiet is a logger for what nobody wants to read.
+func Quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// FreePort finds a port that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
