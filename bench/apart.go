@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -120,6 +121,24 @@ func (a *apart) submit(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("submit: %d builds: %w", len(answer.Builds), err)
 	}
 	return answer.Builds[0].ID, nil
+}
+
+// logSize is how many bytes the stored log of a build has, unpacked.
+func (a *apart) logSize(ctx context.Context, id string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/api/v1/builds/"+id+"/log", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	n, err := io.Copy(io.Discard, res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("log of build %s: %s", id, res.Status)
+	}
+	return n, err
 }
 
 // until waits for a state of a build.

@@ -156,7 +156,12 @@ func logMemory(ctx context.Context, bin, dir, engine, targets string) error {
 		return err
 	}
 	most, err := memory(p, "VmHWM")
-	fmt.Printf("  %-10s %s before, %s at most; the build %s after %s\n", engine, before, most, ended.Build.Outcome.Result, ended.Time.Sub(*ended.Build.StartedAt).Round(time.Second))
+	if err != nil {
+		return err
+	}
+	stored, err := a.logSize(ctx, id)
+	fmt.Printf("  %-10s %s before, %s at most; the build %s after %s, its stored log has %d MB\n", engine, before, most, ended.Build.Outcome.Result,
+		ended.Time.Sub(*ended.Build.StartedAt).Round(time.Second), stored/1e6)
 	return err
 }
 
