@@ -26,19 +26,22 @@ type apart struct {
 	dir, url string
 	js       jetstream.JetStream
 	ledger   *events.Ledger
+	docker   []string // the command, with the engine that it asks; nil: no containers
+	builds   []string // that were submitted
 }
 
 // newApart starts all but the builders. The package's build waits until the gate is there.
-func newApart(t *testing.T, builder, targets, gate string) *apart {
+func newApart(t *testing.T, docker []string, builder, targets, gate string) *apart {
 	t.Helper()
 	needRPM(t)
 	r := newRepository(t)
 	waits := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
 	r.push(t, map[string]string{"greet.spec": waits, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 	natsPort, port, s3 := freePort(t), freePort(t), storagetest.Start(t)
-	a := &apart{t: t, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	a := &apart{t: t, docker: docker, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	writeFile(t, filepath.Join(a.dir, "rpmflow.yaml"), fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: 1s\n%stargets:\n%sprojects:\n%s",
 		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets, r.project("greet", "  layout: in-tree\n")))
+	t.Cleanup(a.sweep) // when all programs have ended
 	startNATS(t, natsPort)
 	run(t, a.dir, nil, "listener", "--data-dir", filepath.Join(a.dir, "listener")).says(t, "listening")
 	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort), Name: "test"}, quietLogger())
@@ -60,6 +63,21 @@ func (a *apart) builder(name string, flags ...string) *process {
 	return p
 }
 
+// sweep removes what a failed test has left on the engine: nobody else would.
+func (a *apart) sweep() {
+	for _, id := range a.builds {
+		for _, what := range [][]string{{"ps", "-aq", "rm"}, {"images", "-aq", "rmi"}} {
+			if a.docker == nil || !a.t.Failed() {
+				return
+			}
+			out, _ := command(a.docker, what[0], what[1], "--filter", "label=dev.rpmflow.build="+id).Output()
+			for _, left := range strings.Fields(string(out)) {
+				_ = command(a.docker, what[2], "--force", left).Run()
+			}
+		}
+	}
+}
+
 // submit asks for a build and gives its id.
 func (a *apart) submit() string {
 	a.t.Helper()
@@ -72,6 +90,7 @@ func (a *apart) submit() string {
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Builds) != 1 {
 		a.t.Fatalf("%s: %v: %+v", res.Status, err, answer)
 	}
+	a.builds = append(a.builds, answer.Builds[0].ID)
 	return answer.Builds[0].ID
 }
 
@@ -144,7 +163,7 @@ func dockerStop(t *testing.T, p *process) (killed bool) {
 // nothing, what was killed counts as lost, and there is one outcome.
 func TestSignals(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
-	a := newApart(t, "  engine: rpmbuild\n", "- name: host\n", gate)
+	a := newApart(t, nil, "  engine: rpmbuild\n", "- name: host\n", gate)
 	one := a.builder("one")
 	id := a.submit()
 	a.waits(id, "one", 1)
@@ -240,7 +259,8 @@ func runs(docker []string, container string) bool {
 // the other's container alone.
 func TestTwoBuildersOnOneEngine(t *testing.T) {
 	_, target := mockTarget(t)
-	a, docker := newApart(t, "  engine: mock\n", target, "/builddir/gate"), []string{"docker"}
+	docker := []string{"docker"}
+	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
 	first := a.builder("first")
 	lost := a.submit()
 	old := container(t, docker, a.waits(lost, "first", 1))
@@ -277,7 +297,8 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 // built anew.
 func TestContainerEndedByOthers(t *testing.T) {
 	_, target := mockTarget(t)
-	a, docker := newApart(t, "  engine: mock\n", target, "/builddir/gate"), []string{"docker"}
+	docker := []string{"docker"}
+	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
 	a.builder("one")
 	id := a.submit()
 	for i, how := range [][]string{{"kill"}, {"rm", "--force"}} {
@@ -301,8 +322,8 @@ func TestEngineRestarts(t *testing.T) {
 	image := strings.TrimSpace(target[strings.Index(target, "image: ")+len("image: "):])
 	image, _, _ = strings.Cut(image, "\n")
 	e.load(image)
-	a := newApart(t, "  engine: mock\n  docker:\n    host: "+e.host()+"\n    network: none\n", target, "/builddir/gate")
 	docker := []string{"docker", "--host", e.host()}
+	a := newApart(t, docker, "  engine: mock\n  docker:\n    host: "+e.host()+"\n    network: none\n", target, "/builddir/gate")
 	a.builder("one")
 	id := a.submit()
 	for i, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
