@@ -44,6 +44,15 @@ func (m mockSettings) complete(ctx context.Context) (mockSettings, error) {
 	return m, nil
 }
 
+// yaml is the target in the configuration.
+func (m mockSettings) yaml() string {
+	text := fmt.Sprintf("- name: %s\n  image: %s\n", m.target, m.image)
+	if m.configDir != "" {
+		text += "  config_dir: " + m.configDir + "\n"
+	}
+	return text
+}
+
 const secret = "bench"
 
 // The package's spec ends in an error: what is measured has happened by then.
@@ -51,16 +60,13 @@ const spec = "Name: bench\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\n%de
 
 // latency runs everything with one engine and pushes again and again.
 func latency(ctx context.Context, engine, until string, pushes int, dir string, m mockSettings) error {
-	commit, err := repository(ctx, filepath.Join(dir, "bench.git"), filepath.Join(dir, "tree"))
+	commit, err := repository(ctx, filepath.Join(dir, "bench.git"), filepath.Join(dir, "tree"), spec)
 	if err != nil {
 		return err
 	}
 	target := "- name: host\n"
 	if engine == "mock" {
-		target = fmt.Sprintf("- name: %s\n  image: %s\n", m.target, m.image)
-		if m.configDir != "" {
-			target += "  config_dir: " + m.configDir + "\n"
-		}
+		target = m.yaml()
 	}
 	file := filepath.Join(dir, "rpmflow.yaml")
 	text := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\ntargets:\n%sprojects:\n- name: bench\n  url: %s/bench.git\n  layout: standard\n  secret: %s\n",
@@ -213,7 +219,7 @@ func do(req *http.Request, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-func repository(ctx context.Context, bare, tree string) (commit string, err error) {
+func repository(ctx context.Context, bare, tree, spec string) (commit string, err error) {
 	if err := errors.Join(os.MkdirAll(tree, 0o755), os.WriteFile(filepath.Join(tree, "bench.spec"), []byte(spec), 0o600)); err != nil {
 		return "", err
 	}

@@ -1,5 +1,6 @@
 // Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call, memory of idle
-// programs, sizes of binaries and images, and on demand the duration of the tests. Figures of one noisy machine are not
+// programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's build is built by another, sizes
+// of binaries and images, and on demand the duration of the tests. Figures of one noisy machine are not
 // results of a test; what is to be compared is measured side by side in one run.
 package main
 
@@ -82,6 +83,7 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 	if err := idleMemory(ctx, bin, filepath.Join(dir, "idle")); err != nil {
 		return err
 	}
+	builderFigures(ctx, bin, dir, m)
 	if makeTest {
 		return timeMakeTest(ctx, dir)
 	}

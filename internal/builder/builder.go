@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -79,7 +80,8 @@ type Builder struct {
 	storage  Health
 	work     *workDir
 	status   *Status
-	ready    time.Time // when engine and storage were last seen to work
+	ready    time.Time   // when engine and storage were last seen to work
+	doubt    atomic.Bool // whether a build has failed since then for reasons that are not its own
 }
 
 // New prepares a builder; Run runs it.
@@ -199,6 +201,9 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 		if err := b.o.Room(); err != nil {
 			return nil, err
 		}
+	}
+	if b.doubt.Swap(false) { // what has spoiled one build would spoil the next
+		b.ready = time.Time{}
 	}
 	if time.Since(b.ready) > readyFor {
 		if err := b.runner.Engine.Ready(ctx); err != nil {

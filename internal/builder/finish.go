@@ -29,6 +29,9 @@ func (o *owner) finish(ctx context.Context, b rpmflow.Build) {
 	}
 	b.LeavePhase(time.Now())
 	again := o.retryable(b)
+	if b.Outcome.Kind == rpmflow.FailureInfrastructure {
+		o.doubt.Store(true)
+	}
 	if b.Outcome.Kind == rpmflow.FailureInfrastructure && !o.givenUp() {
 		b.InfrastructureFailures++
 	}

@@ -82,20 +82,23 @@ func (w *world) entered(g *gate) {
 	}
 }
 
-// wire stands between a builder and NATS, and can be cut.
+// wire stands between a builder and NATS or S3, and can be cut.
 type wire struct {
 	listener net.Listener
-	to       string
 	mu       sync.Mutex
+	to       string
+	heard    func([]byte) // is told of what the builder sends; may be nil
 	cut      bool
 	conns    []net.Conn
 	wg       sync.WaitGroup
 }
 
-func (w *world) wire() *wire {
+func (w *world) wire() *wire { return w.wireTo(strings.TrimPrefix(w.url, "nats://"), nil) }
+
+func (w *world) wireTo(address string, heard func([]byte)) *wire {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	x := &wire{listener: l, to: strings.TrimPrefix(w.url, "nats://")}
+	x := &wire{listener: l, to: address, heard: heard}
 	x.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -109,24 +112,42 @@ func (w *world) wire() *wire {
 	return x
 }
 
-func (x *wire) url() string { return "nats://" + x.listener.Addr().String() }
+func (x *wire) address() string { return x.listener.Addr().String() }
+
+func (x *wire) url() string { return "nats://" + x.address() }
 
 func (x *wire) carry(c net.Conn) {
 	defer c.Close()
-	d, err := net.Dial("tcp", x.to)
+	x.mu.Lock()
+	to, cut := x.to, x.cut
+	x.mu.Unlock()
+	if cut {
+		return
+	}
+	d, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
 	defer d.Close()
 	x.mu.Lock()
-	cut := x.cut
+	cut = x.cut
 	x.conns = append(x.conns, c, d)
 	x.mu.Unlock()
 	if cut {
 		return
 	}
-	x.wg.Go(func() { _, _ = io.Copy(d, c); d.Close() })
+	x.wg.Go(func() { _, _ = io.Copy(io.MultiWriter(ear{x}, d), c); d.Close() })
 	_, _ = io.Copy(c, d)
+}
+
+// ear hears what the builder sends.
+type ear struct{ *wire }
+
+func (e ear) Write(p []byte) (int, error) {
+	if e.heard != nil {
+		e.heard(p)
+	}
+	return len(p), nil
 }
 
 // set cuts the wire or mends it.
@@ -140,4 +161,11 @@ func (x *wire) set(cut bool) {
 		}
 		x.conns = nil
 	}
+}
+
+// lead has the wire end at another address from now on.
+func (x *wire) lead(to string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.to = to
 }

@@ -32,11 +32,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
-// childBuilder is a builder in a process of its own, for a test to kill.
-const childBuilder = "hanging-builder"
+// Children are processes of their own, for a test to kill.
+const (
+	childBuilder = "hanging-builder"
+	childNATS    = "nats"
+)
 
 func TestMain(m *testing.M) {
-	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child, childBuilder: hangingBuilder})
+	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child, childBuilder: hangingBuilder, childNATS: natsChild})
 	goleak.VerifyTestMain(m)
 }
 
@@ -313,6 +316,12 @@ type step = func(ctx context.Context, step string, job build.Job) error
 // run starts a builder on a connection of its own, to url or else to NATS itself. It ends with the test.
 func (w *world) run(o builder.Options, url string, do step) *program {
 	w.t.Helper()
+	return w.runWith(o, url, enginetest.New(w.t, do))
+}
+
+// runWith does so with an engine.
+func (w *world) runWith(o builder.Options, url string, engine build.Engine) *program {
+	w.t.Helper()
 	a := w.access(events.StreamSettings{})
 	if url != "" {
 		a.URL = url
@@ -320,7 +329,6 @@ func (w *world) run(o builder.Options, url string, do step) *program {
 	soft, cancelSoft := context.WithCancel(context.Background())
 	hard, cancelHard := context.WithCancel(context.Background())
 	p := &program{w.t, cancelSoft, cancelHard, make(chan struct{})}
-	engine := enginetest.New(w.t, do)
 	ready := make(chan error, 1)
 	go func() {
 		defer close(p.done)
