@@ -187,7 +187,7 @@ func plainMock(ctx context.Context, m mockSettings, srpm string, alone int) (one
 		return 0, 0, errors.New("plain mock is measured with a configuration directory of your own only: name -mock-configdir")
 	}
 	for _, cmd := range [][]string{{"mkdir", "-p", stage}, {"cp", "-r", config + "/.", stage}, {"cp", "-r", config, stage + "/conf.d"}, {"cp", srpm, stage + "/bench.src.rpm"}, {"docker", "cp", stage, id + ":/c"}} {
-		if out, err := exec.CommandContext(ctx, cmd[0], cmd[1:]...).CombinedOutput(); err != nil { //nolint:gosec // the arguments are ours
+		if out, err := exec.CommandContext(ctx, cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
 			return 0, 0, fmt.Errorf("%v: %w: %s", cmd, err, out)
 		}
 	}

@@ -135,11 +135,11 @@ func shutter(m *mock.Engine, log *slog.Logger) func() {
 	}
 }
 
-// MockEngine and SharedImage are the engine mock and the images that it keeps, for commands that look after them.
-type (
-	MockEngine  = mock.Engine
-	SharedImage = mock.Kept
-)
+// MockEngine is the engine mock, for commands that look after its images.
+type MockEngine = mock.Engine
+
+// SharedImage is one of the images that the engine keeps.
+type SharedImage = mock.Kept
 
 // Mock is the engine mock of this installation; which one that is, NATS knows.
 func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*MockEngine, func(), error) {

@@ -203,8 +203,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	direct, g := storagetest.StartIn(t, dir)
 	var puts atomic.Int32
 	gone := make(chan struct{})
-	var wire *wire
-	wire = w.wireTo(strings.TrimPrefix(direct.Endpoint, "http://"), func(p []byte) {
+	wire := w.wireTo(strings.TrimPrefix(direct.Endpoint, "http://"), func(p []byte) {
 		if strings.HasPrefix(string(p), "PUT ") && puts.Add(1) == 2 {
 			_ = unix.Kill(g.Pid(), unix.SIGKILL)
 			<-g.Done()
@@ -340,7 +339,7 @@ func TestSweepingReadsEvents(t *testing.T) {
 			b.FinishedAt, b.Outcome = &now, &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureBuild, Phase: rpmflow.PhaseRPMs, Message: "x"}
 		}
 		if b.State == rpmflow.Queued {
-			b.Builder = ""
+			b.Builder, b.Notes = "", []string{"handed back"}
 		}
 		_, err := w.ledger.Append(t.Context(), kind, b, 0)
 		w.must(err)

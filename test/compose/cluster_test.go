@@ -10,6 +10,7 @@ import (
 
 // TestCluster loses one of three NATS nodes, and builds on.
 func TestCluster(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
 	address := bridge(t)

@@ -21,6 +21,7 @@ func marked(t *testing.T, file string) (blocks []string) {
 
 // TestDocument is an operator who types what docs/operations.md says, one block after the other.
 func TestDocument(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
 	address := bridge(t)

@@ -10,6 +10,7 @@ import (
 
 // TestSystem takes one installation, with TLS, through an operator's week.
 func TestSystem(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
 	address := bridge(t)

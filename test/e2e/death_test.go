@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // apart is the programs apart from each other: NATS and S3 in this process, a listener, and builders that come and go.
@@ -33,18 +34,18 @@ type apart struct {
 // newApart starts all but the builders. The package's build waits until the gate is there.
 func newApart(t *testing.T, docker []string, builder, targets, gate string) *apart {
 	t.Helper()
-	needRPM(t)
-	r := newRepository(t)
+	system.NeedRPM(t)
+	r := system.NewRepository(t)
 	waits := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	r.push(t, map[string]string{"greet.spec": waits, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
-	natsPort, port, s3 := freePort(t), freePort(t), storagetest.Start(t)
+	r.Push(t, map[string]string{"greet.spec": waits, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
+	natsPort, port, s3 := system.FreePort(t), system.FreePort(t), storagetest.Start(t)
 	a := &apart{t: t, docker: docker, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	writeFile(t, filepath.Join(a.dir, "rpmflow.yaml"), fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: 1s\n%stargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets, r.project("greet", "  layout: in-tree\n")))
+	system.WriteFile(t, filepath.Join(a.dir, "rpmflow.yaml"), fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: 1s\n%stargets:\n%sprojects:\n%s",
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets, r.Project("greet", "  layout: in-tree\n")))
 	t.Cleanup(a.sweep) // when all programs have ended
 	startNATS(t, natsPort)
 	run(t, a.dir, nil, "listener", "--data-dir", filepath.Join(a.dir, "listener")).says(t, "listening")
-	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort), Name: "test"}, quietLogger())
+	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort), Name: "test"}, system.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func (a *apart) submit() string {
 // until waits for a state of the build.
 func (a *apart) until(id, what string, is func(b rpmflow.Build) bool) (b rpmflow.Build) {
 	a.t.Helper()
-	eventually(a.t, patience, what, func() bool {
+	system.Eventually(a.t, system.Patience, what, func() bool {
 		last, err := a.ledger.LastOf(a.t.Context(), id)
 		b = last.Build
 		if err == nil && b.State == rpmflow.Finished && !is(b) {
@@ -137,7 +138,7 @@ func (a *apart) ends(id string) rpmflow.Build {
 			a.t.Errorf("%d events of %s", n, subject)
 		}
 	}
-	eventually(a.t, time.Minute, "empty queue", func() bool {
+	system.Eventually(a.t, time.Minute, "empty queue", func() bool {
 		s, err := a.js.Stream(a.t.Context(), events.StreamBuilds)
 		return err == nil && s.CachedInfo().State.Msgs == 0
 	})
@@ -198,7 +199,7 @@ func TestSignals(t *testing.T) {
 		t.Error("a builder with a short drain time had to be killed")
 	}
 
-	writeFile(t, gate, "")
+	system.WriteFile(t, gate, "")
 	a.builder("four")
 	if b := a.ends(id); b.Attempt != 4 || b.Builder != "four" || b.LostAttempts != 1 || b.InfrastructureFailures != 0 {
 		t.Errorf("%+v", b)
@@ -208,7 +209,7 @@ func TestSignals(t *testing.T) {
 // container gives the one in which an attempt's code runs; docker is the command, with the engine that it asks.
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
-	eventually(t, time.Minute, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
+	system.Eventually(t, time.Minute, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
 		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter", fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
 		for _, found := range strings.Fields(string(out)) {
 			if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil && strings.Contains(string(log), "sleep 0.1") {
@@ -239,7 +240,7 @@ func nothingOf(t *testing.T, docker []string, builds ...string) {
 	for _, b := range builds {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-aq"}} {
 			var out []byte
-			eventually(t, time.Minute, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
+			system.Eventually(t, time.Minute, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
 				var err error
 				out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
@@ -258,7 +259,7 @@ func runs(docker []string, container string) bool {
 // on. The other one builds the build anew and removes its old container and nothing else; the first one sees that it has lost, and leaves
 // the other's container alone.
 func TestTwoBuildersOnOneEngine(t *testing.T) {
-	_, target := mockTarget(t)
+	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
 	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
 	first := a.builder("first")
@@ -272,7 +273,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	anew := container(t, docker, a.waits(lost, "second", 2))
-	eventually(t, time.Minute, "end of the old container", func() bool { return !runs(docker, old) })
+	system.Eventually(t, time.Minute, "end of the old container", func() bool { return !runs(docker, old) })
 	if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +297,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 // TestContainerEndedByOthers ends containers in the middle of the package's own code: it is not the package's failure, and the build is
 // built anew.
 func TestContainerEndedByOthers(t *testing.T) {
-	_, target := mockTarget(t)
+	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
 	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
 	a.builder("one")
@@ -317,7 +318,7 @@ func TestContainerEndedByOthers(t *testing.T) {
 // TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes again soon. The build
 // is built anew, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
-	_, target := mockTarget(t)
+	_, target := system.MockTarget(t)
 	e := newEngine(t)
 	image := strings.TrimSpace(target[strings.Index(target, "image: ")+len("image: "):])
 	image, _, _ = strings.Cut(image, "\n")

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // engine is a Docker engine of the test's own, to be killed.
@@ -18,7 +20,7 @@ type engine struct {
 	dir  string
 	done chan struct{} // closed when the present one has ended
 	cmd  *exec.Cmd
-	log  *syncBuffer
+	log  *system.Buffer
 }
 
 // newEngine starts an engine, which ends with the test. Where that is not possible the test is skipped: few machines allow it.
@@ -36,8 +38,8 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir, log: &syncBuffer{}}
-	writeFile(t, filepath.Join(dir, "daemon.json"), "{}\n") // and not that of the machine's own
+	e := &engine{t: t, dir: dir, log: &system.Buffer{}}
+	system.WriteFile(t, filepath.Join(dir, "daemon.json"), "{}\n") // and not that of the machine's own
 	t.Cleanup(func() {
 		e.end(syscall.SIGTERM) // it stops its containers
 		_ = syscall.Unmount(filepath.Join(dir, "data"), syscall.MNT_DETACH)

@@ -20,7 +20,7 @@ func (e *Engine) Disk(ctx context.Context) (string, error) {
 	defer cancel()
 	info, err := e.api.Info(ctx)
 	if err != nil {
-		return "", fmt.Errorf("engine mock: ask Docker at %s for its directory: %w", e.way.host, err)
+		return "", e.way.explain(err)
 	}
 	e.root.Store(&info.DockerRootDir)
 	return info.DockerRootDir, nil
