@@ -78,6 +78,9 @@ type Build struct {
 	Commit     string `json:"commit"`
 	Layout     Layout `json:"layout"`
 	Spec       string `json:"spec,omitempty"`
+	// Sources and Options are the project's, as they were when the push was received.
+	Sources Sources `json:"sources,omitzero"`
+	Options Options `json:"options,omitzero"`
 	// TimeoutSeconds bounds one attempt from its claim to its upload.
 	TimeoutSeconds float64 `json:"timeout_seconds"`
 	// Concurrency is the project's limit of builds at once; it travels with the request so that builders need no list of projects.

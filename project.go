@@ -29,6 +29,8 @@ type Project struct {
 	Tags     []string // patterns of tags that are built; none by default
 	Layout   Layout
 	Spec     string // path of the spec in the repository; empty: there must be exactly one
+	Sources  Sources
+	Options  Options
 	Targets  []string
 	Secret   string // of its webhooks; empty: webhooks are refused
 	Timeout  time.Duration

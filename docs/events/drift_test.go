@@ -45,6 +45,8 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Build]():     {eventschema.Build, "build"},
 	reflect.TypeFor[rpmflow.Cancel]():    {eventschema.Build, "cancel"},
 	reflect.TypeFor[rpmflow.BuildRoot](): {eventschema.Build, "root"},
+	reflect.TypeFor[rpmflow.Sources]():   {eventschema.Build, "sources"},
+	reflect.TypeFor[rpmflow.Options]():   {eventschema.Build, "options"},
 	reflect.TypeFor[rpmflow.PhaseTime](): {eventschema.Build, "phase"},
 	reflect.TypeFor[rpmflow.Outcome]():   {eventschema.Build, "outcome"},
 	reflect.TypeFor[rpmflow.Package]():   {eventschema.Build, "package"},

@@ -143,7 +143,7 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 	prepared, err := r.Sources.Prepare(ctx, source.Request{
-		Project: r.b.Project, URL: r.Repository(r.b), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec,
+		Project: r.b.Project, URL: r.Repository(r.b), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
 	}, filepath.Join(r.Dir, "sources"))
 	if err != nil {
 		return err

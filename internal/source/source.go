@@ -75,6 +75,8 @@ type Request struct {
 	Commit string
 	Layout rpmflow.Layout // auto if empty
 	Spec   string         // path in the repository; empty: there must be exactly one
+	// Sources is what the project says beyond that.
+	Sources rpmflow.Sources
 }
 
 // Prepared is a commit's spec and sources on disk.

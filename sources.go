@@ -1,0 +1,14 @@
+package rpmflow
+
+// Sources is what a project says of its sources beyond repository, layout and spec. It travels with the build's request, so that
+// builders need no list of projects.
+type Sources struct {
+	// Directory holds the package in the repository; empty: the top.
+	Directory string `json:"directory,omitempty"`
+}
+
+// Options is what a project and a target ask of the build itself: of rpm, and of mock.
+type Options struct {
+	// NoCheck leaves %check out.
+	NoCheck bool `json:"nocheck,omitempty"`
+}
