@@ -48,8 +48,10 @@ type Engine interface {
 type Session interface {
 	// Root makes the clean, up-to-date build root of the target ready.
 	Root(ctx context.Context) error
-	// Expand gives the spec as the target's rpm expands it (rpmspec -P). sources is the directory of the sources.
-	Expand(ctx context.Context, spec, sources string) ([]byte, error)
+	// Query asks the target's rpm about a spec: what rpmspec prints for these arguments, and the spec as the last of them. It is run
+	// like the package's own code, unprivileged and without a network. sources is the directory of the sources, which a spec may
+	// read. It may be called several times, between Root and SRPM.
+	Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error)
 	// SRPM makes the source package and returns its path.
 	SRPM(ctx context.Context, spec, sources string) (string, error)
 	// Dependencies installs the BuildRequires of the source package.

@@ -174,7 +174,7 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 	if prepared.NeedsExpansion() {
-		expanded, err := r.session.Expand(ctx, prepared.Spec, prepared.Sources)
+		expanded, err := r.session.Query(ctx, prepared.Spec, prepared.Sources, "-P")
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ import (
 const (
 	Open         = "open"
 	Root         = "root"
-	Expand       = "expand"
+	Query        = "query"
 	SRPM         = "srpm"
 	Dependencies = "dependencies"
 	RPMs         = "rpms"
@@ -133,17 +133,21 @@ func (s *session) Root(ctx context.Context) error {
 	return s.step(ctx, Root, "")
 }
 
-func (s *session) Expand(ctx context.Context, spec, sources string) ([]byte, error) {
+// Query expands nothing: it knows -P alone, and gives the spec as it is.
+func (s *session) Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error) {
 	s.inputs(spec, sources)
-	if err := s.step(ctx, Expand, Root); err != nil {
+	if err := s.step(ctx, Query, Root, Query); err != nil {
 		return nil, err
+	}
+	if !slices.Equal(args, []string{"-P"}) {
+		return nil, fmt.Errorf("the fake engine has no answer to rpmspec %q", args)
 	}
 	return os.ReadFile(spec)
 }
 
 func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error) {
 	s.inputs(spec, sources)
-	if err := s.step(ctx, SRPM, Root, Expand); err != nil {
+	if err := s.step(ctx, SRPM, Root, Query); err != nil {
 		return "", err
 	}
 	s.srpm = filepath.Join(s.job.Dir, s.job.Build.Package+"-1.0-1.src.rpm")

@@ -111,14 +111,16 @@ func (s *session) macros(sources string) []string {
 	return args
 }
 
-func (s *session) Expand(ctx context.Context, spec, sources string) ([]byte, error) {
-	args := slices.DeleteFunc(s.macros(sources), func(a string) bool { return a == "--nodeps" })
-	var out, messages strings.Builder
-	err := s.run(ctx, &out, &messages, "rpmspec", append(args, "-P", spec)...)
-	if err == nil {
-		return []byte(out.String()), nil
+func (s *session) Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error) {
+	all := slices.DeleteFunc(s.macros(sources), func(a string) bool { return a == "--nodeps" })
+	all = append(append(all, args...), spec)
+	var out build.Answer
+	var messages strings.Builder
+	err := s.run(ctx, &out, io.MultiWriter(&messages, s.job.Log), "rpmspec", all...)
+	if err != nil {
+		err = s.failure(ctx, rpmflow.PhaseSRPM, err, messages.String())
 	}
-	return nil, s.failure(ctx, rpmflow.PhaseSRPM, err, messages.String())
+	return out.Text(err)
 }
 
 func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error) {

@@ -122,16 +122,28 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
-	b := newBench(t, t.TempDir(), "Source1: %{name}-%{version}.tar.gz\nBuildRequires: nosuch-devel", good)
-	out, err := b.session.Expand(t.Context(), b.spec, b.sources)
-	b.must(err)
-	if !bytes.Contains(out, []byte("Source1: hello-1.0.tar.gz")) {
-		t.Errorf("%s", out)
+func TestQuery(t *testing.T) {
+	b := newBench(t, t.TempDir(), "Source1: %{name}-%{version}.tar.gz\nBuildRequires: nosuch-devel >= 2", good)
+	for _, q := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-P"}, "Source1: hello-1.0.tar.gz\n"},
+		{[]string{"--define", "dist .a b", "-q", "--qf", "%{NAME} '%{VERSION}'\\n"}, "hello '1.0'\n"},
+		{[]string{"-q", "--buildrequires"}, "nosuch-devel >= 2\n"},
+	} {
+		out, err := b.session.Query(t.Context(), b.spec, b.sources, q.args...)
+		b.must(err)
+		if !bytes.Contains(out, []byte(q.want)) {
+			t.Errorf("rpmspec %q: %s", q.args, out)
+		}
 	}
-	b.must(os.WriteFile(b.spec, []byte("Name: hello\n%if 1\n"), 0o600))
-	_, err = b.session.Expand(t.Context(), b.spec, b.sources)
-	b.wantFailure(err, rpmflow.FailureSpec, "%if")
+	endless := "Name: a\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n%description\n%{lua:for i = 1, 300000 do print(string.rep('x', 80) .. '\\n') end}\n"
+	for spec, words := range map[string]string{"Name: hello\n%if 1\n": "%if", endless: "more than"} {
+		b.must(os.WriteFile(b.spec, []byte(spec), 0o600))
+		_, err := b.session.Query(t.Context(), b.spec, b.sources, "-P")
+		b.wantFailure(err, rpmflow.FailureSpec, words)
+	}
 }
 
 func (b *bench) wantFailure(err error, kind rpmflow.FailureKind, words ...string) {

@@ -1,7 +1,6 @@
 package mock
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -28,8 +27,9 @@ keep_config
 note_repositories`
 	scriptUpdate = `run_mock --update
 note_repositories`
-	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them.
-	scriptExpand = `tar -C ` + inWork + ` -cf - SPECS SOURCES | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && rpmspec -P SPECS/package.spec"`
+	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them. What rpm is
+	// asked comes in a file: it goes through no shell.
+	scriptQuery = `tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
 	scriptSRPM   = `show_config
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
 	scriptDeps = `before=$(installed)
@@ -45,9 +45,6 @@ exit $code`
 
 // maxRounds is how often %generate_buildrequires may ask for more packages; mock's own limit.
 const maxRounds = 10
-
-// maxExpanded bounds what a spec may expand to.
-const maxExpanded = 16 << 20
 
 type session struct {
 	e      *Engine
@@ -130,18 +127,16 @@ func inputs(spec, sources string) ([]file, error) {
 	return files, nil
 }
 
-func (s *session) Expand(ctx context.Context, spec, sources string) ([]byte, error) {
+func (s *session) Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error) {
 	files, err := inputs(spec, sources)
 	if err != nil {
 		return nil, err
 	}
-	files[0].name = path.Join(inSpecs, "package.spec") // a name that is safe in a command
-	files = append(files, s.config.epoch)
-	var out bytes.Buffer
-	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{
-		image: s.root.id, script: scriptExpand, files: files, stdout: &bounded{w: &out, left: maxExpanded},
-	})
-	return out.Bytes(), err
+	args = append(args, path.Join("SPECS", filepath.Base(spec)))
+	files = append(files, s.config.epoch, file{name: path.Join(inWork, "query"), mode: 0o644, content: []byte(strings.Join(args, "\x00") + "\x00")})
+	var out build.Answer
+	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.id, script: scriptQuery, files: files, stdout: &out})
+	return out.Text(err)
 }
 
 func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error) {
@@ -232,17 +227,4 @@ func (s *session) Close(ctx context.Context) error {
 	}
 	s.containers = nil
 	return nil
-}
-
-// bounded refuses to take more than its limit.
-type bounded struct {
-	w    io.Writer
-	left int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, rpmflow.Fail(rpmflow.FailureSpec, "look for a macro that repeats itself", "the spec expands to more than %d bytes", maxExpanded)
-	}
-	return b.w.Write(p)
 }
