@@ -31,9 +31,11 @@ type Project struct {
 	Spec     string // path of the spec in the repository; empty: there must be exactly one
 	Sources  Sources
 	Options  Options
-	Targets  []string
-	Secret   string // of its webhooks; empty: webhooks are refused
-	Timeout  time.Duration
+	// Trust lets scriptlets of the packages in the project's own repositories run as root of an engine without user namespaces.
+	Trust   bool
+	Targets []string
+	Secret  string // of its webhooks; empty: webhooks are refused
+	Timeout time.Duration
 	// Concurrency is how many builds of the project may run at once on one architecture.
 	Concurrency int
 }
@@ -51,6 +53,17 @@ type Target struct {
 	MaxAge time.Duration
 	// AllowStale lets builds go on with the root that there is when the repositories cannot be asked.
 	AllowStale bool
+	// Options hold for all builds of the target. They are the operator's own, and its repositories are trusted.
+	Options Options
+}
+
+// OptionsFor is what a build of the project for the target is asked for.
+func (p Project) OptionsFor(t Target) Options {
+	o := p.Options
+	if p.Trust {
+		o = o.Trust()
+	}
+	return o.Over(t.Options.Trust())
 }
 
 // Wants decides whether a push to ref is built, and if not, why in words for the packager.

@@ -6,9 +6,3 @@ type Sources struct {
 	// Directory holds the package in the repository; empty: the top.
 	Directory string `json:"directory,omitempty"`
 }
-
-// Options is what a project and a target ask of the build itself: of rpm, and of mock.
-type Options struct {
-	// NoCheck leaves %check out.
-	NoCheck bool `json:"nocheck,omitempty"`
-}

@@ -73,7 +73,11 @@ func TestExample(t *testing.T) {
 	}
 	wantTargets := []rpmflow.Target{
 		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest", MaxAge: time.Minute},
-		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64", Image: "rpmflow/mock:latest", MaxAge: time.Minute},
+		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64", Image: "rpmflow/mock:latest", MaxAge: time.Minute,
+			Options: rpmflow.Options{
+				Macros: []rpmflow.Macro{{Name: "vendor", Value: "Example"}, {Name: "dist", Value: ".acme"}}, Without: []string{"docs"},
+				MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}, {Key: "module_enable", Value: "nodejs:22"}, {Key: "module_enable"}},
+			}},
 		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"), Image: "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
 	}
 	if !reflect.DeepEqual(c.Targets, wantTargets) {
@@ -83,7 +87,13 @@ func TestExample(t *testing.T) {
 		{
 			Name: "Hello.World", URL: "https://git.example.com/hello.git", Branches: []string{"main", "f4?", "release-1.10"}, Tags: []string{"v*"},
 			Layout: rpmflow.LayoutInTree, Spec: "SPECS/hello.spec", Targets: []string{"fedora-42-x86_64"}, Secret: "env-s3cret",
-			Timeout: 90 * time.Minute, Concurrency: 2,
+			Timeout: 90 * time.Minute, Concurrency: 2, Trust: true,
+			Options: rpmflow.Options{
+				Macros: []rpmflow.Macro{{Name: "quoted", Value: `it's "so" %{nil}`}}, With: []string{"tests", "docs"}, NoCheck: true,
+				Repositories: []rpmflow.Repository{
+					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50, GPGKey: "https://repo.example.com/KEY"}, {URL: "http://10.0.0.1/r"},
+				},
+			},
 		},
 		{
 			Name: "1.10", URL: "git@git.example.com:group/lib.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutAuto,

@@ -204,7 +204,7 @@ func (b *Builder) settings() []setting {
 }
 
 func targetSettings(t *rpmflow.Target) []setting {
-	return []setting{
+	return append([]setting{
 		{path: "name", must: true, example: "fedora-42-x86_64", field: text(&t.Name, "text", rpmflow.CheckTargetName), doc: "What projects and events call it."},
 		{path: "arch", field: text(&t.Arch, "architecture", orEmpty(checkArch)), doc: "Architecture; empty: the name's last part, else this machine's own."},
 		{path: "config", field: mockConfig(&t.Config),
@@ -216,7 +216,7 @@ func targetSettings(t *rpmflow.Target) []setting {
 			doc: "How long ago a build's root may have been compared with the repositories; an older one is compared, and made up to date, first."},
 		{path: "allow_stale", def: "false", field: boolean(&t.AllowStale),
 			doc: "Whether builds go on with an older root when the repositories cannot be reached; the record says so. Else such builds are tried again."},
-	}
+	}, optionSettings(&t.Options, "They hold for all builds of the target; a project's own win.")...)
 }
 
 func projectSettings(p *rpmflow.Project, l *loader) []setting {
@@ -241,7 +241,10 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 		[]setting{
 			{path: "timeout", def: "1h", field: duration(&p.Timeout), doc: "The longest that one attempt of a build may take."},
 			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1), doc: "How many of its builds may run at once on one architecture."},
-		})
+		},
+		optionSettings(&p.Options, "They win over the target's, as do the project's other settings of this kind."),
+		[]setting{{path: "trust", def: "false", field: boolean(&p.Trust),
+			doc: "Whether the packages of its repositories may run their scriptlets as root of a builder's engine. An engine with user namespaces needs no such trust; the others refuse the project's builds without."}})
 	for i := range settings {
 		if settings[i].path == "secret_env" {
 			settings[i].example = "HELLO_WEBHOOK_SECRET"

@@ -110,7 +110,7 @@ func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, pkg, targ
 	return rpmflow.Build{
 		ID: rpmflow.BuildID(push.ID, pkg, target), Push: push.ID, Project: project.Name, Package: pkg,
 		Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
-		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec, Sources: project.Sources, Options: project.Options,
+		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec, Sources: project.Sources, Options: project.OptionsFor(l.o.Targets[i]),
 		TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 		State: rpmflow.Queued, QueuedAt: push.Received,
 	}
