@@ -16,10 +16,11 @@ const (
 	LayoutAuto     Layout = "auto"
 	LayoutStandard Layout = "standard" // spec and tarball in one repository
 	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
+	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
 )
 
 // Layouts lists what a project may say.
-var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree}
+var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree, LayoutSRPM}
 
 // Project is what an operator has configured to be built.
 type Project struct {

@@ -5,4 +5,8 @@ package rpmflow
 type Sources struct {
 	// Directory holds the package in the repository; empty: the top.
 	Directory string `json:"directory,omitempty"`
+	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
+	SRPM string `json:"srpm,omitempty"`
+	// SRPMs are patterns of the paths of source packages, from Directory on (see MatchPath); empty: those that lie in Directory itself.
+	SRPMs []string `json:"srpms,omitempty"`
 }

@@ -41,7 +41,8 @@ type Engine interface {
 	Open(ctx context.Context, job Job) (Session, error)
 }
 
-// Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are.
+// Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are. Query and
+// SRPM are left out where a source package is there already; that comes from outside, and its name is a safe one.
 //
 // A step's error is a *rpmflow.Failure when it is the packager's; any other error is ours and leads to another
 // attempt. When ctx ends, a step stops what it has started and returns soon.

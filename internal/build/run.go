@@ -148,7 +148,7 @@ func (r *run) steps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.b.Commit, r.b.Layout, r.b.Spec = prepared.Commit, prepared.Layout, prepared.SpecPath
+	r.b.Commit, r.b.Layout, r.b.Spec, r.b.Sources.SRPM = prepared.Commit, prepared.Layout, prepared.SpecPath, prepared.SRPMPath
 	r.note(prepared.Explanation)
 
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
@@ -173,16 +173,7 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.enter(ctx, rpmflow.PhaseSRPM); err != nil {
 		return err
 	}
-	if prepared.NeedsExpansion() {
-		expanded, err := r.session.Query(ctx, prepared.Spec, prepared.Sources, "-P")
-		if err != nil {
-			return err
-		}
-		if err := prepared.Complete(ctx, expanded); err != nil {
-			return err
-		}
-	}
-	if r.srpm, err = r.session.SRPM(ctx, prepared.Spec, prepared.Sources); err != nil {
+	if err := r.sourcePackage(ctx, prepared); err != nil {
 		return err
 	}
 
@@ -205,6 +196,25 @@ func (r *run) steps(ctx context.Context) error {
 			err = checkPackage(file)
 		}
 	}
+	return err
+}
+
+// sourcePackage makes the SRPM, unless the repository has it.
+func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error) {
+	if p.SRPM != "" {
+		r.srpm, err = adopt(p.SRPM, p.SRPMPath)
+		return err
+	}
+	if p.NeedsExpansion() {
+		expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
+		if err != nil {
+			return err
+		}
+		if err := p.Complete(ctx, expanded); err != nil {
+			return err
+		}
+	}
+	r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
 	return err
 }
 

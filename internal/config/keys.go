@@ -233,7 +233,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Branches whose pushes are built, as patterns; * stops at a slash."},
 			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag), doc: "Tags that are built, as patterns; empty: none."},
 			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
-				doc: "standard: spec and tarball lie in the repository; in-tree: the spec lies in its source tree; auto: as the tree looks."},
+				doc: "standard: spec and tarball lie in the repository; in-tree: the spec lies in its source tree; srpm: source packages, each of which is rebuilt; auto: as the tree looks."},
 			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec in the repository; empty: there is exactly one."},
 			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty), doc: "Targets that it is built for; left out: all."},
 		},

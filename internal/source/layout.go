@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
@@ -22,11 +23,25 @@ type plan struct {
 	why     string
 	spec    file
 	sources []file
+	srpm    *file // instead of spec and sources
 }
 
-// findLayout finds the spec, decides on the layout and lists the files that lie beside the spec.
+// findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
 func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64) (*plan, error) {
-	spec, err := findSpec(ctx, snap, req.Spec)
+	at, err := snap.directory(req.Sources.Directory)
+	if err != nil {
+		return nil, err
+	}
+	if req.Layout == rpmflow.LayoutSRPM {
+		return planSRPM(ctx, snap, at, req)
+	}
+	spec, err := findSpec(ctx, snap, at, req.Spec)
+	var nothing *none
+	if errors.As(err, &nothing) && (req.Layout == rpmflow.LayoutAuto || req.Layout == "") {
+		if p, err := planSRPM(ctx, snap, at, req); !errors.As(err, &nothing) {
+			return p, err
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +67,13 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	case rpmflow.LayoutStandard, rpmflow.LayoutInTree:
 		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.path))
 	case rpmflow.LayoutAuto, "":
-		l, err := lookAt(snap, p, maxFile)
+		l, err := lookAt(snap, at, p, maxFile)
 		if err != nil {
 			return nil, err
 		}
 		p.layout, p.why = l.decide()
 	default:
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard or in-tree", "layout %q is unknown", req.Layout)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, in-tree or srpm", "layout %q is unknown", req.Layout)
 	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
 		p.why += "; its submodules are not in the archive"
@@ -66,8 +81,53 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	return p, nil
 }
 
-// findSpec takes the spec that is asked for, or the only one there is: at the top or in SPECS, else anywhere.
-func findSpec(ctx context.Context, snap *snapshot, want string) (file, error) {
+// place is the directory of a tree that holds the package.
+type place struct {
+	dir  string // "" for the top
+	tree plumbing.Hash
+}
+
+// in says in words where something is.
+func (p place) in() string {
+	if p.dir == "" {
+		return "at the top of the repository"
+	}
+	return "in " + show(p.dir)
+}
+
+// directory finds the place that the project names.
+func (s *snapshot) directory(want string) (place, error) {
+	if want == "" {
+		return place{tree: s.commit.TreeHash}, nil
+	}
+	const hint = "set directory: to one of the repository's directories, from its top on"
+	if outside(want) {
+		return place{}, rpmflow.Fail(rpmflow.FailureSource, hint, "directory %q lies outside the repository", want)
+	}
+	e, real, err := s.find(path.Clean(want))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return place{}, err
+	}
+	if err != nil || e.Mode != filemode.Dir {
+		return place{}, rpmflow.Fail(rpmflow.FailureSource, hint, "no directory %s at %s", show(want), short(s.commit.Hash.String()))
+	}
+	return place{real, e.Hash}, nil
+}
+
+// outside says whether a path that somebody has configured leads out of the repository.
+func outside(name string) bool {
+	clean := path.Clean(name)
+	return path.IsAbs(name) || clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsRune(name, 0)
+}
+
+// none is the failure of finding nothing at all: another layout may find something.
+type none struct{ failure *rpmflow.Failure }
+
+func (n *none) Error() string { return n.failure.Error() }
+func (n *none) Unwrap() error { return n.failure }
+
+// findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in SPECS, else anywhere below.
+func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file, error) {
 	commit := short(snap.commit.Hash.String())
 	if want != "" {
 		return specAt(snap, want)
@@ -79,7 +139,7 @@ func findSpec(ctx context.Context, snap *snapshot, want string) (file, error) {
 			specs = append(specs, f)
 		}
 	}
-	for _, dir := range []string{"", "SPECS"} {
+	for _, dir := range []string{at.dir, path.Join(at.dir, "SPECS")} {
 		files, err := snap.files(dir)
 		if err != nil {
 			return file{}, err
@@ -91,7 +151,7 @@ func findSpec(ctx context.Context, snap *snapshot, want string) (file, error) {
 		}
 	}
 	if len(specs) == 0 {
-		err := snap.walk(ctx, func(dir string, e object.TreeEntry) error {
+		err := snap.walk(ctx, at, func(dir string, e object.TreeEntry) error {
 			if !isSpec(e.Name) {
 				return nil
 			}
@@ -105,9 +165,13 @@ func findSpec(ctx context.Context, snap *snapshot, want string) (file, error) {
 			return file{}, err
 		}
 	}
+	where := ""
+	if at.dir != "" {
+		where = " " + at.in()
+	}
 	switch len(specs) {
 	case 0:
-		return file{}, rpmflow.Fail(rpmflow.FailureSource, "add one or set spec: in the project's configuration", "no spec file at %s", commit)
+		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or set spec: in the project's configuration", "no spec file%s at %s", where, commit)}
 	case 1:
 		return specs[0], nil
 	}
@@ -120,12 +184,12 @@ func findSpec(ctx context.Context, snap *snapshot, want string) (file, error) {
 	if n := len(specs) - most; n > 0 {
 		list += fmt.Sprintf(" and %d more", n)
 	}
-	return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration", "%d spec files at %s (%s)", len(specs), commit, list)
+	return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration", "%d spec files%s at %s (%s)", len(specs), where, commit, list)
 }
 
 func specAt(snap *snapshot, want string) (file, error) {
 	name := path.Clean(want)
-	if path.IsAbs(want) || name == "." || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsRune(want, 0) {
+	if outside(want) || name == "." {
 		return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository", "spec %q lies outside the repository", want)
 	}
 	e, real, err := snap.find(name)
@@ -146,19 +210,20 @@ func isSpec(name string) bool {
 
 // look is what the decision between the layouts rests on.
 type look struct {
+	at     place
 	spec   string   // its path
 	beside []string // files that lie where rpm would look for sources
-	files  []string // at the top
-	dirs   []string // at the top
+	files  []string // of the package's directory
+	dirs   []string // of the package's directory
 	named  tags
 }
 
-func lookAt(snap *snapshot, p *plan, maxFile int64) (*look, error) {
-	l := &look{spec: p.spec.path}
+func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
+	l := &look{at: at, spec: p.spec.path}
 	for _, f := range p.sources {
 		l.beside = append(l.beside, f.as)
 	}
-	top, err := snap.entries(snap.commit.TreeHash)
+	top, err := snap.entries(at.tree)
 	if err != nil {
 		return nil, err
 	}
@@ -181,11 +246,11 @@ func lookAt(snap *snapshot, p *plan, maxFile int64) (*look, error) {
 // decide tells the layouts apart. The question is where Source0 can come from: from a file beside the spec, from
 // a lookaside or a server (both standard), or out of the tree around the spec (in-tree).
 func (l *look) decide() (rpmflow.Layout, string) {
-	spec, place := show(path.Base(l.spec)), "at the top of the repository"
+	spec, place := show(path.Base(l.spec)), l.at.in()
 	switch path.Dir(l.spec) {
-	case ".":
-	case "SPECS":
-		place = "in SPECS and SOURCES"
+	case path.Join(l.at.dir, "."):
+	case path.Join(l.at.dir, "SPECS"):
+		place = "in " + show(path.Join(l.at.dir, "SPECS")) + " and SOURCES"
 	default:
 		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages", show(l.spec))
 	}

@@ -87,7 +87,9 @@ type Prepared struct {
 	// Explanation says in words how the layout was found.
 	Explanation string
 	SpecPath    string // of the spec in the repository
-	Commit      string // what the pushed id led to: never a tag
+	// SRPM is a source package on disk, in place of spec and sources; SRPMPath is its path in the repository.
+	SRPM, SRPMPath string
+	Commit         string // what the pushed id led to: never a tag
 	// CommitTime is the committer's date. All files have it as their modification time, so that the same commit makes the same SRPM.
 	CommitTime time.Time
 
@@ -118,6 +120,9 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	plan, err := findLayout(ctx, snap, req, s.maxFile)
 	if err != nil {
 		return nil, err
+	}
+	if plan.srpm != nil {
+		return s.writeSRPM(ctx, snap, plan, dir)
 	}
 	p := &Prepared{
 		Spec:        filepath.Join(dir, "SPECS", plan.spec.name()),

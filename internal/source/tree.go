@@ -161,8 +161,8 @@ func (s *snapshot) file(dir string, e object.TreeEntry) (file, bool, error) {
 	return file{path: name, as: as, mode: e.Mode, hash: e.Hash}, e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
 }
 
-// walk calls f for every entry below the root that is not a directory.
-func (s *snapshot) walk(ctx context.Context, f func(dir string, e object.TreeEntry) error) error {
+// walk calls f for every entry below a directory that is not a directory itself.
+func (s *snapshot) walk(ctx context.Context, at place, f func(dir string, e object.TreeEntry) error) error {
 	seen := 0
 	var visit func(dir string, tree plumbing.Hash, depth int) error
 	visit = func(dir string, tree plumbing.Hash, depth int) error {
@@ -175,7 +175,7 @@ func (s *snapshot) walk(ctx context.Context, f func(dir string, e object.TreeEnt
 		}
 		if seen += len(list); seen > maxEntries || depth > maxDepth {
 			return rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration",
-				"the tree is too large to be searched for a spec file (more than %d entries or %d levels)", maxEntries, maxDepth)
+				"the tree is too large to be searched (more than %d entries or %d levels)", maxEntries, maxDepth)
 		}
 		for _, e := range list {
 			if e.Mode == filemode.Dir {
@@ -189,7 +189,7 @@ func (s *snapshot) walk(ctx context.Context, f func(dir string, e object.TreeEnt
 		}
 		return nil
 	}
-	return visit("", s.commit.TreeHash, 0)
+	return visit(at.dir, at.tree, 0)
 }
 
 // head reads the first bytes of a blob.

@@ -164,8 +164,15 @@ func (s *session) inputs(spec, sources string) {
 }
 
 func (s *session) Dependencies(ctx context.Context, srpm string) error {
+	after := SRPM
+	if s.srpm == "" { // it comes from outside
+		s.srpm, after = srpm, Root
+		if p, err := build.ReadPackage(srpm); err != nil || p.Arch != "src" {
+			s.e.TB.Errorf("%s: source package from outside: %+v, %v", s.name, p, err)
+		}
+	}
 	s.given(srpm)
-	return s.step(ctx, Dependencies, SRPM)
+	return s.step(ctx, Dependencies, after)
 }
 
 func (s *session) given(srpm string) {

@@ -5,16 +5,20 @@ import (
 	"encoding/binary"
 )
 
-// Package makes the bytes of name-1.0-1 with a real lead and headers, and without a payload. The arch "src" makes a source package.
+// Package makes the bytes of name-1.0-1 with a real lead and headers, and without a payload. The arch "src" makes a source package,
+// "nosrc" one without its sources.
 func Package(name, arch string) []byte {
-	const tagName, tagVersion, tagRelease, tagArch, tagSourcePackage = 1000, 1001, 1002, 1022, 1106
+	const tagName, tagVersion, tagRelease, tagArch, tagNoSource, tagSourcePackage = 1000, 1001, 1002, 1022, 1051, 1106
 	lead := make([]byte, 96)
 	copy(lead, []byte{0xed, 0xab, 0xee, 0xdb, 3})
 	lead[79] = 5 // the signature is a header
 	tags := []tag{{tagName, name}, {tagVersion, "1.0"}, {tagRelease, "1"}, {tagArch, arch}}
-	if arch == "src" {
+	if arch == "src" || arch == "nosrc" {
 		lead[7] = 1
 		tags[3].value = "x86_64" // of the machine that made it, as rpmbuild does
+		if arch == "nosrc" {
+			tags = append(tags, tag{tagNoSource, ""})
+		}
 		tags = append(tags, tag{tagSourcePackage, ""})
 	}
 	signature := header(nil)
