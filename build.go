@@ -21,6 +21,8 @@ type Push struct {
 	// Builds is what the push led to, and Reason why there is none of them: exactly one of both is set.
 	Builds []Build `json:"builds,omitempty"`
 	Reason string  `json:"reason,omitempty"`
+	// Half is which of the two repositories of layout split was pushed to.
+	Half Half `json:"half,omitempty"`
 }
 
 // BuildIDs lists the ids of the push's builds.
@@ -78,6 +80,8 @@ type Build struct {
 	Commit     string `json:"commit"`
 	Layout     Layout `json:"layout"`
 	Spec       string `json:"spec,omitempty"`
+	// Split names both repositories of layout split; Repository, Ref and Commit are those of the one that was pushed to.
+	Split *Split `json:"split,omitempty"`
 	// Sources and Options are the project's, as they were when the push was received.
 	Sources Sources `json:"sources,omitzero"`
 	Options Options `json:"options,omitzero"`
@@ -144,6 +148,10 @@ func (b Build) Prefix() string {
 
 // Clone copies the record so that the copy can change without the original.
 func (b Build) Clone() Build {
+	if b.Split != nil {
+		split := *b.Split
+		b.Split = &split
+	}
 	b.Phases = slices.Clone(b.Phases)
 	b.Containers = slices.Clone(b.Containers)
 	b.Notes = slices.Clone(b.Notes)

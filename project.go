@@ -17,10 +17,11 @@ const (
 	LayoutStandard Layout = "standard" // spec and tarball in one repository
 	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
 	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
+	LayoutSplit    Layout = "split"    // spec and patches in one repository, the source tree in another; Source0 is made by git archive
 )
 
 // Layouts lists what a project may say.
-var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree, LayoutSRPM}
+var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree, LayoutSRPM, LayoutSplit}
 
 // Project is what an operator has configured to be built.
 type Project struct {
@@ -39,6 +40,8 @@ type Project struct {
 	Timeout time.Duration
 	// Concurrency is how many builds of the project may run at once on one architecture.
 	Concurrency int
+	// Packaging is the other repository of layout split; URL is that of the source.
+	Packaging Packaging
 }
 
 // Target is one build root: a distribution, its version and architecture.

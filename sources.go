@@ -9,4 +9,6 @@ type Sources struct {
 	SRPM string `json:"srpm,omitempty"`
 	// SRPMs are patterns of the paths of source packages, from Directory on (see MatchPath); empty: those that lie in Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
+	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty: its HEAD.
+	Fallback string `json:"fallback,omitempty"`
 }

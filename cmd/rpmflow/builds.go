@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -248,6 +249,14 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	row("project", "%s", b.Project)
 	row("target", "%s", b.Target)
 	row("commit", "%s of %s", b.Commit, b.Ref)
+	if b.Split != nil {
+		for _, half := range []struct {
+			name string
+			rpmflow.Revision
+		}{{"source", b.Split.Source}, {"packaging", b.Split.Packaging}} {
+			row(half.name, "%s of %s %s", cmp.Or(half.Commit, "(to be found out)"), half.Repository, half.Ref)
+		}
+	}
 	row("state", "%s", standing(b))
 	if b.Attempt > 0 {
 		row("attempt", "%d, by %s with %s", b.Attempt, b.Builder, b.Engine)

@@ -66,12 +66,16 @@ func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 }
 
 // repositories gives the URLs of projects with their credentials, and the record's own for projects that are not configured here.
-func repositories(cfg *config.Config) func(rpmflow.Build) string {
-	return func(b rpmflow.Build) string {
-		if p, ok := cfg.Project(b.Project); ok && source.CleanURL(p.URL) == b.Repository {
-			return p.URL
+func repositories(cfg *config.Config) func(project, repository string) string {
+	return func(project, repository string) string {
+		if p, ok := cfg.Project(project); ok {
+			for _, url := range []string{p.URL, p.Packaging.URL} {
+				if source.CleanURL(url) == repository {
+					return url
+				}
+			}
 		}
-		return b.Repository
+		return repository
 	}
 }
 

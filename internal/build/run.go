@@ -26,6 +26,7 @@ type Store interface {
 // Sources turns a commit into a spec and sources.
 type Sources interface {
 	Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error)
+	Match(ctx context.Context, url, pushed, fallback string) (rpmflow.Revision, string, error)
 }
 
 // Runner takes builds through their phases. It may run several at once.
@@ -33,8 +34,8 @@ type Runner struct {
 	Engine  Engine
 	Sources Sources
 	Store   Store
-	// Repository gives the URL to fetch a build's commit from, with the credentials that no record holds.
-	Repository func(b rpmflow.Build) string
+	// Repository gives the URL to fetch from for a repository in a project's record, with the credentials that no record holds.
+	Repository func(project, repository string) string
 	// URL is where everybody can fetch the object with this key.
 	URL       func(key string) string
 	MaxOutput int64 // bytes of output that a build may write
@@ -142,13 +143,15 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.enter(ctx, rpmflow.PhaseSources); err != nil {
 		return err
 	}
-	prepared, err := r.Sources.Prepare(ctx, source.Request{
-		Project: r.b.Project, URL: r.Repository(r.b), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
-	}, filepath.Join(r.Dir, "sources"))
+	req, err := r.request(ctx)
 	if err != nil {
 		return err
 	}
-	r.b.Commit, r.b.Layout, r.b.Spec, r.b.Sources.SRPM = prepared.Commit, prepared.Layout, prepared.SpecPath, prepared.SRPMPath
+	prepared, err := r.Sources.Prepare(ctx, req, filepath.Join(r.Dir, "sources"))
+	if err != nil {
+		return err
+	}
+	r.prepared(prepared)
 	r.note(prepared.Explanation)
 
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {

@@ -55,6 +55,9 @@ func repository(t testing.TB, files map[string]string) (dir, commit string) {
 	}
 	git("init", "--quiet", "--initial-branch=main")
 	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		write(t, filepath.Join(dir, name), text)
 	}
 	git("add", "--all")
@@ -94,7 +97,7 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
 	b := &bench{t: t, store: store}
 	b.runner = &build.Runner{
-		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(b rpmflow.Build) string { return b.Repository },
+		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_, repository string) string { return repository },
 		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
 	}
 	b.attempt = build.Attempt{

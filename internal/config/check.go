@@ -43,6 +43,7 @@ func (l *loader) projects(entries, targets []entry) []rpmflow.Project {
 	for _, e := range entries {
 		var p rpmflow.Project
 		l.apply(e.scope, projectSettings(&p, l), e.keys)
+		l.splitOf(e, &p)
 		if g, ok := e.keys["targets"]; !ok {
 			p.Targets = slices.Clone(defined)
 			if len(defined) == 0 {

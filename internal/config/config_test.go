@@ -103,6 +103,14 @@ func TestExample(t *testing.T) {
 			Name: "merged", URL: "/srv/git/merged.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutAuto,
 			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour, Concurrency: 4,
 		},
+		{
+			Name: "nova", URL: "https://git.example.com/nova.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSplit,
+			Sources: rpmflow.Sources{Fallback: "rpm-master"},
+			Packaging: rpmflow.Packaging{URL: "git@git.example.com:rpm/nova.git", Directories: []rpmflow.TargetDirectory{
+				{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"}, {Target: "Ours", Directory: "a/b"},
+			}},
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Timeout: time.Hour, Concurrency: 4,
+		},
 	}
 	if !reflect.DeepEqual(c.Projects, wantProjects) {
 		t.Errorf("projects:\n%+v\nwant\n%+v", c.Projects, wantProjects)

@@ -95,9 +95,14 @@ var scpForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@([A-Za-z0-9][A-Za
 
 // repository is what git can clone from. Credentials are allowed in http and https URLs, since git knows no other way
 // to get them from us; they are never shown.
-func repository(dst *string) field {
+func repository(dst *string) field { return repositoryAs(dst, checkRepository) }
+
+// optionalRepository is a repository, or none.
+func optionalRepository(dst *string) field { return repositoryAs(dst, orEmpty(checkRepository)) }
+
+func repositoryAs(dst *string, check func(string) error) field {
 	return one(dst, "URL", func(s string) (string, error) {
-		if err := checkRepository(s); err != nil {
+		if err := check(s); err != nil {
 			return "", err
 		}
 		return s, nil

@@ -114,6 +114,9 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 		delivery = uuid.NewString()
 	}
 	push := newPush(project, forge.Change{Ref: ref, Commit: commit, Delivery: "api " + delivery}, "api", time.Now())
+	if project.Layout == rpmflow.LayoutSplit {
+		push.Half = rpmflow.HalfSource
+	}
 	push.Builds = l.builds(project, push, targets)
 	return l.receive(r.Context(), push)
 }

@@ -138,7 +138,15 @@ func (l *Listener) retry(r *http.Request) (int, any, *problem) {
 		key = uuid.NewString()
 	}
 	push := newPush(project, forge.Change{Ref: old.Ref, Commit: old.Commit, Delivery: "api retry " + old.ID + " " + key}, "api", time.Now())
+	half, split, p := splitAgain(project, old)
+	if p != nil {
+		return 0, nil, p
+	}
+	push.Half = half
 	b := l.request(project, push, old.Package, old.Target)
+	if split != nil {
+		b.Split = split
+	}
 	b.RetryOf = old.ID
 	push.Builds = []rpmflow.Build{b}
 	return l.receive(r.Context(), push)

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,19 +66,29 @@ func (l *Listener) hook(name string, read reader) http.HandlerFunc {
 		case err != nil:
 			return 0, nil, problemf(http.StatusBadRequest, "send a push in the form that docs/architecture.md and the forge's documentation describe", "project %q: %v", project.Name, err)
 		}
-		push := l.plan(project, change, name, received)
+		half, p := half(project, r, body)
+		if p != nil {
+			return 0, nil, p
+		}
+		push := l.plan(project, change, half, name, received)
 		return l.receive(r.Context(), push)
 	})
 }
 
 // plan decides what a push leads to.
-func (l *Listener) plan(project rpmflow.Project, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
+func (l *Listener) plan(project rpmflow.Project, c forge.Change, half rpmflow.Half, forgeName string, received time.Time) rpmflow.Push {
+	if half == rpmflow.HalfPackaging { // the same words from the other repository are another push
+		c.Delivery = "packaging " + c.Delivery
+	}
 	push := newPush(project, c, forgeName, received)
+	push.Half = half
 	if c.Deleted() {
 		push.Reason = fmt.Sprintf("%s was deleted: nothing to build", c.Ref)
 		return push
 	}
-	if reason, ok := project.Wants(c.Ref); !ok {
+	// The fallback packages branches that are built, whether it is one itself or not.
+	fallback := half == rpmflow.HalfPackaging && project.Sources.Fallback != "" && c.Ref == "refs/heads/"+project.Sources.Fallback
+	if reason, ok := project.Wants(c.Ref); !ok && !fallback {
 		push.Reason = reason
 		return push
 	}
@@ -107,13 +118,18 @@ func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, targets []
 // request is the record of a build that a push leads to.
 func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, pkg, target string) rpmflow.Build {
 	i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == target })
-	return rpmflow.Build{
+	b := rpmflow.Build{
 		ID: rpmflow.BuildID(push.ID, pkg, target), Push: push.ID, Project: project.Name, Package: pkg,
 		Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
 		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec, Sources: project.Sources, Options: project.OptionsFor(l.o.Targets[i]),
 		TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 		State: rpmflow.Queued, QueuedAt: push.Received,
 	}
+	if b.Split = split(project, push); b.Split != nil {
+		pushed, _ := b.Split.Halves()
+		b.Repository, b.Sources.Directory = pushed.Repository, cmp.Or(project.Packaging.Directory(target), project.Sources.Directory)
+	}
+	return b
 }
 
 // receive stores the push and says what came of it. Nothing is said before JetStream has acknowledged.

@@ -39,12 +39,16 @@ func newWork(t *testing.T) *work {
 }
 
 // git runs git in the repository, on a day of its own and with no configuration but the repository's.
-func (w *work) git(args ...string) string {
+func (w *work) git(args ...string) string { w.t.Helper(); return w.gitIn("", args...) }
+
+// gitIn is git with something on its standard input.
+func (w *work) gitIn(stdin string, args ...string) string {
 	w.t.Helper()
 	if args[0] != "init" {
 		args = append([]string{"-C", w.dir}, args...)
 	}
 	cmd := exec.Command("git", args...)
+	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(childEnv(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
 		"GIT_AUTHOR_DATE=2024-02-03T04:05:06Z", "GIT_COMMITTER_DATE=2024-02-03T04:05:06Z")
 	out, err := cmd.CombinedOutput()
@@ -72,6 +76,26 @@ func (w *work) commit(files map[string]string) string {
 	w.git("add", "--all", "--force")
 	w.git("commit", "--quiet", "--allow-empty", "-m", "x")
 	return w.git("rev-parse", "HEAD")
+}
+
+// archive is what the git command makes of a commit here, by hand.
+func (w *work) archive(commit, prefix string) string {
+	w.t.Helper()
+	name := filepath.Join(w.t.TempDir(), "want.tar")
+	w.git("archive", "--format=tar", "--prefix="+prefix, "--output="+name, commit)
+	return content(w.t, name)
+}
+
+// prep runs %prep as rpm does.
+func prep(t *testing.T, p *Prepared) {
+	t.Helper()
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("needs rpmbuild: whether archives suit rpm goes untested; install rpm")
+	}
+	cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+t.TempDir(), "--define", "_sourcedir "+p.Sources, p.Spec)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("rpmbuild -bp: %v\n%s", err, out)
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -28,6 +28,9 @@ type plan struct {
 
 // findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
 func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64) (*plan, error) {
+	if req.Layout == rpmflow.LayoutSplit {
+		return splitPlan(snap, req)
+	}
 	at, err := snap.directory(req.Sources.Directory)
 	if err != nil {
 		return nil, err
@@ -45,22 +48,9 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	if err != nil {
 		return nil, err
 	}
-	dir := path.Dir(spec.path)
-	beside, err := snap.files(dir)
+	beside, err := snap.beside(spec)
 	if err != nil {
 		return nil, err
-	}
-	beside = slices.DeleteFunc(beside, func(f file) bool { return f.path == spec.path })
-	if path.Base(dir) == "SPECS" { // rpmbuild's own tree has the sources in a directory beside it
-		sources, err := snap.files(path.Join(path.Dir(dir), "SOURCES"))
-		if err != nil {
-			return nil, err
-		}
-		taken := map[string]bool{}
-		for _, f := range sources {
-			taken[f.as] = true
-		}
-		beside = append(sources, slices.DeleteFunc(beside, func(f file) bool { return taken[f.as] })...)
 	}
 	p := &plan{layout: req.Layout, spec: spec, sources: beside}
 	switch req.Layout {
@@ -73,7 +63,7 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 		}
 		p.layout, p.why = l.decide()
 	default:
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, in-tree or srpm", "layout %q is unknown", req.Layout)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, in-tree, srpm or split", "layout %q is unknown", req.Layout)
 	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
 		p.why += "; its submodules are not in the archive"
@@ -126,6 +116,29 @@ type none struct{ failure *rpmflow.Failure }
 func (n *none) Error() string { return n.failure.Error() }
 func (n *none) Unwrap() error { return n.failure }
 
+// beside lists the files that are the spec's sources by where they lie.
+func (s *snapshot) beside(spec file) ([]file, error) {
+	dir := path.Dir(spec.path)
+	beside, err := s.files(dir)
+	if err != nil {
+		return nil, err
+	}
+	beside = slices.DeleteFunc(beside, func(f file) bool { return f.path == spec.path })
+	if path.Base(dir) != "SPECS" {
+		return beside, nil
+	}
+	// rpmbuild's own tree has the sources in a directory beside it.
+	sources, err := s.files(path.Join(path.Dir(dir), "SOURCES"))
+	if err != nil {
+		return nil, err
+	}
+	taken := map[string]bool{}
+	for _, f := range sources {
+		taken[f.as] = true
+	}
+	return append(sources, slices.DeleteFunc(beside, func(f file) bool { return taken[f.as] })...), nil
+}
+
 // findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in SPECS, else anywhere below.
 func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file, error) {
 	commit := short(snap.commit.Hash.String())
@@ -169,10 +182,15 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if at.dir != "" {
 		where = " " + at.in()
 	}
-	switch len(specs) {
-	case 0:
+	if len(specs) == 0 {
 		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or set spec: in the project's configuration", "no spec file%s at %s", where, commit)}
-	case 1:
+	}
+	return onlySpec(specs, where+" at "+commit)
+}
+
+// onlySpec is the one of a list that is not to have more.
+func onlySpec(specs []file, where string) (file, error) {
+	if len(specs) == 1 {
 		return specs[0], nil
 	}
 	const most = 20
@@ -184,14 +202,14 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if n := len(specs) - most; n > 0 {
 		list += fmt.Sprintf(" and %d more", n)
 	}
-	return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration", "%d spec files%s at %s (%s)", len(specs), where, commit, list)
+	return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration", "%d spec files%s (%s)", len(specs), where, list)
 }
 
 func specAt(snap *snapshot, want string) (file, error) {
-	name := path.Clean(want)
-	if outside(want) || name == "." {
-		return file{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository", "spec %q lies outside the repository", want)
+	if err := checkInside(want); err != nil {
+		return file{}, err
 	}
+	name := path.Clean(want)
 	e, real, err := snap.find(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return file{}, err
@@ -201,6 +219,14 @@ func specAt(snap *snapshot, want string) (file, error) {
 			"no spec file %s at %s", show(name), short(snap.commit.Hash.String()))
 	}
 	return file{path: real, as: path.Base(name), mode: e.Mode, hash: e.Hash}, nil
+}
+
+// checkInside refuses a spec outside of the repository.
+func checkInside(want string) error {
+	if outside(want) || path.Clean(want) == "." {
+		return rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository", "spec %q lies outside the repository", want)
+	}
+	return nil
 }
 
 func isSpec(name string) bool {

@@ -77,7 +77,14 @@ type Request struct {
 	Spec   string         // path in the repository; empty: there must be exactly one
 	// Sources is what the project says beyond that.
 	Sources rpmflow.Sources
+	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
+	Packaging *Packaging
+
+	notBefore time.Time // of CommitTime
 }
+
+// Packaging is a commit of the other repository of layout split, as in Request.
+type Packaging struct{ URL, Ref, Commit string }
 
 // Prepared is a commit's spec and sources on disk.
 type Prepared struct {
@@ -90,7 +97,9 @@ type Prepared struct {
 	// SRPM is a source package on disk, in place of spec and sources; SRPMPath is its path in the repository.
 	SRPM, SRPMPath string
 	Commit         string // what the pushed id led to: never a tag
-	// CommitTime is the committer's date. All files have it as their modification time, so that the same commit makes the same SRPM.
+	// Packaging is that of the packaging repository, of layout split only.
+	Packaging string
+	// CommitTime is the committer's date, of layout split the later of both. All files have it as their modification time, so that the same commit makes the same SRPM.
 	CommitTime time.Time
 
 	store   *Store
@@ -104,16 +113,24 @@ type Prepared struct {
 //
 // What the packager can mend is a *rpmflow.Failure; any other error is ours or the network's, and worth a retry.
 func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared, error) {
-	var p *Prepared
-	err := s.read(ctx, req, func(snap *snapshot) (err error) {
-		p, err = s.write(ctx, snap, req, dir)
-		return err
-	})
+	prepare := s.prepare
+	if req.Layout == rpmflow.LayoutSplit {
+		prepare = s.prepareSplit
+	}
+	p, err := prepare(ctx, req, dir)
 	if err != nil {
 		return nil, fmt.Errorf("project %q: %w", req.Project, err)
 	}
 	s.log.Debug("sources prepared", "project", req.Project, "commit", p.Commit, "spec", p.SpecPath, "layout", p.Layout)
 	return p, nil
+}
+
+func (s *Store) prepare(ctx context.Context, req Request, dir string) (p *Prepared, err error) {
+	err = s.read(ctx, req, func(snap *snapshot) (err error) {
+		p, err = s.write(ctx, snap, req, dir)
+		return err
+	})
+	return p, err
 }
 
 func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir string) (*Prepared, error) {
@@ -131,7 +148,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		Explanation: plan.why,
 		SpecPath:    plan.spec.path,
 		Commit:      snap.commit.Hash.String(),
-		CommitTime:  snap.commit.Committer.When.UTC(),
+		CommitTime:  later(snap.commit.Committer.When.UTC(), req.notBefore),
 		store:       s,
 		request:     req,
 		leftOut:     map[string]*rpmflow.Failure{},
@@ -149,7 +166,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	for _, f := range plan.sources {
 		err := out.write(ctx, p.Sources, f, f.as)
 		var mistake *rpmflow.Failure
-		if p.Layout == rpmflow.LayoutInTree && errors.As(err, &mistake) {
+		if p.NeedsExpansion() && errors.As(err, &mistake) {
 			p.leftOut[f.as] = mistake
 			continue
 		}
@@ -161,4 +178,6 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 }
 
 // NeedsExpansion reports whether Source0 may have to be made, for which Complete needs the spec as rpm expands it.
-func (p *Prepared) NeedsExpansion() bool { return p.Layout == rpmflow.LayoutInTree }
+func (p *Prepared) NeedsExpansion() bool {
+	return p.Layout == rpmflow.LayoutInTree || p.Layout == rpmflow.LayoutSplit
+}

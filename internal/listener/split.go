@@ -1,0 +1,75 @@
+package listener
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// half tells which repository of a project of layout split a delivery is about; of other layouts it is "". The address of the webhook
+// can say it, ?repository=packaging, else the delivery does by the repository's URL.
+func half(project rpmflow.Project, r *http.Request, body []byte) (rpmflow.Half, *problem) {
+	said := r.URL.Query().Get("repository")
+	if project.Layout != rpmflow.LayoutSplit {
+		if said != "" {
+			return "", problemf(http.StatusBadRequest, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
+				"project %q has one repository, and the webhook says that it is for the %q", project.Name, said)
+		}
+		return "", nil
+	}
+	const hint = "add ?repository=source or ?repository=packaging to the webhook's address"
+	switch h := rpmflow.Half(said); h {
+	case rpmflow.HalfSource, rpmflow.HalfPackaging:
+		return h, nil
+	case "":
+	default:
+		return "", problemf(http.StatusBadRequest, hint, "project %q: repository %q is none of its two", project.Name, said)
+	}
+	names := forge.Repositories(r.Header, body)
+	is := func(url string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return forge.SameRepository(name, url) })
+	}
+	ofSource, ofPackaging := is(project.URL), is(project.Packaging.URL)
+	switch {
+	case ofSource && !ofPackaging:
+		return rpmflow.HalfSource, nil
+	case ofPackaging && !ofSource:
+		return rpmflow.HalfPackaging, nil
+	}
+	return "", problemf(http.StatusBadRequest, hint, "project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
+}
+
+// split is what is known of both repositories when a push is received: the commit of the one that was pushed to. Which commit of
+// the other one goes with it, the builder finds out; nobody who pushes waits for that.
+func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
+	if project.Layout != rpmflow.LayoutSplit {
+		return nil
+	}
+	s := &rpmflow.Split{
+		Pushed:    push.Half,
+		Source:    rpmflow.Revision{Repository: source.CleanURL(project.URL)},
+		Packaging: rpmflow.Revision{Repository: source.CleanURL(project.Packaging.URL)},
+	}
+	pushed, _ := s.Halves()
+	pushed.Ref, pushed.Commit = push.Ref, push.Commit
+	return s
+}
+
+// splitAgain is the half that a repeated build was pushed to, and both of its commits where they are known: the repetition takes the same.
+func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmflow.Split, *problem) {
+	now := split(project, rpmflow.Push{Half: rpmflow.HalfSource})
+	switch {
+	case old.Split == nil && now == nil:
+		return "", nil, nil
+	case old.Split == nil:
+		return rpmflow.HalfSource, nil, nil // it was built when the project had only the source's repository
+	case now == nil, now.Source.Repository != old.Split.Source.Repository, now.Packaging.Repository != old.Split.Packaging.Repository:
+		return "", nil, problemf(http.StatusConflict, "push to the project's repositories, or submit a build of them",
+			"build %s was made of %s and %s, which are not the project's repositories any more", old.ID, old.Split.Source.Repository, old.Split.Packaging.Repository)
+	}
+	again := *old.Split
+	return again.Pushed, &again, nil
+}

@@ -1,0 +1,158 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the ref
+// with the same name, else of the branch fallback, else of HEAD. The explanation says which of them it was.
+func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, explanation string, err error) {
+	r, err := parseRemote(url)
+	if err != nil {
+		return found, "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	refs, err := r.list(ctx)
+	if err != nil && !errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return found, "", r.explain("listing refs", err)
+	}
+	found.Repository = r.clean
+	found.Ref, found.Commit, explanation, err = match(refs, pushed, fallback, r.clean)
+	return found, explanation, err
+}
+
+func match(refs []advertised, pushed, fallback, where string) (ref, commit, explanation string, err error) {
+	tried := ""
+	if strings.HasPrefix(pushed, "refs/") {
+		if ref, commit, err = pick(refs, pushed, where); err == nil {
+			return ref, commit, fmt.Sprintf("%s of %s, which has the same name", ref, where), nil
+		}
+		tried = fmt.Sprintf(", which has no %s", pushed)
+	}
+	if fallback != "" {
+		if ref, commit, err = pick(refs, "refs/heads/"+fallback, where); err == nil {
+			return ref, commit, fmt.Sprintf("%s of %s%s: the configured fallback", ref, where, tried), nil
+		}
+		if tried == "" {
+			tried = fmt.Sprintf(", which has no branch %q (packaging_fallback)", fallback)
+		} else {
+			tried += fmt.Sprintf(" and no branch %q (packaging_fallback)", fallback)
+		}
+	}
+	if ref, commit, err = pick(refs, "HEAD", where); err == nil {
+		return ref, commit, fmt.Sprintf("%s of %s%s: its HEAD", ref, where, tried), nil
+	}
+	return "", "", "", rpmflow.Fail(rpmflow.FailureSource, "push the branch there, or set packaging_fallback of the project to one that is there",
+		"no branch of %s goes with %s%s; and its HEAD names no commit", where, orNothing(pushed), tried)
+}
+
+func orNothing(ref string) string {
+	if ref == "" {
+		return "a commit without a ref"
+	}
+	return ref
+}
+
+// prepareSplit takes spec and sources from the packaging repository; the source tree is fetched, and archived once Source0 is known.
+func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *Prepared, err error) {
+	if req.Packaging == nil {
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "set packaging_url of the project", "layout split: there is no packaging repository")
+	}
+	var commit string
+	var when time.Time
+	err = s.read(ctx, req, func(snap *snapshot) error {
+		commit, when = snap.commit.Hash.String(), snap.commit.Committer.When.UTC()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	packaging := req
+	packaging.URL, packaging.Ref, packaging.Commit, packaging.notBefore = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit, when
+	if p, err = s.prepare(ctx, packaging, dir); err != nil {
+		return nil, fmt.Errorf("packaging repository: %w", err)
+	}
+	p.Commit, p.Packaging, p.request = commit, p.Commit, req
+	return p, nil
+}
+
+// splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it, or in one of
+// the places where it would be without these directories.
+func splitPlan(snap *snapshot, req Request) (*plan, error) {
+	top := req.Sources.Directory
+	if err := checkDirectory(top); err != nil {
+		return nil, err
+	}
+	var spec file
+	var err error
+	if req.Spec != "" {
+		// Checked before it is joined: the directory must not hide that it leads out.
+		if err := checkInside(req.Spec); err != nil {
+			return nil, err
+		}
+		// From the target's directory, else from the top, which is how the record has it.
+		if spec, err = specAt(snap, path.Join(top, req.Spec)); err != nil && top != "" {
+			if fromTop, other := specAt(snap, req.Spec); other == nil {
+				spec, err = fromTop, nil
+			}
+		}
+	} else {
+		spec, err = splitSpec(snap, top)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sources, err := snap.beside(spec)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{layout: rpmflow.LayoutSplit, spec: spec, sources: sources,
+		why: fmt.Sprintf("split: %s of the packaging repository, and the tree of the source repository", show(spec.path))}, nil
+}
+
+func splitSpec(snap *snapshot, top string) (file, error) {
+	places := []string{path.Join(top, "rpm/SPECS"), path.Join(top, "rpm"), path.Join(top, "SPECS"), top}
+	for _, dir := range places {
+		files, err := snap.files(dir)
+		if err != nil {
+			return file{}, err
+		}
+		var specs []file
+		for _, f := range files {
+			if isSpec(f.as) && isSpec(f.path) && !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
+				specs = append(specs, f)
+			}
+		}
+		if len(specs) > 0 {
+			return onlySpec(specs, " in "+show(dir))
+		}
+	}
+	return file{}, rpmflow.Fail(rpmflow.FailureSource, "add one, or say with packaging_directories in which directory the target's package lies",
+		"no spec file in %s of the packaging repository at %s", show(places[0]), short(snap.commit.Hash.String()))
+}
+
+// checkDirectory refuses a directory outside of the repository.
+func checkDirectory(dir string) error {
+	if dir != "" && outside(dir) {
+		return rpmflow.Fail(rpmflow.FailureSource, "set the directory relative to the top of the repository", "directory %q lies outside the repository", dir)
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,58 @@
+package rpmflow
+
+import "path"
+
+// Half is one of the two repositories of layout split.
+type Half string
+
+// The halves: the unpacked source, and what packages it.
+const (
+	HalfSource    Half = "source"
+	HalfPackaging Half = "packaging"
+)
+
+// Packaging is the repository of a project of layout split that has spec and patches.
+type Packaging struct {
+	URL string // may hold credentials, so it never travels
+	// Directories say where a target's package lies in it; the first that matches counts. A target without one has it at the top.
+	Directories []TargetDirectory
+}
+
+// TargetDirectory is the directory for all targets of a pattern.
+type TargetDirectory struct {
+	Target    string // pattern as of path.Match
+	Directory string // empty: the top
+}
+
+// Directory is where the target's package lies.
+func (p Packaging) Directory(target string) string {
+	for _, d := range p.Directories {
+		if ok, err := path.Match(d.Target, target); err == nil && ok {
+			return d.Directory
+		}
+	}
+	return ""
+}
+
+// Revision is a commit of a repository, and the ref that it was found under.
+type Revision struct {
+	Repository string `json:"repository"` // git URL without credentials
+	Ref        string `json:"ref,omitempty"`
+	Commit     string `json:"commit,omitempty"`
+}
+
+// Split is what a build of layout split is made of. The commit of the half that was not pushed to is decided when the sources
+// are fetched for the first time; once it is in the record, every attempt, and every repetition of the build, takes the same.
+type Split struct {
+	Pushed    Half     `json:"pushed"`
+	Source    Revision `json:"source"`
+	Packaging Revision `json:"packaging"`
+}
+
+// Halves are the half that was pushed to and the other one.
+func (s *Split) Halves() (pushed, other *Revision) {
+	if s.Pushed == HalfPackaging {
+		return &s.Packaging, &s.Source
+	}
+	return &s.Source, &s.Packaging
+}
