@@ -37,7 +37,9 @@ type Project struct {
 	Trust   bool
 	Targets []string
 	Secret  string // of its webhooks; empty: webhooks are refused
-	Timeout time.Duration
+	// Token, SSHKeyFile and KnownHostsFile let us read the repository; they never travel.
+	Token, SSHKeyFile, KnownHostsFile string
+	Timeout                           time.Duration
 	// Concurrency is how many builds of the project may run at once on one architecture.
 	Concurrency int
 	// Packaging is the other repository of layout split; URL is that of the source.

@@ -6,12 +6,15 @@
 package assembly
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -79,6 +82,38 @@ func repositories(cfg *config.Config) func(project, repository string) string {
 	}
 }
 
+// accesses gives what a repository wants to see before it is read: the settings of the project that has it, else those of all.
+func accesses(cfg *config.Config) func(repository string) source.Access {
+	return func(repository string) source.Access {
+		all := source.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
+		for _, p := range cfg.Projects {
+			own := source.CleanURL(p.URL) == repository
+			if !own && source.CleanURL(p.Packaging.URL) != repository || p.Token == "" && p.SSHKeyFile == "" && p.KnownHostsFile == "" {
+				continue
+			}
+			a := source.Access{SSHKeyFile: cmp.Or(p.SSHKeyFile, all.SSHKeyFile), KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile)}
+			if own || sameHost(source.CleanURL(p.URL), repository) { // a token is not shown to another host
+				a.Token = p.Token
+			}
+			return a
+		}
+		return all
+	}
+}
+
+func sameHost(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && x.Scheme == y.Scheme && x.Host == y.Host
+}
+
+// openSources opens the git mirrors.
+func openSources(cfg *config.Config, log *slog.Logger) (*source.Store, error) {
+	return source.Open(source.Options{
+		Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log, Access: accesses(cfg), MaxBytes: int64(cfg.Git.MirrorsMax), MaxAge: cfg.Git.MirrorsAge,
+	})
+}
+
 // RunListener connects and serves until ctx ends. socket may be nil: then it listens where the configuration says.
 func RunListener(ctx context.Context, cfg *config.Config, version string, socket net.Listener, log *slog.Logger) error {
 	if _, err := DataDir(cfg.DataDir); err != nil {
@@ -112,7 +147,7 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 	l, err := listener.New(ctx, listener.Options{
 		PublicURL: strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
 		RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir, Projects: cfg.Projects, Targets: cfg.Targets, Version: version, Logger: log,
-	}, socket, nc, js, store, source.Resolve)
+	}, socket, nc, js, store, source.Resolver(accesses(cfg)))
 	if err != nil {
 		return errors.Join(stopped(ctx, err), socket.Close())
 	}

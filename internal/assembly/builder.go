@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events"
-	"github.com/rpmflow/rpmflow/internal/source"
 )
 
 // RunBuilder connects and builds until ctx ends and the builds in hand with it; when hard ends, those are handed back at once.
@@ -43,7 +41,7 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		return err
 	}
 	defer store.Close()
-	sources, err := source.Open(source.Options{Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log})
+	sources, err := openSources(cfg, log)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type Config struct {
 	S3        S3
 	Listener  Listener
 	Builder   Builder
+	Git       Git
 	Gateway   Gateway
 	Embedded  Embedded
 	Targets   []rpmflow.Target
@@ -140,6 +141,13 @@ type Docker struct {
 	Cache    Size   // of the images that builds share
 }
 
+// Git is how repositories are reached, and what is kept of them.
+type Git struct {
+	SSHKeyFile, KnownHostsFile string // absolute paths; empty: the usual ones
+	MirrorsMax                 Size   // 0: no limit
+	MirrorsAge                 time.Duration
+}
+
 // Gateway is the S3 server of a container of its own.
 type Gateway struct {
 	Listen                                                  string // host:port
@@ -182,7 +190,7 @@ func (p Program) foreign() []string {
 	case ForBuilder:
 		return []string{"gateway.", "listener.", "secret"}
 	case ForS3:
-		return []string{"nats.", "listener.", "secret"}
+		return []string{"nats.", "listener.", "secret", "token"}
 	case ForHealth:
 		return []string{""}
 	}

@@ -72,6 +72,7 @@ func sectionDoc(name string) string {
 		"listener":       "What answers webhooks and requests.",
 		"builder":        "What takes builds and runs them.",
 		"builder.docker": "The container engine of engine mock, and the limits of one build.",
+		"git":            "How repositories are reached, and what is kept of them.",
 		"embedded":       "The servers inside `rpmflow up`.",
 		"gateway":        "The S3 server of `rpmflow s3`: its root account is s3.access_key, its bucket s3.bucket.",
 		"targets":        "The build roots that there are.",
@@ -92,7 +93,7 @@ func (c *Config) settings(l *loader) []setting {
 			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText, LogJSON),
 				doc: "text for people, json for programs."},
 		},
-		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Gateway.settings(l),
+		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Git.settings(), c.Gateway.settings(l),
 		[]setting{
 			{path: "embedded.nats_listen", def: "127.0.0.1:4222", field: address(&c.Embedded.NATSListen),
 				doc: "Where the embedded NATS server listens."},
@@ -203,6 +204,18 @@ func (b *Builder) settings() []setting {
 	}
 }
 
+func (g *Git) settings() []setting {
+	return []setting{
+		{path: "git.ssh_key_file", field: file(&g.SSHKeyFile),
+			doc: "Private key (without a passphrase) for ssh repositories; empty: the ssh agent's keys and those of ~/.ssh."},
+		{path: "git.known_hosts_file", field: file(&g.KnownHostsFile),
+			doc: "Keys of ssh servers, in the form of known_hosts; empty: ~/.ssh/known_hosts and the system's. Unknown servers are refused."},
+		{path: "git.mirrors_max", def: "20GiB", field: size(&g.MirrorsMax, 1<<20, true),
+			doc: "Disk that the mirrors of git repositories below data_dir may take; the least recently used go first. 0: no limit."},
+		{path: "git.mirrors_age", def: "720h", field: duration(&g.MirrorsAge), doc: "How long a mirror is kept that no build has used."},
+	}
+}
+
 func targetSettings(t *rpmflow.Target) []setting {
 	return append([]setting{
 		{path: "name", must: true, example: "fedora-42-x86_64", field: text(&t.Name, "text", rpmflow.CheckTargetName), doc: "What projects and events call it."},
@@ -229,6 +242,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName), doc: "What webhooks, pages and events call it."},
 			{path: "url", must: true, example: "https://git.example.com/hello.git", field: repository(&p.URL),
 				doc: "The git repository: an http, https, ssh or file URL, git@host:path, or an absolute path."},
+			{path: "ssh_key_file", field: file(&p.SSHKeyFile), doc: "Private key for the repository, where it is another than git.ssh_key_file: a deploy key."},
+			{path: "known_hosts_file", field: file(&p.KnownHostsFile), doc: "Keys of its ssh server, where they are in another file than git.known_hosts_file."},
 			{path: "branches", def: "main,master", example: "[main, 'release-*']", field: many(&p.Branches, "list of patterns", checkBranch),
 				doc: "Branches whose pushes are built, as patterns; * stops at a slash."},
 			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag), doc: "Tags that are built, as patterns; empty: none."},
@@ -243,6 +258,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Where a target's package lies in the packaging repository, as target=directory; the target may be a pattern, the first that matches counts. Others have it at the top."},
 			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty), doc: "Targets that it is built for; left out: all."},
 		},
+		secret(l, "token", "Password or token for the repository over https, for the user in the url or, without one, for the user x-access-token.", &p.Token),
 		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret),
 		[]setting{
 			{path: "timeout", def: "1h", field: duration(&p.Timeout), doc: "The longest that one attempt of a build may take."},

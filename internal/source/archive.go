@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,15 +66,32 @@ func (p *Prepared) complete(ctx context.Context, text []byte) error {
 		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "Source0 " + show(name) + " cannot be made", Hint: "use %autosetup -n with a plain directory name", Err: err}
 	}
 	req := p.request
-	req.Commit = p.Commit // peeled, and in the mirror unless somebody made that anew
-	return p.store.read(ctx, req, func(snap *snapshot) error {
-		return p.archive(ctx, snap, name, dir)
-	})
+	req.Commit, req.fetched = p.Commit, true // peeled, and in the mirror unless somebody made that anew
+	archive := func(snap *snapshot) error { return p.archive(ctx, snap, name, dir) }
+	err = p.store.read(ctx, req, archive)
+	if errors.Is(err, errHistory) {
+		req.History, req.fetched = true, false
+		err = p.store.read(ctx, req, archive)
+	}
+	return err
 }
 
+// errHistory says that the archive may depend on history and tags, which the mirror at hand does not have.
+var errHistory = errors.New("the archive needs the commit's history")
+
 func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) error {
-	if err := snap.checkSize(ctx); err != nil {
+	attributes, err := snap.checkSize(ctx)
+	if err != nil {
 		return err
+	}
+	for _, blob := range attributes {
+		text, err := snap.head(blob, 1<<20)
+		if err != nil {
+			return err
+		}
+		if !snap.history && bytes.Contains(text, []byte("export-subst")) {
+			return errHistory // $Format:%(describe)$, for one
+		}
 	}
 	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
 	if top, sub, nested := strings.Cut(dir, "/"); nested {
@@ -169,8 +187,9 @@ func (p *Prepared) pack(ctx context.Context, snap *snapshot, out io.Writer, comp
 	return packErr
 }
 
-// checkSize refuses trees that would have git archive eat all memory: a few objects can stand for billions of files.
-func (s *snapshot) checkSize(ctx context.Context) error {
+// checkSize refuses trees that would have git archive eat all memory: a few objects can stand for billions of files. It returns the
+// .gitattributes that it has come across.
+func (s *snapshot) checkSize(ctx context.Context) (attributes []plumbing.Hash, err error) {
 	counts := map[plumbing.Hash]int64{}
 	var count func(tree plumbing.Hash, depth int) (int64, error)
 	count = func(tree plumbing.Hash, depth int) (int64, error) {
@@ -183,6 +202,9 @@ func (s *snapshot) checkSize(ctx context.Context) error {
 		list, err := s.entries(tree)
 		n := int64(len(list))
 		for _, e := range list {
+			if e.Name == ".gitattributes" && e.Mode.IsFile() {
+				attributes = append(attributes, e.Hash)
+			}
 			if err == nil && e.Mode == filemode.Dir {
 				var below int64
 				below, err = count(e.Hash, depth+1)
@@ -199,8 +221,8 @@ func (s *snapshot) checkSize(ctx context.Context) error {
 		counts[tree] = n
 		return n, err
 	}
-	_, err := count(s.commit.TreeHash, 0)
-	return err
+	_, err = count(s.commit.TreeHash, 0)
+	return attributes, err
 }
 
 // compressions are the suffixes that Source0 may have; longer ones first where they end alike.

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +15,6 @@ import (
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
-	"github.com/go-git/go-git/v5/plumbing/format/objfile"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
@@ -43,12 +39,15 @@ type damage struct{ err error }
 func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
 func (d *damage) Unwrap() error { return d.err }
 
-// mirror is the bare repository that we keep of a remote.
+// mirror is the bare repository that we keep of a remote. There may be two: most builds need the trees of the commits that were
+// pushed and nothing else, which for a repository with 3,000 commits is a third of the disk and a quarter of the time of the first
+// fetch, and no slower later. One with history is a mirror of its own, so that neither changes what the other is.
 type mirror struct {
 	*Store
 	remote  *remote
 	dir     string
 	project string
+	history bool // all commits, and the tags
 }
 
 // snapshot is a commit in a mirror, valid while the mirror's lock is held.
@@ -56,6 +55,8 @@ type snapshot struct {
 	mirror string
 	repo   *git.Repository
 	commit *object.Commit
+	// history says that the mirror has all commits and the tags.
+	history bool
 }
 
 // read calls use with the requested commit, while others may read the mirror but nobody changes it. It fetches where
@@ -78,7 +79,12 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 			return err
 		}
 	}
-	m := &mirror{Store: s, remote: remote, dir: filepath.Join(s.dir, remote.mirrorName()), project: req.Project}
+	m := s.mirror(remote.with(s.access(remote.clean)), req)
+	if req.History && !req.fetched { // there may be new tags, whatever commits we have
+		if err := m.update(ctx, ref, req.Commit, true); err != nil {
+			return err
+		}
+	}
 	renewed := false
 	// A colleague who makes the mirror anew between our fetch and our reading costs one round more.
 	for range 4 {
@@ -87,7 +93,7 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 		var bad *damage
 		switch {
 		case errors.Is(err, errAbsent):
-			err = m.update(ctx, ref, req.Commit)
+			err = m.update(ctx, ref, req.Commit, false)
 		case errors.As(err, &bad) && !renewed:
 			renewed = true
 			s.log.Warn("git mirror is damaged; making it anew", "project", req.Project, "mirror", m.dir, "error", bad.err)
@@ -102,13 +108,22 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 	return fmt.Errorf("reading commit %s: the git mirror %s changes all the time; is something else writing to it?", short(req.Commit), m.dir)
 }
 
+func (s *Store) mirror(r *remote, req Request) *mirror {
+	name := r.mirrorName()
+	if req.History {
+		name = strings.TrimSuffix(name, ".git") + "-history.git"
+	}
+	return &mirror{Store: s, remote: r, dir: filepath.Join(s.dir, name), project: req.Project, history: req.History}
+}
+
 // tryRead calls use under the shared lock. It returns which directory it looked at, for renew.
 func (m *mirror) tryRead(ctx context.Context, commit string, use func(*snapshot) error) (os.FileInfo, error) {
-	unlock, err := m.lock(ctx, syscall.LOCK_SH)
+	lock, err := m.lock(ctx, syscall.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer func() { _ = lock.Close() }() // which gives it back
+	m.used(lock)
 	seen, err := os.Stat(m.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errAbsent
@@ -124,75 +139,104 @@ func (m *mirror) tryRead(ctx context.Context, commit string, use func(*snapshot)
 	if err != nil {
 		return seen, err
 	}
-	return seen, use(&snapshot{mirror: m.dir, repo: repo, commit: c})
+	return seen, use(&snapshot{mirror: m.dir, repo: repo, commit: c, history: m.history})
 }
 
-// update fetches, so that the commit is in the mirror afterwards.
-func (m *mirror) update(ctx context.Context, ref, commit string) error {
-	unlock, err := m.lock(ctx, syscall.LOCK_EX)
+// update fetches, so that the commit is in the mirror afterwards: where it is there already, only if always.
+func (m *mirror) update(ctx context.Context, ref, commit string, always bool) error {
+	lock, err := m.lock(ctx, syscall.LOCK_EX)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	err = m.updateLocked(ctx, lock, ref, commit, always)
+	_ = lock.Close() // gives it back
+	if err == nil {
+		m.sweep(filepath.Base(m.dir))
+	}
+	return err
+}
+
+func (m *mirror) updateLocked(ctx context.Context, lock *os.File, ref, commit string, always bool) error {
+	m.used(lock)
 	for retried := false; ; retried = true {
 		repo, err := m.ready()
 		if err == nil {
-			if _, err = peel(repo, plumbing.NewHash(commit)); err == nil {
+			if _, err = peel(repo, plumbing.NewHash(commit)); err == nil && !always {
 				return nil // a colleague was faster
 			}
 		}
-		if errors.Is(err, errAbsent) {
-			err = m.fetch(ctx, repo, ref, commit)
+		if err == nil || errors.Is(err, errAbsent) {
+			err = m.fetch(ctx, lock, ref, commit)
 		}
 		var bad *damage
 		if !errors.As(err, &bad) || retried {
 			return err
 		}
 		m.log.Warn("git mirror is damaged; making it anew", "project", m.project, "mirror", m.dir, "error", bad.err)
-		if err := os.RemoveAll(m.dir); err != nil {
+		if err := discard(m.dir); err != nil {
 			return fmt.Errorf("removing the damaged git mirror: %w", err)
 		}
 	}
 }
 
-// fetch asks for the pushed ref and, if that has moved on without the commit, for the commit itself.
-func (m *mirror) fetch(parent context.Context, repo *git.Repository, ref, commit string) error {
+// asked is one way to ask for a commit.
+type asked struct {
+	options, specs []string
+}
+
+// ways are the ways to ask for a commit, in the order in which they are tried: by the pushed ref and, if that has moved on
+// without the commit, by its id, which not every server allows.
+func (m *mirror) ways(ref, commit string) []asked {
+	var ways []asked
+	// The ref is kept under a flat name: a/b on top of a deleted a would be in its way.
+	pushed := "+" + ref + ":refs/rpmflow/pushed/" + rpmflow.Digest([]byte(ref))[:20]
+	exact := "+" + commit + ":refs/rpmflow/commits/" + commit
+	if m.history {
+		const tags = "+refs/tags/*:refs/tags/*"
+		if ref != "" {
+			ways = append(ways, asked{[]string{"--prune"}, []string{pushed, tags}})
+		}
+		return append(ways, asked{[]string{"--prune"}, []string{tags}}, asked{nil, []string{exact}})
+	}
+	if ref != "" {
+		ways = append(ways, asked{[]string{"--depth=1"}, []string{pushed}})
+	}
+	ways = append(ways, asked{[]string{"--depth=1"}, []string{exact}})
+	if ref != "" { // somewhere behind the ref's newest commit
+		ways = append(ways, asked{[]string{"--depth=2147483647"}, []string{pushed}})
+	}
+	return ways
+}
+
+// fetch asks the remote until the commit is there.
+func (m *mirror) fetch(parent context.Context, lock *os.File, ref, commit string) error {
 	ctx, cancel := context.WithTimeout(parent, m.fetchTimeout)
 	defer cancel()
 	started := time.Now()
-	if ref != "" {
-		// The ref is kept under a flat name: a/b on top of a deleted a would be in its way.
-		err := m.remote.fetch(ctx, m.dir, repo, ref, "refs/rpmflow/pushed/"+rpmflow.Digest([]byte(ref))[:20])
-		if err != nil && !errors.Is(err, errNoRef) {
-			return m.fetchError(ctx, err)
-		}
-	}
-	repo, err := m.open() // git may have written packs that the open repository does not know
-	if err != nil {
-		return err
-	}
-	hash := plumbing.NewHash(commit)
-	if _, err = peel(repo, hash); errors.Is(err, errAbsent) {
-		err = m.remote.fetch(ctx, m.dir, repo, commit, "refs/rpmflow/commits/"+commit)
+	for _, way := range m.ways(ref, commit) {
+		err := m.remote.fetch(ctx, m.dir, lock, way.options, way.specs...)
 		if errors.Is(err, errNoRef) {
-			return m.gone(ref, commit)
+			continue
 		}
 		if err != nil {
+			m.tidy()
 			return m.fetchError(ctx, err)
 		}
-		if repo, err = m.open(); err != nil {
+		repo, err := m.open() // git may have written packs that an open repository does not know
+		if err != nil {
 			return err
 		}
-		if _, err = peel(repo, hash); errors.Is(err, errAbsent) {
-			return m.gone(ref, commit)
+		_, err = peel(repo, plumbing.NewHash(commit))
+		if errors.Is(err, errAbsent) {
+			continue
 		}
-	}
-	if err != nil {
+		if err == nil {
+			m.log.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit, "history", m.history, "duration", time.Since(started))
+			m.rollUp(ctx, lock)
+		}
 		return err
 	}
-	m.log.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit, "duration", time.Since(started))
-	m.rollUp(ctx)
-	return nil
+	return m.gone(ref, commit)
 }
 
 func (m *mirror) gone(ref, commit string) error {
@@ -201,7 +245,7 @@ func (m *mirror) gone(ref, commit string) error {
 		where = ref + " of " + where
 	}
 	return rpmflow.Fail(rpmflow.FailureSource, "push again, or build the ref's newest commit",
-		"commit %s is not in %s any more (force-pushed or deleted?)", short(commit), where)
+		"commit %s is not in %s any more (force-pushed or deleted?): the repository does not give it out", short(commit), where)
 }
 
 // fetchError tells our own mirror's damage from the remote's errors.
@@ -214,34 +258,20 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.As(explained, &mistake) {
 		return explained
 	}
-	if m.remote.path != "" {
-		// Git's texts about broken repositories are legion. A remote on disk that can be listed is not the broken one.
-		if _, listErr := m.remote.list(ctx); listErr == nil {
+	// Git's texts about broken repositories are legion, and those about broken connections not few. So the mirror itself is asked.
+	if !errors.Is(err, errOutside) {
+		if _, unsound := runGit(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress"); unsound != nil && ctx.Err() == nil {
 			return &damage{m.remote.scrub(err)}
 		}
-	} else if corrupt(err) {
-		return &damage{m.remote.scrub(err)}
 	}
 	return explained
 }
 
-// corrupt knows go-git's errors for objects and packs that cannot be right. An unexpected end is not among them: that is the connection's.
-func corrupt(err error) bool {
-	for _, known := range []error{plumbing.ErrObjectNotFound, idxfile.ErrMalformedIdxFile, idxfile.ErrUnsupportedVersion,
-		packfile.ErrReferenceDeltaNotFound, packfile.ErrInvalidDelta, packfile.ErrDeltaCmd, packfile.ErrInvalidObject,
-		objfile.ErrHeader, zlib.ErrChecksum, zlib.ErrHeader, zlib.ErrDictionary} {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	return false
-}
-
 // rollUp joins small packs to larger ones, all objects kept. That it does not succeed costs time later, nothing else.
-func (m *mirror) rollUp(ctx context.Context) {
+func (m *mirror) rollUp(ctx context.Context, lock *os.File) {
 	packs, err := filepath.Glob(filepath.Join(m.dir, "objects", "pack", "*.pack"))
 	if err == nil && len(packs) > manyPacks {
-		_, err = runGit(ctx, "--git-dir="+m.dir, "repack", "-d", "-q", "--geometric=2")
+		_, err = runGitWith(ctx, nil, lock, "--git-dir="+m.dir, "repack", "-d", "-q", "--geometric=2")
 	}
 	if err != nil {
 		m.log.Warn("rolling up the git mirror's packs failed", "project", m.project, "mirror", m.dir, "error", err)
@@ -250,15 +280,15 @@ func (m *mirror) rollUp(ctx context.Context) {
 
 // renew removes the mirror, if it still is the one that was seen damaged.
 func (m *mirror) renew(ctx context.Context, seen os.FileInfo) error {
-	unlock, err := m.lock(ctx, syscall.LOCK_EX)
+	lock, err := m.lock(ctx, syscall.LOCK_EX)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { _ = lock.Close() }() // which gives it back
 	if now, err := os.Stat(m.dir); err != nil || !os.SameFile(seen, now) {
 		return nil
 	}
-	if err := os.RemoveAll(m.dir); err != nil {
+	if err := discard(m.dir); err != nil {
 		return fmt.Errorf("removing the damaged git mirror: %w", err)
 	}
 	return nil
@@ -271,6 +301,7 @@ func (m *mirror) ready() (*git.Repository, error) {
 			return nil, fmt.Errorf("making the git mirror: %w", err)
 		}
 	}
+	m.tidy()
 	repo, err := m.open()
 	if err != nil {
 		return nil, err
@@ -330,37 +361,6 @@ func peel(repo *git.Repository, id plumbing.Hash) (*object.Commit, error) {
 		}
 	}
 	return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit", "%s is a tag of a tag of a tag, and so on", short(id.String()))
-}
-
-// lock takes the mirror's lock, shared for reading or exclusive for changing it. The lock's file stays: removing
-// it would give two processes two locks.
-func (m *mirror) lock(ctx context.Context, how int) (unlock func(), err error) {
-	name := strings.TrimSuffix(m.dir, ".git") + ".lock"
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("locking the git mirror: %w", err)
-	}
-	bound := time.NewTimer(2 * m.fetchTimeout)
-	defer bound.Stop()
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // closing gives the lock back
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = f.Close()
-			return nil, fmt.Errorf("locking the git mirror %s: %w", name, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("waiting for the git mirror's lock %s: %w", name, ctx.Err())
-		case <-bound.C:
-			_ = f.Close()
-			return nil, fmt.Errorf("another builder has held the git mirror's lock %s for %s; look at what it does", name, 2*m.fetchTimeout)
-		case <-time.After(pause):
-		}
-	}
 }
 
 func short(commit string) string { return commit[:min(len(commit), 12)] }

@@ -122,7 +122,7 @@ func TestLockIsBounded(t *testing.T) {
 	r, err := parseRemote(req.URL)
 	must(t, err)
 	m := &mirror{Store: s, remote: r, dir: filepath.Join(s.dir, r.mirrorName())}
-	unlock, err := m.lock(t.Context(), syscall.LOCK_EX)
+	lock, err := m.lock(t.Context(), syscall.LOCK_EX)
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -137,7 +137,7 @@ func TestLockIsBounded(t *testing.T) {
 	if !strings.Contains(err.Error(), "another builder") {
 		t.Errorf("got %v", err)
 	}
-	unlock()
+	lock.Close()
 	prepare(t, s, req)
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/rpmflow/rpmflow"
 )
@@ -28,6 +27,7 @@ type remote struct {
 	// path is set for a repository on this machine's disk, user for one behind ssh.
 	path, user string
 	ssh        bool
+	access     Access
 	secrets    []string // what must not be in a message
 }
 
@@ -167,13 +167,11 @@ var errNoKey = errors.New("no ssh agent and no key in ~/.ssh")
 
 // explain sorts what a transport returned: refused or not found is the configuration's mistake, all else a retry's business.
 func (r *remote) explain(what string, err error) error {
-	const hint = "check the project's url setting, and that the credentials in it (or the ssh key) may read the repository"
+	const hint = "check the project's url setting, and that its credentials (those in the URL, token, the ssh key) may read the repository"
 	switch {
-	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
-		errors.Is(err, errNoKey), strings.Contains(err.Error(), "ssh: unable to authenticate"):
-		// The ssh package has no error value for this.
+	case errors.Is(err, errRefused), errors.Is(err, errNoKey):
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: hint, Message: fmt.Sprintf("%s: authentication refused by %s", what, r.clean)}
-	case errors.Is(err, transport.ErrRepositoryNotFound):
+	case errors.Is(err, errNoRepository):
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: hint, Message: fmt.Sprintf("%s: repository %s not found", what, r.clean)}
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s from %s took too long; is it reachable from here?: %w", what, r.clean, r.scrub(err))
@@ -191,6 +189,17 @@ type advertised struct {
 // Resolve asks the remote which commit a branch, a tag, a full ref or HEAD (also "") names, and returns the full ref
 // with it. A full commit id is returned as it is, without a ref and without asking.
 func Resolve(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
+	return resolve(ctx, url, ref, Access{})
+}
+
+// Resolver is Resolve with the means to get in that access knows for a URL.
+func Resolver(access func(url string) Access) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
+	return func(ctx context.Context, url, ref string) (string, string, error) {
+		return resolve(ctx, url, ref, access(url))
+	}
+}
+
+func resolve(ctx context.Context, url, ref string, access Access) (fullRef, commit string, err error) {
 	if rpmflow.IsCommit(ref) {
 		return "", ref, nil
 	}
@@ -203,8 +212,8 @@ func Resolve(ctx context.Context, url, ref string) (fullRef, commit string, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	refs, err := r.list(ctx)
-	if err != nil && !errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	refs, err := r.with(access).list(ctx)
+	if err != nil {
 		return "", "", r.explain("listing refs", err)
 	}
 	return pick(refs, ref, r.clean)

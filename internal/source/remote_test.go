@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing/transport"
-
 	"github.com/rpmflow/rpmflow"
 )
 
@@ -189,7 +187,7 @@ func TestRemoteUnreachable(t *testing.T) {
 func TestExplain(t *testing.T) {
 	r, err := parseRemote("https://me:secret@example.org/a")
 	must(t, err)
-	for _, cause := range []error{transport.ErrAuthenticationRequired, transport.ErrAuthorizationFailed, transport.ErrRepositoryNotFound, errNoKey} {
+	for _, cause := range []error{errRefused, errNoRepository, errNoKey} {
 		wantFailure(t, r.explain("fetching", cause), rpmflow.FailureSource, "https://example.org/a")
 	}
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, errors.New("secret")} {

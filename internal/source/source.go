@@ -25,6 +25,12 @@ type Options struct {
 	MaxFile int64
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
+	// Access knows what the repository with this URL (as of CleanURL) wants to see; nil: nothing but what the URL holds.
+	Access func(url string) Access
+	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long one is kept that nobody uses; both are seen to
+	// after a fetch. Zero: without bound.
+	MaxBytes int64
+	MaxAge   time.Duration
 }
 
 // Store keeps the mirrors. It may be used by many goroutines, and its directory by many processes.
@@ -33,6 +39,9 @@ type Store struct {
 	log          *slog.Logger
 	maxFile      int64
 	fetchTimeout time.Duration
+	access       func(url string) Access
+	maxBytes     int64
+	maxAge       time.Duration
 }
 
 // Open makes the directory of mirrors ready and checks that the git command is there, which makes archives.
@@ -50,9 +59,12 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("source: making the directory of git mirrors: %w", err)
 	}
-	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout}
+	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge}
 	if s.log == nil {
 		s.log = slog.Default()
+	}
+	if s.access == nil {
+		s.access = func(string) Access { return Access{} }
 	}
 	if s.maxFile <= 0 {
 		s.maxFile = 1 << 30
@@ -79,7 +91,11 @@ type Request struct {
 	Sources rpmflow.Sources
 	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
 	Packaging *Packaging
+	// History asks for the commits behind the commit too, and for the repository's tags as they are now. Without it only the commit's
+	// tree is fetched, and its parents are not there to be read.
+	History bool
 
+	fetched   bool      // by an earlier step of the same build
 	notBefore time.Time // of CommitTime
 }
 

@@ -2,14 +2,11 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/rpmflow/rpmflow"
 )
@@ -23,8 +20,8 @@ func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found 
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	refs, err := r.list(ctx)
-	if err != nil && !errors.Is(err, transport.ErrEmptyRemoteRepository) {
+	refs, err := r.with(s.access(r.clean)).list(ctx)
+	if err != nil {
 		return found, "", r.explain("listing refs", err)
 	}
 	found.Repository = r.clean
