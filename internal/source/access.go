@@ -134,7 +134,7 @@ func (r *remote) sshEnvironment() ([]string, error) {
 		known = filepath.Join(home, ".ssh", "known_hosts")
 	}
 	if known != "" {
-		words = append(words, "-o", `UserKnownHostsFile="`+sshPath(known)+`"`)
+		words = append(words, "-o", "UserKnownHostsFile="+sshPath(known))
 	}
 	if key := r.access.SSHKeyFile; key != "" {
 		f, err := os.Open(key) // ssh would go on without it, and be refused for want of a key
@@ -142,7 +142,7 @@ func (r *remote) sshEnvironment() ([]string, error) {
 			return nil, fmt.Errorf("reading the ssh key: %w", err)
 		}
 		_ = f.Close() // only looked at
-		words = append(words, "-o", "IdentitiesOnly=yes", "-i", sshPath(key))
+		words = append(words, "-o", "IdentitiesOnly=yes", "-o", "IdentityFile="+sshPath(key))
 	} else {
 		agent := os.Getenv("SSH_AUTH_SOCK")
 		if agent != "" {
@@ -152,7 +152,7 @@ func (r *remote) sshEnvironment() ([]string, error) {
 		for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 			key := filepath.Join(home, ".ssh", name)
 			if _, err := os.Stat(key); homeErr == nil && err == nil {
-				words, found = append(words, "-i", sshPath(key)), true
+				words, found = append(words, "-o", "IdentityFile="+sshPath(key)), true
 			}
 		}
 		if !found {
@@ -165,5 +165,5 @@ func (r *remote) sshEnvironment() ([]string, error) {
 	return append(env, "GIT_SSH_COMMAND="+strings.Join(words, " ")), nil
 }
 
-// sshPath keeps ssh from expanding %h and the like.
-func sshPath(path string) string { return strings.ReplaceAll(path, "%", "%%") }
+// sshPath keeps ssh from splitting the path at spaces, and from expanding %h and the like.
+func sshPath(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }

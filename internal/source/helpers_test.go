@@ -15,9 +15,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"go.uber.org/goleak"
 
 	"github.com/rpmflow/rpmflow"
@@ -216,4 +218,23 @@ func expand(t *testing.T, spec, sources string) []byte {
 // specText is a spec with tags and %prep of the test's choice.
 func specText(tags, prep string) string {
 	return fmt.Sprintf("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n%s\n\n%%description\nx\nSource0: not-this.tar.gz\n\n%%prep\n%s\n%%build\ntrue\n%%files\n", tags, prep)
+}
+
+func hashOf(commit string) plumbing.Hash { return plumbing.NewHash(commit) }
+
+// silentServer takes requests and answers none until it hangs up. asked is closed at the first.
+func silentServer(t *testing.T) (url string, asked <-chan struct{}, hangUp func()) {
+	t.Helper()
+	first := make(chan struct{})
+	var once sync.Once
+	ctx, cancel := context.WithCancel(context.Background())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(first) })
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { cancel(); server.Close() })
+	return server.URL + "/a", first, cancel
 }

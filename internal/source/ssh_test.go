@@ -152,3 +152,37 @@ func TestSSH(t *testing.T) {
 	_, _, err = Resolve(t.Context(), "ssh://git@"+server.addr+w.dir, "main")
 	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
 }
+
+// A project's own key and list of servers are used instead of the usual ones, wherever they lie.
+func TestSSHKeyOfTheProject(t *testing.T) {
+	server := newSSHServer(t)
+	t.Setenv("SSH_AUTH_SOCK", "")
+	home := sshHome(t, server)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("SSH_KNOWN_HOSTS", "")
+	dir := filepath.Join(t.TempDir(), "it's a 100%h place")
+	must(t, os.Rename(filepath.Join(home, ".ssh"), dir))
+	w := newWork(t)
+	commit := w.commit(map[string]string{"hello.spec": plainSpec})
+	url := "ssh://git@" + server.addr + w.dir
+	resolve := func(a Access) (string, error) {
+		_, got, err := Resolver(func(string) Access { return a })(t.Context(), url, "main")
+		return got, err
+	}
+	own := Access{SSHKeyFile: filepath.Join(dir, "id_ed25519"), KnownHostsFile: filepath.Join(dir, "known_hosts")}
+	if got, err := resolve(own); err != nil || got != commit {
+		t.Errorf("got %s, %v", got, err)
+	}
+	_, err := resolve(Access{})
+	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
+	_, err = resolve(Access{SSHKeyFile: own.SSHKeyFile})
+	wantPlain(t, err)
+	if !strings.Contains(err.Error(), "Host key verification failed") {
+		t.Errorf("got %v", err)
+	}
+	_, err = resolve(Access{SSHKeyFile: own.SSHKeyFile + "-none", KnownHostsFile: own.KnownHostsFile})
+	wantPlain(t, err)
+	stranger := filepath.Join(sshHome(t, nil), ".ssh", "id_ed25519")
+	_, err = resolve(Access{SSHKeyFile: stranger, KnownHostsFile: own.KnownHostsFile})
+	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
+}

@@ -54,7 +54,7 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	if err != nil {
 		return nil, err
 	}
-	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=300", command)
+	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=120", command)
 	var specs []string
 	for _, option := range options {
 		if strings.HasPrefix(option, "-") {
@@ -183,8 +183,9 @@ func runGitWith(ctx context.Context, env []string, inherit *os.File, args ...str
 	if inherit != nil {
 		cmd.ExtraFiles = []*os.File{inherit}
 	}
-	// The kernel sends the signal when the thread that has started the child ends.
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// The kernel sends the signal when the thread that has started the child ends. What git has started in turn ends as soon as it
+	// hears of it; a server that stays silent keeps it for http.lowSpeedTime at most.
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var out bytes.Buffer
