@@ -209,7 +209,7 @@ func ParseMacro(s string) (Macro, error) {
 	case strings.HasSuffix(m.Value, `\`):
 		return m, fmt.Errorf(`macro %q ends with a backslash, which would go on with the next line: remove it`, shown)
 	case !closed(m.Value):
-		return m, fmt.Errorf("macro %q: a %%{, %%( or %%[ is not closed: close it", shown)
+		return m, fmt.Errorf("macro %q: a %%{, %%( or %%[ is not closed, or a { at the beginning: close it", shown)
 	}
 	return m, nil
 }
@@ -225,7 +225,11 @@ func oneLine(s string) bool {
 func closed(s string) bool {
 	const opening, closing = "{([", "})]"
 	var depth [len(opening)]int
-	for i := 0; i < len(s); i++ {
+	start := 0
+	if strings.HasPrefix(s, "{") { // the whole body is in braces
+		depth[0], start = 1, 1
+	}
+	for i := start; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '\\':
 			i++

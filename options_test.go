@@ -28,6 +28,8 @@ func TestMacros(t *testing.T) {
 		"two 1\\":               {},
 		"two %{open":            {},
 		"two %(open":            {},
+		"two {open":             {},
+		"two {body}":            {Name: "two", Value: "{body}"},
 		"two %[open":            {},
 		"two a\x00b":            {},
 		"two \xff":              {},

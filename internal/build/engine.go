@@ -25,6 +25,8 @@ type Job struct {
 	Log io.Writer
 	// OnContainer is told of each container before it starts.
 	OnContainer func(id string)
+	// Note is told what the packager should know of this build; nil: nobody wants to.
+	Note func(remark string)
 	// OnRoot is told what the build root was made from, by engines that know.
 	OnRoot func(rpmflow.BuildRoot)
 }

@@ -165,6 +165,7 @@ func (r *run) steps(ctx context.Context) error {
 		Build: r.b.Clone(), Target: r.Target, Epoch: prepared.CommitTime, Dir: results, Log: r.output,
 		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
 		OnRoot:      r.root,
+		Note:        func(remark string) { r.note(remark) },
 	})
 	if err != nil {
 		return err

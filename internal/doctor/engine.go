@@ -44,6 +44,7 @@ func (e *examination) engine(ctx context.Context, cfg *config.Config) {
 		e.fault(engineName, Failed, ferr)
 	default:
 		e.facts(facts)
+		e.untrusted(cfg, facts)
 	}
 	if err == nil && ferr == nil {
 		e.images(ctx, cfg, m)
@@ -68,6 +69,19 @@ func (e *examination) facts(f mock.Facts) {
 		e.add("engine's disk", Warning, fmt.Sprintf("%d MiB are free", f.Free>>20), "free some space: builds fail when it is full (docker system df, docker image prune)")
 	default:
 		e.ok("engine's disk", "%d GiB are free", f.Free>>30)
+	}
+}
+
+// untrusted names the projects whose builds an engine without user namespaces refuses.
+func (e *examination) untrusted(cfg *config.Config, f mock.Facts) {
+	if f.UserNamespaces {
+		return
+	}
+	for _, p := range cfg.Projects {
+		if len(p.Options.Repositories) > 0 && !p.Trust {
+			e.add("repositories of "+p.Name, Warning, "the engine has no user namespaces, so builds of the project fail: scriptlets from its own repositories would run as root of the engine's machine",
+				"set trust: true for the project if that may be, or use an engine with user namespaces")
+		}
 	}
 }
 

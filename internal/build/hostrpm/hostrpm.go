@@ -81,6 +81,9 @@ func (e *Engine) Open(_ context.Context, job build.Job) (build.Session, error) {
 			return nil, fmt.Errorf("engine rpmbuild: %w", err)
 		}
 	}
+	if o := job.Build.Options; job.Note != nil && (len(o.Repositories) > 0 || len(o.MockOptions) > 0) {
+		job.Note("the host's rpmbuild installs nothing and is no mock: repositories and options of mock that the build asks for are not heeded")
+	}
 	return s, nil
 }
 
@@ -100,6 +103,9 @@ func (s *session) macros(sources string) []string {
 	}
 	if sources != "" {
 		defines = append(defines, "_sourcedir "+sources)
+	}
+	for _, m := range s.job.Build.Options.Definitions() {
+		defines = append(defines, m.String())
 	}
 	var args []string
 	for _, d := range defines {
@@ -138,7 +144,11 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 func (s *session) Dependencies(context.Context, string) error { return nil }
 
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
-	if err := s.rpmbuild(ctx, rpmflow.PhaseRPMs, append(s.macros(""), "--rebuild", srpm)...); err != nil {
+	args := append(s.macros(""), "--rebuild")
+	if s.job.Build.Options.NoCheck {
+		args = append(args, "--nocheck")
+	}
+	if err := s.rpmbuild(ctx, rpmflow.PhaseRPMs, append(args, srpm)...); err != nil {
 		return nil, err
 	}
 	return packages(filepath.Join(s.top, "RPMS"))

@@ -16,11 +16,14 @@ import (
 
 // Paths in the containers. All of ours is below one directory.
 const (
-	inRoot     = "/rpmflow"
-	inConfig   = inRoot + "/config"    // a target's own configuration
-	inDir      = inRoot + "/configdir" // a target's own configuration directory
-	inOverride = inRoot + "/override.cfg"
-	inEpoch    = inRoot + "/epoch.cfg" // the time of the build's own commit
+	inRoot         = "/rpmflow"
+	inConfig       = inRoot + "/config"      // a target's own configuration
+	inDir          = inRoot + "/configdir"   // a target's own configuration directory
+	inOptions      = inRoot + "/options.cfg" // options of mock that the build asks for
+	inOverride     = inRoot + "/override.cfg"
+	inRepositories = inRoot + "/repositories.cfg" // besides those of the target's configuration
+	inEpoch        = inRoot + "/epoch.cfg"        // the time of the build's own commit, its macros
+	inMacros       = inRoot + "/macros"
 	// inWork is a volume of the container's own: what goes in and comes out there does not become part of an image.
 	inWork    = inRoot + "/work"
 	inSpecs   = inWork + "/SPECS"
@@ -38,17 +41,27 @@ const maxConfig = 16 << 20
 type configured struct {
 	files []file // to be copied in
 	env   []string
-	epoch file // for steps that run what a package's author wrote
+	// own are the files of the build itself, for the steps that run what the package's author wrote.
+	own []file
+	// repositories is for the steps that install, or look at what is installed; nil: there are none but the target's.
+	repositories []file
 }
 
 // configuration gathers the target's mock configuration and what rpmflow sets on top of it. The script that starts mock
 // joins all into one file: mock's own include() would interpret backslashes in what it includes.
 //
-// The root is initialised, and dependencies are installed, without the build's own time: what is made there serves others.
-func configuration(t rpmflow.Target, epoch time.Time) (configured, error) {
+// The root is initialised, and dependencies are installed, without the build's own time and macros: what is made there serves others.
+func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (configured, error) {
+	own, macros := buildConfig(epoch.Unix(), o)
 	c := configured{
 		files: []file{{name: inOverride, mode: 0o644, content: []byte(overrides)}},
-		epoch: file{name: inEpoch, mode: 0o644, content: fmt.Appendf(nil, "config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'\n", epoch.Unix())},
+		own:   []file{{name: inEpoch, mode: 0o644, content: own}, {name: inMacros, mode: 0o644, content: macros}},
+	}
+	if len(o.MockOptions) > 0 {
+		c.files = append(c.files, file{name: inOptions, mode: 0o644, content: optionsConfig(o.MockOptions)})
+	}
+	if len(o.Repositories) > 0 {
+		c.repositories = []file{{name: inRepositories, mode: 0o644, content: repositoriesConfig(o.Repositories)}}
 	}
 	dir, base := "/etc/mock", t.Config+".cfg"
 	if t.ConfigDir != "" {

@@ -32,10 +32,15 @@ func (s *session) install(ctx context.Context, srpm string, from cached) (cached
 		return cached{}, err
 	}
 	files, env := srpmIn(srpm)
+	files = append(files, s.config.repositories...)
 	found := true
+	asked := time.Now().Truncate(time.Second)
 	c, _, err := s.shared(ctx, recipe{
 		kind: kindDependencies, key: key, phase: rpmflow.PhaseDependencies,
-		good: func(cached) bool { return true },
+		// The root's own age says nothing of the build's own repositories.
+		good: func(c cached) bool {
+			return s.config.repositories == nil || !c.made.Before(asked) || time.Since(c.made).Abs() <= s.job.Target.MaxAge
+		},
 		plan: func(*cached) step {
 			found = false
 			return s.step(rpmflow.PhaseDependencies, step{image: from.id, network: true, script: scriptDeps, files: files, env: env})
@@ -43,7 +48,8 @@ func (s *session) install(ctx context.Context, srpm string, from cached) (cached
 		done: func(ctx context.Context, _ *cached, end ended, began time.Time) (cached, error) {
 			c := from
 			c.key, c.name, c.time = key, "", began
-			if isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) { // the root has it all
+			// The root has it all; but not what dnf has to know of other repositories when it looks again without a network.
+			if s.config.repositories == nil && isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) {
 				return s.e.touch(ctx, kindDependencies, c, began)
 			}
 			c.made, c.labels = began, maps.Clone(from.labels)
@@ -84,13 +90,16 @@ func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
 	}
 	slices.Sort(requires)
 	fmt.Fprintf(h, " %q", slices.Compact(requires))
+	for _, f := range s.config.repositories {
+		fmt.Fprintf(h, " %q", f.content)
+	}
 	return hex.EncodeToString(h.Sum(nil))[:keyLength], nil
 }
 
 // RPMs runs the package's own build, from the dependencies and without a network.
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	files, env := srpmIn(srpm)
-	files = append(files, s.config.epoch)
+	files = slices.Concat(files, s.config.own, s.config.repositories)
 	var last string
 	for round := 0; ; round++ {
 		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: env})

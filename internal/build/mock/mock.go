@@ -154,7 +154,10 @@ func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	config, err := configuration(job.Target, job.Epoch)
+	if err := e.trusted(ctx, job.Build); err != nil {
+		return nil, err
+	}
+	config, err := configuration(job.Target, job.Build.Options, job.Epoch)
 	if err != nil {
 		return nil, err
 	}

@@ -122,9 +122,16 @@ func (h *host) engine(t *testing.T) *Engine {
 
 func (h *host) open(t *testing.T, e *Engine, name string, target rpmflow.Target) *attempt {
 	t.Helper()
+	return h.openFor(t, e, name, target, rpmflow.Build{Project: "p", Package: "p"})
+}
+
+// openFor is a session of a build that asks for more.
+func (h *host) openFor(t *testing.T, e *Engine, name string, target rpmflow.Target, b rpmflow.Build) *attempt {
+	t.Helper()
 	a := &attempt{log: &bytes.Buffer{}}
+	b.ID, b.Attempt = rpmflow.DeriveID("build", t.Name(), name), 2
 	s, err := e.Open(t.Context(), build.Job{
-		Build:  rpmflow.Build{ID: rpmflow.DeriveID("build", t.Name(), name), Project: "p", Package: "p", Attempt: 2},
+		Build:  b,
 		Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: a.log,
 		OnContainer: func(string) { a.containers++ }, OnRoot: func(r rpmflow.BuildRoot) { a.root = r },
 	})

@@ -13,8 +13,8 @@ chgrp "$group" "$OUT"
 chmod 2775 "$OUT"
 [ -f "$CONFIG" ] || { echo "rpmflow: ERROR: there is no mock configuration $CONFIG in the image: check the target's config" >&2; exit 3; }
 mkdir -p /rpmflow/target
-touch /rpmflow/epoch.cfg
-cat "$CONFIG" /rpmflow/override.cfg /rpmflow/epoch.cfg >"/rpmflow/target/$CHROOT.cfg"
+touch /rpmflow/options.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg
+cat "$CONFIG" /rpmflow/options.cfg /rpmflow/override.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg >"/rpmflow/target/$CHROOT.cfg"
 cache=/var/lib/mock/*/root/var/cache
 # Says what dnf has seen of the repositories, and drops the packages that it has installed already: the image is smaller without.
 note_repositories() {
@@ -37,4 +37,4 @@ keep_config() {
 	sed -e 's,://[^/@[:space:]]*@,://***@,g' -e 's/\(password[[:space:]]*=[[:space:]]*\)[^\\[:space:]]*/\1***/g' "$OUT/config" >/rpmflow/expanded.cfg
 }
 # Into the results, for who asks later how it was built.
-show_config() { cat /rpmflow/expanded.cfg /rpmflow/epoch.cfg >"$OUT/mock.cfg"; }
+show_config() { cat /rpmflow/expanded.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg >"$OUT/mock.cfg"; }

@@ -22,7 +22,7 @@ func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writ
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	target.MaxAge, target.AllowStale = time.Nanosecond, false
 	s, err := e.Open(ctx, build.Job{
-		Target: target, Dir: dir, Log: log, OnContainer: func(string) {}, OnRoot: func(r rpmflow.BuildRoot) { root = r },
+		Build: rpmflow.Build{Options: target.Options.Trust()}, Target: target, Dir: dir, Log: log, OnContainer: func(string) {}, OnRoot: func(r rpmflow.BuildRoot) { root = r },
 	})
 	if err != nil {
 		return root, err

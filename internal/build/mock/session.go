@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -30,7 +31,7 @@ note_repositories`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them. What rpm is
 	// asked comes in a file: it goes through no shell.
 	scriptQuery = `tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
-	scriptSRPM   = `show_config
+	scriptSRPM  = `show_config
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
 	scriptDeps = `before=$(installed)
 run_mock --no-clean --no-cleanup-after --installdeps "` + inWork + `/$SRPM"
@@ -132,8 +133,8 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 	if err != nil {
 		return nil, err
 	}
-	args = append(args, path.Join("SPECS", filepath.Base(spec)))
-	files = append(files, s.config.epoch, file{name: path.Join(inWork, "query"), mode: 0o644, content: []byte(strings.Join(args, "\x00") + "\x00")})
+	args = append(append(defined(s.job.Build.Options), args...), path.Join("SPECS", filepath.Base(spec)))
+	files = append(append(files, s.config.own...), file{name: path.Join(inWork, "query"), mode: 0o644, content: []byte(strings.Join(args, "\x00") + "\x00")})
 	var out build.Answer
 	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.id, script: scriptQuery, files: files, stdout: &out})
 	return out.Text(err)
@@ -144,7 +145,7 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	if err != nil {
 		return "", err
 	}
-	files = append(files, s.config.epoch)
+	files = slices.Concat(files, s.config.own, s.config.repositories)
 	if _, err := s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.id, script: scriptSRPM, files: files, env: []string{"SPEC=" + filepath.Base(spec)}}); err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 """Plays dnf and its repositories: packages are names, what is installed is a list in the root."""
 import configparser
 import contextlib
+import gzip
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+import xml.etree.ElementTree
 
 from .report import Error, log
 
@@ -56,7 +58,19 @@ class Packages:
     def available(self, name):
         if name.startswith("/"):
             return os.path.exists(self.path + name)
-        return name in self.opts["standin_packages"] or os.path.exists("/usr/bin/" + PACKAGES.get(name, "\0none"))
+        if name in self.opts["standin_packages"] or os.path.exists("/usr/bin/" + PACKAGES.get(name, "\0none")):
+            return True
+        return any(name in self.names(self.cache(repo, url)) for repo, url in self.repositories())
+
+    def cache(self, repo, url):
+        return "%s/var/cache/dnf/%s-%s/repodata" % (self.path, repo, hashlib.sha256(url.encode()).hexdigest()[:16])
+
+    def names(self, cache):
+        """The packages of a repository, as far as its metadata were fetched."""
+        with contextlib.suppress(FileNotFoundError):
+            with open(cache + "/names") as f:
+                return f.read().split()
+        return []
 
     def repositories(self):
         """(id, URL) of what has to be reached over the network, from dnf.conf or one of its other names."""
@@ -109,18 +123,21 @@ class Packages:
         """dnf's words about the repositories, and whether all is well."""
         out = []
         for repo, url in self.repositories():
-            cache = "%s/var/cache/dnf/%s-%s/repodata/repomd.xml" % (self.path, repo, hashlib.sha256(url.encode()).hexdigest()[:16])
+            cache = self.cache(repo, url)
             if not self.opts["online"]:
-                if not os.path.exists(cache):
+                if not os.path.exists(cache + "/repomd.xml"):
                     return ["Error: Cache-only enabled but no cache for '%s'" % repo], False
                 continue
             try:
                 with urllib.request.urlopen(url, timeout=10) as answer:
                     repomd = answer.read()
+                names = self.primary(repomd, url)
                 out.append("%-47s %d  B" % (repo, len(repomd)))
-                os.makedirs(os.path.dirname(cache), exist_ok=True)
-                with open(cache, "wb") as f:
+                os.makedirs(cache, exist_ok=True)
+                with open(cache + "/repomd.xml", "wb") as f:
                     f.write(repomd)
+                with open(cache + "/names", "w") as f:
+                    f.writelines(n + "\n" for n in names)
                 continue
             except urllib.error.HTTPError as e:
                 why = "Status code: %d for %s" % (e.code, url)
@@ -135,6 +152,18 @@ class Packages:
                           "Error: Failed to download metadata for repo '%s': Cannot download repomd.xml: Cannot download "
                           "repodata/repomd.xml: All mirrors were tried" % repo], False
         return out, True
+
+    def primary(self, repomd, url):
+        """The names in the metadata; a repomd.xml of a test's, which is no XML, has none."""
+        try:
+            data = xml.etree.ElementTree.fromstring(repomd)
+        except xml.etree.ElementTree.ParseError:
+            return []
+        ns = {"r": "http://linux.duke.edu/metadata/repo", "c": "http://linux.duke.edu/metadata/common"}
+        href = data.find("r:data[@type='primary']/r:location", ns).get("href")
+        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + href, timeout=10) as answer:
+            text = gzip.decompress(answer.read())
+        return [n.text for n in xml.etree.ElementTree.fromstring(text).findall("c:package/c:name", ns)]
 
     def install_deps(self, package):
         """The package's requirements by name; versions are not compared."""

@@ -231,6 +231,9 @@ class Root:
             for d in ("RPMS", "SPECS", "SRPMS", "SOURCES", "BUILD", "BUILDROOT", "originals"):
                 os.makedirs(os.path.join(self.build, d), exist_ok=True)
             with open(home + "/.rpmmacros", "w") as f:
+                if "macrofile" in self.opts:
+                    with open(self.opts["macrofile"]) as given:
+                        f.write(given.read() + "\n\n")
                 f.writelines("%s %s\n" % macro for macro in self.opts["macros"].items())
 
     def users(self, recursive):
