@@ -11,4 +11,6 @@ type Sources struct {
 	SRPMs []string `json:"srpms,omitempty"`
 	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty: its HEAD.
 	Fallback string `json:"fallback,omitempty"`
+	// Substitute is what a spec's template, NAME.spec.in, has replaced.
+	Substitute []Substitution `json:"substitute,omitempty"`
 }

@@ -105,7 +105,7 @@ func TestExample(t *testing.T) {
 		},
 		{
 			Name: "nova", URL: "https://git.example.com/nova.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSplit,
-			Sources: rpmflow.Sources{Fallback: "rpm-master"},
+			Sources: rpmflow.Sources{Fallback: "rpm-master", Substitute: []rpmflow.Substitution{{Name: "VERSION", Value: "{version}"}, {Name: "X", Value: "a=b"}}},
 			Packaging: rpmflow.Packaging{URL: "git@git.example.com:rpm/nova.git", Directories: []rpmflow.TargetDirectory{
 				{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"}, {Target: "Ours", Directory: "a/b"},
 			}},

@@ -250,6 +250,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
 				doc: "standard: spec and tarball lie in the repository; in-tree: the spec lies in its source tree; srpm: source packages, each of which is rebuilt; split: the spec lies in another repository, packaging_url; auto: as the tree looks."},
 			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec in the repository; empty: there is exactly one."},
+			{path: "substitute", example: "['VERSION={version}']", field: substitutions(&p.Sources.Substitute),
+				doc: "What stands for @NAME@ in a spec's template, NAME.spec.in, as NAME=value; a value may have {version}, {commit}, {short}, {branch} and {tag} in it."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git", field: optionalRepository(&p.Packaging.URL),
 				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source tree. A push to either is built. Empty: there is none."},
 			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch", orEmpty(checkFallback)),

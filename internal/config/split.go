@@ -49,6 +49,30 @@ func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
 	return rpmflow.TargetDirectory{Target: target, Directory: dir}, nil
 }
 
+// substitutions is a list of NAME=value.
+func substitutions(dst *[]rpmflow.Substitution) field {
+	return field{
+		typ: "list of NAME=value", list: true,
+		set: func(in input) error {
+			var problems []error
+			var all []rpmflow.Substitution
+			for _, v := range in.values {
+				s, err := rpmflow.ParseSubstitution(v)
+				problems, all = append(problems, cmp.Or(printable(v), err)), append(all, s)
+			}
+			*dst = all
+			return errors.Join(problems...)
+		},
+		get: func() []string {
+			var all []string
+			for _, s := range *dst {
+				all = append(all, s.String())
+			}
+			return all
+		},
+	}
+}
+
 // checkFallback wants one branch.
 func checkFallback(s string) error {
 	if rest, ok := strings.CutPrefix(s, "refs/heads/"); ok {

@@ -145,38 +145,12 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if want != "" {
 		return specAt(snap, want)
 	}
-	var specs []file
-	add := func(f file) {
-		// A link to the spec is not a second one.
-		if !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
-			specs = append(specs, f)
-		}
+	specs, err := searchSpecs(ctx, snap, at, isSpec)
+	if err == nil && len(specs) == 0 {
+		specs, err = searchSpecs(ctx, snap, at, isTemplate)
 	}
-	for _, dir := range []string{at.dir, path.Join(at.dir, "SPECS")} {
-		files, err := snap.files(dir)
-		if err != nil {
-			return file{}, err
-		}
-		for _, f := range files {
-			if isSpec(f.as) && isSpec(f.path) {
-				add(f)
-			}
-		}
-	}
-	if len(specs) == 0 {
-		err := snap.walk(ctx, at, func(dir string, e object.TreeEntry) error {
-			if !isSpec(e.Name) {
-				return nil
-			}
-			f, ok, err := snap.file(dir, e)
-			if ok && isSpec(f.path) {
-				add(f)
-			}
-			return err
-		})
-		if err != nil {
-			return file{}, err
-		}
+	if err != nil {
+		return file{}, err
 	}
 	where := ""
 	if at.dir != "" {
@@ -186,6 +160,41 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or set spec: in the project's configuration", "no spec file%s at %s", where, commit)}
 	}
 	return onlySpec(specs, where+" at "+commit)
+}
+
+// searchSpecs lists the specs, or their templates, of the package's directory: those in itself and in SPECS, else those anywhere below.
+func searchSpecs(ctx context.Context, snap *snapshot, at place, is func(name string) bool) (specs []file, err error) {
+	add := func(f file) {
+		// A link to the spec is not a second one.
+		if !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
+			specs = append(specs, f)
+		}
+	}
+	for _, dir := range []string{at.dir, path.Join(at.dir, "SPECS")} {
+		files, err := snap.files(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if is(f.as) && is(f.path) {
+				add(f)
+			}
+		}
+	}
+	if len(specs) > 0 {
+		return specs, nil
+	}
+	err = snap.walk(ctx, at, func(dir string, e object.TreeEntry) error {
+		if !is(e.Name) {
+			return nil
+		}
+		f, ok, err := snap.file(dir, e)
+		if ok && is(f.path) {
+			add(f)
+		}
+		return err
+	})
+	return specs, err
 }
 
 // onlySpec is the one of a list that is not to have more.

@@ -97,6 +97,7 @@ type Request struct {
 
 	fetched   bool      // by an earlier step of the same build
 	notBefore time.Time // of CommitTime
+	about     *facts    // for a spec's template; nil: of Ref and Commit
 }
 
 // Packaging is a commit of the other repository of layout split, as in Request.
@@ -158,7 +159,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		return s.writeSRPM(ctx, snap, plan, dir)
 	}
 	p := &Prepared{
-		Spec:        filepath.Join(dir, "SPECS", plan.spec.name()),
+		Spec:        filepath.Join(dir, "SPECS", specName(plan.spec)),
 		Sources:     filepath.Join(dir, "SOURCES"),
 		Layout:      plan.layout,
 		Explanation: plan.why,
@@ -176,8 +177,17 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		}
 	}
 	out := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime}
-	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, plan.spec.name()); err != nil {
+	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, filepath.Base(p.Spec)); err != nil {
 		return nil, err
+	}
+	if isTemplate(plan.spec.path) {
+		known := factsOf(req.Ref, p.Commit)
+		if req.about != nil {
+			known = *req.about
+		}
+		if err := p.finish(req.Sources.Substitute, known); err != nil {
+			return nil, err
+		}
 	}
 	for _, f := range plan.sources {
 		err := out.write(ctx, p.Sources, f, f.as)

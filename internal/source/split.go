@@ -77,6 +77,8 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	}
 	packaging := req
 	packaging.URL, packaging.Ref, packaging.Commit, packaging.notBefore = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit, when
+	known := factsOf(req.Ref, commit)
+	packaging.about = &known
 	if p, err = s.prepare(ctx, packaging, dir); err != nil {
 		return nil, fmt.Errorf("packaging repository: %w", err)
 	}
@@ -120,19 +122,21 @@ func splitPlan(snap *snapshot, req Request) (*plan, error) {
 
 func splitSpec(snap *snapshot, top string) (file, error) {
 	places := []string{path.Join(top, "rpm/SPECS"), path.Join(top, "rpm"), path.Join(top, "SPECS"), top}
-	for _, dir := range places {
-		files, err := snap.files(dir)
-		if err != nil {
-			return file{}, err
-		}
-		var specs []file
-		for _, f := range files {
-			if isSpec(f.as) && isSpec(f.path) && !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
-				specs = append(specs, f)
+	for _, is := range []func(string) bool{isSpec, isTemplate} {
+		for _, dir := range places {
+			files, err := snap.files(dir)
+			if err != nil {
+				return file{}, err
 			}
-		}
-		if len(specs) > 0 {
-			return onlySpec(specs, " in "+show(dir))
+			var specs []file
+			for _, f := range files {
+				if is(f.as) && is(f.path) && !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
+					specs = append(specs, f)
+				}
+			}
+			if len(specs) > 0 {
+				return onlySpec(specs, " in "+show(dir))
+			}
 		}
 	}
 	return file{}, rpmflow.Fail(rpmflow.FailureSource, "add one, or say with packaging_directories in which directory the target's package lies",

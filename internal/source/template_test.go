@@ -1,0 +1,140 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+const template = `Name: hello
+Version: @VERSION@
+Release: 0.git@SHORT@
+Summary: x
+License: MIT
+# @PLANNED@ stays a comment
+Source0: %{name}-%{version}.tar.gz
+
+%description
+Write to ann@example.org and @nobody@.
+
+%prep
+%setup -q
+sed -i 's/@VERSION@/x/; s/@LATER@/y/' main.c
+
+%build
+true
+
+%files
+`
+
+func substitutions(list ...string) (all []rpmflow.Substitution) {
+	for _, s := range list {
+		parsed, err := rpmflow.ParseSubstitution(s)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, parsed)
+	}
+	return all
+}
+
+func TestTemplate(t *testing.T) {
+	w := newWork(t)
+	commit := w.commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P", "main.c": "@VERSION@ @LATER@\n"})
+	w.git("tag", "v1.2")
+	for _, tt := range []struct {
+		ref, version string
+		substitute   []rpmflow.Substitution
+		change       func(*Request)
+	}{
+		{"refs/tags/v1.2", "1.2", substitutions("VERSION={version}", "SHORT={short}"), nil},
+		{"refs/tags/v1.2", "v1.2", substitutions("VERSION={tag}", "SHORT={short}"), nil},
+		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "UNUSED={tag}"), nil},
+		{"refs/heads/main", "3", substitutions("VERSION=3", "SHORT={short}"), func(r *Request) { r.Spec = "packaging/rpm/hello.spec.in" }},
+	} {
+		req := Request{Project: "hello", URL: w.dir, Ref: tt.ref, Commit: commit, Sources: rpmflow.Sources{Substitute: tt.substitute}}
+		if tt.change != nil {
+			tt.change(&req)
+		}
+		p := prepare(t, newStore(t), req)
+		want := strings.NewReplacer("@VERSION@", tt.version, "@SHORT@", commit[:12]).Replace(template)
+		if got := content(t, p.Spec); got != want || filepath.Base(p.Spec) != "hello.spec" {
+			t.Errorf("%v: got %s\n%s", tt.substitute, p.Spec, got)
+		}
+		info, err := os.Stat(p.Spec)
+		must(t, err)
+		if !info.ModTime().Equal(p.CommitTime) || info.Mode() != 0o644 {
+			t.Errorf("got %v, %v", info.ModTime(), info.Mode())
+		}
+		if p.Layout != rpmflow.LayoutInTree || p.SpecPath != "packaging/rpm/hello.spec.in" || names(t, p.Sources) != "a.patch" ||
+			!strings.Contains(p.Explanation, "hello.spec is made of hello.spec.in") {
+			t.Errorf("got %s, %s, %q, %q", p.Layout, p.SpecPath, names(t, p.Sources), p.Explanation)
+		}
+		must(t, p.Complete(t.Context(), expand(t, p.Spec, p.Sources)))
+		prep(t, p)
+	}
+}
+
+// A spec goes before a template, and templates of layout split tell of the source, not of the packaging.
+func TestTemplateAmongOthers(t *testing.T) {
+	w := newWork(t)
+	req := w.request(w.commit(map[string]string{"rpm/hello.spec": plainSpec, "rpm/hello.spec.in": template}))
+	if p := prepare(t, newStore(t), req); p.SpecPath != "rpm/hello.spec" || content(t, p.Spec) != plainSpec || names(t, p.Sources) != "hello.spec.in" {
+		t.Errorf("got %q, %q", p.SpecPath, names(t, p.Sources))
+	}
+	_, _, split := halves(t, map[string]string{"rpm/SPECS/hello.spec.in": template})
+	split.Sources.Substitute = substitutions("VERSION=1", "SHORT={short}")
+	if p := prepare(t, newStore(t), split); !strings.Contains(content(t, p.Spec), "Release: 0.git"+split.Commit[:12]+"\n") {
+		t.Errorf("got %q", content(t, p.Spec))
+	}
+}
+
+func TestTemplateRefuses(t *testing.T) {
+	w := newWork(t)
+	req := w.request(w.commit(map[string]string{"rpm/hello.spec.in": template}))
+	w.git("branch", "50%")
+	two := newWork(t)
+	reqTwo := two.request(two.commit(map[string]string{"a.spec.in": template, "b.spec.in": template}))
+	for _, tt := range []struct {
+		name  string
+		req   Request
+		list  []rpmflow.Substitution
+		kind  rpmflow.FailureKind
+		words []string
+	}{
+		{"nothing said", req, nil, rpmflow.FailureSpec, []string{"rpm/hello.spec.in has @VERSION@, @SHORT@, for which there is no value", "substitute:"}},
+		{"one left", req, substitutions("VERSION=1"), rpmflow.FailureSpec, []string{"has @SHORT@, for", "[SHORT=…]"}},
+		{"no tag", req, substitutions("VERSION={version}", "SHORT=1"), rpmflow.FailureSpec, []string{"{version} is not known: no tag was pushed"}},
+		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.dir, Ref: "refs/heads/50%", Commit: req.Commit}, substitutions("VERSION={branch}", "SHORT=1"),
+			rpmflow.FailureSpec, []string{`"50%" would mean something to rpm`}},
+		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at", "a.spec.in, b.spec.in"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.req.Sources.Substitute = tt.list
+			_, err := newStore(t).Prepare(t.Context(), tt.req, t.TempDir())
+			wantFailure(t, err, tt.kind, tt.words...)
+		})
+	}
+}
+
+func FuzzSubstitute(f *testing.F) {
+	f.Add(template, "VERSION=1")
+	f.Add("Version: @A@@B@", "A=@B@")
+	f.Add("%package x\n@X@", "X={branch}")
+	f.Fuzz(func(t *testing.T, text, pair string) {
+		s, err := rpmflow.ParseSubstitution(pair)
+		if err != nil {
+			return
+		}
+		got, err := substitute([]byte(text), []rpmflow.Substitution{s}, factsOf("refs/heads/main", strings.Repeat("a", 40)), "x.spec.in")
+		if err == nil && len(unreplaced(got)) > 0 {
+			t.Errorf("%q with %q is left with %q", text, pair, unreplaced(got))
+		}
+		if err == nil && strings.Count(string(got), "\n") != strings.Count(text, "\n") {
+			t.Errorf("%q with %q has another number of lines", text, pair)
+		}
+	})
+}
