@@ -46,13 +46,13 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		return err
 	}
 	access := NATSAccess(cfg, "rpmflow builder "+cfg.Builder.Name)
-	access.Role, access.Waiting = rpmflow.RoleBuilder, status.Waiting
+	access.Role, access.Waiting = rpmflow.RoleBuilder, status.WaitingFor(builder.ReasonNATS)
 	nc, js, err := events.Attach(ctx, access, log)
 	if err != nil {
 		return stopped(ctx, err)
 	}
 	defer nc.Close()
-	if err := waitForStorage(ctx, store, log, status.Waiting); err != nil {
+	if err := waitForStorage(ctx, store, log, status.WaitingFor(builder.ReasonStorage)); err != nil {
 		return stopped(ctx, err)
 	}
 	engine, shut, err := chooseEngine(ctx, cfg, js, log)
@@ -65,6 +65,7 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		MaxOutput: int64(cfg.Builder.MaxOutput), Logger: log,
 	}
 	floors := NewFloors(cfg, engine)
+	status.Levels(floors.Levels)
 	b, err := builder.New(ctx, builder.Options{
 		Name: cfg.Builder.Name, Archs: cfg.Builder.Archs, Targets: cfg.Targets, Jobs: cfg.Builder.Jobs, DrainTime: cfg.Builder.DrainTime, Poll: cfg.Builder.Poll, AckWait: cfg.Builder.AckWait,
 		RetryDelay: cfg.Builder.RetryDelay, MaxFailures: cfg.Builder.MaxFailures, DataDir: cfg.DataDir, Logger: log,

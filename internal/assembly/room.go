@@ -9,12 +9,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
 
@@ -61,12 +63,11 @@ func NewFloors(cfg *config.Config, engine build.Engine) *Floors {
 	return &Floors{data: cfg.DataDir, disk: int64(cfg.Builder.MinDisk), memory: int64(cfg.Builder.MinMemory), engine: engine, system: "/"}
 }
 
-// Room says what there is too little of, and what to do about it.
-func (f *Floors) Room(ctx context.Context) error {
+// Levels measures what the floors are for; what cannot be measured is an error beside the rest.
+func (f *Floors) Levels(ctx context.Context) ([]builder.Level, error) {
 	own, err := f.ofEngine(ctx)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}
+	var levels []builder.Level
 	for _, dir := range []string{f.data, own} {
 		if dir == "" || f.disk == 0 {
 			continue
@@ -76,21 +77,37 @@ func (f *Floors) Room(ctx context.Context) error {
 			continue // the builder runs in a container that has the engine's socket alone
 		}
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
-		if free < floor {
-			return fmt.Errorf("the disk of %s is almost full: %d MiB are free, less than %d MiB: free some space, or lower builder.min_disk", dir, free>>20, floor>>20)
+		if i := slices.IndexFunc(levels, func(l builder.Level) bool { return l.Where == dir }); i < 0 {
+			levels = append(levels, builder.Level{Reason: builder.ReasonDisk, Where: dir, Free: free, Floor: floor})
 		}
 	}
 	if f.memory == 0 {
-		return nil
+		return levels, errors.Join(errs...)
 	}
 	free, err := memory(f.system)
 	if err != nil {
+		return levels, errors.Join(append(errs, err)...)
+	}
+	return append(levels, builder.Level{Reason: builder.ReasonMemory, Free: free, Floor: f.memory}), errors.Join(errs...)
+}
+
+// Room says what there is too little of, and what to do about it.
+func (f *Floors) Room(ctx context.Context) error {
+	levels, err := f.Levels(ctx)
+	if err != nil {
 		return err
 	}
-	if free < f.memory {
-		return fmt.Errorf("memory is almost used up: %d MiB are available, less than %d MiB: lower builder.jobs, end other programs, or lower builder.min_memory", free>>20, f.memory>>20)
+	for _, l := range levels {
+		switch {
+		case l.Free >= l.Floor:
+		case l.Reason == builder.ReasonDisk:
+			return builder.Because(l.Reason, fmt.Errorf("the disk of %s is almost full: %d MiB are free, less than %d MiB: free some space, or lower builder.min_disk", l.Where, l.Free>>20, l.Floor>>20))
+		default:
+			return builder.Because(l.Reason, fmt.Errorf("memory is almost used up: %d MiB are available, less than %d MiB: lower builder.jobs, end other programs, or lower builder.min_memory", l.Free>>20, l.Floor>>20))
+		}
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if status == nil {
 		status = NewStatus()
 	}
-	status.connected(nc)
+	status.connected(nc, o.Jobs)
 	return &Builder{
 		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status,
 	}, nil
@@ -207,14 +207,15 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 	}
 	if time.Since(b.ready) > readyFor {
 		if err := b.runner.Engine.Ready(ctx); err != nil {
-			return nil, err
+			return nil, Because(ReasonEngine, err)
 		}
 		if err := b.storage.Healthy(ctx); err != nil {
-			return nil, err
+			return nil, Because(ReasonStorage, err)
 		}
 		b.ready = time.Now()
 	}
-	return b.queue.Take(ctx, b.o.Archs, b.log)
+	d, err := b.queue.Take(ctx, b.o.Archs, b.log)
+	return d, Because(ReasonNATS, err)
 }
 
 // accept claims the build of a delivery; there is no owner when nothing is left to do. It reports whether to look for the next at

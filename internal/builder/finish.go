@@ -79,6 +79,7 @@ func (o *owner) announce(ctx context.Context, b rpmflow.Build) {
 		o.log.Error("outcome not published: the build is built anew by whoever gets its message", "error", err)
 		return
 	}
+	o.status.metrics.ended(b)
 	o.log.Info("build finished", "result", b.Outcome.Result, "kind", b.Outcome.Kind, "phase", b.Outcome.Phase, "message", b.Outcome.Message, "artifacts", len(b.Artifacts))
 	o.done(ctx)
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// Status is what a builder says of itself over HTTP: GET /healthz (does it live?) and GET /readyz (does it take builds?). It is
+// Status is what a builder says of itself over HTTP: GET /healthz (does it live?), GET /readyz (does it take builds?) and GET /metrics. It is
 // there before the builder is, and tells what the program waits for at its start. It knows what the builder has
-// found out anyway; nothing outside is asked for it.
+// found out anyway; nothing outside is asked for it, but for what is free when the metrics are.
 type Status struct {
 	mu       sync.Mutex
 	waiting  error               // why no builds are taken; nil: they are
@@ -27,6 +27,9 @@ type Status struct {
 	moves    time.Time           // when the main loop will have moved on, unless it hangs; zero: it does not run
 	builds   map[*time.Time]bool // when those in hand will be over, unless they hang
 	nc       *nats.Conn
+	slots    int
+	levels   func(ctx context.Context) ([]Level, error) // nil: not known yet
+	metrics  metrics
 }
 
 const (
@@ -39,7 +42,23 @@ const (
 var errStarting = errors.New("the builder is starting")
 
 // NewStatus makes the status of a builder that is about to start.
-func NewStatus() *Status { return &Status{waiting: errStarting, builds: map[*time.Time]bool{}} }
+func NewStatus() *Status {
+	s := &Status{waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}}
+	s.metrics = newMetrics(s)
+	return s
+}
+
+// Levels tells how to find out what is free.
+func (s *Status) Levels(levels func(ctx context.Context) ([]Level, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.levels = levels
+}
+
+// WaitingFor tells why no builds are taken, of one reason.
+func (s *Status) WaitingFor(reason Reason) func(error) {
+	return func(err error) { s.Waiting(Because(reason, err)) }
+}
 
 // Listen serves the status on an address until stop is called.
 func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err error) {
@@ -74,6 +93,7 @@ func (s *Status) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", s.alive(time.Now())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", s.ready()) })
+	mux.Handle("GET /metrics", s.metrics.handler())
 	return mux
 }
 
@@ -104,10 +124,10 @@ func (s *Status) Waiting(err error) {
 	s.waiting = err
 }
 
-func (s *Status) connected(nc *nats.Conn) {
+func (s *Status) connected(nc *nats.Conn, slots int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nc = nc
+	s.nc, s.slots = nc, slots
 }
 
 func (s *Status) drain() {
@@ -164,10 +184,10 @@ func (s *Status) ready() error {
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
-		return rpmflow.Advise(errDrained, "nothing to do: it ends after the builds in hand")
+		return Because(ReasonDraining, rpmflow.Advise(errDrained, "nothing to do: it ends after the builds in hand"))
 	case s.nc != nil:
 		if err := events.Connected(s.nc); err != nil {
-			return err
+			return Because(ReasonNATS, err)
 		}
 	}
 	return s.waiting

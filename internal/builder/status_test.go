@@ -1,8 +1,11 @@
 package builder_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -72,11 +75,68 @@ func TestStatusBeforeTheStart(t *testing.T) {
 	}
 }
 
+// metrics gives the samples that are told, without comments.
+func (s statusOf) metrics(t *testing.T) map[string]string {
+	t.Helper()
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(string(s) + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%d, %v: %s", res.StatusCode, err, text)
+	}
+	samples := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if i := strings.LastIndex(line, " "); i > 0 && !strings.HasPrefix(line, "#") {
+			samples[line[:i]] = strings.TrimSpace(line[i:])
+		}
+	}
+	return samples
+}
+
+func (s statusOf) want(t *testing.T, want map[string]string) {
+	t.Helper()
+	got := s.metrics(t)
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("%s is %q, want %s", name, got[name], value)
+		}
+	}
+}
+
+// Metrics tell what readyz tells, what is free, and what is measured where a measure fails.
+func TestMetricsOfFloors(t *testing.T) {
+	s := builder.NewStatus()
+	at := served(t, s)
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "1", `rpmflow_builder_not_taking{reason="disk"}`: "0"})
+	var broken error
+	s.Levels(func(context.Context) ([]builder.Level, error) {
+		return []builder.Level{{Reason: builder.ReasonDisk, Where: "/data", Free: 5, Floor: 10}, {Reason: builder.ReasonMemory, Free: 20, Floor: 10}}, broken
+	})
+	s.Waiting(fmt.Errorf("wrapped: %w", builder.Because(builder.ReasonDisk, errors.New("the disk is full"))))
+	floors := map[string]string{
+		`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "0", `rpmflow_builder_not_taking{reason="disk"}`: "1",
+		`rpmflow_builder_free_bytes{what="disk",where="/data"}`: "5", `rpmflow_builder_floor_bytes{what="disk",where="/data"}`: "10",
+		`rpmflow_builder_free_bytes{what="memory",where=""}`: "20", `rpmflow_builder_floor_bytes{what="memory",where=""}`: "10",
+	}
+	at.want(t, floors)
+	broken = errors.New("no such disk")
+	at.want(t, floors)
+	s.Waiting(nil)
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "1", `rpmflow_builder_not_taking{reason="disk"}`: "0"})
+	if err := builder.Because(builder.ReasonDisk, nil); err != nil {
+		t.Errorf("no reason became %v", err)
+	}
+}
+
 // A builder is ready when it could take a build, says why when it could not, and that it drains.
 func TestStatus(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	var mu sync.Mutex
-	full := errors.New("the disk is full")
+	full := builder.Because(builder.ReasonMemory, errors.New("the disk is full"))
 	o := w.options("a")
 	o.Status = builder.NewStatus()
 	o.Room = func() error {
@@ -91,6 +151,7 @@ func TestStatus(t *testing.T) {
 		return func() bool { c, said := at.get(t, path); return c == code && strings.Contains(said, what) }
 	}
 	w.eventually("the reason", says("/readyz", http.StatusServiceUnavailable, "the disk is full"))
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="memory"}`: "1", `rpmflow_builder_builds_in_hand`: "0"})
 	mu.Lock()
 	full = nil
 	mu.Unlock()
@@ -99,6 +160,7 @@ func TestStatus(t *testing.T) {
 	w.enqueue("p1")
 	w.entered(g)
 	w.eventually("ready while it builds", says("/readyz", http.StatusOK, "ready"))
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "1", `rpmflow_builder_builds_in_hand`: "1"})
 	w.nats.Close()
 	w.eventually("no NATS", says("/readyz", http.StatusServiceUnavailable, "NATS is not connected"))
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
@@ -107,6 +169,10 @@ func TestStatus(t *testing.T) {
 	w.eventually("draining", says("/readyz", http.StatusServiceUnavailable, "shutting down"))
 	w.eventually("alive", says("/healthz", http.StatusOK, "alive"))
 	close(g.open)
+	w.eventually("the finished build", func() bool {
+		m := at.metrics(t)
+		return m[`rpmflow_builder_builds_finished_total{kind="",result="succeeded"}`] == "1" && m[`rpmflow_builder_phase_duration_seconds_count{phase="rpms"}`] == "1"
+	})
 	p.ended()
 }
 

@@ -186,7 +186,7 @@ func (b *Builder) settings() []setting {
 		{path: "builder.max_failures", def: "3", field: integer(&b.MaxFailures, 1), doc: "After how many failures of the infrastructure a build is given up."},
 		{path: "builder.max_output", def: "256MiB", field: size(&b.MaxOutput, 1<<10, false), doc: "The largest build.log; a build that writes more is stopped."},
 		{path: "builder.status_listen", field: optionalAddress(&b.StatusListen),
-			doc: "Where the builder answers /healthz and /readyz, such as 127.0.0.1:8081; empty: nowhere."},
+			doc: "Where the builder answers /healthz, /readyz and /metrics, such as 127.0.0.1:8081; empty: nowhere."},
 		{path: "builder.docker.host", field: text(&b.Docker.Host, "URL", orEmpty(checkDocker)), doc: "The container engine: unix:///path, tcp://host:2376, ssh://user@host; empty: as DOCKER_HOST says."},
 		{path: "builder.docker.cert_path", field: dir(&b.Docker.CertPath, false, false),
 			doc: "Directory with ca.pem, cert.pem and key.pem for an engine behind TLS (tcp://…); empty: as DOCKER_CERT_PATH says."},
