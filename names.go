@@ -39,6 +39,14 @@ func CheckTargetName(name string) error {
 	return nil
 }
 
+// CheckPackageName says whether a package may have this name, by the same rule as for projects.
+func CheckPackageName(name string) error {
+	if !projectName.MatchString(name) {
+		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit", name, ErrName)
+	}
+	return nil
+}
+
 // IsCommit reports whether s is a full git object name (SHA-1 or SHA-256, lower case).
 func IsCommit(s string) bool { return commitHash.MatchString(s) }
 

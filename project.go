@@ -30,7 +30,11 @@ type Project struct {
 	Branches []string // patterns as of path.Match; a push to any other branch builds nothing
 	Tags     []string // patterns of tags that are built; none by default
 	Layout   Layout
-	Spec     string // path of the spec in the repository; empty: there must be exactly one
+	Spec     string // path of the spec, from Sources.Directory on; empty: there must be exactly one
+	// Paths are patterns of files whose change builds the project (MatchPaths); empty: all below Sources.Directory.
+	Paths []string
+	// Packages are those of a repository with several; without them the project is its one package.
+	Packages []PackageSource
 	Sources  Sources
 	Options  Options
 	// Trust lets scriptlets of the packages in the project's own repositories run as root of an engine without user namespaces.

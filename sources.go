@@ -1,5 +1,10 @@
 package rpmflow
 
+import (
+	"path"
+	"strings"
+)
+
 // Sources is what a project says of its sources beyond repository, layout and spec. It travels with the build's request, so that
 // builders need no list of projects.
 type Sources struct {
@@ -13,4 +18,38 @@ type Sources struct {
 	Fallback string `json:"fallback,omitempty"`
 	// Substitute is what a spec's template, NAME.spec.in, has replaced.
 	Substitute []Substitution `json:"substitute,omitempty"`
+}
+
+// IsSRPM tells source packages by their names, as rpmbuild gives them and as people do.
+func IsSRPM(name string) bool {
+	name = path.Base(name)
+	for _, suffix := range []string{".src.rpm", ".srpm"} {
+		if strings.HasSuffix(name, suffix) && name != suffix {
+			return true
+		}
+	}
+	return false
+}
+
+// TakesSRPM says whether a path of the repository is one at which source packages are looked for.
+func (s Sources) TakesSRPM(name string) bool {
+	rest := name
+	if s.Directory != "" {
+		var below bool
+		if rest, below = strings.CutPrefix(name, s.Directory+"/"); !below {
+			return false
+		}
+	}
+	if len(s.SRPMs) == 0 {
+		return IsSRPM(rest) && !strings.Contains(rest, "/")
+	}
+	return MatchPaths(s.SRPMs, rest)
+}
+
+// SRPMPatterns says in patterns which source packages are looked for.
+func (s Sources) SRPMPatterns() []string {
+	if len(s.SRPMs) == 0 {
+		return []string{"*.src.rpm", "*.srpm"}
+	}
+	return s.SRPMs
 }

@@ -25,23 +25,34 @@ type pushAnswer struct {
 	Ref     string `json:"ref"`
 	Commit  string `json:"commit"`
 	Builds  []struct {
-		ID     string `json:"id"`
-		Target string `json:"target"`
-		URL    string `json:"url"`
+		ID      string `json:"id"`
+		Package string `json:"package"`
+		Target  string `json:"target"`
+		URL     string `json:"url"`
 	} `json:"builds"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // accepted prints which builds there will be, and when it is to wait, what becomes of them.
 func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAnswer, wait bool) error {
 	asJSON, _ := cmd.Flags().GetBool("json")
 	out := cmd.OutOrStdout()
-	if asJSON && !wait {
-		return printJSON(out, answer)
+	if asJSON && (!wait || len(answer.Builds) == 0) {
+		if err := printJSON(out, answer); err != nil || len(answer.Builds) > 0 {
+			return err
+		}
 	}
 	if !asJSON {
 		for _, b := range answer.Builds {
+			if b.Package != answer.Project && b.Package != "" {
+				fmt.Fprintf(out, "%s  %s  %s  %s\n", b.ID, b.Target, short(answer.Commit), b.Package)
+				continue
+			}
 			fmt.Fprintf(out, "%s  %s  %s\n", b.ID, b.Target, short(answer.Commit))
 		}
+	}
+	if len(answer.Builds) == 0 {
+		return fmt.Errorf("nothing is built: %s", answer.Reason)
 	}
 	if !wait {
 		return nil
@@ -74,19 +85,21 @@ func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAn
 
 func submitCommand() *cobra.Command {
 	var ref, commit, key string
-	var targets []string
+	var targets, packages []string
 	var wait bool
 	cmd := &cobra.Command{
 		Use: "submit PROJECT", Short: "Build a project's commit now", Args: cobra.ExactArgs(1),
 		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
+Of a project with several packages it builds all, or those that --package names.
 It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have succeeded.`,
-		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait",
+		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n  rpmflow submit mono --package liba --package libb",
 	}
 	clientFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&ref, "ref", "", "branch, tag or full ref; the default branch when empty")
 	f.StringVar(&commit, "commit", "", "full commit id; the newest of the ref when empty")
 	f.StringSliceVar(&targets, "target", nil, "target, may be repeated; those of the project when left out")
+	f.StringSliceVar(&packages, "package", nil, "package, may be repeated; all of the project when left out")
 	f.StringVar(&key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
 	f.BoolVar(&wait, "wait", false, "wait for the outcome")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -102,6 +115,9 @@ It prints the ids of the builds. With --wait it stays until they are finished; t
 		}
 		var answer pushAnswer
 		body := map[string]any{"project": args[0], "ref": ref, "commit": commit, "targets": targets}
+		if len(packages) > 0 {
+			body["packages"] = packages
+		}
 		if err := c.call(ctx, http.MethodPost, "/api/v1/builds", body, &answer, headers...); err != nil {
 			return err
 		}
@@ -155,7 +171,7 @@ func listCommand() *cobra.Command {
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "BUILD\tPROJECT\tTARGET\tCOMMIT\tSTATE\tQUEUED")
 		for _, b := range page.Builds {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, b.Project, b.Target, short(b.Commit), standing(b), b.QueuedAt.Local().Format(time.DateTime))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, whose(b), b.Target, short(b.Commit), standing(b), b.QueuedAt.Local().Format(time.DateTime))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -239,14 +255,22 @@ func standing(b rpmflow.Build) string {
 }
 
 func progress(b rpmflow.Build) string {
-	return fmt.Sprintf("%s  %s/%s  %s", time.Now().Format(time.TimeOnly), b.Project, b.Target, standing(b))
+	return fmt.Sprintf("%s  %s/%s  %s", time.Now().Format(time.TimeOnly), whose(b), b.Target, standing(b))
+}
+
+// whose is a build's project, and its package where that is one of several.
+func whose(b rpmflow.Build) string {
+	if b.Package == b.Project || b.Package == "" {
+		return b.Project
+	}
+	return b.Project + "/" + b.Package
 }
 
 func printBuild(out io.Writer, b rpmflow.Build) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	row("build", "%s", b.ID)
-	row("project", "%s", b.Project)
+	row("project", "%s", whose(b))
 	row("target", "%s", b.Target)
 	row("commit", "%s of %s", b.Commit, b.Ref)
 	if b.Split != nil {
@@ -285,6 +309,9 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	}
 	for _, n := range b.Notes {
 		row("note", "%s", n)
+	}
+	if b.Sources.SRPM != "" {
+		row("rebuilt", "%s", b.Sources.SRPM)
 	}
 	for _, p := range b.Packages {
 		row("package", "%s", p.NEVRA())

@@ -145,13 +145,24 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 	}
 	defer nc.Close()
 	l, err := listener.New(ctx, listener.Options{
-		PublicURL: strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
+		Repositories: mirrors(cfg, log),
+		PublicURL:    strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
 		RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir, Projects: cfg.Projects, Targets: cfg.Targets, Version: version, Logger: log,
 	}, socket, nc, js, store, source.Resolver(accesses(cfg)))
 	if err != nil {
 		return errors.Join(stopped(ctx, err), socket.Close())
 	}
 	return l.Run(ctx)
+}
+
+// mirrors are the listener's own, or of all programs that share its data directory. It does without where they cannot be had.
+func mirrors(cfg *config.Config, log *slog.Logger) listener.Repositories {
+	s, err := openSources(cfg, log)
+	if err != nil {
+		log.Warn("which files a push has changed is taken from its delivery only", "error", err)
+		return nil
+	}
+	return s
 }
 
 // Listen opens the listener's socket.

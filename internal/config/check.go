@@ -52,6 +52,7 @@ func (l *loader) projects(entries, targets []entry) []rpmflow.Project {
 		} else if !g.bad {
 			l.targetsOf(e, p, g, defined)
 		}
+		l.packages(e, &p)
 		out = append(out, p)
 	}
 	l.duplicates(entries)

@@ -111,6 +111,23 @@ func TestExample(t *testing.T) {
 			}},
 			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Timeout: time.Hour, Concurrency: 4,
 		},
+		{
+			Name: "mono", URL: "/srv/git/mono.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
+			Packages: []rpmflow.PackageSource{
+				{Name: "a", Directory: "packages/a", Paths: []string{"packages/a/**", "macros/", "!**/README.md"}}, {Name: "2", Spec: "two.spec"},
+			},
+		},
+		{
+			Name: "vendor", URL: "/srv/git/vendor.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSRPM,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
+			Sources: rpmflow.Sources{Directory: "upstream", SRPMs: []string{"**/*.src.rpm", "!old/**"}},
+		},
+		{
+			Name: "part", URL: "/srv/git/part.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto, Spec: "part.spec", Paths: []string{"rpm/**", "src/**"},
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
+			Sources: rpmflow.Sources{Directory: "rpm/part"},
+		},
 	}
 	if !reflect.DeepEqual(c.Projects, wantProjects) {
 		t.Errorf("projects:\n%+v\nwant\n%+v", c.Projects, wantProjects)

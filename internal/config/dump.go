@@ -42,19 +42,27 @@ func WriteTemplate(w io.Writer) error {
 		b.WriteString("\n")
 		comment(&b, "#", sectionDoc(list.name)+" An example:")
 		fmt.Fprintf(&b, "%s:\n", list.name)
-		mark := "#  - "
-		for _, s := range list.settings {
-			comment(&b, "#    #", s.doc+" ["+s.typ+"]")
-			if s.example == "" { // a comment in the example, too
-				fmt.Fprintf(&b, "#    # %s: %s\n", s.path, render(s, s.defaults()))
-				continue
-			}
-			fmt.Fprintf(&b, "%s%s: %s\n", mark, s.path, s.example)
-			mark = "#    "
-		}
+		writeExample(&b, "#  ", list.settings)
 	}
+	comment(&b, "#    #", sectionDoc("packages"))
+	b.WriteString("#    # packages:\n")
+	writeExample(&b, "#    #   ", packageSettings(new(rpmflow.PackageSource)))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeExample writes an entry of a list; what has no example is a comment in it, too.
+func writeExample(b *strings.Builder, indent string, settings []setting) {
+	mark := "- "
+	for _, s := range settings {
+		comment(b, indent+"  #", s.doc+" ["+s.typ+"]")
+		if s.example == "" {
+			fmt.Fprintf(b, "%s  # %s: %s\n", indent, s.path, render(s, s.defaults()))
+			continue
+		}
+		fmt.Fprintf(b, "%s%s%s: %s\n", indent, mark, s.path, s.example)
+		mark = "  "
+	}
 }
 
 // WriteEffective writes the values in effect as YAML, secrets as "(set)".
@@ -66,22 +74,29 @@ func WriteEffective(w io.Writer, c *Config) error {
 	writeSections(&b, shown(c.settings(nil)), func(string, string) {}, func(s setting, indent string) {
 		fmt.Fprintf(&b, "%s%s: %s\n", indent, leaf(s.path), render(s, s.get()))
 	})
-	entries := func(name string, n int, settings func(i int) []setting) {
+	entries := func(indent, name string, n int, entry func(i int) []setting, inside func(i int)) {
 		if n == 0 {
-			fmt.Fprintf(&b, "%s: []\n", name)
+			fmt.Fprintf(&b, "%s%s: []\n", indent, name)
 			return
 		}
-		fmt.Fprintf(&b, "%s:\n", name)
+		fmt.Fprintf(&b, "%s%s:\n", indent, name)
 		for i := range n {
 			mark := "- "
-			for _, s := range shown(settings(i)) {
-				fmt.Fprintf(&b, "  %s%s: %s\n", mark, s.path, render(s, s.get()))
+			for _, s := range shown(entry(i)) {
+				fmt.Fprintf(&b, "%s  %s%s: %s\n", indent, mark, s.path, render(s, s.get()))
 				mark = "  "
 			}
+			inside(i)
 		}
 	}
-	entries("targets", len(c.Targets), func(i int) []setting { return targetSettings(&c.Targets[i]) })
-	entries("projects", len(c.Projects), func(i int) []setting { return projectSettings(&c.Projects[i], nil) })
+	nothing := func(int) {}
+	entries("", "targets", len(c.Targets), func(i int) []setting { return targetSettings(&c.Targets[i]) }, nothing)
+	entries("", "projects", len(c.Projects), func(i int) []setting { return projectSettings(&c.Projects[i], nil) }, func(i int) {
+		packages := c.Projects[i].Packages
+		if len(packages) > 0 {
+			entries("    ", "packages", len(packages), func(i int) []setting { return packageSettings(&packages[i]) }, nothing)
+		}
+	})
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -309,6 +309,13 @@ func checkSpec(s string) error {
 	return nil
 }
 
+func checkDirectory(s string) error {
+	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
+		return fmt.Errorf("%s is not a directory inside the repository: write it from the repository's top and without .., such as packages/hello, or leave it out for the top", quote(s))
+	}
+	return nil
+}
+
 func printable(s string) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) {
 		return fmt.Errorf("%s has control characters in it: remove them", quote(s))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,13 @@ type entry struct {
 	scope string // projects[2]
 	from  place
 	keys  layer
+	lists map[string][]entry // the lists in it, each of which is there unless it is empty
+}
+
+// inner is a list of entries in each entry of another.
+type inner struct {
+	name     string
+	settings []setting
 }
 
 // name is the entry's name as it was written, right or wrong.
@@ -64,7 +72,7 @@ func (l *loader) parse(data []byte, settings []setting) document {
 			doc.targets = l.entries(n, "targets", targetSettings(new(rpmflow.Target)))
 		},
 		"projects": func(n *yaml.Node) {
-			doc.projects = l.entries(n, "projects", projectSettings(new(rpmflow.Project), l))
+			doc.projects = l.entries(n, "projects", projectSettings(new(rpmflow.Project), l), inner{"packages", packageSettings(new(rpmflow.PackageSource))})
 		},
 	}})
 	l.oneWayEach("", settings, doc.keys)
@@ -116,9 +124,8 @@ func (l *loader) mapping(n *yaml.Node, prefix string, in scope) {
 			l.mapping(p.value, path, in)
 		} else {
 			known := slices.Concat(paths(in.settings), sections(in.settings))
-			if in.name == "" {
-				known = append(known, "targets", "projects")
-			}
+			known = slices.AppendSeq(known, maps.Keys(in.lists))
+			slices.Sort(known)
 			for i := range known {
 				known[i] = within(in.name, known[i])
 			}
@@ -241,8 +248,8 @@ func (l *loader) value(n *yaml.Node, s setting, shown string) given {
 	return g
 }
 
-// entries reads a list of mappings.
-func (l *loader) entries(n *yaml.Node, name string, settings []setting) []entry {
+// entries reads a list of mappings, and the lists in them.
+func (l *loader) entries(n *yaml.Node, name string, settings []setting, inside ...inner) []entry {
 	n = target(n)
 	if empty(n) {
 		return nil
@@ -253,13 +260,19 @@ func (l *loader) entries(n *yaml.Node, name string, settings []setting) []entry 
 	}
 	var out []entry
 	for i, c := range n.Content {
-		e := entry{scope: fmt.Sprintf("%s[%d]", name, i), from: l.at(c), keys: layer{}}
+		e := entry{scope: fmt.Sprintf("%s[%d]", name, i), from: l.at(c), keys: layer{}, lists: map[string][]entry{}}
 		if empty(target(c)) {
 			l.problem(e.from, e.scope, errors.New("is empty: give it a name, or remove it"))
 			continue
 		}
 		before := len(l.problems)
-		l.mapping(c, "", scope{name: e.scope, settings: settings, out: e.keys})
+		lists := map[string]func(*yaml.Node){}
+		for _, list := range inside {
+			lists[list.name] = func(n *yaml.Node) {
+				e.lists[list.name] = l.entries(n, within(e.scope, list.name), list.settings)
+			}
+		}
+		l.mapping(c, "", scope{name: e.scope, settings: settings, out: e.keys, lists: lists})
 		if target(c).Kind != yaml.MappingNode && len(l.problems) > before {
 			continue
 		}

@@ -33,11 +33,12 @@ type Key struct {
 // Keys lists every key that file, environment and flags can set, in the order of the template.
 func Keys() []Key { return describe("", new(Config).settings(nil)) }
 
-// ListKeys lists the keys of the entries of targets and projects, which only the file can set.
+// ListKeys lists the keys of the entries of targets, projects and their packages, which only the file can set.
 func ListKeys() []Key {
 	return slices.Concat(
 		describe("targets[]", targetSettings(new(rpmflow.Target))),
-		describe("projects[]", projectSettings(new(rpmflow.Project), nil)))
+		describe("projects[]", projectSettings(new(rpmflow.Project), nil)),
+		describe("projects[].packages[]", packageSettings(new(rpmflow.PackageSource))))
 }
 
 func describe(scope string, settings []setting) []Key {
@@ -77,6 +78,7 @@ func sectionDoc(name string) string {
 		"gateway":        "The S3 server of `rpmflow s3`: its root account is s3.access_key, its bucket s3.bucket.",
 		"targets":        "The build roots that there are.",
 		"projects":       "The repositories whose pushes are built.",
+		"packages":       "A repository with several packages lists them. A push builds those whose files have changed; without the list the project is its one package.",
 	}[name]
 }
 
@@ -249,7 +251,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag), doc: "Tags that are built, as patterns; empty: none."},
 			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
 				doc: "standard: spec and tarball lie in the repository; in-tree: the spec lies in its source tree; srpm: source packages, each of which is rebuilt; split: the spec lies in another repository, packaging_url; auto: as the tree looks."},
-			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec in the repository; empty: there is exactly one."},
+			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec, from directory on; empty: there is exactly one."},
 			{path: "substitute", example: "['VERSION={version}']", field: substitutions(&p.Sources.Substitute),
 				doc: "What stands for @NAME@ in a spec's template, NAME.spec.in, as NAME=value; a value may have {version}, {commit}, {short}, {branch} and {tag} in it."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git", field: optionalRepository(&p.Packaging.URL),
@@ -260,6 +262,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Where a target's package lies in the packaging repository, as target=directory; the target may be a pattern, the first that matches counts. Others have it at the top."},
 			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty), doc: "Targets that it is built for; left out: all."},
 		},
+		placeSettings(p),
 		secret(l, "token", "Password or token for the repository over https, for the user in the url or, without one, for the user x-access-token.", &p.Token),
 		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret),
 		[]setting{

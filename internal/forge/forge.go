@@ -25,6 +25,9 @@ type Change struct {
 	Commit   string // the new commit; of a deleted ref the zero commit
 	Delivery string // what tells this delivery from others, also when it is sent again
 	Pusher   string
+	// Files are the paths that the push has changed, those of files that it has deleted too, where the delivery tells of all of them; nil where
+	// it does not. Gone are those of them that are not there any more.
+	Files, Gone []string
 }
 
 // Deleted reports whether the push deleted the ref.
@@ -86,17 +89,7 @@ func GitHub(h http.Header, body []byte, secret string) (Change, error) {
 		}
 		body = []byte(form.Get("payload"))
 	}
-	var p struct {
-		Ref        string `json:"ref"`
-		Before     string `json:"before"`
-		After      string `json:"after"`
-		HeadCommit *struct {
-			ID string `json:"id"`
-		} `json:"head_commit"`
-		Pusher struct {
-			Name string `json:"name"`
-		} `json:"pusher"`
-	}
+	var p gitHubPush
 	if err := json.Unmarshal(body, &p); err != nil {
 		return Change{}, notJSON(err)
 	}
@@ -105,11 +98,15 @@ func GitHub(h http.Header, body []byte, secret string) (Change, error) {
 	if p.HeadCommit != nil && !rpmflow.IsZeroCommit(commit) && strings.HasPrefix(p.Ref, "refs/tags/") {
 		commit = p.HeadCommit.ID
 	}
-	return change(p.Ref, p.Before, commit, h.Get("X-GitHub-Delivery"), p.Pusher.Name)
+	c, err := change(p.Ref, p.Before, commit, h.Get("X-GitHub-Delivery"), p.Pusher.Name)
+	if err == nil {
+		c.Files, c.Gone = p.files()
+	}
+	return c, err
 }
 
-// Generic reads a delivery in rpmflow's own form: {"ref": …, "before": …, "after": …, "delivery": …, "pusher": …}, signed in the
-// header X-Rpmflow-Signature-256. It is what a post-receive hook sends.
+// Generic reads a delivery in rpmflow's own form: {"ref": …, "before": …, "after": …, "delivery": …, "pusher": …, "files": […],
+// "gone": […]}, signed in the header X-Rpmflow-Signature-256. It is what a post-receive hook sends.
 func Generic(h http.Header, body []byte, secret string) (Change, error) {
 	signature := h.Get("X-Rpmflow-Signature-256")
 	if signature == "" {
@@ -124,11 +121,27 @@ func Generic(h http.Header, body []byte, secret string) (Change, error) {
 		After    string `json:"after"`
 		Delivery string `json:"delivery"`
 		Pusher   string `json:"pusher"`
+		// Files is all that differs between before and after, gone what of it was deleted.
+		Files *[]string `json:"files"`
+		Gone  []string  `json:"gone"`
 	}
 	if err := json.Unmarshal(body, &p); err != nil {
 		return Change{}, notJSON(err)
 	}
-	return change(p.Ref, p.Before, p.After, p.Delivery, p.Pusher)
+	c, err := change(p.Ref, p.Before, p.After, p.Delivery, p.Pusher)
+	if err == nil && p.Files != nil {
+		c.Files, c.Gone = append([]string{}, *p.Files...), p.Gone
+		listed := map[string]bool{}
+		for _, f := range c.Files {
+			listed[f] = true
+		}
+		for _, f := range p.Gone {
+			if !listed[f] {
+				return Change{}, fmt.Errorf("%w: %q is among gone and not among files, which must have all that has changed", ErrPayload, f)
+			}
+		}
+	}
+	return c, err
 }
 
 func notJSON(err error) error { return fmt.Errorf("%w: the body is not JSON: %w", ErrPayload, err) }

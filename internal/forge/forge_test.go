@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -41,11 +42,11 @@ func TestGitHub(t *testing.T) {
 		err               error
 	}{
 		{"branch", "push", `{"ref":"refs/heads/main","before":"` + old + `","after":"` + head + `","pusher":{"name":"ann"},"head_commit":{"id":"` + head + `"}}`,
-			Change{"refs/heads/main", old, head, "guid-1", "ann"}, nil},
+			Change{Ref: "refs/heads/main", Before: old, Commit: head, Delivery: "guid-1", Pusher: "ann"}, nil},
 		{"annotated tag", "push", `{"ref":"refs/tags/v1","before":"` + strings.Repeat("0", 40) + `","after":"` + tag + `","head_commit":{"id":"` + head + `"}}`,
-			Change{"refs/tags/v1", strings.Repeat("0", 40), head, "guid-1", ""}, nil},
+			Change{Ref: "refs/tags/v1", Before: strings.Repeat("0", 40), Commit: head, Delivery: "guid-1"}, nil},
 		{"deleted", "push", `{"ref":"refs/heads/x","before":"` + old + `","after":"` + strings.Repeat("0", 40) + `","head_commit":null}`,
-			Change{"refs/heads/x", old, strings.Repeat("0", 40), "guid-1", ""}, nil},
+			Change{Ref: "refs/heads/x", Before: old, Commit: strings.Repeat("0", 40), Delivery: "guid-1"}, nil},
 		{"ping", "ping", `{"zen":"…"}`, Change{}, NotAPush{"ping"}},
 		{"no event", "", `{}`, Change{}, ErrPayload},
 		{"not JSON", "push", `<xml/>`, Change{}, ErrPayload},
@@ -57,14 +58,14 @@ func TestGitHub(t *testing.T) {
 			h := header(tc.event)
 			h.Set("X-Hub-Signature-256", Sign(secret, []byte(tc.body)))
 			got, err := GitHub(h, []byte(tc.body), secret)
-			if !errors.Is(err, tc.err) || got != tc.want {
+			if !errors.Is(err, tc.err) || !reflect.DeepEqual(got, tc.want) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 			if tc.err == nil {
 				form := "payload=" + url.QueryEscape(tc.body)
 				h.Set("Content-Type", "application/x-www-form-urlencoded")
 				h.Set("X-Hub-Signature-256", Sign(secret, []byte(form)))
-				if got, err := GitHub(h, []byte(form), secret); err != nil || got != tc.want {
+				if got, err := GitHub(h, []byte(form), secret); err != nil || !reflect.DeepEqual(got, tc.want) {
 					t.Fatalf("as a form: %+v, %v", got, err)
 				}
 			}

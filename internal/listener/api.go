@@ -64,10 +64,11 @@ func (l *Listener) handler() http.Handler {
 
 // submission is a build that a user asks for.
 type submission struct {
-	Project string   `json:"project"`
-	Ref     string   `json:"ref"`     // branch, tag or full ref; HEAD when empty
-	Commit  string   `json:"commit"`  // the ref's present commit when empty
-	Targets []string `json:"targets"` // the project's when empty
+	Project  string   `json:"project"`
+	Ref      string   `json:"ref"`      // branch, tag or full ref; HEAD when empty
+	Commit   string   `json:"commit"`   // the ref's present commit when empty
+	Packages []string `json:"packages"` // all when empty
+	Targets  []string `json:"targets"`  // the project's when empty
 }
 
 func (l *Listener) submit(r *http.Request) (int, any, *problem) {
@@ -85,7 +86,7 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return 0, nil, problemf(http.StatusBadRequest, `send {"project": …, "ref": …, "commit": …, "targets": […]}; only project is required`, "the submission cannot be read: %v", err)
+		return 0, nil, problemf(http.StatusBadRequest, `send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`, "the submission cannot be read: %v", err)
 	}
 	project, p := l.project(s.Project)
 	if p != nil {
@@ -113,11 +114,16 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 	if delivery == "" {
 		delivery = uuid.NewString()
 	}
-	push := newPush(project, forge.Change{Ref: ref, Commit: commit, Delivery: "api " + delivery}, "api", time.Now())
+	change := forge.Change{Ref: ref, Commit: commit, Delivery: "api " + delivery}
+	chosen, p := l.named(r.Context(), project, change, s.Packages)
+	if p != nil {
+		return 0, nil, p
+	}
+	push := newPush(project, change, "api", time.Now())
 	if project.Layout == rpmflow.LayoutSplit {
 		push.Half = rpmflow.HalfSource
 	}
-	push.Builds = l.builds(project, push, targets)
+	push.Builds = l.builds(project, push, chosen, targets)
 	return l.receive(r.Context(), push)
 }
 

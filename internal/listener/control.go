@@ -138,12 +138,16 @@ func (l *Listener) retry(r *http.Request) (int, any, *problem) {
 		key = uuid.NewString()
 	}
 	push := newPush(project, forge.Change{Ref: old.Ref, Commit: old.Commit, Delivery: "api retry " + old.ID + " " + key}, "api", time.Now())
+	part, p := repeated(project, old)
+	if p != nil {
+		return 0, nil, p
+	}
 	half, split, p := splitAgain(project, old)
 	if p != nil {
 		return 0, nil, p
 	}
 	push.Half = half
-	b := l.request(project, push, old.Package, old.Target)
+	b := l.request(project, push, part, old.Target)
 	if split != nil {
 		b.Split = split
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -31,9 +32,10 @@ type pushAnswer struct {
 }
 
 type buildAnswer struct {
-	ID     string `json:"id"`
-	Target string `json:"target"`
-	URL    string `json:"url"`
+	ID      string `json:"id"`
+	Package string `json:"package"`
+	Target  string `json:"target"`
+	URL     string `json:"url"`
 }
 
 // ignored is the answer to a delivery that is no push.
@@ -70,13 +72,13 @@ func (l *Listener) hook(name string, read reader) http.HandlerFunc {
 		if p != nil {
 			return 0, nil, p
 		}
-		push := l.plan(project, change, half, name, received)
+		push := l.plan(r.Context(), project, change, half, name, received)
 		return l.receive(r.Context(), push)
 	})
 }
 
 // plan decides what a push leads to.
-func (l *Listener) plan(project rpmflow.Project, c forge.Change, half rpmflow.Half, forgeName string, received time.Time) rpmflow.Push {
+func (l *Listener) plan(ctx context.Context, project rpmflow.Project, c forge.Change, half rpmflow.Half, forgeName string, received time.Time) rpmflow.Push {
 	if half == rpmflow.HalfPackaging { // the same words from the other repository are another push
 		c.Delivery = "packaging " + c.Delivery
 	}
@@ -96,7 +98,8 @@ func (l *Listener) plan(project rpmflow.Project, c forge.Change, half rpmflow.Ha
 		push.Reason = fmt.Sprintf("project %q has no targets: name some under targets:", project.Name)
 		return push
 	}
-	push.Builds = l.builds(project, push, project.Targets)
+	chosen := l.choose(ctx, project, c)
+	push.Builds, push.Reason = l.builds(project, push, chosen, project.Targets), chosen.reason
 	return push
 }
 
@@ -107,21 +110,27 @@ func newPush(project rpmflow.Project, c forge.Change, forgeName string, received
 	}
 }
 
-func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, targets []string) []rpmflow.Build {
+func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, chosen choice, targets []string) []rpmflow.Build {
 	var builds []rpmflow.Build
-	for _, name := range targets {
-		builds = append(builds, l.request(project, push, project.Name, name))
+	for _, p := range chosen.parts {
+		for _, name := range targets {
+			b := l.request(project, push, p, name)
+			if chosen.note != "" {
+				b.Notes = []string{chosen.note}
+			}
+			builds = append(builds, b)
+		}
 	}
 	return builds
 }
 
 // request is the record of a build that a push leads to.
-func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, pkg, target string) rpmflow.Build {
+func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, p part, target string) rpmflow.Build {
 	i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == target })
 	b := rpmflow.Build{
-		ID: rpmflow.BuildID(push.ID, pkg, target), Push: push.ID, Project: project.Name, Package: pkg,
+		ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
 		Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
-		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: project.Layout, Spec: project.Spec, Sources: project.Sources, Options: project.OptionsFor(l.o.Targets[i]),
+		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(l.o.Targets[i]),
 		TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 		State: rpmflow.Queued, QueuedAt: push.Received,
 	}
@@ -135,12 +144,16 @@ func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, pkg, targ
 // receive stores the push and says what came of it. Nothing is said before JetStream has acknowledged.
 func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *problem) {
 	stored, again, err := l.pushes.Receive(ctx, push)
+	if errors.Is(err, events.ErrTooLarge) && len(push.Builds) > 0 { // else it would be sent again and again, and refused each time
+		push.Builds, push.Reason = nil, fmt.Sprintf("%d builds at once are more than a message can hold: build the packages in parts, with rpmflow submit --package", len(push.Builds))
+		stored, again, err = l.pushes.Receive(ctx, push)
+	}
 	if err != nil {
 		return 0, nil, l.unavailable("storing the push", err)
 	}
 	a := pushAnswer{Push: stored.ID, Project: stored.Project, Ref: stored.Ref, Commit: stored.Commit, Duplicate: again, Builds: []buildAnswer{}, Reason: stored.Reason}
 	for _, b := range stored.Builds {
-		a.Builds = append(a.Builds, buildAnswer{ID: b.ID, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
+		a.Builds = append(a.Builds, buildAnswer{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
 	}
 	l.log.Info("push received", "project", stored.Project, "push", stored.ID, "ref", stored.Ref, "commit", stored.Commit, "builds", len(stored.Builds), "reason", stored.Reason, "duplicate", again)
 	if again || len(stored.Builds) == 0 {

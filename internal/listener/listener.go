@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
+	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
@@ -36,6 +38,7 @@ type Options struct {
 	DataDir        string
 	Projects       []rpmflow.Project
 	Targets        []rpmflow.Target
+	Repositories   Repositories // nil: which files a push has changed is known from its delivery only
 	Version        string
 	Logger         *slog.Logger
 }
@@ -44,6 +47,12 @@ type Options struct {
 type Artifacts interface {
 	Open(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
 	Healthy(ctx context.Context) error
+}
+
+// Repositories are looked at where a delivery does not tell what a push has changed.
+type Repositories interface {
+	Changed(ctx context.Context, req source.Request, before string) ([]string, error)
+	SourcePackages(ctx context.Context, req source.Request) ([]source.SourcePackage, error)
 }
 
 // Resolver finds out which commit a ref of a repository names.
@@ -63,6 +72,8 @@ type Listener struct {
 	resolve   Resolver
 	loopback  bool
 	socket    net.Listener
+	looking   map[string]chan struct{} // slots of those who look at a project's repository
+	looks     sync.WaitGroup
 
 	stopping context.Context // ends when Run is told to: streams end then, other requests in hand are answered
 	model    *readmodel.Model
@@ -72,7 +83,10 @@ type Listener struct {
 
 // New opens the read model; requests on the socket are answered once Run runs, which closes it.
 func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket}
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket, looking: map[string]chan struct{}{}}
+	for _, p := range o.Projects {
+		l.looking[p.Name] = make(chan struct{}, maxLooks)
+	}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}
@@ -129,7 +143,9 @@ func (l *Listener) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return l.persist(gctx, "read model", func() error { return l.replay(gctx) }) })
 	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects), "version", l.o.Version)
-	return errors.Join(g.Wait(), l.model.Close())
+	err := g.Wait()
+	l.looks.Wait()
+	return errors.Join(err, l.model.Close())
 }
 
 // persist runs f again whenever it fails, until ctx ends.

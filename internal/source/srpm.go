@@ -16,25 +16,6 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// srpmPatterns says in words what is looked for.
-func srpmPatterns(patterns []string) []string {
-	if len(patterns) == 0 {
-		return []string{"*.src.rpm", "*.srpm"}
-	}
-	return patterns
-}
-
-// isSRPM tells source packages by their names, as rpmbuild gives them and as people do.
-func isSRPM(name string) bool {
-	name = path.Base(name)
-	for _, suffix := range []string{".src.rpm", ".srpm"} {
-		if strings.HasSuffix(name, suffix) && name != suffix {
-			return true
-		}
-	}
-	return false
-}
-
 // srpms lists the source packages of a directory: those in it, or those below that match one of the patterns.
 func (s *snapshot) srpms(ctx context.Context, at place, patterns []string) ([]file, error) {
 	var found []file
@@ -46,7 +27,7 @@ func (s *snapshot) srpms(ctx context.Context, at place, patterns []string) ([]fi
 	if len(patterns) == 0 {
 		files, err := s.files(at.dir)
 		for _, f := range files {
-			if isSRPM(f.as) {
+			if rpmflow.IsSRPM(f.as) {
 				add(f)
 			}
 		}
@@ -91,7 +72,7 @@ func planSRPM(ctx context.Context, snap *snapshot, at place, req Request) (*plan
 	switch len(list) {
 	case 0:
 		return nil, &none{rpmflow.Fail(rpmflow.FailureSource, "add one, or set srpm: or layout: in the project's configuration",
-			"no source package (%s)%s at %s", strings.Join(srpmPatterns(req.Sources.SRPMs), ", "), where, commit)}
+			"no source package (%s)%s at %s", strings.Join(req.Sources.SRPMPatterns(), ", "), where, commit)}
 	case 1:
 		why := fmt.Sprintf("srpm: the source package %s and no spec %s", show(list[0].path), at.in())
 		if req.Layout == rpmflow.LayoutSRPM {

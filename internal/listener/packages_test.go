@@ -1,0 +1,377 @@
+package listener_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// commit writes files, removes those that are "", and returns the commit.
+func (w *world) commit(files map[string]string) string {
+	w.t.Helper()
+	for name, text := range files {
+		file := filepath.Join(w.repo, name)
+		if text == "" {
+			w.must(os.Remove(file))
+			continue
+		}
+		w.must(os.MkdirAll(filepath.Dir(file), 0o700))
+		w.must(os.WriteFile(file, []byte(text), 0o600))
+	}
+	w.git("-C", w.repo, "add", "--all")
+	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x")
+	return w.git("-C", w.repo, "rev-parse", "HEAD")
+}
+
+// monorepo are options of a listener with git mirrors for two projects: mono, with the packages a, b and docs; and srpms, of source packages.
+func (w *world) monorepo() listener.Options {
+	w.t.Helper()
+	mirrors, err := source.Open(source.Options{Dir: w.t.TempDir(), Logger: quiet})
+	w.must(err)
+	o := w.options()
+	o.Repositories = mirrors
+	mono, srpms, auto := o.Projects[0], o.Projects[0], o.Projects[0]
+	mono.Name, mono.Packages = "mono", []rpmflow.PackageSource{
+		{Name: "a", Directory: "pkgs/a"}, {Name: "b", Directory: "pkgs/b", Spec: "rpm/b.spec", Paths: []string{"pkgs/b/**", "macros/**", "!**/*.md"}},
+	}
+	mono.Sources.Directory = "" // its packages have their own
+	srpms.Name, srpms.Layout, auto.Name = "srpms", rpmflow.LayoutSRPM, "auto"
+	o.Projects = []rpmflow.Project{mono, srpms, auto}
+	return o
+}
+
+// builds reads the records of a push's builds out of PUSHES, as "package" or "package=path of the source package".
+func (w *world) builds(p pushed) (names []string, records []rpmflow.Build) {
+	w.t.Helper()
+	for _, msg := range w.messages(events.StreamPushes) {
+		var ev struct{ Data rpmflow.Push }
+		w.must(json.Unmarshal(msg.Data, &ev))
+		if ev.Data.ID != p.Push {
+			continue
+		}
+		for _, b := range ev.Data.Builds {
+			name := b.Package
+			if b.Sources.SRPM != "" {
+				name += "=" + b.Sources.SRPM
+			}
+			names, records = append(names, name), append(records, b)
+		}
+	}
+	return names, records
+}
+
+// listed is a push in rpmflow's own form that lists its files.
+func listed(before, after, delivery string, files, gone []string) []byte {
+	raw, err := json.Marshal(map[string]any{"ref": "refs/heads/main", "before": before, "after": after, "delivery": delivery, "files": files, "gone": gone})
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+func TestPushOfSeveralPackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1", "macros/x": "1"})
+	onlyA := w.commit(map[string]string{"pkgs/a/src/deep/x.c": "1"})
+	shared := w.commit(map[string]string{"macros/x": "2"})
+	none := w.commit(map[string]string{"README.md": "2", "pkgs/ab/x": "2", "pkgs/b/NEWS.md": "1"})
+	w.git("-C", w.repo, "mv", "pkgs/a/src/deep/x.c", "pkgs/b/x.c")
+	moved := w.commit(nil)
+	deleted := w.commit(map[string]string{"pkgs/a/a.spec": ""})
+	d := w.listen(w.monorepo())
+	for _, test := range []struct {
+		name, before, after string
+		files               []string // in the delivery; nil: none are listed
+		want                string
+		says                string // part of the reason, or of the notes
+	}{
+		{"a new branch", zero, first, nil, "[a b]", "refs/heads/main is new"},
+		{"without a commit before", "", first, nil, "[a b]", "does not say what was there before"},
+		{"a file of one", first, onlyA, nil, "[a]", ""},
+		{"a file that is in one's filter", onlyA, shared, nil, "[b]", ""},
+		{"several commits", first, shared, nil, "[a b]", ""},
+		{"no file of any", shared, none, nil, "[]", "no package is touched: 3 files were changed (README.md, pkgs/ab/x, pkgs/b/NEWS.md), and looked for were those of a (pkgs/a/**), b (pkgs/b/**, macros/**, !**/*.md)"},
+		{"a file moved from one to the other", none, moved, nil, "[a b]", ""},
+		{"a file deleted", moved, deleted, nil, "[a]", ""},
+		{"nothing", deleted, deleted, nil, "[]", "no file was changed"},
+		{"an old commit that nobody has", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " + w.repo + " any more (force-pushed or deleted?)"},
+		{"a new commit that nobody has", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
+		{"the delivery says it", first, strings.Repeat("cd", 20), []string{"pkgs/a/x", "y"}, "[a]", ""},
+		{"the delivery says that there is none", first, strings.Repeat("cd", 20), []string{}, "[]", "no file was changed"},
+		{"the delivery is no witness of what was before a new branch", zero, first, []string{"pkgs/a/x"}, "[a b]", "is new"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			body := payload("refs/heads/main", test.before, test.after, test.name)
+			if test.files != nil {
+				body = listed(test.before, test.after, test.name, test.files, nil)
+			}
+			a, p := d.deliver("mono", body)
+			names, records := w.builds(p)
+			if a.status >= 300 || fmt.Sprint(names) != test.want || (p.Reason == "") != (len(names) > 0) || len(p.Builds) != len(names) {
+				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
+			}
+			said := p.Reason
+			for i, b := range records {
+				directory, spec := "pkgs/"+b.Package, ""
+				if b.Package == "b" {
+					spec = "pkgs/b/rpm/b.spec"
+				}
+				if b.Sources.Directory != directory || b.Spec != spec || b.Project != "mono" || b.ID != p.Builds[i].ID || b.ID != rpmflow.BuildID(p.Push, b.Package, b.Target) {
+					t.Errorf("%+v", b)
+				}
+				said += strings.Join(b.Notes, "; ")
+			}
+			if !strings.Contains(said, test.says) || (test.says == "" && said != "") {
+				t.Errorf("said is %q, want %q", said, test.says)
+			}
+			// The same delivery has the same answer, whatever is known by then.
+			if again, q := d.deliver("mono", body); again.status != http.StatusOK || !q.Duplicate || !slices.Equal(q.ids(), p.ids()) || q.Reason != p.Reason {
+				t.Errorf("again: %d %s", again.status, again.text)
+			}
+		})
+	}
+}
+
+// GitHub's own lists of files are believed where they are complete, and git is asked where they are not.
+func TestGitHubPushOfSeveralPackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
+	after := w.commit(map[string]string{"pkgs/b/x": "2"})
+	o := w.monorepo()
+	repositories := &looker{Repositories: o.Repositories}
+	o.Repositories = repositories
+	d := w.listen(o)
+	for name, test := range map[string]struct {
+		more, want string
+		looks      int
+	}{
+		"complete": {`"commits":[{"id":"` + after + `","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0}, // and not what git says
+		"forced":   {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1},
+		"cut":      {`"commits":[{"id":"` + after + `"}]`, "[b]", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			looked := repositories.count()
+			body := fmt.Sprintf(`{"ref":"refs/heads/main","before":%q,"after":%q,%s}`, before, after, test.more)
+			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body), "Content-Type", "application/json",
+				"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))
+			var p pushed
+			a.into(&p)
+			if names, _ := w.builds(p); a.status != http.StatusAccepted || fmt.Sprint(names) != test.want || repositories.count()-looked != test.looks {
+				t.Errorf("%d %s: %v, %d looks", a.status, a.text, names, repositories.count()-looked)
+			}
+		})
+	}
+}
+
+// looker counts looks, and does what a test wants them to do.
+type looker struct {
+	listener.Repositories
+	looks chan struct{}
+	slow  bool
+	fail  error
+	n     atomic.Int64
+}
+
+func (l *looker) count() int { return int(l.n.Load()) }
+
+func (l *looker) look(ctx context.Context) error {
+	l.n.Add(1)
+	if l.slow {
+		<-ctx.Done()
+		l.looks <- struct{}{}
+		return ctx.Err()
+	}
+	return l.fail
+}
+
+func (l *looker) Changed(ctx context.Context, req source.Request, before string) ([]string, error) {
+	if err := l.look(ctx); err != nil {
+		return nil, err
+	}
+	return l.Repositories.Changed(ctx, req, before)
+}
+
+func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]source.SourcePackage, error) {
+	if err := l.look(ctx); err != nil {
+		return nil, err
+	}
+	return l.Repositories.SourcePackages(ctx, req)
+}
+
+// A repository that is slow, out of reach or not looked at delays a push for a bounded time, and never loses it.
+func TestPushWithoutALook(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
+	after := w.commit(map[string]string{"pkgs/b/x": "2", "hello-1-1.src.rpm": "x"})
+	for name, test := range map[string]struct {
+		repositories listener.Repositories
+		says         string
+	}{
+		"slow":         {&looker{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
+		"out of reach": {&looker{fail: errors.New("dial 10.0.0.1: secret")}, "the repository could not be read; the listener's log says why"},
+		"refused":      {&looker{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x", "repository not found"))}, "repository not found"},
+		"no mirrors":   {nil, "this listener keeps no git mirrors"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := w.monorepo()
+			o.Repositories, o.RequestTimeout = test.repositories, 4*time.Second
+			d := w.listen(o)
+			defer d.stop()
+			begun := time.Now()
+			_, mono := d.deliver("mono", payload("refs/heads/main", before, after, name))
+			names, records := w.builds(mono)
+			if fmt.Sprint(names) != "[a b]" || !strings.HasSuffix(strings.Join(records[0].Notes, ""), test.says) || strings.Contains(fmt.Sprint(records), "secret") {
+				t.Errorf("%v, %q", names, records[0].Notes)
+			}
+			_, guess := d.deliver("srpms", listed(before, after, name, []string{"hello-1-1.src.rpm", "gone-1-1.src.rpm", "README", "deep/x-1-1.src.rpm"}, []string{"gone-1-1.src.rpm"}))
+			if names, records = w.builds(guess); fmt.Sprint(names) != "[hello=hello-1-1.src.rpm]" || !strings.Contains(records[0].Notes[0], test.says) {
+				t.Errorf("%v, %+v", names, records)
+			}
+			_, blind := d.deliver("srpms", payload("refs/heads/main", before, after, name+" blind"))
+			if names, records = w.builds(blind); fmt.Sprint(names) != "[srpms]" || records[0].Layout != rpmflow.LayoutSRPM || !strings.Contains(records[0].Notes[0], test.says) {
+				t.Errorf("%v, %+v", names, records)
+			}
+			if took := time.Since(begun); took > 8*time.Second {
+				t.Errorf("answered after %s", took)
+			}
+			a, _ := d.submit(`{"project":"srpms","ref":"refs/heads/main","commit":"` + after + `"}`)
+			if a.status != http.StatusBadGateway && a.status != http.StatusBadRequest {
+				t.Errorf("a submission, which can be made again: %d %s", a.status, a.text)
+			}
+		})
+	}
+}
+
+func TestPushOfSourcePackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	srpm := func(name string) string { return string(enginetest.Package(name, "src")) }
+	first := w.commit(map[string]string{"one.src.rpm": srpm("hello"), "two-1-1.srpm": srpm("two"), "bad-1-1.src.rpm": "no RPM at all", "README": "x", "deep/x.src.rpm": srpm("deep")})
+	changed := w.commit(map[string]string{"one.src.rpm": srpm("hello2"), "README": "y"})
+	twice := w.commit(map[string]string{"hello-1-1.src.rpm": srpm("hello"), "hello-2-1.src.rpm": srpm("hello")})
+	gone := w.commit(map[string]string{"one.src.rpm": "", "two-1-1.srpm": "", "bad-1-1.src.rpm": "", "hello-1-1.src.rpm": "", "hello-2-1.src.rpm": ""})
+	d := w.listen(w.monorepo())
+	for _, test := range []struct {
+		name, project string
+		body          []byte
+		want, says    string
+	}{
+		{"all at first", "srpms", payload("refs/heads/main", zero, first, "1"), "[bad=bad-1-1.src.rpm hello=one.src.rpm two=two-1-1.srpm]", "is new"},
+		{"what was changed", "srpms", payload("refs/heads/main", first, changed, "2"), "[hello2=one.src.rpm]", ""},
+		{"two of the same name", "srpms", payload("refs/heads/main", changed, twice, "3"), "[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
+		{"as listed", "srpms", listed(first, twice, "4", []string{"two-1-1.srpm", "gone.src.rpm"}, []string{"gone.src.rpm"}), "[two=two-1-1.srpm]", ""},
+		{"nothing of it", "srpms", listed(first, twice, "5", []string{"README"}, nil), "[]", "no source package (*.src.rpm, *.srpm) was added or changed: one file was changed (README)"},
+		{"all gone", "srpms", payload("refs/heads/main", twice, gone, "6"), "[]", "there is no source package (*.src.rpm, *.srpm) at " + gone[:12]},
+		{"recognised by what is listed", "auto", listed(changed, twice, "7", []string{"hello-1-1.src.rpm", "hello-2-1.src.rpm"}, nil), "[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
+		{"left to the builder", "auto", payload("refs/heads/main", changed, twice, "8"), "[auto]", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a, p := d.deliver(test.project, test.body)
+			names, records := w.builds(p)
+			if a.status >= 300 || fmt.Sprint(names) != test.want || !strings.Contains(p.Reason+fmt.Sprint(records), test.says) {
+				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
+			}
+			ids := p.ids()
+			if slices.Sort(ids); len(slices.Compact(ids)) != len(names) {
+				t.Errorf("ids are not unique: %v", ids)
+			}
+			if _, q := d.deliver(test.project, test.body); !q.Duplicate || !slices.Equal(q.ids(), p.ids()) {
+				t.Errorf("again: %+v", q)
+			}
+		})
+	}
+}
+
+func TestSubmitPackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	head := w.commit(map[string]string{"pkgs/a/x": "1", "one.src.rpm": string(enginetest.Package("one", "src")), "two.src.rpm": string(enginetest.Package("two", "src"))})
+	o := w.monorepo()
+	d := w.listen(o)
+	for _, test := range []struct {
+		name, project, packages string
+		status                  int
+		want, says              string
+	}{
+		{"all", "mono", `[]`, 202, "[a b]", ""},
+		{"one", "mono", `["b"]`, 202, "[b]", ""},
+		{"both, one of them twice", "mono", `["b","a","b"]`, 202, "[a b]", ""},
+		{"none of it", "mono", `["c"]`, 400, "", `project "mono" has no package "c"`},
+		{"the project itself", "mono", `["mono"]`, 400, "", "its packages are: a, b"},
+		{"a project that is its one package", "auto", `["auto"]`, 202, "[auto]", ""},
+		{"source packages", "srpms", `[]`, 202, "[one=one.src.rpm two=two.src.rpm]", ""},
+		{"a source package", "srpms", `["two"]`, 202, "[two=two.src.rpm]", ""},
+		{"no such source package", "srpms", `["three"]`, 400, "", "its packages are: one, two"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a, p := d.submit(fmt.Sprintf(`{"project":%q,"ref":"main","packages":%s}`, test.project, test.packages))
+			names, _ := w.builds(p)
+			if a.status != test.status || (a.status < 300 && fmt.Sprint(names) != test.want) || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), test.says) {
+				t.Errorf("%d %s: %v", a.status, a.text, names)
+			}
+		})
+	}
+
+	// A repeated build is of the same package, with what the project says of it now.
+	_, mono := d.submit(`{"project":"mono","packages":["a"]}`)
+	_, srpm := d.submit(`{"project":"srpms","packages":["one"]}`)
+	for _, p := range []pushed{mono, srpm} {
+		if a, _ := d.ask(p.Builds[0].ID, "cancel", "{}"); a.status >= 300 {
+			t.Fatalf("%d %s", a.status, a.text)
+		}
+	}
+	d.stop()
+	o.Projects[0].Packages[0].Directory = "pkgs/new"
+	d = w.listen(o)
+	for _, test := range []struct {
+		old       pushed
+		directory string
+		want      string
+	}{{mono, "pkgs/new", "[a]"}, {srpm, "", "[one=one.src.rpm]"}} {
+		a, _ := d.ask(test.old.Builds[0].ID, "retry", "{}")
+		var p pushed
+		a.into(&p)
+		names, records := w.builds(p)
+		if fmt.Sprint(names) != test.want || records[0].Sources.Directory != test.directory || records[0].Commit != head || p.Builds[0].ID == test.old.Builds[0].ID {
+			t.Errorf("%d %s: %+v", a.status, a.text, records)
+		}
+	}
+	d.stop()
+	o.Projects[0].Packages = o.Projects[0].Packages[1:]
+	d = w.listen(o)
+	if a, _ := d.ask(mono.Builds[0].ID, "retry", "{}"); a.status != http.StatusConflict || !strings.Contains(a.text, "any more") {
+		t.Errorf("the package is gone: %d %s", a.status, a.text)
+	}
+}
+
+// More builds than a message can hold are refused with a reason, once: a push that cannot be stored would be sent for ever.
+func TestTooManyPackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	o := w.monorepo()
+	o.Projects[0].Packages = nil
+	for i := range 200 {
+		o.Projects[0].Packages = append(o.Projects[0].Packages, rpmflow.PackageSource{Name: fmt.Sprintf("p%d", i), Directory: fmt.Sprintf("pkgs/p%d", i), Spec: strings.Repeat("x", 50<<10)})
+	}
+	d := w.listen(o)
+	a, p := d.deliver("mono", payload("refs/heads/main", zero, w.head, "x"))
+	if a.status != http.StatusOK || len(p.Builds) > 0 || !strings.Contains(p.Reason, "200 builds at once") {
+		t.Errorf("%d %.500s", a.status, a.text)
+	}
+	if a, p = d.submit(`{"project":"mono","packages":["p7"]}`); a.status != http.StatusAccepted || len(p.Builds) != 1 {
+		t.Errorf("%d %.500s", a.status, a.text)
+	}
+}

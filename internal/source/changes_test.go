@@ -1,0 +1,139 @@
+package source
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+func TestChanged(t *testing.T) {
+	w, s := newWork(t), newStore(t)
+	first := w.commit(map[string]string{"README": "1", "a/a.spec": "1", "a/src/x.c": "1", "b/b.spec": "1", "b/src/y.c": "1", "dir/f": "1", "file": "1", "link": "-> file", "same/1/2/3": "1", "caf\xe9": "1"})
+	w.git("mv", "a/src/x.c", "a/src/z.c")
+	second := w.commit(map[string]string{"a/a.spec": "2", "dir/f": "", "dir": "now a file", "file": "", "file/now/a": "dir", "link": "-> README", "new/deep/er": "1", "caf\xe9": "2"})
+	want := []string{"a/a.spec", "a/src/x.c", "a/src/z.c", "caf\xe9", "dir", "dir/f", "file", "file/now/a", "link", "new/deep/er"}
+
+	got, err := s.Changed(t.Context(), w.request(second), first)
+	must(t, err)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	// git itself says the same.
+	out, err := exec.Command("git", "-C", w.dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", first, second).Output()
+	must(t, err)
+	if git := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); !slices.Equal(got, git) {
+		t.Errorf("got %q, git says %q", got, git)
+	}
+	back, err := s.Changed(t.Context(), w.request(first), second)
+	must(t, err)
+	slices.Sort(back)
+	if !slices.Equal(back, want) {
+		t.Errorf("backwards: %q", back)
+	}
+	if none, err := s.Changed(t.Context(), w.request(second), second); err != nil || len(none) > 0 {
+		t.Errorf("nothing: %q, %v", none, err)
+	}
+}
+
+// After a forced push what matters is what differs; an old commit that nobody has any more is said to be gone.
+func TestChangedAfterAForcedPush(t *testing.T) {
+	w, s := newWork(t), newStore(t)
+	w.commit(map[string]string{"a/x": "1", "b/x": "1"})
+	old := w.commit(map[string]string{"a/x": "2"})
+	_, err := s.Changed(t.Context(), w.request(old), old) // the mirror has seen it
+	must(t, err)
+	w.git("reset", "--quiet", "--hard", "HEAD^")
+	now := w.commit(map[string]string{"b/x": "3"})
+	got, err := s.Changed(t.Context(), w.request(now), old)
+	if slices.Sort(got); err != nil || fmt.Sprint(got) != "[a/x b/x]" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_, err = s.Changed(t.Context(), w.request(now), strings.Repeat("ab", 20))
+	wantFailure(t, err, rpmflow.FailureSource, "abababababab", "force-pushed or deleted?")
+}
+
+func TestSourcePackages(t *testing.T) {
+	files := map[string]string{
+		"README": "x", "hello-1.0-1.src.rpm": packed("hello"), "odd name.srpm": packed("odd"),
+		"broken.src.rpm": "\xed\xab\xee\xdb", "deep/c.src.rpm": packed("c"), "a.rpm": "x",
+	}
+	w, s := newWork(t), newStore(t)
+	req := w.request(w.commit(files))
+	for _, tt := range []struct {
+		name string
+		set  func(*Request)
+		want string
+	}{
+		{"as the tree looks", func(r *Request) { r.Layout = rpmflow.LayoutAuto }, "[{broken.src.rpm } {hello-1.0-1.src.rpm hello} {odd name.srpm odd}]"},
+		{"of a directory", func(r *Request) { r.Sources.Directory = "deep" }, "[{deep/c.src.rpm c}]"},
+		{"by patterns", func(r *Request) { r.Sources.SRPMs = []string{"**/*.src.rpm", "!broken*"} }, "[{deep/c.src.rpm c} {hello-1.0-1.src.rpm hello}]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := req
+			r.Layout = rpmflow.LayoutSRPM
+			tt.set(&r)
+			got, err := s.SourcePackages(t.Context(), r)
+			if err != nil || fmt.Sprint(got) != tt.want {
+				t.Errorf("got %v, %v; want %s", got, err, tt.want)
+			}
+		})
+	}
+	files["hello.spec"] = plainSpec
+	with := w.request(w.commit(files))
+	if got, err := s.SourcePackages(t.Context(), with); err != nil || len(got) > 0 {
+		t.Errorf("beside a spec: %v, %v", got, err)
+	}
+}
+
+// packed is the beginning of a package: the lead, a header of signatures whose length needs padding, and one with a release and a name.
+func packed(name string) string {
+	be := binary.BigEndian
+	header := func(data string, index ...uint32) []byte {
+		b := be.AppendUint32(be.AppendUint32([]byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}, uint32(len(index)/4)), uint32(len(data)))
+		for _, n := range index {
+			b = be.AppendUint32(b, n)
+		}
+		return append(b, data...)
+	}
+	lead := append([]byte{0xed, 0xab, 0xee, 0xdb, 3, 0}, make([]byte, 90)...)
+	signature := append(header("12345", 1000, 4, 0, 1), 0, 0, 0)
+	return string(slices.Concat(lead, signature, header("1\x00"+name+"\x00", 1002, 6, 0, 1, 1000, 6, 2, 1)))
+}
+
+// What rpmbuild makes is read as well as what the test makes.
+func TestHeaderNameOfRpmbuild(t *testing.T) {
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("needs rpmbuild: source packages of its making go untested; install rpm")
+	}
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "a.spec"), []byte("Name: a-long+name\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"), 0o600))
+	if out, err := exec.CommandContext(t.Context(), "rpmbuild", "--define", "_topdir "+dir, "-bs", filepath.Join(dir, "a.spec")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS", "a-long+name-1-1.src.rpm"))
+	must(t, err)
+	if name := headerName(bytes.NewReader(raw)); name != "a-long+name" {
+		t.Errorf("got %q", name)
+	}
+}
+
+func FuzzHeaderName(f *testing.F) {
+	good := []byte(packed("hello"))
+	f.Add(good)
+	f.Add(good[:150])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if name := headerName(bytes.NewReader(raw)); len(name) > 128 || !bytes.Contains(raw, []byte(name)) {
+			t.Errorf("got %q", name)
+		}
+	})
+}
