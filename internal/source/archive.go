@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -84,6 +85,7 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 	if err != nil {
 		return err
 	}
+	lfs := false
 	for _, blob := range attributes {
 		text, err := snap.head(blob, 1<<20)
 		if err != nil {
@@ -91,6 +93,12 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 		}
 		if !snap.history && bytes.Contains(text, []byte("export-subst")) {
 			return errHistory // $Format:%(describe)$, for one
+		}
+		lfs = lfs || bytes.Contains(text, []byte("filter=lfs"))
+	}
+	if lfs {
+		if err := p.refusePointers(ctx, snap); err != nil {
+			return err
 		}
 	}
 	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
@@ -242,7 +250,9 @@ func compressionOf(name string) string {
 func newPacker(ctx context.Context, w io.Writer, compression string) (io.WriteCloser, error) {
 	switch compression {
 	case ".tar.gz", ".tgz":
-		return gzip.NewWriter(w), nil
+		z := gzip.NewWriter(w)
+		z.ModTime = time.Unix(0, 0) // which stands for none; left alone, it is a day in 2042
+		return z, nil
 	case ".tar.xz", ".txz":
 		z, err := xz.NewWriter(w)
 		if err != nil {
