@@ -111,6 +111,8 @@ type Build struct {
 	Phases []PhaseTime `json:"phases,omitempty"`
 	// Notes are remarks for the packager: how the layout was found, which guarantees an engine lacks.
 	Notes []string `json:"notes,omitempty"`
+	// SourceFiles are the attempt's sources that are not in git.
+	SourceFiles []SourceFile `json:"source_files,omitempty"`
 
 	QueuedAt   time.Time  `json:"queued_at"`
 	StartedAt  *time.Time `json:"started_at,omitempty"`
@@ -155,6 +157,7 @@ func (b Build) Clone() Build {
 	b.Phases = slices.Clone(b.Phases)
 	b.Containers = slices.Clone(b.Containers)
 	b.Notes = slices.Clone(b.Notes)
+	b.SourceFiles = slices.Clone(b.SourceFiles)
 	b.Packages = slices.Clone(b.Packages)
 	b.Artifacts = slices.Clone(b.Artifacts)
 	return b

@@ -15,13 +15,14 @@ type Layout string
 const (
 	LayoutAuto     Layout = "auto"
 	LayoutStandard Layout = "standard" // spec and tarball in one repository
+	LayoutDistGit  Layout = "dist-git" // spec and patches in git, a list of what lies in a lookaside
 	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
 	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
 	LayoutSplit    Layout = "split"    // spec and patches in one repository, the source tree in another; Source0 is made by git archive
 )
 
 // Layouts lists what a project may say.
-var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutInTree, LayoutSRPM, LayoutSplit}
+var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutDistGit, LayoutInTree, LayoutSRPM, LayoutSplit}
 
 // Project is what an operator has configured to be built.
 type Project struct {

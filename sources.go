@@ -18,6 +18,13 @@ type Sources struct {
 	Fallback string `json:"fallback,omitempty"`
 	// Substitute is what a spec's template, NAME.spec.in, has replaced.
 	Substitute []Substitution `json:"substitute,omitempty"`
+	// Lookaside is where the files of a dist-git repository's list are.
+	Lookaside Lookaside `json:"lookaside,omitempty"`
+	// Mirrors are tried, in this order, where a source cannot be had from its own URL: prefixes before the file's name, or templates
+	// as of a lookaside.
+	Mirrors []string `json:"mirrors,omitempty"`
+	// Checksums are of sources that no list in the repository has, as ParseFileChecksum reads them.
+	Checksums []string `json:"checksums,omitempty"`
 }
 
 // IsSRPM tells source packages by their names, as rpmbuild gives them and as people do.

@@ -56,6 +56,7 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.PhaseTime]():    {eventschema.Build, "phase"},
 	reflect.TypeFor[rpmflow.Outcome]():      {eventschema.Build, "outcome"},
 	reflect.TypeFor[rpmflow.Package]():      {eventschema.Build, "package"},
+	reflect.TypeFor[rpmflow.SourceFile]():   {eventschema.Build, "source_file"},
 	reflect.TypeFor[rpmflow.Artifact]():     {eventschema.Build, "artifact"},
 	reflect.TypeFor[rpmflow.Push]():         {eventschema.Push, "push"},
 }
@@ -176,6 +177,7 @@ func TestWordsAgree(t *testing.T) {
 		{"phase", build.Defs["phaseName"], domain["Phase"]},
 		{"result", defs["outcome"].Properties["result"], domain["Result"]},
 		{"kind of failure", defs["outcome"].Properties["kind"], domain["FailureKind"]},
+		{"origin of a source", defs["source_file"].Properties["origin"], domain["Origin"]},
 		{"kind of artifact", defs["artifact"].Properties["kind"], domain["ArtifactKind"]},
 	} {
 		var s struct{ Enum []string }

@@ -108,9 +108,10 @@ func sameHost(a, b string) bool {
 }
 
 // openSources opens the git mirrors.
-func openSources(cfg *config.Config, log *slog.Logger) (*source.Store, error) {
+func openSources(cfg *config.Config, cache source.Cache, log *slog.Logger) (*source.Store, error) {
 	return source.Open(source.Options{
 		Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log, Access: accesses(cfg), MaxBytes: int64(cfg.Git.MirrorsMax), MaxAge: cfg.Git.MirrorsAge,
+		MaxFile: int64(cfg.Builder.MaxSource), Allow: cfg.Builder.AllowAddresses, Cache: cache,
 	})
 }
 
@@ -157,7 +158,7 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 
 // mirrors are the listener's own, or of all programs that share its data directory. It does without where they cannot be had.
 func mirrors(cfg *config.Config, log *slog.Logger) listener.Repositories {
-	s, err := openSources(cfg, log)
+	s, err := openSources(cfg, nil, log)
 	if err != nil {
 		log.Warn("which files a push has changed is taken from its delivery only", "error", err)
 		return nil

@@ -41,10 +41,11 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		return err
 	}
 	defer store.Close()
-	sources, err := openSources(cfg, log)
+	sources, err := openSources(cfg, store.Sources(), log)
 	if err != nil {
 		return err
 	}
+	defer sources.Close()
 	access := NATSAccess(cfg, "rpmflow builder "+cfg.Builder.Name)
 	access.Role, access.Waiting = rpmflow.RoleBuilder, status.WaitingFor(builder.ReasonNATS)
 	nc, js, err := events.Attach(ctx, access, log)

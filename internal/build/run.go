@@ -153,24 +153,12 @@ func (r *run) steps(ctx context.Context) error {
 	}
 	r.prepared(prepared)
 	r.note(prepared.Explanation)
+	r.fetched(prepared)
 
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
 		return err
 	}
-	results := filepath.Join(r.Dir, "results")
-	if err := os.Mkdir(results, 0o700); err != nil {
-		return fmt.Errorf("make directory for results: %w", err)
-	}
-	r.session, err = r.Engine.Open(ctx, Job{
-		Build: r.b.Clone(), Target: r.Target, Epoch: prepared.CommitTime, Dir: results, Log: r.output,
-		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
-		OnRoot:      r.root,
-		Note:        func(remark string) { r.note(remark) },
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.session.Root(ctx); err != nil {
+	if err := r.open(ctx, prepared, "results"); err != nil {
 		return err
 	}
 
@@ -203,23 +191,60 @@ func (r *run) steps(ctx context.Context) error {
 	return err
 }
 
-// sourcePackage makes the SRPM, unless the repository has it.
+// open begins the work in the engine, with an empty directory of this name for what it makes.
+func (r *run) open(ctx context.Context, p *source.Prepared, dir string) (err error) {
+	results := filepath.Join(r.Dir, dir)
+	if err := os.Mkdir(results, 0o700); err != nil {
+		return fmt.Errorf("make directory for results: %w", err)
+	}
+	r.session, err = r.Engine.Open(ctx, Job{
+		Build: r.b.Clone(), Target: r.Target, Epoch: p.CommitTime, Dir: results, Log: r.output,
+		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
+		OnRoot:      r.root,
+		Note:        func(remark string) { r.note(remark) },
+	})
+	if err != nil {
+		return err
+	}
+	return r.session.Root(ctx)
+}
+
+// sourcePackage makes the SRPM, unless the repository has it. To expand the spec costs a container, so that is done only where a source seems to be missing; where
+// that guess was wrong, rpm says so, and the work begins anew.
 func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error) {
 	if p.SRPM != "" {
 		r.srpm, err = adopt(p.SRPM, p.SRPMPath)
 		return err
 	}
-	if p.NeedsExpansion() {
-		expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
-		if err != nil {
+	if !p.NeedsExpansion() {
+		r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
+		var f *rpmflow.Failure
+		if !errors.As(err, &f) || f.Kind != rpmflow.FailureSource {
 			return err
 		}
-		if err := p.Complete(ctx, expanded); err != nil {
+		fmt.Fprintf(r.Log, "rpmflow: %s: expanding the spec, to get what is missing\n", f.Message)
+		r.close(ctx) // a session is of no use after a failed step
+		r.session = nil
+		if err := r.open(ctx, p, "results-expanded"); err != nil {
 			return err
 		}
 	}
-	r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
+	expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
+	if err != nil {
+		return err
+	}
+	err = p.Complete(ctx, expanded)
+	r.fetched(p)
+	if err == nil {
+		r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
+	}
 	return err
+}
+
+// fetched writes down which sources are not from git.
+func (r *run) fetched(p *source.Prepared) {
+	r.b.SourceFiles = p.Files
+	r.note(p.Notes...)
 }
 
 // root writes down what the build starts from.

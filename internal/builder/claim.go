@@ -121,7 +121,7 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	}
 	started := now.UTC()
 	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
-	n.StartedAt, n.Phases, n.Containers, n.Engine = &started, nil, nil, b.runner.Engine.Name()
+	n.StartedAt, n.Phases, n.Containers, n.SourceFiles, n.Engine = &started, nil, nil, nil, b.runner.Engine.Name()
 	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec // as asked for, not as an earlier attempt has found them
 	n.EnterPhase(rpmflow.PhaseClaim, now)
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)

@@ -132,7 +132,7 @@ func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
 	n := b.Clone()
 	n.Layout, n.Spec = o.d.Build.Layout, o.d.Build.Spec
 	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
-	n.Outcome, n.Packages, n.Artifacts, n.Containers, n.Root = nil, nil, nil, nil, nil
+	n.Outcome, n.Packages, n.Artifacts, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil, nil, nil
 	n.Notes = append(n.Notes, note)
 	return n
 }

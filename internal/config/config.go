@@ -112,20 +112,23 @@ const (
 
 // Builder is what takes builds and runs them.
 type Builder struct {
-	Name         string
-	Engine       Engine
-	Archs        []string // at least one
-	Jobs         int
-	MinDisk      Size // 0: no floor
-	MinMemory    Size // 0: no floor
-	DrainTime    time.Duration
-	Poll         time.Duration
-	AckWait      time.Duration
-	RetryDelay   time.Duration
-	MaxFailures  int
-	MaxOutput    Size
-	StatusListen string // host:port; empty: nowhere
-	Docker       Docker
+	Name        string
+	Engine      Engine
+	Archs       []string // at least one
+	Jobs        int
+	MinDisk     Size // 0: no floor
+	MinMemory   Size // 0: no floor
+	DrainTime   time.Duration
+	Poll        time.Duration
+	AckWait     time.Duration
+	RetryDelay  time.Duration
+	MaxFailures int
+	MaxOutput   Size
+	MaxSource   Size
+	// AllowAddresses are what downloads may connect to although it is not public.
+	AllowAddresses []string
+	StatusListen   string // host:port; empty: nowhere
+	Docker         Docker
 }
 
 // Docker is the engine's limits and the way to it.

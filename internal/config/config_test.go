@@ -100,7 +100,11 @@ func TestExample(t *testing.T) {
 			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour, Concurrency: 4,
 		},
 		{
-			Name: "merged", URL: "/srv/git/merged.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutAuto,
+			Name: "merged", URL: "/srv/git/merged.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutDistGit,
+			Sources: rpmflow.Sources{
+				Lookaside: "https://lookaside.example.com/{name}/{hash}", Mirrors: []string{"https://mirror.example.com/sources", "ftp://ftp.example.com/{file}"},
+				Checksums: []string{"md5:d41d8cd98f00b204e9800998ecf8427e lib-1.0.tar.gz"},
+			},
 			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour, Concurrency: 4,
 		},
 		{
@@ -156,7 +160,7 @@ func TestEveryKey(t *testing.T) {
 	sample := map[string]string{
 		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222", "text": "other", "secret": "other",
 		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77", "true|false": "false", "1|3": "3",
-		"list of architectures": "s390x", "list of names": "other", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
+		"list of architectures": "s390x", "list of names": "other", "list of addresses": "10.1.0.0/16,other", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
 	}
 	// Some keys are right only together with others, and some only without.
 	with := write(t, "with.yaml", "nats:\n  user: u\ns3:\n  access_key: a\n  secret_key: s\ngateway:\n  cert_file: file\n  key_file: file\n")

@@ -316,6 +316,16 @@ func checkDirectory(s string) error {
 	return nil
 }
 
+func checkAddressRule(s string) error {
+	_, _, err := rpmflow.ParseAddressRule(s)
+	return err
+}
+
+func checkFileChecksum(s string) error {
+	_, _, err := rpmflow.ParseFileChecksum(s)
+	return err
+}
+
 func printable(s string) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) {
 		return fmt.Errorf("%s has control characters in it: remove them", quote(s))

@@ -26,21 +26,25 @@ import (
 // maxArchive is how many times larger than MaxFile an archive may be before compression.
 const maxArchive = 16
 
-// Complete makes Source0 out of the commit by git archive, named and laid out as the expanded spec wants it (the output
-// of `rpmspec -P` for the target). A file that is committed beside the spec under Source0's name is left alone. For
-// a standard layout there is nothing to do.
+// Complete gets what the expanded spec (the output of `rpmspec -P` for the target) names and git has not: where the tree is the source it makes Source0
+// out of the commit by git archive, named and laid out as the spec wants it; whatever else has a URL is downloaded. A file that is
+// committed beside the spec is left alone.
 func (p *Prepared) Complete(ctx context.Context, text []byte) error {
-	if !p.NeedsExpansion() {
-		return nil
+	e := parseExpanded(text)
+	var err error
+	if p.makesSource0() {
+		err = p.complete(ctx, e)
 	}
-	if err := p.complete(ctx, text); err != nil {
+	if err == nil {
+		err = p.fetchRemote(ctx, e)
+	}
+	if err != nil {
 		return fmt.Errorf("project %q: %w", p.request.Project, err)
 	}
 	return nil
 }
 
-func (p *Prepared) complete(ctx context.Context, text []byte) error {
-	e := parseExpanded(text)
+func (p *Prepared) complete(ctx context.Context, e expanded) error {
 	for _, n := range slices.Concat(e.sources, e.patches) {
 		if mistake := p.leftOut[n.file()]; mistake != nil {
 			return mistake

@@ -127,7 +127,7 @@ func TestCompleteLeavesAlone(t *testing.T) {
 	files["rpm/own.tar.gz"] = "mine"
 	p := prepare(t, newStore(t), w.request(w.commit(files)))
 	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
-	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource1: x.tar.gz\nPatch0: y.tar.gz\n"))) // no Source0
+	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
 	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
 		t.Errorf("got %q, %q", got, names(t, p.Sources))
 	}

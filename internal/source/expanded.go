@@ -16,6 +16,7 @@ type expanded struct {
 	name, version    string
 	sources, patches []numbered
 	prep             []string // lines
+	partial          bool     // there are NoSource or NoPatch tags
 }
 
 // numbered is a Source or Patch tag.
@@ -79,6 +80,8 @@ func (e *expanded) tag(line string, main bool) {
 		e.name = value
 	case tag == "version" && main:
 		e.version = value
+	case tag == "nosource" || tag == "nopatch":
+		e.partial = true
 	case strings.HasPrefix(tag, "source"):
 		e.sources = appendNumbered(e.sources, strings.TrimPrefix(tag, "source"), value)
 	case strings.HasPrefix(tag, "patch"):

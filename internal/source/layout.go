@@ -24,6 +24,10 @@ type plan struct {
 	spec    file
 	sources []file
 	srpm    *file // instead of spec and sources
+	// lists are those of dist-git; listed is what they name, of the package listedAs.
+	lists    []file
+	listed   []listed
+	listedAs string
 }
 
 // findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
@@ -53,8 +57,13 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 		return nil, err
 	}
 	p := &plan{layout: req.Layout, spec: spec, sources: beside}
+	if req.Layout != rpmflow.LayoutStandard && req.Layout != rpmflow.LayoutInTree {
+		if p.lists, err = listsAt(snap, packageDir(spec.path), spec.path); err != nil {
+			return nil, err
+		}
+	}
 	switch req.Layout {
-	case rpmflow.LayoutStandard, rpmflow.LayoutInTree:
+	case rpmflow.LayoutStandard, rpmflow.LayoutInTree, rpmflow.LayoutDistGit:
 		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.path))
 	case rpmflow.LayoutAuto, "":
 		l, err := lookAt(snap, at, p, maxFile)
@@ -63,7 +72,16 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 		}
 		p.layout, p.why = l.decide()
 	default:
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, in-tree, srpm or split", "layout %q is unknown", req.Layout)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, dist-git, in-tree, srpm or split", "layout %q is unknown", req.Layout)
+	}
+	if p.layout == rpmflow.LayoutDistGit {
+		if len(p.lists) == 0 {
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
+				"layout dist-git, but neither sources nor .%s.metadata is at %s", strings.TrimSuffix(spec.name(), ".spec"), short(snap.commit.Hash.String()))
+		}
+		if p.listedAs, p.listed, err = readLists(snap, p.lists, spec.path); err != nil {
+			return nil, err
+		}
 	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
 		p.why += "; its submodules are not in the archive"
@@ -250,6 +268,7 @@ type look struct {
 	beside []string // files that lie where rpm would look for sources
 	files  []string // of the package's directory
 	dirs   []string // of the package's directory
+	lists  []string // dist-git's lists of sources
 	named  tags
 }
 
@@ -257,6 +276,9 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 	l := &look{at: at, spec: p.spec.path}
 	for _, f := range p.sources {
 		l.beside = append(l.beside, f.as)
+	}
+	for _, f := range p.lists {
+		l.lists = append(l.lists, f.as)
 	}
 	top, err := snap.entries(at.tree)
 	if err != nil {
@@ -278,8 +300,8 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 	return l, nil
 }
 
-// decide tells the layouts apart. The question is where Source0 can come from: from a file beside the spec, from
-// a lookaside or a server (both standard), or out of the tree around the spec (in-tree).
+// decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or
+// a server (both standard), or out of the tree around the spec (in-tree).
 func (l *look) decide() (rpmflow.Layout, string) {
 	spec, place := show(path.Base(l.spec)), l.at.in()
 	switch path.Dir(l.spec) {
@@ -289,15 +311,15 @@ func (l *look) decide() (rpmflow.Layout, string) {
 	default:
 		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages", show(l.spec))
 	}
+	if len(l.lists) > 0 {
+		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", spec, some(l.lists), place)
+	}
 	if f := l.named.source0In(l.beside); f != "" {
 		kind := "source"
 		if isArchive(f) {
 			kind = "tarball"
 		}
 		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the %s %s %s", spec, kind, show(f), place)
-	}
-	if f := l.lookaside(); f != "" {
-		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the list of its sources, %s, %s", spec, show(f), place)
 	}
 	if dirs := l.sourceDirs(); len(dirs) > 0 {
 		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it", show(l.spec), some(dirs))
@@ -307,16 +329,6 @@ func (l *look) decide() (rpmflow.Layout, string) {
 		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is among its sources (%s) without a tarball beside it", show(l.spec), some(files))
 	}
 	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories", show(l.spec))
-}
-
-// lookaside is dist-git's list of the files that are kept elsewhere: "sources", or ".name.metadata".
-func (l *look) lookaside() string {
-	for _, f := range l.files {
-		if f == "sources" || (strings.HasPrefix(f, ".") && strings.HasSuffix(f, ".metadata")) {
-			return f
-		}
-	}
-	return ""
 }
 
 // sourceDirs are the directories at the top but rpmbuild's own and those that dist-git repositories have for tests.

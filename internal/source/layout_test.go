@@ -22,8 +22,10 @@ func TestDecide(t *testing.T) {
 		{"nothing but a macro", look{spec: "hello.spec", files: []string{"README", "hello-2.crate"}}, "Source: %{crates_source}\n", "standard", "hello-2.crate"},
 		{"a script", look{spec: "hello.spec", files: []string{"hello.sh"}, dirs: []string{"doc"}}, "Source0: hello.sh\n", "standard", "the source hello.sh"},
 		{"vendored tarball only", look{spec: "hello.spec", files: []string{"vendor.tar.zst"}, dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(cmd)"},
-		{"dist-git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"}, dirs: []string{"tests", "helpers"}}, tarball, "standard", "list of its sources, sources"},
-		{"metadata", look{spec: "SPECS/hello.spec", files: []string{".hello.metadata"}, dirs: []string{"SPECS", "SOURCES"}}, tarball, "standard", ".hello.metadata"},
+		{"dist-git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"}, dirs: []string{"tests", "helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the top"},
+		{"dist-git with a tarball in git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "hello-1.0.tar.gz"}, lists: []string{"sources"}}, tarball, "dist-git", "sources"},
+		{"another file of that name", look{spec: "hello.spec", files: []string{"hello.spec", "sources"}, dirs: []string{"src"}}, tarball, "in-tree", "(src)"},
+		{"metadata", look{spec: "SPECS/hello.spec", files: []string{".hello.metadata"}, dirs: []string{"SPECS", "SOURCES"}, lists: []string{".hello.metadata"}}, tarball, "dist-git", ".hello.metadata, in SPECS and SOURCES"},
 		{"only a spec", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{".github"}}, tarball, "standard", "without source directories"},
 		{"only a spec, local tarball missing", look{spec: "hello.spec", files: []string{"hello.spec", "README.md", "a.patch", "hello-0.9.tar.gz"}}, local, "standard", "without source directories"},
 		{"spec and helpers, tarball on a server", look{spec: "hello.spec", files: []string{"hello.spec", "update.sh"}}, tarball, "standard", "without source directories"},
@@ -58,7 +60,7 @@ func TestLayoutAsConfigured(t *testing.T) {
 	} {
 		req.Layout = layout
 		p := prepare(t, s, req)
-		if p.Explanation != want || p.NeedsExpansion() != (layout != rpmflow.LayoutStandard) || !strings.Contains(names(t, p.Sources), "a.patch") {
+		if p.Explanation != want || !p.NeedsExpansion() || !strings.Contains(names(t, p.Sources), "a.patch") {
 			t.Errorf("%s: got %q, %q", layout, p.Explanation, names(t, p.Sources))
 		}
 	}

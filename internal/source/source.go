@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source/fetch"
 )
 
 // Options says where and within which bounds a Store works.
@@ -21,8 +22,12 @@ type Options struct {
 	// Dir holds the mirrors, one bare repository per URL. Several builders may share it.
 	Dir    string
 	Logger *slog.Logger // slog.Default() if nil
-	// MaxFile is the largest file, in bytes, taken from git or made of it: 1 GiB if zero.
+	// MaxFile is the largest file, in bytes, taken from git, made of it or downloaded: 1 GiB if zero.
 	MaxFile int64
+	// Allow lists what downloads may connect to although it is not public: host names, addresses, and ranges such as 10.1.0.0/16.
+	Allow []string
+	// Cache keeps what was downloaded; nil: nothing does.
+	Cache Cache
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
 	// Access knows what the repository with this URL (as of CleanURL) wants to see; nil: nothing but what the URL holds.
@@ -42,6 +47,8 @@ type Store struct {
 	access       func(url string) Access
 	maxBytes     int64
 	maxAge       time.Duration
+	client       *fetch.Client
+	cache        Cache
 }
 
 // Open makes the directory of mirrors ready and checks that the git command is there, which makes archives.
@@ -59,7 +66,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("source: making the directory of git mirrors: %w", err)
 	}
-	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge}
+	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -72,8 +79,14 @@ func Open(o Options) (*Store, error) {
 	if s.fetchTimeout <= 0 {
 		s.fetchTimeout = 10 * time.Minute
 	}
+	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile}); err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
 	return s, nil
 }
+
+// Close drops idle connections of downloads.
+func (s *Store) Close() { s.client.Close() }
 
 // Request names what to fetch.
 type Request struct {
@@ -118,11 +131,19 @@ type Prepared struct {
 	Packaging string
 	// CommitTime is the committer's date, of layout split the later of both. All files have it as their modification time, so that the same commit makes the same SRPM.
 	CommitTime time.Time
+	// Files are the sources that are not in git, as far as they are there; Notes are remarks on the way to them.
+	Files []rpmflow.SourceFile
+	Notes []string
 
 	store   *Store
 	request Request
 	// leftOut tells why a file beside an in-tree spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
+	// listed is what dist-git's lists name, of the package listedAs.
+	listed   []listed
+	listedAs string
+	// unsure: the spec may name a file that is not there.
+	unsure bool
 }
 
 // Prepare fetches the pushed ref into the repository's mirror unless the commit is there already, finds the layout
@@ -135,6 +156,12 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 		prepare = s.prepareSplit
 	}
 	p, err := prepare(ctx, req, dir)
+	if err == nil && p.SRPM == "" { // no mirror is locked any more
+		err = p.fetchListed(ctx)
+		if err == nil {
+			p.unsure, err = p.mayMiss()
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("project %q: %w", req.Project, err)
 	}
@@ -169,6 +196,8 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		store:       s,
 		request:     req,
 		leftOut:     map[string]*rpmflow.Failure{},
+		listed:      plan.listed,
+		listedAs:    plan.listedAs,
 	}
 	for _, d := range []string{filepath.Dir(p.Spec), p.Sources} {
 		// A second try in the same directory must not find the first one's files.
@@ -192,7 +221,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	for _, f := range plan.sources {
 		err := out.write(ctx, p.Sources, f, f.as)
 		var mistake *rpmflow.Failure
-		if p.NeedsExpansion() && errors.As(err, &mistake) {
+		if p.makesSource0() && errors.As(err, &mistake) {
 			p.leftOut[f.as] = mistake
 			continue
 		}
@@ -203,7 +232,10 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	return p, nil
 }
 
-// NeedsExpansion reports whether Source0 may have to be made, for which Complete needs the spec as rpm expands it.
-func (p *Prepared) NeedsExpansion() bool {
+// NeedsExpansion reports whether Source0 has to be made, or a source may have to be downloaded, for which Complete needs the spec as rpm
+// expands it. The latter is a guess, made without rpm: Complete does no harm where it was not asked for, and helps where rpm misses a source.
+func (p *Prepared) NeedsExpansion() bool { return p.makesSource0() || p.unsure }
+
+func (p *Prepared) makesSource0() bool {
 	return p.Layout == rpmflow.LayoutInTree || p.Layout == rpmflow.LayoutSplit
 }

@@ -42,7 +42,12 @@ func (s *Store) PutFile(ctx context.Context, key, file string, kind rpmflow.Arti
 	default:
 		return rpmflow.Artifact{}, fmt.Errorf("store %s as %s: unknown kind %q", file, key, kind)
 	}
-	a := s.artifact(key, kind, contentType)
+	return s.putFile(ctx, s.artifact(key, kind, contentType), file)
+}
+
+// putFile stores a file as the artifact says, and fills in its size and checksum.
+func (s *Store) putFile(ctx context.Context, a rpmflow.Artifact, file string) (rpmflow.Artifact, error) {
+	key := a.Key
 	if err := CheckKey(key); err != nil {
 		return a, fmt.Errorf("store %s: %w", file, err)
 	}
@@ -122,11 +127,7 @@ func (s *Store) put(ctx context.Context, a *rpmflow.Artifact, content io.ReaderA
 	const op = "store"
 	ctx, cancel := context.WithTimeout(ctx, callLimit+time.Duration(a.Size/minRate)*time.Second)
 	defer cancel()
-	options := minio.PutObjectOptions{
-		ContentType:     a.ContentType,
-		ContentEncoding: a.ContentEncoding,
-		UserMetadata:    map[string]string{metaSHA256: a.SHA256},
-	}
+	options := putOptions(a)
 	// A section is sent again from its beginning after a failure, and never closed by the client.
 	body := io.NewSectionReader(content, 0, a.Size)
 	var err error
@@ -153,6 +154,14 @@ func (s *Store) put(ctx context.Context, a *rpmflow.Artifact, content io.ReaderA
 			a.Size, a.SHA256, stored.Size, stored.UserMetadata[metaSHA256]))
 	}
 	return nil
+}
+
+func putOptions(a *rpmflow.Artifact) minio.PutObjectOptions {
+	return minio.PutObjectOptions{
+		ContentType:     a.ContentType,
+		ContentEncoding: a.ContentEncoding,
+		UserMetadata:    map[string]string{metaSHA256: a.SHA256},
+	}
 }
 
 // failPut finds out why a connection broke in the middle of an upload. A server that refuses may close it while content

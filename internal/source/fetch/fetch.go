@@ -1,0 +1,294 @@
+// Package fetch downloads one file from the first of several places that has it, as a builder on somebody's network may: with bounds
+// on size and time, never from an address that is not public unless that is allowed, and without handing credentials on.
+//
+// URLs and an open file come in; the file's content goes out, or a *rpmflow.Failure where the packager has to act. Package source
+// imports it, and nobody else.
+package fetch
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Options are the bounds of a Client.
+type Options struct {
+	// Allow lists what may be connected to although it is not public: host names, addresses, and ranges such as 10.1.0.0/16.
+	Allow []string
+	// MaxFile is the largest file, in bytes: 1 GiB if zero.
+	MaxFile int64
+	// Timeout bounds one file with all tries in all places: 30 minutes if zero.
+	Timeout time.Duration
+	// Stall is how long no byte may come: a minute if zero.
+	Stall time.Duration
+	// Pause is that before the second try in one place, doubled before each further one: half a second if zero.
+	Pause time.Duration
+	// Tries in one place: 5 if zero.
+	Tries int
+}
+
+// Client downloads. It may be used by many goroutines.
+type Client struct {
+	Options
+	allow *allowed
+	http  *http.Client
+}
+
+// New checks the options.
+func New(o Options) (*Client, error) {
+	allow, err := parseAllowed(o.Allow)
+	if err != nil {
+		return nil, err
+	}
+	orElse := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	if o.MaxFile <= 0 {
+		o.MaxFile = 1 << 30
+	}
+	if o.Tries <= 0 {
+		o.Tries = 5
+	}
+	orElse(&o.Timeout, 30*time.Minute)
+	orElse(&o.Stall, time.Minute)
+	orElse(&o.Pause, 500*time.Millisecond)
+	c := &Client{Options: o, allow: allow}
+	c.http = c.client()
+	return c, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Got is what was downloaded.
+type Got struct {
+	URL    string // the one of the places that had it, without credentials
+	SHA512 string
+	Size   int64
+}
+
+// Fetch downloads into out, which it truncates, from the first of the places that has the file with these checksums.
+//
+// Where every place says that it does not have it, or has another file, that is a *rpmflow.Failure; where one of them may have it
+// later, an error worth a retry.
+func (c *Client) Fetch(ctx context.Context, places []string, known []rpmflow.Checksum, out *os.File) (Got, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("it took longer than %s", c.Timeout))
+	defer cancel()
+	var refused, troubled []error
+	for _, place := range places {
+		got, err := c.from(ctx, place, known, out)
+		var f *rpmflow.Failure
+		switch {
+		case err == nil:
+			return got, nil
+		case ctx.Err() != nil:
+			return Got{}, fmt.Errorf("download %s: %w", Clean(place), context.Cause(ctx))
+		case errors.As(err, &f):
+			refused = append(refused, err)
+		default:
+			troubled = append(troubled, err)
+		}
+	}
+	if len(troubled) > 0 || len(refused) == 0 {
+		return Got{}, joined(slices.Concat(troubled, refused))
+	}
+	var first *rpmflow.Failure
+	errors.As(refused[0], &first)
+	return Got{}, &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: first.Hint, Message: joined(refused).Error()}
+}
+
+// joined is several errors on one line, without their kinds.
+func joined(errs []error) error {
+	text := "no place to download from"
+	for i, err := range errs {
+		if i == 0 {
+			text = err.Error()
+			continue
+		}
+		text += "; " + err.Error()
+	}
+	return errors.New(text)
+}
+
+// from tries one place until it has the whole file, gives up, or is told that there is none.
+func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksum, out *os.File) (Got, error) {
+	u, err := parse(place)
+	if err != nil {
+		return Got{}, err
+	}
+	if err := out.Truncate(0); err != nil {
+		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
+	}
+	part := &part{File: out, max: c.MaxFile}
+	pause := c.Pause
+	for try := 1; ; try++ {
+		before := part.have
+		if u.Scheme == "ftp" {
+			err = c.ftp(ctx, u, part)
+		} else {
+			err = c.get(ctx, u, part)
+		}
+		var f *rpmflow.Failure
+		if err == nil || ctx.Err() != nil || errors.As(err, &f) {
+			break
+		}
+		var disk *diskError
+		if errors.As(err, &disk) {
+			break
+		}
+		if part.have > before {
+			try, pause = 0, c.Pause // it goes on, if slowly; Timeout is the bound then
+		}
+		if try >= c.Tries {
+			err = fmt.Errorf("%w (after %d tries)", err, try)
+			break
+		}
+		wait := pause + rand.N(pause/2+1) //nolint:gosec // not a secret
+		var later *retryAfter
+		if errors.As(err, &later) {
+			wait = max(wait, min(later.wait, 30*time.Second))
+		}
+		pause = min(2*pause, 15*time.Second)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	if err != nil {
+		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
+	}
+	return part.check(Clean(place), known)
+}
+
+// part is the file while it comes.
+type part struct {
+	*os.File
+	have, max int64
+	validator string // of the server's file that the bytes so far are of; empty: they cannot be continued
+}
+
+// diskError is our own disk's, which another try does not mend.
+type diskError struct{ error }
+
+func (e *diskError) Unwrap() error { return e.error }
+
+// restart forgets what came.
+func (p *part) restart() error {
+	p.have, p.validator = 0, ""
+	if err := p.Truncate(0); err != nil {
+		return &diskError{err}
+	}
+	return nil
+}
+
+func tooLarge(max int64) error {
+	return rpmflow.Fail(rpmflow.FailureSource, "ask an operator to raise builder.max_source, if the file is right", "it has more than %d bytes, the most that is taken", max)
+}
+
+// add appends what r gives, up to the limit.
+func (p *part) add(r io.Reader) error {
+	if _, err := p.Seek(p.have, io.SeekStart); err != nil {
+		return &diskError{err}
+	}
+	buf := make([]byte, 128<<10)
+	for {
+		n, err := r.Read(buf)
+		if p.have+int64(n) > p.max {
+			return tooLarge(p.max)
+		}
+		if _, werr := p.Write(buf[:n]); werr != nil {
+			return &diskError{werr}
+		}
+		p.have += int64(n)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// check sums the whole file.
+func (p *part) check(from string, known []rpmflow.Checksum) (Got, error) {
+	if _, err := p.Seek(0, io.SeekStart); err != nil {
+		return Got{}, fmt.Errorf("download %s: %w", from, err)
+	}
+	sum, size, err := Sum(p.File, known)
+	var wrong *WrongSum
+	if errors.As(err, &wrong) {
+		return Got{}, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: from + " has " + wrong.Error(),
+			Hint: "find out which of both is right: the file may have been replaced, or its checksum be an older file's"}
+	}
+	if err != nil {
+		return Got{}, fmt.Errorf("download %s: %w", from, err)
+	}
+	return Got{URL: from, SHA512: sum, Size: size}, nil
+}
+
+// WrongSum is content that has not the checksum that it must have.
+type WrongSum struct {
+	Want rpmflow.Checksum
+	Got  string
+}
+
+func (e *WrongSum) Error() string {
+	return fmt.Sprintf("the %s checksum %s, but it must have %s", e.Want.Algorithm, e.Got, e.Want.Hex)
+}
+
+// Sum reads r to its end, gives its SHA-512 and size and compares it with what is known; what differs is a *WrongSum.
+func Sum(r io.Reader, known []rpmflow.Checksum) (sha string, size int64, err error) {
+	main := sha512.New()
+	hashes, writers := make([]hash.Hash, len(known)), []io.Writer{main}
+	for i, c := range known {
+		if hashes[i] = c.New(); hashes[i] == nil {
+			return "", 0, fmt.Errorf("unknown checksum algorithm %q", c.Algorithm)
+		}
+		writers = append(writers, hashes[i])
+	}
+	if size, err = io.Copy(io.MultiWriter(writers...), r); err != nil {
+		return "", size, err
+	}
+	for i, h := range hashes {
+		if got := hex.EncodeToString(h.Sum(nil)); got != known[i].Hex {
+			return "", size, &WrongSum{known[i], got}
+		}
+	}
+	return hex.EncodeToString(main.Sum(nil)), size, nil
+}
+
+func parse(place string) (*url.URL, error) {
+	u, err := url.Parse(place)
+	if err != nil || u.Hostname() == "" || u.Opaque != "" {
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "%s is not a URL", Clean(place))
+	}
+	if !slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "use http, https or ftp, or commit the file", "%s: %s is not downloaded from", Clean(place), u.Scheme)
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
+
+// Clean is a URL without credentials, for people and records.
+func Clean(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(a malformed URL)" // whatever it holds
+	}
+	u.User = nil
+	return u.String()
+}

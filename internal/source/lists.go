@@ -1,0 +1,180 @@
+package source
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+const (
+	maxList   = 1 << 20 // bytes of a list
+	maxListed = 10_000  // its entries
+)
+
+// listed is a file that a dist-git repository keeps elsewhere.
+type listed struct {
+	name string
+	sum  rpmflow.Checksum
+}
+
+// bsdLine is a line of Fedora's list as rpkg writes it today: SHA512 (file) = digest.
+var bsdLine = regexp.MustCompile(`^([A-Za-z0-9]+) \((.+)\) = ([0-9A-Fa-f]+)$`)
+
+// parseSources reads Fedora's list, whose old form has the MD5 checksum before the name.
+func parseSources(list string, text []byte) ([]listed, error) {
+	return parseList(list, text, func(line string) (listed, error) {
+		if m := bsdLine.FindStringSubmatch(line); m != nil {
+			sum, err := rpmflow.NewChecksum(m[1], m[3])
+			return listed{m[2], sum}, err
+		}
+		return digestAndName(line)
+	})
+}
+
+// parseMetadata reads CentOS's list: a digest, whose length tells the algorithm, and a path below SOURCES.
+func parseMetadata(list string, text []byte) ([]listed, error) {
+	return parseList(list, text, func(line string) (listed, error) {
+		l, err := digestAndName(line)
+		l.name = strings.TrimPrefix(strings.TrimPrefix(l.name, "./"), "SOURCES/")
+		return l, err
+	})
+}
+
+func digestAndName(line string) (listed, error) {
+	digest, name, ok := strings.Cut(line, " ")
+	if name = strings.TrimLeft(name, " *"); !ok || name == "" { // md5sum marks binary files with a star
+		return listed{}, fmt.Errorf("%.80q is no checksum with a file's name", line)
+	}
+	sum, err := rpmflow.ChecksumOf(digest)
+	return listed{name, sum}, err
+}
+
+func parseList(list string, text []byte, parse func(line string) (listed, error)) ([]listed, error) {
+	refuse := func(n int, err error) error {
+		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s, line %d", show(list), n), Err: err,
+			Hint: "let fedpkg, centpkg or their like write the list"}
+	}
+	if len(text) >= maxList {
+		return nil, refuse(1, fmt.Errorf("the list has more than %d bytes", maxList))
+	}
+	var all []listed
+	by := map[string]rpmflow.Checksum{}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		l, err := parse(line)
+		if err == nil {
+			err = rpmflow.CheckFileName(l.name)
+		}
+		if before, twice := by[l.name]; err == nil && twice && before != l.sum {
+			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", show(l.name), before, l.sum)
+		} else if twice {
+			continue
+		}
+		if len(all) >= maxListed && err == nil {
+			err = fmt.Errorf("more than %d files", maxListed)
+		}
+		if err != nil {
+			return nil, refuse(n, err)
+		}
+		by[l.name] = l.sum
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// looksLikeList tells dist-git's list from any other file that is called sources: its first line decides.
+func looksLikeList(text []byte) bool {
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			if bsdLine.MatchString(line) {
+				return true
+			}
+			_, err := digestAndName(line)
+			return err == nil
+		}
+	}
+	return true // empty: nothing is kept elsewhere
+}
+
+// isMetadata reports whether a file has the name of CentOS's list, and gives the package that is part of it.
+func isMetadata(name string) (pkg string, ok bool) {
+	pkg, ok = strings.CutSuffix(name, ".metadata")
+	pkg, dot := strings.CutPrefix(pkg, ".")
+	return pkg, ok && dot && pkg != ""
+}
+
+// readLists gives what the lists of a dist-git repository name, in their order, and the package's name there.
+func readLists(snap *snapshot, lists []file, spec string) (pkg string, all []listed, err error) {
+	pkg = strings.TrimSuffix(path.Base(spec), ".spec")
+	by := map[string]rpmflow.Checksum{}
+	for _, f := range lists {
+		text, err := snap.head(f.hash, maxList)
+		if err != nil {
+			return "", nil, err
+		}
+		parse := parseSources
+		if name, ok := isMetadata(f.as); ok {
+			pkg, parse = name, parseMetadata
+		}
+		found, err := parse(f.as, text)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, l := range found {
+			before, twice := by[l.name]
+			if twice && before.Algorithm == l.sum.Algorithm && before != l.sum {
+				return "", nil, rpmflow.Fail(rpmflow.FailureSource, "let one of both go", "two lists have different checksums of %s: %s and %s", show(l.name), before, l.sum)
+			}
+			if !twice {
+				by[l.name] = l.sum
+				all = append(all, l)
+			}
+		}
+	}
+	return pkg, all, nil
+}
+
+// listsAt finds the lists in the package's directory: sources, and .PACKAGE.metadata, of which the spec's own is taken where there are
+// several.
+func listsAt(snap *snapshot, dir, spec string) ([]file, error) {
+	files, err := snap.files(dir)
+	if err != nil {
+		return nil, err
+	}
+	own := "." + strings.TrimSuffix(path.Base(spec), ".spec") + ".metadata"
+	var lists, metadata []file
+	for _, f := range files {
+		if _, ok := isMetadata(f.as); ok {
+			metadata = append(metadata, f)
+			if f.as == own {
+				metadata = []file{f}
+				break
+			}
+		}
+	}
+	for _, f := range files {
+		if f.as != "sources" {
+			continue
+		}
+		text, err := snap.head(f.hash, maxList)
+		if err != nil {
+			return nil, err
+		}
+		if looksLikeList(text) {
+			lists = append(lists, f)
+		}
+	}
+	if len(metadata) > 1 {
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "leave "+own+" alone", "%d lists of sources beside %s (%s, %s, …), none of which is %s",
+			len(metadata), show(spec), show(metadata[0].as), show(metadata[1].as), own)
+	}
+	return append(lists, metadata...), nil
+}
