@@ -28,11 +28,14 @@ func command() *cobra.Command {
   rpmflow retry BUILD                build the same commit again
   rpmflow watch                      every outcome as it comes
 
+  rpmflow build .                    build a package here, without a server
+  rpmflow spec sources hello.spec    ask rpm about a spec
+
 The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by themselves; otherwise name the configuration
 with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(),
-		targetsCommand(), configCommand(), s3Command())
+		targetsCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand())
 	return root
 }

@@ -94,7 +94,7 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 		}
 	})
 	g.Go(func() error {
-		if err := WaitReady(gctx, "http://"+local(socket.Addr())); err != nil {
+		if err := WaitReady(gctx, "http://"+fromHere(socket.Addr())); err != nil {
 			return stopped(gctx, err)
 		}
 		ready(&own)
@@ -167,8 +167,8 @@ func nonEmpty(m map[string]string) map[string]string {
 	return m
 }
 
-// local is the address under which this machine reaches what listens on a.
-func local(a net.Addr) string {
+// fromHere is the address under which this machine reaches what listens on a.
+func fromHere(a net.Addr) string {
 	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.Port))
 	}

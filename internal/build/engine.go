@@ -43,6 +43,12 @@ type Engine interface {
 	Open(ctx context.Context, job Job) (Session, error)
 }
 
+// Explorer is a session in which a user can look around after a failed step, on the terminal that standard input and output are. Both
+// engines have it; it is no part of the contract.
+type Explorer interface {
+	Explore(ctx context.Context) error
+}
+
 // Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are. Query and
 // SRPM are left out where a source package is there already; that comes from outside, and its name is a safe one.
 //

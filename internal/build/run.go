@@ -57,6 +57,11 @@ type Attempt struct {
 	Cancel context.Context
 	// Report makes the record known whenever the build enters a phase. When it fails, the build is not ours any more.
 	Report func(ctx context.Context, b rpmflow.Build) error
+	// SRPMOnly ends the build when there is a source package.
+	SRPMOnly bool
+	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before what it has left is
+	// removed. Nil: nobody wants to look.
+	Failed func(ctx context.Context, s Session)
 }
 
 // Run takes the attempt to its outcome, which is in the record that it returns. An error means that there is none: ctx has
@@ -101,6 +106,9 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 		// Without its log and record a build has no outcome but this one.
 		o := rpmflow.OutcomeOf(rpmflow.PhaseUpload, fmt.Errorf("store the results: %w", err))
 		run.b.Outcome, run.b.Artifacts, run.b.Packages = &o, nil, nil
+	}
+	if run.Failed != nil && outcome.Result == rpmflow.Failed && run.session != nil && run.canceled() == nil {
+		run.Failed(ctx, run.session)
 	}
 	return run.b, nil
 }
@@ -169,6 +177,9 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 
+	if r.SRPMOnly {
+		return nil
+	}
 	if err := r.enter(ctx, rpmflow.PhaseDependencies); err != nil {
 		return err
 	}

@@ -6,11 +6,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,10 +54,14 @@ func flagName(key string) string {
 // ConfigFlags gives a command --config and one flag for each key below the sections ("" for keys outside of any).
 // Secrets have none: they would show in the list of processes.
 func ConfigFlags(cmd *cobra.Command, sections ...string) {
+	configFlags(cmd, func(path string) bool { return inSections(path, sections) })
+}
+
+func configFlags(cmd *cobra.Command, wanted func(path string) bool) {
 	flags := cmd.Flags()
 	flags.String("config", "", "configuration file (RPMFLOW_CONFIG; else ./rpmflow.yaml or /etc/rpmflow/rpmflow.yaml)")
 	for _, k := range config.Keys() {
-		if k.Secret || !inSections(k.Path, sections) {
+		if k.Secret || !wanted(k.Path) {
 			continue
 		}
 		usage := k.Doc
@@ -64,6 +70,11 @@ func ConfigFlags(cmd *cobra.Command, sections ...string) {
 		}
 		flags.Var(&keyFlag{key: k, value: k.Default}, flagName(k.Path), usage)
 	}
+}
+
+// KeyFlags gives a command --config and a flag for each of these keys.
+func KeyFlags(cmd *cobra.Command, paths ...string) {
+	configFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
 }
 
 func inSections(path string, sections []string) bool {
@@ -172,10 +183,18 @@ func Service(program config.Program, short, long string, sections []string, run 
 	return cmd
 }
 
-// Main runs a command and exits with its result.
+// Main runs a command and exits with its result: 1 where an error does not say another code.
 func Main(cmd *cobra.Command) {
-	if err := cmd.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
-		os.Exit(1)
+	err := cmd.ExecuteContext(context.Background())
+	if err == nil {
+		return
 	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	var coded interface{ ProgramExit() int }
+	if errors.As(err, &coded) {
+		if code := coded.ProgramExit(); code > 0 {
+			os.Exit(code)
+		}
+	}
+	os.Exit(1)
 }

@@ -182,6 +182,7 @@ const (
 	ForBuilder  Program = "builder"
 	ForS3       Program = "s3"
 	ForHealth   Program = "health" // asks a program how it is, and needs no secret for it
+	ForLocal    Program = "local"  // what is done on a user's machine without a server
 )
 
 // foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that
@@ -194,7 +195,7 @@ func (p Program) foreign() []string {
 		return []string{"gateway.", "listener.", "secret"}
 	case ForS3:
 		return []string{"nats.", "listener.", "secret", "token"}
-	case ForHealth:
+	case ForHealth, ForLocal:
 		return []string{""}
 	}
 	return nil

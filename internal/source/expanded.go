@@ -114,6 +114,28 @@ func (e expanded) source0() string {
 	return ""
 }
 
+// Listed is a Source or Patch line of a spec.
+type Listed struct {
+	Patch  bool
+	Number int
+	Value  string // as the spec has it: a name, or a URL
+	// File is the name under which rpm looks for it.
+	File string
+}
+
+// List gives the sources and then the patches of an expanded spec, in the order of their lines.
+func List(text []byte) []Listed {
+	e := parseExpanded(text)
+	list := []Listed{}
+	for _, n := range e.sources {
+		list = append(list, Listed{Number: n.number, Value: n.value, File: n.file()})
+	}
+	for _, n := range e.patches {
+		list = append(list, Listed{Patch: true, Number: n.number, Value: n.value, File: n.file()})
+	}
+	return list
+}
+
 // MissingSources lists the files of Source and Patch tags of an expanded spec that are not in dir.
 func MissingSources(text []byte, dir string) []string {
 	e := parseExpanded(text)

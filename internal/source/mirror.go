@@ -70,6 +70,9 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 		return rpmflow.Fail(rpmflow.FailureSource, "repositories with SHA-1 object names can be built, by a full id",
 			"%q is not the full id of a commit", req.Commit)
 	}
+	if req.InPlace && remote.path != "" {
+		return s.readInPlace(remote.path, req.Commit, use)
+	}
 	ref := req.Ref
 	if rpmflow.IsCommit(ref) {
 		ref = ""

@@ -94,6 +94,8 @@ type Request struct {
 	// URL is the repository: https, http, ssh (also git@host:path), file:// or an absolute path. It may hold
 	// credentials; they are used and never repeated.
 	URL string
+	// InPlace reads the repository at URL, a path, where it is and without a mirror: nobody else changes it.
+	InPlace bool
 	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server allows.
 	Ref string
 	// Commit is what was pushed; the id of an annotated tag stands for the commit that it tags.

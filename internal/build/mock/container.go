@@ -29,6 +29,7 @@ type step struct {
 	script  string
 	env     []string
 	files   []file
+	tty     bool                             // a terminal is its standard input and output
 	stdout  io.Writer                        // besides the job's log; may be nil
 	failed  func(end ended, err error) error // says more of mock's failure, when it is nobody else's; may be nil
 }
@@ -99,6 +100,7 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 		Image: st.image, User: "0:0", WorkingDir: "/", Entrypoint: []string{"/bin/sh", "-euc", prelude + st.script},
 		Env: append([]string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TERM=dumb"}, st.env...), Labels: s.e.labels(s.job.Build), Hostname: "rpmflow",
 	}
+	config.Tty, config.OpenStdin, config.StdinOnce, config.AttachStdin, config.AttachStdout, config.AttachStderr = st.tty, st.tty, st.tty, st.tty, st.tty, st.tty
 	pids := s.e.s.PIDs
 	host := &container.HostConfig{
 		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: capabilities, SecurityOpt: []string{"no-new-privileges"},

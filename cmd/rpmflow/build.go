@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+// exitCodes say which kind of failure a build or a spec has had. All that is not a failure of theirs is 1.
+func exitCodes() map[rpmflow.FailureKind]int {
+	return map[rpmflow.FailureKind]int{
+		rpmflow.FailureSource: 10, rpmflow.FailureSpec: 11, rpmflow.FailureDependencies: 12, rpmflow.FailureBuild: 13,
+		rpmflow.FailureTimeout: 14, rpmflow.FailureCanceled: 15, rpmflow.FailureInfrastructure: 20,
+	}
+}
+
+const exitHelp = `Exit codes: 0 all went well, 10 source, 11 spec, 12 dependencies, 13 the package's own build, 14 timeout, 15 canceled (Ctrl-C),
+20 infrastructure, 1 anything else, such as a wrong option.`
+
+// coded is an error with the exit code that says what kind it is.
+type coded struct {
+	error
+	code int
+}
+
+func (c *coded) Unwrap() error { return c.error }
+
+// ProgramExit is the program's.
+func (c *coded) ProgramExit() int { return c.code }
+
+// withCode gives an error the exit code of its failure.
+func withCode(err error) error {
+	var f *rpmflow.Failure
+	if errors.As(err, &f) {
+		return &coded{err, exitCodes()[f.Kind]}
+	}
+	return err
+}
+
+// buildFlags are those of one build here.
+type buildFlags struct {
+	localFlags
+	resultDir        string
+	srpmOnly, shell  bool
+	noCheck, verbose bool
+	asJSON           bool
+	layout           string
+	timeout          time.Duration
+	addRepo          []string
+}
+
+func (f *buildFlags) add(cmd *cobra.Command) {
+	f.localFlags.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.resultDir, "resultdir", "rpmflow-results", "directory for packages, logs and the record of the build")
+	flags.BoolVar(&f.noCheck, "nocheck", false, "leave %check out")
+	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in what a failed build has left, on a terminal")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show the whole log while it is written")
+	flags.BoolVar(&f.asJSON, "json", false, "print the build's record as JSON")
+	flags.DurationVar(&f.timeout, "timeout", 24*time.Hour, "the longest that the build may take")
+	flags.StringArrayVar(&f.addRepo, "addrepo", nil, "URL of a further repository to take BuildRequires from (may be repeated)")
+}
+
+func buildCommand() *cobra.Command {
+	f := &buildFlags{}
+	cmd := &cobra.Command{
+		Use: "build DIRECTORY|FILE.spec|FILE.src.rpm|GIT-URL[#REF]", Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
+		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in containers, or with the host's
+rpmbuild where there is no container engine and no target is named.
+
+A directory is built as it is: what git tracks or would track, with changes that are not committed, and the tarballs beside
+the spec that git ignores. The record says so. An unchanged one is the commit that is checked out. A repository's URL is
+built at its default branch, or at the branch, tag or commit behind #.
+
+Packages, logs and the record (build.json) are put into the directory of --resultdir; the packages' paths are printed.
+
+` + exitHelp,
+		Example: "  rpmflow build . -r fedora-43-x86_64\n  rpmflow build hello.spec --engine rpmbuild --srpm-only\n  rpmflow build https://git.example.com/hello.git#v1.0 -r centos-stream-10-x86_64",
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package and no more")
+	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto), "how the directory or repository holds the package")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], "") }
+	return cmd
+}
+
+func rebuildCommand() *cobra.Command {
+	f := &buildFlags{}
+	cmd := &cobra.Command{
+		Use: "rebuild FILE.src.rpm", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
+		Long:    "Rebuild builds a source package as `rpmflow build` does.\n\n" + exitHelp,
+		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64",
+	}
+	f.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], ".src.rpm") }
+	return cmd
+}
+
+func (f *buildFlags) options() (rpmflow.Options, error) {
+	o, err := f.localFlags.options()
+	if err != nil {
+		return o, err
+	}
+	o.NoCheck = f.noCheck
+	var errs []error
+	for _, text := range f.addRepo {
+		r, err := rpmflow.ParseRepository(text)
+		errs = append(errs, err)
+		r.Trusted = true // whoever says it, builds here
+		o.Repositories = append(o.Repositories, r)
+	}
+	return o, errors.Join(errs...)
+}
+
+func (f *buildFlags) run(cmd *cobra.Command, arg, suffix string) error {
+	input, err := local.ParseInput(arg)
+	if err != nil {
+		return err
+	}
+	if suffix != "" && !input.IsSRPM() {
+		return fmt.Errorf("%s is not a source package: name FILE.src.rpm, or say rpmflow build", arg)
+	}
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	stderr := cmd.ErrOrStderr()
+	if f.shell && !terminal(stderr) {
+		remark(stderr, "there is no terminal, so there will be no shell when the build fails")
+		f.shell = false
+	}
+	return f.withHere(cmd, func(_ context.Context, h here) error {
+		remark(stderr, h.Remarks...)
+		results, err := local.OpenResults(f.resultDir)
+		if err != nil {
+			return err
+		}
+		cancel, hard, stop := cli.Signals(cmd.Context())
+		defer stop()
+		wanted, end := context.WithCancelCause(context.Background())
+		defer end(nil)
+		defer context.AfterFunc(cancel, func() {
+			end(rpmflow.Fail(rpmflow.FailureCanceled, "start it again", "interrupted"))
+		})()
+		m := newMeter(stderr, f.verbose)
+		b, err := local.Build(hard, wanted, h.Place, h.work, local.Request{
+			Input: input, Engine: h.Engine, Target: h.Target, Options: options.Over(h.options), Layout: rpmflow.Layout(f.layout), Timeout: f.timeout,
+			MaxOutput: int64(h.cfg.Builder.MaxOutput), SRPMOnly: f.srpmOnly, Results: results, Log: m, Report: m.report, Explore: f.shell, Pause: m.pause, Logger: h.log,
+		})
+		m.end(b.Phases)
+		if err != nil {
+			return withCode(explained(stderr, hard, err, &tail{}))
+		}
+		return f.show(cmd.OutOrStdout(), stderr, results, b)
+	})
+}
+
+// show prints what became of the build: data to out, words to w.
+func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Build) error {
+	if f.asJSON {
+		if err := printJSON(out, b); err != nil {
+			return err
+		}
+	}
+	for _, n := range b.Notes {
+		remark(w, n)
+	}
+	if b.Outcome.Result == rpmflow.Succeeded {
+		for _, a := range b.Artifacts {
+			if !f.asJSON && a.Kind != rpmflow.KindLog {
+				fmt.Fprintln(out, shown(a.URL))
+			}
+		}
+		return nil
+	}
+	o := b.Outcome
+	for _, line := range o.Excerpt {
+		fmt.Fprintln(w, "  "+printable(line))
+	}
+	err := fmt.Errorf("%s failed in phase %s: %s: %s", b.Project, o.Phase, o.Kind, o.Message)
+	hint := o.Hint
+	if o.Kind == rpmflow.FailureInfrastructure {
+		hint = "nothing speaks against the package: mend what is named above, and build again"
+	}
+	if hint != "" {
+		err = fmt.Errorf("%w: %s", err, hint)
+	}
+	remark(w, "the logs are in "+shown(results.Dir()))
+	return &coded{err, exitCodes()[o.Kind]}
+}
+
+// shown is a path as the user would write it: relative where it lies below the working directory.
+func shown(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return path
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && isatty.IsTerminal(os.Stdin.Fd())
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+// localFlags are those of commands that need no server: where, and with what defined.
+type localFlags struct {
+	where         assembly.Where
+	define        []string
+	with, without []string
+}
+
+func (f *localFlags) add(cmd *cobra.Command) {
+	cli.KeyFlags(cmd, "builder.engine", "builder.docker.host", "builder.docker.network")
+	flags := cmd.Flags()
+	flags.StringVarP(&f.where.Target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file")
+	flags.StringVar(&f.where.Image, "image", "rpmflow/mock:latest", "container image with mock in it, for targets that are not configured")
+	flags.StringArrayVarP(&f.define, "define", "D", nil, "define a macro: 'NAME VALUE' (may be repeated)")
+	flags.StringArrayVar(&f.with, "with", nil, "switch a condition of the spec on (may be repeated)")
+	flags.StringArrayVar(&f.without, "without", nil, "switch a condition of the spec off (may be repeated)")
+}
+
+func (f *localFlags) options() (rpmflow.Options, error) {
+	return rpmflow.ParseOptions(f.define, f.with, f.without)
+}
+
+// here is what commands without a server work with.
+type here struct {
+	*assembly.Bench
+	cfg     *config.Config
+	work    *local.Work
+	options rpmflow.Options
+	log     *slog.Logger
+}
+
+// withHere runs f with an engine, a target, and a directory that is gone afterwards. ctx ends with the first signal.
+func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h here) error) (err error) {
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	cfg, err := cli.LoadFor(cmd, config.ForLocal)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Level = max(cfg.Log.Level, slog.LevelWarn) // a service's chatter is nothing for a terminal
+	log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+	place, err := local.OpenPlace("")
+	if err != nil {
+		return err
+	}
+	ctx, _, stop := cli.Signals(cmd.Context())
+	defer stop()
+	bench, err := assembly.NewBench(ctx, cfg, place, f.where, log)
+	if err != nil {
+		return err
+	}
+	defer bench.Close()
+	bench.Sweep(ctx)
+	work, err := place.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, work.End()) }()
+	return do(ctx, here{bench, cfg, work, options, log})
+}
+
+// remark tells the user on standard error what the data on standard output does not say.
+func remark(w io.Writer, remarks ...string) {
+	for _, r := range remarks {
+		fmt.Fprintf(w, "rpmflow: %s\n", r)
+	}
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+func specCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "spec", Short: "Ask rpm about a spec: its sources, requirements, packages and macros",
+		Long: `The target's own rpm answers, in a container of its root without a network, and with the macros that you define. With
+--engine rpmbuild, or where there is no container engine and no target is named, it is the host's rpm. The answers are
+what rpmspec prints. Sources are looked for beside the spec, or in SOURCES beside SPECS.`,
+		Example: `  rpmflow spec sources hello.spec -r fedora-43-x86_64
+  rpmflow spec build-requires hello.spec --with tests --json
+  rpmflow spec eval '%{name}-%{version}' hello.spec -D 'dist .el9'`,
+	}
+	cmd.AddCommand(
+		listed("sources", "List the sources, as `TAG: VALUE`", false),
+		listed("patches", "List the patches, as `TAG: VALUE`", true),
+		lined("requires", "List what the packages require, as far as the spec says it", (*local.Spec).Requires),
+		lined("build-requires", "List what has to be installed for the build", (*local.Spec).BuildRequires),
+		lined("provides", "List what the packages provide", (*local.Spec).Provides),
+		packaged("packages", "List the names of the packages that the spec makes", func(p rpmflow.Package) string { return p.Name }),
+		packaged("nevra", "List the packages that the spec makes as name-epoch:version-release.arch", rpmflow.Package.NEVRA),
+		evalCommand(), expandCommand(),
+	)
+	return cmd
+}
+
+// question makes a command whose last argument is a spec. answer gives what is printed as JSON, and as text.
+func question(use, short string, answer func(ctx context.Context, s *local.Spec, args []string) (data any, text string, err error)) *cobra.Command {
+	var flags localFlags
+	var asJSON bool
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(strings.Count(use, " "))}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, s *local.Spec) error {
+			data, text, err := answer(ctx, s, args)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), data)
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), text)
+			return err
+		})
+	}
+	return cmd
+}
+
+// withSpec runs do with a spec that can be asked about. What the engine says meanwhile is shown if that fails, and a word about the
+// wait where it is long.
+func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.Context, *local.Spec) error) error {
+	return f.withHere(cmd, func(ctx context.Context, h here) (err error) {
+		remark(cmd.ErrOrStderr(), h.Remarks...)
+		target := h.Target
+		target.MaxAge, target.AllowStale = max(target.MaxAge, specAge), true // macros change seldom
+		slow := time.AfterFunc(specPatience, func() {
+			remark(cmd.ErrOrStderr(), "making the root of "+target.Name+" ready, which takes its time once")
+		})
+		defer slow.Stop()
+		var log tail
+		defer func() { err = withCode(explained(cmd.ErrOrStderr(), ctx, err, &log)) }()
+		s, err := local.OpenSpec(ctx, local.SpecRequest{Engine: h.Engine, Target: target, Options: h.options, File: file, Log: &log}, h.work)
+		if err != nil {
+			return err
+		}
+		slow.Stop()
+		defer func() { err = errors.Join(err, s.Close(ctx)) }()
+		return do(ctx, s)
+	})
+}
+
+const (
+	// specAge is how old a root may be in which a spec is only read.
+	specAge      = 24 * time.Hour
+	specPatience = 2 * time.Second
+)
+
+// explained shows what led to an error, and adds what to do about it.
+func explained(w io.Writer, ctx context.Context, err error, log *tail) error {
+	var f *rpmflow.Failure
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("interrupted")
+	case errors.As(err, &f):
+		for _, line := range f.Excerpt {
+			fmt.Fprintln(w, line)
+		}
+		if f.Hint != "" {
+			return fmt.Errorf("%w: %s", err, f.Hint)
+		}
+	default:
+		_, _ = w.Write(log.bytes()) // of what the engine said this is the end
+	}
+	return err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if over := len(t.b) - tailSize; over > 0 {
+		t.b = append([]byte(nil), t.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) bytes() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Clone(t.b)
+}
+
+// sourceLine is a Source or Patch as JSON.
+type sourceLine struct {
+	Tag    string `json:"tag"`
+	Number int    `json:"number"`
+	Value  string `json:"value"`
+	File   string `json:"file"`
+}
+
+func listed(name, short string, patches bool) *cobra.Command {
+	tag := "Source"
+	if patches {
+		tag = "Patch"
+	}
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+		all, err := s.Sources(ctx)
+		lines, text := []sourceLine{}, strings.Builder{}
+		for _, l := range all {
+			if l.Patch == patches {
+				line := sourceLine{fmt.Sprint(tag, l.Number), l.Number, l.Value, l.File}
+				lines = append(lines, line)
+				fmt.Fprintf(&text, "%s: %s\n", line.Tag, line.Value)
+			}
+		}
+		return lines, text.String(), err
+	})
+}
+
+func lined(name, short string, ask func(*local.Spec, context.Context) ([]string, error)) *cobra.Command {
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+		lines, err := ask(s, ctx)
+		return lines, joinLines(lines), err
+	})
+}
+
+func packaged(name, short string, show func(rpmflow.Package) string) *cobra.Command {
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+		packages, err := s.Packages(ctx)
+		var lines []string
+		for _, p := range packages {
+			lines = append(lines, show(p))
+		}
+		return packages, joinLines(lines), err
+	})
+}
+
+func joinLines(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func evalCommand() *cobra.Command {
+	return question("eval EXPRESSION FILE.spec", "Say what an expression such as '%{name}-%{version}' means in the spec", func(ctx context.Context, s *local.Spec, args []string) (any, string, error) {
+		value, err := s.Eval(ctx, args[0])
+		return struct {
+			Expression string `json:"expression"`
+			Value      string `json:"value"`
+		}{args[0], value}, value + "\n", err
+	})
+}
+
+func expandCommand() *cobra.Command {
+	return question("expand FILE.spec", "Print the spec with its macros expanded and its conditions decided", func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+		text, err := s.Expanded(ctx)
+		return struct {
+			Spec string `json:"spec"`
+		}{string(text)}, string(text), err
+	})
+}

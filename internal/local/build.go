@@ -1,0 +1,105 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// Request is one build here.
+type Request struct {
+	Input     Input
+	Engine    build.Engine
+	Target    rpmflow.Target
+	Options   rpmflow.Options
+	Layout    rpmflow.Layout // auto if empty
+	Spec      string         // path in the repository, where there are several
+	Sources   rpmflow.Sources
+	Timeout   time.Duration
+	MaxOutput int64
+	SRPMOnly  bool
+	Results   *Results
+	Log       io.Writer           // takes the log while it is written
+	Report    func(rpmflow.Build) // is told whenever the build enters a phase
+	Explore   bool                // whether a shell is opened in what a failed build has left
+	Pause     func()              // is called before that: the terminal is the shell's then
+	Logger    *slog.Logger
+}
+
+// Build makes one build, with the code that makes a builder's. When cancel ends, its outcome is that it was canceled, and its logs are kept; when
+// ctx ends, there is none. What was started has been stopped and removed by its return.
+func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (rpmflow.Build, error) {
+	b := rpmflow.Build{
+		ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch, Layout: req.Layout, Spec: req.Spec,
+		Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1, State: rpmflow.Running, Attempt: 1,
+		QueuedAt: time.Now().UTC(),
+	}
+	if b.Layout == "" {
+		b.Layout = rpmflow.LayoutAuto
+	}
+	started := b.QueuedAt
+	b.StartedAt = &started
+	if host, err := os.Hostname(); err == nil {
+		b.Builder = host
+	}
+	store, err := source.Open(source.Options{Dir: place.Mirrors(), Logger: req.Logger})
+	if err != nil {
+		return b, err
+	}
+	if req.Input.kind == inputGit {
+		b.Repository = source.CleanURL(req.Input.url)
+		if b.Ref, b.Commit, err = source.Resolve(ctx, req.Input.url, req.Input.ref); err != nil {
+			return b, err
+		}
+	}
+	dir, err := work.Sub("build")
+	if err != nil {
+		return b, err
+	}
+	runner := &build.Runner{
+		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir}, Store: req.Results, URL: req.Results.URL,
+		Repository: func(_, repository string) string { return req.Input.withCredentials(repository) }, MaxOutput: req.MaxOutput, Logger: req.Logger,
+	}
+	attempt := build.Attempt{
+		Build: b, Target: req.Target, Dir: dir, Log: req.Log, Cancel: cancel, SRPMOnly: req.SRPMOnly,
+		Report: func(_ context.Context, b rpmflow.Build) error { req.Report(b); return nil },
+	}
+	if req.Explore {
+		attempt.Failed = func(ctx context.Context, s build.Session) { req.Pause(); explore(ctx, s, os.Stderr) }
+	}
+	done, err := runner.Run(ctx, attempt)
+	if err == nil && (done.Outcome.Kind == rpmflow.FailureCanceled || done.Outcome.Kind == rpmflow.FailureInfrastructure) {
+		// The last word about it is spoken here, and not by a server.
+		err = req.Results.PutJSON(ctx, done.Prefix()+"build.json", done)
+	}
+	return done, err
+}
+
+func explore(ctx context.Context, s build.Session, log io.Writer) {
+	e, ok := s.(build.Explorer)
+	if !ok {
+		fmt.Fprintln(log, "rpmflow: this engine has no shell to offer")
+		return
+	}
+	if err := e.Explore(ctx); err != nil {
+		fmt.Fprintf(log, "rpmflow: no shell: %v\n", err)
+	}
+}
+
+func writeTo(name string, from io.Reader) (err error) {
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, from)
+	return err
+}

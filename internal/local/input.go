@@ -1,0 +1,217 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// Input is what a user wants to have built.
+type Input struct {
+	kind inputKind
+	path string // on this machine: of a directory, a spec or a source package
+	url  string // of a repository
+	ref  string
+}
+
+type inputKind int
+
+const (
+	inputTree inputKind = iota
+	inputSpec
+	inputSRPM
+	inputGit
+)
+
+// scp is git's short form of ssh URLs.
+var scp = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]`)
+
+// ParseInput reads what is to be built: a directory, a spec, a source package, or a git repository's URL, with # and a branch, tag or
+// commit behind it. A path that is there is that path, whatever it looks like.
+func ParseInput(arg string) (Input, error) {
+	info, err := os.Stat(arg)
+	switch {
+	case err == nil && info.IsDir():
+		if bare(arg) {
+			return gitInput(arg, "")
+		}
+		return Input{kind: inputTree, path: arg}, nil
+	case err == nil && info.Mode().IsRegular() && strings.HasSuffix(arg, ".spec"):
+		return Input{kind: inputSpec, path: arg}, nil
+	case err == nil && info.Mode().IsRegular() && isSRPM(arg):
+		return Input{kind: inputSRPM, path: arg}, nil
+	case err == nil:
+		return Input{}, fmt.Errorf("%s is neither a directory nor a spec nor a source package: name a directory, FILE.spec or FILE.src.rpm", arg)
+	case !errors.Is(err, fs.ErrNotExist) && !strings.Contains(arg, ":"):
+		return Input{}, err
+	}
+	place, ref, _ := strings.Cut(arg, "#")
+	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && isSRPM(u.Path) {
+		return Input{}, fmt.Errorf("%s: download the source package first, and name the file", source.CleanURL(place))
+	}
+	if strings.Contains(place, "://") || scp.MatchString(place) {
+		return gitInput(place, ref)
+	}
+	if info, derr := os.Stat(place); derr == nil && info.IsDir() && place != arg { // ../repository#branch
+		return gitInput(place, ref)
+	}
+	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is no URL of a repository", arg)
+}
+
+func gitInput(place, ref string) (Input, error) {
+	if !strings.Contains(place, ":") || strings.HasPrefix(place, "/") {
+		abs, err := filepath.Abs(place)
+		if err != nil {
+			return Input{}, err
+		}
+		place = abs
+	}
+	return Input{kind: inputGit, url: place, ref: ref}, nil
+}
+
+// bare says whether a directory is a repository without a working tree.
+func bare(dir string) bool {
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func isSRPM(name string) bool {
+	return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".srpm")
+}
+
+// IsSRPM says whether it is a source package.
+func (in Input) IsSRPM() bool { return in.kind == inputSRPM }
+
+// withCredentials gives the URL as the user has written it for a repository as the record has it.
+func (in Input) withCredentials(repository string) string {
+	if in.kind == inputGit && source.CleanURL(in.url) == repository {
+		return in.url
+	}
+	return repository
+}
+
+// Name is what the build's record calls the project.
+func (in Input) Name() string {
+	name := in.path
+	if in.kind == inputGit {
+		name = strings.TrimSuffix(strings.TrimRight(in.url, "/"), ".git")
+		name = name[strings.LastIndexAny(name, "/:")+1:]
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		name = filepath.Base(abs)
+	}
+	for _, suffix := range []string{".spec", ".src.rpm", ".srpm"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	name = strings.Map(func(c rune) rune {
+		if c < 0x80 && (c == '.' || c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') {
+			return c
+		}
+		return '-'
+	}, name)
+	if name = strings.Trim(name, "-._"); rpmflow.CheckProjectName(name) != nil {
+		return "local"
+	}
+	return name
+}
+
+// sources gives the build its sources, as package source does for a server.
+type sources struct {
+	*source.Store
+	in  Input
+	dir string // for the repository of a working tree
+}
+
+// Prepare implements build.Sources.
+func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error) {
+	switch s.in.kind {
+	case inputGit:
+		return s.Store.Prepare(ctx, req, dir)
+	case inputSRPM:
+		return adopt(s.in.path, dir)
+	}
+	from := s.in.path
+	if s.in.kind == inputSpec {
+		if from = filepath.Dir(from); filepath.Base(from) == "SPECS" {
+			from = filepath.Dir(from)
+		}
+	}
+	tree, err := source.Snap(ctx, from, filepath.Join(s.dir, "tree.git"))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.within(&req, tree.Top); err != nil {
+		return nil, err
+	}
+	req.URL, req.InPlace, req.Ref, req.Commit = tree.Repository, true, tree.Ref, tree.Commit
+	p, err := s.Store.Prepare(ctx, req, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.AddIgnored(ctx, tree.Top); err != nil {
+		return nil, err
+	}
+	p.Explanation = tree.Explanation + "; " + p.Explanation
+	return p, nil
+}
+
+// within says where in the tree the package is that the user has named.
+func (s *sources) within(req *source.Request, top string) error {
+	path, err := filepath.Abs(s.in.path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err == nil {
+		top, err = filepath.EvalSymlinks(top)
+	}
+	if err == nil {
+		path, err = filepath.Rel(top, path)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.in.path, err)
+	}
+	switch {
+	case s.in.kind == inputSpec:
+		req.Spec = filepath.ToSlash(path)
+	case path != "." && req.Sources.Directory == "":
+		req.Sources.Directory = filepath.ToSlash(path)
+	}
+	return nil
+}
+
+// adopt copies a source package of the user's: the build gives the copy the name that it should have.
+func adopt(file, dir string) (*source.Prepared, error) {
+	info, err := os.Stat(file)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	p := &source.Prepared{
+		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + filepath.Base(file) + " is rebuilt",
+		SRPM: filepath.Join(dir, "package.src.rpm"), SRPMPath: filepath.Base(file), CommitTime: info.ModTime().UTC(),
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	defer func() { _ = in.Close() }()
+	if err := writeTo(p.SRPM, in); err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,248 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+const (
+	grace     = time.Minute
+	closeWait = 2 * time.Minute
+	// maxBeside is the largest file that a spec may include, and maxAllBeside what all of them together may have: more than that lies
+	// beside a spec for other reasons, and need not travel into a container.
+	maxBeside    = 1 << 20
+	maxAllBeside = 64 << 20
+)
+
+func age(info fs.FileInfo) time.Duration { return time.Since(info.ModTime()) }
+
+// SpecRequest is whom to ask about which spec.
+type SpecRequest struct {
+	Engine  build.Engine
+	Target  rpmflow.Target
+	Options rpmflow.Options
+	File    string    // the spec
+	Log     io.Writer // takes what the engine says meanwhile
+}
+
+// Spec is a spec that rpm can be asked about.
+type Spec struct {
+	file    string
+	sources string
+	work    *Work
+	session build.Session
+}
+
+// OpenSpec makes the target's root ready, in which the spec's questions are answered.
+func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
+	info, err := os.Stat(req.File)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("spec %s is not a file: name the .spec file itself", req.File)
+	}
+	file, err := filepath.Abs(req.File)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	s := &Spec{file: file, sources: SourcesOf(file), work: work}
+	if req.Engine.Name() != hostEngine { // a container gets copies
+		if s.sources, err = s.copySmall(s.sources); err != nil {
+			return nil, err
+		}
+	}
+	results, err := work.Sub("results")
+	if err != nil {
+		return nil, err
+	}
+	s.session, err = req.Engine.Open(ctx, build.Job{
+		Build:  rpmflow.Build{ID: work.ID, Attempt: 1, Project: "local", Package: "local", Target: req.Target.Name, Arch: req.Target.Arch, Options: req.Options},
+		Target: req.Target, Epoch: info.ModTime(), Dir: results, Log: req.Log, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.session.Root(ctx); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	return s, nil
+}
+
+// hostEngine is the engine whose rpm sees the host's own files.
+const hostEngine = "rpmbuild"
+
+// SourcesOf is the directory in which a spec's sources lie: its own, or the SOURCES beside rpmbuild's SPECS.
+func SourcesOf(spec string) string {
+	dir := filepath.Dir(spec)
+	if filepath.Base(dir) == "SPECS" {
+		sources := filepath.Join(filepath.Dir(dir), "SOURCES")
+		if info, err := os.Stat(sources); err == nil && info.IsDir() {
+			return sources
+		}
+	}
+	return dir
+}
+
+// copySmall copies what a spec may include into a directory of the work.
+func (s *Spec) copySmall(from string) (string, error) {
+	to, err := s.work.Sub("SOURCES")
+	if err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return "", fmt.Errorf("sources of the spec: %w", err)
+	}
+	var all int64
+	for _, e := range entries {
+		name := filepath.Join(from, e.Name())
+		info, err := os.Stat(name) // a link is as good as a file
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside {
+			continue
+		}
+		if all += info.Size(); all > maxAllBeside {
+			return "", fmt.Errorf("the files beside %s are larger than %d MiB together, too many to be copied into a container: give the spec a directory of its own", s.file, maxAllBeside>>20)
+		}
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // rpm will say so, if the spec wants it
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, e.Name()), text, 0o644)
+		}
+		if err != nil {
+			return "", fmt.Errorf("sources of the spec: %w", err)
+		}
+	}
+	return to, nil
+}
+
+// Close frees what is held. The directory of the work stays.
+func (s *Spec) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
+	defer cancel()
+	return s.session.Close(ctx)
+}
+
+// Ask gives what rpmspec prints for these arguments and the spec.
+func (s *Spec) Ask(ctx context.Context, args ...string) ([]byte, error) {
+	return s.session.Query(ctx, s.file, s.sources, args...)
+}
+
+// Expanded is the spec with its macros expanded and its conditions decided.
+func (s *Spec) Expanded(ctx context.Context) ([]byte, error) { return s.Ask(ctx, "-P") }
+
+// Sources lists the Source and Patch lines that are in effect.
+func (s *Spec) Sources(ctx context.Context) ([]source.Listed, error) {
+	text, err := s.Expanded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return source.List(text), nil
+}
+
+// What rpmspec is asked for lists. The popt aliases (--requires) are the target's own.
+var (
+	askRequires      = []string{"-q", "--requires"}
+	askBuildRequires = []string{"-q", "--srpm", "--requires"}
+	askProvides      = []string{"-q", "--provides"}
+	askPackages      = []string{"-q", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n`}
+)
+
+// Requires lists what the packages require, as the spec says it; what rpm finds out when it builds them is not among it.
+func (s *Spec) Requires(ctx context.Context) ([]string, error) { return s.lines(ctx, askRequires) }
+
+// BuildRequires lists what has to be there for the build.
+func (s *Spec) BuildRequires(ctx context.Context) ([]string, error) {
+	return s.lines(ctx, askBuildRequires)
+}
+
+// Provides lists what the packages provide.
+func (s *Spec) Provides(ctx context.Context) ([]string, error) { return s.lines(ctx, askProvides) }
+
+func (s *Spec) lines(ctx context.Context, args []string) ([]string, error) {
+	text, err := s.Ask(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{}
+	for line := range strings.Lines(string(text)) {
+		lines = append(lines, strings.TrimRight(line, "\n"))
+	}
+	return lines, nil
+}
+
+// Packages lists the packages that the spec makes.
+func (s *Spec) Packages(ctx context.Context) ([]rpmflow.Package, error) {
+	lines, err := s.lines(ctx, askPackages)
+	if err != nil {
+		return nil, err
+	}
+	packages := make([]rpmflow.Package, 0, len(lines))
+	for _, line := range lines {
+		f := strings.Split(line, "\t")
+		if len(f) != 5 {
+			return nil, fmt.Errorf("rpm names a package %q, which is not understood", line)
+		}
+		epoch, err := strconv.Atoi(f[1])
+		if err != nil {
+			return nil, fmt.Errorf("rpm names a package %q, whose epoch is not understood: %w", line, err)
+		}
+		packages = append(packages, rpmflow.Package{Name: f[0], Epoch: epoch, Version: f[2], Release: f[3], Arch: f[4]})
+	}
+	return packages, nil
+}
+
+// Eval gives what an expression means at the end of the spec: with its own macros and those that rpm makes of its tags in effect.
+//
+// rpmspec --eval knows nothing of the spec. So the question is put into a copy of it: Lua that expands the expression and writes the
+// result to standard output, between two marks. The expression is there as numbers, so that nothing in it means anything earlier.
+func (s *Spec) Eval(ctx context.Context, expression string) (string, error) {
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		return "", fmt.Errorf("spec: %w", err)
+	}
+	mark := rand.Text()
+	question := fmt.Sprintf("\n%%{lua:io.stdout:write(\"<%s>\", rpm.expand(\"%s\"), \"</%s>\")}\n", mark, luaText(expression), mark)
+	dir, err := os.MkdirTemp(s.work.Dir, "eval-")
+	if err != nil {
+		return "", fmt.Errorf("spec: %w", err)
+	}
+	spec := filepath.Join(dir, filepath.Base(s.file))
+	if err := os.WriteFile(spec, append(text, question...), 0o600); err != nil {
+		return "", fmt.Errorf("spec: %w", err)
+	}
+	answer, err := s.session.Query(ctx, spec, s.sources, "-q", "--srpm", "--qf", "")
+	if err != nil {
+		return "", err
+	}
+	_, rest, begun := strings.Cut(string(answer), "<"+mark+">")
+	value, _, ended := strings.Cut(rest, "</"+mark+">")
+	if !begun || !ended {
+		return "", rpmflow.Fail(rpmflow.FailureSpec, "see with `rpmflow spec expand` how the spec ends", "%s ends in a condition that does not hold or in a comment, where nothing is evaluated", filepath.Base(s.file))
+	}
+	return value, nil
+}
+
+// luaText writes any bytes as digits of a Lua string.
+func luaText(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, `\%03d`, s[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,253 @@
+package local_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
+	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+func TestMain(m *testing.M) {
+	lifeline.Main(nil)
+	goleak.VerifyTestMain(m)
+}
+
+// python is a Python that has rpm's own module.
+func python(t *testing.T) string {
+	t.Helper()
+	for _, p := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(p, "-c", "import rpm").Run() == nil {
+			return p
+		}
+	}
+	t.Skip("needs Python's module rpm (python3-rpm): rpm's own view of a spec")
+	return ""
+}
+
+// asRPM is what rpm's library makes of a spec, in JSON.
+const asRPM = `
+import json, rpm, sys
+spec, sources, expressions, defines = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+rpm.addMacro("_sourcedir", sources)
+for name, value in defines:
+    rpm.addMacro(name, value)
+s = rpm.spec(spec)
+print(json.dumps({
+    # the flags say whether it is a source (1) or a patch (2)
+    "files": sorted([bool(flags & 2), number, name] for name, number, flags in s.sources),
+    "values": [rpm.expandMacro(e) for e in expressions],
+}))
+`
+
+// The expressions are evaluated in every spec. Some of them mean something to shells, to Lua, or to whoever looks for braces.
+var expressions = []string{
+	"%{name}-%{version}", "%{?epoch}%{!?epoch:none}", "%{NVR}", "%{SOURCE0}", "%{?SOURCEURL1}", "%%{name}", "}%{name}{", "%{lua:print(1+1)}", "%(echo a b)",
+	"\"'`$(id)\\ \\\\n [[ ]] ]==]", "%{expand:%{name}}\n%{version}", "ü", "",
+}
+
+// TestAgreesWithRPM compares every answer with rpmspec's own, and where rpmspec has none, with that of rpm's library.
+func TestAgreesWithRPM(t *testing.T) {
+	py := python(t)
+	engine, err := hostrpm.New(t.Context())
+	if err != nil {
+		t.Skipf("needs rpmspec: %v", err)
+	}
+	dir, err := filepath.Abs("testdata/specs")
+	must(t, err)
+	specs, err := filepath.Glob(filepath.Join(dir, "*.spec"))
+	must(t, err)
+	if len(specs) < 8 {
+		t.Fatalf("only %d specs", len(specs))
+	}
+	options := []rpmflow.Options{{}, {With: []string{"tests"}, Without: []string{"docs"}, Macros: []rpmflow.Macro{{Name: "level", Value: "2"}, {Name: "dist", Value: ".el9"}}}}
+	for _, file := range specs {
+		for i, o := range options {
+			if i > 0 && !strings.Contains("conditional.spec plain.spec", filepath.Base(file)) {
+				continue
+			}
+			asked := expressions
+			if filepath.Base(file) != "plain.spec" {
+				asked = expressions[:5]
+			}
+			t.Run(fmt.Sprintf("%s/%d", filepath.Base(file), i), func(t *testing.T) {
+				s := openSpec(t, local.SpecRequest{Engine: engine, Target: rpmflow.Target{Name: "host"}, Options: o, File: file})
+				top, err := s.Eval(t.Context(), "%{_topdir}")
+				must(t, err)
+				args := []string{"--define", "_sourcedir " + dir, "--define", "_topdir " + top}
+				defines := [][]string{}
+				for _, m := range o.Definitions() {
+					args = append(args, "--define", m.String())
+					defines = append(defines, []string{m.Name, m.Value})
+				}
+				rpmspec := func(more ...string) string { return run(t, "rpmspec", append(append(args, more...), file)...) }
+
+				text, err := s.Expanded(t.Context())
+				must(t, err)
+				same(t, "expanded", string(text), rpmspec("-P"))
+				lines, err := s.Requires(t.Context())
+				must(t, err)
+				same(t, "requires", joined(lines), rpmspec("-q", "--requires"))
+				lines, err = s.BuildRequires(t.Context())
+				must(t, err)
+				same(t, "build-requires", joined(lines), rpmspec("-q", "--buildrequires"))
+				lines, err = s.Provides(t.Context())
+				must(t, err)
+				same(t, "provides", joined(lines), rpmspec("-q", "--provides"))
+				packages, err := s.Packages(t.Context())
+				must(t, err)
+				var names, full []string
+				for _, p := range packages {
+					names, full = append(names, p.Name), append(full, p.NEVRA())
+				}
+				same(t, "packages", joined(names), rpmspec("-q", "--qf", `%{NAME}\n`))
+				same(t, "nevra", joined(full), rpmspec("-q", "--qf", `%{NEVRA}\n`))
+
+				var want struct {
+					Files  [][3]any
+					Values []string
+				}
+				must(t, json.Unmarshal([]byte(run(t, py, "-c", asRPM, file, dir, encode(t, asked), encode(t, defines))), &want))
+				sources, err := s.Sources(t.Context())
+				must(t, err)
+				got := map[string]bool{}
+				var basenames []string
+				for _, l := range sources {
+					got[fmt.Sprint(l.Patch, l.Number, l.Value)] = true
+					basenames = append(basenames, l.File)
+				}
+				if len(got) != len(want.Files) {
+					t.Errorf("sources: %+v, rpm has %v", sources, want.Files)
+				}
+				for _, f := range want.Files {
+					if !got[fmt.Sprint(f[0], f[1], f[2])] {
+						t.Errorf("sources: %v is not among %+v", f, sources)
+					}
+				}
+				// As rpm names the files in the source package.
+				listed := strings.Fields(rpmspec("-q", "--srpm", "--qf", `[%{SOURCE}\n][%{PATCH}\n]`))
+				if !reflect.DeepEqual(sorted(basenames), sorted(listed)) {
+					t.Errorf("files %q, rpm has %q", basenames, listed)
+				}
+				for i, e := range asked {
+					value, err := s.Eval(t.Context(), e)
+					if err != nil {
+						t.Errorf("eval %q: %v", e, err)
+						continue
+					}
+					same(t, "eval "+e, value, want.Values[i])
+				}
+			})
+		}
+	}
+}
+
+func openSpec(t *testing.T, req local.SpecRequest) *local.Spec {
+	t.Helper()
+	place, err := local.OpenPlace(t.TempDir())
+	must(t, err)
+	work, err := place.Begin()
+	must(t, err)
+	t.Cleanup(func() { must(t, work.End()) })
+	var log bytes.Buffer
+	req.Log = &log
+	s, err := local.OpenSpec(t.Context(), req, work)
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close(t.Context())) })
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %q, rpm says %q", what, got, want)
+	}
+}
+
+func joined(lines []string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(l + "\n")
+	}
+	return b.String()
+}
+
+func sorted(list []string) map[string]int {
+	m := map[string]int{}
+	for _, l := range list {
+		m[l]++
+	}
+	return m
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	must(t, err)
+	return string(text)
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("%s %q: %v: %s", name, args, err, exit.Stderr)
+	}
+	must(t, err)
+	return string(out)
+}
+
+// TestBadSpecs says what is wrong with what cannot be asked about.
+func TestBadSpecs(t *testing.T) {
+	engine, err := hostrpm.New(t.Context())
+	if err != nil {
+		t.Skipf("needs rpmspec: %v", err)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		return filepath.Join(dir, name)
+	}
+	s := openSpec(t, local.SpecRequest{Engine: engine, File: write("open.spec", "Name: open\n%if 1\n")})
+	whole := openSpec(t, local.SpecRequest{Engine: engine, File: "testdata/specs/nothing.spec"})
+	for what, ask := range map[string]func() error{
+		"sources": func() error { _, err := s.Sources(t.Context()); return err },
+		"eval":    func() error { _, err := s.Eval(t.Context(), "%{name}"); return err },
+		"macro":   func() error { _, err := whole.Eval(t.Context(), "%{name"); return err },
+	} {
+		var f *rpmflow.Failure
+		if err := ask(); !errors.As(err, &f) || f.Kind != rpmflow.FailureSpec || f.Hint == "" {
+			t.Errorf("%s of a spec that does not end: %v", what, err)
+		}
+	}
+	place, err := local.OpenPlace(t.TempDir())
+	must(t, err)
+	for _, name := range []string{"none.spec", "."} {
+		work, err := place.Begin()
+		must(t, err)
+		if _, err := local.OpenSpec(t.Context(), local.SpecRequest{Engine: engine, File: filepath.Join(dir, name), Log: os.Stderr}, work); err == nil {
+			t.Errorf("%s is taken for a spec", name)
+		}
+		must(t, work.End())
+	}
+}

@@ -1,0 +1,101 @@
+package local
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Results is a directory of the user's that takes what a build leaves behind: packages, logs as plain text, and the record.
+type Results struct{ dir string }
+
+// OpenResults makes the directory ready. One that is made here hides from git, so that the next build of a working tree does not find it
+// among its sources.
+func OpenResults(dir string) (*Results, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory for results: %w", err)
+	}
+	_, err = os.Stat(dir)
+	made := errors.Is(err, os.ErrNotExist)
+	if err = os.MkdirAll(dir, 0o755); err == nil && made {
+		err = os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o644)
+	}
+	if err != nil {
+		return nil, rpmflow.Advise(fmt.Errorf("directory for results: %w", err), "name another with --resultdir")
+	}
+	return &Results{dir}, nil
+}
+
+// Dir is the directory's absolute path.
+func (r *Results) Dir() string { return r.dir }
+
+// URL is where the object of a key lies: its path, for whoever has built here.
+func (r *Results) URL(key string) string { return filepath.Join(r.dir, name(key)) }
+
+// name is an object's file name. All of a build's objects have the same prefix.
+func name(key string) string { return path.Base(key) }
+
+// PutFile implements build.Store.
+func (r *Results) PutFile(_ context.Context, key, file string, kind rpmflow.ArtifactKind) (a rpmflow.Artifact, err error) {
+	contentType := "application/x-rpm"
+	if kind == rpmflow.KindLog {
+		contentType = "text/plain; charset=utf-8"
+	}
+	a = rpmflow.Artifact{Name: name(key), Kind: kind, Key: name(key), ContentType: contentType}
+	in, err := os.Open(file)
+	if err != nil {
+		return a, fmt.Errorf("keep %s: %w", file, err)
+	}
+	defer func() { _ = in.Close() }()
+	sum := sha256.New()
+	if a.Size, err = r.write(a.Name, io.TeeReader(in, sum)); err != nil {
+		return a, err
+	}
+	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return a, nil
+}
+
+// PutLog implements build.Store. Nobody downloads it from here, and so it is not compressed.
+func (r *Results) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact, error) {
+	return r.PutFile(ctx, strings.TrimSuffix(key, ".gz"), file, rpmflow.KindLog)
+}
+
+// PutJSON implements build.Store.
+func (r *Results) PutJSON(_ context.Context, key string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", name(key), err)
+	}
+	_, err = r.write(name(key), strings.NewReader(string(text)+"\n"))
+	return err
+}
+
+// write puts a whole file in its place, or none.
+func (r *Results) write(name string, from io.Reader) (size int64, err error) {
+	out, err := os.CreateTemp(r.dir, ".rpmflow-*")
+	if err != nil {
+		return 0, fmt.Errorf("keep %s: %w", name, err)
+	}
+	size, err = io.Copy(out, from)
+	if err == nil {
+		err = out.Chmod(0o644)
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), filepath.Join(r.dir, name))
+	}
+	if err != nil {
+		return size, errors.Join(fmt.Errorf("keep %s: %w", name, err), os.Remove(out.Name()))
+	}
+	return size, nil
+}
