@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -97,7 +98,14 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	if err != nil {
 		return nil, nil, err
 	}
-	shut := shutter(m, log)
+	kctx, forget := context.WithCancel(ctx)
+	var kept sync.WaitGroup
+	kept.Go(func() { m.KeepFresh(kctx) })
+	shut := func() {
+		forget()
+		kept.Wait()
+		shutter(m, log)()
+	}
 	found, missing := mockReady(ctx, m, cfg.Targets, cfg.Builder.Archs)
 	if cfg.Builder.Engine == config.EngineMock || (found && missing == nil) {
 		if missing != nil { // the builder waits for Docker, and a build for its image
@@ -122,7 +130,7 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 func Docker(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{
-		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), Disk: int64(d.Disk), Cache: int64(d.Cache),
+		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs), Disk: int64(d.Disk), Cache: int64(d.Cache), KeepFresh: d.KeepFresh,
 		AppArmor: d.AppArmor, Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
 	})
 }

@@ -49,6 +49,13 @@ type Explorer interface {
 	Explore(ctx context.Context) error
 }
 
+// Warmer is implemented by engines whose roots can be made ready before a build asks for them.
+type Warmer interface {
+	// Warm makes the root of the job's target ready, as Session.Root does. It is called while the build's sources are fetched; what it
+	// could not do is told by Root.
+	Warm(ctx context.Context, job Job) error
+}
+
 // Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are. Query and
 // SRPM are left out where a source package is there already; that comes from outside, and its name is a safe one.
 //
@@ -69,6 +76,7 @@ type Session interface {
 	RPMs(ctx context.Context, srpm string) ([]string, error)
 	// Logs gives the paths of the logs that there are: build.log, root.log and the like.
 	Logs() []string
-	// Close frees what the session holds, whatever has happened before. It may be called twice.
+	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has returned, by
+	// the engine. It may be called twice.
 	Close(ctx context.Context) error
 }

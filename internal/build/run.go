@@ -151,6 +151,8 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.enter(ctx, rpmflow.PhaseSources); err != nil {
 		return err
 	}
+	warmed, stop := r.warm(ctx)
+	defer stop()
 	req, err := r.request(ctx)
 	if err != nil {
 		return err
@@ -166,6 +168,7 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
 		return err
 	}
+	warmed()
 	if err := r.open(ctx, prepared, "results"); err != nil {
 		return err
 	}

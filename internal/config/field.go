@@ -133,13 +133,18 @@ func number(dst *float64) field {
 	}, func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) })
 }
 
-func duration(dst *time.Duration) field {
+func duration(dst *time.Duration) field { return timed(dst, false) }
+
+// pause is a duration that may be 0: never, or at once.
+func pause(dst *time.Duration) field { return timed(dst, true) }
+
+func timed(dst *time.Duration, zero bool) field {
 	return one(dst, "duration", func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)
 		switch {
 		case err != nil:
 			return 0, fmt.Errorf("%s is not a duration: write a number with a unit, such as 500ms, 30s, 10m or 1h30m", quote(s))
-		case d <= 0:
+		case d < 0 || d == 0 && !zero:
 			return 0, fmt.Errorf("%s is not longer than 0: write a longer time, such as 30s", quote(s))
 		}
 		return d, nil

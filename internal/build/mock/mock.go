@@ -47,6 +47,8 @@ type Settings struct {
 	Disk   int64 // of the engine's; its storage driver's quota or a watcher keeps to it
 	// Cache is how many bytes the images that builds share may take; the least recently used go first.
 	Cache int64
+	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time; zero: never.
+	KeepFresh time.Duration
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
 	// Installation tells containers of ours from those of another rpmflow on the same engine.
@@ -62,6 +64,9 @@ type Engine struct {
 	known atomic.Bool // whether the engine's machine has been looked at
 	disk  *disk
 	root  atomic.Pointer[string] // the engine's own directory, once it is known
+
+	keeper  keeper
+	burials burials
 }
 
 const (
@@ -80,13 +85,14 @@ func New(s Settings) (*Engine, error) {
 	if err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
 	}
-	e := &Engine{s: s, way: w, api: api}
+	e := &Engine{s: s, way: w, api: api, burials: burials{slot: make(chan struct{}, buryAtOnce)}}
 	e.disk = &disk{limit: s.Disk, size: e.size, free: e.free, every: diskEvery}
 	return e, nil
 }
 
-// Shut frees connections.
+// Shut ends what is still to be removed, and frees connections.
 func (e *Engine) Shut() error {
+	e.burials.wait.Wait()
 	err := e.api.Close()
 	e.way.close()
 	return err
@@ -194,6 +200,9 @@ func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, bui
 	var errs []error
 	for _, c := range containers {
 		remove, err := unwanted("container", c.ID, c.Labels)
+		if c.Labels[LabelAttempt] == "" {
+			remove, err = e.orphaned(ctx, c.ID)
+		}
 		if err == nil && remove {
 			err = e.removeContainer(ctx, c.ID)
 		}

@@ -215,16 +215,10 @@ func join(name string, parts []string) (err error) {
 	return nil
 }
 
-// Close removes the attempt's containers.
-func (s *session) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, cleanUpWait)
-	defer cancel()
-	var errs []error
+// Close has the attempt's containers removed.
+func (s *session) Close(context.Context) error {
 	for _, id := range s.containers {
-		errs = append(errs, s.e.removeContainer(ctx, id))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+		s.e.bury(id)
 	}
 	s.containers = nil
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -71,9 +72,8 @@ func (s *session) shared(ctx context.Context, r recipe) (c cached, have *cached,
 			c, err = s.makeShared(ctx, r, have, id, st)
 		}
 		// The others wait for its end, whatever became of it.
-		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWait)
-		defer cancel()
-		return c, have, errors.Join(err, s.e.removeContainer(rctx, id))
+		s.containers = slices.DeleteFunc(s.containers, func(other string) bool { return other == id })
+		return c, have, errors.Join(err, s.e.unlock(id))
 	}
 }
 
@@ -116,7 +116,7 @@ func (s *session) wait(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("engine mock: container %s: %w", name, err)
 		}
-		if s.dead(info) {
+		if s.superseded(info) || dead(info) {
 			s.e.s.Logger.Warn("removing the container of a builder that is gone", "container", info.ID, "name", name)
 			return s.e.removeContainer(ctx, info.ID)
 		}
@@ -128,17 +128,41 @@ func (s *session) wait(ctx context.Context, name string) error {
 	}
 }
 
-func (s *session) dead(info container.InspectResponse) bool {
+// superseded says that the container is one of an earlier attempt of the same build.
+func (s *session) superseded(info container.InspectResponse) bool {
 	attempt, err := strconv.Atoi(info.Config.Labels[LabelAttempt])
-	if err == nil && info.Config.Labels[LabelBuild] == s.job.Build.ID && attempt < s.job.Build.Attempt {
-		return true
-	}
-	if info.State == nil || info.State.Running {
-		return false // the build's own timeout ends it
+	return err == nil && info.Config.Labels[LabelBuild] == s.job.Build.ID && attempt < s.job.Build.Attempt
+}
+
+// dead says that a container has shown no life for too long. Of those that a build has made EVENTS knows, and the build's timeout
+// ends them while they run; of those that were made ahead of builds nobody knows but who made them.
+func dead(info container.InspectResponse) bool {
+	ofBuild := info.Config.Labels[LabelAttempt] != ""
+	running := info.State != nil && info.State.Running
+	most := abandoned
+	switch {
+	case ofBuild && running || info.State == nil:
+		return false
+	case running:
+		most = longest
+	case !ofBuild:
+		most = silence
 	}
 	last, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)
-	if err != nil || last.IsZero() || last.Year() < 2000 { // never started
+	if running || err != nil || last.Year() < 2000 { // of one that has never run, its making counts
 		last, err = time.Parse(time.RFC3339Nano, info.Created)
 	}
-	return err == nil && time.Since(last) > abandoned
+	return err == nil && time.Since(last) > most
+}
+
+// orphaned says that a container which no build has made is nobody's any more.
+func (e *Engine) orphaned(ctx context.Context, id string) (bool, error) {
+	info, err := e.api.ContainerInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("engine mock: container %s: %w", id, err)
+	}
+	return dead(info), nil
 }

@@ -1,0 +1,46 @@
+package mock
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// burials are removals of containers that nobody waits for: what a container has written takes its time to be deleted, and the build has ended.
+// What they do not come to is left to the sweep.
+type burials struct {
+	wait sync.WaitGroup
+	slot chan struct{} // of removals at once: the disk is the builds'
+}
+
+const buryAtOnce = 2
+
+// bury removes a container that has ended, in the background.
+func (e *Engine) bury(id string) {
+	e.burials.wait.Go(func() {
+		e.burials.slot <- struct{}{}
+		defer func() { <-e.burials.slot }()
+		ctx, cancel := context.WithTimeout(context.Background(), cleanUpWait)
+		defer cancel()
+		if err := e.removeContainer(ctx, id); err != nil {
+			e.s.Logger.Warn("container not removed: the next sweep tries again", "container", id, "error", err)
+		}
+	})
+}
+
+// unlock takes the name of a container that has made a shared image away from it, for which others wait, and removes it.
+func (e *Engine) unlock(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callWait)
+	defer cancel()
+	if err := e.api.ContainerRename(ctx, id, "rpmflow-"+e.s.Installation+"-done-"+id[:12]); err != nil {
+		return e.removeContainer(ctx, id)
+	}
+	e.bury(id)
+	return nil
+}
+
+// How long a container that no build has made may exist after its process has ended, and in all.
+const (
+	silence = 3 * time.Minute
+	longest = keepWait + silence
+)
