@@ -29,11 +29,12 @@ func main() {
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
 	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
 	rebuild := flag.Bool("rebuild", false, "compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
+	requires := flag.String("mock-requires", "gcc make autoconf automake libtool cmake zlib-devel openssl-devel ncurses-devel readline-devel libxml2-devel glib2-devel", "BuildRequires of the package that has many")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if *rebuild {
-		if err := rebuildsAlone(ctx, mockSettings{*image, *configDir, *target}); err != nil {
+		if err := rebuildsAlone(ctx, mockSettings{*image, *configDir, *target}, *requires); err != nil {
 			log.SetFlags(0)
 			log.Fatal("bench: ", err)
 		}

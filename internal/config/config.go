@@ -142,6 +142,7 @@ type Docker struct {
 	Disk     Size   // 0: no limit
 	AppArmor string // empty: the engine's default profile
 	Cache    Size   // of the images that builds share
+	Packages Size   // downloaded ones, of each target
 	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time.
 	KeepFresh time.Duration
 }

@@ -205,6 +205,8 @@ func (b *Builder) settings() []setting {
 			doc: "What one container of a build may take of the engine's disk; 0: no limit. Without quotas of the storage driver sparse files count in full."},
 		{path: "builder.docker.cache", def: "20GiB", field: size(&b.Docker.Cache, 1<<20, false),
 			doc: "Disk that the images which builds share may take: initialised roots, and roots with the BuildRequires of a package. The least recently used go first."},
+		{path: "builder.docker.packages", def: "10GiB", field: size(&b.Docker.Packages, 1<<20, true),
+			doc: "Disk that downloaded packages may take, for each target; the oldest go first; 0: none are kept."},
 		{path: "builder.docker.keep_fresh", def: "10m", field: pause(&b.Docker.KeepFresh),
 			doc: "How long after its last build a target's root is compared with the repositories ahead of time, when half of its max_age is over, so that builds need not wait for it; 0: never."},
 		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),

@@ -16,8 +16,12 @@ type burials struct {
 const buryAtOnce = 2
 
 // bury removes a container that has ended, in the background.
-func (e *Engine) bury(id string) {
+func (e *Engine) bury(id string) { e.buryAfter(id, func() {}) }
+
+// buryAfter removes a container when before has returned.
+func (e *Engine) buryAfter(id string, before func()) {
 	e.burials.wait.Go(func() {
+		before()
 		e.burials.slot <- struct{}{}
 		defer func() { <-e.burials.slot }()
 		ctx, cancel := context.WithTimeout(context.Background(), cleanUpWait)
@@ -28,14 +32,15 @@ func (e *Engine) bury(id string) {
 	})
 }
 
-// unlock takes the name of a container that has made a shared image away from it, for which others wait, and removes it.
-func (e *Engine) unlock(id string) error {
+// unlock takes the name of a container that has made a shared image away from it, for which others wait, and removes it when before has
+// returned.
+func (e *Engine) unlock(id string, before func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callWait)
 	defer cancel()
 	if err := e.api.ContainerRename(ctx, id, "rpmflow-"+e.s.Installation+"-done-"+id[:12]); err != nil {
 		return e.removeContainer(ctx, id)
 	}
-	e.bury(id)
+	e.buryAfter(id, before)
 	return nil
 }
 

@@ -112,6 +112,9 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	}
 	if st.name != "" { // of what is committed, what goes in and comes out is no part; elsewhere the limit of the disk covers it
 		host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: inWork}}
+		if st.network && s.e.s.Packages > 0 {
+			host.Mounts = append(host.Mounts, s.e.packages(s.job.Target.Name, true))
+		}
 	}
 	if limit := s.e.s.Disk; limit > 0 { // a file that is open and has no name is seen by no watcher
 		host.Ulimits = []*container.Ulimit{{Name: "fsize", Soft: limit, Hard: limit}}

@@ -20,8 +20,16 @@ import (
 
 // Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the package, as long
 // as root and BuildRequires are the same, or a new one.
+//
+// What a source package from elsewhere requires was decided where it was made. The target may see that otherwise: mock makes it anew, and
+// then RPMs asks for what that one requires. So it is no failure yet when something is not to be had.
 func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	s.deps, err = s.install(ctx, srpm, s.root)
+	var missing *rpmflow.Failure
+	if srpm != s.made && errors.As(err, &missing) && missing.Kind == rpmflow.FailureDependencies {
+		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: %v; looking at what it requires on this target\n", missing)
+		s.deps, s.missing, err = s.root, missing, nil
+	}
 	return err
 }
 
@@ -100,18 +108,25 @@ func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	files, env := srpmIn(srpm)
 	files = slices.Concat(files, s.config.own, s.config.repositories)
-	var last string
+	requires, err := build.Requires(srpm)
+	if err != nil {
+		return nil, fmt.Errorf("engine mock: %w", err)
+	}
+	last := strings.Join(requires, "\n")
 	for round := 0; ; round++ {
 		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: env})
 		if err == nil {
 			break
 		}
-		asked, digest, aerr := s.generated()
+		asked, digest, aerr := s.asked()
 		if aerr != nil || asked == "" || digest == last || round == maxRounds {
+			if s.missing != nil {
+				err = s.missing
+			}
 			return nil, errors.Join(err, aerr)
 		}
-		last = digest
-		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what %generate_buildrequires asks for\n")
+		last, s.missing = digest, nil
+		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what the package asks for in this root\n")
 		if s.deps, err = s.install(ctx, asked, s.deps); err != nil {
 			return nil, err
 		}
@@ -127,12 +142,18 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	return slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".src.rpm") }), nil
 }
 
-// generated finds the package that lists what %generate_buildrequires asked for and did not get.
-func (s *session) generated() (name, digest string, err error) {
-	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), "*.buildreqs.nosrc.rpm"))
-	if err != nil || len(found) == 0 {
-		return "", "", err
+// asked finds the package that lists what was asked for and not there: by %generate_buildrequires, or by the source package as mock has
+// made it anew.
+func (s *session) asked() (name, digest string, err error) {
+	for _, pattern := range []string{"*.buildreqs.nosrc.rpm", "*.src.rpm"} {
+		found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), pattern))
+		if err != nil {
+			return "", "", fmt.Errorf("engine mock: %w", err)
+		}
+		if len(found) > 0 {
+			requires, err := build.Requires(found[0])
+			return found[0], strings.Join(requires, "\n"), err
+		}
 	}
-	requires, err := build.Requires(found[0])
-	return found[0], strings.Join(requires, "\n"), err
+	return "", "", nil
 }

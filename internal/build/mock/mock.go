@@ -47,6 +47,8 @@ type Settings struct {
 	Disk   int64 // of the engine's; its storage driver's quota or a watcher keeps to it
 	// Cache is how many bytes the images that builds share may take; the least recently used go first.
 	Cache int64
+	// Packages is how many bytes the downloaded packages of one target may take; zero: none are kept.
+	Packages int64
 	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time; zero: never.
 	KeepFresh time.Duration
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.

@@ -83,6 +83,9 @@ func forget(t *testing.T, installation string) {
 	for _, name := range images(t, installation) {
 		docker(t, "rmi", "-f", name)
 	}
+	for _, name := range strings.Fields(docker(t, "volume", "ls", "-q", "--filter", "label="+LabelInstallation+"="+installation)) {
+		docker(t, "volume", "rm", name)
+	}
 }
 
 // images lists the names of the images that builds share.
@@ -112,7 +115,7 @@ type attempt struct {
 
 func (h *host) engine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := New(Settings{Network: "bridge", PIDs: 4096, Installation: h.installation, Logger: slog.New(slog.DiscardHandler)})
+	e, err := New(Settings{Network: "bridge", PIDs: 4096, Packages: 1 << 30, Installation: h.installation, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,6 +325,30 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 		if out := docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
 			t.Errorf("%s holds what a build has left: %s", name, out)
 		}
+	}
+}
+
+// TestForeignSourcePackage: what a source package requires was decided where it was made; what counts is what its spec requires here.
+func TestForeignSourcePackage(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	foreign := func(name, requires string) (string, *attempt) {
+		t.Helper()
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
+		docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define", "elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
+		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
+	}
+	srpm, a := foreign("decided anew", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
+	must(t, a.Dependencies(t.Context(), srpm))
+	if rpms, err := a.RPMs(t.Context(), srpm); err != nil || len(rpms) != 1 {
+		t.Errorf("packages %q: %v", rpms, err)
+	}
+	srpm, a = foreign("not to be had", "nosuch-devel")
+	must(t, a.Dependencies(t.Context(), srpm))
+	var failure *rpmflow.Failure
+	if _, err := a.RPMs(t.Context(), srpm); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies || !strings.Contains(err.Error(), "nosuch-devel") {
+		t.Errorf("a package that is not to be had: %v", err)
 	}
 }
 

@@ -16,9 +16,37 @@ mkdir -p /rpmflow/target
 touch /rpmflow/options.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg
 cat "$CONFIG" /rpmflow/options.cfg /rpmflow/override.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg >"/rpmflow/target/$CHROOT.cfg"
 cache=/var/lib/mock/*/root/var/cache
-# Says what dnf has seen of the repositories, and drops the packages that it has installed already: the image is smaller without.
+# Packages that earlier containers have downloaded lie below dnf's own as a layer that cannot be written to; what is downloaded now lies on
+# top, outside of the image that is made. dnf compares their checksums with the repository's metadata.
+use_packages() {
+	for d in /rpmflow/packages/*/*/*/; do
+		d=${d#/rpmflow/packages/} d=${d%/}
+		case $d in '*'* | *,*) continue ;; esac
+		root=/var/lib/mock/${d%%/*}
+		at=$root/root/var/cache/${d#*/}/packages
+		mkdir -p "$at" "/rpmflow/work/packages/$d" "/rpmflow/work/overlay/$d"
+		chgrp "$group" "$root"
+		chmod 2775 "$root"
+		escaped=$(printf %s "$d" | sed 's/[:\\]/\\&/g')
+		mount -t overlay overlay -o "lowerdir=/rpmflow/packages/$escaped,upperdir=/rpmflow/work/packages/$escaped,workdir=/rpmflow/work/overlay/$escaped" "$at" ||
+			echo "rpmflow: what was downloaded from ${d##*/} before is downloaded again" >&2
+	done
+}
+# Takes what was downloaded out of the root, so that the image is smaller, and keeps it for others.
+keep_packages() {
+	for at in $cache/*/*/packages; do
+		d=${at#/var/lib/mock/}
+		d=${d%%/*}/${d#*/root/var/cache/}
+		d=${d%/packages}
+		[ -d "$at" ] && ! grep -qF " $at overlay " /proc/self/mounts || continue
+		mkdir -p "/rpmflow/work/packages/$d"
+		find "$at" -mindepth 1 -maxdepth 1 -name '*.rpm' -type f -exec mv -t "/rpmflow/work/packages/$d" {} +
+		rm -rf "${at:?}"/*
+	done
+}
+# Says what dnf has seen of the repositories.
 note_repositories() {
-	rm -rf $cache/*/*/packages/*
+	keep_packages
 	for f in $cache/*/*/repodata/repomd.xml; do
 		[ ! -f "$f" ] || sha256sum "$f"
 	done | grep -v -e '-bootstrap/root/' >"$OUT/repositories" || true

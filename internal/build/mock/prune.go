@@ -118,7 +118,7 @@ func (e *Engine) Prune(ctx context.Context, budget int64) (removed []Kept, err e
 			errs = append(errs, fmt.Errorf("engine mock: remove image %s: %w", k.Name, err))
 		}
 	}
-	return removed, errors.Join(append(errs, e.removeNameless(ctx))...)
+	return removed, errors.Join(append(errs, e.removeNameless(ctx), e.pruneDownloads(ctx, kept))...)
 }
 
 // removeNameless removes images that nobody can find: a builder died between an image and its name, or the last image on top is gone.

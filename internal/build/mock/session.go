@@ -23,24 +23,35 @@ var prelude string
 
 // The steps. Network: root and dependencies install packages; the others run what a package's author wrote.
 const (
-	scriptInit = `run_mock --init
+	scriptInit = `use_packages
+run_mock --init --no-clean
 keep_config
 note_repositories`
-	scriptUpdate = `run_mock --update
+	scriptUpdate = `use_packages
+run_mock --update
 note_repositories`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them. What rpm is
 	// asked comes in a file: it goes through no shell.
 	scriptQuery = `tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
 	scriptSRPM  = `show_config
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
-	scriptDeps = `before=$(installed)
+	scriptDeps = `use_packages
+before=$(installed)
 run_mock --no-clean --no-cleanup-after --installdeps "` + inWork + `/$SRPM"
 [ "$(installed)" != "$before" ] || : >"$OUT/unchanged"
 note_repositories`
-	// What %generate_buildrequires asks for and cannot have offline is taken out, to be installed with the network.
+	// What the package asks for and cannot have offline is taken out, to be installed with the network: the list of %generate_buildrequires, or
+	// the source package as mock has made it anew, where that requires something else.
 	scriptRPMs = `code=0
 run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inWork + `/$SRPM" || code=$?
-[ $code = 0 ] || cp /var/lib/mock/*/root/builddir/build/SRPMS/*.buildreqs.nosrc.rpm "$OUT" 2>/dev/null || true
+[ $code != 0 ] || exit 0
+requires() { rpm -qpR "$1" 2>/dev/null | sort -u; }
+for f in /var/lib/mock/*/root/builddir/build/SRPMS/*src.rpm; do
+	case $f in
+	*.buildreqs.nosrc.rpm) cp "$f" "$OUT" || true ;;
+	*) [ ! -f "$f" ] || [ "$(requires "$f")" = "$(requires "` + inWork + `/$SRPM")" ] || cp "$f" "$OUT" || true ;;
+	esac
+done
 exit $code`
 )
 
@@ -54,7 +65,10 @@ type session struct {
 	config configured
 
 	root cached // the initialised root
-	deps cached // with the BuildRequires installed
+	made string // the source package that was made here; one from elsewhere is another
+	// missing is what was not to be had for one from elsewhere.
+	missing *rpmflow.Failure
+	deps    cached // with the BuildRequires installed
 
 	containers []string
 }
@@ -153,7 +167,8 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	if err != nil || len(found) != 1 {
 		return "", errors.Join(err, fmt.Errorf("engine mock: mock --buildsrpm left %d source packages", len(found)))
 	}
-	return found[0], nil
+	s.made = found[0]
+	return s.made, nil
 }
 
 func srpmIn(srpm string) ([]file, []string) {

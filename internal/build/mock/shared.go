@@ -73,7 +73,11 @@ func (s *session) shared(ctx context.Context, r recipe) (c cached, have *cached,
 		}
 		// The others wait for its end, whatever became of it.
 		s.containers = slices.DeleteFunc(s.containers, func(other string) bool { return other == id })
-		return c, have, errors.Join(err, s.e.unlock(id))
+		return c, have, errors.Join(err, s.e.unlock(id, func() {
+			if err == nil && st.network {
+				s.e.collect(id, s.image, s.job.Target.Name)
+			}
+		}))
 	}
 }
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import urllib.error
@@ -103,6 +104,7 @@ class Packages:
                     'Error: Some packages have invalid cache, but cannot be downloaded due to "--cacheonly" option']
             ok = False
         elif ok:
+            out += self.download(new)
             out += ["Package %s-0-1.standin is already installed." % w for w in wanted if w in before]
             out += ["Dependencies resolved."] + (["Installed:"] + ["  " + n for n in new] if new else ["Nothing to do."]) + ["Complete!"]
             self.record(new)
@@ -138,6 +140,7 @@ class Packages:
                     f.write(repomd)
                 with open(cache + "/names", "w") as f:
                     f.writelines(n + "\n" for n in names)
+                self.fetch_list(url, cache)
                 continue
             except urllib.error.HTTPError as e:
                 why = "Status code: %d for %s" % (e.code, url)
@@ -164,6 +167,40 @@ class Packages:
         with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + href, timeout=10) as answer:
             text = gzip.decompress(answer.read())
         return [n.text for n in xml.etree.ElementTree.fromstring(text).findall("c:package/c:name", ns)]
+
+    def fetch_list(self, repomd, directory):
+        """A repository may have packages that have to be downloaded: repodata/standin-packages names them, a line each: name, SHA-256, file."""
+        with contextlib.suppress(OSError, ValueError):
+            with urllib.request.urlopen(os.path.dirname(repomd) + "/standin-packages", timeout=10) as answer, open(directory + "/standin-packages", "wb") as f:
+                f.write(answer.read())
+
+    def download(self, names):
+        """As librepo does: a file that is there is used if its checksum is right, else it is fetched and written over."""
+        out = []
+        for repo, repomd in self.repositories():
+            top = "%s/var/cache/dnf/%s-%s" % (self.path, repo, hashlib.sha256(repomd.encode()).hexdigest()[:16])
+            with contextlib.suppress(FileNotFoundError):
+                with open(top + "/repodata/standin-packages") as f:
+                    listed = [line.split() for line in f]
+                for name, checksum, file in listed:
+                    if name not in names:
+                        continue
+                    path = "%s/packages/%s" % (top, file)
+                    if os.path.exists(path) and self.checksum(path) == checksum:
+                        out.append("[SKIPPED] %s: Already downloaded" % file)
+                        continue
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with urllib.request.urlopen(os.path.dirname(os.path.dirname(repomd)) + "/" + file, timeout=10) as answer, open(path, "wb") as f:
+                        shutil.copyfileobj(answer, f)
+                    if self.checksum(path) != checksum:
+                        raise Error("Error: Error downloading packages:\n  %s: Downloading successful, but checksum doesn't match." % file, 30)
+                    out.append("%-60s" % file)
+        return out
+
+    @staticmethod
+    def checksum(path):
+        with open(path, "rb") as f:
+            return hashlib.sha256(f.read()).hexdigest()
 
     def install_deps(self, package):
         """The package's requirements by name; versions are not compared."""
