@@ -73,13 +73,19 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 	}
 	id := rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano))
 	return func() {
-		out, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label=dev.rpmflow.installation="+id).Output()
-		if err != nil {
-			t.Errorf("list images: %v", err)
-		}
-		for name := range strings.FieldsSeq(string(out)) {
-			if out, err := exec.Command("docker", "rmi", "--force", name).CombinedOutput(); err != nil {
-				t.Errorf("remove image %s: %v: %s", name, err, out)
+		for _, of := range []struct{ list, remove []string }{
+			{[]string{"ps", "--all", "--format", "{{.ID}}"}, []string{"rm", "--force", "--volumes"}}, // what a killed builder has left
+			{[]string{"images", "--format", "{{.Repository}}:{{.Tag}}"}, []string{"rmi", "--force"}},
+			{[]string{"volume", "ls", "--format", "{{.Name}}"}, []string{"volume", "rm"}},
+		} {
+			out, err := exec.Command("docker", append(of.list, "--filter", "label=dev.rpmflow.installation="+id)...).Output()
+			if err != nil {
+				t.Errorf("docker %v: %v", of.list, err)
+			}
+			for name := range strings.FieldsSeq(string(out)) {
+				if out, err := exec.Command("docker", append(of.remove, name)...).CombinedOutput(); err != nil {
+					t.Errorf("docker %v %s: %v: %s", of.remove, name, err, out)
+				}
 			}
 		}
 	}
