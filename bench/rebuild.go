@@ -142,13 +142,14 @@ func (b *engineBench) measure(ctx context.Context, small, large string) (t times
 	}
 	wait.Wait()
 	t.many = time.Since(begun)
+	err = errors.Join(errs...)
 	for _, took := range []*time.Duration{&t.first, &t.second} {
 		begun = time.Now()
-		_, err := b.rebuild(ctx, fmt.Sprint("large", took == &t.second), large)
-		errs = append(errs, err)
+		_, lerr := b.rebuild(ctx, fmt.Sprint("large", took == &t.second), large)
+		err = errors.Join(err, lerr)
 		*took = time.Since(begun)
 	}
-	return t, inside, errors.Join(errs...)
+	return t, inside, err
 }
 
 // engineBench takes packages through the engine's steps.

@@ -161,7 +161,7 @@ func (f *buildFlags) run(cmd *cobra.Command, arg, suffix string) error {
 		})
 		m.end(b.Phases)
 		if err != nil {
-			return withCode(explained(stderr, hard, err, &tail{}))
+			return withCode(explained(hard, stderr, err, &tail{}))
 		}
 		return f.show(cmd.OutOrStdout(), stderr, results, b)
 	})

@@ -74,7 +74,7 @@ func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.C
 		})
 		defer slow.Stop()
 		var log tail
-		defer func() { err = withCode(explained(cmd.ErrOrStderr(), ctx, err, &log)) }()
+		defer func() { err = withCode(explained(ctx, cmd.ErrOrStderr(), err, &log)) }()
 		s, err := local.OpenSpec(ctx, local.SpecRequest{Engine: h.Engine, Target: target, Options: h.options, File: file, Log: &log}, h.work)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ const (
 )
 
 // explained shows what led to an error, and adds what to do about it.
-func explained(w io.Writer, ctx context.Context, err error, log *tail) error {
+func explained(ctx context.Context, w io.Writer, err error, log *tail) error {
 	var f *rpmflow.Failure
 	switch {
 	case err == nil:

@@ -52,7 +52,7 @@ type Artifacts interface {
 // Repositories are looked at where a delivery does not tell what a push has changed.
 type Repositories interface {
 	Changed(ctx context.Context, req source.Request, before string) ([]string, error)
-	SourcePackages(ctx context.Context, req source.Request) ([]source.SourcePackage, error)
+	SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error)
 }
 
 // Resolver finds out which commit a ref of a repository names.

@@ -50,14 +50,14 @@ func partOf(project rpmflow.Project, s rpmflow.PackageSource) part {
 }
 
 // srpmPart is a source package as one of its own.
-func srpmPart(project rpmflow.Project, p source.SourcePackage) part {
+func srpmPart(project rpmflow.Project, p source.SRPMFile) part {
 	sources := project.Sources
 	sources.SRPM = p.Path
 	return part{name: srpmName(project, p), key: p.Path, layout: rpmflow.LayoutSRPM, sources: sources}
 }
 
 // srpmName takes the name in the header, else the one in the file's name; a build of what has none that can be used says so when it fails.
-func srpmName(project rpmflow.Project, p source.SourcePackage) string {
+func srpmName(project rpmflow.Project, p source.SRPMFile) string {
 	file := path.Base(p.Path)
 	for range 2 { // without release and version
 		file = file[:max(strings.LastIndexByte(file, '-'), 0)]
@@ -130,7 +130,7 @@ func asked(project rpmflow.Project, c forge.Change) source.Request {
 
 // chooseSRPMs takes the source packages that a push has added or changed.
 func (l *Listener) chooseSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
-	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SourcePackage, error) {
+	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
 		return l.o.Repositories.SourcePackages(ctx, asked(project, c))
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (l *Listener) chooseSRPMs(ctx context.Context, project rpmflow.Project, c f
 	return l.changedSRPMs(ctx, project, c, list)
 }
 
-func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change, list []source.SourcePackage) choice {
+func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change, list []source.SRPMFile) choice {
 	patterns := strings.Join(project.Sources.SRPMPatterns(), ", ")
 	if len(list) == 0 {
 		return choice{reason: fmt.Sprintf("there is no source package (%s) at %.12s", patterns, c.Commit)}
@@ -169,7 +169,7 @@ func (l *Listener) guessSRPMs(project rpmflow.Project, c forge.Change, why strin
 	chosen := choice{note: note + "; the package's name is that of its file"}
 	for _, f := range c.Files {
 		if project.Sources.TakesSRPM(f) && !slices.Contains(c.Gone, f) {
-			chosen.parts = append(chosen.parts, srpmPart(project, source.SourcePackage{Path: f}))
+			chosen.parts = append(chosen.parts, srpmPart(project, source.SRPMFile{Path: f}))
 		}
 	}
 	if len(chosen.parts) == 0 {
@@ -184,7 +184,7 @@ func (l *Listener) foundSRPMs(ctx context.Context, project rpmflow.Project, c fo
 	if project.Layout != rpmflow.LayoutAuto || project.Spec != "" || len(project.Packages) > 0 || !slices.ContainsFunc(c.Files, project.Sources.TakesSRPM) {
 		return choice{}, false
 	}
-	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SourcePackage, error) {
+	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
 		return l.o.Repositories.SourcePackages(ctx, asked(project, c))
 	})
 	if err != nil || len(list) == 0 {
@@ -197,7 +197,7 @@ func (l *Listener) foundSRPMs(ctx context.Context, project rpmflow.Project, c fo
 func (l *Listener) named(ctx context.Context, project rpmflow.Project, c forge.Change, names []string) (choice, *problem) {
 	all := parts(project)
 	if project.Layout == rpmflow.LayoutSRPM {
-		list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SourcePackage, error) {
+		list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
 			return l.o.Repositories.SourcePackages(ctx, asked(project, c))
 		})
 		var f *rpmflow.Failure
@@ -242,7 +242,7 @@ func (l *Listener) named(ctx context.Context, project rpmflow.Project, c forge.C
 // repeated is the package that a build was of, as the project has it now.
 func repeated(project rpmflow.Project, old rpmflow.Build) (part, *problem) {
 	if old.Sources.SRPM != "" && (project.Layout == rpmflow.LayoutSRPM || project.Layout == rpmflow.LayoutAuto) {
-		p := srpmPart(project, source.SourcePackage{Path: old.Sources.SRPM, Name: old.Package})
+		p := srpmPart(project, source.SRPMFile{Path: old.Sources.SRPM, Name: old.Package})
 		return p, nil
 	}
 	if s, ok := project.PackageSource(old.Package); ok {

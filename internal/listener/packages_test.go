@@ -207,7 +207,7 @@ func (l *looker) Changed(ctx context.Context, req source.Request, before string)
 	return l.Repositories.Changed(ctx, req, before)
 }
 
-func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]source.SourcePackage, error) {
+func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error) {
 	if err := l.look(ctx); err != nil {
 		return nil, err
 	}

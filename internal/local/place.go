@@ -40,9 +40,6 @@ func OpenPlace(dir string) (*Place, error) {
 // Mirrors is the directory of git mirrors.
 func (p *Place) Mirrors() string { return filepath.Join(p.dir, "mirrors") }
 
-// Downloads is the directory of sources that were downloaded.
-func (p *Place) Downloads() string { return filepath.Join(p.dir, "sources") }
-
 // Installation tells what this user's commands on this machine leave on a container engine from what is another's, a server's for
 // instance. All of them share it, and with it the initialised roots.
 func (p *Place) Installation() string {

@@ -155,24 +155,23 @@ func (s *Spec) Sources(ctx context.Context) ([]source.Listed, error) {
 	return source.List(text), nil
 }
 
-// What rpmspec is asked for lists. The popt aliases (--requires) are the target's own.
-var (
-	askRequires      = []string{"-q", "--requires"}
-	askBuildRequires = []string{"-q", "--srpm", "--requires"}
-	askProvides      = []string{"-q", "--provides"}
-	askPackages      = []string{"-q", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n`}
-)
+// formatPackages is how rpmspec writes packages. For the other lists it has popt aliases (--requires), which are the target's own.
+const formatPackages = `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n`
 
 // Requires lists what the packages require, as the spec says it; what rpm finds out when it builds them is not among it.
-func (s *Spec) Requires(ctx context.Context) ([]string, error) { return s.lines(ctx, askRequires) }
+func (s *Spec) Requires(ctx context.Context) ([]string, error) {
+	return s.lines(ctx, []string{"-q", "--requires"})
+}
 
 // BuildRequires lists what has to be there for the build.
 func (s *Spec) BuildRequires(ctx context.Context) ([]string, error) {
-	return s.lines(ctx, askBuildRequires)
+	return s.lines(ctx, []string{"-q", "--srpm", "--requires"})
 }
 
 // Provides lists what the packages provide.
-func (s *Spec) Provides(ctx context.Context) ([]string, error) { return s.lines(ctx, askProvides) }
+func (s *Spec) Provides(ctx context.Context) ([]string, error) {
+	return s.lines(ctx, []string{"-q", "--provides"})
+}
 
 func (s *Spec) lines(ctx context.Context, args []string) ([]string, error) {
 	text, err := s.Ask(ctx, args...)
@@ -188,7 +187,7 @@ func (s *Spec) lines(ctx context.Context, args []string) ([]string, error) {
 
 // Packages lists the packages that the spec makes.
 func (s *Spec) Packages(ctx context.Context) ([]rpmflow.Package, error) {
-	lines, err := s.lines(ctx, askPackages)
+	lines, err := s.lines(ctx, []string{"-q", "--qf", formatPackages})
 	if err != nil {
 		return nil, err
 	}

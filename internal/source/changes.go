@@ -112,15 +112,15 @@ func (s *snapshot) entriesOf(tree plumbing.Hash) ([]object.TreeEntry, error) {
 	return s.entries(tree)
 }
 
-// SourcePackage is an SRPM in a repository.
-type SourcePackage struct {
+// SRPMFile is an SRPM in a repository.
+type SRPMFile struct {
 	Path string
 	Name string // as its header says; empty where it has none that can be read
 }
 
 // SourcePackages lists the source packages of a commit that are built one by one. In layout auto there are none where the tree has a spec.
-func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SourcePackage, error) {
-	var list []SourcePackage
+func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, error) {
+	var list []SRPMFile
 	err := s.read(ctx, req, func(snap *snapshot) error {
 		list = nil
 		at, err := snap.directory(req.Sources.Directory)
@@ -142,7 +142,7 @@ func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SourcePackag
 			if err != nil {
 				return err
 			}
-			list = append(list, SourcePackage{f.path, name})
+			list = append(list, SRPMFile{f.path, name})
 		}
 		return nil
 	})

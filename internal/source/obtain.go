@@ -96,7 +96,7 @@ func (c *collection) count(size int64) error {
 
 // noCache makes a failure of the cache known; the build goes on without.
 func (c *collection) noCache(w wanted, err error) {
-	c.log.Warn("source cache cannot be used", "project", c.project, "source", w.name, "error", err)
+	c.log.Warn("source cache cannot be used", "project", c.project, "file", w.name, "error", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.notes = append(c.notes, fmt.Sprintf("the source cache could not be used for %s", show(w.name)))

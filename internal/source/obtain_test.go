@@ -2,7 +2,7 @@ package source
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // old lists have it
+	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
