@@ -25,6 +25,10 @@ type Sources struct {
 	Mirrors []string `json:"mirrors,omitempty"`
 	// Checksums are of sources that no list in the repository has, as ParseFileChecksum reads them.
 	Checksums []string `json:"checksums,omitempty"`
+	// Version is VersionFromGit, or empty: what the spec says.
+	Version string `json:"version,omitempty"`
+	// VersionTags are patterns of the tags that are versions, as of git describe; empty: those that begin with a digit, or with v and one.
+	VersionTags []string `json:"version_tags,omitempty"`
 }
 
 // IsSRPM tells source packages by their names, as rpmbuild gives them and as people do.
@@ -60,3 +64,6 @@ func (s Sources) SRPMPatterns() []string {
 	}
 	return s.SRPMs
 }
+
+// VersionFromGit has Version and Release made of the nearest tag and the commits since.
+const VersionFromGit = "from-git"

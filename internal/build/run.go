@@ -244,9 +244,11 @@ func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error)
 		}
 	}
 	expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
+	remark, err := p.CheckAutomatic(expanded, err)
 	if err != nil {
 		return err
 	}
+	r.note(remark)
 	err = p.Complete(ctx, expanded)
 	r.fetched(p)
 	if err == nil {

@@ -110,9 +110,10 @@ type Request struct {
 	// tree is fetched, and its parents are not there to be read.
 	History bool
 
-	fetched   bool      // by an earlier step of the same build
-	notBefore time.Time // of CommitTime
-	about     *facts    // for a spec's template; nil: of Ref and Commit
+	fetched   bool        // by an earlier step of the same build
+	notBefore time.Time   // of CommitTime
+	about     *facts      // for a spec's template; nil: of Ref and Commit
+	version   *gitVersion // of the other repository, of layout split
 }
 
 // Packaging is a commit of the other repository of layout split, as in Request.
@@ -137,8 +138,12 @@ type Prepared struct {
 	Files []rpmflow.SourceFile
 	Notes []string
 
-	store   *Store
-	request Request
+	// Version is what the spec's Version was replaced with; "" where it was not.
+	Version string
+
+	automatic []string // macros of rpmautospec in the spec
+	store     *Store
+	request   Request
 	// leftOut tells why a file beside an in-tree spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
 	// listed is what dist-git's lists name, of the package listedAs.
@@ -154,6 +159,7 @@ type Prepared struct {
 // What the packager can mend is a *rpmflow.Failure; any other error is ours or the network's, and worth a retry.
 func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared, error) {
 	prepare := s.prepare
+	req.History = req.History || req.Sources.Version == rpmflow.VersionFromGit
 	if req.Layout == rpmflow.LayoutSplit {
 		prepare = s.prepareSplit
 	}
@@ -187,6 +193,12 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	if plan.srpm != nil {
 		return s.writeSRPM(ctx, snap, plan, dir)
 	}
+	version := req.version
+	if version == nil && req.Sources.Version == rpmflow.VersionFromGit {
+		if version, err = snap.gitVersion(ctx, req.Sources.VersionTags); err != nil {
+			return nil, err
+		}
+	}
 	p := &Prepared{
 		Spec:        filepath.Join(dir, "SPECS", specName(plan.spec)),
 		Sources:     filepath.Join(dir, "SOURCES"),
@@ -216,9 +228,15 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		if req.about != nil {
 			known = *req.about
 		}
+		if version != nil {
+			known.version = version.version
+		}
 		if err := p.finish(req.Sources.Substitute, known); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.setVersion(version); err != nil {
+		return nil, err
 	}
 	for _, f := range plan.sources {
 		err := out.write(ctx, p.Sources, f, f.as)
@@ -234,9 +252,35 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	return p, nil
 }
 
+// setVersion writes the version of git into the spec, and notes what the spec leaves to rpmautospec.
+func (p *Prepared) setVersion(v *gitVersion) error {
+	if v != nil {
+		if err := v.editVersion(p.Spec, p.CommitTime); err != nil {
+			return err
+		}
+		p.Version = v.version
+		p.Explanation += "; " + v.String()
+	}
+	text, err := os.ReadFile(p.Spec)
+	if err != nil {
+		return fmt.Errorf("reading the spec: %w", err)
+	}
+	p.automatic = automatic(string(text))
+	return nil
+}
+
+// failureOf is the packager's failure in an error, nil if there is none.
+func failureOf(err error) *rpmflow.Failure {
+	var f *rpmflow.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return nil
+}
+
 // NeedsExpansion reports whether Source0 has to be made, or a source may have to be downloaded, for which Complete needs the spec as rpm
-// expands it. The latter is a guess, made without rpm: Complete does no harm where it was not asked for, and helps where rpm misses a source.
-func (p *Prepared) NeedsExpansion() bool { return p.makesSource0() || p.unsure }
+// expands it, or whether rpmautospec's macros are to be looked for. The second is a guess, made without rpm: Complete does no harm where it was not asked for, and helps where rpm misses a source.
+func (p *Prepared) NeedsExpansion() bool { return p.makesSource0() || p.unsure || p.Automatic() }
 
 func (p *Prepared) makesSource0() bool {
 	return p.Layout == rpmflow.LayoutInTree || p.Layout == rpmflow.LayoutSplit

@@ -68,9 +68,13 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	}
 	var commit string
 	var when time.Time
-	err = s.read(ctx, req, func(snap *snapshot) error {
+	var version *gitVersion
+	err = s.read(ctx, req, func(snap *snapshot) (err error) {
 		commit, when = snap.commit.Hash.String(), snap.commit.Committer.When.UTC()
-		return nil
+		if req.Sources.Version == rpmflow.VersionFromGit {
+			version, err = snap.gitVersion(ctx, req.Sources.VersionTags)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +83,7 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	packaging.URL, packaging.Ref, packaging.Commit, packaging.notBefore = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit, when
 	known := factsOf(req.Ref, commit)
 	packaging.about = &known
+	packaging.version, packaging.History = version, false
 	if p, err = s.prepare(ctx, packaging, dir); err != nil {
 		return nil, fmt.Errorf("packaging repository: %w", err)
 	}
