@@ -23,7 +23,7 @@ func TestVersionOf(t *testing.T) {
 			t.Errorf("%s: got %q, %v; want %q", tag, got, err, want)
 		}
 	}
-	for tag, word := range map[string]string{"verbose": "has no version in it", "v1.2-3": `"-"`, "1.2/3:4": `":"`, "1.2é": `"é"`} {
+	for tag, word := range map[string]string{"verbose": "has no version in it", "v1.2-3": `"-"`, "1.2:4": `":"`, "1.2é": `"é"`} {
 		_, err := versionOf(tag)
 		wantFailure(t, err, rpmflow.FailureSource, word, "version_tags")
 	}
