@@ -1,6 +1,6 @@
 // Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call, memory of idle
 // programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's build is built by another, sizes
-// of binaries and images, and on demand the duration of the tests. Figures of one noisy machine are not
+// of binaries and images, and on demand the duration of the tests, and fetches and archives beside the git command's (-git). Figures of one noisy machine are not
 // results of a test; what is to be compared is measured side by side in one run.
 package main
 
@@ -29,10 +29,26 @@ func main() {
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
 	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
 	rebuild := flag.Bool("rebuild", false, "compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
+<<<<<<< Updated upstream
 	requires := flag.String("mock-requires", "gcc make autoconf automake libtool cmake zlib-devel openssl-devel ncurses-devel readline-devel libxml2-devel glib2-devel", "BuildRequires of the package that has many")
+=======
+	alone := flag.Bool("git", false, "compare fetches and archives with the git command, and nothing else")
+	child := flag.String("git-child", "", "what -git runs to measure: directory, URL and commit")
+>>>>>>> Stashed changes
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *alone || *child != "" {
+		measure := func() error { return gitAlone(ctx) }
+		if *child != "" {
+			measure = func() error { return gitChild(ctx, strings.Fields(*child), os.Stdout) }
+		}
+		if err := measure(); err != nil {
+			log.SetFlags(0)
+			log.Fatal("bench: ", err)
+		}
+		return
+	}
 	if *rebuild {
 		if err := rebuildsAlone(ctx, mockSettings{*image, *configDir, *target}, *requires); err != nil {
 			log.SetFlags(0)
