@@ -29,12 +29,9 @@ func main() {
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
 	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
 	rebuild := flag.Bool("rebuild", false, "compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
-<<<<<<< Updated upstream
 	requires := flag.String("mock-requires", "gcc make autoconf automake libtool cmake zlib-devel openssl-devel ncurses-devel readline-devel libxml2-devel glib2-devel", "BuildRequires of the package that has many")
-=======
 	alone := flag.Bool("git", false, "compare fetches and archives with the git command, and nothing else")
 	child := flag.String("git-child", "", "what -git runs to measure: directory, URL and commit")
->>>>>>> Stashed changes
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
