@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
@@ -84,16 +85,16 @@ func Object(t testing.TB, s *System, key string) []byte {
 	return raw
 }
 
-// NothingLeft looks for containers, images and files of builds that are over.
+// NothingLeft looks for containers, images and files of builds that are over. Containers are removed in the background.
 func NothingLeft(t testing.TB, s *System) {
 	t.Helper()
 	page := List(t, s, "")
 	for _, b := range page {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
-			out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
-			if err != nil || len(bytes.TrimSpace(out)) > 0 {
-				t.Errorf("docker %s of build %s: %v: %s", what[0], b.ID, err, out)
-			}
+			Eventually(t, time.Minute, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
+				out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
+				return err == nil && len(bytes.TrimSpace(out)) == 0
+			})
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(s.Dir, "data", "work", "*", "*"))
