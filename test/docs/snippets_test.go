@@ -19,35 +19,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
-// fragment is what stands around Go of a document that is no whole program.
-const fragment = `package main
-
-import (
-	"context"
-
-	"github.com/nats-io/nats.go/jetstream"
-)
-
-func main() { _, _ = subscribe, handle }
-
-func handle([]byte) error { return nil }
-
-func subscribe(ctx context.Context, js jetstream.JetStream) error {
-	BODY
-	return err
-}
-`
-
 // compile builds a block of Go and gives the path of the program.
 func compile(t *testing.T, b block) string {
 	t.Helper()
-	text := b.text
-	if !strings.HasPrefix(text, "package ") {
-		text = strings.ReplaceAll(fragment, "BODY", text)
+	if !strings.HasPrefix(b.text, "package ") {
+		t.Fatalf("%s: show a whole program: nothing compiles a part of one", b)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "program")
@@ -62,7 +42,7 @@ func compile(t *testing.T, b block) string {
 		}
 	}
 	formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).CombinedOutput()
-	if err != nil || (len(formatted) > 0 && strings.HasPrefix(b.text, "package ")) {
+	if err != nil || len(formatted) > 0 {
 		t.Errorf("%s is not formatted: %v %s", b, err, formatted)
 	}
 	return program
@@ -116,23 +96,30 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
+// checkYAML loads what is a configuration, or the projects of one.
 func checkYAML(t *testing.T, b block) {
 	t.Helper()
-	var anything any
-	if err := yaml.Unmarshal([]byte(b.text), &anything); err != nil {
+	var top map[string]any
+	if err := yaml.Unmarshal([]byte(b.text), &top); err != nil {
 		t.Fatalf("%s: %v", b, err)
 	}
-	if !strings.HasPrefix(b.text, "# rpmflow.yaml\n") {
-		return
+	text := b.text
+	if !strings.HasPrefix(text, "# rpmflow.yaml\n") {
+		if top["projects"] == nil {
+			return
+		}
+		if top["targets"] == nil { // projects to be added to a file that has some
+			text += "targets: [{name: fedora-43-x86_64}]\n"
+		}
 	}
 	dir := t.TempDir()
-	for _, m := range secretFile.FindAllStringSubmatch(b.text, -1) {
+	for _, m := range secretFile.FindAllStringSubmatch(text, -1) {
 		if err := os.WriteFile(filepath.Join(dir, m[1]), []byte("secret\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	path := filepath.Join(dir, "rpmflow.yaml")
-	if err := os.WriteFile(path, []byte(b.text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Load(config.Source{File: path})
