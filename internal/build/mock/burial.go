@@ -11,9 +11,17 @@ import (
 type burials struct {
 	wait sync.WaitGroup
 	slot chan struct{} // of removals at once: the disk is the builds'
+	// life ends when the engine is shut: what is done before a removal for the sake of later builds is given up then.
+	life context.Context
+	end  context.CancelFunc
 }
 
 const buryAtOnce = 2
+
+func newBurials() burials {
+	life, end := context.WithCancel(context.Background())
+	return burials{slot: make(chan struct{}, buryAtOnce), life: life, end: end}
+}
 
 // bury removes a container that has ended, in the background.
 func (e *Engine) bury(id string) { e.buryAfter(id, func() {}) }

@@ -59,9 +59,9 @@ func (e *Engine) collect(id, image, target string) {
 	if e.s.Packages <= 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), collectWait)
+	ctx, cancel := context.WithTimeout(e.burials.life, collectWait)
 	defer cancel()
-	if err := e.collected(ctx, id, image, target); err != nil {
+	if err := e.collected(ctx, id, image, target); err != nil && e.burials.life.Err() == nil {
 		e.s.Logger.Warn("downloaded packages not kept", "target", target, "container", id, "error", err)
 	}
 }

@@ -81,6 +81,23 @@ func TestOldDownloadsGo(t *testing.T) {
 	}
 }
 
+// TestShutDoesNotCollect: a builder that ends does not put downloads away first, which may take long; its containers are removed.
+func TestShutDoesNotCollect(t *testing.T) {
+	h := newHost(t)
+	e := h.engine(t)
+	source := docker(t, "run", "-d", "-v", "/rpmflow/work", h.image, "sh", "-c", "mkdir -p /rpmflow/work/packages/a/dnf/r && echo x >/rpmflow/work/packages/a/dnf/r/x.rpm")
+	docker(t, "wait", source)
+	e.burials.end()
+	e.buryAfter(source, func() { e.collect(source, h.image, "ours") })
+	must(t, e.Shut())
+	if left := docker(t, "ps", "-aq", "--no-trunc", "--filter", "id="+source); left != "" {
+		t.Errorf("container %s is left", left)
+	}
+	if volumes := docker(t, "volume", "ls", "-q", "--filter", "label="+LabelInstallation+"="+h.installation); volumes != "" {
+		t.Errorf("packages were put away: %s", volumes)
+	}
+}
+
 func TestOnlyPackagesAreTaken(t *testing.T) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

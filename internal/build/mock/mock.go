@@ -87,13 +87,14 @@ func New(s Settings) (*Engine, error) {
 	if err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
 	}
-	e := &Engine{s: s, way: w, api: api, burials: burials{slot: make(chan struct{}, buryAtOnce)}}
+	e := &Engine{s: s, way: w, api: api, burials: newBurials()}
 	e.disk = &disk{limit: s.Disk, size: e.size, free: e.free, every: diskEvery}
 	return e, nil
 }
 
-// Shut ends what is still to be removed, and frees connections.
+// Shut removes what is still to be removed, and frees connections.
 func (e *Engine) Shut() error {
+	e.burials.end()
 	e.burials.wait.Wait()
 	err := e.api.Close()
 	e.way.close()
