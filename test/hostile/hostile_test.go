@@ -81,7 +81,9 @@ func TestHostilePackages(t *testing.T) {
 		repositories[h.name].Push(t, map[string]string{"hostile.spec": text})
 	}
 	watched := make(chan struct{})
-	go func() { defer close(watched); watch(t, s) }()
+	watching, unwatch := context.WithCancel(t.Context()) // builds have a time limit, their turn comes when it comes
+	defer unwatch()
+	go func() { defer close(watched); watch(watching, t, s) }()
 
 	done := map[string]rpmflow.Build{}
 	for range all {
@@ -127,9 +129,7 @@ func TestHostilePackages(t *testing.T) {
 }
 
 // watch follows the live log of the build without end: what it says is seen while it runs.
-func watch(t *testing.T, s *system.System) {
-	ctx, cancel := context.WithTimeout(context.Background(), system.Patience)
-	defer cancel()
+func watch(ctx context.Context, t *testing.T, s *system.System) {
 	var id string
 	for id == "" && ctx.Err() == nil {
 		for _, b := range system.List(t, s, "?project=forever") {
@@ -150,6 +150,9 @@ func watch(t *testing.T, s *system.System) {
 		}
 		return io.EOF
 	})
+	if ctx.Err() != nil {
+		return
+	}
 	for _, b := range system.List(t, s, "?project=forever") {
 		if err != io.EOF || b.State != rpmflow.Running {
 			t.Errorf("the live log, when the build was %s: %v\n%s", b.State, err, seen.String())

@@ -157,14 +157,16 @@ class Packages:
         return out, True
 
     def primary(self, repomd, url):
-        """The names in the metadata; a repomd.xml of a test's, which is no XML, has none."""
+        """The names in the metadata; a repomd.xml of a test's, which is no XML or names no list of packages, has none."""
         try:
             data = xml.etree.ElementTree.fromstring(repomd)
         except xml.etree.ElementTree.ParseError:
             return []
         ns = {"r": "http://linux.duke.edu/metadata/repo", "c": "http://linux.duke.edu/metadata/common"}
-        href = data.find("r:data[@type='primary']/r:location", ns).get("href")
-        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + href, timeout=10) as answer:
+        location = data.find("r:data[@type='primary']/r:location", ns)
+        if location is None:
+            return []
+        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + location.get("href"), timeout=10) as answer:
             text = gzip.decompress(answer.read())
         return [n.text for n in xml.etree.ElementTree.fromstring(text).findall("c:package/c:name", ns)]
 
