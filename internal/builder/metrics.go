@@ -3,12 +3,13 @@ package builder
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	vm "github.com/VictoriaMetrics/metrics"
 
 	"github.com/rpmflow/rpmflow"
 )
@@ -67,88 +68,82 @@ type Level struct {
 // levelsWait bounds looking at what is free while somebody waits for the metrics.
 const levelsWait = 5 * time.Second
 
-// metrics is what Prometheus is told. What is a state is asked for when it is told, from the status.
+// metrics is what Prometheus is told. What is a state is asked for when it is told, from the status. Prometheus' own library
+// would double the size of the programs: it needs the linker to keep every method of every type.
 type metrics struct {
-	registry *prometheus.Registry
-	finished *prometheus.CounterVec
-	phases   *prometheus.HistogramVec
+	status *Status
+	series *vm.Set
 }
 
-func newMetrics(s *Status) metrics {
-	m := metrics{
-		registry: prometheus.NewRegistry(),
-		finished: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rpmflow_builder_builds_finished_total", Help: "Builds whose outcome this builder has published, by result and kind of failure.",
-		}, []string{"result", "kind"}),
-		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "rpmflow_builder_phase_duration_seconds", Help: "How long the phases of finished builds took in their last attempt.",
-			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
-		}, []string{"phase"}),
-	}
-	m.registry.MustRegister(m.finished, m.phases, state{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
+func newMetrics(s *Status) metrics { return metrics{status: s, series: vm.NewSet()} }
 
 func (m metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		m.series.WritePrometheus(w)
+		m.state(w)
+		vm.WriteProcessMetrics(w)
+	})
 }
+
+// phaseBuckets are in seconds.
+func phaseBuckets() []float64 { return []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600} }
 
 // ended counts a build whose outcome is published.
 func (m metrics) ended(b rpmflow.Build) {
-	m.finished.WithLabelValues(string(b.Outcome.Result), string(b.Outcome.Kind)).Inc()
+	m.series.GetOrCreateCounter(series("builds_finished_total", "kind", string(b.Outcome.Kind), "result", string(b.Outcome.Result))).Inc()
 	for _, p := range b.Phases {
-		m.phases.WithLabelValues(string(p.Phase)).Observe(p.Seconds)
+		m.series.GetOrCreatePrometheusHistogramExt(series("phase_duration_seconds", "phase", string(p.Phase)), phaseBuckets()).Update(p.Seconds)
 	}
 }
 
-// state collects what the status knows.
-type state struct{ *Status }
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("rpmflow_builder_"+name, help, labels, nil)
+// series names one series; labels are names and values by turns.
+func series(name string, labels ...string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	var pairs []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		pairs = append(pairs, labels[i]+`="`+escape.Replace(labels[i+1])+`"`)
+	}
+	name = "rpmflow_builder_" + name
+	if len(pairs) == 0 {
+		return name
+	}
+	return name + "{" + strings.Join(pairs, ",") + "}"
 }
 
-// Describe implements prometheus.Collector: what is free is known when it is collected.
-func (s state) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (s state) Collect(out chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+// state writes what the status knows.
+func (m metrics) state(w io.Writer) {
+	s := m.status
+	gauge := func(v int64, name string, labels ...string) {
+		vm.WriteGaugeFloat64(w, series(name, labels...), float64(v))
+	}
+	is := func(yes bool) int64 {
+		if yes {
+			return 1
+		}
+		return 0
 	}
 	why := s.ready()
-	taking := describe("taking", "Whether the builder takes builds (1) or not (0).")
-	if why == nil {
-		gauge(taking, 1)
-	} else {
-		gauge(taking, 0)
-	}
-	notTaking := describe("not_taking", "Whether this is why the builder takes no builds.", "reason")
+	gauge(is(why == nil), "taking")
 	for _, r := range reasons() {
-		v := 0.0
-		if why != nil && reasonOf(why) == r {
-			v = 1
-		}
-		gauge(notTaking, v, string(r))
+		gauge(is(why != nil && reasonOf(why) == r), "not_taking", "reason", string(r))
 	}
 	s.mu.Lock()
 	inHand, slots, levels := len(s.builds), s.slots, s.levels
 	s.mu.Unlock()
-	gauge(describe("builds_in_hand", "Builds that the builder works on."), float64(inHand))
-	gauge(describe("slots", "The most builds that the builder works on at a time."), float64(slots))
+	gauge(int64(inHand), "builds_in_hand")
+	gauge(int64(slots), "slots")
 	if levels == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), levelsWait)
 	defer cancel()
-	free := describe("free_bytes", "Free disk and available memory, where the builder looks before it takes a build.", "what", "where")
-	floor := describe("floor_bytes", "Below this much of it no builds are taken.", "what", "where")
 	found, err := levels(ctx)
 	if err != nil { // the others are worth telling all the same
-		out <- prometheus.NewInvalidMetric(free, err)
+		_, _ = fmt.Fprintf(w, "# rpmflow_builder_free_bytes is not complete: %q\n", err)
 	}
 	for _, l := range found {
-		gauge(free, float64(l.Free), string(l.Reason), l.Where)
-		gauge(floor, float64(l.Floor), string(l.Reason), l.Where)
+		gauge(l.Free, "free_bytes", "what", string(l.Reason), "where", l.Where)
+		gauge(l.Floor, "floor_bytes", "what", string(l.Reason), "where", l.Where)
 	}
 }
