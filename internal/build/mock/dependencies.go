@@ -113,8 +113,12 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
 	last := strings.Join(requires, "\n")
+	installed := "INSTALLED=yes" // exactly what the package requires
+	if s.missing != nil {
+		installed = "INSTALLED="
+	}
 	for round := 0; ; round++ {
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: env})
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: append(env, installed)})
 		if err == nil {
 			break
 		}
@@ -125,7 +129,7 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 			}
 			return nil, errors.Join(err, aerr)
 		}
-		last, s.missing = digest, nil
+		last, s.missing, installed = digest, nil, "INSTALLED="
 		_, _ = io.WriteString(s.job.Log, "rpmflow: installing what the package asks for in this root\n")
 		if s.deps, err = s.install(ctx, asked, s.deps); err != nil {
 			return nil, err

@@ -316,6 +316,10 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 		if err != nil || containers != c.containers {
 			t.Errorf("%s: %d containers for the dependencies, want %d: %v", c.name, containers, c.containers, err)
 		}
+		log, err := os.ReadFile(filepath.Join(a.s.dir(rpmflow.PhaseRPMs), "root.log"))
+		if err != nil || !strings.Contains(string(log), "was installed with the root's dependencies") {
+			t.Errorf("%s: dnf looked again for what was installed: %v\n%s", c.name, err, log)
+		}
 	}
 	var failure *rpmflow.Failure
 	if _, err := h.ready(t, e, "unknown", h.target).build(t, "1", "nosuch-devel", "true"); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies {

@@ -58,6 +58,23 @@ installed() {
 		[ ! -f "$f" ] || sha256sum "$f"
 	done | sha256sum
 }
+# Puts the container's devices into the root, and a /dev/shm without the engine's limit: the container's limits are enough.
+give_devices() {
+	for root in /var/lib/mock/*/root; do
+		case $root in *-bootstrap/root) continue ;; esac
+		mount -n --rbind /dev "$root/dev"
+		mount -n -t tmpfs tmpfs "$root/dev/shm"
+	done
+}
+# dnf runs where the bootstrap root is, if there is one.
+spare_dnf() {
+	for root in / /var/lib/mock/*-bootstrap/root/; do
+		[ -d "$root" ] || continue
+		mkdir -p "${root}rpmflow/bin"
+		for name in dnf-3 dnf5; do cp /rpmflow/builddep "${root}rpmflow/bin/$name"; done
+		[ "$root" = / ] || [ ! -f /rpmflow/installed ] || cp /rpmflow/installed "${root}rpmflow/installed"
+	done
+}
 run_mock() { mock --configdir "$CONFIG_DIR" -r "/rpmflow/target/$CHROOT.cfg" --resultdir "$OUT" "$@"; }
 # Into the image of the root, as mock expands the configuration; without what opens a repository.
 keep_config() {

@@ -32,8 +32,10 @@ run_mock --update
 note_repositories`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them. What rpm is
 	// asked comes in a file: it goes through no shell.
-	scriptQuery = `tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
-	scriptSRPM  = `show_config
+	scriptQuery = `give_devices
+tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
+	scriptSRPM = `show_config
+give_devices
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
 	scriptDeps = `use_packages
 before=$(installed)
@@ -43,9 +45,12 @@ note_repositories`
 	// What the package asks for and cannot have offline is taken out, to be installed with the network: the list of %generate_buildrequires, or
 	// the source package as mock has made it anew, where that requires something else.
 	scriptRPMs = `code=0
+give_devices
+requires() { rpm -qpR "$1" 2>/dev/null | LC_ALL=C sort -u; }
+[ -z "$INSTALLED" ] || requires "` + inWork + `/$SRPM" >/rpmflow/installed
+spare_dnf
 run_mock --offline --no-clean --no-cleanup-after --rebuild "` + inWork + `/$SRPM" || code=$?
 [ $code != 0 ] || exit 0
-requires() { rpm -qpR "$1" 2>/dev/null | sort -u; }
 for f in /var/lib/mock/*/root/builddir/build/SRPMS/*src.rpm; do
 	case $f in
 	*.buildreqs.nosrc.rpm) cp "$f" "$OUT" || true ;;

@@ -21,7 +21,7 @@ def defaults(uid, gid):
     return {
         "basedir": "/var/lib/mock", "resultdir": "{{ basedir }}/{{ root }}/result", "chrootuid": uid, "chrootgid": gid,
         "clean": True, "check": True, "online": True, "cleanup_on_success": True, "cleanup_on_failure": True,
-        "isolation": None, "use_bootstrap": True, "use_bootstrap_image": True, "print_main_output": None,
+        "internal_dev_setup": True, "dnf4_command": "/usr/bin/dnf-3", "dnf5_command": "/usr/bin/dnf5", "isolation": None, "use_bootstrap": True, "use_bootstrap_image": True, "print_main_output": None,
         "package_manager": "dnf", "releasever": None, "chroot_setup_cmd": "", "chroot_additional_packages": [],
         "rpmbuild_timeout": 0, "rpmbuild_arch": None, "dynamic_buildrequires": True, "use_container_host_hostname": True,
         "files": {"etc/hosts": "127.0.0.1 localhost localhost.localdomain\n::1 localhost localhost.localdomain\n"},

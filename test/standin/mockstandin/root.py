@@ -174,7 +174,7 @@ class Root:
             if self.opts["plugin_conf"]["hw_info_enable"]:
                 self.hw_info()
             log.info("Package manager dnf4 detected and used (fallback)")
-            for source in ("/proc", "/sys", "/dev", "/usr"):
+            for source in ("/proc", "/sys", "/usr") + (("/dev",) if self.opts["internal_dev_setup"] else ()):
                 self.run(["/bin/mount", "-n", "-o", "rbind", source, self.path + source], chroot=False)
             if prebuild:
                 log.info("Buildroot is handled by package management from host and used with --installroot:\n")
