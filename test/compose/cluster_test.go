@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // TestCluster loses one of three NATS nodes, and builds on.
@@ -13,7 +14,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
-	address := bridge(t)
+	address := system.Bridge(t)
 	r := serveRepository(t, address)
 	h := newHost(t)
 	h.init(t, nil, "cluster")

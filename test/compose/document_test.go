@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // here marks the blocks of documents that TestDocument runs.
@@ -24,7 +26,7 @@ func TestDocument(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
-	address := bridge(t)
+	address := system.Bridge(t)
 	r := serveRepository(t, address)
 	checkout := t.TempDir()
 	h := &host{dir: filepath.Join(checkout, "deploy", "compose"), project: "rpmflow-docs-" + random()}

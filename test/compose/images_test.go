@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // TestImages looks at what every image has to have.
@@ -56,7 +58,7 @@ func TestImages(t *testing.T) {
 // TestBase sees to it that nothing which the programs call was trimmed away.
 func TestBase(t *testing.T) {
 	needImages(t)
-	r := serveRepository(t, bridge(t))
+	r := serveRepository(t, system.Bridge(t))
 	writeFile(t, r.tree+"/file", "content\n", 0o644)
 	git(t, r.tree, "add", "--all")
 	git(t, r.tree, "commit", "--quiet", "--message", "Begin")

@@ -217,26 +217,6 @@ func freePort(t *testing.T, address string) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// bridge is the address under which containers reach this machine.
-func bridge(t *testing.T) string {
-	t.Helper()
-	i, err := net.InterfaceByName(docker(t, "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.bridge.name"}}`))
-	if err != nil {
-		t.Skipf("needs docker's bridge on this machine: %v", err)
-	}
-	addresses, err := i.Addrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
-			return n.IP.String()
-		}
-	}
-	t.Fatalf("docker's bridge has no address: %v", addresses)
-	return ""
-}
-
 // compose runs docker-compose in the host's directory.
 func (h *host) compose(t *testing.T, args ...string) string {
 	t.Helper()

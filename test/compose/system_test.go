@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // TestSystem takes one installation, with TLS, through an operator's week.
@@ -13,7 +15,7 @@ func TestSystem(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	needCompose(t)
 	needImages(t)
-	address := bridge(t)
+	address := system.Bridge(t)
 	r := serveRepository(t, address)
 	h := newHost(t)
 	h.init(t, nil, "tls", address)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -89,6 +90,30 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 			}
 		}
 	}
+}
+
+// Bridge is the address under which containers reach this machine.
+func Bridge(t testing.TB) string {
+	t.Helper()
+	name, err := exec.Command("docker", "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.bridge.name"}}`).Output()
+	if err != nil {
+		t.Skipf("needs docker's bridge on this machine: %v", err)
+	}
+	i, err := net.InterfaceByName(strings.TrimSpace(string(name)))
+	if err != nil {
+		t.Skipf("needs docker's bridge on this machine: %v", err)
+	}
+	addresses, err := i.Addrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	t.Fatalf("docker's bridge has no address: %v", addresses)
+	return ""
 }
 
 // NeedRPM skips the test where rpm is missing.
