@@ -18,7 +18,7 @@ import (
 
 func specCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "spec", Short: "Ask rpm about a spec: its sources, requirements, packages and macros",
+		Use: "spec", Short: "Ask rpm about a spec, and fetch its sources",
 		Long: `The target's own rpm answers, in a container of its root without a network, and with the macros that you define. With
 --engine rpmbuild, or where there is no container engine and no target is named, it is the host's rpm. The answers are
 what rpmspec prints. Sources are looked for beside the spec, or in SOURCES beside SPECS.`,
@@ -34,7 +34,7 @@ what rpmspec prints. Sources are looked for beside the spec, or in SOURCES besid
 		lined("provides", "List what the packages provide", (*local.Spec).Provides),
 		packaged("packages", "List the names of the packages that the spec makes", func(p rpmflow.Package) string { return p.Name }),
 		packaged("nevra", "List the packages that the spec makes as name-epoch:version-release.arch", rpmflow.Package.NEVRA),
-		evalCommand(), expandCommand(),
+		evalCommand(), expandCommand(), fetchCommand(),
 	)
 	return cmd
 }
@@ -47,7 +47,7 @@ func question(use, short string, answer func(ctx context.Context, s *local.Spec,
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, s *local.Spec) error {
+		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, _ here, s *local.Spec) error {
 			data, text, err := answer(ctx, s, args)
 			if err != nil {
 				return err
@@ -64,7 +64,7 @@ func question(use, short string, answer func(ctx context.Context, s *local.Spec,
 
 // withSpec runs do with a spec that can be asked about. What the engine says meanwhile is shown if that fails, and a word about the
 // wait where it is long.
-func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.Context, *local.Spec) error) error {
+func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.Context, here, *local.Spec) error) error {
 	return f.withHere(cmd, func(ctx context.Context, h here) (err error) {
 		remark(cmd.ErrOrStderr(), h.Remarks...)
 		target := h.Target
@@ -81,7 +81,7 @@ func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.C
 		}
 		slow.Stop()
 		defer func() { err = errors.Join(err, s.Close(ctx)) }()
-		return do(ctx, s)
+		return do(ctx, h, s)
 	})
 }
 

@@ -79,7 +79,7 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
 				"layout dist-git, but neither sources nor .%s.metadata is at %s", strings.TrimSuffix(spec.name(), ".spec"), short(snap.commit.Hash.String()))
 		}
-		if p.listedAs, p.listed, err = readLists(snap, p.lists, spec.path); err != nil {
+		if p.listedAs, p.listed, err = readLists(snap.headOf, p.lists, spec.path); err != nil {
 			return nil, err
 		}
 	}

@@ -111,12 +111,15 @@ func isMetadata(name string) (pkg string, ok bool) {
 	return pkg, ok && dot && pkg != ""
 }
 
+// headOf gives the beginning of a file in a commit or on disk.
+type headOf func(f file, max int64) ([]byte, error)
+
 // readLists gives what the lists of a dist-git repository name, in their order, and the package's name there.
-func readLists(snap *snapshot, lists []file, spec string) (pkg string, all []listed, err error) {
+func readLists(head headOf, lists []file, spec string) (pkg string, all []listed, err error) {
 	pkg = strings.TrimSuffix(path.Base(spec), ".spec")
 	by := map[string]rpmflow.Checksum{}
 	for _, f := range lists {
-		text, err := snap.head(f.hash, maxList)
+		text, err := head(f, maxList)
 		if err != nil {
 			return "", nil, err
 		}
@@ -142,13 +145,17 @@ func readLists(snap *snapshot, lists []file, spec string) (pkg string, all []lis
 	return pkg, all, nil
 }
 
-// listsAt finds the lists in the package's directory: sources, and .PACKAGE.metadata, of which the spec's own is taken where there are
-// several.
+// listsAt finds the lists in the package's directory.
 func listsAt(snap *snapshot, dir, spec string) ([]file, error) {
 	files, err := snap.files(dir)
 	if err != nil {
 		return nil, err
 	}
+	return listsAmong(files, snap.headOf, spec)
+}
+
+// listsAmong picks the lists: sources, and .PACKAGE.metadata, of which the spec's own is taken where there are several.
+func listsAmong(files []file, head headOf, spec string) ([]file, error) {
 	own := "." + strings.TrimSuffix(path.Base(spec), ".spec") + ".metadata"
 	var lists, metadata []file
 	for _, f := range files {
@@ -164,7 +171,7 @@ func listsAt(snap *snapshot, dir, spec string) ([]file, error) {
 		if f.as != "sources" {
 			continue
 		}
-		text, err := snap.head(f.hash, maxList)
+		text, err := head(f, maxList)
 		if err != nil {
 			return nil, err
 		}

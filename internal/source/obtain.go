@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +61,8 @@ type collection struct {
 	bytes int64
 }
 
-// collect puts the wanted files into dir, from the cache or from where they are, and keeps in the cache what was not there.
+// collect puts the wanted files into dir, from the cache or from where they are, and keeps in the cache what was not there. With an error it
+// gives those that it has.
 func (s *Store) collect(ctx context.Context, project, dir string, mtime time.Time, all []wanted) (files []rpmflow.SourceFile, notes []string, err error) {
 	c := &collection{Store: s, project: project, dir: dir, mtime: mtime, files: make([]rpmflow.SourceFile, len(all))}
 	group, gctx := errgroup.WithContext(ctx)
@@ -78,17 +80,15 @@ func (s *Store) collect(ctx context.Context, project, dir string, mtime time.Tim
 			return c.count(f.Size)
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, c.notes, err
-	}
-	return c.files, c.notes, nil
+	err = group.Wait()
+	return slices.DeleteFunc(c.files, func(f rpmflow.SourceFile) bool { return f.Name == "" }), c.notes, err
 }
 
 func (c *collection) count(size int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bytes += size; c.bytes > maxTotal*c.maxFile {
-		return rpmflow.Fail(rpmflow.FailureSource, "ask an operator to raise builder.max_source, if all of them are needed",
+		return rpmflow.Fail(rpmflow.FailureSource, c.client.Raise+", if all of them are needed",
 			"the sources that are not in the repository have more than %d bytes together", maxTotal*c.maxFile)
 	}
 	return nil

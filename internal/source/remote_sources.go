@@ -45,7 +45,7 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 	var all []wanted
 	for _, l := range p.listed {
 		if p.there(l.name) {
-			if err := compare(filepath.Join(p.Sources, l.name), l); err != nil {
+			if err := compare(filepath.Join(p.Sources, l.name), l, "in the repository", "remove it from the repository or from the list, or correct its checksum there"); err != nil {
 				return err
 			}
 			continue
@@ -67,8 +67,8 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 	return p.take(ctx, all)
 }
 
-// compare checks a file of git that a list names, too.
-func compare(file string, l listed) error {
+// compare checks a file that a list names, too.
+func compare(file string, l listed, where, hint string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("comparing a source with its checksum: %w", err)
@@ -77,8 +77,7 @@ func compare(file string, l listed) error {
 	_, _, err = fetch.Sum(f, []rpmflow.Checksum{l.sum})
 	var wrong *fetch.WrongSum
 	if errors.As(err, &wrong) {
-		return rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository or from the list, or correct its checksum there",
-			"%s in the repository has %s by the list of sources", show(l.name), wrong)
+		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s has %s by the list of sources", show(l.name), where, wrong)
 	}
 	return err
 }
@@ -106,44 +105,60 @@ func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
 		}
 		known[file] = append(known[file], sum)
 	}
+	all, err := e.remote(p.there, known, func(t tag) error {
+		if e.partial { // rpm does without
+			return nil
+		}
+		return p.missing(ctx, t)
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range all {
+		fields := rpmflow.LookasideFields{Name: e.name, File: w.name}
+		if len(w.known) > 0 {
+			fields.Checksum = w.known[0]
+		}
+		all[i].places = append(w.places, mirrors(p.request.Sources.Mirrors, fields)...)
+	}
+	return p.take(ctx, all)
+}
+
+// remote lists what the spec names by a URL and is not there, with the checksums that are known of it. missing is asked about each file that
+// is not there and has no URL.
+func (e expanded) remote(there func(name string) bool, known map[string][]rpmflow.Checksum, missing func(tag) error) ([]wanted, error) {
 	var all []wanted
 	by := map[string]string{} // file name to URL
 	for _, tag := range e.tags() {
 		name := tag.file()
-		if name != "" && rpmflow.CheckFileName(name) == nil && p.there(name) {
+		if name != "" && rpmflow.CheckFileName(name) == nil && there(name) {
 			continue
 		}
 		if !isURL(tag.value) {
-			if e.partial { // rpm does without
-				continue
+			if err := missing(tag); err != nil {
+				return nil, err
 			}
-			return p.missing(ctx, tag)
+			continue
 		}
 		if err := rpmflow.CheckFileName(name); err != nil {
-			return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: tag.label + " " + fetch.Clean(tag.value), Err: err,
+			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: tag.label + " " + fetch.Clean(tag.value), Err: err,
 				Hint: "give it a name: https://host/path#/file.tar.gz"}
 		}
 		url := tag.value
 		if before, twice := by[name]; twice {
 			if before != url {
-				return rpmflow.Fail(rpmflow.FailureSource, "give one of them another name: https://host/path#/file.tar.gz", "two URLs for the one file %s: %s and %s",
+				return nil, rpmflow.Fail(rpmflow.FailureSource, "give one of them another name: https://host/path#/file.tar.gz", "two URLs for the one file %s: %s and %s",
 					show(name), fetch.Clean(before), fetch.Clean(url))
 			}
 			continue
 		}
 		by[name] = url
-		w := wanted{name: name, what: tag.label, origin: rpmflow.OriginDownload, known: known[name], places: []string{url}}
-		fields := rpmflow.LookasideFields{Name: e.name, File: name}
-		if len(w.known) > 0 {
-			fields.Checksum = w.known[0]
-		}
-		w.places = append(w.places, mirrors(p.request.Sources.Mirrors, fields)...)
-		all = append(all, w)
+		all = append(all, wanted{name: name, what: tag.label, origin: rpmflow.OriginDownload, known: known[name], places: []string{url}})
 	}
 	if len(all) > maxURLs {
-		return rpmflow.Fail(rpmflow.FailureSource, "use a lookaside, or pack several files into one", "%d sources are to be downloaded; %d are the most", len(all), maxURLs)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "use a lookaside, or pack several files into one", "%d sources are to be downloaded; %d are the most", len(all), maxURLs)
 	}
-	return p.take(ctx, all)
+	return all, nil
 }
 
 // tag is a Source or Patch of a spec, with the name that it has there.

@@ -26,6 +26,8 @@ type Options struct {
 	MaxFile int64
 	// Allow lists what downloads may connect to although it is not public: host names, addresses, and ranges such as 10.1.0.0/16.
 	Allow []string
+	// Permit and Raise say in failures who can have an address allowed and MaxFile raised, and how: an operator of builders if empty.
+	Permit, Raise string
 	// Cache keeps what was downloaded; nil: nothing does.
 	Cache Cache
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
@@ -66,7 +68,13 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("source: making the directory of git mirrors: %w", err)
 	}
-	s := &Store{dir: dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache}
+	o.Dir = dir
+	return openStore(o)
+}
+
+// openStore has no use for git yet.
+func openStore(o Options) (*Store, error) {
+	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -79,7 +87,8 @@ func Open(o Options) (*Store, error) {
 	if s.fetchTimeout <= 0 {
 		s.fetchTimeout = 10 * time.Minute
 	}
-	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile}); err != nil {
+	var err error
+	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile, Permit: o.Permit, Raise: o.Raise}); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	return s, nil

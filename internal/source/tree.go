@@ -210,6 +210,9 @@ func (s *snapshot) head(blob plumbing.Hash, n int64) ([]byte, error) {
 	return text, nil
 }
 
+// headOf is head of a file.
+func (s *snapshot) headOf(f file, n int64) ([]byte, error) { return s.head(f.hash, n) }
+
 // writer puts files of a snapshot on disk.
 type writer struct {
 	snap  *snapshot

@@ -18,10 +18,11 @@ import (
 type allowed struct {
 	hosts  []string // lower case
 	ranges []netip.Prefix
+	permit string // as of Options
 }
 
-func parseAllowed(rules []string) (*allowed, error) {
-	a := &allowed{}
+func parseAllowed(rules []string, permit string) (*allowed, error) {
+	a := &allowed{permit: permit}
 	for _, rule := range rules {
 		host, addresses, err := rpmflow.ParseAddressRule(rule)
 		if err != nil {
@@ -71,7 +72,7 @@ func (a *allowed) check(host, network, address string) error {
 	if public(ip) || slices.ContainsFunc(a.ranges, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) || p.Contains(ip) }) {
 		return nil
 	}
-	return rpmflow.Fail(rpmflow.FailureSource, "use a public server, or ask an operator to list the host or address in builder.allow_addresses",
+	return rpmflow.Fail(rpmflow.FailureSource, "use a public server, or "+a.permit,
 		"%s is at %s, which is not a public address: nothing is downloaded from there", host, ip)
 }
 

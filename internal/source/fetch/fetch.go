@@ -6,6 +6,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
@@ -37,6 +38,8 @@ type Options struct {
 	Pause time.Duration
 	// Tries in one place: 5 if zero.
 	Tries int
+	// Permit and Raise say in failures who can have an address allowed and MaxFile raised, and how: an operator of builders if empty.
+	Permit, Raise string
 }
 
 // Client downloads. It may be used by many goroutines.
@@ -48,7 +51,9 @@ type Client struct {
 
 // New checks the options.
 func New(o Options) (*Client, error) {
-	allow, err := parseAllowed(o.Allow)
+	o.Permit = cmp.Or(o.Permit, "ask an operator to list the host or address in builder.allow_addresses")
+	o.Raise = cmp.Or(o.Raise, "ask an operator to raise builder.max_source")
+	allow, err := parseAllowed(o.Allow, o.Permit)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +138,7 @@ func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksu
 	if err := out.Truncate(0); err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
 	}
-	part := &part{File: out, max: c.MaxFile}
+	part := &part{File: out, max: c.MaxFile, raise: c.Raise}
 	pause := c.Pause
 	for try := 1; ; try++ {
 		before := part.have
@@ -178,6 +183,7 @@ func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksu
 type part struct {
 	*os.File
 	have, max int64
+	raise     string // as of Options
 	validator string // of the server's file that the bytes so far are of; empty: they cannot be continued
 }
 
@@ -195,8 +201,8 @@ func (p *part) restart() error {
 	return nil
 }
 
-func tooLarge(max int64) error {
-	return rpmflow.Fail(rpmflow.FailureSource, "ask an operator to raise builder.max_source, if the file is right", "it has more than %d bytes, the most that is taken", max)
+func (p *part) tooLarge() error {
+	return rpmflow.Fail(rpmflow.FailureSource, p.raise+", if the file is right", "it has more than %d bytes, the most that is taken", p.max)
 }
 
 // add appends what r gives, up to the limit.
@@ -208,7 +214,7 @@ func (p *part) add(r io.Reader) error {
 	for {
 		n, err := r.Read(buf)
 		if p.have+int64(n) > p.max {
-			return tooLarge(p.max)
+			return p.tooLarge()
 		}
 		if _, werr := p.Write(buf[:n]); werr != nil {
 			return &diskError{werr}

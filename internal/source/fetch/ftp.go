@@ -63,7 +63,7 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 		size = -1 // it cannot say
 	}
 	if size > p.max {
-		return tooLarge(p.max)
+		return p.tooLarge()
 	}
 	// The server says nothing of a file's identity but its size and when it was changed, to the second.
 	version := ""

@@ -96,7 +96,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 		return status(res)
 	}
 	if res.ContentLength > p.max-p.have {
-		return tooLarge(p.max)
+		return p.tooLarge()
 	}
 	err = p.add(watch(res.Body, c.Stall, func() { stop(fmt.Errorf("no byte came for %s", c.Stall)) }))
 	return explain(ctx, err)

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+// downloadFlags are those of commands that download sources.
+type downloadFlags struct {
+	allow     []string
+	lookaside string
+}
+
+func (f *downloadFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.allow, "allow-address", nil, "host, address or range that may be downloaded from though it is not public (may be repeated)")
+	flags.StringVar(&f.lookaside, "lookaside", "", "where the files of dist-git's lists are: fedora or another of the distributions' own, or a template of URLs")
+}
+
+// check says what is wrong with the flags before anything is done.
+func (f *downloadFlags) check() error {
+	for _, rule := range f.allow {
+		if _, _, err := rpmflow.ParseAddressRule(rule); err != nil {
+			return fmt.Errorf("--allow-address: %w", err)
+		}
+	}
+	if f.lookaside == "" {
+		return nil
+	}
+	if err := rpmflow.Lookaside(f.lookaside).Check(); err != nil {
+		return fmt.Errorf("--lookaside: %w", err)
+	}
+	return nil
+}
+
+func (f *downloadFlags) downloads(cfg *config.Config) local.Downloads {
+	return local.Downloads{
+		Allow: append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...), MaxFile: int64(cfg.Builder.MaxSource), Lookaside: rpmflow.Lookaside(f.lookaside),
+	}
+}
+
+func fetchCommand() *cobra.Command {
+	var flags localFlags
+	var downloads downloadFlags
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "fetch FILE.spec", Short: "Download the sources that are not there, and compare those that are", Args: cobra.ExactArgs(1),
+		Long: `Fetch downloads what the spec's Source and Patch lines name by a URL and is not there, as a builder does: with retries that
+go on where the transfer broke off, and from public addresses only, unless --allow-address has others. Where dist-git's list
+of sources (sources, .PACKAGE.metadata) lies beside the spec, files must have the checksums in it, those that are there
+too; with --lookaside its files come from there, and else from the spec's URLs.
+
+A line says what has become of each file.
+
+` + exitHelp,
+		Example: "  rpmflow spec fetch hello.spec --engine rpmbuild\n  rpmflow spec fetch hello.spec -r fedora-43-x86_64 -C sources --lookaside fedora",
+	}
+	flags.add(cmd)
+	downloads.add(cmd)
+	cmd.Flags().StringVarP(&dir, "directory", "C", "", "where the sources are put; empty: beside the spec, or in SOURCES beside SPECS")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := downloads.check(); err != nil {
+			return err
+		}
+		return flags.withSpec(cmd, args[0], func(ctx context.Context, h here, s *local.Spec) error {
+			obtained, err := s.Fetch(ctx, downloads.downloads(h.cfg), dir, h.log)
+			if asJSON && (err == nil || len(obtained) > 0) {
+				return errors.Join(err, printJSON(cmd.OutOrStdout(), obtained))
+			}
+			for _, o := range obtained {
+				fmt.Fprintln(cmd.OutOrStdout(), printable(o.String()))
+			}
+			return err
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,42 @@
+package local
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// Downloads says within which bounds sources are downloaded.
+type Downloads struct {
+	Allow     []string // what may be connected to although it is not public, as of source.Options
+	MaxFile   int64    // bytes
+	Lookaside rpmflow.Lookaside
+}
+
+// options are those of downloads and no others.
+func (d Downloads) options(log *slog.Logger) source.Options {
+	return source.Options{
+		Allow: d.Allow, MaxFile: d.MaxFile, Logger: log,
+		Permit: "say --allow-address with the host or address, if you trust the spec with it",
+		Raise:  "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
+	}
+}
+
+// Fetch downloads the spec's sources that are not in dir; empty: where they belong beside the spec. It gives what it has done up to an
+// error.
+func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Logger) ([]source.Obtained, error) {
+	expanded, err := s.Expanded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	beside := SourcesOf(s.file)
+	if dir == "" {
+		dir = beside
+	}
+	return source.FetchSources(ctx, d.options(log), source.SpecSources{
+		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: source.BranchOf(ctx, filepath.Dir(s.file)),
+	})
+}

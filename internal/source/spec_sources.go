@@ -1,0 +1,279 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// SpecSources asks for the sources of a spec on disk, which no commit is known of.
+type SpecSources struct {
+	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
+	Expanded []byte // the spec as `rpmspec -P` prints it
+	// Dir is where the sources are to be; Beside is where files that have no URL may be as well.
+	Dir, Beside string
+	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
+	Lookaside rpmflow.Lookaside
+	// Branch is the one that a lookaside may ask for; empty: it is not known.
+	Branch string
+}
+
+// Obtained is what has become of one source of a spec.
+type Obtained struct {
+	Name string `json:"name"`
+	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out", for one that
+	// only a list names, when it is not known where that has it.
+	State string `json:"state"`
+	// Compared says whether its checksum was known, and is right.
+	Compared bool               `json:"compared"`
+	From     rpmflow.SourceFile `json:"from,omitzero"` // where it was fetched from
+}
+
+// The states.
+const (
+	wasThere = "there"
+	fetched  = "fetched"
+	notThere = "missing"
+	leftOut  = "left-out"
+)
+
+// String is a line for people.
+func (o Obtained) String() string {
+	compared := "no checksum to compare it with"
+	if o.Compared {
+		compared = "its checksum is right"
+	}
+	what := ""
+	switch o.State {
+	case wasThere:
+		what = "was there, " + compared
+	case fetched:
+		what = fmt.Sprintf("%d bytes from %s, %s", o.From.Size, o.From.URL, compared)
+	case notThere:
+		what = "is not there, and the spec has no URL of it"
+	case leftOut:
+		what = "is in the list of sources only, and not in the spec: say --lookaside to have it fetched"
+	}
+	return fmt.Sprintf("%-8s  %s: %s", o.State, show(o.Name), what)
+}
+
+// FetchSources downloads the sources of a spec that are not there, and compares those that are with the checksums of dist-git's lists. It
+// gives what it has done up to an error. Of the options it heeds those of downloads.
+func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obtained, err error) {
+	s, err := openStore(o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	pkg, list, err := listsOnDisk(req.Spec)
+	if err != nil {
+		return nil, err
+	}
+	f := &specFetch{SpecSources: req, listed: map[string]listed{}, pkg: pkg, states: []Obtained{}}
+	for _, l := range list {
+		f.listed[l.name] = l
+	}
+	all, err := f.plan()
+	if err != nil {
+		return f.states, err
+	}
+	err = f.fetch(ctx, s, all)
+	return f.states, err
+}
+
+type specFetch struct {
+	SpecSources
+	pkg    string
+	listed map[string]listed
+	states []Obtained
+}
+
+// plan looks at what is there, and gives what is not.
+func (f *specFetch) plan() ([]wanted, error) {
+	known := map[string][]rpmflow.Checksum{}
+	for name, l := range f.listed {
+		known[name] = []rpmflow.Checksum{l.sum}
+	}
+	e := parseExpanded(f.Expanded)
+	var there, missing []string
+	var trouble error
+	all, err := e.remote(func(name string) bool {
+		ok, err := f.has(name)
+		trouble = errors.Join(trouble, err)
+		if ok && !slices.Contains(there, name) {
+			there = append(there, name)
+		}
+		return ok || err != nil
+	}, known, func(t tag) error {
+		name := t.file()
+		if _, ok := f.listed[name]; !ok && !slices.Contains(missing, name) && !isOnDisk(filepath.Join(f.Beside, name)) {
+			missing = append(missing, name)
+		}
+		return nil
+	})
+	if err = errors.Join(err, trouble); err != nil {
+		return nil, err
+	}
+	for _, name := range there {
+		if err := f.found(name); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range missing {
+		f.states = append(f.states, Obtained{Name: name, State: notThere})
+	}
+	return f.planListed(e, all, there)
+}
+
+// planListed puts the lookaside before the places of what the lists name, and adds what they name and the spec does not by a URL.
+func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]wanted, error) {
+	for _, name := range slices.Sorted(maps.Keys(f.listed)) {
+		l := f.listed[name]
+		if slices.Contains(there, name) {
+			continue
+		}
+		i := slices.IndexFunc(all, func(w wanted) bool { return w.name == name })
+		if ok, err := f.has(name); err != nil {
+			return nil, err
+		} else if ok { // and the spec does not name it
+			if err := f.found(name); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if f.Lookaside == "" {
+			switch {
+			case i >= 0: // the spec has a URL of it
+			case slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == name }):
+				return nil, rpmflow.Fail(rpmflow.FailureSource, "say --lookaside with one of "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or with a template of URLs",
+					"%s is in the list of sources only, and the spec has no URL of it", show(name))
+			default:
+				f.states = append(f.states, Obtained{Name: name, State: leftOut})
+			}
+			continue
+		}
+		at, err := f.Lookaside.URL(rpmflow.LookasideFields{Name: f.pkg, Branch: f.Branch, File: name, Checksum: l.sum})
+		if err != nil {
+			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "no URL for " + show(name), Err: err,
+				Hint: "check out a branch of the repository, or give --lookaside a template without that field"}
+		}
+		if i < 0 {
+			all = append(all, wanted{name: name, what: show(name), known: []rpmflow.Checksum{l.sum}})
+			i = len(all) - 1
+		}
+		all[i].origin, all[i].places = rpmflow.OriginLookaside, append([]string{at}, all[i].places...)
+	}
+	return all, nil
+}
+
+// found writes down a file that is there, and compares it with its checksum if one is listed.
+func (f *specFetch) found(name string) error {
+	l, ok := f.listed[name]
+	if ok {
+		if err := compare(filepath.Join(f.Dir, name), l, "in "+f.Dir, "remove the file and fetch it again, or correct its checksum in the list"); err != nil {
+			return err
+		}
+	}
+	f.states = append(f.states, Obtained{Name: name, State: wasThere, Compared: ok})
+	return nil
+}
+
+// has says whether the file is in the directory. A link is as good as a file there: it is the user's own.
+func (f *specFetch) has(name string) (bool, error) {
+	info, err := os.Stat(filepath.Join(f.Dir, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for a source: %w", err)
+	case !info.Mode().IsRegular():
+		return false, rpmflow.Fail(rpmflow.FailureSource, "remove it, or name another directory with -C", "%s in %s is not a file", show(name), f.Dir)
+	}
+	return true, nil
+}
+
+func isOnDisk(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// fetch downloads into a directory beside the files, so that none is there in part, whatever happens.
+func (f *specFetch) fetch(ctx context.Context, s *Store, all []wanted) (err error) {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
+		return fmt.Errorf("directory for sources: %w", err)
+	}
+	dir, err := os.MkdirTemp(f.Dir, ".rpmflow-fetch-")
+	if err != nil {
+		return fmt.Errorf("directory for sources: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	files, _, err := s.collect(ctx, f.pkg, dir, time.Now(), all)
+	for _, got := range files {
+		if rerr := os.Rename(filepath.Join(dir, got.Name), filepath.Join(f.Dir, got.Name)); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("put %s in its place: %w", show(got.Name), rerr))
+			continue
+		}
+		_, compared := f.listed[got.Name]
+		f.states = append(f.states, Obtained{Name: got.Name, State: fetched, Compared: compared, From: got})
+	}
+	return err
+}
+
+// listsOnDisk reads dist-git's lists beside a spec, and gives the package's name there.
+func listsOnDisk(spec string) (pkg string, list []listed, err error) {
+	dir := filepath.Dir(spec)
+	if filepath.Base(dir) == "SPECS" {
+		dir = filepath.Dir(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("looking for lists of sources: %w", err)
+	}
+	var files []file
+	for _, e := range entries {
+		if e.Name() == "sources" || strings.HasSuffix(e.Name(), ".metadata") {
+			if isOnDisk(filepath.Join(dir, e.Name())) {
+				files = append(files, file{path: e.Name(), as: e.Name()})
+			}
+		}
+	}
+	head := func(f file, n int64) ([]byte, error) {
+		in, err := os.Open(filepath.Join(dir, f.as))
+		if err != nil {
+			return nil, fmt.Errorf("list of sources: %w", err)
+		}
+		defer func() { _ = in.Close() }() // it was read only
+		text, err := io.ReadAll(io.LimitReader(in, n))
+		if err != nil {
+			return nil, fmt.Errorf("list of sources: %w", err)
+		}
+		return text, nil
+	}
+	lists, err := listsAmong(files, head, filepath.ToSlash(spec))
+	if err != nil {
+		return "", nil, err
+	}
+	return readLists(head, lists, filepath.ToSlash(spec))
+}
+
+// BranchOf is the branch that is checked out where a directory lies in a working tree; empty: none, or it is in none.
+func BranchOf(ctx context.Context, dir string) string {
+	branch, err := (&snapper{dir: dir, env: userEnv()}).git(ctx, "symbolic-ref", "--quiet", "--short", "HEAD")
+	if err != nil {
+		return ""
+	}
+	return branch
+}
