@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -318,6 +319,9 @@ func TestContainerEndedByOthers(t *testing.T) {
 // TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes again soon. The build
 // is built anew, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
+	if os.Getenv("MOCK_IMAGE") != "" {
+		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the stand-in")
+	}
 	_, target := system.MockTarget(t)
 	e := newEngine(t)
 	image := strings.TrimSpace(target[strings.Index(target, "image: ")+len("image: "):])
