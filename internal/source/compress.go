@@ -1,0 +1,102 @@
+package source
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// compressions are the suffixes that Source0 may have; longer ones first where they end alike.
+var compressions = []string{".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".tzst", ".zip"}
+
+// compressionOf is the suffix of an archive's name, "" for one that cannot be made.
+func compressionOf(name string) string {
+	for _, c := range compressions {
+		if strings.HasSuffix(name, c) && name != c {
+			return c
+		}
+	}
+	return ""
+}
+
+// newPacker compresses to w so that the same input always gives the same bytes: no times, no names, one thread.
+func newPacker(ctx context.Context, w io.Writer, compression string) (io.WriteCloser, error) {
+	switch compression {
+	case ".tar.gz", ".tgz":
+		z := gzip.NewWriter(w)
+		z.ModTime = time.Unix(0, 0) // which stands for none; left alone, it is a day in 2042
+		return z, nil
+	case ".tar.xz", ".txz":
+		z, err := xz.NewWriter(w)
+		if err != nil {
+			return nil, fmt.Errorf("compressing with xz: %w", err)
+		}
+		return z, nil
+	case ".tar.zst", ".tzst":
+		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return nil, fmt.Errorf("compressing with zstd: %w", err)
+		}
+		return z, nil
+	case ".tar.bz2", ".tbz2":
+		return newBzip2(ctx, w)
+	}
+	return plain{w}, nil
+}
+
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
+// bzip2 is the command of that name: Go has no such compressor.
+type bzip2 struct {
+	io.Writer
+	in   io.Closer
+	cmd  *exec.Cmd
+	errs tail
+}
+
+func newBzip2(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
+	b := &bzip2{cmd: exec.CommandContext(ctx, "bzip2", "-9", "-c"), errs: tail{max: 4 << 10}}
+	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = childEnv(), w, &b.errs
+	b.cmd.WaitDelay = gitCommand(ctx).WaitDelay
+	in, err := b.cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("compressing with bzip2: %w", err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("compressing with bzip2; install it on the builder: %w", err)
+	}
+	b.Writer, b.in = in, in
+	return b, nil
+}
+
+func (b *bzip2) Close() error {
+	err := errors.Join(b.in.Close(), b.cmd.Wait())
+	if err != nil {
+		return fmt.Errorf("compressing with bzip2: %w: %s", err, strings.TrimSpace(string(b.errs.buf)))
+	}
+	return nil
+}
+
+// limitedWriter fails with err once more than left bytes are written.
+type limitedWriter struct {
+	w    io.Writer
+	left int64
+	err  error
+}
+
+func (l *limitedWriter) Write(b []byte) (int, error) {
+	if l.left -= int64(len(b)); l.left < 0 {
+		return 0, l.err
+	}
+	return l.w.Write(b)
+}

@@ -1,0 +1,137 @@
+package source
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// TestLookaside prepares repositories as the distributions have them, from a lookaside with their URLs.
+func TestLookaside(t *testing.T) {
+	remote := newServer(t)
+	sum1, sum256, sumMD5 := fmt.Sprintf("%x", sha1.Sum([]byte(tarball))), fmt.Sprintf("%x", sha256.Sum256([]byte(tarball))), fmt.Sprintf("%x", md5.Sum([]byte(tarball)))
+	for _, test := range []struct {
+		name     string
+		files    map[string]string
+		template string
+		path     string
+		why      string
+	}{
+		{"fedora", map[string]string{"hello.spec": plainSpec, "sources": bsd("hello-1.0.tar.gz", tarball), "a.patch": "P", "tests/x": "x"},
+			"/repo/pkgs/rpms/{name}/{file}/{hashtype}/{hash}/{file}", "/repo/pkgs/rpms/hello/hello-1.0.tar.gz/sha512/" + sha(tarball) + "/hello-1.0.tar.gz",
+			"dist-git: hello.spec and the list of its sources, sources, at the top of the repository"},
+		{"fedora, long ago", map[string]string{"hello.spec": plainSpec, "sources": sumMD5 + "  hello-1.0.tar.gz\n", "a.patch": "P"},
+			"/{name}/{file}/{hashtype}/{hash}/{file}", "/hello/hello-1.0.tar.gz/md5/" + sumMD5 + "/hello-1.0.tar.gz", "dist-git"},
+		{"centos", map[string]string{"SPECS/hello.spec": plainSpec, ".hello-pkg.metadata": sum1 + " SOURCES/hello-1.0.tar.gz\n", "SOURCES/a.patch": "P", ".gitignore": "x"},
+			"/sources/{name}/{branch}/{hash}", "/sources/hello-pkg/main/" + sum1, "dist-git: hello.spec and the list of its sources, .hello-pkg.metadata, in SPECS and SOURCES"},
+		{"rocky", map[string]string{"SPECS/hello.spec": plainSpec, ".hello.metadata": sum256 + " SOURCES/hello-1.0.tar.gz\n", ".other.metadata": "x", "SOURCES/a.patch": "P"},
+			"/{hash}", "/" + sum256, "dist-git"},
+		{"both lists", map[string]string{"SPECS/hello.spec": plainSpec, ".hello.metadata": sum256 + " SOURCES/hello-1.0.tar.gz\n", "sources": bsd("hello-1.0.tar.gz", tarball), "SOURCES/a.patch": "P"},
+			"/{hash}", "/" + sha(tarball), "sources, .hello.metadata"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, _ := withCache(t)
+			w := newWork(t)
+			req := w.request(w.commit(test.files))
+			req.Sources.Lookaside = rpmflow.Lookaside(remote.url + test.template)
+			remote.files = map[string]string{test.path: tarball}
+			p := prepare(t, s, req)
+			if p.Layout != rpmflow.LayoutDistGit || !strings.Contains(p.Explanation, test.why) || p.NeedsExpansion() {
+				t.Errorf("got %s, %q, needs expansion %v", p.Layout, p.Explanation, p.NeedsExpansion())
+			}
+			if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball || !strings.HasPrefix(names(t, p.Sources), "a.patch hello-1.0.tar.gz") {
+				t.Errorf("got %s", names(t, p.Sources))
+			}
+			info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
+			must(t, err)
+			if info.Mode() != 0o644 || !info.ModTime().Equal(p.CommitTime) {
+				t.Errorf("the tarball is not like the other sources: %v", info)
+			}
+			want := rpmflow.SourceFile{Name: "hello-1.0.tar.gz", URL: remote.url + test.path, SHA512: sha(tarball), Size: int64(len(tarball)), Origin: rpmflow.OriginLookaside}
+			if len(p.Files) != 1 || p.Files[0] != want {
+				t.Errorf("recorded %+v", p.Files)
+			}
+			if got := remote.requests(); got != test.path {
+				t.Errorf("asked for %s", got)
+			}
+			p = prepare(t, s, req) // from the cache now
+			want.Origin = rpmflow.OriginCache
+			if got := remote.requests(); got != "" || len(p.Files) != 1 || p.Files[0] != want || content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball {
+				t.Errorf("asked again for %s; recorded %+v", got, p.Files)
+			}
+		})
+	}
+}
+
+func TestPresets(t *testing.T) {
+	f := rpmflow.LookasideFields{Name: "gcc-c++", Branch: "c8s", File: "a b#1.tar.gz", Checksum: rpmflow.Checksum{Algorithm: "sha1", Hex: "ab"}}
+	for name, want := range map[rpmflow.Lookaside]string{
+		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
+		"centos-stream": "https://sources.stream.centos.org/sources/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
+		"centos":        "https://git.centos.org/sources/gcc-c++/c8s/ab",
+		"rocky":         "https://sources.build.resf.org/ab",
+		"rocky-8":       "https://rocky-linux-sources-staging.a1.rockylinux.org/ab",
+		"almalinux":     "https://sources.almalinux.org/ab",
+	} {
+		if got, err := name.URL(f); got != want || err != nil || name.Check() != nil {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+		}
+	}
+	if got := len(rpmflow.LookasidePresets()); got != 6 {
+		t.Errorf("%d presets, and not all of them are tested", got)
+	}
+}
+
+// What a packager can have wrong in a list, and what is said of it.
+func TestLookasideFailures(t *testing.T) {
+	remote := newServer(t)
+	remote.files["/"+sha("other")] = tarball
+	files := func(list string) map[string]string {
+		return map[string]string{"hello.spec": plainSpec, "sources": list, "a.patch": "P"}
+	}
+	for _, test := range []struct {
+		name      string
+		files     map[string]string
+		lookaside rpmflow.Lookaside
+		layout    rpmflow.Layout
+		words     []string
+	}{
+		{"none configured", files(bsd("x.tar.gz", "x")), "", "", []string{"x.tar.gz", "no lookaside", "set lookaside:", "fedora"}},
+		{"not there", files(bsd("x.tar.gz", "x")), "/{hash}", "", []string{"x.tar.gz", "404", "127.0.0.1"}},
+		{"another file", files(bsd("x.tar.gz", "other")), "/{hash}", "", []string{"x.tar.gz", sha("other"), sha(tarball)}},
+		{"in git, but another file", map[string]string{"hello.spec": plainSpec, "sources": bsd("x.tar.gz", "other"), "x.tar.gz": tarball}, "/{hash}", "", []string{"x.tar.gz in the repository", sha("other"), sha(tarball)}},
+		{"climbing", files(bsd("../x.tar.gz", "x")), "/{hash}", "", []string{"sources, line 1", "no plain file name"}},
+		{"a line that is none", files(bsd("x", "x") + "what?\n"), "/{hash}", "", []string{"sources, line 2"}},
+		{"no list", map[string]string{"hello.spec": plainSpec}, "/{hash}", rpmflow.LayoutDistGit, []string{"neither sources nor .hello.metadata"}},
+		{"foreign lists", map[string]string{"hello.spec": plainSpec, ".a.metadata": "x", ".b.metadata": "x"}, "/{hash}", "", []string{".a.metadata, .b.metadata", "none of which is .hello.metadata"}},
+		{"lists that disagree", map[string]string{"SPECS/hello.spec": plainSpec, "sources": bsd("x", "x"), ".hello.metadata": sha("y") + " SOURCES/x\n"}, "/{hash}", "", []string{"two lists", sha("x"), sha("y")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, _ := withCache(t)
+			w := newWork(t)
+			req := w.request(w.commit(test.files))
+			req.Layout = test.layout
+			if test.lookaside != "" {
+				req.Sources.Lookaside = rpmflow.Lookaside(remote.url) + test.lookaside
+			}
+			_, err := s.Prepare(t.Context(), req, t.TempDir())
+			wantFailure(t, err, rpmflow.FailureSource, test.words...)
+		})
+	}
+	t.Run("a tag has no branch", func(t *testing.T) {
+		s, _ := withCache(t)
+		w := newWork(t)
+		req := w.request(w.commit(files(bsd("x.tar.gz", "x"))))
+		w.git("tag", "v1")
+		req.Ref, req.Sources.Lookaside = "refs/tags/v1", "centos"
+		_, err := s.Prepare(t.Context(), req, t.TempDir())
+		wantFailure(t, err, rpmflow.FailureSource, "x.tar.gz", "{branch}", "push a branch")
+	})
+}
