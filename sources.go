@@ -29,6 +29,10 @@ type Sources struct {
 	Version string `json:"version,omitempty"`
 	// VersionTags are patterns of the tags that are versions, as of git describe; empty: those that begin with a digit, or with v and one.
 	VersionTags []string `json:"version_tags,omitempty"`
+	// Submodules has the trees of submodules in what is made of a commit's tree; else their directories are empty.
+	Submodules bool `json:"submodules,omitempty"`
+	// LFS has the content of files that Git LFS keeps elsewhere; else they are refused.
+	LFS bool `json:"lfs,omitempty"`
 }
 
 // IsSRPM tells source packages by their names, as rpmbuild gives them and as people do.

@@ -266,6 +266,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "from-git: the nearest tag becomes Version, the number of commits since part of Release, the last commits an entry of the changelog; a commit without such a tag fails. from-spec: what the spec says."},
 			{path: "version_tags", example: "['hello-[0-9]*']", field: many(&p.Sources.VersionTags, "list of patterns", checkTag),
 				doc: "Tags that are versions, as patterns; empty: v[0-9]* and [0-9]*. What stands before the version is left out."},
+			{path: "submodules", def: "false", field: boolean(&p.Sources.Submodules),
+				doc: "Whether the archive that is made of the tree (layouts in-tree and split) has the submodules' trees in it, each at the commit that the tree names; else their directories are empty, as git archive leaves them."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git", field: optionalRepository(&p.Packaging.URL),
 				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source tree. A push to either is built. Empty: there is none."},
 			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch", orEmpty(checkFallback)),

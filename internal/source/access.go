@@ -107,7 +107,11 @@ func (r *remote) environment() ([]string, error) {
 		scope := strings.ToLower(u.Scheme) + "://" + u.Host + "/"
 		env = append(env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http."+scope+".extraHeader", "GIT_CONFIG_VALUE_0="+header)
 	}
-	for _, name := range []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"} {
+	proxies := []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"}
+	if r.client != nil { // the way is another one
+		proxies = nil
+	}
+	for _, name := range append(proxies, "GIT_SSL_CAINFO", "GIT_SSL_CAPATH") {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

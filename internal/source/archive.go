@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
@@ -67,11 +65,10 @@ func (p *Prepared) complete(ctx context.Context, e expanded) error {
 	}
 	req := p.request
 	req.Commit, req.fetched = p.Commit, true // peeled, and in the mirror unless somebody made that anew
-	archive := func(snap *snapshot) error { return p.archive(ctx, snap, name, dir) }
-	err = p.store.read(ctx, req, archive)
-	if errors.Is(err, errHistory) {
-		req.History, req.fetched = true, false
-		err = p.store.read(ctx, req, archive)
+	err = p.store.readAsNeeded(ctx, req, func(snap *snapshot) error { return p.archive(ctx, snap, name, dir) })
+	var parts *inParts
+	if errors.As(err, &parts) {
+		return p.compose(ctx, req, name, parts.dir)
 	}
 	return err
 }
@@ -79,37 +76,65 @@ func (p *Prepared) complete(ctx context.Context, e expanded) error {
 // errHistory says that the archive may depend on history and tags, which the mirror at hand does not have.
 var errHistory = errors.New("the archive needs the commit's history")
 
+// readAsNeeded is read with the commit's history where use asks for it.
+func (s *Store) readAsNeeded(ctx context.Context, req Request, use func(*snapshot) error) error {
+	err := s.read(ctx, req, use)
+	if errors.Is(err, errHistory) {
+		req.History, req.fetched = true, false
+		err = s.read(ctx, req, use)
+	}
+	return err
+}
+
+// inParts says that the archive is made of several.
+type inParts struct{ dir string }
+
+func (*inParts) Error() string { return "the archive is made of several" }
+
 func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) error {
-	attributes, err := snap.checkSize(ctx)
+	tree, err := snap.survey(ctx)
 	if err != nil {
 		return err
-	}
-	lfs := false
-	for _, blob := range attributes {
-		text, err := snap.head(blob, 1<<20)
-		if err != nil {
-			return err
-		}
-		if !snap.history && bytes.Contains(text, []byte("export-subst")) {
-			return errHistory // $Format:%(describe)$, for one
-		}
-		lfs = lfs || bytes.Contains(text, []byte("filter=lfs"))
-	}
-	if lfs {
-		if err := p.refusePointers(ctx, snap); err != nil {
-			return err
-		}
 	}
 	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
 	if top, sub, nested := strings.Cut(dir, "/"); nested {
 		e, _, err := snap.find(sub)
 		switch {
-		case err == nil && e.Mode == filemode.Dir:
+		case err == nil && (e.Mode == filemode.Dir || e.Mode == filemode.Submodule && p.request.Sources.Submodules):
 			dir = top
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 	}
+	if p.request.Sources.Submodules && len(tree.links) > 0 {
+		return &inParts{dir}
+	}
+	if tree.lfs {
+		if err := p.refusePointers(ctx, snap); err != nil {
+			return err
+		}
+	}
+	a := archiving{format: "tar", prefix: prefixOf(dir)}
+	if compressionOf(name) == ".zip" {
+		a.format = "zip"
+	}
+	return p.writeSource0(ctx, name, func(w io.Writer) error {
+		return snap.gitArchive(ctx, a, func(r io.Reader) error {
+			_, err := io.Copy(w, r)
+			return err
+		})
+	})
+}
+
+func prefixOf(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return dir + "/"
+}
+
+// writeSource0 makes the file of what produce writes, compressed as its name says.
+func (p *Prepared) writeSource0(ctx context.Context, name string, produce func(w io.Writer) error) error {
 	root, err := os.OpenRoot(p.Sources)
 	if err != nil {
 		return fmt.Errorf("making Source0: %w", err)
@@ -125,7 +150,7 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 	}
 	err = out.Chmod(0o644) // whatever the umask: the SRPM records it
 	if err == nil {
-		err = p.pack(ctx, snap, out, compressionOf(name), dir)
+		err = p.pack(ctx, out, compressionOf(name), produce)
 	}
 	if err = errors.Join(err, out.Close()); err == nil {
 		err = root.Rename(part, name)
@@ -139,95 +164,82 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 	return fmt.Errorf("making Source0 %s: %w", show(name), err)
 }
 
-// pack runs git archive and compresses what it writes.
-func (p *Prepared) pack(ctx context.Context, snap *snapshot, out io.Writer, compression, dir string) error {
-	tooLarge := func(what string, max int64) error {
-		return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
-			"the archive of %s is larger than %d bytes %s", short(p.Commit), max, what)
-	}
-	format := "tar"
-	if compression == ".zip" {
-		format = "zip"
-	}
-	args := []string{"--git-dir=" + snap.mirror, "archive", "--format=" + format}
-	if dir != "" {
-		args = append(args, "--prefix="+dir+"/")
-	}
-	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
-	defer stop()
-	cmd := gitCommand(ctx, append(args, p.Commit)...)
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	raw, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("git archive: %w", err)
-	}
-	limited := &limitedWriter{w: out, left: p.store.maxFile, err: tooLarge("compressed", p.store.maxFile)}
+// pack compresses what produce writes.
+func (p *Prepared) pack(ctx context.Context, out io.Writer, compression string, produce func(w io.Writer) error) error {
+	limited := &limitedWriter{w: out, left: p.store.maxFile, err: p.tooLarge("compressed", p.store.maxFile)}
 	packer, err := newPacker(ctx, limited, compression)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return errors.Join(fmt.Errorf("git archive: %w", err), packer.Close())
-	}
-	most := maxArchive * p.store.maxFile
-	_, copyErr := io.Copy(&limitedWriter{w: packer, left: most, err: tooLarge("before compression", most)}, raw)
+	err = produce(&limitedWriter{w: packer, left: p.mostRaw(), err: p.tooLarge("before compression", p.mostRaw())})
 	outer := ctx.Err()
-	if copyErr != nil {
-		stop()
-	}
-	gitErr, packErr := cmd.Wait(), packer.Close()
+	packErr := packer.Close()
 	// The first error of the chain is the cause; those of what it stopped say nothing. But a limit that was passed beats
 	// what the compressor in between made of it.
 	switch {
 	case limited.left < 0:
 		return limited.err
 	case outer != nil:
-		return fmt.Errorf("git archive: %w", outer)
-	case copyErr != nil:
-		return errors.Join(copyErr, packErr) // a compressor that died says why
-	case gitErr != nil && ctx.Err() == nil:
-		return &damage{childError(ctx, gitErr, &errs)} // of all that git archive can fail of, a new mirror helps
-	case gitErr != nil:
-		return childError(ctx, gitErr, &errs)
+		return err
+	case err != nil:
+		return errors.Join(err, packErr) // a compressor that died says why
 	}
 	return packErr
 }
 
-// checkSize refuses trees that would have git archive eat all memory: a few objects can stand for billions of files. It returns the
-// .gitattributes that it has come across.
-func (s *snapshot) checkSize(ctx context.Context) (attributes []plumbing.Hash, err error) {
-	counts := map[plumbing.Hash]int64{}
-	var count func(tree plumbing.Hash, depth int) (int64, error)
-	count = func(tree plumbing.Hash, depth int) (int64, error) {
-		if n, ok := counts[tree]; ok {
-			return n, nil
-		}
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		list, err := s.entries(tree)
-		n := int64(len(list))
-		for _, e := range list {
-			if e.Name == ".gitattributes" && e.Mode.IsFile() {
-				attributes = append(attributes, e.Hash)
-			}
-			if err == nil && e.Mode == filemode.Dir {
-				var below int64
-				below, err = count(e.Hash, depth+1)
-				n += below
-			}
-			if err == nil && (n > maxEntries || depth > maxDepth) {
-				err = rpmflow.Fail(rpmflow.FailureSource, "remove them, or use the standard layout",
-					"more than %d files or %d levels of directories at %s", maxEntries, maxDepth, short(s.commit.Hash.String()))
-			}
-			if err != nil {
-				return 0, err
-			}
-		}
-		counts[tree] = n
-		return n, err
+// mostRaw is how many bytes an archive may have before compression.
+func (p *Prepared) mostRaw() int64 { return maxArchive * p.store.maxFile }
+
+func (p *Prepared) tooLarge(what string, max int64) error {
+	return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
+		"the archive of %s is larger than %d bytes %s", short(p.Commit), max, what)
+}
+
+// archiving is what git archive is asked for.
+type archiving struct {
+	format string // tar or zip
+	prefix string // of all names: empty, or with a slash at its end
+}
+
+// gitArchive lets read have what git archive writes.
+func (s *snapshot) gitArchive(ctx context.Context, a archiving, read func(r io.Reader) error) error {
+	args := []string{"archive", "--format=" + a.format}
+	if a.prefix != "" {
+		args = append(args, "--prefix="+a.prefix)
 	}
-	_, err = count(s.commit.TreeHash, 0)
-	return attributes, err
+	return s.gitOutput(ctx, read, append(args, s.commit.Hash.String())...)
+}
+
+// gitOutput lets read have what a git command on the mirror writes.
+func (s *snapshot) gitOutput(ctx context.Context, read func(r io.Reader) error, args ...string) error {
+	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
+	defer stop()
+	what := "git " + args[0]
+	cmd := gitCommand(ctx, append([]string{"--git-dir=" + s.mirror}, args...)...)
+	errs := tail{max: 4 << 10}
+	cmd.Stderr = &errs
+	raw, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	readErr := read(raw)
+	outer := ctx.Err()
+	if readErr != nil {
+		stop()
+	}
+	gitErr := cmd.Wait()
+	switch {
+	case outer != nil:
+		return fmt.Errorf("%s: %w", what, outer)
+	case readErr != nil:
+		return readErr
+	case gitErr != nil && ctx.Err() == nil:
+		return &damage{childError(ctx, gitErr, &errs)} // of all that it can fail of, a new mirror helps
+	case gitErr != nil:
+		return childError(ctx, gitErr, &errs)
+	}
+	return nil
 }

@@ -82,7 +82,11 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 		}
 	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
-		p.why += "; its submodules are not in the archive"
+		where := "not in the archive"
+		if req.Sources.Submodules {
+			where = "in the archive, too"
+		}
+		p.why += "; its submodules are " + where
 	}
 	return p, nil
 }

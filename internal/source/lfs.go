@@ -15,33 +15,15 @@ import (
 // refusePointers looks through what git archive would make for files that Git LFS keeps elsewhere: a package of pointers is none.
 // Only trees whose attributes speak of Git LFS are worth the second archive that this takes.
 func (p *Prepared) refusePointers(ctx context.Context, snap *snapshot) (err error) {
-	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
-	defer stop()
-	cmd := gitCommand(ctx, "--git-dir="+snap.mirror, "archive", "--format=tar", p.Commit)
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	raw, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("git archive: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("git archive: %w", err)
-	}
-	names, readErr := pointers(raw)
-	outer := ctx.Err()
-	if readErr != nil {
-		stop()
-	}
-	gitErr := cmd.Wait()
-	switch {
-	case outer != nil:
-		return fmt.Errorf("git archive: %w", outer)
-	case gitErr != nil && readErr == nil:
-		return &damage{childError(ctx, gitErr, &errs)}
-	case readErr != nil:
-		return &damage{errors.Join(fmt.Errorf("reading what git archive makes: %w", readErr), childError(ctx, gitErr, &errs))}
-	case len(names) == 0:
-		return nil
+	var names []string
+	err = snap.gitArchive(ctx, archiving{format: "tar"}, func(r io.Reader) (err error) {
+		if names, err = pointers(r); err != nil {
+			err = &damage{fmt.Errorf("reading what git archive makes: %w", err)}
+		}
+		return err
+	})
+	if err != nil || len(names) == 0 {
+		return err
 	}
 	const most = 20
 	list := strings.Join(names[:min(len(names), most)], ", ")

@@ -82,7 +82,12 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 			return err
 		}
 	}
-	m := s.mirror(remote.with(s.access(remote.clean)), req)
+	if req.from == nil {
+		remote = remote.with(s.access(remote.clean))
+	} else if remote, err = s.enter(remote, req.from); err != nil {
+		return err
+	}
+	m := s.mirror(remote, req)
 	if req.History && !req.fetched { // there may be new tags, whatever commits we have
 		if err := m.update(ctx, ref, req.Commit, true); err != nil {
 			return err
@@ -244,6 +249,10 @@ func (m *mirror) fetch(parent context.Context, lock *os.File, ref, commit string
 
 func (m *mirror) gone(ref, commit string) error {
 	where := m.remote.clean
+	if m.remote.from != nil {
+		return rpmflow.Fail(rpmflow.FailureSource, "push the commit to that repository, or set the submodule to one that is there",
+			"commit %s is not in %s: the repository does not give it out", short(commit), where)
+	}
 	if ref != "" {
 		where = ref + " of " + where
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source/fetch"
 )
 
 // resolveTimeout bounds Resolve where the caller's context does not.
@@ -29,6 +30,11 @@ type remote struct {
 	ssh        bool
 	access     Access
 	secrets    []string // what must not be in a message
+	// from is where a submodule was met, nil for others; scope keeps its mirror apart from those that are read with other credentials, and
+	// client, where it is set, is what connects to its server.
+	from   *origin
+	scope  string
+	client *fetch.Client
 }
 
 // scpForm is git's short form of ssh URLs. The path must not begin with a colon: ext::… is another thing altogether.
@@ -135,6 +141,9 @@ func (r *remote) mirrorName() string {
 		}
 		return '-'
 	}, strings.TrimSuffix(path.Base(id), ".git"))
+	if r.scope != "" { // what one project may read is not there for another's submodules
+		id += "\x00" + r.scope
+	}
 	return strings.Trim(readable[:min(len(readable), 40)], "-") + "-" + rpmflow.Digest([]byte(id))[:20] + ".git"
 }
 
@@ -167,8 +176,14 @@ var errNoKey = errors.New("no ssh agent and no key in ~/.ssh")
 
 // explain sorts what a transport returned: refused or not found is the configuration's mistake, all else a retry's business.
 func (r *remote) explain(what string, err error) error {
-	const hint = "check the project's url setting, and that its credentials (those in the URL, token, the ssh key) may read the repository"
+	hint := "check the project's url setting, and that its credentials (those in the URL, token, the ssh key) may read the repository"
+	if r.from != nil {
+		hint = "check url in .gitmodules; a submodule is read with the project's own credentials (those in the URL, token, the ssh key) on the project's own server, and without any elsewhere"
+	}
+	var refused *rpmflow.Failure
 	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("%s: %w", what, refused)
 	case errors.Is(err, errRefused), errors.Is(err, errNoKey):
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: hint, Message: fmt.Sprintf("%s: authentication refused by %s", what, r.clean)}
 	case errors.Is(err, errNoRepository):

@@ -123,6 +123,7 @@ type Request struct {
 	notBefore time.Time   // of CommitTime
 	about     *facts      // for a spec's template; nil: of Ref and Commit
 	version   *gitVersion // of the other repository, of layout split
+	from      *origin     // of a submodule
 }
 
 // Packaging is a commit of the other repository of layout split, as in Request.

@@ -67,7 +67,18 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 		args = append(args, "--upload-pack="+ownerless)
 	}
 	args = append(append(args, "--", r.address()), specs...)
-	out, err := runGitWith(ctx, env, lock, args...)
+	if r.client == nil {
+		out, err := runGitWith(ctx, env, lock, args...)
+		return out, remoteError(err)
+	}
+	g, err := openGate(ctx, r.client)
+	if err != nil {
+		return nil, err
+	}
+	out, err := runGitWith(ctx, append(env, g.environment()...), lock, args...)
+	if refused := g.close(); err != nil && refused != nil {
+		return nil, refused
+	}
 	return out, remoteError(err)
 }
 

@@ -53,11 +53,18 @@ func (s *snapshot) entries(tree plumbing.Hash) ([]object.TreeEntry, error) {
 		return nil, &damage{fmt.Errorf("tree %s: %w", short(tree.String()), err)}
 	}
 	for _, e := range t.Entries {
-		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository", "the tree has an entry with the name %q", e.Name)
+		if err := checkEntry(e.Name); err != nil {
+			return nil, err
 		}
 	}
 	return t.Entries, nil
+}
+
+func checkEntry(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository", "the tree has an entry with the name %q", name)
+	}
+	return nil
 }
 
 // find looks a path up, following symlinks inside the tree: fs.ErrNotExist where there is nothing or a link leads out.

@@ -15,6 +15,7 @@ import (
 	"hash"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -74,6 +75,11 @@ func New(o Options) (*Client, error) {
 	c := &Client{Options: o, allow: allow}
 	c.http = c.client()
 	return c, nil
+}
+
+// Dial connects as downloads do: to a public address, or to what is allowed.
+func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.allow.dial(ctx, network, address)
 }
 
 // Close drops idle connections.

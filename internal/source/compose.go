@@ -1,0 +1,173 @@
+package source
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// composer makes an archive of several: what git archive makes of the commit, and in the place of each submodule's empty directory
+// what it makes of that one. Each is written to disk first, so that no mirror is locked while another one is fetched.
+type composer struct {
+	*Prepared
+	dir   string // for the parts
+	parts int
+	left  int64 // bytes that the parts may still have together
+}
+
+// part is the archive of one repository.
+type part struct {
+	file   string
+	prefix string           // of all names in it
+	subs   map[string]*part // submodules, by the name of their directory in the archive
+}
+
+func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (err error) {
+	if compressionOf(name) == ".zip" {
+		return rpmflow.Fail(rpmflow.FailureSpec, "name Source0 with .tar.gz or another suffix of tar",
+			"Source0 %s cannot be made: a zip archive with submodules is not something that git can make", show(name))
+	}
+	parts, err := os.MkdirTemp(filepath.Dir(p.Sources), "parts-")
+	if err != nil {
+		return fmt.Errorf("making Source0: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(parts)) }()
+	c := &composer{Prepared: p, dir: parts, left: p.mostRaw()}
+	top, err := c.part(ctx, req, "", prefixOf(dir), 0)
+	if err != nil {
+		return fmt.Errorf("making Source0 %s: %w", show(name), err)
+	}
+	return p.writeSource0(ctx, name, func(w io.Writer) error {
+		out := &tarWriter{w: w}
+		if err := c.emit(ctx, out, top, true); err != nil {
+			return err
+		}
+		return out.end()
+	})
+}
+
+// part archives a commit, and the submodules that are in its archive. at is its place in the tree of the whole.
+func (c *composer) part(ctx context.Context, req Request, at, prefix string, depth int) (*part, error) {
+	c.parts++
+	p := &part{file: filepath.Join(c.dir, strconv.Itoa(c.parts)), prefix: prefix, subs: map[string]*part{}}
+	var tree *surveyed
+	var modules map[string]module
+	var here []string // submodules that are in the archive
+	err := c.store.readAsNeeded(ctx, req, func(snap *snapshot) (err error) {
+		if tree, err = snap.survey(ctx); err != nil {
+			return err
+		}
+		if modules, err = snap.modules(ctx); err != nil {
+			return err
+		}
+		if tree.lfs {
+			if err := c.refusePointers(ctx, snap); err != nil {
+				return err
+			}
+		}
+		if err := c.write(ctx, snap, p); err != nil {
+			return err
+		}
+		here, err = p.look(tree)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range here {
+		place := path.Join(at, name)
+		m, known := modules[name]
+		switch {
+		case !known || m.url == "":
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "add it to .gitmodules (git submodule add), or remove the directory from git",
+				"submodule %s has no entry with a path and a url in .gitmodules", show(place))
+		case m.none:
+			continue
+		case depth >= maxNesting:
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "mark submodules that the package does not need with export-ignore in .gitattributes",
+				"submodule %s lies in more than %d others", show(place), maxNesting)
+		case c.parts > maxSubmodules:
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "mark submodules that the package does not need with export-ignore in .gitattributes",
+				"there are more than %d submodules", maxSubmodules)
+		}
+		sub, err := req.nested(m, place, tree.links[name], c.request.URL)
+		if err == nil {
+			p.subs[prefix+name], err = c.part(ctx, sub, place, prefix+name+"/", depth+1)
+		}
+		if err != nil {
+			return nil, within(place, err)
+		}
+	}
+	return p, nil
+}
+
+// write puts the archive of one repository on disk.
+func (c *composer) write(ctx context.Context, snap *snapshot, p *part) (err error) {
+	out, err := os.Create(p.file) // again, where the mirror was damaged
+	if err != nil {
+		return fmt.Errorf("making a part of Source0: %w", err)
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	limited := &limitedWriter{w: out, left: c.left, err: c.tooLarge("before compression", c.mostRaw())}
+	err = snap.gitArchive(ctx, archiving{format: "tar", prefix: p.prefix}, func(r io.Reader) error {
+		_, err := io.Copy(limited, r)
+		return err
+	})
+	if err == nil {
+		c.left = limited.left
+	}
+	return err
+}
+
+// look finds the submodules that are in the archive: export-ignore may have left some out.
+func (p *part) look(tree *surveyed) (here []string, err error) {
+	in, err := os.Open(p.file)
+	if err != nil {
+		return nil, fmt.Errorf("reading a part of Source0: %w", err)
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	found := map[string]bool{}
+	err = readTar(in, func(e tarEntry) error {
+		name := strings.TrimSuffix(strings.TrimPrefix(e.Name, p.prefix), "/")
+		if _, is := tree.links[name]; is && e.Typeflag == tar.TypeDir {
+			found[name] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a part of Source0: %w", err)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// emit writes a part, and its submodules each in the place of its directory.
+func (c *composer) emit(ctx context.Context, out *tarWriter, p *part, top bool) error {
+	in, err := os.Open(p.file)
+	if err != nil {
+		return fmt.Errorf("reading a part of Source0: %w", err)
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	return readTar(in, func(e tarEntry) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if e.Typeflag == tar.TypeXGlobalHeader && !top { // the commit of the whole is the project's
+			return nil
+		}
+		if sub := p.subs[strings.TrimSuffix(e.Name, "/")]; sub != nil && e.Typeflag == tar.TypeDir {
+			return c.emit(ctx, out, sub, false)
+		}
+		return out.put(e)
+	})
+}

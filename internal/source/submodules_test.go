@@ -1,0 +1,334 @@
+package source
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// sibling is another repository in the same directory.
+func (w *work) sibling(name string) *work {
+	w.t.Helper()
+	s := &work{w.t, filepath.Join(filepath.Dir(w.dir), name)}
+	s.git("init", "--quiet", "--initial-branch=main", s.dir)
+	return s
+}
+
+// submodule makes commits of other repositories submodules, by path, with what .gitmodules says of them.
+func (w *work) submodule(files map[string]string, commits map[string]string) string {
+	w.t.Helper()
+	for path, commit := range commits {
+		must(w.t, os.MkdirAll(filepath.Join(w.dir, path), 0o755)) // or git would take it for removed
+		w.git("update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
+	}
+	return w.commit(files)
+}
+
+func gitmodules(entries ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(entries); i += 2 {
+		fmt.Fprintf(&b, "[submodule %q]\n\tpath = %s\n\turl = %s\n", entries[i], entries[i], entries[i+1])
+	}
+	return b.String()
+}
+
+// entriesOf is what a tar archive has in it, in its order; the global headers are left out.
+func entriesOf(t *testing.T, archive string) (list []string) {
+	t.Helper()
+	in := tar.NewReader(strings.NewReader(archive))
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		must(t, err)
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		text, err := io.ReadAll(in)
+		must(t, err)
+		list = append(list, fmt.Sprintf("%s %c %o %d %s %q %q", h.Name, h.Typeflag, h.Mode, h.ModTime.Unix(), h.Uname, h.Linkname, text))
+	}
+}
+
+// splice puts the entries of a submodule in the place of its directory.
+func splice(t *testing.T, list []string, dir string, sub []string) []string {
+	t.Helper()
+	i := slices.IndexFunc(list, func(e string) bool { return strings.HasPrefix(e, dir+"/ ") })
+	if i < 0 {
+		t.Fatalf("no directory %s in %q", dir, list)
+	}
+	return slices.Concat(list[:i], sub, list[i+1:])
+}
+
+const archiveSpec = "Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n%setup -q\n"
+
+// Each submodule is in the archive as git archive makes it with its path as the prefix.
+func TestSubmodules(t *testing.T) {
+	transports(t, func(t *testing.T, w *work, url string) {
+		inner, lib := w.sibling("inner"), w.sibling("lib")
+		long := strings.Repeat("d", 90)
+		deep := inner.commit(map[string]string{"i.c": "i\n", "secret": "s", ".gitattributes": "secret export-ignore\nv export-subst\n", "v": "$Format:%H %(describe:tags)$\n",
+			long + "/" + long + "/" + long: "long", "link": "-> i.c"})
+		inner.git("tag", "v3")
+		inner.commit(map[string]string{"i.c": "later\n"})
+		libCommit := lib.submodule(map[string]string{"lib.c": "l\n", ".gitmodules": gitmodules("in/ner", "../../inner/.git")}, map[string]string{"in/ner": deep})
+		lib.git("commit", "--quiet", "--allow-empty", "-m", "later")
+		relative := "../lib/.git"
+		if strings.HasPrefix(url, "http") { // the URL ends in /hello/.git
+			relative = "../../lib/.git"
+		}
+		files := inTree("Name: hello\n")
+		files[".gitmodules"] = gitmodules("vendor/lib", relative, "docs/unused", "../nowhere", "none", "../nowhere") + "\tupdate = none\n"
+		files[".gitattributes"] += "docs/unused export-ignore\n"
+		commit := w.submodule(files, map[string]string{"vendor/lib": libCommit, "docs/unused": libCommit, "none": libCommit})
+
+		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
+		empty := prepare(t, newStore(t), req)
+		must(t, empty.Complete(t.Context(), []byte(archiveSpec)))
+		if got := content(t, filepath.Join(empty.Sources, "x.tar")); got != w.archive(commit, "hello-1.0/") {
+			t.Error("without the setting the archive is not git's")
+		}
+
+		req.Sources.Submodules = true
+		want := entriesOf(t, w.archive(commit, "hello-1.0/"))
+		sub := splice(t, entriesOf(t, lib.archive(libCommit, "hello-1.0/vendor/lib/")), "hello-1.0/vendor/lib/in/ner", entriesOf(t, inner.archive(deep, "hello-1.0/vendor/lib/in/ner/")))
+		want = splice(t, want, "hello-1.0/vendor/lib", sub)
+		var made []string
+		for range 2 {
+			p := prepare(t, newStore(t), req)
+			if !strings.Contains(p.Explanation, "its submodules are in the archive") {
+				t.Errorf("explanation %q", p.Explanation)
+			}
+			must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+			made = append(made, content(t, filepath.Join(p.Sources, "x.tar")))
+			if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" {
+				t.Errorf("left behind: %s", left)
+			}
+		}
+		got := entriesOf(t, made[0])
+		if made[0] != made[1] || len(made[0])%10240 != 0 {
+			t.Errorf("the archive differs from time to time, or ends in the middle of a record: %d and %d bytes", len(made[0]), len(made[1]))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if all := strings.Join(got, "\n"); !strings.Contains(all, deep+" v3") || strings.Contains(all, "ner/secret") || strings.Contains(all, "later") {
+			t.Errorf("the nested one is not what git makes of it:\n%s", all)
+		}
+		file := filepath.Join(t.TempDir(), "x.tar")
+		must(t, os.WriteFile(file, []byte(made[0]), 0o600))
+		if out, err := exec.Command("tar", "tf", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "hello-1.0/vendor/lib/in/ner/i.c\n") || strings.Count(string(out), "vendor/lib/\n") != 1 {
+			t.Errorf("tar: %v\n%s", err, out)
+		}
+		if id := w.gitIn(made[0], "get-tar-commit-id"); id != commit {
+			t.Errorf("the archive is of commit %s, want %s", id, commit)
+		}
+	})
+}
+
+// asked is what a server saw of those who fetch.
+type askedOf struct {
+	mu    sync.Mutex
+	auths []string
+}
+
+func (a *askedOf) passwords() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Compact(slices.Sorted(slices.Values(a.auths)))
+}
+
+// serveWatched gives repositories out to those with the password ("": to all) and notes which passwords it is shown.
+func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
+	t.Helper()
+	out, err := exec.Command("git", "--exec-path").Output()
+	must(t, err)
+	backend := &cgi.Handler{
+		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env:    append(childEnv(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Stderr: io.Discard,
+	}
+	seen := &askedOf{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, got, _ := r.BasicAuth()
+		seen.mu.Lock()
+		seen.auths = append(seen.auths, got)
+		seen.mu.Unlock()
+		if password != "" && got != password {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, seen
+}
+
+// A token is shown to the project's own server only, and other servers must be public ones or allowed.
+func TestSubmodulesOfOtherServers(t *testing.T) {
+	w := newWork(t)
+	other := newWork(t)
+	theirs := other.commit(map[string]string{"o.c": "o"})
+	own := w.sibling("own")
+	ours := own.commit(map[string]string{"own.c": "o"})
+	home, homeSaw := serveWatched(t, filepath.Dir(w.dir), "tok-en")
+	away, awaySaw := serveWatched(t, filepath.Dir(other.dir), "")
+	files := inTree("Name: hello\n")
+	files[".gitmodules"] = gitmodules("own", home+"/own/.git", "other", away+"/hello/.git")
+	commit := w.submodule(files, map[string]string{"own": ours, "other": theirs})
+	req := Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}}
+	open := func(allow ...string) *Store {
+		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: allow, Access: func(url string) Access {
+			return map[string]Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away + "/hello/.git": {Token: "another"}}[url]
+		}})
+		must(t, err)
+		t.Cleanup(s.Close)
+		return s
+	}
+	t.Setenv("http_proxy", "http://127.0.0.1:1") // not the way to other servers
+	t.Setenv("no_proxy", "127.0.0.1")
+	err := prepare(t, open(), req).Complete(t.Context(), []byte(archiveSpec))
+	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "not a public address", "builder.allow_addresses")
+	if got := awaySaw.passwords(); len(got) != 0 {
+		t.Errorf("a server that is not allowed was asked with %q", got)
+	}
+	s := open("127.0.0.1")
+	p := prepare(t, s, req)
+	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/own/own.c ") || !strings.Contains(got, "hello-1.0/other/o.c ") {
+		t.Errorf("got\n%s", got)
+	}
+	if got := awaySaw.passwords(); !slices.Equal(got, []string{""}) {
+		t.Errorf("the other server was shown %q", got)
+	}
+	if got := homeSaw.passwords(); !slices.Equal(got, []string{"tok-en"}) {
+		t.Errorf("the project's own server was shown %q", got)
+	}
+	// What a project may read is in no mirror that another project's submodules are taken from.
+	stranger := newWork(t)
+	public, _ := serveWatched(t, filepath.Dir(stranger.dir), "")
+	files[".gitmodules"] = gitmodules("own", home+"/own/.git")
+	req.URL, req.Commit = public+"/hello/.git", stranger.submodule(files, map[string]string{"own": ours})
+	err = prepare(t, s, req).Complete(t.Context(), []byte(archiveSpec))
+	wantFailure(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
+	if got := homeSaw.passwords(); !slices.Equal(got, []string{"", "tok-en"}) {
+		t.Errorf("the project's server was shown %q for a stranger's submodule", got)
+	}
+}
+
+func TestSubmoduleFailures(t *testing.T) {
+	w := newWork(t)
+	lib := w.sibling("lib")
+	there := lib.commit(map[string]string{"lib.c": "l\n"})
+	gone := strings.Repeat("12", 20)
+	remote, _ := serveWatched(t, filepath.Dir(w.dir), "")
+	for _, tt := range []struct {
+		name, modules, commit, url string
+		words                      []string
+	}{
+		{"no entry", gitmodules("other", "../lib"), there, w.dir, []string{"submodule lib has no entry", ".gitmodules"}},
+		{"no .gitmodules", "", there, w.dir, []string{"submodule lib has no entry", "git submodule add"}},
+		{"no URL", "[submodule \"lib\"]\n\tpath = lib\n", there, w.dir, []string{"submodule lib has no entry"}},
+		{"a path outside", gitmodules("../lib", "../lib"), there, w.dir, []string{"../lib", "outside"}},
+		{"one path twice", gitmodules("lib", "../lib") + "[submodule \"b\"]\n\tpath = lib/\n\turl = x\n", there, w.dir, []string{"submodules b and lib", "same path lib"}},
+		{"no such commit", gitmodules("lib", "../lib"), gone, w.dir, []string{"submodule lib", short(gone), "push the commit"}},
+		{"no such repository", gitmodules("lib", "../nowhere"), there, w.dir, []string{"submodule lib", "nowhere not found", ".gitmodules"}},
+		{"malformed", "[submodule \"lib\"\n", there, w.dir, []string{"git cannot read .gitmodules"}},
+		{"a path of the builder", gitmodules("lib", lib.dir), there, remote + "/hello/.git", []string{"submodule lib", lib.dir, "builder's own disk"}},
+		{"a file URL", gitmodules("lib", "file://"+lib.dir), there, remote + "/hello/.git", []string{"submodule lib", "builder's own disk"}},
+		{"another scheme", gitmodules("lib", "ext::sh -c id"), there, w.dir, []string{"submodule lib", "neither a URL nor an absolute path"}},
+		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.dir, []string{"submodule lib", `scheme "git" is not allowed`}},
+		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.dir, []string{"submodule lib", "neither a URL"}},
+		{"keys elsewhere", gitmodules("lib", "git@example.org:lib.git"), there, remote + "/hello/.git", []string{"submodule lib", "keys are for the server", "https"}},
+		{"above the server", gitmodules("lib", "../../../../example.org/lib"), there, remote + "/hello/.git", []string{"submodule lib", "leads out of the server"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := inTree("Name: hello\n")
+			files[".gitmodules"] = tt.modules
+			commit := w.submodule(files, map[string]string{"lib": tt.commit})
+			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
+			err := p.Complete(t.Context(), []byte(archiveSpec))
+			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+			if names(t, p.Sources) != "a.patch" || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
+				t.Errorf("left %q, %q", names(t, p.Sources), names(t, filepath.Dir(p.Sources)))
+			}
+		})
+	}
+	t.Run("too deep", func(t *testing.T) {
+		commit := lib.git("rev-parse", "HEAD")
+		for range maxNesting + 1 {
+			commit = lib.submodule(map[string]string{".gitmodules": gitmodules("again", "../lib")}, map[string]string{"again": commit})
+		}
+		files := inTree("Name: hello\n")
+		files[".gitmodules"] = gitmodules("lib", "../lib")
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: w.submodule(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
+		err := p.Complete(t.Context(), []byte(archiveSpec))
+		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
+	})
+	t.Run("zip", func(t *testing.T) {
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: w.git("rev-parse", "HEAD"), Sources: rpmflow.Sources{Submodules: true}})
+		err := p.Complete(t.Context(), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
+		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
+	})
+}
+
+func TestSubmoduleURL(t *testing.T) {
+	for _, tt := range [][3]string{
+		{"https://host/a/b.git", "../c.git", "https://host/a/c.git"},
+		{"https://me:pw@host:8443/a/b.git/", "../../c", "https://me:pw@host:8443/c"},
+		{"https://host/b", "./c", "https://host/b/c"},
+		{"https://host/b", "../../evil", ""},
+		{"https://host/b", "../../../evil.example/c", ""},
+		{"https://host/b", "../", ""},
+		{"https://host/b", "https://other/c", "https://other/c"},
+		{"ssh://git@host:2222/a/b", "../c", "ssh://git@host:2222/a/c"},
+		{"git@host:a/b.git", "../c.git", "git@host:a/c.git"},
+		{"git@host:b.git", "../c.git", "git@host:c.git"},
+		{"git@host:/srv/b.git", "../c.git", "git@host:/srv/c.git"},
+		{"git@host:b.git", "../../c.git", ""},
+		{"/srv/git/b", "../c", "/srv/git/c"},
+		{"file:///srv/git/b", "../../../../c", ""},
+		{"/srv/git/b", "", ""},
+	} {
+		got, err := submoduleURL(tt[0], tt[1])
+		if got != tt[2] || (err != nil) != (tt[2] == "") {
+			t.Errorf("%s and %s: got %q, %v, want %q", tt[0], tt[1], got, err, tt[2])
+		}
+	}
+}
+
+func FuzzSubmoduleURL(f *testing.F) {
+	for _, s := range []string{"../x", "./../..//y", "..", ".././../", "../\\x", "../%2e%2e/x", "../@evil:x", "../#?"} {
+		f.Add("https://user@host/a/b.git", s)
+		f.Add("git@host:a/b.git", s)
+	}
+	f.Fuzz(func(t *testing.T, base, raw string) {
+		b, err := parseRemote(base)
+		if err != nil || !strings.HasPrefix(raw, "../") && !strings.HasPrefix(raw, "./") {
+			return
+		}
+		joined, err := submoduleURL(base, raw)
+		if err != nil {
+			return
+		}
+		r, err := parseRemote(joined)
+		if err == nil && (r.server() != b.server() || r.ssh != b.ssh || (r.path == "") != (b.path == "")) {
+			t.Errorf("%q and %q lead to %q, which is another server", base, raw, joined)
+		}
+	})
+}

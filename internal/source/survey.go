@@ -1,0 +1,84 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// surveyed is what is known of a tree before it is archived.
+type surveyed struct {
+	links map[string]string // commits of submodules, by path
+	lfs   bool              // its attributes speak of Git LFS
+}
+
+// survey lists the tree. It refuses trees that would have git archive eat all memory: a few objects can stand for billions of files. And it asks
+// for history where the archive may need it.
+func (s *snapshot) survey(ctx context.Context) (*surveyed, error) {
+	t := &surveyed{links: map[string]string{}}
+	var attributes []string
+	n := 0
+	err := s.listTree(ctx, func(mode, id, name string) error {
+		if n++; n > maxEntries || strings.Count(name, "/") > maxDepth {
+			return rpmflow.Fail(rpmflow.FailureSource, "remove them, or use the standard layout",
+				"more than %d files or %d levels of directories at %s", maxEntries, maxDepth, short(s.commit.Hash.String()))
+		}
+		if err := checkEntry(path.Base(name)); err != nil {
+			return err
+		}
+		switch {
+		case mode == "160000":
+			t.links[name] = id
+		case path.Base(name) == ".gitattributes" && strings.HasPrefix(mode, "100"):
+			attributes = append(attributes, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range attributes {
+		text, err := s.head(plumbing.NewHash(id), 1<<20)
+		if err != nil {
+			return nil, err
+		}
+		if !s.history && bytes.Contains(text, []byte("export-subst")) {
+			return nil, errHistory // $Format:%(describe)$, for one
+		}
+		t.lfs = t.lfs || bytes.Contains(text, []byte("filter=lfs"))
+	}
+	return t, nil
+}
+
+// listTree calls visit for all entries of the tree, directories included.
+func (s *snapshot) listTree(ctx context.Context, visit func(mode, id, name string) error) error {
+	return s.gitOutput(ctx, func(r io.Reader) error {
+		in := bufio.NewReaderSize(r, 64<<10)
+		for {
+			line, err := in.ReadString(0)
+			if errors.Is(err, io.EOF) && line == "" {
+				return nil
+			}
+			if err != nil {
+				return &damage{fmt.Errorf("reading a tree: %w", err)}
+			}
+			about, name, _ := strings.Cut(strings.TrimSuffix(line, "\x00"), "\t")
+			words := strings.Fields(about)
+			if len(words) != 3 || name == "" {
+				return &damage{fmt.Errorf("git lists %q, which is not understood", line)}
+			}
+			if err := visit(words[0], words[2], name); err != nil {
+				return err
+			}
+		}
+	}, "ls-tree", "-r", "-t", "-z", "--full-tree", s.commit.TreeHash.String())
+}
