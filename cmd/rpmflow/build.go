@@ -59,11 +59,15 @@ type buildFlags struct {
 	layout           string
 	timeout          time.Duration
 	addRepo          []string
+	downloads        downloadFlags
+	checksum         string
 }
 
 func (f *buildFlags) add(cmd *cobra.Command) {
 	f.localFlags.add(cmd)
+	f.downloads.add(cmd)
 	flags := cmd.Flags()
+	flags.StringVar(&f.checksum, "checksum", "", "checksum that the source package must have, as sha256:DIGEST")
 	flags.StringVar(&f.resultDir, "resultdir", "rpmflow-results", "directory for packages, logs and the record of the build")
 	flags.BoolVar(&f.noCheck, "nocheck", false, "leave %check out")
 	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in what a failed build has left, on a terminal")
@@ -76,13 +80,16 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 func buildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
-		Use: "build DIRECTORY|FILE.spec|FILE.src.rpm|GIT-URL[#REF]", Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
+		Use: "build DIRECTORY|FILE.spec|FILE.src.rpm|URL.src.rpm|GIT-URL[#REF]", Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
 		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in containers, or with the host's
 rpmbuild where there is no container engine and no target is named.
 
 A directory is built as it is: what git tracks or would track, with changes that are not committed, and the tarballs beside
 the spec that git ignores. The record says so. An unchanged one is the commit that is checked out. A repository's URL is
-built at its default branch, or at the branch, tag or commit behind #.
+built at its default branch, or at the branch, tag or commit behind #. A source package is rebuilt; its URL is downloaded.
+
+Sources and Patches that the spec names by a URL and that are not there are downloaded, from public addresses only, unless
+--allow-address has others; what dist-git's list names comes from --lookaside.
 
 Packages, logs and the record (build.json) are put into the directory of --resultdir; the packages' paths are printed.
 
@@ -92,19 +99,19 @@ Packages, logs and the record (build.json) are put into the directory of --resul
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package and no more")
 	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto), "how the directory or repository holds the package")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], "") }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseInput) }
 	return cmd
 }
 
 func rebuildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
-		Use: "rebuild FILE.src.rpm", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
-		Long:    "Rebuild builds a source package as `rpmflow build` does.\n\n" + exitHelp,
-		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64",
+		Use: "rebuild FILE.src.rpm|URL", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
+		Long:    "Rebuild builds a source package, which may be somewhere on the web, as `rpmflow build` does.\n\n" + exitHelp,
+		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64\n  rpmflow rebuild https://example.com/hello-1.0-1.src.rpm --checksum sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
 	}
 	f.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], ".src.rpm") }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseSRPM) }
 	return cmd
 }
 
@@ -124,13 +131,33 @@ func (f *buildFlags) options() (rpmflow.Options, error) {
 	return o, errors.Join(errs...)
 }
 
-func (f *buildFlags) run(cmd *cobra.Command, arg, suffix string) error {
-	input, err := local.ParseInput(arg)
+// sum is the source package's checksum, if there is one.
+func (f *buildFlags) sum(input local.Input) ([]rpmflow.Checksum, error) {
+	if f.checksum == "" {
+		return nil, nil
+	}
+	if !input.IsSRPM() {
+		return nil, errors.New("--checksum is a source package's: leave it out")
+	}
+	algorithm, digest, _ := strings.Cut(f.checksum, ":")
+	sum, err := rpmflow.NewChecksum(algorithm, digest)
+	if err != nil {
+		return nil, fmt.Errorf("--checksum: %w: write sha256:DIGEST", err)
+	}
+	return []rpmflow.Checksum{sum}, nil
+}
+
+func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (local.Input, error)) error {
+	input, err := parse(arg)
 	if err != nil {
 		return err
 	}
-	if suffix != "" && !input.IsSRPM() {
-		return fmt.Errorf("%s is not a source package: name FILE.src.rpm, or say rpmflow build", arg)
+	sum, err := f.sum(input)
+	if err != nil {
+		return err
+	}
+	if err := f.downloads.check(); err != nil {
+		return err
 	}
 	options, err := f.options()
 	if err != nil {
@@ -157,7 +184,8 @@ func (f *buildFlags) run(cmd *cobra.Command, arg, suffix string) error {
 		m := newMeter(stderr, f.verbose)
 		b, err := local.Build(hard, wanted, h.Place, h.work, local.Request{
 			Input: input, Engine: h.Engine, Target: h.Target, Options: options.Over(h.options), Layout: rpmflow.Layout(f.layout), Timeout: f.timeout,
-			MaxOutput: int64(h.cfg.Builder.MaxOutput), SRPMOnly: f.srpmOnly, Results: results, Log: m, Report: m.report, Explore: f.shell, Pause: m.pause, Logger: h.log,
+			MaxOutput: int64(h.cfg.Builder.MaxOutput), SRPMOnly: f.srpmOnly, Results: results, Log: m, Report: m.report, Explore: f.shell,
+			Downloads: f.downloads.downloads(h.cfg), Checksum: sum, Pause: m.pause, Logger: h.log,
 		})
 		m.end(b.Phases)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	rpm "github.com/sassoftware/go-rpmutils"
 
@@ -13,6 +14,21 @@ import (
 
 // Tags of a source package that does not hold all of its sources (rpmtag.h).
 const tagNoSource, tagNoPatch = 1051, 1052
+
+// MadeAt is when a package was made, as its header has it.
+func MadeAt(file string) (at time.Time, err error) {
+	err = withHeader(file, func(h *rpm.RpmHeader) error {
+		seconds, err := h.GetUint32s(rpm.BUILDTIME)
+		if err == nil && len(seconds) != 1 {
+			err = fmt.Errorf("%d build times", len(seconds))
+		}
+		if err == nil {
+			at = time.Unix(int64(seconds[0]), 0).UTC()
+		}
+		return err
+	})
+	return at, err
+}
 
 // adopt checks a source package that nobody here has made, and names its file as rpmbuild would have: what the repository
 // calls it may be fit for neither engine nor storage. path is its place in the repository.

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +22,8 @@ type Request struct {
 	Layout    rpmflow.Layout // auto if empty
 	Spec      string         // path in the repository, where there are several
 	Sources   rpmflow.Sources
+	Downloads Downloads
+	Checksum  []rpmflow.Checksum // of the source package
 	Timeout   time.Duration
 	MaxOutput int64
 	SRPMOnly  bool
@@ -50,10 +51,16 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 	if host, err := os.Hostname(); err == nil {
 		b.Builder = host
 	}
-	store, err := source.Open(source.Options{Dir: place.Mirrors(), Logger: req.Logger})
+	if b.Sources.Lookaside == "" {
+		b.Sources.Lookaside = req.Downloads.Lookaside
+	}
+	options := req.Downloads.options(req.Logger)
+	options.Dir = place.Mirrors()
+	store, err := source.Open(options)
 	if err != nil {
 		return b, err
 	}
+	defer store.Close()
 	if req.Input.kind == inputGit {
 		b.Repository = source.CleanURL(req.Input.url)
 		if b.Ref, b.Commit, err = source.Resolve(ctx, req.Input.url, req.Input.ref); err != nil {
@@ -65,7 +72,7 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 		return b, err
 	}
 	runner := &build.Runner{
-		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir}, Store: req.Results, URL: req.Results.URL,
+		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir, checksum: req.Checksum}, Store: req.Results, URL: req.Results.URL,
 		Repository: func(_, repository string) string { return req.Input.withCredentials(repository) }, MaxOutput: req.MaxOutput, Logger: req.Logger,
 	}
 	attempt := build.Attempt{
@@ -92,14 +99,4 @@ func explore(ctx context.Context, s build.Session, log io.Writer) {
 	if err := e.Explore(ctx); err != nil {
 		fmt.Fprintf(log, "rpmflow: no shell: %v\n", err)
 	}
-}
-
-func writeTo(name string, from io.Reader) (err error) {
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, from)
-	return err
 }

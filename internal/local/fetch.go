@@ -20,8 +20,11 @@ type Downloads struct {
 func (d Downloads) options(log *slog.Logger) source.Options {
 	return source.Options{
 		Allow: d.Allow, MaxFile: d.MaxFile, Logger: log,
-		Permit: "say --allow-address with the host or address, if you trust the spec with it",
-		Raise:  "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
+		Advice: source.Advice{
+			Permit:    "say --allow-address with the host or address, if you trust the package with it",
+			Raise:     "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
+			Lookaside: "say --lookaside with one of",
+		},
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -19,7 +21,7 @@ import (
 type Input struct {
 	kind inputKind
 	path string // on this machine: of a directory, a spec or a source package
-	url  string // of a repository
+	url  string // of a repository or a source package
 	ref  string
 }
 
@@ -30,12 +32,13 @@ const (
 	inputSpec
 	inputSRPM
 	inputGit
+	inputRemote // a source package somewhere else
 )
 
 // scp is git's short form of ssh URLs.
 var scp = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]`)
 
-// ParseInput reads what is to be built: a directory, a spec, a source package, or a git repository's URL, with # and a branch, tag or
+// ParseInput reads what is to be built: a directory, a spec, a source package, its URL, or a git repository's, with # and a branch, tag or
 // commit behind it. A path that is there is that path, whatever it looks like.
 func ParseInput(arg string) (Input, error) {
 	info, err := os.Stat(arg)
@@ -56,7 +59,7 @@ func ParseInput(arg string) (Input, error) {
 	}
 	place, ref, _ := strings.Cut(arg, "#")
 	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && isSRPM(u.Path) {
-		return Input{}, fmt.Errorf("%s: download the source package first, and name the file", source.CleanURL(place))
+		return Input{kind: inputRemote, url: place}, nil
 	}
 	if strings.Contains(place, "://") || scp.MatchString(place) {
 		return gitInput(place, ref)
@@ -65,6 +68,18 @@ func ParseInput(arg string) (Input, error) {
 		return gitInput(place, ref)
 	}
 	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is no URL of a repository", arg)
+}
+
+// ParseSRPM reads which source package is to be built. Its URL need not end as one does.
+func ParseSRPM(arg string) (Input, error) {
+	if u, err := url.Parse(arg); err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
+		return Input{kind: inputRemote, url: arg}, nil
+	}
+	in, err := ParseInput(arg)
+	if err == nil && !in.IsSRPM() {
+		err = fmt.Errorf("%s is not a source package: name FILE.src.rpm or its URL, or say rpmflow build", arg)
+	}
+	return in, err
 }
 
 func gitInput(place, ref string) (Input, error) {
@@ -93,7 +108,7 @@ func isSRPM(name string) bool {
 }
 
 // IsSRPM says whether it is a source package.
-func (in Input) IsSRPM() bool { return in.kind == inputSRPM }
+func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputRemote }
 
 // withCredentials gives the URL as the user has written it for a repository as the record has it.
 func (in Input) withCredentials(repository string) string {
@@ -106,7 +121,10 @@ func (in Input) withCredentials(repository string) string {
 // Name is what the build's record calls the project.
 func (in Input) Name() string {
 	name := in.path
-	if in.kind == inputGit {
+	switch in.kind {
+	case inputRemote:
+		name = in.remoteName()
+	case inputGit:
 		name = strings.TrimSuffix(strings.TrimRight(in.url, "/"), ".git")
 		name = name[strings.LastIndexAny(name, "/:")+1:]
 	}
@@ -128,11 +146,21 @@ func (in Input) Name() string {
 	return name
 }
 
+// remoteName is the last part of a source package's URL.
+func (in Input) remoteName() string {
+	u, err := url.Parse(in.url)
+	if err != nil || path.Base(u.Path) == "/" || path.Base(u.Path) == "." {
+		return "package.src.rpm"
+	}
+	return path.Base(u.Path)
+}
+
 // sources gives the build its sources, as package source does for a server.
 type sources struct {
 	*source.Store
-	in  Input
-	dir string // for the repository of a working tree
+	in       Input
+	dir      string             // for the repository of a working tree
+	checksum []rpmflow.Checksum // of a source package
 }
 
 // Prepare implements build.Sources.
@@ -141,7 +169,9 @@ func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (
 	case inputGit:
 		return s.Store.Prepare(ctx, req, dir)
 	case inputSRPM:
-		return adopt(s.in.path, dir)
+		return s.adopt(dir)
+	case inputRemote:
+		return s.download(ctx, dir)
 	}
 	from := s.in.path
 	if s.in.kind == inputSpec {
@@ -157,11 +187,9 @@ func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (
 		return nil, err
 	}
 	req.URL, req.InPlace, req.Ref, req.Commit = tree.Repository, true, tree.Ref, tree.Commit
+	req.Tree = tree.Top
 	p, err := s.Store.Prepare(ctx, req, dir)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.AddIgnored(ctx, tree.Top); err != nil {
 		return nil, err
 	}
 	p.Explanation = tree.Explanation + "; " + p.Explanation
@@ -190,28 +218,4 @@ func (s *sources) within(req *source.Request, top string) error {
 		req.Sources.Directory = filepath.ToSlash(path)
 	}
 	return nil
-}
-
-// adopt copies a source package of the user's: the build gives the copy the name that it should have.
-func adopt(file, dir string) (*source.Prepared, error) {
-	info, err := os.Stat(file)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("source package: %w", err)
-	}
-	p := &source.Prepared{
-		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + filepath.Base(file) + " is rebuilt",
-		SRPM: filepath.Join(dir, "package.src.rpm"), SRPMPath: filepath.Base(file), CommitTime: info.ModTime().UTC(),
-	}
-	in, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("source package: %w", err)
-	}
-	defer func() { _ = in.Close() }()
-	if err := writeTo(p.SRPM, in); err != nil {
-		return nil, fmt.Errorf("source package: %w", err)
-	}
-	return p, nil
 }

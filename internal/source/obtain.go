@@ -238,3 +238,24 @@ func cacheID(project string, w wanted) string {
 	}
 	return rpmflow.Digest([]byte(strings.Join(parts, "\x00")))
 }
+
+// Download gets one file from a URL into a new file, with these checksums.
+func (s *Store) Download(ctx context.Context, url string, known []rpmflow.Checksum, to string) (rpmflow.SourceFile, error) {
+	c := &collection{Store: s, dir: filepath.Dir(to), mtime: time.Now()}
+	return c.obtain(ctx, wanted{name: filepath.Base(to), places: []string{url}, known: known, origin: rpmflow.OriginDownload}, ".rpmflow-download.part")
+}
+
+// CompareFile compares a file on disk, which people know by the name, with its checksums.
+func CompareFile(file, name string, known []rpmflow.Checksum) error {
+	in, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("comparing %s with its checksum: %w", show(name), err)
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	_, _, err = fetch.Sum(in, known)
+	var wrong *fetch.WrongSum
+	if errors.As(err, &wrong) {
+		return rpmflow.Fail(rpmflow.FailureSource, "find out which of both is right", "%s has %s", show(name), wrong)
+	}
+	return err
+}

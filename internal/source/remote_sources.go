@@ -42,17 +42,21 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 	if fields.Branch == p.request.Ref {
 		fields.Branch = "" // a tag
 	}
+	where := "in the repository"
+	if p.request.Tree != "" {
+		where = "beside the spec"
+	}
 	var all []wanted
 	for _, l := range p.listed {
 		if p.there(l.name) {
-			if err := compare(filepath.Join(p.Sources, l.name), l, "in the repository", "remove it from the repository or from the list, or correct its checksum there"); err != nil {
+			if err := compare(filepath.Join(p.Sources, l.name), l, where, "remove it, or correct its checksum in the list"); err != nil {
 				return err
 			}
 			continue
 		}
 		if p.request.Sources.Lookaside == "" {
-			return rpmflow.Fail(rpmflow.FailureSource, "set lookaside: in the project's configuration: "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or a template of URLs",
-				"%s is in the list of sources only, and the project has no lookaside to get it from", show(l.name))
+			return rpmflow.Fail(rpmflow.FailureSource, p.store.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or a template of URLs",
+				"%s is in the list of sources only, and there is no lookaside to get it from", show(l.name))
 		}
 		fields.File, fields.Checksum = l.name, l.sum
 		own, err := p.request.Sources.Lookaside.URL(fields)

@@ -5,6 +5,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ type Options struct {
 	MaxFile int64
 	// Allow lists what downloads may connect to although it is not public: host names, addresses, and ranges such as 10.1.0.0/16.
 	Allow []string
-	// Permit and Raise say in failures who can have an address allowed and MaxFile raised, and how: an operator of builders if empty.
-	Permit, Raise string
+	// Advice is what failures tell people to do.
+	Advice Advice
 	// Cache keeps what was downloaded; nil: nothing does.
 	Cache Cache
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
@@ -38,6 +39,13 @@ type Options struct {
 	// after a fetch. Zero: without bound.
 	MaxBytes int64
 	MaxAge   time.Duration
+}
+
+// Advice says how to have something changed, in words that follow "or". What is empty is that of a project's packagers and operators.
+type Advice struct {
+	Permit    string // an address that is not public
+	Raise     string // the largest file
+	Lookaside string // where the files of dist-git's lists are; its names follow
 }
 
 // Store keeps the mirrors. It may be used by many goroutines, and its directory by many processes.
@@ -51,6 +59,7 @@ type Store struct {
 	maxAge       time.Duration
 	client       *fetch.Client
 	cache        Cache
+	lookaside    string // as of Advice
 }
 
 // Open makes the directory of mirrors ready and checks that the git command is there, which makes archives.
@@ -74,7 +83,8 @@ func Open(o Options) (*Store, error) {
 
 // openStore has no use for git yet.
 func openStore(o Options) (*Store, error) {
-	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache}
+	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache,
+		lookaside: cmp.Or(o.Advice.Lookaside, "set lookaside: in the project's configuration:")}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -88,7 +98,7 @@ func openStore(o Options) (*Store, error) {
 		s.fetchTimeout = 10 * time.Minute
 	}
 	var err error
-	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile, Permit: o.Permit, Raise: o.Raise}); err != nil {
+	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile, Permit: o.Advice.Permit, Raise: o.Advice.Raise}); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	return s, nil
@@ -115,6 +125,8 @@ type Request struct {
 	Sources rpmflow.Sources
 	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
 	Packaging *Packaging
+	// Tree is the directory of which Snap has made the commit: sources in it that git ignores are taken, too.
+	Tree string
 	// History asks for the commits behind the commit too, and for the repository's tags as they are now. Without it only the commit's
 	// tree is fetched, and its parents are not there to be read.
 	History bool
@@ -175,7 +187,12 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 	}
 	p, err := prepare(ctx, req, dir)
 	if err == nil && p.SRPM == "" { // no mirror is locked any more
-		err = p.fetchListed(ctx)
+		if req.Tree != "" {
+			err = p.addIgnored(ctx, req.Tree)
+		}
+		if err == nil {
+			err = p.fetchListed(ctx)
+		}
 		if err == nil {
 			p.unsure, err = p.mayMiss()
 		}

@@ -79,7 +79,7 @@ func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obt
 	if err != nil {
 		return nil, err
 	}
-	f := &specFetch{SpecSources: req, listed: map[string]listed{}, pkg: pkg, states: []Obtained{}}
+	f := &specFetch{SpecSources: req, store: s, listed: map[string]listed{}, pkg: pkg, states: []Obtained{}}
 	for _, l := range list {
 		f.listed[l.name] = l
 	}
@@ -87,12 +87,13 @@ func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obt
 	if err != nil {
 		return f.states, err
 	}
-	err = f.fetch(ctx, s, all)
+	err = f.fetch(ctx, all)
 	return f.states, err
 }
 
 type specFetch struct {
 	SpecSources
+	store  *Store
 	pkg    string
 	listed map[string]listed
 	states []Obtained
@@ -155,7 +156,7 @@ func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]want
 			switch {
 			case i >= 0: // the spec has a URL of it
 			case slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == name }):
-				return nil, rpmflow.Fail(rpmflow.FailureSource, "say --lookaside with one of "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or with a template of URLs",
+				return nil, rpmflow.Fail(rpmflow.FailureSource, f.store.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or with a template of URLs",
 					"%s is in the list of sources only, and the spec has no URL of it", show(name))
 			default:
 				f.states = append(f.states, Obtained{Name: name, State: leftOut})
@@ -208,7 +209,7 @@ func isOnDisk(name string) bool {
 }
 
 // fetch downloads into a directory beside the files, so that none is there in part, whatever happens.
-func (f *specFetch) fetch(ctx context.Context, s *Store, all []wanted) (err error) {
+func (f *specFetch) fetch(ctx context.Context, all []wanted) (err error) {
 	if len(all) == 0 {
 		return nil
 	}
@@ -220,7 +221,7 @@ func (f *specFetch) fetch(ctx context.Context, s *Store, all []wanted) (err erro
 		return fmt.Errorf("directory for sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	files, _, err := s.collect(ctx, f.pkg, dir, time.Now(), all)
+	files, _, err := f.store.collect(ctx, f.pkg, dir, time.Now(), all)
 	for _, got := range files {
 		if rerr := os.Rename(filepath.Join(dir, got.Name), filepath.Join(f.Dir, got.Name)); rerr != nil {
 			err = errors.Join(err, fmt.Errorf("put %s in its place: %w", show(got.Name), rerr))

@@ -250,12 +250,9 @@ func (s *Store) readInPlace(dir, commit string, use func(*snapshot) error) error
 	return err
 }
 
-// AddIgnored puts beside the spec's sources what lies beside the spec on disk, is ignored by git, and looks like one of its sources: the
+// addIgnored puts beside the spec's sources what lies beside the spec on disk, is ignored by git, and is listed or looks like one of its sources: the
 // tarballs of a dist-git repository, which nobody commits. top is the directory that the commit was made of.
-func (p *Prepared) AddIgnored(ctx context.Context, top string) error {
-	if p.SRPM != "" {
-		return nil
-	}
+func (p *Prepared) addIgnored(ctx context.Context, top string) error {
 	text, err := os.ReadFile(p.Spec)
 	if err != nil {
 		return fmt.Errorf("reading the spec: %w", err)
@@ -280,7 +277,8 @@ func (p *Prepared) AddIgnored(ctx context.Context, top string) error {
 			file := filepath.Join(dir, e.Name())
 			to := filepath.Join(p.Sources, e.Name())
 			info, err := os.Stat(file)
-			if err != nil || !info.Mode().IsRegular() || !named.names(e.Name()) {
+			listed := slices.ContainsFunc(p.listed, func(l listed) bool { return l.name == e.Name() })
+			if err != nil || !info.Mode().IsRegular() || !listed && !named.names(e.Name()) {
 				continue
 			}
 			if _, err := os.Lstat(to); err == nil {

@@ -56,11 +56,8 @@ func prepareTree(t *testing.T, dir string) (*WorkTree, *Prepared) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := store.Prepare(t.Context(), Request{Project: "p", URL: w.Repository, InPlace: true, Commit: w.Commit, Layout: rpmflow.LayoutAuto}, t.TempDir())
+	p, err := store.Prepare(t.Context(), Request{Project: "p", URL: w.Repository, InPlace: true, Commit: w.Commit, Layout: rpmflow.LayoutAuto, Tree: w.Top}, t.TempDir())
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.AddIgnored(t.Context(), w.Top); err != nil {
 		t.Fatal(err)
 	}
 	return w, p

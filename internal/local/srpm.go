@@ -1,0 +1,84 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// srpmName is what the source package is called until the build has given it the name that it should have.
+const srpmName = "package.src.rpm"
+
+// adopt copies a source package of the user's.
+func (s *sources) adopt(dir string) (*source.Prepared, error) {
+	name := filepath.Base(s.in.path)
+	p, err := prepared(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	in, err := os.Open(s.in.path)
+	if err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	if err := writeTo(p.SRPM, in); err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	if err := source.CompareFile(p.SRPM, name, s.checksum); err != nil {
+		return nil, err
+	}
+	return dated(p), nil
+}
+
+// download gets a source package from its server.
+func (s *sources) download(ctx context.Context, dir string) (*source.Prepared, error) {
+	p, err := prepared(dir, s.in.remoteName())
+	if err != nil {
+		return nil, err
+	}
+	got, err := s.Download(ctx, s.in.url, s.checksum, p.SRPM)
+	if err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	got.Name = p.SRPMPath
+	p.Files = []rpmflow.SourceFile{got}
+	p.Explanation += ", downloaded from " + got.URL
+	return dated(p), nil
+}
+
+func prepared(dir, name string) (*source.Prepared, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("source package: %w", err)
+	}
+	return &source.Prepared{
+		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + name + " is rebuilt", SRPM: filepath.Join(dir, srpmName), SRPMPath: name,
+	}, nil
+}
+
+// dated takes the time that the source package was made at for that of the commit, so that it makes the same packages wherever it is copied to. What is
+// no source package has no time, and is refused later.
+func dated(p *source.Prepared) *source.Prepared {
+	var err error
+	if p.CommitTime, err = build.MadeAt(p.SRPM); err != nil {
+		p.CommitTime = time.Unix(0, 0).UTC()
+	}
+	return p
+}
+
+func writeTo(name string, from io.Reader) (err error) {
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, from)
+	return err
+}
