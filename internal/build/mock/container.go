@@ -128,6 +128,9 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	if s.e.s.AppArmor != "" {
 		host.SecurityOpt = append(host.SecurityOpt, "apparmor="+s.e.s.AppArmor)
 	}
+	// A build that ends meanwhile hears of its container all the same: nobody else would remove it, and others would wait for one that has a name.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createWait)
+	defer cancel()
 	created, err := s.e.api.ContainerCreate(ctx, config, host, nil, nil, st.name)
 	if err != nil && host.StorageOpt != nil && !errdefs.IsConflict(err) && ctx.Err() == nil { // most drivers have no quotas
 		host.StorageOpt = nil

@@ -73,6 +73,7 @@ type Engine struct {
 
 const (
 	callWait    = 30 * time.Second // one short call of the API
+	createWait  = 2 * time.Minute  // the engine makes a container's volumes, and is busy with others
 	commitWait  = 10 * time.Minute
 	cleanUpWait = time.Minute
 )

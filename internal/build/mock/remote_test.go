@@ -7,6 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -254,5 +257,47 @@ func TestMachines(t *testing.T) {
 		if err := checkMachine("x", c.machine, c.archs); (err == nil) != c.fits {
 			t.Errorf("%v: %v", c, err)
 		}
+	}
+}
+
+// TestEndedWhileAContainerIsMade: nothing stays of a build that ends while the engine makes a container for it, not even the name for
+// which others would wait.
+func TestEndedWhileAContainerIsMade(t *testing.T) {
+	socket := engineSocket(t)
+	image, err := standinImage()
+	must(t, err)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" },
+		ModifyResponse: func(res *http.Response) error {
+			if strings.HasSuffix(res.Request.URL.Path, "/containers/create") && res.StatusCode == http.StatusCreated {
+				end() // the container is there, and nobody has heard of it
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		},
+	})
+	t.Cleanup(proxy.Close)
+	e := open(t, Settings{Host: "tcp://" + proxy.Listener.Addr().String()})
+	t.Cleanup(func() { forget(t, e.s.Installation) })
+	s, err := e.Open(t.Context(), build.Job{
+		Build:  rpmflow.Build{ID: rpmflow.DeriveID(t.Name()), Attempt: 1},
+		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour},
+		Dir:    t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+	})
+	must(t, err)
+	if err := s.Root(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("root: %v", err)
+	}
+	must(t, s.Close(t.Context()))
+	e.burials.wait.Wait()
+	if left := docker(t, "ps", "--all", "--quiet", "--filter", "label="+LabelInstallation+"="+e.s.Installation); left != "" {
+		t.Errorf("left: %s", left)
 	}
 }
