@@ -220,7 +220,7 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 	err := fmt.Errorf("%s failed in phase %s: %s: %s", b.Project, o.Phase, o.Kind, o.Message)
 	hint := o.Hint
 	if o.Kind == rpmflow.FailureInfrastructure {
-		hint = "nothing speaks against the package: mend what is named above, and build again"
+		hint = "nothing speaks against the package: mend what is named above, and try again"
 	}
 	if hint != "" {
 		err = fmt.Errorf("%w: %s", err, hint)

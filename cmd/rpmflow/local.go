@@ -66,7 +66,7 @@ func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h
 	defer stop()
 	bench, err := assembly.NewBench(ctx, cfg, place, f.where, log)
 	if err != nil {
-		return err
+		return withCode(err)
 	}
 	defer bench.Close()
 	bench.Sweep(ctx)

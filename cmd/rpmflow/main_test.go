@@ -24,29 +24,29 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line as users do; the host's rpm answers and builds.
 func TestScripts(t *testing.T) {
+	needTools(t)
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata",
+		Setup: func(e *testscript.Env) error { setup(e, "rpmbuild"); return nil },
+	})
+}
+
+func needTools(t *testing.T) {
+	t.Helper()
 	for _, tool := range []string{"rpmbuild", "rpmspec", "git", "script"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s: %v", tool, err)
 		}
 	}
-	hello, err := filepath.Abs("../../examples/hello")
-	if err != nil {
-		t.Fatal(err)
-	}
-	specs, err := filepath.Abs("../../internal/local/testdata/specs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
-		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "XDG_CACHE_HOME="+filepath.Join(e.WorkDir, ".cache"), "HELLO="+hello, "SPECS="+specs,
-				"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "RPMFLOW_BUILDER_ENGINE=rpmbuild",
-				"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com")
-			web := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(e.WorkDir, "www"))))
-			e.Defer(web.Close)
-			e.Vars = append(e.Vars, "WEB="+web.URL)
-			return nil
-		},
-	})
+}
+
+// setup gives a script what it may count on: examples, a web server of its directory www, and nothing of the user's own.
+func setup(e *testscript.Env, engine string) {
+	web := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(e.WorkDir, "www"))))
+	e.Defer(web.Close)
+	here, _ := os.Getwd() // else the scripts find no examples
+	e.Vars = append(e.Vars, "XDG_CACHE_HOME="+filepath.Join(e.WorkDir, ".cache"), "WEB="+web.URL,
+		"HELLO="+filepath.Join(here, "../../examples/hello"), "SPECS="+filepath.Join(here, "../../internal/local/testdata/specs"),
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "RPMFLOW_BUILDER_ENGINE="+engine,
+		"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com")
 }

@@ -62,7 +62,7 @@ func NewBench(ctx context.Context, cfg *config.Config, place *local.Place, where
 		return nil, err
 	}
 	shut := shutter(m, log)
-	err = m.Ready(ctx)
+	err = local.Infrastructure(m.Ready(ctx))
 	if err == nil {
 		_, err = m.Image(ctx, target)
 	}

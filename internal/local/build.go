@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -64,7 +65,7 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 	if req.Input.kind == inputGit {
 		b.Repository = source.CleanURL(req.Input.url)
 		if b.Ref, b.Commit, err = source.Resolve(ctx, req.Input.url, req.Input.ref); err != nil {
-			return b, err
+			return b, Infrastructure(err)
 		}
 	}
 	dir, err := work.Sub("build")
@@ -99,4 +100,13 @@ func explore(ctx context.Context, s build.Session, log io.Writer) {
 	if err := e.Explore(ctx); err != nil {
 		fmt.Fprintf(log, "rpmflow: no shell: %v\n", err)
 	}
+}
+
+// Infrastructure marks an error that is nobody's mistake, as OutcomeOf does: a server that does not answer, for instance.
+func Infrastructure(err error) error {
+	var f *rpmflow.Failure
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	return &rpmflow.Failure{Kind: rpmflow.FailureInfrastructure, Message: err.Error(), Hint: "nothing speaks against the package: mend what is named above, and try again"}
 }

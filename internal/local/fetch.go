@@ -39,7 +39,8 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	if dir == "" {
 		dir = beside
 	}
-	return source.FetchSources(ctx, d.options(log), source.SpecSources{
+	obtained, err := source.FetchSources(ctx, d.options(log), source.SpecSources{
 		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: source.BranchOf(ctx, filepath.Dir(s.file)),
 	})
+	return obtained, Infrastructure(err)
 }

@@ -31,6 +31,10 @@ func OpenPlace(dir string) (*Place, error) {
 		}
 		dir = filepath.Join(cache, "rpmflow")
 	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory for git mirrors and running builds: %w", err)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("directory for git mirrors and running builds: %w", err), "make it writable, or set XDG_CACHE_HOME to another")
 	}
@@ -41,14 +45,15 @@ func OpenPlace(dir string) (*Place, error) {
 func (p *Place) Mirrors() string { return filepath.Join(p.dir, "mirrors") }
 
 // Installation tells what this user's commands on this machine leave on a container engine from what is another's, a server's for
-// instance. All of them share it, and with it the initialised roots.
+// instance. All of them share it, and with it the initialised roots; but those with another place do not: only this one knows which of its commands
+// still run, and whose containers are to be left alone.
 func (p *Place) Installation() string {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(machine) == 0 {
 		host, _ := os.Hostname()
 		machine = []byte(host)
 	}
-	return rpmflow.DeriveID("local", strings.TrimSpace(string(machine)), strconv.Itoa(os.Getuid()))
+	return rpmflow.DeriveID("local", strings.TrimSpace(string(machine)), strconv.Itoa(os.Getuid()), p.dir)
 }
 
 // Work is a directory of one command, which is seen to be in use until the command ends, however that is.

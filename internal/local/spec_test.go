@@ -251,3 +251,17 @@ func TestBadSpecs(t *testing.T) {
 		must(t, work.End())
 	}
 }
+
+// TestInstallation keeps commands with another place from taking these commands' containers for abandoned ones.
+func TestInstallation(t *testing.T) {
+	dir := t.TempDir()
+	here, err := local.OpenPlace(dir)
+	must(t, err)
+	again, err := local.OpenPlace(dir + "/x/..")
+	must(t, err)
+	other, err := local.OpenPlace(t.TempDir())
+	must(t, err)
+	if here.Installation() != again.Installation() || here.Installation() == other.Installation() {
+		t.Errorf("%s, the same place %s, another %s", here.Installation(), again.Installation(), other.Installation())
+	}
+}
