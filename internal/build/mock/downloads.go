@@ -118,6 +118,8 @@ func (e *Engine) collected(ctx context.Context, id, image, target string) (err e
 // librarian makes the container that may write to a target's downloads. Nothing of a build runs in it.
 func (e *Engine) librarian(ctx context.Context, image, target string) (string, error) {
 	pids := int64(64)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createWait) // its id is wanted, to remove it
+	defer cancel()
 	created, err := e.api.ContainerCreate(ctx,
 		&container.Config{
 			Image: image, User: "0:0", WorkingDir: "/", Entrypoint: []string{"/bin/sh", "-euc", scriptShrink}, Env: []string{"LIMIT=" + strconv.FormatInt(e.s.Packages>>10, 10)},
