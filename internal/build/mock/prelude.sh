@@ -71,7 +71,13 @@ spare_dnf() {
 	for root in / /var/lib/mock/*-bootstrap/root/; do
 		[ -d "$root" ] || continue
 		mkdir -p "${root}rpmflow/bin"
-		for name in dnf-3 dnf5; do cp /rpmflow/builddep "${root}rpmflow/bin/$name"; done
+		for name in dnf-3 dnf5; do
+			if [ -x "${root}bin/sh" ]; then
+				cp /rpmflow/builddep "${root}rpmflow/bin/$name"
+			else
+				ln -sfn "/usr/bin/$name" "${root}rpmflow/bin/$name"
+			fi
+		done
 		[ "$root" = / ] || [ ! -f /rpmflow/installed ] || cp /rpmflow/installed "${root}rpmflow/installed"
 	done
 }
