@@ -164,8 +164,8 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 		return err
 	}
 	stderr := cmd.ErrOrStderr()
-	if f.shell && !terminal(stderr) {
-		remark(stderr, "there is no terminal, so there will be no shell when the build fails")
+	if f.shell && !(terminal(os.Stdin) && terminal(cmd.OutOrStdout()) && terminal(stderr)) {
+		remark(stderr, "there is no terminal on standard input, output and error, so there will be no shell when the build fails")
 		f.shell = false
 	}
 	return f.withHere(cmd, func(_ context.Context, h here) error {
@@ -241,5 +241,5 @@ func shown(path string) string {
 
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd()) && isatty.IsTerminal(os.Stdin.Fd())
+	return ok && isatty.IsTerminal(f.Fd())
 }

@@ -16,36 +16,67 @@ import (
 )
 
 // scriptShell enters the root as the user that builds. What rpmbuild left there is as it was.
-const scriptShell = `run_mock --offline --quiet --no-clean --no-cleanup-after --unpriv --shell "cd /builddir/build/BUILD 2>/dev/null || cd /builddir; exec bash -i || exec sh -i"`
+const scriptShell = `give_devices
+run_mock --offline --quiet --no-clean --no-cleanup-after --unpriv --shell "cd /builddir/build/BUILD 2>/dev/null || cd /builddir; exec bash -i || exec sh -i"`
+
+// failed is where the last step that has failed can be looked at.
+type failed struct {
+	container string // with what the step has left; empty: that is gone
+	image     string // that the step began with
+	what      string // the root is, for people
+}
+
+// fails writes down that a step has failed in a container.
+func (s *session) fails(id string) { s.failed = failed{container: id, what: "the failed root"} }
+
+// failsShared writes down that a step has failed whose container makes way for other builds, which wait for its name.
+func (s *session) failsShared(r recipe, st step) {
+	s.failed = failed{}
+	if r.kind == kindDependencies {
+		s.failed = failed{image: st.image, what: "the root in which the BuildRequires could not be installed, as it was before"}
+	}
+}
 
 // Explore implements build.Explorer: a shell in a copy of the container whose step has failed, confined like that and without a network, on the
 // terminal that standard input and output are.
 func (s *session) Explore(ctx context.Context) (err error) {
-	if len(s.containers) == 0 {
-		return errors.New("engine mock: there is no container to look around in")
+	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {
+		return errors.New("engine mock: standard input and output are no terminal")
 	}
-	failed := s.containers[len(s.containers)-1]
-	cctx, cancel := context.WithTimeout(ctx, commitWait)
-	defer cancel()
-	image, err := s.e.api.ContainerCommit(cctx, failed, container.CommitOptions{Config: &container.Config{Labels: s.e.labels(s.job.Build)}})
-	if err != nil {
-		return fmt.Errorf("engine mock: commit container %s: %w", failed, err)
+	in := s.failed
+	if in.container == "" && in.image == "" {
+		return errors.New("engine mock: there is nothing to look around in: no root was made, or nothing has failed in one")
 	}
 	var id string
+	committed := false
 	defer func() {
 		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callWait)
 		defer cancel()
 		if id != "" {
 			err = errors.Join(err, s.e.removeContainer(rctx, id))
 		}
-		err = errors.Join(err, s.e.removeImage(rctx, image.ID))
+		if committed {
+			err = errors.Join(err, s.e.removeImage(rctx, in.image))
+		}
 	}()
-	st := s.step(rpmflow.PhaseRPMs, step{image: image.ID, script: scriptShell, tty: true})
+	if in.container != "" {
+		cctx, cancel := context.WithTimeout(ctx, commitWait)
+		defer cancel()
+		image, err := s.e.api.ContainerCommit(cctx, in.container, container.CommitOptions{Config: &container.Config{Labels: s.e.labels(s.job.Build)}})
+		if err != nil {
+			return fmt.Errorf("engine mock: commit container %s: %w", in.container, err)
+		}
+		in.image, committed = image.ID, true
+	}
+	st := s.step(rpmflow.PhaseRPMs, step{image: in.image, script: scriptShell, tty: true})
 	if id, err = s.create(ctx, st); err != nil {
 		return err
 	}
+	if err := s.e.copyIn(ctx, id, s.config.own); err != nil {
+		return err
+	}
 	s.job.OnContainer(id)
-	fmt.Fprintln(os.Stderr, "rpmflow: a shell in the failed root, without a network; all of it is removed when the shell ends (exit, or Ctrl-D)")
+	fmt.Fprintf(os.Stderr, "rpmflow: a shell in %s, without a network; all of it is removed when the shell ends (exit, or Ctrl-D)\n", in.what)
 	return s.e.terminal(ctx, id)
 }
 

@@ -76,6 +76,7 @@ type session struct {
 	deps    cached // with the BuildRequires installed
 
 	containers []string
+	failed     failed
 }
 
 // step completes a step of a phase.
@@ -97,6 +98,9 @@ func (s *session) phase(ctx context.Context, phase rpmflow.Phase, st step) (ende
 // perform runs a step and takes its results into a directory of the phase. A failure of mock is sorted into the packager's or ours.
 func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, st step) (ended, error) {
 	end, err := s.run(ctx, id, st)
+	if end.id != "" && (end.stopped || err != nil || end.exitCode != 0) {
+		s.fails(end.id)
+	}
 	if end.stopped {
 		return end, s.stopped(ctx, end, phase, err)
 	}

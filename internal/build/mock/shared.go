@@ -69,7 +69,9 @@ func (s *session) shared(ctx context.Context, r recipe) (c cached, have *cached,
 			continue
 		}
 		if err == nil {
-			c, err = s.makeShared(ctx, r, have, id, st)
+			if c, err = s.makeShared(ctx, r, have, id, st); err != nil {
+				s.failsShared(r, st)
+			}
 		}
 		// The others wait for its end, whatever became of it.
 		s.containers = slices.DeleteFunc(s.containers, func(other string) bool { return other == id })
