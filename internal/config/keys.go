@@ -268,6 +268,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Tags that are versions, as patterns; empty: v[0-9]* and [0-9]*. What stands before the version is left out."},
 			{path: "submodules", def: "false", field: boolean(&p.Sources.Submodules),
 				doc: "Whether the archive that is made of the tree (layouts in-tree and split) has the submodules' trees in it, each at the commit that the tree names; else their directories are empty, as git archive leaves them."},
+			{path: "lfs", def: "false", field: boolean(&p.Sources.LFS),
+				doc: "Whether files that Git LFS keeps are fetched from its server, for sources and for the archive that is made of the tree; else a build that would have a pointer in their place fails."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git", field: optionalRepository(&p.Packaging.URL),
 				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source tree. A push to either is built. Empty: there is none."},
 			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch", orEmpty(checkFallback)),

@@ -38,7 +38,13 @@ func (p *Prepared) Complete(ctx context.Context, text []byte) error {
 }
 
 func (p *Prepared) complete(ctx context.Context, e expanded) error {
-	for _, n := range slices.Concat(e.sources, e.patches) {
+	named := slices.Concat(e.sources, e.patches)
+	if err := p.fetchPending(ctx, func(as string) bool {
+		return slices.ContainsFunc(named, func(n numbered) bool { return n.file() == as })
+	}); err != nil {
+		return err
+	}
+	for _, n := range named {
 		if mistake := p.leftOut[n.file()]; mistake != nil {
 			return mistake
 		}
@@ -106,7 +112,8 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 			return err
 		}
 	}
-	if p.request.Sources.Submodules && len(tree.links) > 0 {
+	zip := compressionOf(name) == ".zip"
+	if p.request.Sources.Submodules && len(tree.links) > 0 || p.request.Sources.LFS && tree.lfs && !zip {
 		return &inParts{dir}
 	}
 	if tree.lfs {
@@ -115,7 +122,7 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 		}
 	}
 	a := archiving{format: "tar", prefix: prefixOf(dir)}
-	if compressionOf(name) == ".zip" {
+	if zip {
 		a.format = "zip"
 	}
 	return p.writeSource0(ctx, name, func(w io.Writer) error {

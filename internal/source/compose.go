@@ -19,11 +19,13 @@ import (
 
 // composer makes an archive of several: what git archive makes of the commit, and in the place of each submodule's empty directory
 // what it makes of that one. Each is written to disk first, so that no mirror is locked while another one is fetched.
+// Files of Git LFS have their content in it, as with the filter that git-lfs is.
 type composer struct {
 	*Prepared
-	dir   string // for the parts
-	parts int
-	left  int64 // bytes that the parts may still have together
+	dir     string // for the parts
+	objects string // for the files of Git LFS, each under its OID
+	parts   int
+	left    int64 // bytes that the parts may still have together
 }
 
 // part is the archive of one repository.
@@ -31,6 +33,8 @@ type part struct {
 	file   string
 	prefix string           // of all names in it
 	subs   map[string]*part // submodules, by the name of their directory in the archive
+	// pointers are the files that Git LFS keeps, by their name in the archive.
+	pointers map[string]pointer
 }
 
 func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (err error) {
@@ -43,7 +47,10 @@ func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (
 		return fmt.Errorf("making Source0: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(parts)) }()
-	c := &composer{Prepared: p, dir: parts, left: p.mostRaw()}
+	c := &composer{Prepared: p, dir: parts, objects: filepath.Join(parts, "objects"), left: p.mostRaw()}
+	if err := os.Mkdir(c.objects, 0o700); err != nil {
+		return fmt.Errorf("making Source0: %w", err)
+	}
 	top, err := c.part(ctx, req, "", prefixOf(dir), 0)
 	if err != nil {
 		return fmt.Errorf("making Source0 %s: %w", show(name), err)
@@ -60,18 +67,21 @@ func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (
 // part archives a commit, and the submodules that are in its archive. at is its place in the tree of the whole.
 func (c *composer) part(ctx context.Context, req Request, at, prefix string, depth int) (*part, error) {
 	c.parts++
-	p := &part{file: filepath.Join(c.dir, strconv.Itoa(c.parts)), prefix: prefix, subs: map[string]*part{}}
+	p := &part{file: filepath.Join(c.dir, strconv.Itoa(c.parts)), prefix: prefix, subs: map[string]*part{}, pointers: map[string]pointer{}}
 	var tree *surveyed
 	var modules map[string]module
 	var here []string // submodules that are in the archive
+	var server *lfsServer
 	err := c.store.readAsNeeded(ctx, req, func(snap *snapshot) (err error) {
 		if tree, err = snap.survey(ctx); err != nil {
 			return err
 		}
-		if modules, err = snap.modules(ctx); err != nil {
-			return err
+		if req.Sources.Submodules && len(tree.links) > 0 {
+			if modules, err = snap.modules(ctx); err != nil {
+				return err
+			}
 		}
-		if tree.lfs {
+		if tree.lfs && !req.Sources.LFS {
 			if err := c.refusePointers(ctx, snap); err != nil {
 				return err
 			}
@@ -79,9 +89,18 @@ func (c *composer) part(ctx context.Context, req Request, at, prefix string, dep
 		if err := c.write(ctx, snap, p); err != nil {
 			return err
 		}
-		here, err = p.look(tree)
+		if here, err = p.look(tree, req.Sources); err != nil || len(p.pointers) == 0 {
+			return err
+		}
+		if err := c.keepFiltered(ctx, snap, p); err != nil {
+			return err
+		}
+		server, err = c.store.lfsServer(ctx, snap, req)
 		return err
 	})
+	if err == nil {
+		err = c.fetch(ctx, server, p)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -130,21 +149,34 @@ func (c *composer) write(ctx context.Context, snap *snapshot, p *part) (err erro
 	return err
 }
 
-// look finds the submodules that are in the archive: export-ignore may have left some out.
-func (p *part) look(tree *surveyed) (here []string, err error) {
+// look finds the submodules that are in the archive: export-ignore may have left some out. And it finds what may be a pointer of Git LFS.
+func (p *part) look(tree *surveyed, want rpmflow.Sources) (here []string, err error) {
 	in, err := os.Open(p.file)
 	if err != nil {
 		return nil, fmt.Errorf("reading a part of Source0: %w", err)
 	}
 	defer func() { _ = in.Close() }() // it was read only
 	found := map[string]bool{}
+	clear(p.pointers)
 	err = readTar(in, func(e tarEntry) error {
 		name := strings.TrimSuffix(strings.TrimPrefix(e.Name, p.prefix), "/")
-		if _, is := tree.links[name]; is && e.Typeflag == tar.TypeDir {
+		if _, is := tree.links[name]; is && e.Typeflag == tar.TypeDir && want.Submodules {
 			found[name] = true
 		}
-		return nil
+		if !want.LFS || !tree.lfs || e.Typeflag != tar.TypeReg || e.Size >= maxPointer {
+			return nil
+		}
+		text, err := io.ReadAll(e.content)
+		if err != nil || !isPointer(text) {
+			return err
+		}
+		p.pointers[e.Name], err = parsePointer(name, text)
+		return err
 	})
+	var mistake *rpmflow.Failure
+	if errors.As(err, &mistake) {
+		return nil, mistake
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading a part of Source0: %w", err)
 	}
@@ -168,6 +200,48 @@ func (c *composer) emit(ctx context.Context, out *tarWriter, p *part, top bool) 
 		if sub := p.subs[strings.TrimSuffix(e.Name, "/")]; sub != nil && e.Typeflag == tar.TypeDir {
 			return c.emit(ctx, out, sub, false)
 		}
+		if pointer, is := p.pointers[e.Name]; is && e.Typeflag == tar.TypeReg {
+			return c.put(out, e, pointer)
+		}
 		return out.put(e)
 	})
+}
+
+// keepFiltered forgets the files that look like pointers, but are none for git.
+func (c *composer) keepFiltered(ctx context.Context, snap *snapshot, p *part) error {
+	var paths []string
+	for _, l := range p.pointers {
+		paths = append(paths, l.path)
+	}
+	slices.Sort(paths)
+	filtered, err := snap.smudged(ctx, p.file+".index", paths)
+	maps.DeleteFunc(p.pointers, func(_ string, l pointer) bool { return !filtered[l.path] })
+	return err
+}
+
+// fetch gets the content of a part's pointers.
+func (c *composer) fetch(ctx context.Context, server *lfsServer, p *part) error {
+	if len(p.pointers) == 0 {
+		return nil
+	}
+	var all []pointer
+	for _, name := range slices.Sorted(maps.Keys(p.pointers)) {
+		all = append(all, p.pointers[name])
+		if c.left -= p.pointers[name].Size; c.left < 0 {
+			return c.tooLarge("before compression", c.mostRaw())
+		}
+	}
+	notes, err := c.store.fetchObjects(ctx, c.request.Project, server, c.objects, all)
+	c.Notes = append(c.Notes, notes...)
+	return err
+}
+
+// put writes the content of a pointer in its place.
+func (c *composer) put(out *tarWriter, e tarEntry, p pointer) error {
+	content, err := os.Open(filepath.Join(c.objects, p.OID))
+	if err != nil {
+		return fmt.Errorf("file %s of Git LFS: %w", show(p.path), err)
+	}
+	defer func() { _ = content.Close() }() // it was read only
+	return out.replace(e, content, p.Size)
 }

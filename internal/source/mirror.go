@@ -62,7 +62,7 @@ type snapshot struct {
 // read calls use with the requested commit, while others may read the mirror but nobody changes it. It fetches where
 // the commit is missing. Where use reports damage, the mirror is made anew once and use called again.
 func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error) error {
-	remote, err := parseRemote(req.URL)
+	remote, err := s.remote(req)
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,6 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 		if err := checkRef(ref); err != nil {
 			return err
 		}
-	}
-	if req.from == nil {
-		remote = remote.with(s.access(remote.clean))
-	} else if remote, err = s.enter(remote, req.from); err != nil {
-		return err
 	}
 	m := s.mirror(remote, req)
 	if req.History && !req.fetched { // there may be new tags, whatever commits we have
@@ -114,6 +109,18 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 		}
 	}
 	return fmt.Errorf("reading commit %s: the git mirror %s changes all the time; is something else writing to it?", short(req.Commit), m.dir)
+}
+
+// remote is the request's, with the means to get in.
+func (s *Store) remote(req Request) (*remote, error) {
+	r, err := parseRemote(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	if req.from != nil {
+		return s.enter(r, req.from)
+	}
+	return r.with(s.access(r.clean)), nil
 }
 
 func (s *Store) mirror(r *remote, req Request) *mirror {

@@ -46,6 +46,8 @@ type wanted struct {
 	places []string           // its own URL and then the mirrors'
 	known  []rpmflow.Checksum // must all be right
 	origin rpmflow.Origin     // when it comes from one of the places
+	// get, where it is set, downloads it in another way than from the places, of which the first is its name then.
+	get func(ctx context.Context, out *os.File) (fetch.Got, error)
 }
 
 // collection is the work on several sources at once.
@@ -157,7 +159,13 @@ func (c *collection) fill(ctx context.Context, w wanted, out *os.File) (rpmflow.
 			return rpmflow.SourceFile{Name: w.name, URL: fetch.Clean(w.places[0]), SHA512: sum, Size: size, Origin: rpmflow.OriginCache}, nil
 		}
 	}
-	got, err := c.client.Fetch(ctx, w.places, w.known, out)
+	get := w.get
+	if get == nil {
+		get = func(ctx context.Context, out *os.File) (fetch.Got, error) {
+			return c.client.Fetch(ctx, w.places, w.known, out)
+		}
+	}
+	got, err := get(ctx, out)
 	if err != nil {
 		return rpmflow.SourceFile{}, err
 	}

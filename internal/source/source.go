@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -168,6 +169,8 @@ type Prepared struct {
 	request   Request
 	// leftOut tells why a file beside an in-tree spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
+	// pending are those of which there is only a pointer of Git LFS so far.
+	pending []pending
 	// listed is what dist-git's lists name, of the package listedAs.
 	listed   []listed
 	listedAs string
@@ -186,7 +189,11 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 		prepare = s.prepareSplit
 	}
 	p, err := prepare(ctx, req, dir)
-	if err == nil && p.SRPM == "" { // no mirror is locked any more
+	// No mirror is locked any more. Where Source0 is made, many files lie beside the spec that it does not name; Complete knows.
+	if err == nil && !p.makesSource0() {
+		err = p.fetchPending(ctx, func(string) bool { return true })
+	}
+	if err == nil && p.SRPM == "" {
 		if req.Tree != "" {
 			err = p.addIgnored(ctx, req.Tree)
 		}
@@ -218,7 +225,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		return nil, err
 	}
 	if plan.srpm != nil {
-		return s.writeSRPM(ctx, snap, plan, dir)
+		return s.writeSRPM(ctx, snap, plan, req, dir)
 	}
 	version := req.version
 	if version == nil && req.Sources.Version == rpmflow.VersionFromGit {
@@ -265,6 +272,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	if err := p.setVersion(version); err != nil {
 		return nil, err
 	}
+	out.later = p.putOff(ctx, snap, req)
 	for _, f := range plan.sources {
 		err := out.write(ctx, p.Sources, f, f.as)
 		var mistake *rpmflow.Failure
@@ -277,6 +285,21 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		}
 	}
 	return p, nil
+}
+
+// putOff gives what notes the pointers of Git LFS for later, when no mirror is locked; nil where they are to be refused.
+func (p *Prepared) putOff(ctx context.Context, snap *snapshot, req Request) func(pointer, string, fs.FileMode) error {
+	if !req.Sources.LFS {
+		return nil
+	}
+	var server *lfsServer
+	return func(l pointer, as string, mode fs.FileMode) (err error) {
+		if server == nil {
+			server, err = p.store.lfsServer(ctx, snap, req)
+		}
+		p.pending = append(p.pending, pending{pointer: l, as: as, mode: mode, server: server})
+		return err
+	}
 }
 
 // setVersion writes the version of git into the spec, and notes what the spec leaves to rpmautospec.

@@ -105,15 +105,15 @@ func srpmAt(snap *snapshot, want string) (file, error) {
 }
 
 // writeSRPM puts the source package on disk, under a name that tells nothing: the right one is in its header.
-func (s *Store) writeSRPM(ctx context.Context, snap *snapshot, plan *plan, dir string) (*Prepared, error) {
+func (s *Store) writeSRPM(ctx context.Context, snap *snapshot, plan *plan, req Request, dir string) (*Prepared, error) {
 	p := &Prepared{
 		SRPM: filepath.Join(dir, "SRPM", "package.src.rpm"), SRPMPath: plan.srpm.path,
-		Layout: plan.layout, Explanation: plan.why, Commit: snap.commit.Hash.String(), CommitTime: snap.commit.Committer.When.UTC(),
+		Layout: plan.layout, Explanation: plan.why, Commit: snap.commit.Hash.String(), CommitTime: snap.commit.Committer.When.UTC(), store: s, request: req,
 	}
 	out := filepath.Dir(p.SRPM)
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
 		return nil, fmt.Errorf("making %s: %w", out, err)
 	}
-	w := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime}
+	w := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime, later: p.putOff(ctx, snap, req)}
 	return p, w.write(ctx, out, *plan.srpm, filepath.Base(p.SRPM))
 }

@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/rpmflow/rpmflow"
 )
 
 const (
 	tarBlock  = 512
 	tarRecord = 10240 // of which git's archives have a whole number
+	// maxTarSize is the largest size that git writes into a header without an extension.
+	maxTarSize = 1<<33 - 1
 )
 
 // tarEntry is an entry of an archive that git has made, with the very bytes of its headers.
@@ -93,6 +97,26 @@ func (t *tarWriter) put(e tarEntry) error {
 		return err
 	}
 	return t.content(e.content)
+}
+
+// replace writes an entry with other content, as git would have written it.
+func (t *tarWriter) replace(e tarEntry, content io.Reader, size int64) error {
+	if size > maxTarSize {
+		return rpmflow.Fail(rpmflow.FailureSource, "split it", "%s has %d bytes; up to %d can be put into an archive", show(e.Name), size, int64(maxTarSize))
+	}
+	raw := bytes.Clone(e.raw)
+	header := raw[len(raw)-tarBlock:]
+	copy(header[124:136], fmt.Sprintf("%011o\x00", size))
+	copy(header[148:156], "        ")
+	sum := 0
+	for _, b := range header {
+		sum += int(b)
+	}
+	copy(header[148:156], fmt.Sprintf("%07o\x00", sum))
+	if err := t.write(raw); err != nil {
+		return err
+	}
+	return t.content(content)
 }
 
 func (t *tarWriter) content(r io.Reader) error {

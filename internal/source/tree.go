@@ -225,6 +225,8 @@ type writer struct {
 	snap  *snapshot
 	max   int64
 	mtime time.Time
+	// later takes the pointers of Git LFS that are found, nil: they are refused.
+	later func(p pointer, as string, mode fs.FileMode) error
 }
 
 // write copies a file to dir/as. Nothing outside dir can be reached, whatever the name.
@@ -255,14 +257,20 @@ func (w writer) write(ctx context.Context, dir string, f file, as string) (err e
 		mode = 0o755
 	}
 	source := &blobReader{ctx: ctx, r: in, left: blob.Size}
-	first := make([]byte, len(lfsPointer))
+	first := make([]byte, maxPointer)
 	n, err := io.ReadFull(source, first)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%s: %w", show(f.path), err)
 	}
-	if bytes.Equal(first[:n], lfsPointer) && blob.Size < 1024 {
-		return rpmflow.Fail(rpmflow.FailureSource, "commit the file itself: Git LFS is not supported",
-			"%s is a Git LFS pointer, not the file", show(f.path))
+	if bytes.HasPrefix(first[:n], lfsPointer) && n < maxPointer {
+		if w.later == nil {
+			return rpmflow.Fail(rpmflow.FailureSource, lfsOff, "%s is a Git LFS pointer, not the file", show(f.path))
+		}
+		p, err := parsePointer(f.path, first[:n])
+		if err != nil {
+			return err
+		}
+		return w.later(p, as, mode)
 	}
 	out, err := root.OpenFile(as, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {

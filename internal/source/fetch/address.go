@@ -18,7 +18,8 @@ import (
 type allowed struct {
 	hosts  []string // lower case
 	ranges []netip.Prefix
-	permit string // as of Options
+	permit string   // as of Options
+	doors  []string // host:port, lower case: what the operator has named himself
 }
 
 func parseAllowed(rules []string, permit string) (*allowed, error) {
@@ -50,7 +51,7 @@ func (a *allowed) dial(ctx context.Context, network, address string) (net.Conn, 
 // dialAs connects to the address for somebody who asked for the host.
 func (a *allowed) dialAs(ctx context.Context, host, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
-	if !slices.Contains(a.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) {
+	if !slices.Contains(a.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) && !slices.Contains(a.doors, strings.ToLower(address)) {
 		d.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
 			return a.check(host, network, address)
 		}

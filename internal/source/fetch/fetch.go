@@ -1,7 +1,7 @@
 // Package fetch downloads one file from the first of several places that has it, as a builder on somebody's network may: with bounds
 // on size and time, never from an address that is not public unless that is allowed, and without handing credentials on.
 //
-// URLs and an open file come in; the file's content goes out, or a *rpmflow.Failure where the packager has to act. Package source
+// URLs, or an object of Git LFS, and an open file come in; the file's content goes out, or a *rpmflow.Failure where the packager has to act. Package source
 // imports it, and nobody else.
 package fetch
 
@@ -144,29 +144,39 @@ func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksu
 	if err := out.Truncate(0); err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
 	}
-	part := &part{File: out, max: c.MaxFile, raise: c.Raise}
-	pause := c.Pause
-	for try := 1; ; try++ {
+	part := &part{File: out, max: c.MaxFile, raise: c.Raise, refuse: status}
+	err = c.again(ctx, func() (bool, error) {
 		before := part.have
+		var err error
 		if u.Scheme == "ftp" {
 			err = c.ftp(ctx, u, part)
 		} else {
 			err = c.get(ctx, u, part)
 		}
+		return part.have > before, err
+	})
+	if err != nil {
+		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
+	}
+	return part.check(Clean(place), known)
+}
+
+// again calls once until it succeeds or another try would not help, with a pause in between. What makes progress goes on, if slowly: the
+// context is the bound then.
+func (c *Client) again(ctx context.Context, once func() (progress bool, err error)) error {
+	pause := c.Pause
+	for try := 1; ; try++ {
+		progress, err := once()
 		var f *rpmflow.Failure
-		if err == nil || ctx.Err() != nil || errors.As(err, &f) {
-			break
-		}
 		var disk *diskError
-		if errors.As(err, &disk) {
-			break
+		if err == nil || ctx.Err() != nil || errors.As(err, &f) || errors.As(err, &disk) {
+			return err
 		}
-		if part.have > before {
-			try, pause = 0, c.Pause // it goes on, if slowly; Timeout is the bound then
+		if progress {
+			try, pause = 0, c.Pause
 		}
 		if try >= c.Tries {
-			err = fmt.Errorf("%w (after %d tries)", err, try)
-			break
+			return fmt.Errorf("%w (after %d tries)", err, try)
 		}
 		wait := pause + rand.N(pause/2+1) //nolint:gosec // not a secret
 		var later *retryAfter
@@ -179,18 +189,16 @@ func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksu
 		case <-time.After(wait):
 		}
 	}
-	if err != nil {
-		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
-	}
-	return part.check(Clean(place), known)
 }
 
 // part is the file while it comes.
 type part struct {
 	*os.File
 	have, max int64
-	raise     string // as of Options
-	validator string // of the server's file that the bytes so far are of; empty: they cannot be continued
+	raise     string                         // as of Options
+	validator string                         // of the server's file that the bytes so far are of; empty: they cannot be continued
+	header    http.Header                    // that the request has, too
+	refuse    func(res *http.Response) error // sorts the answers that are no file
 }
 
 // diskError is our own disk's, which another try does not mend.

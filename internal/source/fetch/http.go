@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,8 +46,11 @@ func (c *Client) client() *http.Client {
 			}
 			// Nothing of the first request goes on to the next: neither its credentials nor where it came from.
 			req.URL.User = nil
-			req.Header.Del("Authorization")
-			req.Header.Del("Referer")
+			for name := range req.Header {
+				if !slices.Contains([]string{"Accept", "Content-Type", "If-Range", "Range", "User-Agent"}, name) {
+					req.Header.Del(name)
+				}
+			}
 			return nil
 		},
 	}
@@ -67,6 +72,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	if err != nil {
 		return rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "it is not a URL")
 	}
+	maps.Copy(req.Header, p.header)
 	req.Header.Set("User-Agent", "rpmflow")
 	req.Header.Set("Accept", "*/*")
 	if p.have > 0 && p.validator != "" {
@@ -93,7 +99,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		return errors.Join(errors.New("the server has less of the file than before"), p.restart())
 	default:
-		return status(res)
+		return p.refuse(res)
 	}
 	if res.ContentLength > p.max-p.have {
 		return p.tooLarge()
