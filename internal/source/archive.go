@@ -97,7 +97,7 @@ type inParts struct{ dir string }
 
 func (*inParts) Error() string { return "the archive is made of several" }
 
-func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) error {
+func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) (err error) {
 	tree, err := snap.survey(ctx)
 	if err != nil {
 		return err
@@ -124,6 +124,16 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 	a := archiving{format: "tar", prefix: prefixOf(dir)}
 	if zip {
 		a.format = "zip"
+	}
+	if tree.subst {
+		view, err := os.MkdirTemp(filepath.Dir(p.Sources), "view-")
+		if err != nil {
+			return fmt.Errorf("making a repository for the archive: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(view)) }()
+		if snap, err = snap.asCheckedOut(ctx, view, p.request.Ref); err != nil {
+			return err
+		}
 	}
 	return p.writeSource0(ctx, name, func(w io.Writer) error {
 		return snap.gitArchive(ctx, a, func(r io.Reader) error {

@@ -86,7 +86,17 @@ func (c *composer) part(ctx context.Context, req Request, at, prefix string, dep
 				return err
 			}
 		}
-		if err := c.write(ctx, snap, p); err != nil {
+		from := snap
+		if tree.subst {
+			view := p.file + ".view"
+			if err := os.RemoveAll(view); err != nil { // of a mirror that was damaged
+				return fmt.Errorf("making a repository for the archive: %w", err)
+			}
+			if from, err = snap.asCheckedOut(ctx, view, req.Ref); err != nil {
+				return err
+			}
+		}
+		if err := c.write(ctx, from, p); err != nil {
 			return err
 		}
 		if here, err = p.look(tree, req.Sources); err != nil || len(p.pointers) == 0 {

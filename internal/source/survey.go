@@ -19,6 +19,7 @@ import (
 type surveyed struct {
 	links map[string]string // commits of submodules, by path
 	lfs   bool              // its attributes speak of Git LFS
+	subst bool              // its attributes speak of $Format:…$
 }
 
 // survey lists the tree. It refuses trees that would have git archive eat all memory: a few objects can stand for billions of files. And it asks
@@ -51,7 +52,8 @@ func (s *snapshot) survey(ctx context.Context) (*surveyed, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !s.history && bytes.Contains(text, []byte("export-subst")) {
+		t.subst = t.subst || bytes.Contains(text, []byte("export-subst"))
+		if t.subst && !s.history {
 			return nil, errHistory // $Format:%(describe)$, for one
 		}
 		t.lfs = t.lfs || bytes.Contains(text, []byte("filter=lfs"))

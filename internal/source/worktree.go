@@ -240,7 +240,7 @@ func (s *Store) readInPlace(dir, commit string, use func(*snapshot) error) error
 	if err == nil {
 		c, perr := peel(repo, plumbing.NewHash(commit))
 		if err = perr; err == nil {
-			err = use(&snapshot{mirror: dir, repo: repo, commit: c})
+			err = use(&snapshot{mirror: dir, repo: repo, commit: c, history: true}) // as much as the user has of it
 		}
 	}
 	var bad *damage

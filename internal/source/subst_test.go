@@ -1,0 +1,104 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// substTree is a tree with everything in it that git archive can be asked to say of a commit, a placeholder a line: %(describe) is expanded once in an archive.
+func substTree() map[string]string {
+	files := inTree("Name: hello\n")
+	files[".gitattributes"] = "*.subst export-subst\n"
+	files[".mailmap"] = "Ann Lee <ann@example.org> <a@b>\n"
+	for name, placeholder := range map[string]string{"d": "%d", "upper-d": "%D", "describe": "%(describe)", "names": "%an %aN %aE %cN", "parents": "%P|%p|%h|%t", "signature": "%G?|%GK|%GS",
+		"dates": "%ad|%cI|%ct", "unknown": "%S|%N|%(decorate)|%x00|%%", "body": "%B|%(trailers)"} {
+		files[name+".subst"] = "$Format:" + placeholder + "$\n"
+	}
+	files["not.txt"] = "$Format:%d$\n"
+	return files
+}
+
+// What stands in the place of $Format:…$ is what git writes where the pushed ref is checked out, and nothing of the mirror's own.
+func TestSubstitution(t *testing.T) {
+	transports(t, func(t *testing.T, w *work, url string) {
+		w.commit(nil)
+		commit := w.commit(substTree())
+		w.git("tag", "v1.0")
+		w.git("tag", "-a", "-m", "x", "signed/v1")
+		check := func(ref string, words ...string) {
+			t.Helper()
+			s := newStore(t)
+			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: ref, Commit: commit})
+			must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archive(commit, "hello-1.0/")
+			if got != want {
+				t.Errorf("%s: got\n%s\nwant\n%s", ref, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
+			}
+			for _, word := range words {
+				if !strings.Contains(got, word) {
+					t.Errorf("%s: no %q in\n%s", ref, word, strings.Join(entriesOf(t, got), "\n"))
+				}
+			}
+			if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" {
+				t.Errorf("left behind: %s", left)
+			}
+		}
+		check("refs/heads/main", " (HEAD -> main, tag: v1.0, tag: signed/v1)\n", "a Ann Lee ann@example.org", "signed/v1\n")
+		w.git("checkout", "--quiet", "-b", "feature/x")
+		w.git("branch", "--quiet", "-D", "main")
+		check("refs/heads/feature/x", "HEAD -> feature/x, tag: v1.0")
+		w.git("checkout", "--quiet", "--detach")
+		w.git("branch", "--quiet", "-D", "feature/x")
+		check("refs/tags/v1.0", " (HEAD, tag: v1.0, tag: signed/v1)\n")
+	})
+}
+
+// The state of a signature is a matter of whose keys one has.
+func TestSubstitutionOfSignatures(t *testing.T) {
+	w := newWork(t)
+	w.commit(substTree())
+	raw := w.git("cat-file", "commit", "HEAD")
+	signed := w.gitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
+	w.git("reset", "--quiet", "--hard", signed)
+	err := prepare(t, newStore(t), w.request(signed)).Complete(t.Context(), []byte(archiveSpec))
+	wantFailure(t, err, rpmflow.FailureSource, "signature.subst", "signature", "keys")
+	unasked := w.commit(map[string]string{"signature.subst": ""})
+	raw = w.git("cat-file", "commit", unasked)
+	signed = w.gitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
+	w.git("reset", "--quiet", "--hard", signed)
+	p := prepare(t, newStore(t), w.request(signed))
+	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	if content(t, filepath.Join(p.Sources, "x.tar")) != w.archive(signed, "hello-1.0/") {
+		t.Error("the archive of a signed commit is not git's")
+	}
+}
+
+// A working tree is built where it is; what it has of history, and its branch, count.
+func TestSubstitutionInPlace(t *testing.T) {
+	w := newWork(t)
+	w.commit(nil)
+	commit := w.commit(substTree())
+	w.git("tag", "v1.0")
+	tree, err := Snap(t.Context(), w.dir, filepath.Join(t.TempDir(), "tree.git"))
+	must(t, err)
+	if tree.Commit != commit {
+		t.Fatalf("got commit %s, want %s: %s", tree.Commit, commit, tree.Explanation)
+	}
+	p := prepare(t, newStore(t), Request{Project: "hello", URL: tree.Repository, InPlace: true, Ref: tree.Ref, Commit: commit})
+	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	if got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archive(commit, "hello-1.0/"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
+	}
+	must(t, os.WriteFile(filepath.Join(w.dir, "d.subst"), []byte("changed: $Format:%H%d$\n"), 0o600))
+	tree, err = Snap(t.Context(), w.dir, filepath.Join(t.TempDir(), "tree.git"))
+	must(t, err)
+	p = prepare(t, newStore(t), Request{Project: "hello", URL: tree.Repository, InPlace: true, Ref: tree.Ref, Commit: tree.Commit})
+	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	if got := content(t, filepath.Join(p.Sources, "x.tar")); !strings.Contains(got, "changed: "+tree.Commit+" (HEAD -> main)\n") {
+		t.Errorf("got\n%s", strings.Join(entriesOf(t, got), "\n"))
+	}
+}
