@@ -28,6 +28,7 @@ func TestQuery(t *testing.T) {
 	}{
 		{[]string{"-q", "--qf", "%{NAME}[ %{REQUIRENAME}]\\n"}, "hello included\n"},
 		{[]string{"--define", "word " + word, "--eval", "<%{word}>", "-q", "--qf", "a\n'b' $IFS\\n"}, "<" + word + ">\na\n'b' $IFS\n"},
+		{[]string{"-q", "--qf", "no end"}, "no end"}, // of the line, which Docker loses
 	} {
 		got, err := s.Query(t.Context(), spec, filepath.Join(dir, "SOURCES"), q.args...)
 		must(t, err)

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -31,9 +32,9 @@ note_repositories`
 run_mock --update
 note_repositories`
 	// The root's own rpm reads the spec, with the target's macros; the sources are there for specs that include them. What rpm is
-	// asked comes in a file: it goes through no shell.
+	// asked comes in a file: it goes through no shell. The engine may lose a last line that does not end, so that one more end is put behind it.
 	scriptQuery = `give_devices
-tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query"`
+tar -C ` + inWork + ` -cf - SPECS SOURCES query | run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query && echo"`
 	scriptSRPM = `show_config
 give_devices
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources
@@ -160,7 +161,8 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 	files = append(append(files, s.config.own...), file{name: path.Join(inWork, "query"), mode: 0o644, content: []byte(strings.Join(args, "\x00") + "\x00")})
 	var out build.Answer
 	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.id, script: scriptQuery, files: files, stdout: &out})
-	return out.Text(err)
+	text, err := out.Text(err)
+	return bytes.TrimSuffix(text, []byte("\n")), err
 }
 
 func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error) {

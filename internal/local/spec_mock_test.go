@@ -1,0 +1,68 @@
+package local_test
+
+import (
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock"
+	"github.com/rpmflow/rpmflow/internal/local"
+)
+
+// TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which is told what the target
+// defines.
+func TestAgreesWithRPMInTheRoot(t *testing.T) {
+	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
+		t.Skipf("needs docker: no engine answers: %s", out)
+	}
+	made, err := exec.Command("../../test/standin/build").Output()
+	must(t, err)
+	image := made[strings.LastIndexByte(strings.TrimSpace(string(made)), '\n')+1:]
+	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: strings.TrimSpace(string(image)), MaxAge: time.Hour}
+	installation := rpmflow.DeriveID(t.Name(), time.Now().String())
+	engine, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: installation, Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, engine.Shut())
+		images, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+mock.LabelInstallation+"="+installation).Output()
+		must(t, err)
+		for name := range strings.FieldsSeq(string(images)) {
+			must(t, exec.Command("docker", "rmi", "-f", name).Run())
+		}
+	})
+
+	const sources = "/builddir/build/SOURCES"
+	beside := strings.TrimSpace(run(t, "docker", "run", "-d", target.Image, "sleep", "600"))
+	t.Cleanup(func() { must(t, exec.Command("docker", "rm", "-fv", beside).Run()) })
+	run(t, "docker", "exec", beside, "mkdir", "-p", sources)
+	run(t, "docker", "cp", "testdata/specs/.", beside+":"+sources)
+	o := rpmflow.Options{With: []string{"tests"}, Without: []string{"docs"}, Macros: []rpmflow.Macro{{Name: "level", Value: "2"}}}
+	// Each question is a container, so that not every spec is asked about. The last of them does not end in a newline.
+	for _, name := range []string{"conditional.spec", "included.spec", "subpackages.spec", "nothing.spec"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join("testdata/specs", name)
+			s := openSpec(t, local.SpecRequest{Engine: engine, Target: target, Options: o, File: file})
+			rpmspec := func(args ...string) string {
+				all := []string{"exec", beside, "rpmspec", "--define", "_topdir /builddir/build", "--define", "dist .s1"}
+				for _, m := range o.Definitions() {
+					all = append(all, "--define", m.String())
+				}
+				return run(t, "docker", append(append(all, args...), sources+"/"+name)...)
+			}
+			agree(t, s, rpmspec)
+			for expression, want := range map[string]string{
+				"%{name}":                rpmspec("-q", "--srpm", "--qf", `%{NAME}`),
+				"%{_sourcedir} %{?dist}": sources + " .s1",
+				"%{level}\n":             "2\n",
+			} {
+				got, err := s.Eval(t.Context(), expression)
+				must(t, err)
+				same(t, "eval "+expression, got, want)
+			}
+		})
+	}
+}
