@@ -12,7 +12,7 @@ import (
 func placeSettings(p *rpmflow.Project) []setting {
 	return []setting{
 		{path: "directory", field: text(&p.Sources.Directory, "path", orEmpty(checkDirectory)),
-			doc: "Directory of the repository that holds the package; empty: its top. Spec, SPECS and SOURCES are looked for from there on."},
+			doc: "Directory of the repository that holds the package; empty: its top. Spec, SPECS and SOURCES are looked for from there on; in layout in-tree the archive is made of it alone."},
 		{path: "paths", field: many(&p.Paths, "list of patterns", rpmflow.CheckPathPattern),
 			doc: "Only pushes that change such a file are built. * stops at a slash, ** does not, and a pattern behind ! takes away from those before it. Empty: everything below directory."},
 		{path: "srpm", field: many(&p.Sources.SRPMs, "list of patterns", rpmflow.CheckPathPattern),
@@ -24,7 +24,7 @@ func placeSettings(p *rpmflow.Project) []setting {
 func packageSettings(s *rpmflow.PackageSource) []setting {
 	return []setting{
 		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName), doc: "What builds and events call it."},
-		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)), doc: "Directory of the repository that holds it; empty: its top."},
+		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)), doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is made; empty: its top."},
 		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
 		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']", field: many(&s.Paths, "list of patterns", rpmflow.CheckPathPattern),
 			doc: "Files, from the repository's top on, whose change builds the package, as those of a project; empty: everything below its directory."},

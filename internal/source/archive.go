@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,13 +99,17 @@ type inParts struct{ dir string }
 func (*inParts) Error() string { return "the archive is made of several" }
 
 func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string) (err error) {
-	tree, err := snap.survey(ctx)
+	at, err := p.tree(snap)
+	if err != nil {
+		return err
+	}
+	tree, err := snap.survey(ctx, at)
 	if err != nil {
 		return err
 	}
 	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
 	if top, sub, nested := strings.Cut(dir, "/"); nested {
-		e, _, err := snap.find(sub)
+		e, _, err := snap.find(path.Join(at.dir, sub))
 		switch {
 		case err == nil && (e.Mode == filemode.Dir || e.Mode == filemode.Submodule && p.request.Sources.Submodules):
 			dir = top
@@ -117,11 +122,11 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 		return &inParts{dir}
 	}
 	if tree.lfs {
-		if err := p.refusePointers(ctx, snap); err != nil {
+		if err := p.refusePointers(ctx, snap, at); err != nil {
 			return err
 		}
 	}
-	a := archiving{format: "tar", prefix: prefixOf(dir)}
+	a := archiving{format: "tar", prefix: prefixOf(dir), directory: at.dir}
 	if zip {
 		a.format = "zip"
 	}
@@ -141,6 +146,14 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 			return err
 		})
 	})
+}
+
+// tree is the place that Source0 is made of: the package's directory, where the spec lies in its own source tree.
+func (p *Prepared) tree(snap *snapshot) (place, error) {
+	if p.Layout != rpmflow.LayoutInTree {
+		return place{tree: snap.commit.TreeHash}, nil
+	}
+	return snap.directory(p.request.Sources.Directory)
 }
 
 func prefixOf(dir string) string {
@@ -216,23 +229,44 @@ func (p *Prepared) tooLarge(what string, max int64) error {
 type archiving struct {
 	format string // tar or zip
 	prefix string // of all names: empty, or with a slash at its end
+	// directory, where it is set, is archived alone, as if git archive were called in it.
+	directory string
 }
 
 // gitArchive lets read have what git archive writes.
-func (s *snapshot) gitArchive(ctx context.Context, a archiving, read func(r io.Reader) error) error {
+func (s *snapshot) gitArchive(ctx context.Context, a archiving, read func(r io.Reader) error) (err error) {
 	args := []string{"archive", "--format=" + a.format}
 	if a.prefix != "" {
 		args = append(args, "--prefix="+a.prefix)
 	}
-	return s.gitOutput(ctx, read, append(args, s.commit.Hash.String())...)
+	args = append(args, s.commit.Hash.String())
+	if a.directory == "" {
+		return s.gitOutput(ctx, read, args...)
+	}
+	// Given the directory's tree in place of the commit, git would not know the commit's id and time.
+	top, err := os.MkdirTemp("", "rpmflow-tree-")
+	if err != nil {
+		return fmt.Errorf("git archive: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
+	dir := filepath.Join(top, a.directory)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("git archive: %w", err)
+	}
+	return s.gitOutputIn(ctx, dir, []string{"GIT_WORK_TREE=" + top}, read, args...)
 }
 
 // gitOutput lets read have what a git command on the mirror writes.
 func (s *snapshot) gitOutput(ctx context.Context, read func(r io.Reader) error, args ...string) error {
+	return s.gitOutputIn(ctx, "", nil, read, args...)
+}
+
+func (s *snapshot) gitOutputIn(ctx context.Context, dir string, env []string, read func(r io.Reader) error, args ...string) error {
 	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
 	defer stop()
 	what := "git " + args[0]
 	cmd := gitCommand(ctx, append([]string{"--git-dir=" + s.mirror}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(cmd.Env, env...)
 	errs := tail{max: 4 << 10}
 	cmd.Stderr = &errs
 	raw, err := cmd.StdoutPipe()

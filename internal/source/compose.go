@@ -31,8 +31,10 @@ type composer struct {
 // part is the archive of one repository.
 type part struct {
 	file   string
-	prefix string           // of all names in it
-	subs   map[string]*part // submodules, by the name of their directory in the archive
+	prefix string // of all names in it
+	// directory is what of the repository it is made of; empty: all.
+	directory string
+	subs      map[string]*part // submodules, by the name of their directory in the archive
 	// pointers are the files that Git LFS keeps, by their name in the archive.
 	pointers map[string]pointer
 }
@@ -68,55 +70,26 @@ func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (
 func (c *composer) part(ctx context.Context, req Request, at, prefix string, depth int) (*part, error) {
 	c.parts++
 	p := &part{file: filepath.Join(c.dir, strconv.Itoa(c.parts)), prefix: prefix, subs: map[string]*part{}, pointers: map[string]pointer{}}
-	var tree *surveyed
-	var modules map[string]module
-	var here []string // submodules that are in the archive
-	var server *lfsServer
+	var f *found
 	err := c.store.readAsNeeded(ctx, req, func(snap *snapshot) (err error) {
-		if tree, err = snap.survey(ctx); err != nil {
-			return err
-		}
-		if req.Sources.Submodules && len(tree.links) > 0 {
-			if modules, err = snap.modules(ctx); err != nil {
+		at := place{tree: snap.commit.TreeHash}
+		if depth == 0 {
+			if at, err = c.tree(snap); err != nil {
 				return err
 			}
 		}
-		if tree.lfs && !req.Sources.LFS {
-			if err := c.refusePointers(ctx, snap); err != nil {
-				return err
-			}
-		}
-		from := snap
-		if tree.subst {
-			view := p.file + ".view"
-			if err := os.RemoveAll(view); err != nil { // of a mirror that was damaged
-				return fmt.Errorf("making a repository for the archive: %w", err)
-			}
-			if from, err = snap.asCheckedOut(ctx, view, req.Ref); err != nil {
-				return err
-			}
-		}
-		if err := c.write(ctx, from, p); err != nil {
-			return err
-		}
-		if here, err = p.look(tree, req.Sources); err != nil || len(p.pointers) == 0 {
-			return err
-		}
-		if err := c.keepFiltered(ctx, snap, p); err != nil {
-			return err
-		}
-		server, err = c.store.lfsServer(ctx, snap, req)
+		f, err = c.archivePart(ctx, snap, req, at, p)
 		return err
 	})
 	if err == nil {
-		err = c.fetch(ctx, server, p)
+		err = c.fetch(ctx, f.server, p)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range here {
-		place := path.Join(at, name)
-		m, known := modules[name]
+	for _, name := range f.here {
+		place := path.Join(at, p.directory, name)
+		m, known := f.modules[path.Join(p.directory, name)]
 		switch {
 		case !known || m.url == "":
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add it to .gitmodules (git submodule add), or remove the directory from git",
@@ -130,7 +103,7 @@ func (c *composer) part(ctx context.Context, req Request, at, prefix string, dep
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "mark submodules that the package does not need with export-ignore in .gitattributes",
 				"there are more than %d submodules", maxSubmodules)
 		}
-		sub, err := req.nested(m, place, tree.links[name], c.request.URL)
+		sub, err := req.nested(m, place, f.tree.links[name], c.request.URL)
 		if err == nil {
 			p.subs[prefix+name], err = c.part(ctx, sub, place, prefix+name+"/", depth+1)
 		}
@@ -141,6 +114,55 @@ func (c *composer) part(ctx context.Context, req Request, at, prefix string, dep
 	return p, nil
 }
 
+// found is what else is to be fetched for a part.
+type found struct {
+	tree    *surveyed
+	modules map[string]module
+	here    []string   // submodules that are in the archive
+	server  *lfsServer // of its pointers
+}
+
+// archivePart archives what is at a place, and looks at what is missing in the archive.
+func (c *composer) archivePart(ctx context.Context, snap *snapshot, req Request, at place, p *part) (*found, error) {
+	tree, err := snap.survey(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	f := &found{tree: tree}
+	p.directory = at.dir
+	if req.Sources.Submodules && len(tree.links) > 0 {
+		if f.modules, err = snap.modules(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if tree.lfs && !req.Sources.LFS {
+		if err := c.refusePointers(ctx, snap, at); err != nil {
+			return nil, err
+		}
+	}
+	from := snap
+	if tree.subst {
+		view := p.file + ".view"
+		if err := os.RemoveAll(view); err != nil { // of a mirror that was damaged
+			return nil, fmt.Errorf("making a repository for the archive: %w", err)
+		}
+		if from, err = snap.asCheckedOut(ctx, view, req.Ref); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.write(ctx, from, p); err != nil {
+		return nil, err
+	}
+	if f.here, err = p.look(tree, req.Sources); err != nil || len(p.pointers) == 0 {
+		return f, err
+	}
+	if err := c.keepFiltered(ctx, snap, p); err != nil {
+		return nil, err
+	}
+	f.server, err = c.store.lfsServer(ctx, snap, req)
+	return f, err
+}
+
 // write puts the archive of one repository on disk.
 func (c *composer) write(ctx context.Context, snap *snapshot, p *part) (err error) {
 	out, err := os.Create(p.file) // again, where the mirror was damaged
@@ -149,7 +171,7 @@ func (c *composer) write(ctx context.Context, snap *snapshot, p *part) (err erro
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	limited := &limitedWriter{w: out, left: c.left, err: c.tooLarge("before compression", c.mostRaw())}
-	err = snap.gitArchive(ctx, archiving{format: "tar", prefix: p.prefix}, func(r io.Reader) error {
+	err = snap.gitArchive(ctx, archiving{format: "tar", prefix: p.prefix, directory: p.directory}, func(r io.Reader) error {
 		_, err := io.Copy(limited, r)
 		return err
 	})
@@ -180,7 +202,7 @@ func (p *part) look(tree *surveyed, want rpmflow.Sources) (here []string, err er
 		if err != nil || !isPointer(text) {
 			return err
 		}
-		p.pointers[e.Name], err = parsePointer(name, text)
+		p.pointers[e.Name], err = parsePointer(path.Join(p.directory, name), text)
 		return err
 	})
 	var mistake *rpmflow.Failure

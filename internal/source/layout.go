@@ -81,6 +81,9 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 			return nil, err
 		}
 	}
+	if at.dir != "" && p.layout == rpmflow.LayoutInTree {
+		p.why += "; the archive is made of " + show(at.dir) + " alone"
+	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
 		where := "not in the archive"
 		if req.Sources.Submodules {

@@ -15,9 +15,9 @@ import (
 
 // refusePointers looks through what git archive would make for files that Git LFS keeps elsewhere: a package of pointers is none.
 // Only trees whose attributes speak of Git LFS are worth the second archive that this takes.
-func (p *Prepared) refusePointers(ctx context.Context, snap *snapshot) error {
+func (p *Prepared) refusePointers(ctx context.Context, snap *snapshot, at place) error {
 	var names []string
-	err := snap.gitArchive(ctx, archiving{format: "tar"}, func(r io.Reader) (err error) {
+	err := snap.gitArchive(ctx, archiving{format: "tar", directory: at.dir}, func(r io.Reader) (err error) {
 		if names, err = pointers(r); err != nil {
 			err = &damage{fmt.Errorf("reading what git archive makes: %w", err)}
 		}
