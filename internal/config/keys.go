@@ -288,7 +288,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "source_mirrors", example: "[https://mirror.example.com/sources]", field: many(&p.Sources.Mirrors, "list of URLs", rpmflow.CheckSourceTemplate),
 				doc: "Where sources are looked for, by their file names, that cannot be had from their own URLs; the fields of lookaside are known, too."},
 			{path: "checksums", example: "['sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae hello-1.0.tar.gz']", field: many(&p.Sources.Checksums, "list of checksums", checkFileChecksum),
-				doc: "Checksums that downloaded sources must have, each as 'sha256:DIGEST FILE'; a dist-git repository lists its own."},
+				doc: "Checksums that sources must have, whether they are downloaded or in the repository, each as 'sha256:DIGEST FILE'; a dist-git repository lists its own."},
 			{path: "timeout", def: "1h", field: duration(&p.Timeout), doc: "The longest that one attempt of a build may take."},
 			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1), doc: "How many of its builds may run at once on one architecture."},
 		},

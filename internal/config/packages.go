@@ -72,6 +72,13 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 		for _, key := range []string{"spec", "paths"} {
 			elsewhere(key, "means nothing in layout srpm, in which the source packages that have changed are built: remove it")
 		}
+		keys := []string{"version_tags", "substitute", "lookaside", "source_mirrors", "checksums"}
+		if p.Sources.Version != "" {
+			keys = append(keys, "version")
+		}
+		for _, key := range keys {
+			elsewhere(key, "means nothing in layout srpm, in which source packages are rebuilt as they are: remove it")
+		}
 	}
 }
 

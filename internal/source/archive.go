@@ -27,7 +27,9 @@ func (p *Prepared) Complete(ctx context.Context, text []byte) error {
 	e := parseExpanded(text)
 	var err error
 	if p.makesSource0() {
-		err = p.complete(ctx, e)
+		if err = p.complete(ctx, e); err == nil {
+			err = p.compareKnown()
+		}
 	}
 	if err == nil {
 		err = p.fetchRemote(ctx, e)

@@ -191,3 +191,48 @@ func TestMayMiss(t *testing.T) {
 		}
 	}
 }
+
+// TestChecksumsOfCommittedFiles: they hold for what is in the repository, and for what is made of it, as for what is downloaded.
+func TestChecksumsOfCommittedFiles(t *testing.T) {
+	beside := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar.gz\n%prep\n", "hello.tar.gz": "right"}
+	inTree := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar\n%prep\n", "main.c": "int main;", "src/a.c": "x"}
+	for _, tt := range []struct {
+		name, file string
+		files      map[string]string
+		layout     rpmflow.Layout
+		content    string // whose checksum the project has; empty: the file's own
+		fails      bool
+	}{
+		{"right", "hello.tar.gz", beside, rpmflow.LayoutStandard, "right", false},
+		{"wrong", "hello.tar.gz", beside, rpmflow.LayoutStandard, "wrong", true},
+		{"of another file", "other.tar.gz", beside, rpmflow.LayoutStandard, "wrong", false},
+		{"of a tree, wrong", "hello.tar", inTree, rpmflow.LayoutInTree, "wrong", true},
+		{"of a tree, right", "hello.tar", inTree, rpmflow.LayoutInTree, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := withCache(t)
+			w := newWork(t)
+			req := w.request(w.commit(tt.files))
+			req.Layout = tt.layout
+			make := func() (*Prepared, error) {
+				p, err := s.Prepare(t.Context(), req, t.TempDir())
+				if err == nil {
+					err = p.Complete(t.Context(), []byte(tt.files["hello.spec"]))
+				}
+				return p, err
+			}
+			if tt.content == "" {
+				p, err := make()
+				must(t, err)
+				tt.content = content(t, filepath.Join(p.Sources, tt.file))
+			}
+			req.Sources.Checksums = []string{"sha512:" + sha(tt.content) + " " + tt.file}
+			_, err := make()
+			if tt.fails {
+				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum", "must have "+sha(tt.content), "checksums:")
+				return
+			}
+			must(t, err)
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -99,15 +100,45 @@ func mirrors(templates []string, fields rpmflow.LookasideFields) (urls []string)
 	return urls
 }
 
-// fetchRemote downloads what the expanded spec names by a URL and is not there. Where something else is missing, rpm could not go on.
-func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
+// known gives the checksums that the project has of its sources, by their names.
+func (p *Prepared) known() (map[string][]rpmflow.Checksum, error) {
 	known := map[string][]rpmflow.Checksum{}
 	for _, text := range p.request.Sources.Checksums {
 		file, sum, err := rpmflow.ParseFileChecksum(text)
 		if err != nil {
-			return rpmflow.Fail(rpmflow.FailureSource, "correct checksums: in the project's configuration", "%v", err)
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "correct checksums: in the project's configuration", "%v", err)
 		}
 		known[file] = append(known[file], sum)
+	}
+	return known, nil
+}
+
+// compareKnown compares the sources that are there already, from git, a list or a tree, with the project's checksums.
+func (p *Prepared) compareKnown() error {
+	known, err := p.known()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if !p.there(name) {
+			continue
+		}
+		err := CompareFile(filepath.Join(p.Sources, name), name, known[name])
+		if f := failureOf(err); f != nil {
+			f.Hint = "correct the file, or checksums: in the project's configuration"
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchRemote downloads what the expanded spec names by a URL and is not there. Where something else is missing, rpm could not go on.
+func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
+	known, err := p.known()
+	if err != nil {
+		return err
 	}
 	all, err := e.remote(p.there, known, func(t tag) error {
 		if e.partial { // rpm does without

@@ -200,6 +200,9 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 		if err == nil {
 			err = p.fetchListed(ctx)
 		}
+		if err == nil && !p.makesSource0() {
+			err = p.compareKnown()
+		}
 		if err == nil {
 			p.unsure, err = p.mayMiss()
 		}

@@ -110,6 +110,9 @@ func (s *Store) writeSRPM(ctx context.Context, snap *snapshot, plan *plan, req R
 		SRPM: filepath.Join(dir, "SRPM", "package.src.rpm"), SRPMPath: plan.srpm.path,
 		Layout: plan.layout, Explanation: plan.why, Commit: snap.commit.Hash.String(), CommitTime: snap.commit.Committer.When.UTC(), store: s, request: req,
 	}
+	if req.Sources.Version != "" || len(req.Sources.Checksums) > 0 { // a layout that the configuration names cannot have them
+		p.Notes = append(p.Notes, "a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
+	}
 	out := filepath.Dir(p.SRPM)
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
 		return nil, fmt.Errorf("making %s: %w", out, err)

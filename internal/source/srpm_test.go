@@ -2,6 +2,8 @@ package source
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
@@ -58,5 +60,23 @@ func TestPrepareSRPM(t *testing.T) {
 				t.Errorf("got %q in %s", got, p.SRPM)
 			}
 		})
+	}
+}
+
+// TestSRPMIgnoresNothingSilently: what a project without a layout says of the sources of specs is no mistake, but is not heeded.
+func TestSRPMIgnoresNothingSilently(t *testing.T) {
+	for _, set := range []func(*rpmflow.Sources){
+		func(*rpmflow.Sources) {},
+		func(s *rpmflow.Sources) { s.Version = rpmflow.VersionFromGit },
+		func(s *rpmflow.Sources) { s.Checksums = []string{"sha512:" + sha("x") + " x.tar.gz"} },
+	} {
+		w := newWork(t)
+		req := w.request(w.commit(map[string]string{"a-1-1.src.rpm": "A"}))
+		set(&req.Sources)
+		p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
+		must(t, err)
+		if said := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "mean nothing for it") }); said != (req.Sources.Version != "" || req.Sources.Checksums != nil) {
+			t.Errorf("%+v: notes %q", req.Sources, p.Notes)
+		}
 	}
 }
