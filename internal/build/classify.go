@@ -210,6 +210,13 @@ func excerpt(lines []string, i int, phase rpmflow.Phase) []string {
 			first = slices.IndexFunc(lines[begin:i], words.MatchString)
 		}
 	}
+	if first < 0 {
+		// Both streams of rpmbuild come to the log in no certain order: the verdict may be in it before what it is about.
+		if at := slices.IndexFunc(lines[end:], func(l string) bool { return toolError.MatchString(l) && !strings.Contains(l, "Bad exit status") }); at >= 0 {
+			at += end
+			return slices.Concat(lines[max(end, at-4):min(len(lines), at+6)], []string{"[…]"}, lines[i:end])
+		}
+	}
 	if first < 0 || begin+first >= i-before {
 		return slices.Clone(lines[max(0, i-before):end])
 	}

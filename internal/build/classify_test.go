@@ -138,6 +138,17 @@ func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 	}
 }
 
+// The verdict goes to standard error, and can be in the log before what the package's tools have written to standard output.
+func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "build.log")
+	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
+		strings.Repeat("cc -c fine.c\n", 50)+"main.c:3: error: expected declaration\nChild return code was: 1\n")
+	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || !slices.Contains(f.Excerpt, f.Message) || len(f.Excerpt) > 20 {
+		t.Errorf("%+v", f)
+	}
+}
+
 // The compiler's error stands far above the end: others went on beside it.
 func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 	for name, test := range map[string]struct{ err, last string }{
