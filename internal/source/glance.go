@@ -17,6 +17,7 @@ type tags struct {
 	source0 string // pattern of its file name, as of path.Match; "" if not found
 	remote  bool   // Source0 is a URL
 	all     []string
+	urls    []string // of all those that are URLs, or may be
 }
 
 var (
@@ -59,8 +60,19 @@ func glance(spec []byte) tags {
 			t.source0, t.remote = name, strings.Contains(pattern, "://")
 		}
 		t.all = append(t.all, name)
+		if strings.Contains(pattern, "://") || strings.HasPrefix(pattern, "*") {
+			t.urls = append(t.urls, name)
+		}
 	}
 	return t
+}
+
+// mayDownload reports whether the spec may have a URL of the file.
+func (t tags) mayDownload(file string) bool {
+	return slices.ContainsFunc(t.urls, func(pattern string) bool {
+		ok, err := path.Match(pattern, file)
+		return err == nil && ok
+	})
 }
 
 // source0In is the file that Source0 most likely is. Where its name is known only in part, it must be an archive.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -134,4 +135,45 @@ func TestLookasideFailures(t *testing.T) {
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "x.tar.gz", "{branch}", "push a branch")
 	})
+}
+
+// TestListWithoutLookaside: what the spec has a URL of is downloaded from there, and must be what the list says.
+func TestListWithoutLookaside(t *testing.T) {
+	remote := newServer(t)
+	remote.files["/up/x.tar.gz"] = tarball
+	spec := func(sources string) string { return "Name: hello\nVersion: 1\n" + sources + "\n%prep\n" }
+	for _, tt := range []struct {
+		name, spec, expanded, list string
+		notes, words               []string // of a record; of a failure
+	}{
+		{"a URL", spec("Source0: " + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
+		{"a URL that rpm knows", spec("Source0: %{url}/x.tar.gz"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz", tarball), nil, nil},
+		{"another file", spec("Source0: " + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", "other"), nil, []string{"x.tar.gz has the sha512 checksum " + sha(tarball), sha("other")}},
+		{"no URL after all", spec("Source0: %{?where}hello.tar.gz"), spec("Source0: hello.tar.gz"), bsd("hello.tar.gz", "x"), nil, []string{"hello.tar.gz is in the list of sources only", "set lookaside:"}},
+		{"not named after all", spec("Source0: %{?hidden}"), spec(""), bsd("x.tar.gz", tarball), []string{"x.tar.gz is in the list of sources, but no source of the spec"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := withCache(t)
+			w := newWork(t)
+			p, err := s.Prepare(t.Context(), w.request(w.commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})), t.TempDir())
+			must(t, err)
+			if !p.NeedsExpansion() {
+				t.Error("rpm is not asked where the sources are")
+			}
+			err = p.Complete(t.Context(), []byte(cmp.Or(tt.expanded, tt.spec)))
+			if tt.words != nil {
+				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+				return
+			}
+			must(t, err)
+			for _, n := range tt.notes {
+				if !strings.Contains(strings.Join(p.Notes, "\n"), n) {
+					t.Errorf("notes %q lack %q", p.Notes, n)
+				}
+			}
+			if tt.notes == nil && content(t, filepath.Join(p.Sources, "x.tar.gz")) != tarball {
+				t.Error("another file")
+			}
+		})
+	}
 }

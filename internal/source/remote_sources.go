@@ -47,6 +47,11 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 	if p.request.Tree != "" {
 		where = "beside the spec"
 	}
+	text, err := os.ReadFile(p.Spec)
+	if err != nil {
+		return fmt.Errorf("looking at the spec: %w", err)
+	}
+	named := glance(preambles(text))
 	var all []wanted
 	for _, l := range p.listed {
 		if p.there(l.name) {
@@ -56,8 +61,11 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 			continue
 		}
 		if p.request.Sources.Lookaside == "" {
-			return rpmflow.Fail(rpmflow.FailureSource, p.store.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or a template of URLs",
-				"%s is in the list of sources only, and there is no lookaside to get it from", show(l.name))
+			if !named.mayDownload(l.name) {
+				return p.store.noLookaside(l.name)
+			}
+			p.deferred = append(p.deferred, l) // rpm knows more
+			continue
 		}
 		fields.File, fields.Checksum = l.name, l.sum
 		own, err := p.request.Sources.Lookaside.URL(fields)
@@ -70,6 +78,11 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 		all = append(all, w)
 	}
 	return p.take(ctx, all)
+}
+
+func (s *Store) noLookaside(name string) error {
+	return rpmflow.Fail(rpmflow.FailureSource, s.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or a template of URLs",
+		"%s is in the list of sources only, and there is no lookaside to get it from", show(name))
 }
 
 // compare checks a file that a list names, too.
@@ -140,7 +153,16 @@ func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
 	if err != nil {
 		return err
 	}
+	isDeferred := func(name string) bool {
+		return slices.ContainsFunc(p.deferred, func(l listed) bool { return l.name == name })
+	}
+	for _, l := range p.deferred {
+		known[l.name] = append(known[l.name], l.sum)
+	}
 	all, err := e.remote(p.there, known, func(t tag) error {
+		if isDeferred(t.file()) {
+			return p.store.noLookaside(t.file())
+		}
 		if e.partial { // rpm does without
 			return nil
 		}
@@ -155,6 +177,11 @@ func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
 			fields.Checksum = w.known[0]
 		}
 		all[i].places = append(w.places, mirrors(p.request.Sources.Mirrors, fields)...)
+	}
+	for _, l := range p.deferred {
+		if !slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == l.name }) {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s is in the list of sources, but no source of the spec: it is left out", show(l.name)))
+		}
 	}
 	return p.take(ctx, all)
 }

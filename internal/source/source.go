@@ -174,6 +174,7 @@ type Prepared struct {
 	// listed is what dist-git's lists name, of the package listedAs.
 	listed   []listed
 	listedAs string
+	deferred []listed // those that the spec may have a URL of, where there is no lookaside
 	// unsure: the spec may name a file that is not there.
 	unsure bool
 }
@@ -205,6 +206,7 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 		}
 		if err == nil {
 			p.unsure, err = p.mayMiss()
+			p.unsure = p.unsure || len(p.deferred) > 0
 		}
 	}
 	if err != nil {

@@ -156,8 +156,7 @@ func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]want
 			switch {
 			case i >= 0: // the spec has a URL of it
 			case slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == name }):
-				return nil, rpmflow.Fail(rpmflow.FailureSource, f.store.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or with a template of URLs",
-					"%s is in the list of sources only, and the spec has no URL of it", show(name))
+				return nil, f.store.noLookaside(name)
 			default:
 				f.states = append(f.states, Obtained{Name: name, State: leftOut})
 			}
