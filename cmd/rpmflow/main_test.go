@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -42,11 +43,30 @@ func needTools(t *testing.T) {
 
 // setup gives a script what it may count on: examples, a web server of its directory www, and nothing of the user's own.
 func setup(e *testscript.Env, engine string) {
-	web := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(e.WorkDir, "www"))))
+	web := httptest.NewServer(cutting(http.FileServer(http.Dir(filepath.Join(e.WorkDir, "www")))))
 	e.Defer(web.Close)
 	here, _ := os.Getwd() // else the scripts find no examples
 	e.Vars = append(e.Vars, "XDG_CACHE_HOME="+filepath.Join(e.WorkDir, ".cache"), "WEB="+web.URL,
 		"HELLO="+filepath.Join(here, "../../examples/hello"), "SPECS="+filepath.Join(here, "../../internal/local/testdata/specs"),
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "RPMFLOW_BUILDER_ENGINE="+engine,
 		"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com")
+}
+
+// cutting breaks off below /cut/ after the first bytes of a file: only who asks for the rest gets it whole.
+func cutting(files http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, cut := strings.CutPrefix(r.URL.Path, "/cut")
+		if r.URL.Path = path; cut && r.Header.Get("Range") == "" {
+			w = &brief{ResponseWriter: w}
+		}
+		files.ServeHTTP(w, r)
+	})
+}
+
+type brief struct{ http.ResponseWriter }
+
+func (s *brief) Write(p []byte) (int, error) {
+	_, _ = s.ResponseWriter.Write(p[:min(3, len(p))])
+	_ = http.NewResponseController(s.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
 }
