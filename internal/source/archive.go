@@ -133,8 +133,8 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 		a.format = "zip"
 	}
 	if tree.subst {
-		view, err := os.MkdirTemp(filepath.Dir(p.Sources), "view-")
-		if err != nil {
+		var view string
+		if view, err = os.MkdirTemp(filepath.Dir(p.Sources), "view-"); err != nil {
 			return fmt.Errorf("making a repository for the archive: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(view)) }()
@@ -142,11 +142,16 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 			return err
 		}
 	}
-	return p.writeSource0(ctx, name, func(w io.Writer) error {
-		return snap.gitArchive(ctx, a, func(r io.Reader) error {
-			_, err := io.Copy(w, r)
-			return err
-		})
+	return p.writeSource0(name, func(out *os.File) error {
+		if c := compressionOf(name); c != ".tar" && c != ".zip" {
+			return p.pack(ctx, out, c, func(w io.Writer) error {
+				return snap.gitArchive(ctx, a, func(r io.Reader) error {
+					_, err := io.Copy(w, r)
+					return err
+				})
+			})
+		}
+		return snap.gitArchiveInto(ctx, a, out, p.store.maxFile, p.tooLarge("compressed", p.store.maxFile))
 	})
 }
 
@@ -165,8 +170,8 @@ func prefixOf(dir string) string {
 	return dir + "/"
 }
 
-// writeSource0 makes the file of what produce writes, compressed as its name says.
-func (p *Prepared) writeSource0(ctx context.Context, name string, produce func(w io.Writer) error) error {
+// writeSource0 makes the file, which fill writes to.
+func (p *Prepared) writeSource0(name string, fill func(out *os.File) error) error {
 	root, err := os.OpenRoot(p.Sources)
 	if err != nil {
 		return fmt.Errorf("making Source0: %w", err)
@@ -182,7 +187,7 @@ func (p *Prepared) writeSource0(ctx context.Context, name string, produce func(w
 	}
 	err = out.Chmod(0o644) // whatever the umask: the SRPM records it
 	if err == nil {
-		err = p.pack(ctx, out, compressionOf(name), produce)
+		err = fill(out)
 	}
 	if err = errors.Join(err, out.Close()); err == nil {
 		err = root.Rename(part, name)
@@ -225,74 +230,4 @@ func (p *Prepared) mostRaw() int64 { return maxArchive * p.store.maxFile }
 func (p *Prepared) tooLarge(what string, max int64) error {
 	return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
 		"the archive of %s is larger than %d bytes %s", short(p.Commit), max, what)
-}
-
-// archiving is what git archive is asked for.
-type archiving struct {
-	format string // tar or zip
-	prefix string // of all names: empty, or with a slash at its end
-	// directory, where it is set, is archived alone, as if git archive were called in it.
-	directory string
-}
-
-// gitArchive lets read have what git archive writes.
-func (s *snapshot) gitArchive(ctx context.Context, a archiving, read func(r io.Reader) error) (err error) {
-	args := []string{"archive", "--format=" + a.format}
-	if a.prefix != "" {
-		args = append(args, "--prefix="+a.prefix)
-	}
-	args = append(args, s.commit.Hash.String())
-	if a.directory == "" {
-		return s.gitOutput(ctx, read, args...)
-	}
-	// Given the directory's tree in place of the commit, git would not know the commit's id and time.
-	top, err := os.MkdirTemp("", "rpmflow-tree-")
-	if err != nil {
-		return fmt.Errorf("git archive: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
-	dir := filepath.Join(top, a.directory)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("git archive: %w", err)
-	}
-	return s.gitOutputIn(ctx, dir, []string{"GIT_WORK_TREE=" + top}, read, args...)
-}
-
-// gitOutput lets read have what a git command on the mirror writes.
-func (s *snapshot) gitOutput(ctx context.Context, read func(r io.Reader) error, args ...string) error {
-	return s.gitOutputIn(ctx, "", nil, read, args...)
-}
-
-func (s *snapshot) gitOutputIn(ctx context.Context, dir string, env []string, read func(r io.Reader) error, args ...string) error {
-	ctx, stop := context.WithCancel(ctx) // git must not wait for a reader that has given up
-	defer stop()
-	what := "git " + args[0]
-	cmd := gitCommand(ctx, append([]string{"--git-dir=" + s.mirror}, args...)...)
-	cmd.Dir, cmd.Env = dir, append(cmd.Env, env...)
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	raw, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	readErr := read(raw)
-	outer := ctx.Err()
-	if readErr != nil {
-		stop()
-	}
-	gitErr := cmd.Wait()
-	switch {
-	case outer != nil:
-		return fmt.Errorf("%s: %w", what, outer)
-	case readErr != nil:
-		return readErr
-	case gitErr != nil && ctx.Err() == nil:
-		return &damage{childError(ctx, gitErr, &errs)} // of all that it can fail of, a new mirror helps
-	case gitErr != nil:
-		return childError(ctx, gitErr, &errs)
-	}
-	return nil
 }

@@ -57,12 +57,14 @@ func (p *Prepared) compose(ctx context.Context, req Request, name, dir string) (
 	if err != nil {
 		return fmt.Errorf("making Source0 %s: %w", show(name), err)
 	}
-	return p.writeSource0(ctx, name, func(w io.Writer) error {
-		out := &tarWriter{w: w}
-		if err := c.emit(ctx, out, top, true); err != nil {
-			return err
-		}
-		return out.end()
+	return p.writeSource0(name, func(file *os.File) error {
+		return p.pack(ctx, file, compressionOf(name), func(w io.Writer) error {
+			out := &tarWriter{w: w}
+			if err := c.emit(ctx, out, top, true); err != nil {
+				return err
+			}
+			return out.end()
+		})
 	})
 }
 
