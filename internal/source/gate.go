@@ -44,6 +44,10 @@ func openGate(ctx context.Context, client *fetch.Client) (*gate, error) {
 	}
 	g.server = &http.Server{ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !g.enter() {
+				return
+			}
+			defer g.done.Done()
 			switch {
 			case r.Method == http.MethodConnect:
 				g.connect(w, r)
@@ -55,6 +59,16 @@ func openGate(ctx context.Context, client *fetch.Client) (*gate, error) {
 		})}
 	g.done.Go(func() { _ = g.server.Serve(socket) }) // it says that it was closed
 	return g, nil
+}
+
+// enter counts a request in, unless the gate is closed.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open != nil {
+		g.done.Add(1)
+	}
+	return g.open != nil
 }
 
 // environment leads git to the gate, and nowhere past it.
@@ -106,7 +120,7 @@ func (g *gate) connect(w http.ResponseWriter, r *http.Request) {
 	closed := g.open == nil
 	if !closed {
 		g.open[in], g.open[out] = true, true
-		g.done.Add(2) // before close can wait: it takes the lock first
+		g.done.Add(2)
 	}
 	g.mu.Unlock()
 	if closed {

@@ -100,7 +100,10 @@ func (s *Store) lfsServer(ctx context.Context, snap *snapshot, req Request) (*lf
 	if endpoint == "" {
 		return &lfsServer{local: r.path}, derr
 	}
-	server := &lfsServer{LFSServer: fetch.LFSServer{Endpoint: endpoint, Ref: req.Ref}}
+	server := &lfsServer{LFSServer: fetch.LFSServer{Endpoint: endpoint}}
+	if strings.HasPrefix(req.Ref, "refs/") {
+		server.Ref = req.Ref
+	}
 	if sameDoor(endpoint, own) && r.client == nil {
 		server.Trusted, server.Authorization = true, r.lfsAuthorization()
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"archive/tar"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -331,4 +334,37 @@ func FuzzSubmoduleURL(f *testing.F) {
 			t.Errorf("%q and %q lead to %q, which is another server", base, raw, joined)
 		}
 	})
+}
+
+// Git goes through the builder's own proxy to other servers: with TLS from end to end, and not where a redirect leads into the builder's network.
+func TestSubmodulesThroughTheGate(t *testing.T) {
+	w := newWork(t)
+	other := newWork(t)
+	theirs := other.commit(map[string]string{"o.c": "o"})
+	home, _ := serveWatched(t, filepath.Dir(w.dir), "")
+	plain, _ := serveWatched(t, filepath.Dir(other.dir), "")
+	backend, err := url.Parse(plain)
+	must(t, err)
+	tls := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(backend) }})
+	t.Cleanup(tls.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600))
+	t.Setenv("SSL_CERT_FILE", ca)
+	away := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest", http.StatusFound))
+	t.Cleanup(away.Close)
+	s, _ := withCache(t) // which allows 127.0.0.1
+	complete := func(url string) (*Prepared, error) {
+		files := inTree("Name: hello\n")
+		files[".gitmodules"] = gitmodules("other", url)
+		commit := w.submodule(files, map[string]string{"other": theirs})
+		p := prepare(t, s, Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
+		return p, p.Complete(t.Context(), []byte(archiveSpec))
+	}
+	_, err = complete(away.URL + "/hello/.git")
+	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")
+	p, err := complete(tls.URL + "/hello/.git")
+	must(t, err)
+	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/other/o.c ") {
+		t.Errorf("got\n%s", got)
+	}
 }
