@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -67,6 +68,9 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 		p.Layout = rpmflow.LayoutSRPM
 	case srpms && p.Layout != rpmflow.LayoutSRPM:
 		elsewhere("srpm", fmt.Sprintf("means nothing in layout %s: remove it, or set layout: srpm", p.Layout))
+	}
+	if p.Sources.Submodules && slices.Contains([]rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}, p.Layout) {
+		elsewhere("submodules", fmt.Sprintf("means nothing in layout %s, in which no archive is made of the tree: remove it, or set layout: in-tree", p.Layout))
 	}
 	if srpms {
 		for _, key := range []string{"spec", "paths"} {
