@@ -45,8 +45,9 @@ var patterns = []pattern{
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`No space left on device|Cannot allocate memory`), rpmflow.FailureInfrastructure, "", "strerror(3): ENOSPC, ENOMEM"},
 	// The package's own commands, with rpmbuild's own verdict. First of the rows of this phase: nothing that these commands
 	// have written before is decisive then, whatever it looks like.
-	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`error: Bad exit status from \S+ \(%\w+\)`),
-		rpmflow.FailureBuild, "the log has the command that failed above this line", "rpm 4.18, build/build.c; seen"},
+	// mock joins what rpmbuild writes to both streams as it comes, and can tear the line.
+	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`(error: |^\s*)Bad exit status from \S+ \(%\w+\)`),
+		rpmflow.FailureBuild, "the log has the command that failed above this line", "rpm 4.18, build/build.c; mock 6.7, util.py, logOutput; seen"},
 	// dnf cannot find what the spec asks for, or rpmbuild misses it.
 	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, missing, rpmflow.FailureDependencies, missingHint,
 		"mock's exit code 30 with dnf 4.14, seen; dnf 5 and rpmbuild from their sources"},

@@ -149,6 +149,17 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	}
 }
 
+// A line that mock has torn is the verdict all the same.
+func TestTornVerdict(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "build.log")
+	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \nRPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
+		"    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
+	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	if f == nil || f.Message != "Bad exit status from /var/tmp/rpm-tmp.x1 (%build)" || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
+		t.Errorf("%+v", f)
+	}
+}
+
 // The compiler's error stands far above the end: others went on beside it.
 func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 	for name, test := range map[string]struct{ err, last string }{
