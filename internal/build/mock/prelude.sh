@@ -58,10 +58,10 @@ installed() {
 		[ ! -f "$f" ] || sha256sum "$f"
 	done | sha256sum
 }
-# Puts the container's devices into the root, and a /dev/shm without the engine's limit: the container's limits are enough.
+# Puts the container's devices into the root, and into the one from which dnf runs, and a /dev/shm without the engine's limit: the container's
+# limits are enough.
 give_devices() {
 	for root in /var/lib/mock/*/root; do
-		case $root in *-bootstrap/root) continue ;; esac
 		mount -n --rbind /dev "$root/dev"
 		mount -n -t tmpfs tmpfs "$root/dev/shm"
 	done
