@@ -111,7 +111,7 @@ config_opts['macros']['%clamp_mtime_to_source_date_epoch'] = '1'
 config_opts['macros']['%build_mtime_policy'] = 'clamp_to_source_date_epoch'
 `
 
-// shortcuts spare the steps that have no network what was done when their image was made, a fifth of mock's time: the devices are those
+// shortcuts spare the steps that have no network what was done when their image was made, about a third of mock's time: the devices are those
 // of the container, which the script puts into the root at once (mock makes mounts one by one); dnf need not find again what it has installed.
 const shortcuts = `
 config_opts['internal_dev_setup'] = False

@@ -71,8 +71,7 @@ func TestDead(t *testing.T) {
 		"of no build, ended some time ago":       {created: ago(time.Hour), finished: ago(silence * 2), dead: true},
 		"of no build, never started":             {created: ago(silence / 2), finished: never},
 		"of no build, never started, older":      {created: ago(silence * 2), finished: never, dead: true},
-		"of a build, never started":              {attempt: "1", created: ago(silence / 2), finished: never},
-		"of a build, never started, made before": {attempt: "1", created: ago(silence * 2), finished: never, dead: true},
+		"of a build, never started, made before": {attempt: "1", created: ago(silence * 2), finished: never},
 	} {
 		info := container.InspectResponse{
 			ContainerJSONBase: &container.ContainerJSONBase{Created: c.created, State: &container.State{Running: c.running, FinishedAt: c.finished}},

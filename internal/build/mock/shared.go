@@ -145,19 +145,17 @@ func (s *session) superseded(info container.InspectResponse) bool {
 func dead(info container.InspectResponse) bool {
 	ofBuild := info.Config.Labels[LabelAttempt] != ""
 	running := info.State != nil && info.State.Running
-	if info.State == nil || ofBuild && running {
-		return false
-	}
-	last, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)
-	never := !running && (err != nil || last.Year() < 2000)
 	most := abandoned
 	switch {
+	case ofBuild && running || info.State == nil:
+		return false
 	case running:
 		most = longest
-	case !ofBuild || never: // nothing is made of it
+	case !ofBuild:
 		most = silence
 	}
-	if running || never { // its making counts
+	last, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)
+	if running || err != nil || last.Year() < 2000 { // of one that has never run, its making counts
 		last, err = time.Parse(time.RFC3339Nano, info.Created)
 	}
 	return err == nil && time.Since(last) > most
