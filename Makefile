@@ -20,7 +20,7 @@ e2e: ## end-to-end tests alone; real mock with MOCK_IMAGE=... MOCK_CONFIGDIR=...
 	@MOCK_IMAGE='$(MOCK_IMAGE)' MOCK_CONFIGDIR='$(MOCK_CONFIGDIR)' MOCK_TARGET='$(MOCK_TARGET)' scripts/test ./test/e2e
 
 bench: build ## measurements
-	go run ./bench
+	. scripts/flags && go run ./bench
 
 lint: ## format, golangci-lint, dead code, known vulnerabilities, shell scripts
 	@scripts/lint

@@ -68,7 +68,7 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 	fmt.Printf("machine: %s, %d processors, %s\n\n", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 
 	bin := filepath.Join(dir, "bin")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "./cmd/...")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", bin+"/", "./cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the binaries: %w: %s", err, out)

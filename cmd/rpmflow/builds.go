@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -187,9 +188,11 @@ func listCommand() *cobra.Command {
 func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show BUILD", Short: "Show a build's record", Args: cobra.ExactArgs(1),
-		Long: "Show prints where a build stands: its phases with their durations, its outcome, its packages and where they are stored.",
+		Long: `Show prints where a build stands: its phases with their durations, its outcome, its packages and where they are stored.
+With --event it prints the newest event of the build as JSON, as subscribers get it; that one is read from NATS.`,
 	}
 	clientFlags(cmd)
+	event := cmd.Flags().Bool("event", false, "print the newest event of the build (JSON)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := newClient(cmd)
 		if err != nil {
@@ -198,6 +201,17 @@ func showCommand() *cobra.Command {
 		b, err := c.build(cmd.Context(), args[0])
 		if err != nil {
 			return err
+		}
+		if *event {
+			cfg, err := clientConfig(cmd)
+			if err != nil {
+				return err
+			}
+			raw, err := lastEvent(cmd.Context(), cfg, b.ID)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), json.RawMessage(raw))
 		}
 		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 			return printJSON(cmd.OutOrStdout(), b)

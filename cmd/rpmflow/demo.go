@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,12 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
-	"github.com/rpmflow/rpmflow/internal/events"
 )
 
 // postReceive is the hook that users put into their own repositories.
@@ -65,78 +62,95 @@ func newDemonstration(cfg *config.Config, dir, target string) (*demonstration, e
 	return d, nil
 }
 
-// show pushes and prints what happens until the build is finished.
+// show pushes, prints what happens until the build is finished, and where its packages are.
 func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Writer) error {
 	if err := d.prepare(ctx, cfg); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	fmt.Fprintf(out, "$ git push %s main\n", d.repo)
+	fmt.Fprintf(out, "%s is pushed to a repository whose post-receive hook announces every push:\n\n$ git push %s main\n", fromHere(d.dir), fromHere(d.repo))
 	answer, err := d.push(ctx)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	fmt.Fprintf(out, "%s\n", answer)
+	fmt.Fprintf(out, "%s\n\n", answer)
 	c := &client{base: cfg.PublicURL.String(), http: http.DefaultClient}
-	var page struct{ Builds []rpmflow.Build }
 	commit, err := d.git(ctx, d.repo, "rev-parse", "main")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	for len(page.Builds) == 0 {
+	b, err := c.buildOf(ctx, commit)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	fmt.Fprintf(out, "Build %s for %s:\n", b.ID, b.Target)
+	if b, err = d.follow(ctx, c, b.ID, out); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return d.result(cfg, b, out)
+}
+
+// buildOf waits for the build of a commit.
+func (c *client) buildOf(ctx context.Context, commit string) (rpmflow.Build, error) {
+	var page struct{ Builds []rpmflow.Build }
+	for {
 		if err := c.call(ctx, http.MethodGet, "/api/v1/builds?commit="+commit, nil, &page); err != nil {
-			return fmt.Errorf("demo: %w", err)
+			return rpmflow.Build{}, err
+		}
+		if len(page.Builds) > 0 {
+			return page.Builds[0], nil
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return rpmflow.Build{}, context.Cause(ctx)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	b, err := c.wait(ctx, page.Builds[0].ID, func(b rpmflow.Build) { fmt.Fprintln(out, progress(b)) })
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	return d.result(ctx, cfg, b, out)
 }
 
-func (d *demonstration) result(ctx context.Context, cfg *config.Config, b rpmflow.Build, out io.Writer) error {
+// follow shows the build's steps, and on a terminal the newest line of its log.
+func (d *demonstration) follow(ctx context.Context, c *client, id string, out io.Writer) (b rpmflow.Build, err error) {
+	m := newMeter(out, false)
+	defer func() { m.end(b.Phases) }()
+	lctx, cancel := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer cancel()
+	reading.Go(func() {
+		r, err := c.open(lctx, http.MethodGet, "/api/v1/builds/"+id+"/log?follow=true", nil)
+		if err != nil {
+			return // the steps are seen all the same
+		}
+		defer func() { _ = r.Close() }()
+		_, _ = io.Copy(m, r) // likewise
+	})
+	return c.wait(ctx, id, m.report)
+}
+
+// result says what was made and where it is, or why nothing was made, and ends with the next command.
+func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Writer) error {
+	self := os.Args[0]
 	fmt.Fprintln(out)
-	if err := printBuild(out, b); err != nil {
-		return err
+	if b.Outcome.Result != rpmflow.Succeeded {
+		if err := printBuild(out, b); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\nThe server goes on running; Ctrl-C ends it. The whole log of the build, in another terminal:\n  %s logs %s\n", self, b.ID)
+		return nil
 	}
 	for _, a := range b.Artifacts {
 		if a.Kind == rpmflow.KindRPM {
-			fmt.Fprintf(out, "\n%s\n  is at s3://%s/%s\n", a.NEVRA, cfg.S3.Bucket, a.Key)
+			fmt.Fprintf(out, "%s is built:\n  %s\n  in S3 it is %s/%s\n", a.NEVRA, a.URL, cfg.S3.Bucket, a.Key)
 		}
 	}
-	event, err := finishedEvent(ctx, cfg, b.ID)
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	fmt.Fprintf(out, "\nThe finished event, as every subscriber of %s gets it:\n%s\n", events.SubjectFinished, event)
-	fmt.Fprintf(out, "\nThe server goes on running at %s; Ctrl-C ends it.\n", cfg.PublicURL)
+	fmt.Fprintf(out, `
+The server goes on running; Ctrl-C ends it. In another terminal, in this directory:
+  %[1]s show %[2]s            the build's record
+  %[1]s show %[2]s --event    the event that subscribers got, as JSON
+  %[1]s logs %[2]s            the build's log
+Next: build it again and wait for it:
+  %[1]s submit %[3]s --wait
+`, self, b.ID, d.project.Name)
 	return nil
-}
-
-func finishedEvent(ctx context.Context, cfg *config.Config, build string) (string, error) {
-	nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow demo"), assembly.Logger(io.Discard, cfg.Log))
-	if err != nil {
-		return "", err
-	}
-	defer nc.Close()
-	ledger, err := events.NewLedger(ctx, js)
-	if err != nil {
-		return "", err
-	}
-	last, err := ledger.LastOf(ctx, build)
-	if err != nil {
-		return "", err
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, last.Raw, "", "  "); err != nil {
-		return "", err
-	}
-	return pretty.String(), nil
 }
 
 // prepare makes the bare repository, or takes the one that an earlier run left, and installs the hook.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ import (
 )
 
 func upCommand() *cobra.Command {
-	var demo, demoTarget string
+	var demo, demoTarget, logFile string
 	var withParent bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine: NATS, S3, listener and builder", Args: cobra.NoArgs,
@@ -27,13 +29,14 @@ It is meant for a laptop, for trying things out, and for small installations. Ct
 one at once. While it runs, the other commands find it when they are started in the same directory.
 
 With --demo DIR it also makes a git repository of DIR, whose post-receive hook announces pushes, pushes to it, and shows the
-build from the push to the RPM.`,
+build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 		Example: "  rpmflow up --config rpmflow.yaml\n  rpmflow up --demo examples/hello",
 	}
 	cli.ConfigFlags(cmd, "", "log", "s3", "listener", "builder", "embedded")
 	f := cmd.Flags()
 	f.StringVar(&demo, "demo", "", "directory of a package to push and build")
 	f.StringVar(&demoTarget, "demo-target", "", "mock configuration that the demo builds for (fedora-43 of this machine's architecture when empty)")
+	f.StringVar(&logFile, "log-file", "", "write the log to this file (with --demo: up.log in the data directory; else standard error)")
 	f.BoolVar(&withParent, "with-parent", false, "end when the process that started this one ends")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if withParent {
@@ -45,7 +48,15 @@ build from the push to the RPM.`,
 		if err != nil {
 			return err
 		}
-		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+		if demo != "" && logFile == "" {
+			logFile = filepath.Join(cfg.DataDir, "up.log")
+		}
+		logTo, closeLog, err := openLog(cmd, logFile)
+		if err != nil {
+			return err
+		}
+		defer closeLog()
+		log := assembly.Logger(logTo, cfg.Log)
 		for _, w := range cfg.Warnings {
 			log.Warn(w)
 		}
@@ -61,36 +72,97 @@ build from the push to the RPM.`,
 		shown := make(chan error, 1)
 		dctx, cancel := context.WithCancel(soft)
 		defer cancel()
-		started := false
+		running, over := context.WithCancel(cmd.Context())
+		defer over()
+		var end *farewell
 		err = assembly.Up(soft, hard, cfg, cli.Version(), log, func(cfg *config.Config) {
-			announce(out, cfg)
+			end = watchEnd(running, soft, cfg, out)
+			announce(out, cfg, logFile)
 			if d != nil {
-				started = true
 				go func() { shown <- d.show(dctx, cfg, out) }()
 			}
 		})
 		cancel()
-		if started {
+		over()
+		if end != nil && d != nil {
 			if demoErr := <-shown; demoErr != nil && soft.Err() == nil {
 				err = errors.Join(err, demoErr)
 			}
 		}
-		return err
+		switch {
+		case err != nil && logFile != "":
+			return fmt.Errorf("%w\nThe log is in %s", err, fromHere(logFile))
+		case err != nil:
+			return err
+		case end != nil:
+			end.say(fromHere(cfg.DataDir), again(demo != "" && withParent))
+		}
+		return nil
 	}
 	return cmd
 }
 
-func announce(out io.Writer, cfg *config.Config) {
-	fmt.Fprintf(out, `
-rpmflow is up
-  server   %s
-  NATS     %s
-  S3       %s, bucket %s
-  data     %s
-In another terminal, in this directory: rpmflow list, rpmflow watch, rpmflow logs -f BUILD. Elsewhere: RPMFLOW_CONFIG=%s
+// announce says where everything is, and how to go on.
+func announce(out io.Writer, cfg *config.Config, logFile string) {
+	rows := [][2]string{
+		{"server", cfg.PublicURL.String()}, {"NATS", cfg.NATS.URLs[0]}, {"S3", cfg.S3.Endpoint.String() + ", bucket " + cfg.S3.Bucket}, {"data", fromHere(cfg.DataDir)},
+	}
+	if logFile != "" {
+		rows = append(rows, [2]string{"log", fromHere(logFile)})
+	}
+	fmt.Fprintln(out, "\nrpmflow is up")
+	for _, r := range rows {
+		fmt.Fprintf(out, "  %-8s %s\n", r[0], r[1])
+	}
+	self := os.Args[0]
+	fmt.Fprintf(out, `In another terminal, in this directory: %[1]s list, %[1]s watch, %[1]s logs -f BUILD
+In other directories: export RPMFLOW_CONFIG=%[2]s
 Ctrl-C ends it.
 
-`, cfg.PublicURL, cfg.NATS.URLs[0], cfg.S3.Endpoint, cfg.S3.Bucket, cfg.DataDir, filepath.Join(cfg.DataDir, assembly.ClientFile))
+`, self, filepath.Join(cfg.DataDir, assembly.ClientFile))
+}
+
+// openLog opens the file of the log; without one it is standard error. It adds to the file: who has not locked the data directory yet must not
+// empty the log of the one that has.
+func openLog(cmd *cobra.Command, file string) (io.Writer, func(), error) {
+	if file == "" {
+		return cmd.ErrOrStderr(), func() {}, nil
+	}
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log file: %w: name another with --log-file, or another data directory with --data-dir", err)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log file: %w: name another with --log-file", err)
+	}
+	return f, func() { _ = f.Close() }, nil // the last line is written by now
+}
+
+// fromHere shortens the name of a file below the working directory.
+func fromHere(file string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if short, err := filepath.Rel(dir, file); err == nil && filepath.IsLocal(short) {
+		return short
+	}
+	return file
+}
+
+// again is the command that starts the same again.
+func again(byMake bool) string {
+	if byMake {
+		return "make run"
+	}
+	words := slices.Clone(os.Args)
+	for i, w := range words {
+		if strings.ContainsAny(w, " \t\n'\"$\\*?[]{}()<>|&;~#`") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // endWithParent has the kernel send SIGTERM when the parent dies, however it dies.

@@ -1,0 +1,55 @@
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/test/system"
+)
+
+// TestDemonstration reads what `make run` prints after it has built the program, as a newcomer does: words, no log, no JSON, and a last
+// line that is a command which works.
+func TestDemonstration(t *testing.T) {
+	system.NeedRPM(t)
+	dir := t.TempDir()
+	example, err := filepath.Abs("../../examples/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"up", "--demo", example, "--demo-target", "host-" + rpmflow.HostArch()}, strings.Fields(anyPorts)...)
+	up := run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=rpmbuild"}, "rpmflow", args...)
+	up.says(t, "hello --wait\n")
+	printed := up.log.String()
+	for _, want := range []string{"rpmflow is up\n", "log      .rpmflow/up.log\n", "$ git push .rpmflow/demo/hello.git main\n", "\nrpms  ", "hello-1.0-1.noarch is built:\n  http://127.0.0.1:"} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("not printed: %q", want)
+		}
+	}
+	if strings.Contains(printed, "level=") {
+		t.Error("the log is among the words")
+	}
+	if raw, err := os.ReadFile(filepath.Join(dir, ".rpmflow", "up.log")); err != nil || !strings.Contains(string(raw), "build finished") {
+		t.Errorf("the log: %v\n%s", err, raw)
+	}
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
+	next := strings.Fields(lines[len(lines)-1])
+	if next[0] != program(t, "rpmflow") {
+		t.Errorf("the next command does not begin as this one did: %s", next)
+	}
+	if out := client(t, dir, next[1:]...); !strings.Contains(out, "succeeded") {
+		t.Errorf("%s: %s", next, out)
+	}
+	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
+	if event := client(t, dir, "show", id, "--event"); !strings.Contains(event, `"type": "dev.rpmflow.build.finished.v1"`) {
+		t.Errorf("show --event: %s", event)
+	}
+	up.end(t, syscall.SIGINT)
+	printed = up.log.String()
+	if up.cmd.ProcessState.ExitCode() != 0 || !strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data stay in .rpmflow. Start it again: ") {
+		t.Errorf("the end: %s", printed)
+	}
+}
