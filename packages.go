@@ -49,7 +49,7 @@ func (s PackageSource) Touched(files []string) bool {
 		if len(s.Paths) == 0 { // a directory's name is no pattern; it is a file itself where a link or a submodule stands for it
 			return f == s.Directory || strings.HasPrefix(f, s.Directory+"/")
 		}
-		return MatchPaths(s.Paths, f)
+		return MatchPatterns(s.Paths, f)
 	})
 }
 

@@ -12,7 +12,7 @@ type Sources struct {
 	Directory string `json:"directory,omitempty"`
 	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
 	SRPM string `json:"srpm,omitempty"`
-	// SRPMs are patterns of the paths of source packages, from Directory on (see MatchPath); empty: those that lie in Directory itself.
+	// SRPMs are patterns of the paths of source packages, from Directory on (MatchPatterns); empty: those that lie in Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
 	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty: its HEAD.
 	Fallback string `json:"fallback,omitempty"`
@@ -27,7 +27,7 @@ type Sources struct {
 	Checksums []string `json:"checksums,omitempty"`
 	// Version is VersionFromGit, or empty: what the spec says.
 	Version string `json:"version,omitempty"`
-	// VersionTags are patterns of the tags that are versions, as of git describe; empty: those that begin with a digit, or with v and one.
+	// VersionTags are patterns of the tags that are versions (MatchPatterns); empty: those that begin with a digit, or with v and one.
 	VersionTags []string `json:"version_tags,omitempty"`
 	// Submodules has the trees of submodules in what is made of a commit's tree; else their directories are empty.
 	Submodules bool `json:"submodules,omitempty"`
@@ -58,7 +58,7 @@ func (s Sources) TakesSRPM(name string) bool {
 	if len(s.SRPMs) == 0 {
 		return IsSRPM(rest) && !strings.Contains(rest, "/")
 	}
-	return MatchPaths(s.SRPMs, rest)
+	return MatchPatterns(s.SRPMs, rest)
 }
 
 // SRPMPatterns says in patterns which source packages are looked for.

@@ -1,7 +1,5 @@
 package rpmflow
 
-import "path"
-
 // Half is one of the two repositories of layout split.
 type Half string
 
@@ -14,24 +12,33 @@ const (
 // Packaging is the repository of a project of layout split that has spec and patches.
 type Packaging struct {
 	URL string // may hold credentials, so it never travels
-	// Directories say where a target's package lies in it; the first that matches counts. A target without one has it at the top.
+	// Directories say where a target's package lies in it; the first that takes it counts. A target without one has it at the top.
 	Directories []TargetDirectory
 }
 
 // TargetDirectory is the directory for all targets of a pattern.
 type TargetDirectory struct {
-	Target    string // pattern as of path.Match
+	Target    string // pattern; with ! before it, what it takes away from those with the same directory before it
 	Directory string // empty: the top
 }
 
 // Directory is where the target's package lies.
 func (p Packaging) Directory(target string) string {
-	for _, d := range p.Directories {
-		if ok, err := path.Match(d.Target, target); err == nil && ok {
+	for i, d := range p.Directories {
+		if MatchPattern(d.Target, target) && MatchPatterns(patternsOf(p.Directories[i:], d.Directory), target) {
 			return d.Directory
 		}
 	}
 	return ""
+}
+
+func patternsOf(directories []TargetDirectory, directory string) (patterns []string) {
+	for _, d := range directories {
+		if d.Directory == directory {
+			patterns = append(patterns, d.Target)
+		}
+	}
+	return patterns
 }
 
 // Revision is a commit of a repository, and the ref that it was found under.

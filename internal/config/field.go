@@ -294,17 +294,16 @@ func orEmpty(check func(string) error) func(string) error {
 	}
 }
 
-func checkBranch(s string) error { return checkPattern(s, "refs/heads/", "main, release-* or f4?") }
-func checkTag(s string) error    { return checkPattern(s, "refs/tags/", "v* or release-[0-9]*") }
+func checkBranch(s string) error {
+	return checkPattern(s, "refs/heads/", "main, release-*, feature/** or !wip-*")
+}
+func checkTag(s string) error { return checkPattern(s, "refs/tags/", "v*, release-[0-9]* or !v*-rc*") }
 
 func checkPattern(s, prefix, such string) error {
-	if rest, ok := strings.CutPrefix(s, prefix); ok {
+	if rest, ok := strings.CutPrefix(strings.TrimPrefix(s, "!"), prefix); ok {
 		return fmt.Errorf("%s would match nothing: write %s without %s", quote(s), quote(rest), prefix)
 	}
-	if _, err := path.Match(s, ""); err != nil || s == "" {
-		return fmt.Errorf("%s is not a pattern: write a name, or one with *, ? and [a-z] in it, such as %s", quote(s), such)
-	}
-	return nil
+	return rpmflow.CheckPattern(s, such)
 }
 
 func checkSpec(s string) error {

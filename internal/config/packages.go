@@ -15,7 +15,7 @@ func placeSettings(p *rpmflow.Project) []setting {
 		{path: "directory", field: text(&p.Sources.Directory, "path", orEmpty(checkDirectory)),
 			doc: "Directory of the repository that holds the package; empty: its top. Spec, SPECS and SOURCES are looked for from there on; in layout in-tree the archive is made of it alone."},
 		{path: "paths", field: many(&p.Paths, "list of patterns", rpmflow.CheckPathPattern),
-			doc: "Only pushes that change such a file are built. * stops at a slash, ** does not, and a pattern behind ! takes away from those before it. Empty: everything below directory."},
+			doc: "Only pushes that change such a file are built, as patterns. Empty: everything below directory."},
 		{path: "srpm", field: many(&p.Sources.SRPMs, "list of patterns", rpmflow.CheckPathPattern),
 			doc: "For layout srpm: patterns of the source packages that are rebuilt, from directory on. Empty: *.src.rpm and *.srpm in it."},
 	}
@@ -44,6 +44,9 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	l.duplicates(entries)
 	l.firstTakes(e, "paths", p.Paths)
 	l.firstTakes(e, "srpm", p.Sources.SRPMs)
+	l.firstTakes(e, "branches", p.Branches)
+	l.firstTakes(e, "tags", p.Tags)
+	l.firstTakes(e, "version_tags", p.Sources.VersionTags)
 	elsewhere := func(key, why string) {
 		if g, ok := e.keys[key]; ok && !g.bad && strings.Join(g.values, "") != "" {
 			l.problem(g.from, within(e.scope, key), errors.New(why))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -20,6 +21,9 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 			var all []rpmflow.TargetDirectory
 			for _, v := range in.values {
 				d, err := parseDirectory(v)
+				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }) {
+					err = fmt.Errorf("%s takes away from nothing: write first which targets have that directory, such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
+				}
 				problems, all = append(problems, err), append(all, d)
 			}
 			*dst = all
@@ -37,8 +41,8 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 
 func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
 	target, dir, ok := strings.Cut(s, "=")
-	if _, err := path.Match(target, ""); err != nil || !ok || target == "" || printable(s) != nil {
-		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a target and its directory: write target=directory, such as centos-7-x86_64=centos7, with * for many targets", quote(s))
+	if !ok || printable(s) != nil || rpmflow.CheckPattern(target, "fedora-*") != nil {
+		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a target and its directory: write target=directory, such as centos-7-x86_64=centos7, with a pattern such as fedora-* for many targets", quote(s))
 	}
 	if dir == "." {
 		return rpmflow.TargetDirectory{Target: target}, nil

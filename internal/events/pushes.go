@@ -29,40 +29,68 @@ func NewPushes(ctx context.Context, js jetstream.JetStream) (*Pushes, error) {
 }
 
 // Receive stores a push durably and returns what is stored. When the same push was stored before, by whichever replica and
-// however long ago, that one is returned and again is true: the first answer stands, even if the configuration has changed.
+// however long ago, and led to builds, that one is returned and again is true. One that led to none is decided again with each delivery:
+// what is different now is stored behind it, fenced on it, so that of many replicas one wins.
 func (p *Pushes) Receive(ctx context.Context, push rpmflow.Push) (stored rpmflow.Push, again bool, err error) {
-	raw, err := encode("push."+string(TypeReceived), rpmflow.DeriveID("event", push.ID, string(TypeReceived)), push.Project, push.ID, push.Received, push)
+	after, lost := uint64(0), 0
+	for {
+		err = p.store(ctx, push, after)
+		if err == nil {
+			return push, false, nil
+		}
+		// Each round is lost to another replica that has stored the same push.
+		if lost++; !errors.Is(err, ErrLost) || lost > 10 {
+			return push, false, fmt.Errorf("store push %s of project %q: %w", push.ID, push.Project, err)
+		}
+		if stored, after, err = p.last(ctx, push.Project, push.ID); err != nil {
+			return push, false, err
+		}
+		if len(stored.Builds) > 0 || len(push.Builds) == 0 && stored.Reason == push.Reason {
+			return stored, true, nil
+		}
+	}
+}
+
+// store publishes a push behind the message that is known of it; after is 0 where there is none.
+func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) error {
+	id := rpmflow.DeriveID("event", push.ID, string(TypeReceived))
+	if after > 0 {
+		id = rpmflow.DeriveID("event", push.ID, string(TypeReceived), fmt.Sprint(after))
+	}
+	raw, err := encode("push."+string(TypeReceived), id, push.Project, push.ID, push.Received, push)
 	if err != nil {
-		return push, false, err
+		return err
 	}
 	msg := nats.NewMsg(pushSubject(push.Project, push.ID, string(TypeReceived)))
 	msg.Header.Set("Content-Type", contentType)
 	msg.Data = raw
-	pctx, cancel := context.WithTimeout(ctx, publishWait)
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	_, err = p.js.PublishMsg(pctx, msg, jetstream.WithExpectStream(StreamPushes),
-		jetstream.WithExpectLastSequenceForSubject(0, pushSubject(push.Project, push.ID, "*")))
-	if err == nil {
-		return push, false, nil
+	_, err = p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(StreamPushes),
+		jetstream.WithExpectLastSequenceForSubject(after, pushSubject(push.Project, push.ID, "*")))
+	if err != nil {
+		return publishError(err)
 	}
-	if err = publishError(err); !errors.Is(err, ErrLost) {
-		return push, false, fmt.Errorf("store push %s of project %q: %w", push.ID, push.Project, err)
-	}
-	stored, err = p.Get(ctx, push.Project, push.ID)
-	return stored, true, err
+	return nil
 }
 
 // Get reads a stored push.
 func (p *Pushes) Get(ctx context.Context, project, id string) (rpmflow.Push, error) {
+	push, _, err := p.last(ctx, project, id)
+	return push, err
+}
+
+// last reads a stored push and where it lies in the stream.
+func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	var push rpmflow.Push
 	msg, err := p.stream.GetLastMsgForSubject(ctx, pushSubject(project, id, string(TypeReceived)))
 	if err != nil {
-		return push, fmt.Errorf("read push %s of project %q: %w", id, project, err)
+		return push, 0, fmt.Errorf("read push %s of project %q: %w", id, project, err)
 	}
 	_, err = decode(msg.Data, &push)
-	return push, err
+	return push, msg.Sequence, err
 }
 
 // Each hands every received push to handle, one after the other, and acknowledges it when handle has returned nil; else the push comes again.

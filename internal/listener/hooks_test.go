@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -174,6 +175,86 @@ func TestDuplicates(t *testing.T) {
 	if n := len(w.messages(events.StreamPushes)); n != 1 {
 		t.Errorf("%d pushes are stored", n)
 	}
+}
+
+// A push that led to no builds is decided again when it is delivered again, by what is configured then; once it has builds they stand.
+func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	o := w.options()
+	body := payload("refs/heads/dev", zero, commit, "same")
+	d := w.listen(o)
+	_, refused := d.deliver("hello", body)
+	_, same := d.deliver("hello", body)
+	if len(refused.Builds) > 0 || refused.Duplicate || !same.Duplicate || same.Reason != refused.Reason {
+		t.Fatalf("%+v, %+v", refused, same)
+	}
+	if n := len(w.messages(events.StreamPushes)); n != 1 {
+		t.Fatalf("the same decision is stored %d times", n)
+	}
+	d.stop()
+
+	other := w.options()
+	other.Projects[0].Branches = []string{"release-*"}
+	d = w.listen(other)
+	_, reason := d.deliver("hello", body)
+	if reason.Push != refused.Push || reason.Duplicate || !strings.HasSuffix(reason.Reason, "builds branches release-* only") {
+		t.Fatalf("a reason that is not true any more: %+v", reason)
+	}
+	d.stop()
+
+	now := w.options()
+	now.Projects[0].Branches = []string{"main", "dev"}
+	var wg sync.WaitGroup
+	answers := make([]pushed, 8)
+	elsewhere := now
+	elsewhere.DataDir = t.TempDir()
+	replicas := []*door{w.listen(now), w.listen(elsewhere)}
+	for i := range answers {
+		wg.Go(func() { _, answers[i] = replicas[i%2].deliver("hello", body) })
+	}
+	wg.Wait()
+	first := 0
+	for _, a := range answers {
+		if a.Push != refused.Push || len(a.Builds) != 1 || a.Builds[0].ID != answers[0].Builds[0].ID || a.Reason != "" {
+			t.Errorf("%+v", a)
+		}
+		if !a.Duplicate {
+			first++
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d of the deliveries were the first", first)
+	}
+	w.queued(answers[0].ids()...)
+	for _, r := range replicas {
+		r.stop()
+	}
+	d = w.listen(o) // the branch is not built any more, and the push has its builds for ever
+	if _, again := d.deliver("hello", body); !again.Duplicate || !slices.Equal(again.ids(), answers[0].ids()) {
+		t.Errorf("%+v", again)
+	}
+	w.queued(answers[0].ids()...)
+}
+
+// What was refused was not stored: of a project that is not there yet, without a secret, with another one.
+func TestRedeliveryAfterARefusal(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	body := payload("refs/heads/main", zero, commit, "same")
+	o := w.options()
+	o.Projects[0].Name, o.Projects[2].Secret = "later", "another"
+	d := w.listen(o)
+	for project, status := range map[string]int{"hello": http.StatusNotFound, "bare": http.StatusForbidden, "tags": http.StatusUnauthorized} {
+		if a, _ := d.deliver(project, body); a.status != status {
+			t.Errorf("%s: %d %s", project, a.status, a.text)
+		}
+	}
+	d.stop()
+	d = w.listen(w.options())
+	a, p := d.deliver("hello", body)
+	if a.status != http.StatusAccepted || p.Duplicate || len(p.Builds) != 1 {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	w.queued(p.ids()...)
 }
 
 // A delivery without an id is known by its ref and commits.

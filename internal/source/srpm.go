@@ -35,7 +35,7 @@ func (s *snapshot) srpms(ctx context.Context, at place, patterns []string) ([]fi
 	}
 	err := s.walk(ctx, at, func(dir string, e object.TreeEntry) error {
 		name := path.Join(dir, e.Name)
-		if !rpmflow.MatchPaths(patterns, below(at.dir, name)) {
+		if !rpmflow.MatchPatterns(patterns, below(at.dir, name)) {
 			return nil
 		}
 		f, ok, err := s.file(dir, e)

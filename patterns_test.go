@@ -8,7 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-func TestMatchPaths(t *testing.T) {
+func TestMatchPatterns(t *testing.T) {
 	for _, tt := range []struct {
 		patterns string // separated by blanks
 		yes, no  string
@@ -25,15 +25,24 @@ func TestMatchPaths(t *testing.T) {
 		{"a/** b/** !**/README", "a/x b/x", "a/README b/c/README c/x"},
 		{"caf?/x", "caf\xe9/x café/x", "caf/x"},
 		{"a[", "", "a[ a"},
+		{"feature/**", "feature/a feature/a/b feature", "features/a"},
+		{"feature/*", "feature/a", "feature/a/b feature"},
+		{"v* !v*-rc*", "v1.0 v2", "v1.0-rc1 v2-rc"},
+		{"v* !v*-rc* v2-rc1", "v1.0 v2-rc1", "v1.0-rc1 v2-rc2"},
+		{"{main,f4?}", "main f43", "f4 epel"},
+		{"[!a-c]x", "dx", "ax /x"},
+		{"a[^b]c a[!b]d", "axc axd", "a/c a/d abc abd"},
+		{`\[^x`, "[^x", "/x ax"},
+		{`\!x \{y`, "!x {y", "x y"},
 	} {
 		patterns := strings.Fields(tt.patterns)
 		for _, name := range strings.Fields(tt.yes) {
-			if !rpmflow.MatchPaths(patterns, name) {
+			if !rpmflow.MatchPatterns(patterns, name) {
 				t.Errorf("%v does not take %q", patterns, name)
 			}
 		}
 		for _, name := range strings.Fields(tt.no) {
-			if rpmflow.MatchPaths(patterns, name) {
+			if rpmflow.MatchPatterns(patterns, name) {
 				t.Errorf("%v takes %q", patterns, name)
 			}
 		}
@@ -41,12 +50,12 @@ func TestMatchPaths(t *testing.T) {
 }
 
 func TestCheckPathPattern(t *testing.T) {
-	for _, good := range []string{"a", "a/", "a/**", "**/x", "!a/**", "a b/é.[ch]"} {
+	for _, good := range []string{"a", "a/", "a/**", "**/x", "!a/**", "a b/é.[ch]", "{a,b}/x", `\!x`, "v*"} {
 		if err := rpmflow.CheckPathPattern(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "!", "/a", "a//b", "./a", "a/../b", "..", "a**", "a/**b", "[", "!/a"} {
+	for _, bad := range []string{"", "!", "/a", "a//b", "./a", "a/../b", "..", "a**", "a/**b", "[", "!/a", "!!a", "{a", `a\`, "[b-a"} {
 		if err := rpmflow.CheckPathPattern(bad); err == nil || !strings.Contains(err.Error(), "such as") {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -54,22 +63,22 @@ func TestCheckPathPattern(t *testing.T) {
 }
 
 // A pattern that another program would take for ever over.
-func TestMatchPathIsQuick(t *testing.T) {
+func TestMatchPatternIsQuick(t *testing.T) {
 	begun := time.Now()
-	rpmflow.MatchPath(strings.Repeat("**/a/", 1000)+"b", strings.Repeat("a/", 5000)+"c")
+	rpmflow.MatchPattern(strings.Repeat("**/a/", 1000)+"b", strings.Repeat("a/", 5000)+"c")
 	if d := time.Since(begun); d > 5*time.Second {
 		t.Errorf("took %s", d)
 	}
 }
 
-func FuzzMatchPaths(f *testing.F) {
+func FuzzMatchPatterns(f *testing.F) {
 	f.Add("a/**/[b-c]?", "a/x/b1")
 	f.Add("!**/", "")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if rpmflow.CheckPathPattern(pattern) == nil && !strings.HasPrefix(pattern, "!") && !rpmflow.MatchPaths([]string{"**"}, name) {
+		if rpmflow.CheckPathPattern(pattern) == nil && !strings.HasPrefix(pattern, "!") && !rpmflow.MatchPatterns([]string{"**"}, name) {
 			t.Errorf("** does not take %q", name)
 		}
-		if taken := rpmflow.MatchPaths([]string{pattern}, name); taken && rpmflow.MatchPaths([]string{pattern, "!**"}, name) {
+		if taken := rpmflow.MatchPatterns([]string{pattern}, name); taken && rpmflow.MatchPatterns([]string{pattern, "!**"}, name) {
 			t.Errorf("!** leaves %q", name)
 		}
 	})
