@@ -121,8 +121,9 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	}
 	started := now.UTC()
 	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
-	n.StartedAt, n.Phases, n.Containers, n.SourceFiles, n.Engine = &started, nil, nil, nil, b.runner.Engine.Name()
-	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec // as asked for, not as an earlier attempt has found them
+	n.StartedAt, n.Engine = &started, b.runner.Engine.Name()
+	n.Phases, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil // those of a lost attempt
+	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec                    // as asked for, not as an earlier attempt has found them
 	n.EnterPhase(rpmflow.PhaseClaim, now)
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
 	return held{n, seq}, err

@@ -109,7 +109,7 @@ func TestTakeoverIsNoticed(t *testing.T) {
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
 	w.must(err)
 	taken := last.Build.Clone()
-	taken.Attempt, taken.Builder, taken.LostAttempts, taken.Containers = 2, "other", 1, nil
+	taken.Attempt, taken.Builder, taken.LostAttempts, taken.Containers, taken.Root = 2, "other", 1, nil, nil
 	taken.Phases = nil
 	taken.EnterPhase(rpmflow.PhaseClaim, time.Now())
 	_, err = w.ledger.Append(t.Context(), events.TypeStarted, taken, last.Sequence, "other")

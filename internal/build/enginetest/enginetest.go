@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -129,7 +130,10 @@ func (s *session) step(ctx context.Context, step string, after ...string) error 
 }
 
 func (s *session) Root(ctx context.Context) error {
-	s.job.OnContainer(rpmflow.Digest([]byte(s.name))) // has the form of a container's id
+	digest := rpmflow.Digest([]byte(s.name)) // has the form of a container's id
+	s.job.OnContainer(digest)
+	now := time.Now().UTC()
+	s.job.OnRoot(rpmflow.BuildRoot{Image: "sha256:" + digest, MockImage: "sha256:" + digest, Config: digest, Made: now, Checked: now})
 	return s.step(ctx, Root, "")
 }
 
