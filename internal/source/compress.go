@@ -12,15 +12,18 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 )
 
-// compressions are the suffixes that Source0 may have; longer ones first where they end alike.
-var compressions = []string{".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".tzst", ".zip"}
+// compressions are the suffixes that Source0 may have. rpm knows more: gems, 7z, lrzip and compress have no writer in Go.
+var compressions = []string{".tar", ".tar.gz", ".tgz", ".crate", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz", ".tb2", ".tar.zst", ".tzst",
+	".tar.lz", ".tlz", ".tar.lzma", ".zip"}
 
 // compressionOf is the suffix of an archive's name, "" for one that cannot be made.
 func compressionOf(name string) string {
+	lower := strings.ToLower(name)
 	for _, c := range compressions {
-		if strings.HasSuffix(name, c) && name != c {
+		if strings.HasSuffix(lower, c) && lower != c {
 			return c
 		}
 	}
@@ -30,7 +33,7 @@ func compressionOf(name string) string {
 // newPacker compresses to w so that the same input always gives the same bytes: no times, no names, one thread.
 func newPacker(ctx context.Context, w io.Writer, compression string) (io.WriteCloser, error) {
 	switch compression {
-	case ".tar.gz", ".tgz":
+	case ".tar.gz", ".tgz", ".crate":
 		z := gzip.NewWriter(w)
 		z.ModTime = time.Unix(0, 0) // which stands for none; left alone, it is a day in 2042
 		return z, nil
@@ -46,8 +49,16 @@ func newPacker(ctx context.Context, w io.Writer, compression string) (io.WriteCl
 			return nil, fmt.Errorf("compressing with zstd: %w", err)
 		}
 		return z, nil
-	case ".tar.bz2", ".tbz2":
+	case ".tar.bz2", ".tbz2", ".tbz", ".tb2":
 		return newBzip2(ctx, w)
+	case ".tar.lz", ".tlz":
+		return newLzip(w)
+	case ".tar.lzma":
+		z, err := lzma.NewWriter(w)
+		if err != nil {
+			return nil, fmt.Errorf("compressing with lzma: %w", err)
+		}
+		return z, nil
 	}
 	return plain{w}, nil
 }

@@ -46,7 +46,7 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.named = glance(text)
+	l.named = glance(preambles(text))
 	return l, nil
 }
 

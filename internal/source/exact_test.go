@@ -67,13 +67,21 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 	w := newWork(t)
 	p := prepare(t, newStore(t), w.request(w.commit(inTree("Name: hello\n"))))
 	want := w.archive(p.Commit, "hello-1/")
-	for suffix, program := range map[string]string{".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd"} {
+	for suffix, program := range map[string]string{".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd", ".tgz": "gzip", ".crate": "gzip",
+		".tbz": "bzip2", ".tb2": "bzip2", ".tbz2": "bzip2", ".txz": "xz", ".tzst": "zstd", ".tar.lzma": "xz", ".tar.lz": "xz", ".tlz": "xz", ".TAR.GZ": "gzip"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
 			continue
 		}
 		must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: h"+suffix+"\n")))
-		cmd := exec.Command(program, "-dc", filepath.Join(p.Sources, "h"+suffix))
+		args := []string{"-dc"}
+		switch suffix {
+		case ".tar.lzma":
+			args = append(args, "--format=lzma")
+		case ".tar.lz", ".tlz":
+			args = append(args, "--format=lzip")
+		}
+		cmd := exec.Command(program, append(args, filepath.Join(p.Sources, "h"+suffix))...)
 		if out, err := cmd.Output(); err != nil || string(out) != want {
 			t.Errorf("%s: %v, same %v", program, err, string(out) == want)
 		}

@@ -25,9 +25,20 @@ type numbered struct {
 	value  string
 }
 
-// file is the name under which rpm looks for it below %_sourcedir: what follows the last slash, also in
-// https://host/v1.tar.gz#/foo-1.tar.gz.
-func (n numbered) file() string { return n.value[strings.LastIndexByte(n.value, '/')+1:] }
+// file is the name under which rpm looks for it below %_sourcedir.
+func (n numbered) file() string { return fileOf(n.value) }
+
+// fileOf is the file name of a Source or Patch as rpm has it (build/parsePreamble.c): what follows the last slash, also in
+// https://host/v1.tar.gz#/foo-1.tar.gz, and of that what follows the last =, as in https://host/get?f=foo-1.tar.gz. A value
+// without a slash is a name as it stands.
+func fileOf(value string) string {
+	slash := strings.LastIndexByte(value, '/')
+	if slash < 0 {
+		return value
+	}
+	name := value[slash+1:]
+	return name[strings.LastIndexByte(name, '=')+1:]
+}
 
 // sections are the words that begin a section of a spec (rpm's build/parseSpec.c).
 var sections = []string{"%package", "%prep", "%generate_buildrequires", "%conf", "%build", "%install", "%check", "%clean",

@@ -133,3 +133,16 @@ func FuzzExpanded(f *testing.F) {
 		MissingSources(text, "/nonexistent")
 	})
 }
+
+// What rpm says of them: rpmspec -q --srpm --qf '[%{SOURCE}\n]'.
+func TestFileOf(t *testing.T) {
+	for value, want := range map[string]string{
+		"a.tar.gz": "a.tar.gz", "https://x/a.tar.gz": "a.tar.gz", "https://x/v1.tar.gz#/a-1.tar.gz": "a-1.tar.gz",
+		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main", "https://x/v1#/c=d.tgz": "d.tgz", "dir/c=d.tgz": "d.tgz",
+		"c=d.tgz": "c=d.tgz", "https://x/x?y=1&z=": "", "https://x/": "", "https://x/q=1/a.tgz": "a.tgz",
+	} {
+		if got := fileOf(value); got != want {
+			t.Errorf("%s: got %q, want %q", value, got, want)
+		}
+	}
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // archiveName matches what a source archive ends in.
-var archiveName = regexp.MustCompile(`(?i)\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz|tzst|zip|crate|gem|7z)$`)
+var archiveName = regexp.MustCompile(`(?i)\.(tar|tar\.[a-z0-9]+|tgz|taz|tbz2?|tb2|txz|tzst|tlz|zip|crate|gem|7z)$`)
 
 func isArchive(name string) bool { return archiveName.MatchString(name) }
 
@@ -17,7 +17,6 @@ type tags struct {
 	source0 string // pattern of its file name, as of path.Match; "" if not found
 	remote  bool   // Source0 is a URL
 	all     []string
-	urls    []string // of all those that are URLs, or may be
 }
 
 var (
@@ -55,24 +54,13 @@ func glance(spec []byte) tags {
 		}
 		b.WriteString(metaChar.Replace(m[2][last:]))
 		pattern := b.String()
-		name := pattern[strings.LastIndexByte(pattern, '/')+1:]
+		name := fileOf(pattern)
 		if strings.TrimRight(tag, "0") == "source" && t.source0 == "" {
 			t.source0, t.remote = name, strings.Contains(pattern, "://")
 		}
 		t.all = append(t.all, name)
-		if strings.Contains(pattern, "://") || strings.HasPrefix(pattern, "*") {
-			t.urls = append(t.urls, name)
-		}
 	}
 	return t
-}
-
-// mayDownload reports whether the spec may have a URL of the file.
-func (t tags) mayDownload(file string) bool {
-	return slices.ContainsFunc(t.urls, func(pattern string) bool {
-		ok, err := path.Match(pattern, file)
-		return err == nil && ok
-	})
 }
 
 // source0In is the file that Source0 most likely is. Where its name is known only in part, it must be an archive.

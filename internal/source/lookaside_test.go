@@ -104,7 +104,6 @@ func TestLookasideFailures(t *testing.T) {
 		layout    rpmflow.Layout
 		words     []string
 	}{
-		{"none configured", files(bsd("x.tar.gz", "x")), "", "", []string{"x.tar.gz", "no lookaside", "set lookaside:", "fedora"}},
 		{"not there", files(bsd("x.tar.gz", "x")), "/{hash}", "", []string{"x.tar.gz", "404", "127.0.0.1"}},
 		{"another file", files(bsd("x.tar.gz", "other")), "/{hash}", "", []string{"x.tar.gz", sha("other"), sha(tarball)}},
 		{"in git, but another file", map[string]string{"hello.spec": plainSpec, "sources": bsd("x.tar.gz", "other"), "x.tar.gz": tarball}, "/{hash}", "", []string{"x.tar.gz in the repository", sha("other"), sha(tarball)}},
@@ -150,6 +149,12 @@ func TestListWithoutLookaside(t *testing.T) {
 		{"a URL that rpm knows", spec("Source0: %{url}/x.tar.gz"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz", tarball), nil, nil},
 		{"another file", spec("Source0: " + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", "other"), nil, []string{"x.tar.gz has the sha512 checksum " + sha(tarball), sha("other")}},
 		{"no URL after all", spec("Source0: %{?where}hello.tar.gz"), spec("Source0: hello.tar.gz"), bsd("hello.tar.gz", "x"), nil, []string{"hello.tar.gz is in the list of sources only", "set lookaside:"}},
+		{"no URL, as one can see", spec("Source0: hello.tar.gz"), "", bsd("hello.tar.gz", "x"), nil,
+			[]string{"hello.tar.gz is in the list of sources only", "no lookaside", "set lookaside:", "fedora"}},
+		{"a nested macro", spec("Source0: %{?a:%{b}x}"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz", tarball), nil, nil},
+		{"a line that a macro makes", spec("%{!?x:Source0: y}"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz", tarball), nil, nil},
+		{"%sourcelist", spec("%sourcelist\n" + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
+		{"a name behind =", spec("Source0: " + remote.url + "/up/x.tar.gz?f=x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
 		{"not named after all", spec("Source0: %{?hidden}"), spec(""), bsd("x.tar.gz", tarball), []string{"x.tar.gz is in the list of sources, but no source of the spec"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -47,11 +47,6 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 	if p.request.Tree != "" {
 		where = "beside the spec"
 	}
-	text, err := os.ReadFile(p.Spec)
-	if err != nil {
-		return fmt.Errorf("looking at the spec: %w", err)
-	}
-	named := glance(preambles(text))
 	var all []wanted
 	for _, l := range p.listed {
 		if p.there(l.name) {
@@ -61,10 +56,7 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 			continue
 		}
 		if p.request.Sources.Lookaside == "" {
-			if !named.mayDownload(l.name) {
-				return p.store.noLookaside(l.name)
-			}
-			p.deferred = append(p.deferred, l) // rpm knows more
+			p.deferred = append(p.deferred, l) // whether the spec has a URL of it is rpm's to say
 			continue
 		}
 		fields.File, fields.Checksum = l.name, l.sum
@@ -310,17 +302,20 @@ func (p *Prepared) mayMiss() (bool, error) {
 	}), nil
 }
 
-// preambles are the parts of a spec, not yet expanded, in which Source and Patch lines are tags.
+// preambles are the parts of a spec, not yet expanded, in which Source and Patch lines are tags; each line of the sections
+// %sourcelist and %patchlist is made one.
 func preambles(spec []byte) []byte {
 	var kept []byte
-	tags := true
+	tags, prefix := true, ""
 	for line := range bytes.Lines(spec) {
-		if word, _, _ := strings.Cut(strings.TrimRight(string(line), "\r\n\t "), " "); strings.HasPrefix(word, "%") && slices.Contains(sections, strings.ToLower(word)) {
-			tags = strings.EqualFold(word, "%package")
+		word, _, _ := strings.Cut(strings.TrimRight(string(line), "\r\n\t "), " ")
+		if word = strings.ToLower(word); strings.HasPrefix(word, "%") && slices.Contains(sections, word) {
+			prefix = map[string]string{"%sourcelist": "Source: ", "%patchlist": "Patch: "}[word]
+			tags = word == "%package" || prefix != ""
 			continue
 		}
 		if tags {
-			kept = append(kept, line...)
+			kept = append(append(kept, prefix...), line...)
 		}
 	}
 	return kept
