@@ -118,6 +118,9 @@ type Build struct {
 	StartedAt  *time.Time `json:"started_at,omitempty"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
+	// Waiting is why a queued build is not begun, as far as builders have told: an entry for each that could not begin it.
+	Waiting []Waiting `json:"waiting,omitempty"`
+
 	// Cancel is set once somebody has asked for the build's end: from then on it can only end as canceled.
 	Cancel    *Cancel    `json:"cancel,omitempty"`
 	Outcome   *Outcome   `json:"outcome,omitempty"`
@@ -157,6 +160,7 @@ func (b Build) Clone() Build {
 	b.Phases = slices.Clone(b.Phases)
 	b.Containers = slices.Clone(b.Containers)
 	b.Notes = slices.Clone(b.Notes)
+	b.Waiting = slices.Clone(b.Waiting)
 	b.SourceFiles = slices.Clone(b.SourceFiles)
 	b.Packages = slices.Clone(b.Packages)
 	b.Artifacts = slices.Clone(b.Artifacts)
@@ -175,6 +179,40 @@ func (b *Build) LeavePhase(now time.Time) {
 	if n := len(b.Phases); n > 0 && b.Phases[n-1].Seconds == 0 {
 		b.Phases[n-1].Seconds = max(now.Sub(b.Phases[n-1].Started).Seconds(), 1e-6)
 	}
+}
+
+// Waiting is what keeps one builder from a queued build.
+type Waiting struct {
+	Builder string    `json:"builder"`
+	Reason  string    `json:"reason"`
+	Hint    string    `json:"hint,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+const (
+	mostWaiting = 5                // entries in a record
+	staleAfter  = 10 * time.Minute // an older entry makes room for another builder's
+)
+
+// Waits adds why a builder does not begin the build, in place of what it said before. It reports whether that is something new: of many
+// builders only some have an entry, so that they do not take turns.
+func (b *Build) Waits(w Waiting) bool {
+	i := slices.IndexFunc(b.Waiting, func(old Waiting) bool { return old.Builder == w.Builder })
+	switch {
+	case i >= 0 && b.Waiting[i].Reason == w.Reason:
+		return false
+	case i >= 0:
+	case len(b.Waiting) < mostWaiting:
+		b.Waiting = append(b.Waiting, w)
+		return true
+	default:
+		i = slices.IndexFunc(b.Waiting, func(old Waiting) bool { return w.Since.Sub(old.Since) > staleAfter })
+		if i < 0 {
+			return false
+		}
+	}
+	b.Waiting = append(slices.Delete(slices.Clone(b.Waiting), i, i+1), w)
+	return true
 }
 
 // Cancel says who has asked for a build's end, and when.
@@ -202,7 +240,7 @@ func (b Build) Canceled(now time.Time) Build {
 		n.Outcome = &outcome
 	}
 	finished := now.UTC()
-	n.State, n.FinishedAt, n.Packages = Finished, &finished, nil
+	n.State, n.FinishedAt, n.Packages, n.Waiting = Finished, &finished, nil, nil
 	n.Artifacts = slices.DeleteFunc(n.Artifacts, func(a Artifact) bool { return a.Kind != KindLog })
 	return n
 }

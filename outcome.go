@@ -12,6 +12,8 @@ type Result string
 const (
 	Succeeded Result = "succeeded"
 	Failed    Result = "failed"
+	// Skipped is the end of a build for an architecture or operating system that the spec excludes.
+	Skipped Result = "skipped"
 )
 
 // FailureKind says whose a failure is, and so whether to try again.
@@ -36,6 +38,8 @@ type Outcome struct {
 	Message string      `json:"message,omitempty"` // what went wrong, on what
 	Hint    string      `json:"hint,omitempty"`    // what to do next
 	Excerpt []string    `json:"excerpt,omitempty"` // the decisive lines of the log
+	// Unchecked is what the engine could not check, so that the result says nothing about it.
+	Unchecked []string `json:"unchecked,omitempty"`
 }
 
 // Failure is an error whose kind is known. What fails without one is ours: infrastructure.
@@ -63,10 +67,22 @@ func Fail(kind FailureKind, hint, format string, args ...any) *Failure {
 	return &Failure{Kind: kind, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }
 
+// Skip is an error that ends a build as skipped: the package is not meant for the target.
+type Skip struct {
+	Message string
+	Hint    string
+}
+
+// Error implements error.
+func (s *Skip) Error() string { return s.Message }
+
 // OutcomeOf turns what ended a build in a phase into its outcome.
 func OutcomeOf(phase Phase, err error) Outcome {
 	if err == nil {
 		return Outcome{Result: Succeeded}
+	}
+	if s := (*Skip)(nil); errors.As(err, &s) {
+		return Outcome{Result: Skipped, Phase: phase, Message: s.Message, Hint: s.Hint}
 	}
 	o := Outcome{
 		Result: Failed, Kind: FailureInfrastructure, Phase: phase, Message: err.Error(),

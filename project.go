@@ -66,6 +66,10 @@ type Target struct {
 	Options Options
 }
 
+// OnHost reports whether the target is the machine that builds it, by its name: host, or host-…. Only the engine rpmbuild builds for
+// such targets, and for no others.
+func (t Target) OnHost() bool { return t.Name == "host" || strings.HasPrefix(t.Name, "host-") }
+
 // OptionsFor is what a build of the project for the target is asked for.
 func (p Project) OptionsFor(t Target) Options {
 	o := p.Options

@@ -26,8 +26,11 @@ func exitCodes() map[rpmflow.FailureKind]int {
 	}
 }
 
+// exitSkipped says that a spec is not for the target.
+const exitSkipped = 16
+
 const exitHelp = `Exit codes: 0 all went well, 10 source, 11 spec, 12 dependencies, 13 the package's own build, 14 timeout, 15 canceled (Ctrl-C),
-20 infrastructure, 1 anything else, such as a wrong option.`
+16 skipped, as the spec excludes the target's architecture, 20 infrastructure, 1 anything else, such as a wrong option.`
 
 // coded is an error with the exit code that says what kind it is.
 type coded struct {
@@ -216,6 +219,9 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 	o := b.Outcome
 	for _, line := range o.Excerpt {
 		fmt.Fprintln(w, "  "+printable(line))
+	}
+	if o.Result == rpmflow.Skipped {
+		return &coded{fmt.Errorf("%s is skipped: %s: %s", b.Project, o.Message, o.Hint), exitSkipped}
 	}
 	err := fmt.Errorf("%s failed in phase %s: %s: %s", b.Project, o.Phase, o.Kind, o.Message)
 	hint := o.Hint

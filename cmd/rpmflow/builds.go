@@ -58,7 +58,7 @@ func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAn
 	if !wait {
 		return nil
 	}
-	var failed bool
+	var failed, skipped bool
 	for _, b := range answer.Builds {
 		done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
 			if !asJSON {
@@ -68,7 +68,8 @@ func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAn
 		if err != nil {
 			return err
 		}
-		failed = failed || done.Outcome.Result != rpmflow.Succeeded
+		failed = failed || done.Outcome.Result == rpmflow.Failed
+		skipped = skipped || done.Outcome.Result == rpmflow.Skipped
 		if asJSON {
 			err = printJSON(out, done)
 		} else {
@@ -78,8 +79,11 @@ func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAn
 			return err
 		}
 	}
-	if failed {
+	switch {
+	case failed:
 		return errFailed
+	case skipped:
+		return &coded{errSkipped, exitSkipped}
 	}
 	return nil
 }
@@ -92,7 +96,8 @@ func submitCommand() *cobra.Command {
 		Use: "submit PROJECT", Short: "Build a project's commit now", Args: cobra.ExactArgs(1),
 		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
 Of a project with several packages it builds all, or those that --package names.
-It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have succeeded.`,
+It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have
+succeeded, 16 when the only others were skipped (the spec excludes the target's architecture), else 1.`,
 		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n  rpmflow submit mono --package liba --package libb",
 	}
 	clientFlags(cmd)
@@ -143,7 +148,7 @@ func listCommand() *cobra.Command {
 	f.StringVar(&ref, "ref", "", "only of this full ref (refs/heads/main)")
 	f.StringVar(&commit, "commit", "", "only of this full commit id")
 	f.StringVar(&state, "state", "", "queued, running or finished")
-	f.StringVar(&result, "result", "", "succeeded or failed")
+	f.StringVar(&result, "result", "", "succeeded, failed or skipped")
 	f.StringVar(&kind, "kind", "", "kind of failure: source, spec, dependencies, build, timeout, canceled or infrastructure")
 	f.StringVar(&cursor, "cursor", "", "next of the page before")
 	f.IntVar(&limit, "limit", 20, "builds on a page, 200 at most")
@@ -258,12 +263,17 @@ func standing(b rpmflow.Build) string {
 		return "canceled"
 	case b.Outcome != nil && b.Outcome.Result == rpmflow.Failed:
 		return "failed (" + string(b.Outcome.Kind) + ")"
+	case b.Outcome != nil && len(b.Outcome.Unchecked) > 0:
+		return fmt.Sprintf("%s (%s not checked)", b.Outcome.Result, strings.Join(b.Outcome.Unchecked, ", "))
 	case b.Outcome != nil:
 		return string(b.Outcome.Result)
 	case b.Cancel != nil:
 		return "canceling (" + string(b.Phase) + ")"
 	case b.State == rpmflow.Running:
 		return "running (" + string(b.Phase) + ")"
+	}
+	if len(b.Waiting) > 0 {
+		return string(b.State) + ": " + b.Waiting[len(b.Waiting)-1].Reason
 	}
 	return string(b.State)
 }
@@ -299,6 +309,12 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	if b.Attempt > 0 {
 		row("attempt", "%d, by %s with %s", b.Attempt, b.Builder, b.Engine)
 	}
+	for _, w := range b.Waiting {
+		row("waits", "builder %s: %s", w.Builder, w.Reason)
+		if w.Hint != "" {
+			row("what to do", "%s", w.Hint)
+		}
+	}
 	if b.RetryOf != "" {
 		row("retry of", "%s", b.RetryOf)
 	}
@@ -306,6 +322,9 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 		row("canceled", "by %s at %s", b.Cancel.By, b.Cancel.At.Local().Format(time.DateTime))
 	}
 	if o := b.Outcome; o != nil && o.Kind == rpmflow.FailureCanceled {
+		row("what to do", "%s", o.Hint)
+	} else if o != nil && o.Result == rpmflow.Skipped {
+		row("because", "%s", o.Message)
 		row("what to do", "%s", o.Hint)
 	} else if o != nil && o.Result == rpmflow.Failed {
 		row("failed in", "%s", o.Phase)

@@ -146,7 +146,7 @@ func (c *client) wait(ctx context.Context, id string, changed func(rpmflow.Build
 			}
 		default:
 			failures = 0
-			if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt || (b.Cancel == nil) != (last.Cancel == nil) {
+			if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt || len(b.Waiting) != len(last.Waiting) || (b.Cancel == nil) != (last.Cancel == nil) {
 				changed(b)
 			}
 			if last = b; b.State == rpmflow.Finished {
@@ -169,3 +169,6 @@ func printJSON(w io.Writer, v any) error {
 
 // errFailed makes the exit code say that what was asked for did not happen; the reason is printed already.
 var errFailed = errors.New("not all builds succeeded")
+
+// errSkipped says that no build failed, and that not all were made.
+var errSkipped = errors.New("not all builds were made: some are skipped")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
 
@@ -31,27 +33,35 @@ type demonstration struct {
 	repo    string // bare
 }
 
-// newDemonstration adds a project and, where none is configured, a target to the configuration.
-func newDemonstration(cfg *config.Config, dir, target string) (*demonstration, error) {
-	dir, err := filepath.Abs(dir)
+// newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen engine and target,
+// and there is no image to build in, the host's own rpmbuild builds, for the host; instead says so.
+func newDemonstration(ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger) (_ *demonstration, instead string, err error) {
+	dir, err = filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("demo: %w", err)
+		return nil, "", fmt.Errorf("demo: %w", err)
 	}
 	name := filepath.Base(dir)
 	if err := rpmflow.CheckProjectName(name); err != nil {
-		return nil, fmt.Errorf("demo: directory %s: %w", dir, err)
+		return nil, "", fmt.Errorf("demo: directory %s: %w", dir, err)
 	}
 	if _, taken := cfg.Project(name); taken {
-		return nil, fmt.Errorf("demo: project %q is configured already: push to its repository instead", name)
+		return nil, "", fmt.Errorf("demo: project %q is configured already: push to its repository instead", name)
 	}
 	if specs, err := filepath.Glob(filepath.Join(dir, "*.spec")); err != nil || len(specs) == 0 {
-		return nil, fmt.Errorf("demo: there is no spec in %s", dir)
+		return nil, "", fmt.Errorf("demo: there is no spec in %s", dir)
 	}
-	if target == "" {
-		target = "fedora-43-" + rpmflow.HostArch()
+	chosen := target != ""
+	if !chosen {
+		target = assembly.DefaultTarget()
 	}
 	if len(cfg.Targets) == 0 {
 		cfg.Targets = []rpmflow.Target{{Name: target, Arch: rpmflow.ArchOf(target), Config: target, Image: "rpmflow/mock:latest"}}
+		if !chosen && cfg.Builder.Engine == config.EngineAuto {
+			if why := assembly.WithoutImage(ctx, cfg, cfg.Targets[0], log); why != nil {
+				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
+				instead = fmt.Sprintf("no clean root for %s (%v): this machine's own rpmbuild builds, for %s", target, why, cfg.Targets[0].Name)
+			}
+		}
 	}
 	d := &demonstration{dir: dir, repo: filepath.Join(cfg.DataDir, "demo", name+".git")}
 	d.project = rpmflow.Project{
@@ -59,7 +69,7 @@ func newDemonstration(cfg *config.Config, dir, target string) (*demonstration, e
 		Secret: rand.Text(), Timeout: time.Hour, Concurrency: 1,
 	}
 	cfg.Projects = append(cfg.Projects, d.project)
-	return d, nil
+	return d, instead, nil
 }
 
 // show pushes, prints what happens until the build is finished, and where its packages are.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
@@ -26,7 +27,13 @@ type localFlags struct {
 func (f *localFlags) add(cmd *cobra.Command) {
 	cli.KeyFlags(cmd, "builder.engine", "builder.docker.host", "builder.docker.network")
 	flags := cmd.Flags()
-	flags.StringVarP(&f.where.Target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file")
+	flags.StringVarP(&f.where.Target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file (also --target)")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "target" { // as other commands call it
+			name = "root"
+		}
+		return pflag.NormalizedName(name)
+	})
 	flags.StringVar(&f.where.Image, "image", "rpmflow/mock:latest", "container image with mock in it, for targets that are not configured")
 	flags.StringArrayVarP(&f.define, "define", "D", nil, "define a macro: 'NAME VALUE' (may be repeated)")
 	flags.StringArrayVar(&f.with, "with", nil, "switch a condition of the spec on (may be repeated)")

@@ -62,13 +62,17 @@ build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 		}
 		soft, hard, stop := cli.Signals(cmd.Context())
 		defer stop()
+		out := cmd.OutOrStdout()
 		var d *demonstration
 		if demo != "" {
-			if d, err = newDemonstration(cfg, demo, demoTarget); err != nil {
+			instead := ""
+			if d, instead, err = newDemonstration(soft, cfg, demo, demoTarget, log); err != nil {
 				return err
 			}
+			if instead != "" {
+				fmt.Fprintln(out, "rpmflow: "+instead)
+			}
 		}
-		out := cmd.OutOrStdout()
 		shown := make(chan error, 1)
 		dctx, cancel := context.WithCancel(soft)
 		defer cancel()

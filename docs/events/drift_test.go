@@ -54,6 +54,7 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Repository]():   {eventschema.Build, "repository"},
 	reflect.TypeFor[rpmflow.MockOption]():   {eventschema.Build, "mock_option"},
 	reflect.TypeFor[rpmflow.PhaseTime]():    {eventschema.Build, "phase"},
+	reflect.TypeFor[rpmflow.Waiting]():      {eventschema.Build, "waiting"},
 	reflect.TypeFor[rpmflow.Outcome]():      {eventschema.Build, "outcome"},
 	reflect.TypeFor[rpmflow.Package]():      {eventschema.Build, "package"},
 	reflect.TypeFor[rpmflow.SourceFile]():   {eventschema.Build, "source_file"},

@@ -74,7 +74,7 @@ func TestUnderTheDeployedAccounts(t *testing.T) {
 	git(t, "-C", repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
 	configure := func(role string) *config.Config {
 		return load(t, t.TempDir(), fmt.Sprintf("nats: {url: %q, user: %s, password: secret-of-%s}\ns3: {endpoint: %q, access_key: %q, secret_key: %q, bucket: %q}\n"+
-			"targets: [{name: fedora-42-x86_64, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
+			"targets: [{name: host, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
 			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo))
 	}
 	var log lines

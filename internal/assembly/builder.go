@@ -2,13 +2,9 @@ package assembly
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
+	"os"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -79,16 +75,19 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 	return b.Run(ctx, hard)
 }
 
-// chooseEngine makes the engine that is asked for; auto takes mock where it can work, and says loudly when it cannot.
+// chooseEngine makes the engine that is asked for. A server never takes the host's rpmbuild unless it is told to: auto is mock.
 func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStream, log *slog.Logger) (build.Engine, func(), error) {
-	nothing := func() {}
 	if cfg.Builder.Engine == config.EngineRPMBuild {
-		e, err := hostrpm.New(ctx)
+		apart := hostrpm.Apart()
+		e, err := hostrpm.New(ctx, apart)
+		if err == nil && apart != "" {
+			err = os.Chmod(cfg.DataDir, 0o700) // secrets and other builds are nothing for the users who build
+		}
 		if err != nil {
 			return nil, nil, err
 		}
-		warnHost(e, log, "builder.engine says so")
-		return e, nothing, nil
+		warnHost(e, log)
+		return e, func() {}, nil
 	}
 	id, err := installation(ctx, js)
 	if err != nil {
@@ -101,29 +100,11 @@ func chooseEngine(ctx context.Context, cfg *config.Config, js jetstream.JetStrea
 	kctx, forget := context.WithCancel(ctx)
 	var kept sync.WaitGroup
 	kept.Go(func() { m.KeepFresh(kctx) })
-	shut := func() {
+	return m, func() {
 		forget()
 		kept.Wait()
 		shutter(m, log)()
-	}
-	found, missing := mockReady(ctx, m, cfg.Targets, cfg.Builder.Archs)
-	if cfg.Builder.Engine == config.EngineMock || (found && missing == nil) {
-		if missing != nil { // the builder waits for Docker, and a build for its image
-			log.Warn("not all targets can be built now", "error", missing)
-		}
-		return m, shut, nil
-	}
-	if found {
-		log.Warn("not all targets can be built", "error", missing)
-		return m, shut, nil
-	}
-	shut()
-	host, err := hostrpm.New(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("no engine can work: %w", errors.Join(missing, err))
-	}
-	warnHost(host, log, missing.Error())
-	return host, nothing, nil
+	}, nil
 }
 
 // Docker is the way to the container engine.
@@ -167,34 +148,8 @@ func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*MockEngin
 	return m, shutter(m, log), nil
 }
 
-// mockReady says whether the engine mock can build any of the targets of these architectures, and what is missing for the others.
-func mockReady(ctx context.Context, m *mock.Engine, targets []rpmflow.Target, archs []string) (any bool, missing error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	if err := m.Ready(ctx); err != nil {
-		return false, err
-	}
-	if len(targets) == 0 {
-		return false, errors.New("engine mock: no targets are configured")
-	}
-	for _, t := range targets {
-		if !slices.Contains(archs, t.Arch) {
-			continue // others build for it
-		}
-		if _, err := m.Image(ctx, t); err != nil {
-			missing = errors.Join(missing, err)
-			continue
-		}
-		any = true
-	}
-	if !any && missing == nil {
-		missing = fmt.Errorf("engine mock: no target is for %s, which this builder takes: define one, or set builder.archs", strings.Join(archs, ", "))
-	}
-	return any, missing
-}
-
-func warnHost(e *hostrpm.Engine, log *slog.Logger, why string) {
-	log.Warn("BUILDING WITH THE HOST'S RPMBUILD, NOT IN A CLEAN ROOT", "why", why)
+func warnHost(e *hostrpm.Engine, log *slog.Logger) {
+	log.Warn("BUILDING WITH THE HOST'S RPMBUILD, NOT IN A CLEAN ROOT", "why", "builder.engine says so")
 	for _, c := range e.Caveats() {
 		log.Warn("what is lost by that: " + c)
 	}

@@ -47,15 +47,16 @@ func (b *Bench) Sweep(ctx context.Context) { b.sweep(ctx) }
 func NewBench(ctx context.Context, cfg *config.Config, place *local.Place, where Where, log *slog.Logger) (*Bench, error) {
 	nothing := func() {}
 	b := &Bench{Place: place, shut: nothing, sweep: func(context.Context) {}}
-	if cfg.Builder.Engine == config.EngineRPMBuild {
-		if where.Target != "" {
-			return nil, fmt.Errorf("engine rpmbuild has no targets, only the host: leave out -r %s, or say --engine mock", where.Target)
-		}
-		return b, b.host(ctx, "")
+	named := rpmflow.Target{Name: where.Target}
+	if cfg.Builder.Engine == config.EngineRPMBuild || named.OnHost() && cfg.Builder.Engine == config.EngineAuto {
+		return b, b.host(ctx, cfg, where.Target, "")
 	}
 	target, said, err := chooseTarget(cfg, where)
 	if err != nil {
 		return nil, err
+	}
+	if target.OnHost() && (where.Target == "" && cfg.Builder.Engine == config.EngineAuto) { // the only one that is configured
+		return b, b.host(ctx, cfg, target.Name, "")
 	}
 	m, err := Docker(cfg, place.Installation(), log)
 	if err != nil {
@@ -64,7 +65,7 @@ func NewBench(ctx context.Context, cfg *config.Config, place *local.Place, where
 	shut := shutter(m, log)
 	err = local.Infrastructure(m.Ready(ctx))
 	if err == nil {
-		_, err = m.Image(ctx, target)
+		err = m.Serves(ctx, target)
 	}
 	switch {
 	case err == nil:
@@ -73,7 +74,7 @@ func NewBench(ctx context.Context, cfg *config.Config, place *local.Place, where
 		return nil, fmt.Errorf("%w; without a container engine, --engine rpmbuild without -r takes the host's rpm", err)
 	default:
 		shut()
-		return b, b.host(ctx, err.Error())
+		return b, b.host(ctx, cfg, "", err.Error())
 	}
 	b.Engine, b.Target, b.shut = m, target, shut
 	if said != "" {
@@ -90,20 +91,46 @@ func NewBench(ctx context.Context, cfg *config.Config, place *local.Place, where
 	return b, nil
 }
 
-// host takes the host's rpm, and says why when nobody has asked for it.
-func (b *Bench) host(ctx context.Context, why string) error {
-	e, err := hostrpm.New(ctx)
+// host takes the host's rpm, for the host itself, and says why when nobody has asked for it.
+func (b *Bench) host(ctx context.Context, cfg *config.Config, name, why string) error {
+	b.Target = rpmflow.HostTarget()
+	if name != "" {
+		b.Target.Name = name
+		if t, ok := cfg.Target(name); ok {
+			b.Target = t
+		}
+	}
+	if err := hostrpm.Serves(b.Target); err != nil {
+		what, _ := rpmflow.Advice(err)
+		return rpmflow.Advise(errors.New(what), fmt.Sprintf("say --engine mock to build for %s in containers, or leave the target out to build for this machine, %s", name, rpmflow.HostTarget().Name))
+	}
+	e, err := hostrpm.New(ctx, "")
 	if err != nil {
 		if why != "" {
 			err = errors.Join(errors.New(why), err)
 		}
 		return err
 	}
-	b.Engine, b.Target = e, rpmflow.Target{Name: "host", Arch: rpmflow.HostArch()}
+	b.Engine = e
 	if why != "" {
-		b.Remarks = append(b.Remarks, "no target is named (-r), and "+why+": taking the host's rpm")
+		b.Remarks = append(b.Remarks, "no target is named (-r), and "+why+": taking the host's rpm, for "+b.Target.Name)
 	}
 	return nil
+}
+
+// WithoutImage says why the engine mock cannot build for a target now; nil: it can.
+func WithoutImage(ctx context.Context, cfg *config.Config, t rpmflow.Target, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	m, err := Docker(cfg, "demo", log)
+	if err != nil {
+		return err
+	}
+	defer shutter(m, log)()
+	if err := m.Ready(ctx); err != nil {
+		return err
+	}
+	return m.Serves(ctx, t)
 }
 
 // chooseTarget finds the target, and says which it is when nobody has named it.

@@ -37,10 +37,19 @@ type Engine interface {
 	Name() string
 	// Caveats says in words for the packager which promises this engine cannot keep; usually nothing.
 	Caveats() []string
-	// Ready says whether builds of the targets could begin now, and if not, what is missing and how to mend it.
+	// Ready says whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
 	Ready(ctx context.Context) error
+	// Serves says whether builds of this target could begin now, and if not, what is missing and what to do about it: its image, for
+	// instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
+	Serves(ctx context.Context, t rpmflow.Target) error
 	// Open begins the work on one attempt. Nothing has to be undone when it fails.
 	Open(ctx context.Context, job Job) (Session, error)
+}
+
+// Unchecker is implemented by engines that cannot check everything.
+type Unchecker interface {
+	// Unchecked names what outcomes say nothing about: BuildRequires.
+	Unchecked() []string
 }
 
 // Explorer is a session in which a user can look around after a failed step, on the terminal that standard input and output are. Both

@@ -95,7 +95,10 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	if cause := context.Cause(tctx); err != nil && cause != nil { // what a step said when it was stopped is of no interest
 		err = cause
 	}
-	outcome := rpmflow.OutcomeOf(run.b.Phase, err)
+	outcome := rpmflow.OutcomeOf(run.b.Phase, refusedByRPM(err, a.Target.Arch))
+	if u, ok := r.Engine.(Unchecker); ok && run.b.Phase == rpmflow.PhaseRPMs && outcome.Result != rpmflow.Skipped {
+		outcome.Unchecked = u.Unchecked()
+	}
 	if err := run.upload(ctx, outcome); err != nil {
 		if ctx.Err() != nil {
 			return run.b, context.Cause(ctx)
@@ -182,6 +185,9 @@ func (r *run) steps(ctx context.Context) error {
 
 	if r.SRPMOnly {
 		return nil
+	}
+	if err := excluded(r.srpm, r.b, r.Target.Arch); err != nil {
+		return err
 	}
 	if err := r.enter(ctx, rpmflow.PhaseDependencies); err != nil {
 		return err
@@ -372,6 +378,9 @@ func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
 		logs = append([]string{file}, logs...)
 	}
 	text := fmt.Sprintf("\nrpmflow: %s in phase %s: %s: %s\n", outcome.Result, outcome.Phase, outcome.Kind, outcome.Message)
+	if outcome.Result == rpmflow.Skipped {
+		text = fmt.Sprintf("\nrpmflow: skipped: %s\n", outcome.Message)
+	}
 	for _, line := range outcome.Excerpt {
 		text += "rpmflow: > " + line + "\n"
 	}

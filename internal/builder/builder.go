@@ -82,6 +82,13 @@ type Builder struct {
 	status   *Status
 	ready    time.Time   // when engine and storage were last seen to work
 	doubt    atomic.Bool // whether a build has failed since then for reasons that are not its own
+
+	// Of the main loop: builds that could not be begun here.
+	postponed recently
+	aside     time.Time // until then others look first
+	explained explanation
+	looked    time.Time
+	unserved  map[string]bool // targets that the log has said to wait
 }
 
 // New prepares a builder; Run runs it.
@@ -108,7 +115,7 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	}
 	status.connected(nc, o.Jobs)
 	return &Builder{
-		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status,
+		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status, unserved: map[string]bool{},
 	}, nil
 }
 
@@ -155,6 +162,10 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			complained = time.Now()
 		}
 		if d == nil {
+			b.explain(ctx, err)
+			if err == nil {
+				b.look(ctx)
+			}
 			<-slots
 			b.pause(ctx, wake)
 			continue
@@ -186,7 +197,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 
 // pause waits until there may be something to do.
 func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
-	timer := time.NewTimer(b.o.Poll)
+	timer := time.NewTimer(max(b.o.Poll, time.Until(b.aside)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -91,6 +91,17 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 			}
 			return held{}, false, errors.Join(err, d.Done(ctx))
 		}
+		why, err := b.unable(ctx, last.Build)
+		if err != nil {
+			return held{}, false, err
+		}
+		if why != nil {
+			err := b.postpone(ctx, last, d, why, log)
+			if errors.Is(err, events.ErrLost) {
+				continue
+			}
+			return held{}, false, err
+		}
 		h, err := b.begin(ctx, last, d)
 		if !errors.Is(err, events.ErrLost) {
 			return h, err == nil, err
@@ -124,6 +135,7 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 	n.StartedAt, n.Engine = &started, b.runner.Engine.Name()
 	n.Phases, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil // those of a lost attempt
 	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec                    // as asked for, not as an earlier attempt has found them
+	n.Waiting = nil
 	n.EnterPhase(rpmflow.PhaseClaim, now)
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
 	return held{n, seq}, err

@@ -129,11 +129,17 @@ func (o *owner) handBack(ctx context.Context, why error) {
 
 // waiting is the record of a build that waits for another attempt.
 func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
+	n := requeued(b, o.d)
+	n.Notes = append(n.Notes, note)
+	return n
+}
+
+// requeued is the record of a build that is queued again, as it was asked for in its message.
+func requeued(b rpmflow.Build, d *events.Delivery) rpmflow.Build {
 	n := b.Clone()
-	n.Layout, n.Spec = o.d.Build.Layout, o.d.Build.Spec
+	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec
 	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
 	n.Outcome, n.Packages, n.Artifacts, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil, nil, nil
-	n.Notes = append(n.Notes, note)
 	return n
 }
 

@@ -128,6 +128,9 @@ func (m metrics) state(w io.Writer) {
 	for _, r := range reasons() {
 		gauge(is(why != nil && reasonOf(why) == r), "not_taking", "reason", string(r))
 	}
+	for _, t := range s.waitingTargets() {
+		gauge(1, "target_waiting", "target", t.Target)
+	}
 	s.mu.Lock()
 	inHand, slots, levels := len(s.builds), s.slots, s.levels
 	s.mu.Unlock()

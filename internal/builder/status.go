@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +31,7 @@ type Status struct {
 	nc       *nats.Conn
 	slots    int
 	levels   func(ctx context.Context) ([]Level, error) // nil: not known yet
+	unserved map[string]error                           // targets that cannot be built for now, and why
 	metrics  metrics
 }
 
@@ -43,7 +46,7 @@ var errStarting = errors.New("the builder is starting")
 
 // NewStatus makes the status of a builder that is about to start.
 func NewStatus() *Status {
-	s := &Status{waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}}
+	s := &Status{waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}, unserved: map[string]error{}}
 	s.metrics = newMetrics(s)
 	return s
 }
@@ -91,23 +94,55 @@ func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err erro
 // Handler answers the requests.
 func (s *Status) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", s.alive(time.Now())) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", s.ready()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", s.alive(time.Now()), nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", s.ready(), s.waitingTargets()) })
 	mux.Handle("GET /metrics", s.metrics.handler())
 	return mux
 }
 
+// waitingTarget is one whose builds wait.
+type waitingTarget struct {
+	Target string `json:"target"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// serves tells whether the builder can build for a target now.
+func (s *Status) serves(target string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.unserved, target)
+		return
+	}
+	s.unserved[target] = err
+}
+
+func (s *Status) waitingTargets() []waitingTarget {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []waitingTarget
+	for _, name := range slices.Sorted(maps.Keys(s.unserved)) {
+		what, do := rpmflow.Advice(s.unserved[name])
+		all = append(all, waitingTarget{name, what, do})
+	}
+	return all
+}
+
 // answer has the form that the listener's answers have.
-func answer(w http.ResponseWriter, status string, err error) {
+func answer(w http.ResponseWriter, status string, err error, waiting []waitingTarget) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	body := map[string]string{"status": status}
+	body := map[string]any{"status": status}
+	if len(waiting) > 0 {
+		body["waiting"] = waiting
+	}
 	if err != nil {
 		what, do := rpmflow.Advice(err)
 		if do == "" {
 			do = "the builder's log says more"
 		}
-		body = map[string]string{"error": what, "hint": do}
+		body = map[string]any{"error": what, "hint": do}
 		w.Header().Set("Retry-After", "5")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

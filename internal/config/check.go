@@ -31,14 +31,18 @@ func (l *loader) targets(entries []entry) []rpmflow.Target {
 	return out
 }
 
-// projects makes the projects of the file's entries; without targets of its own a project is built for all.
-func (l *loader) projects(entries, targets []entry) []rpmflow.Project {
-	var defined []string
-	for _, t := range targets {
-		if name := t.name(); name != "" {
-			defined = append(defined, name)
+// names lists the entries' names.
+func names(entries []entry) (all []string) {
+	for _, e := range entries {
+		if name := e.name(); name != "" {
+			all = append(all, name)
 		}
 	}
+	return all
+}
+
+// projects makes the projects of the file's entries; without targets of its own a project is built for all that are defined.
+func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 	out := make([]rpmflow.Project, 0, len(entries))
 	for _, e := range entries {
 		var p rpmflow.Project
@@ -133,6 +137,23 @@ func (l *loader) together(c *Config) {
 	}
 	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
 		l.problem(place{}, "s3", errors.New("only one of s3.access_key and s3.secret_key is set: set both or none"))
+	}
+}
+
+// engines names the targets that a builder with this configuration does not build for, whatever is on its engine.
+func (l *loader) engines(c *Config) {
+	if l.program != "" && l.program != ForBuilder {
+		return // it has no builder
+	}
+	host := c.Builder.Engine == EngineRPMBuild
+	for _, t := range c.Targets {
+		switch {
+		case t.OnHost() == host || !slices.Contains(c.Builder.Archs, t.Arch):
+		case host:
+			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, which builds for targets named host or host-… only, so its builds wait for another builder: set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget().Name))
+		default:
+			l.warnings = append(l.warnings, fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine))
+		}
 	}
 }
 

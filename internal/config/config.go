@@ -103,7 +103,8 @@ func (n Listener) AcceptsSubmissions() bool {
 // Engine is what runs builds.
 type Engine string
 
-// The engines that can be asked for; EngineAuto takes mock where Docker answers.
+// The engines that can be asked for. EngineAuto is mock, but for commands without a server, which take the host's rpmbuild where mock cannot
+// work and no target is named.
 const (
 	EngineAuto     Engine = "auto"
 	EngineMock     Engine = "mock"
@@ -238,8 +239,14 @@ func load(src Source, data []byte) (*Config, error) {
 	file := l.parse(data, settings)
 	l.apply("", settings, l.merge(settings, file.keys, l.fromEnv(settings), l.fromFlags(settings, src.Flags)))
 	c.Targets = l.targets(file.targets)
-	c.Projects = l.projects(file.projects, file.targets)
+	defined := names(file.targets)
+	if c.Builder.Engine == EngineRPMBuild && len(file.targets) == 0 { // there is only one that it can build for
+		host := rpmflow.HostTarget()
+		c.Targets, defined = []rpmflow.Target{host}, []string{host.Name}
+	}
+	c.Projects = l.projects(file.projects, defined)
 	l.together(c)
+	l.engines(c)
 	l.unknownEnv(settings)
 
 	if err := l.err(); err != nil {

@@ -173,7 +173,7 @@ func (b *Builder) settings() []setting {
 	return []setting{
 		{path: "builder.name", field: text(&b.Name, "text", orEmpty(matches(hostName, "a builder's name: write letters, digits, . _ and -"))),
 			doc: "What the builder calls itself in build records; empty: the machine's host name."},
-		{path: "builder.engine", def: string(EngineAuto), doc: "mock in containers, the host's rpmbuild without a clean root, or auto: mock where a container engine answers.",
+		{path: "builder.engine", def: string(EngineAuto), doc: "mock in containers; rpmbuild, the host's own without a clean root, for targets named host or host-… only (without targets, it makes one of the machine); auto: mock, and for local builds without a target rpmbuild where mock cannot work.",
 			field: oneOf(&b.Engine, []string{string(EngineAuto), string(EngineMock), string(EngineRPMBuild)}, EngineAuto, EngineMock, EngineRPMBuild)},
 		{path: "builder.archs", field: commas(many(&b.Archs, "list of architectures", checkArch)),
 			doc: "Architectures whose builds are taken; empty: the machine's own."},

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 	"github.com/rpmflow/rpmflow/internal/build/mock"
@@ -22,6 +23,7 @@ const engineName = "container engine"
 func (e *examination) engine(ctx context.Context, cfg *config.Config) {
 	if cfg.Builder.Engine == config.EngineRPMBuild {
 		e.rpmbuild(ctx, "builder.engine says so")
+		e.hostTargets(cfg)
 		return
 	}
 	m, err := assembly.Docker(cfg, "doctor", slog.New(slog.DiscardHandler))
@@ -31,9 +33,9 @@ func (e *examination) engine(ctx context.Context, cfg *config.Config) {
 	}
 	defer func() { _ = m.Shut() }() // only asked
 	err = m.Ready(ctx)
-	if err != nil && cfg.Builder.Engine == config.EngineAuto {
+	if err != nil && cfg.Builder.Engine == config.EngineAuto && len(cfg.Targets) == 0 { // nobody has a server
 		e.fault(engineName, Warning, err)
-		e.rpmbuild(ctx, "the container engine cannot be used")
+		e.rpmbuild(ctx, "the container engine cannot be used, and local builds without a target go on without it")
 		return
 	}
 	facts, ferr := m.Facts(ctx)
@@ -93,6 +95,11 @@ func (e *examination) images(ctx context.Context, cfg *config.Config, m *mock.En
 			e.skip(name, "other builders build for "+t.Arch)
 			continue
 		}
+		if err := m.Serves(ctx, t); err != nil {
+			what, do := rpmflow.Advice(err)
+			e.add(name, Failed, what+"; builds wait for it", do)
+			continue
+		}
 		id, err := m.Image(ctx, t)
 		if err != nil {
 			e.fault(name, Failed, err)
@@ -102,10 +109,25 @@ func (e *examination) images(ctx context.Context, cfg *config.Config, m *mock.En
 	}
 }
 
+// hostTargets names the targets whose builds wait for another builder.
+func (e *examination) hostTargets(cfg *config.Config) {
+	for _, t := range cfg.Targets {
+		name := "target " + t.Name
+		if !slices.Contains(cfg.Builder.Archs, t.Arch) {
+			e.skip(name, "other builders build for "+t.Arch)
+		} else if err := hostrpm.Serves(t); err != nil {
+			what, do := rpmflow.Advice(err)
+			e.add(name, Failed, what+"; its builds wait for another builder", do)
+		} else {
+			e.ok(name, "is this machine's, as its name says")
+		}
+	}
+}
+
 // rpmbuild looks at the engine without containers.
 func (e *examination) rpmbuild(ctx context.Context, why string) {
 	const name = "engine rpmbuild"
-	host, err := hostrpm.New(ctx)
+	host, err := hostrpm.New(ctx, hostrpm.Apart())
 	if err != nil {
 		e.fault(name, Failed, err)
 		return

@@ -30,6 +30,8 @@ type Cmd struct {
 	Stdin  io.Reader // must not block for ever, unless it is an *os.File
 	Stdout io.Writer
 	Stderr io.Writer
+	// As is the user that a supervised command runs as; nil: the program's own. Only root can run commands as others.
+	As *User
 	// Grace is the time between SIGTERM and SIGKILL when ctx ends; 5 s when zero.
 	Grace time.Duration
 
@@ -42,6 +44,9 @@ type Cmd struct {
 	result  error         // valid then
 	watched chan struct{} // closed when the watcher of ctx has returned
 }
+
+// User is one that a command runs as: in no other group, and with no way to become another user (no_new_privs).
+type User struct{ UID, GID uint32 }
 
 // Command prepares the in-binary child of that name, with args for its Func. When ctx ends the child is stopped.
 func Command(ctx context.Context, child string, args ...string) *Cmd {
@@ -78,9 +83,12 @@ func (c *Cmd) Start() error {
 		return fmt.Errorf("start %s: make its lifeline: %w", c, err)
 	}
 	for _, v := range c.Env {
-		if !strings.HasPrefix(v, envChild+"=") {
+		if !strings.HasPrefix(v, envChild+"=") && !strings.HasPrefix(v, envAs+"=") {
 			c.cmd.Env = append(c.cmd.Env, v)
 		}
+	}
+	if c.As != nil {
+		c.cmd.Env = append(c.cmd.Env, fmt.Sprintf("%s=%d:%d", envAs, c.As.UID, c.As.GID))
 	}
 	c.cmd.Dir, c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = c.Dir, c.Stdin, c.Stdout, c.Stderr
 	c.cmd.ExtraFiles = []*os.File{r}

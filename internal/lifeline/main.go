@@ -15,6 +15,8 @@ import (
 const (
 	// envChild says in a child which one it is. It is removed before anything of the child's own runs.
 	envChild = "RPMFLOW_CHILD"
+	// envAs says as whom a supervised command runs, UID:GID; it is removed as envChild is.
+	envAs = "RPMFLOW_CHILD_AS"
 	// lifelineFD is the read end of the lifeline: the first of exec.Cmd's ExtraFiles.
 	lifelineFD = 3
 	// execChild is the built-in child that supervises a foreign command.
@@ -68,6 +70,10 @@ func childMain(name string, children map[string]Func, args []string) int {
 	if err := os.Unsetenv(envChild); err != nil {
 		return fail(codeFailed, err)
 	}
+	as, err := takeUser()
+	if err != nil {
+		return fail(codeFailed, err)
+	}
 	cut, err := watchLine()
 	if err != nil {
 		return fail(codeFailed, err)
@@ -80,7 +86,7 @@ func childMain(name string, children map[string]Func, args []string) int {
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 
 	if name == execChild {
-		code, err := supervise(args, cut, stop)
+		code, err := supervise(args, as, cut, stop)
 		if err != nil {
 			return fail(code, err)
 		}
@@ -95,6 +101,22 @@ func childMain(name string, children map[string]Func, args []string) int {
 		return fail(code, err)
 	}
 	return code
+}
+
+// takeUser reads envAs; nil: the program's own user.
+func takeUser() (*User, error) {
+	text, ok := os.LookupEnv(envAs)
+	if !ok {
+		return nil, nil
+	}
+	if err := os.Unsetenv(envAs); err != nil {
+		return nil, err
+	}
+	u := &User{}
+	if _, err := fmt.Sscanf(text, "%d:%d", &u.UID, &u.GID); err != nil {
+		return nil, fmt.Errorf("%s=%q: %w", envAs, text, err)
+	}
+	return u, nil
 }
 
 // watchLine gives a channel that is closed when the lifeline is.

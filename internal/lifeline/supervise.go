@@ -15,17 +15,22 @@ import (
 
 // supervise runs a command in a process group of its own and ends with it. args are the path of the executable and the
 // command's whole argv. Whatever way it ends, every descendant is dead when it returns.
-func supervise(args []string, cut <-chan struct{}, stop <-chan os.Signal) (int, error) {
+func supervise(args []string, as *User, cut <-chan struct{}, stop <-chan os.Signal) (int, error) {
 	if len(args) < 2 {
 		return codeFailed, errors.New("no command to supervise")
 	}
 	// Pdeathsig is for the day on which somebody kills this supervisor alone. It fires when the *thread* that started the
 	// command ends, so the thread is kept until the process ends.
 	runtime.LockOSThread()
-	command, err := os.StartProcess(args[0], args[1:], &os.ProcAttr{
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if as != nil {
+		sys.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID}
+		// Of this thread alone; the command inherits it.
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return codeFailed, fmt.Errorf("keep %s from new privileges: %w", args[0], err)
+		}
+	}
+	command, err := os.StartProcess(args[0], args[1:], &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: sys})
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return codeNotFound, err

@@ -61,7 +61,7 @@ var expressions = []string{
 // TestAgreesWithRPM compares every answer with rpmspec's own, and where rpmspec has none, with that of rpm's library.
 func TestAgreesWithRPM(t *testing.T) {
 	py := python(t)
-	engine, err := hostrpm.New(t.Context())
+	engine, err := hostrpm.New(t.Context(), "")
 	if err != nil {
 		t.Skipf("needs rpmspec: %v", err)
 	}
@@ -228,7 +228,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 // TestBadSpecs says what is wrong with what cannot be asked about.
 func TestBadSpecs(t *testing.T) {
-	engine, err := hostrpm.New(t.Context())
+	engine, err := hostrpm.New(t.Context(), "")
 	if err != nil {
 		t.Skipf("needs rpmspec: %v", err)
 	}

@@ -36,6 +36,8 @@ type Engine struct {
 	Step func(ctx context.Context, step string, job build.Job) error
 	// NotReady, when set, is what Ready says.
 	NotReady func() error
+	// NotServed, when set, is what Serves says.
+	NotServed func(t rpmflow.Target) error
 	// Remarks is what Caveats says.
 	Remarks []string
 
@@ -71,6 +73,14 @@ func (e *Engine) Caveats() []string { return e.Remarks }
 func (e *Engine) Ready(context.Context) error {
 	if e.NotReady != nil {
 		return e.NotReady()
+	}
+	return nil
+}
+
+// Serves implements build.Engine.
+func (e *Engine) Serves(_ context.Context, t rpmflow.Target) error {
+	if e.NotServed != nil {
+		return e.NotServed(t)
 	}
 	return nil
 }

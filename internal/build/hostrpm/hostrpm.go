@@ -29,20 +29,42 @@ type Engine struct {
 	// deps tells whether the host's rpm database can say which BuildRequires are there: Debian's is empty.
 	deps bool
 	user string
+	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the program's user.
+	apart string
 }
 
-// New looks at the host's rpm.
-func New(ctx context.Context) (*Engine, error) {
+// Apart is the directory in which a server's attempts have users of their own, when it runs as root; else it is empty: attempts run as the
+// server's user. It is where rpmbuild itself puts what is temporary and large.
+func Apart() string {
+	if os.Geteuid() == 0 {
+		return "/var/tmp"
+	}
+	return ""
+}
+
+// New looks at the host's rpm. In apart, which only root can use, each attempt has a directory and a user of its own; if it is empty, all
+// runs as the program's user: what users build here is their own, as with rpmbuild.
+func New(ctx context.Context, apart string) (*Engine, error) {
 	if err := find(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	e := &Engine{deps: exec.CommandContext(ctx, "rpm", "-q", "rpm").Run() == nil, user: "the builder's user"}
-	if u, err := user.Current(); err == nil {
+	e := &Engine{deps: managed(ctx), user: "the builder's user", apart: apart}
+	if apart != "" {
+		e.user = "an unprivileged user of its own"
+	} else if u, err := user.Current(); err == nil {
 		e.user = u.Username
 	}
 	return e, nil
+}
+
+// managed reports whether the host keeps its packages in rpm. Debian's rpm has a database in each user's home, which is not what rpmbuild sees here.
+func managed(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "rpm", "-qa", "--queryformat", "%{name}\n")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
+	names, err := cmd.Output()
+	return err == nil && slices.ContainsFunc(strings.Fields(string(names)), func(name string) bool { return name != "gpg-pubkey" })
 }
 
 func find() error {
@@ -73,16 +95,47 @@ func (e *Engine) Caveats() []string {
 // Ready implements build.Engine.
 func (*Engine) Ready(context.Context) error { return find() }
 
+// Serves implements build.Engine.
+func (*Engine) Serves(_ context.Context, t rpmflow.Target) error { return Serves(t) }
+
+// Serves says whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's rpmbuild makes is not
+// the target's, whatever it looks like.
+func Serves(t rpmflow.Target) error {
+	if t.OnHost() {
+		return nil
+	}
+	return rpmflow.Advise(fmt.Errorf("engine rpmbuild: the target %q is not the host's: the host's rpmbuild builds for targets named host or host-… only", t.Name),
+		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget().Name)
+}
+
+// Unchecked implements build.Unchecker.
+func (e *Engine) Unchecked() []string {
+	if e.deps {
+		return nil
+	}
+	return []string{"BuildRequires"}
+}
+
+// Disk names the directory on whose disk packages are built, where that is not the builder's.
+func (e *Engine) Disk(context.Context) (string, error) { return e.apart, nil }
+
 // Open implements build.Engine.
-func (e *Engine) Open(_ context.Context, job build.Job) (build.Session, error) {
+func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err error) {
 	s := &session{engine: e, job: job, top: filepath.Join(job.Dir, "rpmbuild"), log: filepath.Join(job.Dir, "build.log")}
+	mkdir := func(dir string) error { return os.MkdirAll(dir, 0o755) }
+	if e.apart != "" {
+		if s.bunk, err = newBunk(e.apart); err != nil {
+			return nil, err
+		}
+		s.top, mkdir = s.bunk.dir, s.bunk.mkdir
+	}
 	for _, d := range []string{"BUILD", "BUILDROOT", "RPMS", "SRPMS", "home", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(s.top, d), 0o755); err != nil {
-			return nil, fmt.Errorf("engine rpmbuild: %w", err)
+		if err := mkdir(filepath.Join(s.top, d)); err != nil {
+			return nil, errors.Join(fmt.Errorf("engine rpmbuild: %w", err), s.Close(context.Background()))
 		}
 	}
 	if o := job.Build.Options; job.Note != nil && (len(o.Repositories) > 0 || len(o.MockOptions) > 0) {
-		job.Note("the host's rpmbuild installs nothing and is no mock: repositories and options of mock that the build asks for are not heeded")
+		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the build asks for have no effect")
 	}
 	return s, nil
 }
@@ -90,6 +143,7 @@ func (e *Engine) Open(_ context.Context, job build.Job) (build.Session, error) {
 type session struct {
 	engine *Engine
 	job    build.Job
+	bunk   *bunk // nil: the program's own user builds
 	top    string
 	log    string
 }
@@ -118,22 +172,49 @@ func (s *session) macros(sources string) []string {
 }
 
 func (s *session) Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error) {
+	spec, sources, err := s.given(spec, sources)
+	if err != nil {
+		return nil, err
+	}
 	all := slices.DeleteFunc(s.macros(sources), func(a string) bool { return a == "--nodeps" })
 	all = append(append(all, args...), spec)
 	var out build.Answer
 	var messages strings.Builder
-	err := s.run(ctx, &out, io.MultiWriter(&messages, s.job.Log), "rpmspec", all...)
+	err = s.run(ctx, &out, io.MultiWriter(&messages, s.job.Log), "rpmspec", all...)
 	if err != nil {
 		err = s.failure(ctx, rpmflow.PhaseSRPM, err, messages.String())
 	}
 	return out.Text(err)
 }
 
+// given puts spec and sources where the build's user can read them.
+func (s *session) given(spec, sources string) (string, string, error) {
+	if s.bunk == nil {
+		return spec, sources, nil
+	}
+	spec, err := s.bunk.give(spec)
+	if err == nil && sources != "" {
+		sources, err = s.bunk.give(sources)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("engine rpmbuild: copy what is built: %w", err)
+	}
+	return spec, sources, nil
+}
+
 func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error) {
-	if err := s.rpmbuild(ctx, rpmflow.PhaseSRPM, append(s.macros(sources), "-bs", spec)...); err != nil {
+	spec, sources, err := s.given(spec, sources)
+	if err != nil {
 		return "", err
 	}
-	found, err := packages(filepath.Join(s.top, "SRPMS"))
+	args := append(s.macros(sources), "-bs", spec)
+	if s.engine.deps {
+		args = append(args, "--nodeps") // what is missing is of interest to the build itself alone
+	}
+	if err := s.rpmbuild(ctx, rpmflow.PhaseSRPM, args...); err != nil {
+		return "", err
+	}
+	found, err := s.packages("SRPMS")
 	if err != nil || len(found) != 1 {
 		return "", errors.Join(err, fmt.Errorf("engine rpmbuild: rpmbuild -bs made %d source packages", len(found)))
 	}
@@ -144,6 +225,13 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 func (s *session) Dependencies(context.Context, string) error { return nil }
 
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
+	if s.bunk != nil {
+		given, err := s.bunk.give(srpm)
+		if err != nil {
+			return nil, fmt.Errorf("engine rpmbuild: copy what is built: %w", err)
+		}
+		srpm = given
+	}
 	args := append(s.macros(""), "--rebuild")
 	if s.job.Build.Options.NoCheck {
 		args = append(args, "--nocheck")
@@ -151,7 +239,7 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err := s.rpmbuild(ctx, rpmflow.PhaseRPMs, append(args, srpm)...); err != nil {
 		return nil, err
 	}
-	return packages(filepath.Join(s.top, "RPMS"))
+	return s.packages("RPMS")
 }
 
 func (s *session) rpmbuild(ctx context.Context, phase rpmflow.Phase, args ...string) (err error) {
@@ -176,8 +264,12 @@ func (s *session) run(ctx context.Context, stdout, stderr io.Writer, name string
 	cmd := lifeline.Supervised(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.top, stdout, stderr
 	cmd.Grace = stopGrace
+	if s.bunk != nil {
+		cmd.As = &s.bunk.user
+	}
 	cmd.Env = []string{ // nothing of the builder's own environment: it may hold secrets
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top, "tmp"), "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
+		"USER=rpmbuild", "LOGNAME=rpmbuild",
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.job.Epoch.Unix()),
 	}
 	return cmd.Run()
@@ -205,16 +297,34 @@ func (s *session) Logs() []string {
 	return []string{s.log}
 }
 
-// Close has nothing to free: the job's directory is the caller's.
-func (s *session) Close(context.Context) error { return nil }
+// Close removes what is not in the job's directory, which is the caller's.
+func (s *session) Close(context.Context) error {
+	if s.bunk == nil {
+		return nil
+	}
+	return s.bunk.clear()
+}
 
-func packages(dir string) ([]string, error) {
+// packages gives the packages in a directory of the build, all of whose processes have ended. Links are not followed.
+func (s *session) packages(sub string) ([]string, error) {
 	var found []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".rpm") {
-			found = append(found, path)
+	err := filepath.WalkDir(filepath.Join(s.top, sub), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".rpm") {
+			return err
 		}
-		return err
+		if s.bunk != nil {
+			kept := filepath.Join(s.job.Dir, sub)
+			if err := os.MkdirAll(kept, 0o700); err != nil {
+				return err
+			}
+			kept = filepath.Join(kept, d.Name())
+			if err := s.bunk.fetch(path, kept); err != nil {
+				return err
+			}
+			path = kept
+		}
+		found = append(found, path)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("engine rpmbuild: look for packages: %w", err)

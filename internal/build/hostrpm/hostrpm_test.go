@@ -56,7 +56,7 @@ func newBench(t *testing.T, dir, tags, rest string) *bench {
 		b.must(os.Chtimes(file, epoch, epoch))
 	}
 	var err error
-	b.engine, err = hostrpm.New(t.Context())
+	b.engine, err = hostrpm.New(t.Context(), "")
 	b.must(err)
 	b.must(b.engine.Ready(t.Context()))
 	b.open(epoch, &b.log)

@@ -134,6 +134,15 @@ func (e *Engine) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Serves implements build.Engine.
+func (e *Engine) Serves(ctx context.Context, t rpmflow.Target) error {
+	if t.OnHost() {
+		return rpmflow.Advise(fmt.Errorf("engine mock: target %q is a machine itself, by its name", t.Name), "start a builder with builder.engine: rpmbuild on that machine, or name the target otherwise")
+	}
+	_, err := e.Image(ctx, t)
+	return err
+}
+
 // ErrNoImage says that a target's mock image is not on the engine.
 var ErrNoImage = errors.New("the mock image is not on the engine")
 

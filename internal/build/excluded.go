@@ -1,0 +1,127 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	rpm "github.com/sassoftware/go-rpmutils"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Tags by which a spec says what it is for (rpmtag.h).
+const (
+	tagExcludeArch   = 1059
+	tagExcludeOS     = 1060
+	tagExclusiveArch = 1061
+	tagExclusiveOS   = 1062
+)
+
+const targetOS = "linux"
+
+const (
+	skipHintArch = "nothing to do; projects[].targets leaves the target out, so that pushes do not build for it"
+	skipHintOS   = "nothing to do: rpmflow builds for Linux"
+)
+
+// cpus are the names that rpm may have for an architecture (%_target_cpu) where mock's configurations have others than their names say.
+func cpus(b rpmflow.Build, arch string) []string {
+	for _, o := range b.Options.MockOptions {
+		if o.Key == "rpmbuild_arch" {
+			return []string{o.Value}
+		}
+	}
+	switch arch {
+	case "i386", "i486", "i586", "i686":
+		return []string{"i386", "i486", "i586", "i686"}
+	case "armhfp", "armv7hl":
+		return []string{"armhfp", "armv7hl"}
+	}
+	if base, _, versioned := strings.Cut(arch, "_v"); versioned {
+		return []string{arch, base}
+	}
+	return []string{arch}
+}
+
+// excluded compares a source package's tags with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): it is excluded
+// if ExcludeArch has its architecture, or ExclusiveArch does not, in whatever case. Where an architecture has several names and the
+// tag only some of them, rpm decides. The error is a *rpmflow.Skip.
+func excluded(srpm string, b rpmflow.Build, arch string) error {
+	var skip *rpmflow.Skip
+	err := withHeader(srpm, func(h *rpm.RpmHeader) error {
+		for _, rule := range []struct {
+			tag    int
+			name   string
+			values []string
+			hint   string
+		}{
+			{tagExcludeArch, "ExcludeArch", cpus(b, arch), skipHintArch}, {tagExclusiveArch, "ExclusiveArch", cpus(b, arch), skipHintArch},
+			{tagExcludeOS, "ExcludeOS", []string{targetOS}, skipHintOS}, {tagExclusiveOS, "ExclusiveOS", []string{targetOS}, skipHintOS},
+		} {
+			if !h.HasTag(rule.tag) || skip != nil {
+				continue
+			}
+			list, err := h.GetStrings(rule.tag)
+			if err != nil {
+				return err
+			}
+			named := func(value string) bool {
+				return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, value) })
+			}
+			unnamed := func(value string) bool { return !named(value) }
+			switch exclusive := strings.HasPrefix(rule.name, "Exclusive"); {
+			case exclusive && !slices.ContainsFunc(rule.values, named):
+				skip = &rpmflow.Skip{Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), rule.name, rule.values[0]), Hint: rule.hint}
+			case !exclusive && !slices.ContainsFunc(rule.values, unnamed):
+				skip = &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", rule.values[0], rule.name), Hint: rule.hint}
+			}
+		}
+		return nil
+	})
+	if err == nil && skip != nil {
+		return skip
+	}
+	return err
+}
+
+// listed keeps a list of architectures short enough for a sentence.
+func listed(list []string) string {
+	const most = 8
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}
+
+// refusal is what rpm says of a spec that excludes the target (build/parsePreamble.c). It parses the spec before it runs anything of it.
+var refusal = regexp.MustCompile(`^(?:error: )?(Architecture|OS) is (not included|excluded): (\S+)$`)
+
+// ranScript begins the output of a part of the spec.
+var ranScript = regexp.MustCompile(`^Executing\(%\w+\): `)
+
+// refusedByRPM turns the failure of a step that rpm refused by ExclusiveArch and its like into a *rpmflow.Skip, in whatever phase it was. A
+// spec may say other things to the target's rpm than to the one that made the source package.
+func refusedByRPM(err error, arch string) error {
+	var f *rpmflow.Failure
+	if !errors.As(err, &f) || slices.ContainsFunc(f.Excerpt, ranScript.MatchString) {
+		return err
+	}
+	for _, line := range append([]string{f.Message}, f.Excerpt...) {
+		m := refusal.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		what, hint, tag := arch, skipHintArch, "ExclusiveArch"
+		if m[1] == "OS" {
+			what, hint, tag = targetOS, skipHintOS, "ExclusiveOS"
+		}
+		if m[2] == "excluded" {
+			tag = strings.Replace(tag, "Exclusive", "Exclude", 1)
+		}
+		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", what, tag), Hint: hint}
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Postpone puts the message of a delivery back behind the others of its project, not before the given time, and then removes the
+// delivered one: a message that is given back comes first again, and keeps others of its project from being handed out. If the
+// program dies in between, the old message comes again, and its second successor is recognised by its id.
+func (q *Queue) Postpone(ctx context.Context, d *Delivery, until time.Time) error {
+	data, err := json.Marshal(d.Build)
+	if err != nil {
+		return fmt.Errorf("encode build %s: %w", d.Build.ID, err)
+	}
+	until = until.Add(time.Second - 1).Truncate(time.Second) // schedules are in whole seconds
+	pctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	_, err = q.js.Publish(pctx, "rpmflow.schedules."+Token(d.Build.ID), data,
+		jetstream.WithMsgID(fmt.Sprintf("%s.%d.%d", d.Build.ID, d.Build.InfrastructureFailures, d.Sequence)), jetstream.WithExpectStream(StreamBuilds),
+		jetstream.WithScheduleAt(until), jetstream.WithScheduleTarget(buildSubject(d.Build.Arch, d.Build.Project)))
+	if err != nil {
+		return fmt.Errorf("postpone build %s: %w", d.Build.ID, publishError(err))
+	}
+	return d.Done(ctx)
+}
+
+// Queued is a build message in the queue, whether it is held by a builder or not.
+type Queued struct {
+	Build    rpmflow.Build
+	Sequence uint64
+	At       time.Time // when it came into the queue
+}
+
+// After gives the first message of an architecture behind a sequence, without taking it; nil: there is none.
+func (q *Queue) After(ctx context.Context, arch string, sequence uint64) (*Queued, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	msg, err := q.stream.GetMsg(ctx, sequence+1, jetstream.WithGetMsgSubject("rpmflow.builds."+Token(arch)+".*"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for builds that wait: %w", err)
+	}
+	m := &Queued{Sequence: msg.Sequence, At: msg.Time}
+	if err := json.Unmarshal(msg.Data, &m.Build); err != nil {
+		m.Build = rpmflow.Build{} // dropped with a word by whoever takes it
+	}
+	return m, nil
+}
