@@ -101,6 +101,7 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if err != nil {
 		return nil, err
 	}
+	ledger.Tell(queue)
 	logs, err := events.NewLogs(nc, o.Logger)
 	if err != nil {
 		return nil, err
@@ -136,6 +137,11 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 	}
 	defer stop()
 	defer context.AfterFunc(ctx, b.status.drain)()
+	fctx, unfollow := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer unfollow()
+	following.Go(func() { b.queue.Follow(fctx, b.log) })
 	slots := make(chan struct{}, b.o.Jobs) // holds a token for each build in hand
 	var builds sync.WaitGroup
 	defer builds.Wait()

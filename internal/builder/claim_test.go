@@ -144,6 +144,11 @@ func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.work.close()
+			ctx, cancel := context.WithCancel(t.Context())
+			var following sync.WaitGroup
+			defer following.Wait()
+			defer cancel()
+			following.Go(func() { b.queue.Follow(ctx, quiet) })
 			r := rpmflow.Build{ID: rpmflow.DeriveID(name), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9, State: rpmflow.Queued}
 			queued, err := b.ledger.Append(t.Context(), events.TypeQueued, r, 0)
 			if err != nil {

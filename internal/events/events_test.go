@@ -140,91 +140,6 @@ func TestAPushIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestQueueHandsOutEachMessageOnce(t *testing.T) {
-	nc, js := connect(t)
-	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
-	a, b := build("mass", "p1"), build("small", "p2")
-	for i := range 5 {
-		m := build("mass", fmt.Sprint("m", i))
-		if err := q.Enqueue(t.Context(), m, time.Time{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = a
-	first := take(t, q)
-	if first == nil || first.Build.Project != "mass" {
-		t.Fatalf("first is %+v", first)
-	}
-	if err := q.Enqueue(t.Context(), b, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := q.Enqueue(t.Context(), b, time.Time{}); err != nil { // the same again
-		t.Fatal(err)
-	}
-	second := take(t, q)
-	if second == nil || second.Build.Project != "small" {
-		t.Fatalf("the other project has to wait: %+v", second)
-	}
-	if third := take(t, q); third != nil { // both projects are at their limit of 1
-		t.Fatalf("over the limit: %+v", third.Build)
-	}
-	if err := first.Release(); err != nil {
-		t.Fatal(err)
-	}
-	back := take(t, q)
-	for deadline := time.Now().Add(5 * time.Second); back == nil && time.Now().Before(deadline); back = take(t, q) {
-	}
-	if back == nil || back.Build.ID != first.Build.ID || back.Deliveries != 2 {
-		t.Fatalf("released build came back as %+v", back)
-	}
-	if err := back.Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if held := must(q.Holds(t.Context(), back.Sequence))(t); held {
-		t.Fatal("done, and still in the queue")
-	}
-}
-
-// Who runs least on all builders together comes first, and of several such who has waited the longest.
-func TestWhoIsNext(t *testing.T) {
-	nc, js := connect(t)
-	one, other := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t), must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
-	for _, p := range []string{"d", "b", "a", "c"} { // in this order
-		for i := range 3 {
-			b := build(p, fmt.Sprint(i))
-			b.Concurrency = 2
-			if err := one.Enqueue(t.Context(), b, time.Time{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	held := map[string]*events.Delivery{}
-	var order []string
-	for i := range 8 { // two builders, by turns
-		q := one
-		if i%2 == 1 {
-			q = other
-		}
-		d := take(t, q)
-		if d == nil {
-			t.Fatalf("nothing after %v", order)
-		}
-		order, held[d.Build.Project] = append(order, d.Build.Project), d
-	}
-	if got := strings.Join(order, ""); got != "dbacdbac" {
-		t.Errorf("the order is %s", got)
-	}
-	if d := take(t, one); d != nil {
-		t.Errorf("over the limit: %s", d.Build.Project)
-	}
-	if err := held["a"].Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if d := take(t, other); d == nil || d.Build.Project != "a" {
-		t.Errorf("after an end of a comes %+v", d)
-	}
-}
-
 func TestStirring(t *testing.T) {
 	nc, js := connect(t)
 	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
@@ -242,38 +157,6 @@ func TestStirring(t *testing.T) {
 	case <-stirred:
 	case <-time.After(10 * time.Second):
 		t.Fatal("not heard")
-	}
-}
-
-func take(t testing.TB, q *events.Queue) *events.Delivery {
-	t.Helper()
-	return must(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
-}
-
-func TestScheduledBuildComesLater(t *testing.T) {
-	nc, js := connect(t)
-	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
-	b := build("hello", "p1")
-	b.InfrastructureFailures = 1
-	due := time.Now().Add(1500 * time.Millisecond)
-	if err := q.Enqueue(t.Context(), b, due); err != nil {
-		t.Fatal(err)
-	}
-	if d := take(t, q); d != nil {
-		t.Fatalf("taken %s early", time.Until(due))
-	}
-	var d *events.Delivery
-	for deadline := time.Now().Add(20 * time.Second); d == nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		d = take(t, q)
-	}
-	if d == nil || d.Build.ID != b.ID || d.Build.InfrastructureFailures != 1 {
-		t.Fatalf("scheduled build came as %+v", d)
-	}
-	if time.Now().Before(due) {
-		t.Fatal("came early")
-	}
-	if err := d.Done(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -19,6 +19,7 @@ const publishWait = 5 * time.Second
 type Ledger struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	queue  *Queue // is told what was published; nil: nobody is
 }
 
 // NewLedger opens EVENTS; EnsureStreams has made it.
@@ -29,6 +30,9 @@ func NewLedger(ctx context.Context, js jetstream.JetStream) (*Ledger, error) {
 	}
 	return &Ledger{js: js, stream: s}, nil
 }
+
+// Tell has the queue take in what this ledger publishes, so that Take knows of it before EVENTS has brought it back.
+func (l *Ledger) Tell(q *Queue) { l.queue = q }
 
 // ErrNone says that a build has no event.
 var ErrNone = errors.New("no event of this build")
@@ -76,9 +80,13 @@ func (l *Ledger) Append(ctx context.Context, t Type, b rpmflow.Build, after uint
 	}
 	msg := nats.NewMsg(eventSubject(b, string(t)))
 	msg.Header.Set("Content-Type", contentType)
+	msg.Header.Set(headerQueue, queueHeaderOf(b).String())
 	msg.Data = raw
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		seq, err := l.appendOnce(ctx, msg, b, id, after)
+		if err == nil && l.queue != nil {
+			l.queue.note(msg.Subject, b, seq)
+		}
 		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
 			return seq, err
 		}

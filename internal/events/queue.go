@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sort"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,22 +23,11 @@ type Queue struct {
 
 	mu        sync.Mutex
 	consumers map[string]knownConsumer // by subject
-}
 
-type knownConsumer struct {
-	consumer jetstream.Consumer
-	checked  time.Time
-	oldest   uint64 // sequence of its first message that was not handed out, when that was last asked for
+	standings *standings    // for Take, kept by Follow
+	caughtUp  chan struct{} // closed once Follow has read the past
+	trouble   error         // what Follow has met last; guarded by mu
 }
-
-const (
-	// consumerInactive is after how long without pulls and without unacknowledged messages a project's consumer goes away.
-	consumerInactive = 10 * time.Minute
-	// consumerRecheck is how long a consumer is used before its settings are compared with the project's again.
-	consumerRecheck = time.Minute
-	// fetchWait is how long a message that the stream has may take to its consumer.
-	fetchWait = 500 * time.Millisecond
-)
 
 // NewQueue opens BUILDS; EnsureStreams has made it. ackWait is after how much silence a builder is taken for dead.
 func NewQueue(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, ackWait time.Duration) (*Queue, error) {
@@ -49,7 +35,9 @@ func NewQueue(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, ackWai
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: open: %w", StreamBuilds, err)
 	}
-	return &Queue{nc: nc, js: js, stream: s, ackWait: ackWait, consumers: map[string]knownConsumer{}}, nil
+	return &Queue{
+		nc: nc, js: js, stream: s, ackWait: ackWait, consumers: map[string]knownConsumer{}, standings: newStandings(ackWait), caughtUp: make(chan struct{}),
+	}, nil
 }
 
 // Enqueue makes the build available to builders, at once or not before the given time, and wakes them up. The message is the
@@ -117,10 +105,13 @@ type Delivery struct {
 	// Deliveries counts how often the message was handed out, this time included.
 	Deliveries uint64
 	msg        jetstream.Msg
+	nc         *nats.Conn
 }
 
-// Heartbeat keeps the message from others for another ack wait.
-func (d *Delivery) Heartbeat() error { return d.msg.InProgress() }
+// Heartbeat keeps the message from others for another ack wait, and lets them know that it is held.
+func (d *Delivery) Heartbeat() error {
+	return errors.Join(d.msg.InProgress(), d.nc.Publish(beatSubject(d.Sequence), nil))
+}
 
 // Done removes the message from the queue, and waits until the server has said so.
 func (d *Delivery) Done(ctx context.Context) error {
@@ -130,212 +121,9 @@ func (d *Delivery) Done(ctx context.Context) error {
 	return d.msg.DoubleAck(ctx)
 }
 
-// Release gives the message back, at once, to whoever wants it.
-func (d *Delivery) Release() error { return d.msg.Nak() }
-
-// candidate is a project with messages of one architecture.
-type candidate struct {
-	consumer jetstream.Consumer
-	subject  string
-	project  string
-	running  int    // of the project's builds, on all builders, over the architectures that are asked for
-	waiting  bool   // the stream has messages that nobody holds
-	oldest   uint64 // sequence of the one that waits the longest; known only where it decides
-}
-
-// Take hands out one build of the architectures, or nil when there is none now. Of the projects with work it takes the one that is
-// running least, on all builders together, and of several such the one whose build has waited the longest; so a mass rebuild in one delays
-// the others by one free slot at most.
-func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*Delivery, error) {
-	candidates, err := q.candidates(ctx, archs)
-	if err != nil {
-		return nil, err
-	}
-	sort.SliceStable(candidates, func(i, j int) bool {
-		a, b := candidates[i], candidates[j]
-		if a.running != b.running {
-			return a.running < b.running
-		}
-		return a.oldest < b.oldest
-	})
-	for _, c := range candidates {
-		d, err := q.fetch(ctx, c.consumer, c.waiting, log)
-		if err != nil {
-			q.forget(c.subject)
-			return nil, fmt.Errorf("fetch from %s: %w", c.subject, err)
-		}
-		if d != nil {
-			return d, nil
-		}
-	}
-	return nil, nil
-}
-
-// candidates looks which projects have work, and how they stand.
-func (q *Queue) candidates(ctx context.Context, archs []string) ([]*candidate, error) {
-	var candidates []*candidate
-	delivered := map[*candidate]uint64{} // the last sequence that was handed out
-	running := map[string]int{}
-	for _, arch := range archs {
-		info, err := q.info(ctx, "rpmflow.builds."+Token(arch)+".*")
-		if err != nil {
-			return nil, err
-		}
-		for subject, messages := range info.State.Subjects {
-			cons, err := q.consumer(ctx, subject)
-			if err != nil {
-				return nil, err
-			}
-			ci, err := cons.Info(ctx)
-			if err != nil {
-				q.forget(subject)
-				if errors.Is(err, jetstream.ErrConsumerNotFound) {
-					continue
-				}
-				return nil, fmt.Errorf("consumer of %s: %w", subject, err)
-			}
-			// Even a project at its limit is asked: a message whose holder fell silent counts as held until it is handed out again.
-			held := ci.NumAckPending
-			c := &candidate{
-				consumer: cons, subject: subject, project: subject[strings.LastIndexByte(subject, '.')+1:],
-				waiting: messages > uint64(held) && held < ci.Config.MaxAckPending,
-			}
-			candidates = append(candidates, c)
-			delivered[c] = ci.Delivered.Stream
-			running[c.project] += held
-		}
-	}
-	alike := map[int]int{} // how many with work to hand out run as many
-	for _, c := range candidates {
-		c.running = running[c.project]
-		if c.waiting {
-			alike[c.running]++
-		}
-	}
-	for _, c := range candidates {
-		if !c.waiting || alike[c.running] < 2 {
-			continue
-		}
-		var err error
-		if c.oldest, err = q.oldest(ctx, c.subject, delivered[c]); err != nil {
-			return nil, err
-		}
-	}
-	return candidates, nil
-}
-
-// oldest gives the sequence of the message that has waited the longest: the first one after those that were handed out. It is asked for once
-// for each message that comes to be the first.
-func (q *Queue) oldest(ctx context.Context, subject string, delivered uint64) (uint64, error) {
-	q.mu.Lock()
-	known := q.consumers[subject]
-	q.mu.Unlock()
-	if known.oldest > delivered {
-		return known.oldest, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
-	defer cancel()
-	msg, err := q.stream.GetMsg(ctx, delivered+1, jetstream.WithGetMsgSubject(subject))
-	if errors.Is(err, jetstream.ErrMsgNotFound) { // somebody was faster
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read oldest message of %s: %w", subject, err)
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if known, ok := q.consumers[subject]; ok {
-		known.oldest = msg.Sequence
-		q.consumers[subject] = known
-	}
-	return msg.Sequence, nil
-}
-
-// fetch takes a message. A consumer hears of a message a little later than the stream: where one is known to wait, so does fetch.
-func (q *Queue) fetch(ctx context.Context, cons jetstream.Consumer, waiting bool, log *slog.Logger) (*Delivery, error) {
-	take := func() (jetstream.MessageBatch, error) { return cons.FetchNoWait(1) }
-	if waiting {
-		take = func() (jetstream.MessageBatch, error) { return cons.Fetch(1, jetstream.FetchMaxWait(fetchWait)) }
-	}
-	batch, err := take()
-	if err != nil {
-		return nil, err
-	}
-	var d *Delivery
-	for msg := range batch.Messages() {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		b := rpmflow.Build{}
-		if err := json.Unmarshal(msg.Data(), &b); err != nil {
-			log.Error("a build message cannot be read and is dropped", "subject", msg.Subject(), "sequence", meta.Sequence.Stream, "error", err)
-			if err := msg.TermWithReason("unreadable: " + err.Error()); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		d = &Delivery{Build: b, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, msg: msg}
-	}
-	if err := batch.Error(); err != nil && d == nil && ctx.Err() == nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-func (q *Queue) info(ctx context.Context, filter string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
-	defer cancel()
-	info, err := q.stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: which projects have work: %w", StreamBuilds, err)
-	}
-	return info, nil
-}
-
-// consumer makes the durable consumer of an (arch, project) on demand. Its MaxAckPending is the project's limit,
-// which the newest message of the project tells.
-func (q *Queue) consumer(ctx context.Context, subject string) (jetstream.Consumer, error) {
-	q.mu.Lock()
-	known, ok := q.consumers[subject]
-	q.mu.Unlock()
-	if ok && time.Since(known.checked) < consumerRecheck {
-		return known.consumer, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
-	defer cancel()
-	limit := 1
-	msg, err := q.stream.GetLastMsgForSubject(ctx, subject)
-	switch {
-	case err == nil:
-		var b rpmflow.Build
-		if json.Unmarshal(msg.Data, &b) == nil && b.Concurrency > 0 {
-			limit = b.Concurrency
-		}
-	case !errors.Is(err, jetstream.ErrMsgNotFound):
-		return nil, fmt.Errorf("read newest message of %s: %w", subject, err)
-	}
-	name := "builder-" + strings.ReplaceAll(strings.TrimPrefix(subject, "rpmflow.builds."), ".", "-")
-	cons, err := q.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: subject,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.ackWait,
-		MaxDeliver:    -1, // a message past MaxDeliver would stay in a work queue unseen: builders count deliveries themselves
-		MaxAckPending: limit, InactiveThreshold: consumerInactive,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("consumer %s: %w", name, err)
-	}
-	q.mu.Lock()
-	q.consumers[subject] = knownConsumer{consumer: cons, checked: time.Now()}
-	q.mu.Unlock()
-	return cons, nil
-}
-
-func (q *Queue) forget(subject string) {
-	q.mu.Lock()
-	delete(q.consumers, subject)
-	q.mu.Unlock()
-}
+// Release gives the message back, at once, to whoever wants it. Only with a delay does the server remember that when it is stopped meanwhile,
+// as the one of `rpmflow up` is.
+func (d *Delivery) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
 
 // Holds reports whether the message with this sequence still is in the queue.
 func (q *Queue) Holds(ctx context.Context, sequence uint64) (bool, error) {

@@ -22,6 +22,8 @@ const (
 	patternLogs      = "rpmflow.logs.*"
 	patternWake      = "rpmflow.wake.*"
 	patternCancel    = "rpmflow.cancel.*"
+	patternBeats     = "rpmflow.beats.*"
+	patternEvents    = "rpmflow.events.*.*.*.*"
 
 	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
 )
@@ -52,12 +54,14 @@ func RightsOf(role rpmflow.Role) Rights {
 		for _, t := range []Type{TypeQueued, TypeStarted, TypePhase, TypeFinished} {
 			r.publish(everyEvent(t))
 		}
-		r.publish(patternBuilds, patternSchedules, patternWake, patternLogs)
+		r.publish(patternBuilds, patternSchedules, patternWake, patternLogs, patternBeats)
 		r.publish(api("STREAM.INFO", StreamBuilds), api("STREAM.INFO", StreamEvents), api("STREAM.INFO", StreamLogs))
 		r.publish(api("STREAM.MSG.GET", StreamBuilds), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamBuilds, "*", patternBuilds)
-		r.publish(api("CONSUMER.INFO", StreamBuilds, "*"), ack(StreamBuilds, "*"))
-		r.Subscribe = append(r.Subscribe, patternWake, patternCancel)
+		r.publish(ack(StreamBuilds, "*"))
+		// What runs, for who is next: a consumer with a name that is made up, which goes away by itself.
+		r.consume(StreamEvents, "*", patternEvents)
+		r.Subscribe = append(r.Subscribe, patternWake, patternCancel, patternBeats)
 	case rpmflow.RolePublisher:
 		r.publish(everyEvent(typePublished), api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamEvents, "*", "", SubjectFinished)

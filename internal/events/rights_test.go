@@ -35,6 +35,18 @@ func newTap(t *testing.T, nc *nats.Conn) *tap {
 	return &p
 }
 
+// count says how many subjects begin with these words.
+func (p *tap) count(prefix string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, subject := range p.seen {
+		if strings.HasPrefix(subject, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // used waits until every right was made use of: one that is not is one too many.
 func (p *tap) used(t *testing.T, r events.Rights) {
 	t.Helper()
@@ -178,6 +190,7 @@ func TestBuilderRights(t *testing.T) {
 	p := newTap(t, anc)
 	nc, js := as(t, s, "builder", events.StreamSettings{})
 	ledger, queue := must(events.NewLedger(t.Context(), js))(t), must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	in(t, func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
 	wake, stop, err := queue.Wake([]string{"x86_64"})
 	if err != nil {
 		t.Fatal(err)

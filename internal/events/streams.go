@@ -49,7 +49,7 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 		{
 			// Without AllowDirect every read is answered by the stream's leader: a claim that was refused must not be
 			// judged by what a replica that lags behind remembers.
-			Name: StreamEvents, Subjects: []string{"rpmflow.events.*.*.*.*"},
+			Name: StreamEvents, Subjects: []string{patternEvents},
 			Description: "all that happened to every build: the one stream of truth",
 			Discard:     jetstream.DiscardNew, MaxBytes: limit, Duplicates: dedupWindow,
 			MaxConsumers: 100_000,

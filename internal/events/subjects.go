@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -64,6 +65,9 @@ func wakeSubject(arch string) string { return "rpmflow.wake." + Token(arch) }
 
 // cancelSubject wakes the owner of a build whose end was asked for.
 func cancelSubject(build string) string { return "rpmflow.cancel." + Token(build) }
+
+// beatSubject is where the owner of a build's message tells that it lives.
+func beatSubject(message uint64) string { return "rpmflow.beats." + strconv.FormatUint(message, 10) }
 
 func logSubject(build string) string { return "rpmflow.logs." + Token(build) }
 

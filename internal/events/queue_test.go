@@ -1,0 +1,442 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// hall is a queue with builders that do what builders do: claim, send heartbeats, hand back, finish, or die.
+type hall struct {
+	t       testing.TB
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	ledger  *events.Ledger // the listener's
+	ackWait time.Duration
+	queues  []*events.Queue
+	last    uint64 // event
+}
+
+func newHall(t testing.TB, ackWait time.Duration) *hall {
+	t.Helper()
+	nc, js := connect(t)
+	return &hall{t: t, nc: nc, js: js, ledger: must(events.NewLedger(t.Context(), js))(t), ackWait: ackWait}
+}
+
+// seat is a builder.
+type seat struct {
+	*hall
+	ledger *events.Ledger
+	queue  *events.Queue
+}
+
+// job is a build in a builder's hands.
+type job struct {
+	*seat
+	*events.Delivery
+	record rpmflow.Build
+	event  uint64
+}
+
+func (h *hall) builder() *seat {
+	h.t.Helper()
+	q := must(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t)
+	follow(h.t, q)
+	h.queues = append(h.queues, q)
+	l := must(events.NewLedger(h.t.Context(), h.js))(h.t)
+	l.Tell(q)
+	return &seat{h, l, q}
+}
+
+func follow(t testing.TB, q *events.Queue) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); q.Follow(ctx, quiet) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// push queues n builds of a project.
+func (h *hall) push(project string, n, limit int) {
+	h.t.Helper()
+	for range n {
+		b := build(project, fmt.Sprint("p", h.last))
+		b.Concurrency = limit
+		h.last = must(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
+		if err := must(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b, time.Time{}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// claim takes a build and begins it; nil: there is none.
+func (s *seat) claim() *job {
+	s.t.Helper()
+	for _, q := range s.queues { // everybody has seen what happened before
+		eventually(s.t, func() bool { return events.Seen(q) >= s.last }, func() string { return "an event has not come" })
+	}
+	d := take(s.t, s.queue)
+	if d == nil {
+		return nil
+	}
+	last := must(s.ledger.Last(s.t.Context(), d.Build))(s.t)
+	b := last.Build
+	b.State, b.Attempt, b.QueueSequence = rpmflow.Running, b.Attempt+1, d.Sequence
+	j := &job{s, d, b, last.Sequence}
+	j.publish(events.TypeStarted)
+	return j
+}
+
+func (j *job) publish(kind events.Type) {
+	j.t.Helper()
+	j.event = must(j.seat.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
+	j.last = j.event
+}
+
+func (j *job) finish() {
+	j.t.Helper()
+	j.record.State = rpmflow.Finished
+	j.publish(events.TypeFinished)
+	if err := j.Done(j.t.Context()); err != nil {
+		j.t.Fatal(err)
+	}
+}
+
+func (j *job) handBack() {
+	j.t.Helper()
+	j.record.State = rpmflow.Queued
+	j.publish(events.TypeQueued)
+	if err := j.Release(); err != nil {
+		j.t.Fatal(err)
+	}
+	if err := j.nc.Flush(); err != nil {
+		j.t.Fatal(err)
+	}
+}
+
+// retry is what becomes of a build that failed for reasons of the infrastructure.
+func (j *job) retry() {
+	j.t.Helper()
+	j.record.State = rpmflow.Queued
+	j.record.InfrastructureFailures++
+	j.publish(events.TypeQueued)
+	if err := j.queue.Enqueue(j.t.Context(), j.record, time.Time{}); err != nil {
+		j.t.Fatal(err)
+	}
+	if err := j.Done(j.t.Context()); err != nil {
+		j.t.Fatal(err)
+	}
+}
+
+// order claims builds until there are no more, and says of which projects they were.
+func (s *seat) order() string {
+	s.t.Helper()
+	var projects []string
+	for j := s.claim(); j != nil; j = s.claim() {
+		projects = append(projects, j.record.Project)
+	}
+	return strings.Join(projects, " ")
+}
+
+func wantOrder(t testing.TB, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("claimed: %s; want %s", got, want)
+	}
+}
+
+func take(t testing.TB, q *events.Queue) *events.Delivery {
+	t.Helper()
+	return must(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
+}
+
+func TestQueueHandsOutEachMessageOnce(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	h.push("mass", 5, 1)
+	first := a.claim()
+	if first == nil || first.record.Project != "mass" {
+		t.Fatalf("first is %+v", first)
+	}
+	h.push("small", 1, 1)
+	if err := a.queue.Enqueue(t.Context(), build("small", fmt.Sprint("p", first.event)), time.Time{}); err != nil { // the same again
+		t.Fatal(err)
+	}
+	wantOrder(t, a.order(), "small") // then both projects are at their limit of 1
+	first.handBack()
+	back := a.claim()
+	if back == nil || back.Build.ID != first.Build.ID || back.Deliveries != 2 {
+		t.Fatalf("the build that was handed back came as %+v", back)
+	}
+	if err := back.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if held := must(a.queue.Holds(t.Context(), back.Sequence))(t); held {
+		t.Fatal("done, and still in the queue")
+	}
+}
+
+// Who runs least on all builders together comes first, and of several such who has waited the longest.
+func TestWhoIsNext(t *testing.T) {
+	h := newHall(t, time.Minute)
+	builders := []*seat{h.builder(), h.builder()}
+	for _, p := range []string{"d", "b", "a", "c"} { // in this order
+		h.push(p, 3, 2)
+	}
+	running := map[string]*job{}
+	var order []string
+	for i := range 8 { // two builders, by turns
+		j := builders[i%2].claim()
+		if j == nil {
+			t.Fatalf("nothing after %v", order)
+		}
+		order, running[j.record.Project] = append(order, j.record.Project), j
+	}
+	wantOrder(t, strings.Join(order, ""), "dbacdbac")
+	wantOrder(t, builders[0].order(), "") // all are at their limit
+	running["a"].finish()
+	wantOrder(t, builders[1].order(), "a")
+}
+
+// A build that was handed back is the next one, whoever asks and whoever waits.
+func TestHandedBackComesFirst(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a, b := h.builder(), h.builder()
+	for i := range 14 {
+		h.push(fmt.Sprint("p", 10+i), 1, 1)
+	}
+	first := a.claim()
+	if first == nil || first.record.Project != "p10" {
+		t.Fatalf("first came %+v", first)
+	}
+	first.handBack()
+	wantOrder(t, b.claim().record.Project, "p10")
+	wantOrder(t, a.claim().record.Project, "p11")
+}
+
+// Who begins after a build was handed back finds that in the past.
+func TestHandedBackBeforeTheStart(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	for _, p := range []string{"b1", "b2", "b3"} {
+		h.push(p, 1, 1)
+	}
+	h.push("over", 1, 1)
+	a.claim().handBack()
+	wantOrder(t, h.builder().order(), "b1 b2 b3 over")
+}
+
+// Builds of the same project stay behind the one that was handed back, and other projects are not passed over for them.
+func TestHandedBackWithOthersOfItsProject(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	h.push("mass", 4, 3)
+	one, _ := a.claim(), a.claim()
+	h.push("small", 1, 1)
+	one.handBack()
+	back := a.claim()
+	if back == nil || back.Build.ID != one.Build.ID {
+		t.Fatalf("%+v", back)
+	}
+	wantOrder(t, a.order(), "small mass")
+}
+
+// Whatever others claim meanwhile, what was handed back is begun once, and next.
+func TestHandedBackWhileOthersClaim(t *testing.T) {
+	h := newHall(t, time.Minute)
+	builders := []*seat{h.builder(), h.builder(), h.builder()}
+	for i := range 6 {
+		h.push(fmt.Sprint("p", i), 2, 1)
+	}
+	first := builders[0].claim()
+	first.handBack()
+	for _, b := range builders { // nobody waits until the others have heard of it
+		d := take(t, b.queue)
+		if d == nil {
+			t.Fatal("nothing to do")
+		}
+		if back := d.Build.ID == first.Build.ID; back != (b == builders[0]) {
+			t.Errorf("builder %v has got %s", b == builders[0], d.Build.Project)
+		}
+	}
+}
+
+// A retry is a request like any other.
+func TestARetryWaitsInLine(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	h.push("a", 1, 1)
+	first := a.claim()
+	h.push("b", 1, 1)
+	h.push("c", 1, 1)
+	first.retry()
+	wantOrder(t, a.order(), "b c a")
+}
+
+// A build whose builder has died comes first as soon as its message may be had, and not before: meanwhile it counts as running.
+func TestOrphanComesFirst(t *testing.T) {
+	const ackWait = 2 * time.Second
+	h := newHall(t, ackWait)
+	dead, living := h.builder(), h.builder()
+	for _, p := range []string{"a", "b", "c", "d", "e"} {
+		h.push(p, 1, 1)
+	}
+	lost := dead.claim()
+	kept := living.claim()
+	heart(kept)
+	wantOrder(t, living.claim().record.Project, "c")
+	time.Sleep(ackWait + ackWait/4) // the time itself is what is tested
+	var next []string
+	for range 3 {
+		j := living.claim()
+		heart(j)
+		next = append(next, j.record.Project)
+	}
+	wantOrder(t, strings.Join(next, " "), "a c d") // of c no heartbeat was sent either
+	if last := must(living.ledger.Last(t.Context(), lost.record))(t); last.Build.Attempt != 2 {
+		t.Errorf("attempt %d", last.Build.Attempt)
+	}
+}
+
+// heart sends heartbeats for a build until the test ends.
+func heart(j *job) {
+	done := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			_ = j.Heartbeat() // the server may be gone
+			select {
+			case <-stop:
+				return
+			case <-time.After(j.ackWait / 4):
+			}
+		}
+	}()
+	j.t.Cleanup(func() { close(stop); <-done })
+}
+
+// Who starts after a builder has died cannot know since when it is silent, and takes what it left at the latest after an ack wait; an idle one sooner.
+func TestOrphanOfThePast(t *testing.T) {
+	const ackWait = 2 * time.Second
+	h := newHall(t, ackWait)
+	h.push("a", 1, 1)
+	h.builder().claim()
+	late := h.builder()
+	var j *job
+	begun := time.Now()
+	eventually(t, func() bool { j = late.claim(); return j != nil }, func() string { return "the orphan is not taken" })
+	if j.record.Attempt != 2 || time.Since(begun) > ackWait+ackWait/2 {
+		t.Errorf("attempt %d after %s", j.record.Attempt, time.Since(begun))
+	}
+}
+
+// A project that is at its limit is not asked, nor is one whose messages are all held: otherwise a take would cost the more the more there are.
+func TestWhoHasNothingIsNotAsked(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	for i := range 20 {
+		h.push(fmt.Sprint("busy", i), 1+i%2, 1)
+	}
+	a.order()
+	p := newTap(t, h.nc)
+	begun := time.Now()
+	wantOrder(t, a.order(), "")
+	if took := time.Since(begun); took > 10*time.Second { // asking 20 projects in vain takes 500 ms each
+		t.Errorf("it took %s", took)
+	}
+	if asked := p.count("$JS.API.CONSUMER."); asked > 0 {
+		t.Errorf("%d requests about consumers", asked)
+	}
+}
+
+// What a take costs does not depend on how many projects there are.
+func TestRequestsOfATake(t *testing.T) {
+	cost := map[int]int{}
+	for _, projects := range []int{2, 50} {
+		h := newHall(t, time.Minute)
+		a := h.builder()
+		for i := range projects {
+			h.push(fmt.Sprint("p", i), 2, 2)
+		}
+		a.claim()
+		p := newTap(t, h.nc)
+		take(t, a.queue)
+		if err := h.nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		cost[projects] = p.count("$JS.API.")
+	}
+	if cost[2] == 0 || cost[2] != cost[50] {
+		t.Errorf("requests by projects: %v", cost)
+	}
+}
+
+// A new limit of a project holds as soon as a build is queued with it.
+func TestANewLimit(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a := h.builder()
+	h.push("p", 3, 1)
+	wantOrder(t, a.order(), "p")
+	h.push("p", 1, 3)
+	wantOrder(t, a.order(), "p p")
+}
+
+// Without what EVENTS tells nothing is handed out, and the reason is told.
+func TestTakeWithoutFollowing(t *testing.T) {
+	h := newHall(t, time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	q := must(events.NewQueue(t.Context(), h.nc, h.js, time.Minute))(t)
+	if d, err := q.Take(ctx, []string{"x86_64"}, quiet); d != nil || err == nil {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// The server loses the consumer: nothing is missed.
+func TestFollowingGoesOn(t *testing.T) {
+	h := newHall(t, time.Minute)
+	a, b := h.builder(), h.builder()
+	h.push("mass", 3, 3)
+	first := b.claim()
+	deleteOrdered(t, h.js, events.StreamEvents)
+	h.push("small", 1, 1)
+	wantOrder(t, a.claim().record.Project, "small")
+	first.finish()
+	wantOrder(t, b.order(), "mass mass")
+}
+
+func TestScheduledBuildComesLater(t *testing.T) {
+	nc, js := connect(t)
+	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	follow(t, q)
+	b := build("hello", "p1")
+	b.InfrastructureFailures = 1
+	due := time.Now().Add(1500 * time.Millisecond)
+	if err := q.Enqueue(t.Context(), b, due); err != nil {
+		t.Fatal(err)
+	}
+	if d := take(t, q); d != nil {
+		t.Fatalf("taken %s early", time.Until(due))
+	}
+	var d *events.Delivery
+	for deadline := time.Now().Add(20 * time.Second); d == nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		d = take(t, q)
+	}
+	if d == nil || d.Build.ID != b.ID || d.Build.InfrastructureFailures != 1 {
+		t.Fatalf("scheduled build came as %+v", d)
+	}
+	if time.Now().Before(due) {
+		t.Fatal("came early")
+	}
+	if err := d.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
