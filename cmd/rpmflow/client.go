@@ -101,7 +101,7 @@ func (c *client) open(ctx context.Context, method, path string, body any, header
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: is the server running? (`rpmflow up` starts one here; --server names another)", err)
+		return nil, fmt.Errorf("%w: is the server running? (`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
 	}
 	if res.StatusCode < 300 {
 		return res.Body, nil
@@ -111,8 +111,17 @@ func (c *client) open(ctx context.Context, method, path string, body any, header
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&p); err != nil || p.Error == "" {
 		return nil, fmt.Errorf("%s answers %s: is that a rpmflow listener?", c.base, res.Status)
 	}
+	switch res.StatusCode { // the listener's hints are for programs that speak to it, and for its operator
+	case http.StatusUnauthorized:
+		p.Hint = "set " + tokenSettings + " to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"
+	case http.StatusForbidden:
+		p.Hint = "set listener.token where " + c.base + " runs, and here " + tokenSettings + " to the same"
+	}
 	return nil, fmt.Errorf("%s: %s", p.Error, p.Hint)
 }
+
+// tokenSettings are the ways to give a command the token of submissions.
+const tokenSettings = "RPMFLOW_LISTENER_TOKEN, or listener.token or listener.token_file of the configuration,"
 
 func (c *client) call(ctx context.Context, method, path string, body, into any, headers ...string) error {
 	r, err := c.open(ctx, method, path, body, headers...)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -39,14 +41,28 @@ func doctorConfig(cmd *cobra.Command, program config.Program) (*config.Config, e
 	if err != nil {
 		return nil, err
 	}
+	file := cmp.Or(cfg.File, "no file rpmflow.yaml, defaults and environment only")
 	left := filepath.Join(cfg.DataDir, assembly.ClientFile)
 	if _, err := os.Stat(left); err != nil {
-		return cfg, nil // nothing runs there
+		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config DATA_DIR/%s)", file, fromHere(cfg.DataDir), assembly.ClientFile)
+		return cfg, nil
 	}
 	up, err := cli.LoadFile(cmd, left)
 	if err != nil {
 		return nil, err
 	}
+	cfg.File = fmt.Sprintf("%s; and that of the `rpmflow up` that runs in %s", file, fromHere(cfg.DataDir))
 	cfg.NATS, cfg.S3, cfg.PublicURL, cfg.Listener.Listen = up.NATS, up.S3, up.PublicURL, up.PublicURL.Host
+	cfg.Builder.Engine = up.Builder.Engine
+	for _, t := range up.Targets { // those of a demonstration are in no file
+		if _, ok := cfg.Target(t.Name); !ok {
+			cfg.Targets = append(cfg.Targets, t)
+		}
+	}
+	for _, p := range up.Projects {
+		if _, ok := cfg.Project(p.Name); !ok {
+			cfg.Projects = append(cfg.Projects, p)
+		}
+	}
 	return cfg, nil
 }

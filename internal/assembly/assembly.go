@@ -15,10 +15,12 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -169,10 +171,56 @@ func mirrors(cfg *config.Config, log *slog.Logger) listener.Repositories {
 // Listen opens the listener's socket.
 func Listen(cfg *config.Config) (net.Listener, error) {
 	socket, err := net.Listen("tcp", cfg.Listener.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w: stop what uses the port, or set listener.listen", cfg.Listener.Listen, err)
+	switch {
+	case err == nil:
+		return socket, nil
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, fmt.Errorf("listener: %s is in use by %s: stop that, or take another address with --listen, RPMFLOW_LISTENER_LISTEN or listener.listen%s",
+			cfg.Listener.Listen, whoListens(cfg.Listener.Listen), freeNear(cfg.Listener.Listen))
 	}
-	return socket, nil
+	return nil, fmt.Errorf("listen on %s: %w: set listener.listen to an address of this machine", cfg.Listener.Listen, err)
+}
+
+// whoListens says what answers at an address of ours that is taken.
+func whoListens(address string) string {
+	url := config.LocalURL(address).String()
+	if err := Ready(context.Background(), strings.TrimRight(url, "/")); err == nil {
+		return "another rpmflow, which answers at " + url
+	}
+	return "another program"
+}
+
+// freeNear names a free port for those who have to choose one.
+func freeNear(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	n, nerr := strconv.Atoi(port)
+	if err != nil || nerr != nil {
+		return ""
+	}
+	for p := n + 1; p < min(n+100, 1<<16); p++ {
+		near := net.JoinHostPort(host, strconv.Itoa(p))
+		if l, err := net.Listen("tcp", near); err == nil {
+			_ = l.Close() // it was only asked for
+			return ": " + near + " is free"
+		}
+	}
+	return ""
+}
+
+// usualOrFree is where an embedded server listens: nobody has chosen the usual address, so a free port does where that is taken.
+func usualOrFree(address, usual string) string {
+	if address != usual {
+		return address
+	}
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, unix.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(usual) // a constant
+		return net.JoinHostPort(host, "0")
+	}
+	if err == nil {
+		_ = l.Close() // it was only asked for
+	}
+	return address
 }
 
 // stopped turns an error into nil when it is only the echo of the program's own end.

@@ -50,14 +50,14 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 		return err
 	}
 	queue, err := startNATS(natsserver.Options{
-		Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.Embedded.NATSListen, User: "rpmflow", Password: s.NATSPassword, Sync: true, Logger: log,
+		Dir: filepath.Join(cfg.DataDir, "nats"), Listen: usualOrFree(cfg.Embedded.NATSListen, config.DefaultNATSListen), User: "rpmflow", Password: s.NATSPassword, Sync: true, Logger: log,
 	})
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	defer queue.close()
 	s3, err := gateway.Start(ctx, gateway.Options{
-		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: cfg.Embedded.S3Listen, AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: cfg.S3.Region,
+		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: usualOrFree(cfg.Embedded.S3Listen, config.DefaultS3Listen), AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: cfg.S3.Region,
 		Bucket: cfg.S3.Bucket, Logger: log,
 	})
 	if err != nil {
@@ -112,9 +112,22 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("data directory: %w: set data_dir to one that can be written", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s: another `rpmflow up` uses it: stop that one, or set another data_dir", dir), f.Close())
+		return nil, errors.Join(fmt.Errorf("data directory %s: another `rpmflow up` uses it%s: use that one, stop it, or take another directory with --data-dir, RPMFLOW_DATA_DIR or data_dir",
+			dir, servedAt(dir)), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // the lock ends with the file
+}
+
+// servedAt says where the one that uses a data directory serves.
+func servedAt(dir string) string {
+	raw, err := os.ReadFile(filepath.Join(dir, ClientFile))
+	var left struct {
+		PublicURL string `yaml:"public_url"`
+	}
+	if err != nil || yaml.Unmarshal(raw, &left) != nil || left.PublicURL == "" {
+		return "" // it starts or ends at the moment
+	}
+	return ", at " + left.PublicURL
 }
 
 func loadSecrets(path string) (secrets, error) {
@@ -141,8 +154,19 @@ func loadSecrets(path string) (secrets, error) {
 
 // writeClient leaves a configuration for the command line.
 func writeClient(path string, cfg *config.Config) error {
+	type entry map[string]any
+	targets, projects := []entry{}, []entry{}
+	for _, t := range cfg.Targets {
+		targets = append(targets, entry{"name": t.Name, "arch": t.Arch, "config": t.Config, "image": t.Image})
+	}
+	for _, p := range cfg.Projects {
+		projects = append(projects, entry{"name": p.Name, "url": p.URL, "targets": p.Targets})
+	}
 	raw, err := yaml.Marshal(map[string]any{
 		"public_url": cfg.PublicURL.String(),
+		"builder":    map[string]string{"engine": string(cfg.Builder.Engine)},
+		"targets":    targets,
+		"projects":   projects,
 		"data_dir":   cfg.DataDir,
 		"listener":   nonEmpty(map[string]string{"token": string(cfg.Listener.Token)}),
 		"nats":       map[string]string{"url": cfg.NATS.URLs[0], "user": cfg.NATS.User, "password": string(cfg.NATS.Password)},

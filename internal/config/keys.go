@@ -9,6 +9,12 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
+// Where the embedded servers listen by default.
+const (
+	DefaultNATSListen = "127.0.0.1:4222"
+	DefaultS3Listen   = "127.0.0.1:7070"
+)
+
 // setting is one key: all that is known of it, said once. Parsing, defaults, templates, dumps and documentation read it here.
 type setting struct {
 	path    string // inside its scope: the file, or one entry of a list
@@ -97,10 +103,10 @@ func (c *Config) settings(l *loader) []setting {
 		},
 		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Git.settings(), c.Gateway.settings(l),
 		[]setting{
-			{path: "embedded.nats_listen", def: "127.0.0.1:4222", field: address(&c.Embedded.NATSListen),
-				doc: "Where the embedded NATS server listens."},
-			{path: "embedded.s3_listen", def: "127.0.0.1:7070", field: address(&c.Embedded.S3Listen),
-				doc: "Where the embedded S3 server listens."},
+			{path: "embedded.nats_listen", def: DefaultNATSListen, field: address(&c.Embedded.NATSListen),
+				doc: "Where the embedded NATS server listens. When another program listens at the default address, a free port is taken."},
+			{path: "embedded.s3_listen", def: DefaultS3Listen, field: address(&c.Embedded.S3Listen),
+				doc: "Where the embedded S3 server listens. When another program listens at the default address, a free port is taken."},
 		})
 }
 

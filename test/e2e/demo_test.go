@@ -1,13 +1,16 @@
 package e2e_test
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -47,9 +50,43 @@ func TestDemonstration(t *testing.T) {
 	if event := client(t, dir, "show", id, "--event"); !strings.Contains(event, `"type": "dev.rpmflow.build.finished.v1"`) {
 		t.Errorf("show --event: %s", event)
 	}
+	if out := client(t, dir, "doctor"); !strings.Contains(out, "runs in .rpmflow: 1 projects, 1 targets") || strings.Contains(out, "FAILED") {
+		t.Errorf("doctor: %s", out)
+	}
+	besides(t, dir, id)
 	up.end(t, syscall.SIGINT)
 	printed = up.log.String()
 	if up.cmd.ProcessState.ExitCode() != 0 || !strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data stay in .rpmflow. Start it again: ") {
 		t.Errorf("the end: %s", printed)
 	}
+}
+
+// besides starts others beside the one that runs in dir: what they cannot have is named, with a way out that works.
+func besides(t *testing.T, dir, build string) {
+	t.Helper()
+	again := run(t, dir, nil, "rpmflow", "up")
+	<-again.done
+	if out := again.log.String(); again.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out, "another `rpmflow up` uses it, at http://127.0.0.1:") || !strings.Contains(out, "--data-dir") {
+		t.Errorf("a second one on the same data: %s", out)
+	}
+	show := client(t, dir, "show", build)
+	_, rest, _ := strings.Cut(show, "http://")
+	address, _, _ := strings.Cut(rest, "/")
+	other := t.TempDir()
+	again = run(t, other, nil, "rpmflow", "up", "--listen", address)
+	<-again.done
+	out := again.log.String()
+	hint := regexp.MustCompile(`in use by another rpmflow, .* --listen, RPMFLOW_LISTENER_LISTEN or listener.listen: (\S+) is free`).FindStringSubmatch(out)
+	if hint == nil {
+		t.Fatalf("a second one on the same port: %s", out)
+	}
+	// The ports of NATS and S3 are whatever is free when the usual ones are taken.
+	for _, usual := range []string{config.DefaultNATSListen, config.DefaultS3Listen} {
+		if l, err := net.Listen("tcp", usual); err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+	}
+	again = run(t, other, nil, "rpmflow", "up", "--listen", hint[1])
+	again.says(t, "rpmflow is up")
+	again.end(t, syscall.SIGTERM)
 }

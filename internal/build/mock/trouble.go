@@ -92,7 +92,7 @@ func checkAPI(host, version string) error {
 func missingImage(t rpmflow.Target) error {
 	get := "docker pull " + t.Image
 	if t.Image == defaultImage {
-		get = "docker build --tag " + t.Image + " deploy/images/mock"
+		get = "docker build --tag " + t.Image + " deploy/images/mock, in the top directory of rpmflow's checkout (in deploy/compose: ../images/mock)"
 	}
 	return rpmflow.Advise(fmt.Errorf("engine mock: target %q: image %s: %w", t.Name, t.Image, ErrNoImage),
 		get+"; or docker load --input FILE with one that was saved elsewhere; or set the target's image")

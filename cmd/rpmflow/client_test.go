@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestRefused has the client's user as the one who reads: the hint is a setting of the command, not of HTTP.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		want   []string
+	}{
+		{http.StatusUnauthorized, []string{"the token is missing: set RPMFLOW_LISTENER_TOKEN", "listener.token_file", "LISTENER_TOKEN in its .env"}},
+		{http.StatusForbidden, []string{"the token is missing: set listener.token where http://127.0.0.1:", "RPMFLOW_LISTENER_TOKEN"}},
+		{http.StatusNotFound, []string{"the token is missing: send it as Authorization"}},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(test.status)
+			fmt.Fprint(w, `{"error": "the token is missing", "hint": "send it as Authorization: Bearer …"}`)
+		}))
+		defer s.Close()
+		c := &client{base: s.URL, http: s.Client()}
+		_, err := c.build(t.Context(), "x")
+		for _, want := range test.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%d: %v, want %q", test.status, err, want)
+			}
+		}
+	}
+}
