@@ -1,0 +1,159 @@
+package hostrpm_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
+)
+
+// apart gives a directory that every user can reach, as /var/tmp is, which is what a server that runs as root uses.
+func apart(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: only root can run commands as other users")
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "rpmflow-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// hostile tries what a package's code must not be able to do.
+const hostile = `%%global who %%(id -u; cat %[1]s/secrets.json)
+%%description
+x
+
+%%build
+echo SPEC: %%{who}
+echo BUILD: $(id -u) $(id -g) $(id -G)
+cat %[1]s/secrets.json || echo no secrets
+ls %[1]s || echo no data directory
+ls %[2]s/ || echo no list
+ls %[2]s/rpmflow-build-60601 || echo no other attempt
+grep NoNewPrivs /proc/self/status
+(setsid sleep 4242 &)
+rm -rf %%{_topdir}/SRPMS; ln -s %[1]s %%{_topdir}/SRPMS
+
+%%install
+mkdir -p %%{buildroot}/usr/share/hello; cp %%{SOURCE0} %%{buildroot}/usr/share/hello/x
+ln -s %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm || mkdir -p %%{_rpmdir} && ln -sf %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm
+
+%%files
+/usr/share/hello
+`
+
+// What a package runs on a server that runs as root is neither root nor another attempt's user, and reads nothing of the server's.
+func TestUserOfItsOwn(t *testing.T) {
+	parent, data := apart(t), t.TempDir()
+	secrets := filepath.Join(data, "secrets.json")
+	if err := os.WriteFile(secrets, []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, filepath.Join(data, "work"), "", "")
+	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.txt\nBuildArch: noarch\n"+fmt.Sprintf(hostile, data, parent)), 0o600))
+	var err error
+	b.engine, err = hostrpm.New(t.Context(), parent)
+	b.must(err)
+	b.must(os.MkdirAll(filepath.Join(data, "work", "second"), 0o700))
+	open := func(dir string) build.Session {
+		s, err := b.engine.Open(t.Context(), build.Job{Dir: filepath.Join(data, "work", dir), Epoch: time.Unix(1e9, 0), Log: &b.log, OnContainer: func(string) {}})
+		b.must(err)
+		t.Cleanup(func() { b.must(s.Close(context.Background())) })
+		return s
+	}
+	b.session = open("results")
+	open("second") // runs at the same time
+	files, err := b.build(t.Context())
+	b.must(err)
+	log := b.log.String()
+	for _, want := range []string{"SPEC: 60600", "BUILD: 60600 60600 60600", "no secrets", "no data directory", "no other attempt", "NoNewPrivs:\t1"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	for _, bad := range []string{"hunter2", "\n0\n"} {
+		if strings.Contains(log, bad) {
+			t.Errorf("the log has %q", bad)
+		}
+	}
+	names := ""
+	for _, f := range files {
+		names += filepath.Base(f) + " "
+		if !strings.HasPrefix(f, data) {
+			t.Errorf("%s is the user's", f)
+		}
+	}
+	if names != "hello-1.0-1.src.rpm hello-1.0-1.noarch.rpm " {
+		t.Errorf("packages %s", names)
+	}
+	running, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	b.must(err)
+	for _, file := range running {
+		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), "sleep\x004242") {
+			t.Errorf("still running: %s", file)
+		}
+	}
+	b.must(b.session.Close(t.Context()))
+	left, err := os.ReadDir(filepath.Join(parent, "rpmflow-build-60600"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if t.Failed() {
+		t.Logf("%s", log)
+	}
+}
+
+// What a killed builder has left is removed by the next one that takes the user; what somebody else has put there is not used.
+func TestUserIsTakenAgain(t *testing.T) {
+	parent := apart(t)
+	left := filepath.Join(parent, "rpmflow-build-60600", "b", "BUILD")
+	foreign := filepath.Join(parent, "rpmflow-build-60601")
+	for _, dir := range []string{left, foreign} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(foreign, 4711, 4711); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := hostrpm.New(t.Context(), parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var users []string
+	for range 2 {
+		s, err := engine.Open(t.Context(), build.Job{Dir: t.TempDir(), Build: rpmflow.Build{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close(context.Background()) }()
+	}
+	for _, uid := range []int{60600, 60601, 60602} {
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(parent, "rpmflow-build-"+strconv.Itoa(uid), "b"), &st) == nil {
+			users = append(users, fmt.Sprint(st.Uid))
+		}
+	}
+	if got := strings.Join(users, " "); got != "60600 60602" {
+		t.Errorf("users %s", got)
+	}
+	if entries, err := os.ReadDir(left); err != nil || len(entries) > 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
