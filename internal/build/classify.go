@@ -19,6 +19,7 @@ type Ended struct {
 	ExitCode int
 	BuildLog string   // path of build.log; need not exist
 	StateLog string   // path of mock's state.log; need not exist
+	RootLog  string   // path of mock's root.log, with all that dnf has said; need not exist
 	Output   []string // the command's last lines, mock's own messages among them
 	// Interfered is what others did to the command meanwhile, in words; empty: nothing is known.
 	Interfered string
@@ -46,29 +47,32 @@ var patterns = []pattern{
 	// The package's own commands, with rpmbuild's own verdict. First of the rows of this phase: nothing that these commands
 	// have written before is decisive then, whatever it looks like.
 	// mock joins what rpmbuild writes to both streams as it comes, and can tear the line.
-	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`(error: |^\s*)Bad exit status from \S+ \(%\w+\)`),
-		rpmflow.FailureBuild, "the log has the command that failed above this line", "rpm 4.18, build/build.c; mock 6.7, util.py, logOutput; seen"},
+	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, verdict, rpmflow.FailureBuild, "", "rpm 4.18, build/build.c; mock 6.7, util.py, logOutput; seen"},
 	// dnf cannot find what the spec asks for, or rpmbuild misses it.
 	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, missing, rpmflow.FailureDependencies, missingHint,
 		"mock's exit code 30 with dnf 4.14, seen; dnf 5 and rpmbuild from their sources"},
-	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, regexp.MustCompile(`conflicting requests|Failed build dependencies:?.*`),
+	{[]rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, regexp.MustCompile(`conflicting requests|conflicts with|Failed build dependencies:?.*`),
 		rpmflow.FailureDependencies, missingHint, "libsolv's problems as dnf prints them; rpm 4.18, build.c"},
 	// What the package's build left is no package. mock copies the names that it finds, whatever they are.
 	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, unfit,
 		rpmflow.FailureBuild, "leave RPMs alone in the RPMS and SRPMS directories, as rpmbuild wrote them", "mock 6.7, backend.py: PkgError (exit code 40), copy_build_results"},
 	// rpmbuild -bs and rpmspec: a Source or Patch that is not there. Interleaved output can lose the beginning of the line.
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`Bad (file|source): .*|.*/SOURCES/[^:]*: No such file or directory`),
-		rpmflow.FailureSource, "commit the file beside the spec, or mend the Source or Patch line", "rpm 4.18, seen"},
+		rpmflow.FailureSource, "commit the file beside the spec, or fix the Source or Patch line", "rpm 4.18, seen"},
+	// A macro that the root does not define is read as a tag.
+	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`error: line \d+: Unknown tag: %.*`), rpmflow.FailureSpec,
+		"the target's root does not define this macro, and BuildRequires do not count while the spec is read: the package that has it must be among those that mock's chroot_setup_cmd installs", "rpm 4.18, build/parsePreamble.c; seen"},
 	// rpm's parser names the line; other errors of rpmspec and rpmbuild -bs are the spec's as well.
 	{[]rpmflow.Phase{rpmflow.PhaseSRPM}, regexp.MustCompile(`error: .*`),
-		rpmflow.FailureSpec, "mend the spec: rpmspec -P shows what rpm reads", "rpm 4.18, seen"},
+		rpmflow.FailureSpec, "fix the spec: rpmspec -P shows what rpm reads", "rpm 4.18, seen"},
 	// All of the package's commands went well, and what rpmbuild made of their results did not.
-	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, regexp.MustCompile(`^(error|RPM build errors): ?.*`),
-		rpmflow.FailureBuild, "the log says which file or check it was", "rpm 4.18, build/files.c; seen"},
+	{[]rpmflow.Phase{rpmflow.PhaseRPMs}, ofFiles,
+		rpmflow.FailureBuild, "fix the %files section, or what %install puts there", "rpm 4.18, build/files.c; seen"},
 }
 
 // missing are the words of dnf 4, dnf 5 and rpmbuild for a package that is not to be had.
-var missing = regexp.MustCompile(`No matching package to install: .*|nothing provides .*|No match for argument: .*|Unable to find a match: .*|^\s*\S+.* is needed by \S+`)
+var missing = regexp.MustCompile(`No matching package to install: .*|nothing provides .*|No match for argument: .*|Unable to find a match: .*|No package \S.* available|` +
+	`package \S+ requires .*, but none of the providers can be installed|^\s*\S+.* is needed by \S+`)
 
 // unfit are mock's words for results that are no packages.
 var unfit = regexp.MustCompile(`No build results found|Expected to find single rebuilt srpm.*|Can not copy \S+ into resultdir.*(No such file|Is a directory|Permission denied|special file|named pipe|File too large).*`)
@@ -103,7 +107,7 @@ func Classify(e Ended) *rpmflow.Failure {
 	}
 	var f *rpmflow.Failure
 	if cameToItsEnd(e, lines) {
-		f = matched(e.Phase, lines)
+		f = matched(e, lines)
 	}
 	if !ran || e.MemoryLimit == "" {
 		return f
@@ -112,7 +116,7 @@ func Classify(e Ended) *rpmflow.Failure {
 		f = &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "the build was ended by the kernel", Excerpt: lastOf(lines, 15)}
 	}
 	f.Message += ": a process needed more memory than the limit of " + e.MemoryLimit
-	f.Hint = "make it use less, with fewer jobs at once for instance, or ask an operator to raise builder.docker.memory"
+	f.Hint = "make it use less, with fewer jobs at once for instance, or have builder.docker.memory raised"
 	return f
 }
 
@@ -125,25 +129,48 @@ func cameToItsEnd(e Ended, lines []string) bool {
 }
 
 // matched gives the failure by the first row of the table that knows one of the lines.
-func matched(phase rpmflow.Phase, lines []string) *rpmflow.Failure {
+func matched(e Ended, lines []string) *rpmflow.Failure {
+	lines = withoutRemarks(lines)
 	for _, p := range patterns {
-		if !slices.Contains(p.phases, phase) {
+		if !slices.Contains(p.phases, e.Phase) {
 			continue
 		}
 		i := slices.IndexFunc(lines, p.match.MatchString)
 		if i < 0 {
 			continue
 		}
-		if p.kind == rpmflow.FailureInfrastructure {
+		switch p.kind {
+		case rpmflow.FailureInfrastructure:
 			return nil
+		case rpmflow.FailureDependencies:
+			return unmet(lines, i, p.hint, dnfSaid(e))
 		}
-		message := strings.TrimSpace(p.match.FindString(lines[i]))
-		return &rpmflow.Failure{Kind: p.kind, Message: message, Hint: p.hint, Excerpt: excerpt(lines, i, phase)}
+		if p.match == verdict {
+			return scriptlet(lines, i)
+		}
+		f := &rpmflow.Failure{Kind: p.kind, Message: strings.TrimSpace(p.match.FindString(lines[i])), Hint: p.hint}
+		f.Excerpt = excerpt(lines, i)
+		if p.match == ofFiles {
+			f.Message, f.Excerpt = withDetails(lines, i, f.Message), errorsOf(lines, i)
+		}
+		return f
 	}
-	if phase == rpmflow.PhaseRPMs { // rpmbuild has ended by itself and says nothing of its reason
+	if e.Phase == rpmflow.PhaseRPMs { // rpmbuild has ended by itself and says nothing of its reason
 		return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "rpmbuild failed", Hint: "the log has the reason", Excerpt: lastOf(lines, 15)}
 	}
 	return nil
+}
+
+// dnfSaid gives what mock's root.log has of dnf's words for what is missing; the output has only the end of it.
+func dnfSaid(e Ended) []string {
+	said, err := tail(e.RootLog, 2000)
+	if err != nil { // the output has the reason, too
+		return nil
+	}
+	for i, l := range said {
+		said[i] = loggedBy.ReplaceAllString(l, "")
+	}
+	return slices.DeleteFunc(said, func(l string) bool { return !missing.MatchString(l) })
 }
 
 // brokenOff reports whether mock's state.log lacks the end of what the phase is for. mock writes it after a failure, too (backend.py,
@@ -182,47 +209,9 @@ func childFailed(lines []string) bool {
 	return false
 }
 
-// Words by which the tools of a build name what is wrong: compilers, linkers, interpreters, test programs; and those that only
-// say that something was.
-var (
-	toolError   = regexp.MustCompile(`(^|[\s:])(fatal )?error(\[\w+\])?: |undefined reference to|^Traceback |CMake Error|^panic: |(^|\s)FAIL(ED)?: |: command not found|No rule to make target|AssertionError`)
-	toolVerdict = regexp.MustCompile(`^(g?make|ninja)(\[\d+\])?: (\*\*\*|.*stopped)|^FAIL(ED|URES)?\b`)
-	section     = regexp.MustCompile(`^Executing\(%\w+\): `)
-)
-
-// excerpt gives the decisive line with what stands before it. Of a failed build that is what the commands themselves called an
-// error, however far above their end, and then the verdict.
-func excerpt(lines []string, i int, phase rpmflow.Phase) []string {
-	i = max(i, 0)
-	end := min(len(lines), i+3)
-	if phase != rpmflow.PhaseRPMs {
-		return slices.Clone(lines[max(0, i-3):end])
-	}
-	const before = 12
-	begin := 0
-	for at := i; at > 0 && begin == 0; at-- {
-		if section.MatchString(lines[min(at, len(lines)-1)]) {
-			begin = at
-		}
-	}
-	first := -1
-	for _, words := range []*regexp.Regexp{toolError, toolVerdict} {
-		if first < 0 && i > begin {
-			first = slices.IndexFunc(lines[begin:i], words.MatchString)
-		}
-	}
-	if first < 0 {
-		// Both streams of rpmbuild come to the log in no certain order: the verdict may be in it before what it is about.
-		if at := slices.IndexFunc(lines[end:], func(l string) bool { return toolError.MatchString(l) && !strings.Contains(l, "Bad exit status") }); at >= 0 {
-			at += end
-			return slices.Concat(lines[max(end, at-4):min(len(lines), at+6)], []string{"[…]"}, lines[i:end])
-		}
-	}
-	if first < 0 || begin+first >= i-before {
-		return slices.Clone(lines[max(0, i-before):end])
-	}
-	first += begin
-	return slices.Concat(lines[max(begin, first-4):first+6], []string{"[…]"}, lines[i-3:end])
+// excerpt gives the decisive line with what stands around it.
+func excerpt(lines []string, i int) []string {
+	return unrepeated(slices.Clone(lines[max(0, i-3):min(len(lines), i+3)]))
 }
 
 func lastOf(lines []string, n int) []string { return slices.Clone(lines[max(0, len(lines)-n):]) }
@@ -243,7 +232,10 @@ func tail(path string, n int) ([]string, error) {
 	return Lines(f, n), nil
 }
 
-// Lines keeps the last n lines of r, as valid UTF-8 of a bounded length.
+// escapes are the colours of terminals.
+var escapes = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
+
+// Lines keeps the last n lines of r, as valid UTF-8 of a bounded length and without colours.
 func Lines(r io.Reader, n int) []string {
 	const longest = 500
 	var lines []string
@@ -254,6 +246,9 @@ func Lines(r io.Reader, n int) []string {
 			return lines
 		}
 		text := strings.ToValidUTF8(string(line[:min(len(line), longest)]), "\uFFFD")
+		if strings.Contains(text, "\x1b") {
+			text = escapes.ReplaceAllString(text, "")
+		}
 		for more && err == nil { // the rest of a very long line
 			_, more, err = s.ReadLine()
 		}

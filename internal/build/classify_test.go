@@ -63,11 +63,11 @@ func TestClassify(t *testing.T) {
 		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No space left on device\nChild return code was: 1\n", "", "", "", nil},
 
 		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
-			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)", nil},
+			rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)", nil},
 		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\nNo matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build", "%check"), "",
-			rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%check)", nil},
+			rpmflow.FailureBuild, "%check failed: cc: error: no input files (in: make)", nil},
 		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\nChild return code was: 1\n", "",
-			rpmflow.FailureBuild, "error: Installed (but unpackaged) file(s) found:", nil},
+			rpmflow.FailureBuild, "Installed (but unpackaged) file(s) found: /usr/bin/x", nil},
 		"rpmbuild says nothing":         {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "", rpmflow.FailureBuild, "rpmbuild failed", nil},
 		"rpmbuild misses a dependency":  {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64", nil},
 		"generated BuildRequires":       {rpmflow.PhaseRPMs, 10, sourcePackageMade, "No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: 'python3dist(x)'", nil},
@@ -82,7 +82,7 @@ func TestClassify(t *testing.T) {
 		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", func(e *build.Ended) { e.Interfered = "the engine was told to stop the container" }},
 		"stopped by others while it installs":           {rpmflow.PhaseDependencies, 30, "-", "No matching package to install: 'x'", "", "", func(e *build.Ended) { e.Interfered = "killed" }},
 		"mock went away before its end":                 {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm")},
-		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild, "error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)",
+		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)",
 			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm", "Finish: build phase for x.src.rpm")},
 		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "", "", states("Start: buildsrpm", "Start: rpmbuild -bs")},
 		"rpmbuild was killed":                       {rpmflow.PhaseRPMs, 1, sourcePackageMade + "error: x\nChild return code was: -9\n", "", "", "", nil},
@@ -93,7 +93,7 @@ func TestClassify(t *testing.T) {
 		"out of memory, killed": {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", rpmflow.FailureBuild,
 			"the build was ended by the kernel: a process needed more memory than the limit of 2 GiB", hungry},
 		"out of memory, the compiler alone": {rpmflow.PhaseRPMs, 1, failedBuild, "", rpmflow.FailureBuild,
-			"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build): a process needed more memory than the limit of 2 GiB", hungry},
+			"%build failed: cc: error: no input files (in: make): a process needed more memory than the limit of 2 GiB", hungry},
 		"out of memory while it installs": {rpmflow.PhaseDependencies, 137, "-", "", "", "", hungry},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,9 @@ func TestClassify(t *testing.T) {
 			if f.Kind != test.kind || f.Message != test.message || f.Hint == "" {
 				t.Errorf("%s: %q (hint %q), want %s: %q", f.Kind, f.Message, f.Hint, test.kind, test.message)
 			}
-			if len(f.Excerpt) == 0 || len(f.Excerpt) > 20 || test.message != "rpmbuild failed" && test.more == nil && !strings.Contains(strings.Join(f.Excerpt, "\n"), test.message) {
+			excerptIsFit(t, f)
+			if decisive, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(test.message, "%build failed: "), "%check failed: "), " (in: "); test.message != "rpmbuild failed" && test.more == nil &&
+				!strings.Contains(strings.Join(f.Excerpt, "\n"), strings.TrimSuffix(decisive, " /usr/bin/x")) {
 				t.Errorf("excerpt %q", f.Excerpt)
 			}
 		})
@@ -138,13 +140,18 @@ func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 	}
 }
 
+// verdictOnce reports whether the excerpt has rpmbuild's verdict, once.
+func verdictOnce(f *rpmflow.Failure) bool {
+	return strings.Count(strings.Join(f.Excerpt, "\n"), "Bad exit status from") == 1
+}
+
 // The verdict goes to standard error, and can be in the log before what the package's tools have written to standard output.
 func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		strings.Repeat("cc -c fine.c\n", 50)+"main.c:3: error: expected declaration\nChild return code was: 1\n")
 	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || !slices.Contains(f.Excerpt, f.Message) || len(f.Excerpt) > 20 {
+	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || f.Message != "%build failed: main.c:3: error: expected declaration" || !verdictOnce(f) {
 		t.Errorf("%+v", f)
 	}
 }
@@ -155,7 +162,7 @@ func TestTornVerdict(t *testing.T) {
 	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \nRPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		"    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
 	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || f.Message != "Bad exit status from /var/tmp/rpm-tmp.x1 (%build)" || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
+	if f == nil || f.Message != "%build failed: cc1: fatal error: missing.c: No such file or directory" || !verdictOnce(f) || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -166,7 +173,7 @@ func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)", "make: *** [Makefile:3: all] Error 2"},
 		"linker":   {"/usr/bin/ld: a.o: undefined reference to 'f'", "collect2: ld returned 1 exit status"},
 		"python":   {"Traceback (most recent call last):", "subprocess exited"},
-		"make":     {"make[2]: *** [Makefile:9: check-TESTS] Error 1", "done"},
+		"automake": {"FAIL: test-a", "make[2]: *** [Makefile:9: check-TESTS] Error 1"},
 		"cargo":    {"error[E0425]: cannot find value `x` in this scope", "warning: build failed, waiting"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +181,7 @@ func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 			write(t, file, "Executing(%prep): /bin/sh\nerror: of another section\nExecuting(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
 				"\nerror: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
 			f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-			if f == nil || !slices.Contains(f.Excerpt, test.err) || !slices.Contains(f.Excerpt, f.Message) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
+			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !verdictOnce(f) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
 				t.Fatalf("%+v", f)
 			}
 		})

@@ -80,7 +80,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 		defer context.AfterFunc(a.Cancel, func() { cancel(context.Cause(a.Cancel)) })()
 	}
 	run.output = &limited{w: a.Log, left: r.MaxOutput, exceeded: func() {
-		cancel(&rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: fmt.Sprintf("the build wrote more than %d bytes of output", r.MaxOutput), Hint: "make it write less, or ask an operator to raise builder.max_output"})
+		cancel(&rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: fmt.Sprintf("the build wrote more than %d bytes of output", r.MaxOutput), Hint: "make it write less, or have builder.max_output raised"})
 	}}
 
 	err := run.steps(tctx)

@@ -22,7 +22,7 @@ func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase, s
 	}
 	f := build.Classify(build.Ended{
 		Phase: phase, ExitCode: end.exitCode, BuildLog: filepath.Join(s.dir(phase), "build.log"), StateLog: filepath.Join(s.dir(phase), "state.log"),
-		Output: end.output, Interfered: known.interfered, MemoryLimit: known.memory,
+		RootLog: filepath.Join(s.dir(phase), "root.log"), Output: end.output, Interfered: known.interfered, MemoryLimit: known.memory,
 	})
 	if f != nil {
 		return f

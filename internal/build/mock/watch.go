@@ -52,7 +52,7 @@ func (e *overDisk) failure(phase rpmflow.Phase) error {
 	if phase == rpmflow.PhaseRoot {
 		return fmt.Errorf("engine mock: the build root %w: raise builder.docker.disk", e)
 	}
-	return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "the build " + e.Error(), Hint: "make it write less, or ask an operator to raise builder.docker.disk"}
+	return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "the build " + e.Error(), Hint: "make it write less, or have builder.docker.disk raised"}
 }
 
 // option is what asks the storage driver for a quota; nil where it has none.

@@ -1,0 +1,79 @@
+package build
+
+import (
+	"regexp"
+	"strings"
+)
+
+// inBuildRoot is where rpmbuild has the files of packages, in front of the names that the spec has.
+var inBuildRoot = regexp.MustCompile(`/\S*/BUILDROOT(/[^/\s]+-[^/\s]+-[^/\s]+\.\w+)?(/|$)|/\S*-build/BUILDROOT(/|$)`)
+
+// alike are errors of rpmbuild of which there can be many, one for each file; the first group is what they are about.
+var alike = []*regexp.Regexp{
+	regexp.MustCompile(`^(?:error: |\s+)File not found(?: by glob)?: (.+)$`),
+	regexp.MustCompile(`^(?:error: |\s+)Directory not found: (.+)$`),
+	regexp.MustCompile(`^(?:error: |\s+)File is not a directory: (.+)$`),
+	regexp.MustCompile(`^(?:error: |\s+)Missing %files file (.+)$`),
+}
+
+const mostFiles = 20 // in a message, and errors in an excerpt
+
+// ofFiles are rpmbuild's errors after all commands of the package went well.
+var ofFiles = regexp.MustCompile(`^error: .*|^    (File not found|Directory not found|Installed \(but unpackaged\)).*`)
+
+// errorsOf gives rpmbuild's errors from lines[i] on, each once and with what belongs to it.
+func errorsOf(lines []string, i int) []string {
+	var all []string
+	follows := false
+	for _, l := range lines[i:] {
+		if follows = strings.HasPrefix(l, "error: ") || follows && strings.HasPrefix(l, " "); follows || ofFiles.MatchString(l) {
+			all = append(all, l)
+		}
+	}
+	all = unrepeated(all)
+	return all[:min(len(all), mostFiles)]
+}
+
+// withDetails completes what rpmbuild says of the package's files: with all that the line is about, and by their names in the package.
+func withDetails(lines []string, i int, message string) string {
+	var details []string
+	add := func(file string) {
+		file = inBuildRoot.ReplaceAllString(strings.TrimSpace(file), "/")
+		for _, d := range details {
+			if d == file {
+				return
+			}
+		}
+		details = append(details, file)
+	}
+	message = strings.TrimPrefix(message, "error: ")
+	if strings.HasSuffix(message, ":") { // the files follow, one on a line
+		for _, l := range lines[i+1:] {
+			if !strings.HasPrefix(l, " ") || strings.TrimSpace(l) == "" || strings.HasSuffix(strings.TrimSpace(l), ":") {
+				break
+			}
+			add(l)
+		}
+		return strings.TrimSpace(message + " " + some(details))
+	}
+	for _, re := range alike {
+		m := re.FindStringSubmatch(lines[i])
+		if m == nil {
+			continue
+		}
+		for _, l := range lines[i:] {
+			if m := re.FindStringSubmatch(l); m != nil {
+				add(m[1])
+			}
+		}
+		return strings.TrimSuffix(message, m[1]) + some(details)
+	}
+	return inBuildRoot.ReplaceAllString(message, "/")
+}
+
+func some(all []string) string {
+	if len(all) <= mostFiles {
+		return strings.Join(all, ", ")
+	}
+	return strings.Join(all[:mostFiles], ", ") + ", …"
+}
