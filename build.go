@@ -80,6 +80,8 @@ type Build struct {
 	Commit     string `json:"commit"`
 	Layout     Layout `json:"layout"`
 	Spec       string `json:"spec,omitempty"`
+	// SourcePackage is what is rebuilt where no commit was pushed: Repository, Ref and Commit are empty then.
+	SourcePackage *SourcePackage `json:"source_package,omitempty"`
 	// Split names both repositories of layout split; Repository, Ref and Commit are those of the one that was pushed to.
 	Split *Split `json:"split,omitempty"`
 	// Sources and Options are the project's, as they were when the push was received.

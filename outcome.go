@@ -30,6 +30,14 @@ const (
 	FailureInfrastructure FailureKind = "infrastructure"
 )
 
+// Results lists how a build can end.
+func Results() []Result { return []Result{Succeeded, Failed, Skipped} }
+
+// FailureKinds lists whose a failure can be.
+func FailureKinds() []FailureKind {
+	return []FailureKind{FailureSource, FailureSpec, FailureDependencies, FailureBuild, FailureTimeout, FailureCanceled, FailureInfrastructure}
+}
+
 // Outcome is the one verdict on a build.
 type Outcome struct {
 	Result  Result      `json:"result"`

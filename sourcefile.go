@@ -18,3 +18,11 @@ type SourceFile struct {
 	Size   int64  `json:"size"`
 	Origin Origin `json:"origin"`
 }
+
+// SourcePackage is a source package that was given to the listener, and is built instead of a commit.
+type SourcePackage struct {
+	Name   string `json:"name"` // of its file, as rpmbuild would have called it
+	NEVRA  string `json:"nevra"`
+	SHA512 string `json:"sha512"` // under which the storage has it
+	Size   int64  `json:"size"`
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,185 +18,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/cli"
 )
 
-// pushAnswer is what the listener answers to those who ask for builds.
-type pushAnswer struct {
-	Push    string `json:"push"`
-	Project string `json:"project"`
-	Ref     string `json:"ref"`
-	Commit  string `json:"commit"`
-	Builds  []struct {
-		ID      string `json:"id"`
-		Package string `json:"package"`
-		Target  string `json:"target"`
-		URL     string `json:"url"`
-	} `json:"builds"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// accepted prints which builds there will be, and when it is to wait, what becomes of them.
-func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAnswer, wait bool) error {
-	asJSON, _ := cmd.Flags().GetBool("json")
-	out := cmd.OutOrStdout()
-	if asJSON && (!wait || len(answer.Builds) == 0) {
-		if err := printJSON(out, answer); err != nil || len(answer.Builds) > 0 {
-			return err
-		}
-	}
-	if !asJSON {
-		for _, b := range answer.Builds {
-			if b.Package != answer.Project && b.Package != "" {
-				fmt.Fprintf(out, "%s  %s  %s  %s\n", b.ID, b.Target, short(answer.Commit), b.Package)
-				continue
-			}
-			fmt.Fprintf(out, "%s  %s  %s\n", b.ID, b.Target, short(answer.Commit))
-		}
-	}
-	if len(answer.Builds) == 0 {
-		return fmt.Errorf("nothing is built: %s", answer.Reason)
-	}
-	if !wait {
-		return nil
-	}
-	var failed, skipped bool
-	for _, b := range answer.Builds {
-		done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
-			if !asJSON {
-				fmt.Fprintln(out, progress(b))
-			}
-		})
-		if err != nil {
-			return err
-		}
-		failed = failed || done.Outcome.Result == rpmflow.Failed
-		skipped = skipped || done.Outcome.Result == rpmflow.Skipped
-		if asJSON {
-			err = printJSON(out, done)
-		} else {
-			err = printBuild(out, done)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	switch {
-	case failed:
-		return errFailed
-	case skipped:
-		return &coded{errSkipped, exitSkipped}
-	}
-	return nil
-}
-
-func submitCommand() *cobra.Command {
-	var ref, commit, key string
-	var targets, packages []string
-	var wait bool
-	cmd := &cobra.Command{
-		Use: "submit PROJECT", Short: "Build a project's commit now", Args: cobra.ExactArgs(1),
-		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
-Of a project with several packages it builds all, or those that --package names.
-It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have
-succeeded, 16 when the only others were skipped (the spec excludes the target's architecture), else 1.`,
-		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n  rpmflow submit mono --package liba --package libb",
-	}
-	clientFlags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&ref, "ref", "", "branch, tag or full ref; the default branch when empty")
-	f.StringVar(&commit, "commit", "", "full commit id; the newest of the ref when empty")
-	f.StringSliceVar(&targets, "target", nil, "target, may be repeated; those of the project when left out")
-	f.StringSliceVar(&packages, "package", nil, "package, may be repeated; all of the project when left out")
-	f.StringVar(&key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
-	f.BoolVar(&wait, "wait", false, "wait for the outcome")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, _, stop := cli.Signals(cmd.Context())
-		defer stop()
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
-		var headers []string
-		if key != "" {
-			headers = []string{"Idempotency-Key", key}
-		}
-		var answer pushAnswer
-		body := map[string]any{"project": args[0], "ref": ref, "commit": commit, "targets": targets}
-		if len(packages) > 0 {
-			body["packages"] = packages
-		}
-		if err := c.call(ctx, http.MethodPost, "/api/v1/builds", body, &answer, headers...); err != nil {
-			return err
-		}
-		return c.accepted(ctx, cmd, answer, wait)
-	}
-	return cmd
-}
-
-func listCommand() *cobra.Command {
-	var project, target, ref, commit, state, result, kind, cursor string
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list", Short: "List builds, newest first", Args: cobra.NoArgs,
-		Long:    "List shows builds, newest first. Filters may be combined; --cursor takes up where the page before ended.",
-		Example: "  rpmflow list --project hello --result failed\n  rpmflow list --json | jq '.builds[].id'",
-	}
-	clientFlags(cmd)
-	f := cmd.Flags()
-	filters := map[string]*string{"project": &project, "target": &target, "ref": &ref, "commit": &commit, "state": &state, "result": &result, "kind": &kind, "cursor": &cursor}
-	f.StringVar(&project, "project", "", "only of this project")
-	f.StringVar(&target, "target", "", "only for this target")
-	f.StringVar(&ref, "ref", "", "only of this full ref (refs/heads/main)")
-	f.StringVar(&commit, "commit", "", "only of this full commit id")
-	f.StringVar(&state, "state", "", "queued, running or finished")
-	f.StringVar(&result, "result", "", "succeeded, failed or skipped")
-	f.StringVar(&kind, "kind", "", "kind of failure: source, spec, dependencies, build, timeout, canceled or infrastructure")
-	f.StringVar(&cursor, "cursor", "", "next of the page before")
-	f.IntVar(&limit, "limit", 20, "builds on a page, 200 at most")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
-		q := url.Values{"limit": {strconv.Itoa(limit)}}
-		for name, value := range filters {
-			if *value != "" {
-				q.Set(name, *value)
-			}
-		}
-		var page struct {
-			Builds []rpmflow.Build `json:"builds"`
-			Next   string          `json:"next,omitempty"`
-		}
-		if err := c.call(cmd.Context(), http.MethodGet, "/api/v1/builds?"+q.Encode(), nil, &page); err != nil {
-			return err
-		}
-		out := cmd.OutOrStdout()
-		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			return printJSON(out, page)
-		}
-		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(w, "BUILD\tPROJECT\tTARGET\tCOMMIT\tSTATE\tQUEUED")
-		for _, b := range page.Builds {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", b.ID, whose(b), b.Target, short(b.Commit), standing(b), b.QueuedAt.Local().Format(time.DateTime))
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		if page.Next != "" {
-			fmt.Fprintf(out, "more: --cursor %s\n", page.Next)
-		}
-		return nil
-	}
-	return cmd
-}
-
 func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show BUILD", Short: "Show a build's record", Args: cobra.ExactArgs(1),
+		Use: "show BUILD", Short: "Show a build's record", Args: cobra.ExactArgs(1), Example: "  rpmflow show 54004af1\n  rpmflow show 54004af1 --event",
 		Long: `Show prints where a build stands: its phases with their durations, its outcome, its packages and where they are stored.
 With --event it prints the newest event of the build as JSON, as subscribers get it; that one is read from NATS.`,
 	}
-	clientFlags(cmd)
 	event := cmd.Flags().Bool("event", false, "print the newest event of the build (JSON)")
+	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := newClient(cmd)
 		if err != nil {
@@ -229,11 +57,11 @@ With --event it prints the newest event of the build as JSON, as subscribers get
 func logsCommand() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
-		Use: "logs BUILD", Short: "Print a build's log", Args: cobra.ExactArgs(1),
+		Use: "logs BUILD", Short: "Print a build's log", Args: cobra.ExactArgs(1), Example: "  rpmflow logs -f 54004af1",
 		Long: "Logs prints the stored log of a finished build, or what there is so far of a running one; with -f also what comes, until the build has ended.",
 	}
-	clientFlags(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "stay until the build has ended")
+	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
@@ -252,6 +80,14 @@ func logsCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// what names in a few letters what is built: a commit or a source package.
+func what(b rpmflow.Build) string {
+	if b.SourcePackage != nil {
+		return b.SourcePackage.NEVRA
+	}
+	return short(b.Commit)
 }
 
 func short(commit string) string { return commit[:min(12, len(commit))] }
@@ -296,7 +132,11 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	row("build", "%s", b.ID)
 	row("project", "%s", whose(b))
 	row("target", "%s", b.Target)
-	row("commit", "%s of %s", b.Commit, b.Ref)
+	if p := b.SourcePackage; p != nil {
+		row("source package", "%s (%s, SHA-512 %s)", p.NEVRA, p.Name, p.SHA512)
+	} else {
+		row("commit", "%s of %s", b.Commit, b.Ref)
+	}
 	if b.Split != nil {
 		for _, half := range []struct {
 			name string
@@ -343,7 +183,7 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	for _, n := range b.Notes {
 		row("note", "%s", n)
 	}
-	if b.Sources.SRPM != "" {
+	if b.Sources.SRPM != "" && b.SourcePackage == nil {
 		row("rebuilt", "%s", b.Sources.SRPM)
 	}
 	for _, p := range b.Packages {

@@ -24,9 +24,11 @@ import (
 
 // clientFlags are those of every command that talks to a server.
 func clientFlags(cmd *cobra.Command) {
-	cli.ConfigFlags(cmd, "nats", "s3")
-	cmd.Flags().String("server", "", "URL of the listener (RPMFLOW_SERVER; else public_url of the configuration)")
-	cmd.Flags().Bool("json", false, "print JSON")
+	f := cmd.Flags()
+	f.SortFlags = false // a command's own come first
+	f.Bool("json", false, "print JSON")
+	f.String("server", "", "URL of the listener (RPMFLOW_SERVER; else public_url of the configuration)")
+	cli.KeyFlags(cmd)
 }
 
 // clientConfig loads the configuration of a command. Where none is named, what `rpmflow up` left in its data directory is taken.
@@ -93,13 +95,18 @@ func (c *client) open(ctx context.Context, method, path string, body any, header
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.do(c.http, req, headers...)
+}
+
+// do sends a request as the user whose token we have.
+func (c *client) do(h *http.Client, req *http.Request, headers ...string) (io.ReadCloser, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := c.http.Do(req)
+	res, err := h.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w: is the server running? (`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
 	}

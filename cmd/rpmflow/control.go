@@ -21,10 +21,10 @@ func cancelCommand() *cobra.Command {
 		Use: "cancel BUILD...", Short: "Stop builds", Args: cobra.MinimumNArgs(1),
 		Long: `Cancel ends builds: one that waits at once, one that runs as soon as its builder has stopped it, which takes a moment. Their outcome is
 canceled, and the record names who asked. The exit code is 0 when each of the builds ends that way; one that has finished already does not.`,
-		Example: "  rpmflow cancel 54004af1-55a5-508d-a6bc-9c411160dff5\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r '.builds[].id')",
+		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r '.builds[].id')",
 	}
-	clientFlags(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until they have ended")
+	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
@@ -51,7 +51,7 @@ func (c *client) cancel(ctx context.Context, cmd *cobra.Command, id string, wait
 	var b rpmflow.Build
 	err := c.call(ctx, http.MethodPost, "/api/v1/builds/"+url.PathEscape(id)+"/cancel", map[string]string{"by": asker()}, &b)
 	if err == nil && wait {
-		b, err = c.wait(ctx, id, func(rpmflow.Build) {})
+		b, err = c.wait(ctx, b.ID, func(rpmflow.Build) {})
 	}
 	if err != nil {
 		return err
@@ -79,14 +79,14 @@ func retryCommand() *cobra.Command {
 	var wait bool
 	var key string
 	cmd := &cobra.Command{
-		Use: "retry BUILD", Short: "Build the same commit again", Args: cobra.ExactArgs(1),
-		Long: `Retry makes a new build of the commit, package and target of a finished one, with the project's present settings, and prints its id. Its
+		Use: "retry BUILD", Short: "Build the same commit or source package again", Args: cobra.ExactArgs(1),
+		Long: `Retry makes a new build of the commit or source package, package and target of a finished one, with the project's present settings, and prints its id. Its
 record names the build that it repeats. With --wait it stays until it is finished; the exit code is 0 only when it has succeeded.`,
-		Example: "  rpmflow retry 54004af1-55a5-508d-a6bc-9c411160dff5 --wait",
+		Example: "  rpmflow retry 54004af1 --wait",
 	}
-	clientFlags(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the outcome")
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "a retry of the same build with the same key is the same retry: it builds once")
+	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()

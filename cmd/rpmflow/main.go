@@ -22,11 +22,13 @@ func command() *cobra.Command {
 
   rpmflow up                         run everything on this machine
   rpmflow submit hello               build a project's newest commit
+  rpmflow submit --srpm FILE         build a source package
   rpmflow list                       the builds, newest first
   rpmflow logs -f BUILD              watch a build
   rpmflow cancel BUILD               stop a build
   rpmflow retry BUILD                build the same commit again
   rpmflow watch                      every outcome as it comes
+  rpmflow projects, rpmflow targets  what the server builds, and for what
 
   rpmflow build .                    build a package here, without a server
   rpmflow spec sources hello.spec    ask rpm about a spec
@@ -36,6 +38,6 @@ with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(),
-		targetsCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand())
+		projectsCommand(), targetsCommand(), versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand())
 	return root
 }

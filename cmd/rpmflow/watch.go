@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
 func watchCommand() *cobra.Command {
@@ -22,17 +24,23 @@ func watchCommand() *cobra.Command {
 With --durable NAME it goes on where a watch of that name stopped the last time: nothing is missed in between.`,
 		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do …; done",
 	}
-	clientFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&durable, "durable", "", "name under which the place is remembered")
 	f.StringVar(&project, "project", "", "only of this project")
 	f.IntVar(&count, "count", 0, "end after so many events; 0: never")
+	clientFlags(cmd)
+	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
 		cfg, err := clientConfig(cmd)
 		if err != nil {
 			return err
+		}
+		if project != "" {
+			if err := knowProject(ctx, cmd, project); err != nil {
+				return err
+			}
 		}
 		asJSON, _ := cmd.Flags().GetBool("json")
 		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
@@ -52,11 +60,34 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Raw)
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s/%s  %s  %s\n", e.Time.Local().Format(time.DateTime), e.Build.ID, e.Build.Project, e.Build.Target, short(e.Build.Commit), standing(e.Build))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s/%s  %s  %s\n", e.Time.Local().Format(time.DateTime), e.Build.ID, e.Build.Project, e.Build.Target, what(e.Build), standing(e.Build))
 			return err
 		})
 	}
 	return cmd
+}
+
+// knowProject refuses a project of which there will never be an event, as far as the listener knows. Events come from NATS: where no listener
+// answers, they are waited for all the same.
+func knowProject(ctx context.Context, cmd *cobra.Command, name string) error {
+	c, err := newClient(cmd)
+	if err != nil {
+		return err
+	}
+	list, err := c.projects(ctx)
+	if err != nil {
+		remark(cmd.ErrOrStderr(), "whether there is a project "+name+" is not known: "+err.Error())
+		return nil
+	}
+	var known []string
+	for _, p := range list {
+		known = append(known, p.Name)
+	}
+	if slices.Contains(known, name) {
+		return nil
+	}
+	message, hint := nearest.Unknown("project", name, known)
+	return fmt.Errorf("%s: %s", message, hint)
 }
 
 func healthCommand() *cobra.Command {
@@ -66,6 +97,7 @@ func healthCommand() *cobra.Command {
 		Long:      "Health is for container health checks: it is quiet and exits with 0 when the part works, else it says why and exits with 1. Without an argument it asks the listener.",
 	}
 	clientFlags(cmd)
+	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file", "s3.endpoint", "s3.bucket", "s3.region", "s3.ca_file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		part := "listener"
 		if len(args) > 0 {

@@ -110,10 +110,10 @@ func sameHost(a, b string) bool {
 }
 
 // openSources opens the git mirrors.
-func openSources(cfg *config.Config, cache source.Cache, log *slog.Logger) (*source.Store, error) {
+func openSources(cfg *config.Config, cache source.Cache, uploads source.Uploads, log *slog.Logger) (*source.Store, error) {
 	return source.Open(source.Options{
 		Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log, Access: accesses(cfg), MaxBytes: int64(cfg.Git.MirrorsMax), MaxAge: cfg.Git.MirrorsAge,
-		MaxFile: int64(cfg.Builder.MaxSource), Allow: cfg.Builder.AllowAddresses, Cache: cache,
+		MaxFile: int64(cfg.Builder.MaxSource), Allow: cfg.Builder.AllowAddresses, Cache: cache, Uploads: uploads,
 	})
 }
 
@@ -149,7 +149,7 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 	defer nc.Close()
 	l, err := listener.New(ctx, listener.Options{
 		Repositories: mirrors(cfg, log),
-		PublicURL:    strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
+		PublicURL:    strings.TrimRight(cfg.PublicURL.String(), "/"), Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody), MaxUpload: int64(cfg.Listener.MaxUpload), Uploads: store.Uploads(),
 		RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir, Projects: cfg.Projects, Targets: cfg.Targets, Version: version, Logger: log,
 	}, socket, nc, js, store, source.Resolver(accesses(cfg)))
 	if err != nil {
@@ -160,7 +160,7 @@ func RunListener(ctx context.Context, cfg *config.Config, version string, socket
 
 // mirrors are the listener's own, or of all programs that share its data directory. It does without where they cannot be had.
 func mirrors(cfg *config.Config, log *slog.Logger) listener.Repositories {
-	s, err := openSources(cfg, nil, log)
+	s, err := openSources(cfg, nil, nil, log)
 	if err != nil {
 		log.Warn("which files a push has changed is taken from its delivery only", "error", err)
 		return nil

@@ -38,7 +38,7 @@ func RunBuilder(ctx, hard context.Context, cfg *config.Config, log *slog.Logger)
 		return err
 	}
 	defer store.Close()
-	sources, err := openSources(cfg, store.Sources(), log)
+	sources, err := openSources(cfg, store.Sources(), store.Uploads(), log)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ type SharedImage = mock.Kept
 
 // Mock is the engine mock of this installation; which one that is, NATS knows.
 func Mock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*MockEngine, func(), error) {
-	nc, js, err := events.Dial(NATSAccess(cfg, "rpmflow targets"), log)
+	nc, js, err := events.Dial(NATSAccess(cfg, "rpmflow images"), log)
 	if err != nil {
 		return nil, nil, err
 	}

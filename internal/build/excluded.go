@@ -10,6 +10,7 @@ import (
 	rpm "github.com/sassoftware/go-rpmutils"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // Tags by which a spec says what it is for (rpmtag.h).
@@ -51,7 +52,7 @@ func cpus(b rpmflow.Build, arch string) []string {
 // tag only some of them, rpm decides. The error is a *rpmflow.Skip.
 func excluded(srpm string, b rpmflow.Build, arch string) error {
 	var skip *rpmflow.Skip
-	err := withHeader(srpm, func(h *rpm.RpmHeader) error {
+	err := rpmfile.Header(srpm, func(h *rpm.RpmHeader) error {
 		for _, rule := range []struct {
 			tag    int
 			name   string

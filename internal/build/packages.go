@@ -1,93 +1,13 @@
 package build
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
-
-	rpm "github.com/sassoftware/go-rpmutils"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
-
-// tagSourcePackage is set in the header of an SRPM alone, whose arch tag names the machine that made it (rpmtag.h).
-const tagSourcePackage = 1106
-
-// Requires lists what a package requires, an SRPM its BuildRequires: names, with the versions that are asked for.
-func Requires(file string) (requires []string, err error) {
-	err = withHeader(file, func(header *rpm.RpmHeader) error {
-		if !header.HasTag(rpm.REQUIRENAME) {
-			return nil
-		}
-		names, err := header.GetStrings(rpm.REQUIRENAME)
-		if err != nil {
-			return err
-		}
-		versions, err := header.GetStrings(rpm.REQUIREVERSION)
-		if err != nil {
-			return err
-		}
-		flags, err := header.GetUint32s(rpm.REQUIREFLAGS)
-		if err != nil {
-			return err
-		}
-		if len(versions) != len(names) || len(flags) != len(names) {
-			return fmt.Errorf("%d requirements with %d versions and %d comparisons", len(names), len(versions), len(flags))
-		}
-		for i, name := range names {
-			requires = append(requires, requirement(name, flags[i], versions[i]))
-		}
-		return nil
-	})
-	return requires, err
-}
-
-// requirement writes a requirement as rpm does; the bits of the comparison are those of rpmds.h.
-func requirement(name string, flags uint32, version string) string {
-	op := ""
-	for _, o := range []struct {
-		bit  uint32
-		sign string
-	}{{1 << 1, "<"}, {1 << 2, ">"}, {1 << 3, "="}} {
-		if flags&o.bit != 0 {
-			op += o.sign
-		}
-	}
-	if op == "" {
-		return name
-	}
-	return name + " " + op + " " + version
-}
-
-// ReadPackage reads the NEVRA from a package's header.
-func ReadPackage(file string) (p rpmflow.Package, err error) {
-	err = withHeader(file, func(header *rpm.RpmHeader) error {
-		n, err := header.GetNEVRA()
-		if err != nil {
-			return err
-		}
-		epoch := 0
-		if n.Epoch != "" {
-			if epoch, err = strconv.Atoi(n.Epoch); err != nil {
-				return fmt.Errorf("epoch: %w", err)
-			}
-		}
-		p = rpmflow.Package{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
-		if header.HasTag(tagSourcePackage) {
-			p.Arch = "src"
-		}
-		return nil
-	})
-	return p, err
-}
-
-// errNotRPM says that a file is not what its name promises.
-var errNotRPM = errors.New("not a valid RPM")
 
 // packageName is what a package's file may be called to be stored, fetched and put into a repository under that name.
 var packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]{0,240}\.rpm$`)
@@ -99,60 +19,9 @@ func checkPackage(file string) error {
 	if !packageName.MatchString(name) {
 		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left a package with the name %.100q", name)
 	}
-	_, err := ReadPackage(file)
-	if errors.Is(err, errNotRPM) {
-		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left %s, which is %v", name, errNotRPM)
+	_, err := rpmfile.Package(file)
+	if errors.Is(err, rpmfile.ErrNotRPM) {
+		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left %s, which is %v", name, rpmfile.ErrNotRPM)
 	}
 	return err
-}
-
-// withHeader hands a package's header to read. What a package's build has left is foreign input: a file that is not what it
-// seems gives an error, though the library believes every length and offset in it.
-func withHeader(file string, read func(*rpm.RpmHeader) error) (err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("read package: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	if err := checkHeaders(f); err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read package %s: %w: %v", file, errNotRPM, r)
-		}
-	}()
-	header, err := rpm.ReadHeader(f)
-	if err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
-	}
-	if err := read(header); err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, errNotRPM, err)
-	}
-	return nil
-}
-
-// checkHeaders checks that the two headers at the beginning of a package are no longer than rpm allows (headerCheck: 64 Ki
-// tags, 256 MiB) and than the file: memory for them is taken before they are read.
-func checkHeaders(f io.ReaderAt) error {
-	const lead, intro, maxTags, maxData = 96, 16, 0xffff, 256 << 20
-	at := int64(lead)
-	for range 2 {
-		var b [intro]byte
-		if _, err := f.ReadAt(b[:], at); err != nil {
-			return fmt.Errorf("header at %d: %w", at, err)
-		}
-		tags, data := int64(binary.BigEndian.Uint32(b[8:])), int64(binary.BigEndian.Uint32(b[12:]))
-		if tags > maxTags || data > maxData {
-			return fmt.Errorf("header at %d: %d tags in %d bytes", at, tags, data)
-		}
-		at += intro + tags*16 + data
-		if data > 0 || tags > 0 {
-			if _, err := f.ReadAt(b[:1], at-1); err != nil {
-				return fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
-			}
-		}
-		at = (at + 7) / 8 * 8 // the second begins there; 96 and 16 are multiples of 8
-	}
-	return nil
 }

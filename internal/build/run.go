@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -337,7 +338,7 @@ func (r *run) putPackages(ctx context.Context) error {
 }
 
 func (r *run) putPackage(ctx context.Context, file string) error {
-	p, err := ReadPackage(file)
+	p, err := rpmfile.Package(file)
 	if err != nil {
 		return err
 	}

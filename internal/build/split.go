@@ -13,6 +13,7 @@ func (r *run) request(ctx context.Context) (source.Request, error) {
 	req := source.Request{
 		Project: r.b.Project, URL: r.Repository(r.b.Project, r.b.Repository), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
 	}
+	req.SourcePackage = r.b.SourcePackage
 	if r.b.Split == nil {
 		return req, nil
 	}

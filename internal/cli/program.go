@@ -26,6 +26,25 @@ import (
 // version is set by the linker for releases.
 var version = ""
 
+// commit is set by the linker, too: the builds of this repository have no stamp of Go's own.
+var commit = ""
+
+// Build says what this binary was built from, as far as it knows.
+func Build() (of, from string, modified bool) {
+	of, from, modified = Version(), commit, strings.HasSuffix(version, "-dirty")
+	if info, ok := debug.ReadBuildInfo(); ok && from == "" {
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				from = s.Value
+			case "vcs.modified":
+				modified = s.Value == "true"
+			}
+		}
+	}
+	return of, from, modified
+}
+
 // Version names what this binary was built from.
 func Version() string {
 	if version != "" {
@@ -60,6 +79,11 @@ func ConfigFlags(cmd *cobra.Command, sections ...string) {
 func configFlags(cmd *cobra.Command, wanted func(path string) bool) {
 	flags := cmd.Flags()
 	flags.String("config", "", "configuration file (RPMFLOW_CONFIG; else ./rpmflow.yaml or /etc/rpmflow/rpmflow.yaml)")
+	keyFlags(cmd, wanted)
+}
+
+func keyFlags(cmd *cobra.Command, wanted func(path string) bool) {
+	flags := cmd.Flags()
 	for _, k := range config.Keys() {
 		if k.Secret || !wanted(k.Path) {
 			continue
@@ -75,6 +99,11 @@ func configFlags(cmd *cobra.Command, wanted func(path string) bool) {
 // KeyFlags gives a command --config and a flag for each of these keys.
 func KeyFlags(cmd *cobra.Command, paths ...string) {
 	configFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
+}
+
+// MoreKeyFlags gives a command that has --config a flag for each of these keys, too.
+func MoreKeyFlags(cmd *cobra.Command, paths ...string) {
+	keyFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
 }
 
 func inSections(path string, sections []string) bool {

@@ -83,6 +83,7 @@ type Listener struct {
 	Listen         string // host:port
 	Token          Secret
 	MaxBody        Size
+	MaxUpload      Size
 	RequestTimeout time.Duration
 	Subscribers    []string
 }

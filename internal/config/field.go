@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
 // field binds a key to the place in Config that it fills: set parses what was given, get gives it back as text.
@@ -94,7 +95,7 @@ func oneOf[T comparable](dst *T, words []string, values ...T) field {
 			return values[i], nil
 		}
 		hint := "write one of them"
-		if word := nearest(s, words); 2*distance(s, word) <= len(word) {
+		if word := nearest.Name(s, words); 2*nearest.Distance(s, word) <= len(word) {
 			hint = "did you mean " + word + "?"
 		}
 		return v, fmt.Errorf("%s is not one of %s: %s", quote(s), strings.Join(words, ", "), hint)

@@ -156,6 +156,8 @@ func (n *Listener) settings(l *loader) []setting {
 		secret(l, "listener.token", "Bearer token for POST /api/v1/builds. Without one only a listener on a loopback address accepts submissions.", &n.Token),
 		[]setting{
 			{path: "listener.max_body", def: "25MiB", field: size(&n.MaxBody, 1<<10, false), doc: "The largest webhook; the default is GitHub's own limit."},
+			{path: "listener.max_upload", def: "2GiB", field: size(&n.MaxUpload, 1<<10, false),
+				doc: "The largest source package that `rpmflow submit --srpm` may upload. It is kept in data_dir until it is stored; four at once."},
 			{path: "listener.request_timeout", def: "10s", field: duration(&n.RequestTimeout), doc: "How long answering one request may take."},
 			{path: "listener.subscribers", field: commas(many(&n.Subscribers, "list of names", matches(hostName, "a subscriber's name: write letters, digits, . _ and -"))),
 				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, watch-NAME: those whose NATS user may not make one."},

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/viper"
+
+	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
 // loader is one Load: what it reads from, and the problems and warnings that it collects on the way.
@@ -193,13 +195,13 @@ func (l *loader) unknownEnv(settings []setting) {
 		case name == "RPMFLOW_PROJECTS", name == "RPMFLOW_TARGETS":
 			l.problem(place{name: name}, "", errors.New("projects and targets can be set in the configuration file only: unset it"))
 		default:
-			l.problem(place{name: name}, "", fmt.Errorf("unknown environment variable: the nearest known one is %s; correct or unset it", nearest(name, known)))
+			l.problem(place{name: name}, "", fmt.Errorf("unknown environment variable: the nearest known one is %s; correct or unset it", nearest.Name(name, known)))
 		}
 	}
 }
 
 func unknown(path string, known []string) error {
-	return fmt.Errorf("unknown key: the nearest known key is %s; correct or remove it", nearest(path, known))
+	return fmt.Errorf("unknown key: the nearest known key is %s; correct or remove it", nearest.Name(path, known))
 }
 
 func paths(settings []setting) []string {

@@ -42,18 +42,6 @@ func TestShowDuration(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"poll", "poll", 0}, {"POLL", "poll", 0}, {"pool", "poll", 1}, {"brnaches", "branches", 1}, {"kitten", "sitting", 3}} {
-		if got := distance(tc.a, tc.b); got != tc.want || distance(tc.b, tc.a) != got {
-			t.Errorf("distance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
-		}
-	}
-	distance(strings.Repeat("x", 1e6), strings.Repeat("y", 1e6)) // must not take for ever
-}
-
 func TestRedactURL(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://example.com/a.git":       "https://example.com/a.git",

@@ -145,3 +145,6 @@ func (l *loader) oneWayEach(scope string, settings []setting, in layer) {
 		}
 	}
 }
+
+// leaf is a key without its sections.
+func leaf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

@@ -17,7 +17,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -33,6 +32,9 @@ func (l *Listener) handler() http.Handler {
 	mux.HandleFunc("POST /api/v1/builds/{id}/cancel", l.handle(l.cancel))
 	mux.HandleFunc("POST /api/v1/builds/{id}/retry", l.handle(l.retry))
 	mux.HandleFunc("GET /api/v1/builds/{id}/log", l.buildLog)
+	mux.HandleFunc("POST /api/v1/builds/srpm", l.submitSRPM)
+	mux.HandleFunc("GET /api/v1/projects", l.handle(l.projects))
+	mux.HandleFunc("GET /api/v1/targets", l.handle(l.targets))
 	mux.HandleFunc("GET /artifacts/{key...}", l.artifact)
 	mux.HandleFunc("GET /healthz", l.handle(func(*http.Request) (int, any, *problem) {
 		return http.StatusOK, map[string]string{"status": "alive", "version": l.o.Version}, nil
@@ -40,8 +42,9 @@ func (l *Listener) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", l.handle(l.ready))
 	mux.HandleFunc("GET /{$}", l.handle(func(*http.Request) (int, any, *problem) {
 		return http.StatusOK, map[string]any{"service": "rpmflow listener", "version": l.o.Version, "endpoints": []string{
-			"POST /hooks/github/{project}", "POST /hooks/generic/{project}", "POST /api/v1/builds", "GET /api/v1/builds",
-			"GET /api/v1/builds/{id}", "POST /api/v1/builds/{id}/cancel", "POST /api/v1/builds/{id}/retry", "GET /api/v1/builds/{id}/log", "GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
+			"POST /hooks/github/{project}", "POST /hooks/generic/{project}", "POST /api/v1/builds", "POST /api/v1/builds/srpm", "GET /api/v1/builds",
+			"GET /api/v1/builds/{id}", "POST /api/v1/builds/{id}/cancel", "POST /api/v1/builds/{id}/retry", "GET /api/v1/builds/{id}/log", "GET /api/v1/projects", "GET /api/v1/targets",
+			"GET /artifacts/{key}", "GET /healthz", "GET /readyz"}}, nil
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
@@ -92,19 +95,9 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 	if p != nil {
 		return 0, nil, p
 	}
-	targets := s.Targets
-	if len(targets) == 0 {
-		targets = slices.Clone(project.Targets) // sorted below: the configuration is shared by all requests
-	}
-	if len(targets) == 0 {
-		return 0, nil, problemf(http.StatusBadRequest, "name some under targets: in the configuration", "project %q has no targets", project.Name)
-	}
-	slices.Sort(targets)
-	targets = slices.Compact(targets)
-	for _, t := range targets {
-		if !slices.ContainsFunc(l.o.Targets, func(d rpmflow.Target) bool { return d.Name == t }) {
-			return 0, nil, problemf(http.StatusBadRequest, "defined are: "+l.targetNames(), "target %q is not defined", t)
-		}
+	targets, p := l.forTargets(project, s.Targets)
+	if p != nil {
+		return 0, nil, p
 	}
 	ref, commit, p := l.resolveRef(r.Context(), project, s)
 	if p != nil {
@@ -153,14 +146,6 @@ func (l *Listener) resolveRef(ctx context.Context, project rpmflow.Project, s su
 	return ref, commit, nil
 }
 
-func (l *Listener) targetNames() string {
-	names := make([]string, 0, len(l.o.Targets))
-	for _, t := range l.o.Targets {
-		names = append(names, t.Name)
-	}
-	return strings.Join(names, ", ")
-}
-
 func (l *Listener) authorized(r *http.Request) *problem {
 	if l.o.Token == "" {
 		// The name that the client used counts as well: a web page whose name somebody lets point to this machine is not local.
@@ -186,11 +171,11 @@ func (l *Listener) list(r *http.Request) (int, any, *problem) {
 	const defaultLimit, maxLimit = 50, 200
 	v := r.URL.Query()
 	q := readmodel.Query{
-		Project: v.Get("project"), Target: v.Get("target"), Ref: v.Get("ref"), Commit: v.Get("commit"), Push: v.Get("push"),
+		Project: v.Get("project"), Package: v.Get("package"), Target: v.Get("target"), Ref: v.Get("ref"), Commit: v.Get("commit"), Push: v.Get("push"),
 		State: rpmflow.State(v.Get("state")), Result: rpmflow.Result(v.Get("result")), Kind: rpmflow.FailureKind(v.Get("kind")),
 		Limit: defaultLimit, Cursor: v.Get("cursor"),
 	}
-	known := []string{"project", "target", "ref", "commit", "push", "state", "result", "kind", "limit", "cursor"}
+	known := []string{"project", "package", "target", "ref", "commit", "push", "state", "result", "kind", "limit", "cursor"}
 	for name := range v {
 		if !slices.Contains(known, name) {
 			return 0, nil, problemf(http.StatusBadRequest, "known are: "+strings.Join(known, ", "), "parameter %q is not known", name)
@@ -202,6 +187,9 @@ func (l *Listener) list(r *http.Request) (int, any, *problem) {
 			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more", maxLimit), "limit %q is out of range", s)
 		}
 		q.Limit = n
+	}
+	if p := l.checkFilters(r.Context(), q); p != nil {
+		return 0, nil, p
 	}
 	builds, next, err := l.model.List(r.Context(), q)
 	if errors.Is(err, readmodel.ErrCursor) {
@@ -228,31 +216,6 @@ func (l *Listener) show(r *http.Request) (int, any, *problem) {
 func (l *Listener) build(ctx context.Context, id string) (rpmflow.Build, *problem) {
 	last, p := l.last(ctx, id)
 	return last.Build, p
-}
-
-// last reads a build's last event from EVENTS itself. An id is given out the moment its push is stored, and its first event follows some
-// milliseconds later: whoever asks in between is kept waiting for a while instead of being told that there is no such build.
-func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem) {
-	if !rpmflow.IsID(id) {
-		return events.Event{}, problemf(http.StatusBadRequest, "take the id from the answer to a push or from the list of builds", "%q is not a build id", id)
-	}
-	const patience, pause = 1500 * time.Millisecond, 50 * time.Millisecond
-	for begun := time.Now(); ; {
-		last, err := l.ledger.LastOf(ctx, id)
-		if err == nil {
-			return last, nil
-		}
-		if !errors.Is(err, events.ErrNone) {
-			return events.Event{}, l.unavailable("reading the build", err)
-		}
-		if time.Since(begun) > patience || ctx.Err() != nil {
-			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds lists the builds", "there is no build %s", id)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
 }
 
 func (l *Listener) ready(*http.Request) (int, any, *problem) {

@@ -73,7 +73,7 @@ func TestSubmit(t *testing.T) {
 		{"an unknown field", `{"project":"hello","branch":"main"}`, nil, 400, "unknown field"},
 		{"nothing", ``, nil, 400, "cannot be read"},
 		{"no such project", `{"project":"nosuch"}`, nil, 404, `nosuch`},
-		{"no such target", `{"project":"hello","targets":["rawhide"]}`, nil, 400, "defined are: fedora-42-x86_64, opensuse-leap-15.6-x86_64"},
+		{"no such target", `{"project":"hello","targets":["rawhide"]}`, nil, 400, "known are: fedora-42-x86_64, opensuse-leap-15.6-x86_64"},
 		{"no such branch", `{"project":"hello","ref":"nosuch"}`, nil, 400, `has no branch or tag \"nosuch\"`},
 		{"branch and tag", `{"project":"hello","ref":"both"}`, nil, 400, "both a branch and a tag"},
 		{"a short commit", `{"project":"hello","commit":"2222"}`, nil, 400, "not a full commit id"},
@@ -226,15 +226,15 @@ func TestList(t *testing.T) {
 		return got
 	}
 	for query, want := range map[string][]string{
-		"": ids, "project=hello": ids, "project=nosuch": nil, "state=finished": {ids[0], ids[2]}, "state=running": {ids[3]}, "kind=source": {ids[0], ids[2]},
+		"": ids, "project=hello": ids, "project=bare": nil, "state=finished": {ids[0], ids[2]}, "state=running": {ids[3]}, "kind=source": {ids[0], ids[2]},
 		"result=failed&limit=1": {ids[0]}, "result=succeeded": nil, "target=fedora-42-x86_64": ids, "ref=refs/heads/main": ids, "commit=" + commit: ids, "commit=x": nil,
-		"push=" + rpmflow.PushID("hello", "seed0"): {ids[4]}, "project=" + url.QueryEscape("' OR 1 --"): nil,
+		"push=" + rpmflow.PushID("hello", "seed0"): {ids[4]}, "ref=" + url.QueryEscape("' OR 1 --"): nil,
 	} {
 		if got := of(list(query)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", query, got, want)
 		}
 	}
-	if a := d.get("/api/v1/builds?project=nosuch"); !strings.Contains(a.text, `"builds": []`) {
+	if a := d.get("/api/v1/builds?project=bare"); !strings.Contains(a.text, `"builds": []`) {
 		t.Errorf("no builds are %s", a.text)
 	}
 	var paged []string

@@ -131,27 +131,39 @@ func (l *Listener) retry(r *http.Request) (int, any, *problem) {
 		return 0, nil, p
 	}
 	if !slices.ContainsFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == old.Target }) {
-		return 0, nil, problemf(http.StatusConflict, "defined are: "+l.targetNames(), "target %q of build %s is not defined any more", old.Target, old.ID)
+		return 0, nil, problemf(http.StatusConflict, "defined are: "+strings.Join(l.targetNames(), ", "), "target %q of build %s is not defined any more", old.Target, old.ID)
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {
 		key = uuid.NewString()
 	}
 	push := newPush(project, forge.Change{Ref: old.Ref, Commit: old.Commit, Delivery: "api retry " + old.ID + " " + key}, "api", time.Now())
-	part, p := repeated(project, old)
+	b, p := l.again(project, &push, old)
 	if p != nil {
 		return 0, nil, p
-	}
-	half, split, p := splitAgain(project, old)
-	if p != nil {
-		return 0, nil, p
-	}
-	push.Half = half
-	b := l.request(project, push, part, old.Target)
-	if split != nil {
-		b.Split = split
 	}
 	b.RetryOf = old.ID
 	push.Builds = []rpmflow.Build{b}
 	return l.receive(r.Context(), push)
+}
+
+// again is a new build of what an old one was made of.
+func (l *Listener) again(project rpmflow.Project, push *rpmflow.Push, old rpmflow.Build) (rpmflow.Build, *problem) {
+	if old.SourcePackage != nil {
+		return l.srpmBuild(project, *push, *old.SourcePackage, old.Package, old.Target), nil
+	}
+	part, p := repeated(project, old)
+	if p != nil {
+		return rpmflow.Build{}, p
+	}
+	half, split, p := splitAgain(project, old)
+	if p != nil {
+		return rpmflow.Build{}, p
+	}
+	push.Half = half
+	b := l.request(project, *push, part, old.Target)
+	if split != nil {
+		b.Split = split
+	}
+	return b, nil
 }

@@ -162,14 +162,6 @@ func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *p
 	return http.StatusAccepted, a, nil
 }
 
-func (l *Listener) project(name string) (rpmflow.Project, *problem) {
-	i := slices.IndexFunc(l.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
-	if i < 0 {
-		return rpmflow.Project{}, problemf(http.StatusNotFound, "check the name in the URL, or add the project to the listener's configuration", "project %q is not configured", name)
-	}
-	return l.o.Projects[i], nil
-}
-
 // body reads the whole body within the limit.
 func (l *Listener) body(r *http.Request) ([]byte, *problem) {
 	if r.ContentLength > l.o.MaxBody && r.Header.Get("Expect") != "" { // it waits for our word before it sends anything

@@ -34,6 +34,8 @@ type Options struct {
 	PublicURL      string
 	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
 	MaxBody        int64  // bytes
+	MaxUpload      int64  // bytes of a source package
+	Uploads        Uploads
 	RequestTimeout time.Duration
 	DataDir        string
 	Projects       []rpmflow.Project
@@ -74,6 +76,7 @@ type Listener struct {
 	socket    net.Listener
 	looking   map[string]chan struct{} // slots of those who look at a project's repository
 	looks     sync.WaitGroup
+	uploading chan struct{} // slots of those who upload source packages
 
 	stopping context.Context // ends when Run is told to: streams end then, other requests in hand are answered
 	model    *readmodel.Model
@@ -83,7 +86,7 @@ type Listener struct {
 
 // New opens the read model; requests on the socket are answered once Run runs, which closes it.
 func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket, looking: map[string]chan struct{}{}}
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket, looking: map[string]chan struct{}{}, uploading: make(chan struct{}, maxUploads)}
 	for _, p := range o.Projects {
 		l.looking[p.Name] = make(chan struct{}, maxLooks)
 	}
@@ -106,6 +109,9 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	identity := events.StreamEvents + " " + stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
 	if l.model, l.position, err = readmodel.Open(filepath.Join(o.DataDir, "listener"), identity); err != nil {
 		return nil, err
+	}
+	if err := l.sweepUploads(); err != nil {
+		return nil, errors.Join(err, l.model.Close())
 	}
 	if a, ok := l.socket.Addr().(*net.TCPAddr); ok {
 		l.loopback = a.IP.IsLoopback()

@@ -203,7 +203,7 @@ func (w *world) options() listener.Options {
 		PublicURL: "https://rpmflow.test", Token: token, MaxBody: 25 << 20, RequestTimeout: 10 * time.Second, DataDir: w.t.TempDir(),
 		Projects: []rpmflow.Project{project, bare, tags},
 		Targets:  []rpmflow.Target{{Name: "fedora-42-x86_64", Arch: "x86_64"}, {Name: "opensuse-leap-15.6-x86_64", Arch: "x86_64"}},
-		Version:  "test", Logger: quiet,
+		Version:  "test", Logger: quiet, MaxUpload: 8 << 20, Uploads: w.store.Uploads(),
 	}
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 
@@ -26,6 +27,14 @@ func (d Downloads) options(log *slog.Logger) source.Options {
 			Lookaside: "say --lookaside with one of",
 		},
 	}
+}
+
+// Download gets one file, such as a source package, from its server.
+func Download(ctx context.Context, d Downloads, url, file string, log *slog.Logger) error {
+	if err := source.DownloadFile(ctx, d.options(log), url, file); err != nil {
+		return fmt.Errorf("source package: %w", Infrastructure(err))
+	}
+	return nil
 }
 
 // Fetch downloads the spec's sources that are not in dir; empty: where they belong beside the spec. It gives what it has done up to an

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -67,7 +67,7 @@ func prepared(dir, name string) (*source.Prepared, error) {
 // no source package has no time, and is refused later.
 func dated(p *source.Prepared) *source.Prepared {
 	var err error
-	if p.CommitTime, err = build.MadeAt(p.SRPM); err != nil {
+	if p.CommitTime, err = rpmfile.MadeAt(p.SRPM); err != nil {
 		p.CommitTime = time.Unix(0, 0).UTC()
 	}
 	return p

@@ -23,11 +23,11 @@ import (
 )
 
 // schemaVersion is part of what a database was made for: another version is thrown away.
-const schemaVersion = "1"
+const schemaVersion = "2"
 
 const schema = `
 CREATE TABLE builds (
-	id TEXT PRIMARY KEY, queued INTEGER NOT NULL, push TEXT NOT NULL, project TEXT NOT NULL, target TEXT NOT NULL,
+	id TEXT PRIMARY KEY, queued INTEGER NOT NULL, push TEXT NOT NULL, project TEXT NOT NULL, package TEXT NOT NULL, target TEXT NOT NULL,
 	ref TEXT NOT NULL, commit_id TEXT NOT NULL, state TEXT NOT NULL, result TEXT NOT NULL, kind TEXT NOT NULL, record BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX newest ON builds (queued DESC, id DESC);
@@ -123,8 +123,8 @@ func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) err
 		return fmt.Errorf("read model: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
-		b.ID, b.QueuedAt.UnixMicro(), b.Push, b.Project, b.Target, b.Ref, b.Commit, b.State, result, kind, record); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+		b.ID, b.QueuedAt.UnixMicro(), b.Push, b.Project, b.Package, b.Target, b.Ref, b.Commit, b.State, result, kind, record); err != nil {
 		return fmt.Errorf("read model: build %s: %w", b.ID, err)
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE meta SET value = ? WHERE name = 'after'`, fmt.Sprint(sequence)); err != nil {
@@ -138,12 +138,14 @@ func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) err
 
 // Query says which builds are wanted; empty fields match all.
 type Query struct {
-	Project, Target, Ref, Commit, Push string
-	State                              rpmflow.State
-	Result                             rpmflow.Result
-	Kind                               rpmflow.FailureKind
-	Limit                              int
-	Cursor                             string // of the page before
+	Project, Package, Target, Push string
+	Ref                            string // in full, or the name of a branch or tag
+	Commit                         string // or its beginning
+	State                          rpmflow.State
+	Result                         rpmflow.Result
+	Kind                           rpmflow.FailureKind
+	Limit                          int
+	Cursor                         string // of the page before
 }
 
 // ErrCursor says that a cursor is not one that List gave.
@@ -153,12 +155,22 @@ var ErrCursor = errors.New("malformed cursor: take it from next of the page befo
 func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next string, err error) {
 	where, args := []string{"1"}, []any{}
 	for _, f := range []struct{ column, value string }{
-		{"project", q.Project}, {"target", q.Target}, {"ref", q.Ref}, {"commit_id", q.Commit}, {"push", q.Push},
+		{"project", q.Project}, {"package", q.Package}, {"target", q.Target}, {"push", q.Push},
 		{"state", string(q.State)}, {"result", string(q.Result)}, {"kind", string(q.Kind)},
 	} {
 		if f.value != "" {
 			where, args = append(where, f.column+" = ?"), append(args, f.value)
 		}
+	}
+	switch {
+	case q.Ref == "":
+	case strings.HasPrefix(q.Ref, "refs/"), q.Ref == "HEAD":
+		where, args = append(where, "ref = ?"), append(args, q.Ref)
+	default:
+		where, args = append(where, "ref IN (?, ?)"), append(args, "refs/heads/"+q.Ref, "refs/tags/"+q.Ref)
+	}
+	if q.Commit != "" {
+		where, args = append(where, "substr(commit_id, 1, ?) = ?"), append(args, len(q.Commit), strings.ToLower(q.Commit))
 	}
 	if q.Cursor != "" {
 		queued, id, err := parseCursor(q.Cursor)
@@ -188,6 +200,55 @@ func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next
 		builds = append(builds, b)
 	}
 	return builds, "", rows.Err()
+}
+
+// Beginning gives the builds whose ids begin with a text, the newest first, at most limit of them.
+func (m *Model) Beginning(ctx context.Context, text string, limit int) (builds []rpmflow.Build, err error) {
+	// '~' sorts behind everything that ids are made of.
+	rows, err := m.db.QueryContext(ctx, `SELECT record FROM builds WHERE id >= ? AND id < ? ORDER BY queued DESC, id DESC LIMIT ?`, text, text+"~", limit)
+	if err != nil {
+		return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var record []byte
+		var b rpmflow.Build
+		if err := rows.Scan(&record); err != nil {
+			return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+		}
+		if err := json.Unmarshal(record, &b); err != nil {
+			return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+		}
+		builds = append(builds, b)
+	}
+	return builds, rows.Err()
+}
+
+// Column is one of which Names gives the values.
+type Column string
+
+// The columns with names in them.
+const (
+	ColumnProject Column = "project"
+	ColumnPackage Column = "package"
+	ColumnTarget  Column = "target"
+)
+
+// Names gives the different values of a column, sorted.
+func (m *Model) Names(ctx context.Context, c Column) (names []string, err error) {
+	rows, err := m.db.QueryContext(ctx, `SELECT DISTINCT `+string(c)+` FROM builds ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("read model: names of %ss: %w", c, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("read model: names of %ss: %w", c, err)
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
 
 func makeCursor(queued time.Time, id string) string {

@@ -253,6 +253,17 @@ func (s *Store) Download(ctx context.Context, url string, known []rpmflow.Checks
 	return c.obtain(ctx, wanted{name: filepath.Base(to), places: []string{url}, known: known, origin: rpmflow.OriginDownload}, ".rpmflow-download.part")
 }
 
+// DownloadFile downloads one file as sources are downloaded, and puts it on disk under this name. Of the options those of downloads count.
+func DownloadFile(ctx context.Context, o Options, url, to string) error {
+	s, err := openStore(o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = s.Download(ctx, url, nil, to)
+	return err
+}
+
 // CompareFile compares a file on disk, which people know by the name, with its checksums.
 func CompareFile(file, name string, known []rpmflow.Checksum) error {
 	in, err := os.Open(file)

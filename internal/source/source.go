@@ -32,6 +32,8 @@ type Options struct {
 	Advice Advice
 	// Cache keeps what was downloaded; nil: nothing does.
 	Cache Cache
+	// Uploads has source packages that are built instead of a commit; nil: there are none.
+	Uploads Uploads
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
 	// Access knows what the repository with this URL (as of CleanURL) wants to see; nil: nothing but what the URL holds.
@@ -60,6 +62,7 @@ type Store struct {
 	maxAge       time.Duration
 	client       *fetch.Client
 	cache        Cache
+	uploads      Uploads
 	lookaside    string // as of Advice
 }
 
@@ -84,7 +87,7 @@ func Open(o Options) (*Store, error) {
 
 // openStore has no use for git yet.
 func openStore(o Options) (*Store, error) {
-	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache,
+	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache, uploads: o.Uploads,
 		lookaside: cmp.Or(o.Advice.Lookaside, "set lookaside: in the project's configuration:")}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -122,6 +125,8 @@ type Request struct {
 	Commit string
 	Layout rpmflow.Layout // auto if empty
 	Spec   string         // path in the repository; empty: there must be exactly one
+	// SourcePackage is built instead of a commit; only Project counts besides.
+	SourcePackage *rpmflow.SourcePackage
 	// Sources is what the project says beyond that.
 	Sources rpmflow.Sources
 	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
@@ -188,6 +193,11 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 	req.History = req.History || req.Sources.Version == rpmflow.VersionFromGit
 	if req.Layout == rpmflow.LayoutSplit {
 		prepare = s.prepareSplit
+	}
+	if req.SourcePackage != nil {
+		prepare = func(ctx context.Context, req Request, dir string) (*Prepared, error) {
+			return s.prepareUpload(ctx, *req.SourcePackage, dir)
+		}
 	}
 	p, err := prepare(ctx, req, dir)
 	// No mirror is locked any more. Where Source0 is made, many files lie beside the spec that it does not name; Complete knows.

@@ -20,6 +20,8 @@ var (
 	ErrCredentials = fmt.Errorf("%w the keys", ErrRefused)
 	// ErrNoBucket: there is no such bucket.
 	ErrNoBucket = fmt.Errorf("%w: there is no such bucket", ErrRefused)
+	// ErrFull: it has no space left. It is ErrTemporary too.
+	ErrFull = fmt.Errorf("%w: it is full", ErrTemporary)
 	// ErrNotFound: there is no such object.
 	ErrNotFound = errors.New("no such object")
 	// ErrKey: the key is malformed; nothing was asked.
@@ -99,6 +101,8 @@ func classify(err error) (kind error, hint string) {
 		return ErrRefused, "it does not speak TLS: s3.endpoint should begin with http://"
 	}
 	switch code(err) {
+	case "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "InsufficientCapacity":
+		return ErrFull, "free space there, or raise the account's quota"
 	case "":
 		return ErrTemporary, "" // no answer: the network, or a deadline
 	case minio.NoSuchKey:

@@ -27,12 +27,12 @@ const (
 // rights are what a role's account may do with objects; nil for a role that has no account. Nobody may replace the
 // bucket's policy, and a builder, which is nearest to foreign code, can delete nothing.
 func rights(role rpmflow.Role) []right {
-	const builds, sources, repos = "builds/", "sources/", "repos/"
+	const builds, sources, uploads, repos = "builds/", "sources/", "uploads/", "repos/"
 	switch role {
-	case rpmflow.RoleListener: // hands artifacts on to users
-		return []right{{[]string{actionGet}, []string{builds}}}
-	case rpmflow.RoleBuilder: // stores artifacts, looks whether they arrived, and keeps sources
-		return []right{{[]string{actionGet, actionPut, actionAbort}, []string{builds, sources}}}
+	case rpmflow.RoleListener: // hands artifacts on to users, and takes source packages from them
+		return []right{{[]string{actionGet}, []string{builds}}, {[]string{actionGet, actionPut, actionAbort}, []string{uploads}}}
+	case rpmflow.RoleBuilder: // stores artifacts, looks whether they arrived, keeps sources, and reads what was uploaded
+		return []right{{[]string{actionGet, actionPut, actionAbort}, []string{builds, sources}}, {[]string{actionGet}, []string{uploads}}}
 	case rpmflow.RolePublisher: // copies packages into repositories, and removes what is old from those
 		return []right{{[]string{actionGet}, []string{builds}}, {[]string{actionGet, actionPut, actionAbort, actionDelete}, []string{repos}}}
 	default:

@@ -199,7 +199,7 @@ func refused(err error) bool {
 func TestRights(t *testing.T) {
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	root := coreOf(t, r.Root)
-	all := []string{"builds/", "sources/", "repos/", "other/", "builds-not/", ""}
+	all := []string{"builds/", "sources/", "uploads/", "repos/", "other/", "builds-not/", ""}
 	nobody, wrong := r.Configs[rpmflow.RoleBuilder], r.Configs[rpmflow.RoleBuilder]
 	nobody.AccessKey, nobody.SecretKey = "", ""
 	wrong.SecretKey = "of somebody else"
@@ -213,9 +213,9 @@ func TestRights(t *testing.T) {
 		list                         bool
 		get, put, abort, remove, any []string // prefixes
 	}{
-		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true, get: []string{"builds/"}},
+		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true, get: []string{"builds/", "uploads/"}, put: []string{"uploads/"}, abort: []string{"uploads/"}},
 		{name: "builder", cfg: r.Configs[rpmflow.RoleBuilder], list: true,
-			get: []string{"builds/", "sources/"}, put: []string{"builds/", "sources/"}, abort: []string{"builds/", "sources/"}},
+			get: []string{"builds/", "sources/", "uploads/"}, put: []string{"builds/", "sources/"}, abort: []string{"builds/", "sources/"}},
 		{name: "publisher", cfg: r.Configs[rpmflow.RolePublisher], list: true,
 			get: []string{"builds/", "repos/"}, put: []string{"repos/"}, abort: []string{"repos/"}, remove: []string{"repos/"}},
 		{name: "root", cfg: r.Root, list: true, get: all, put: all, abort: all, remove: all, any: all},

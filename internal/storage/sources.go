@@ -92,4 +92,35 @@ func (c Sources) Keep(ctx context.Context, sha512, name, file string) error {
 	return err
 }
 
+// Uploads are the source packages that users have given to the listener, in the bucket: uploads/<sha512>/<file>. Unlike the cache of sources
+// they can be had from nowhere else, so builders may only read them.
+type Uploads struct{ s *Store }
+
+const uploadsPrefix = "uploads/"
+
+// Uploads gives the bucket's uploaded source packages.
+func (s *Store) Uploads() Uploads { return Uploads{s} }
+
+// Open gives the content of one, which the caller compares with its checksum, and whether it is there.
+func (u Uploads) Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error) {
+	body, _, err := u.s.Open(ctx, uploadsPrefix+sha512+"/"+name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, false, nil
+	}
+	return body, err == nil, err
+}
+
+// Keep stores the content of a file that has this checksum, unless it is there: the same content is stored once.
+func (u Uploads) Keep(ctx context.Context, sha512, name, file string, size int64) error {
+	key := uploadsPrefix + sha512 + "/" + name
+	if body, info, err := u.s.Open(ctx, key); err == nil {
+		_ = body.Close() // nothing was read
+		if info.Size == size && info.SHA256 != "" {
+			return nil
+		}
+	}
+	_, err := u.s.putFile(ctx, u.s.artifact(key, "", typeRPM), file)
+	return err
+}
+
 func contentKey(sha512, name string) string { return sourcesPrefix + sha512 + "/" + name }

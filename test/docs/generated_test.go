@@ -158,7 +158,7 @@ func described(ref string) string {
 		return "UUID"
 	case "name", "arch", "ref", "text", "time":
 		return name
-	case "commit":
+	case "commit", "commitOrNone":
 		return "commit id"
 	case "nevra":
 		return "NEVRA"
@@ -168,7 +168,7 @@ func described(ref string) string {
 		return "`source` or `packaging`"
 	case "phaseName":
 		return "a phase"
-	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision", "substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "artifact":
+	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision", "substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact":
 		return fmt.Sprintf("[%s](#%s)", name, name)
 	}
 	return ""
@@ -248,7 +248,7 @@ func fields(t *testing.T) string {
 	build, defs := load(eventschema.Build)
 	_, pushDefs := load(eventschema.Push)
 	table("CloudEvent", "Events of pushes have the same attributes; their subject is the push's id and their data a [push](#push).", build)
-	for _, name := range []string{"build", "split", "revision", "substitution", "sources", "options", "macro", "repository", "mock_option", "root", "phase", "cancel", "waiting", "outcome", "package", "source_file", "artifact"} {
+	for _, name := range []string{"build", "split", "revision", "substitution", "sources", "options", "macro", "repository", "mock_option", "root", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact"} {
 		table(name, defs[name].Description, defs[name])
 	}
 	table("push", pushDefs["push"].Description, pushDefs["push"])

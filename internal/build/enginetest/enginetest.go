@@ -17,6 +17,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // The steps, as Engine.Step is told of them.
@@ -181,7 +182,7 @@ func (s *session) Dependencies(ctx context.Context, srpm string) error {
 	after := SRPM
 	if s.srpm == "" { // it comes from outside
 		s.srpm, after = srpm, Root
-		if p, err := build.ReadPackage(srpm); err != nil || p.Arch != "src" {
+		if p, err := rpmfile.Package(srpm); err != nil || p.Arch != "src" {
 			s.e.TB.Errorf("%s: source package from outside: %+v, %v", s.name, p, err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 func TestMain(m *testing.M) {
@@ -104,7 +105,7 @@ func TestBuild(t *testing.T) {
 	b.must(err)
 	var nevras []string
 	for _, f := range files {
-		p, err := build.ReadPackage(f)
+		p, err := rpmfile.Package(f)
 		b.must(err)
 		nevras = append(nevras, p.NEVRA())
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the package, as long
@@ -83,14 +83,14 @@ const usedSeldom = time.Minute
 // dependenciesKey tells apart what is installed into the root: by the root, the package and its requirements. No package shares
 // an image with another: the list of its requirements is made by its own code.
 func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
-	requires, err := build.Requires(srpm)
+	requires, err := rpmfile.Requires(srpm)
 	if err != nil {
 		return "", rpmflow.Fail(rpmflow.FailureSpec, "", "the source package cannot be read: %v", err)
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q", s.e.s.Installation, from.id, s.job.Build.Project, s.job.Build.Package)
 	if from.labels[labelByName] == "true" {
-		p, err := build.ReadPackage(srpm)
+		p, err := rpmfile.Package(srpm)
 		if err != nil {
 			return "", err
 		}
@@ -108,7 +108,7 @@ func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	files, env := srpmIn(srpm)
 	files = slices.Concat(files, s.config.own, s.config.repositories)
-	requires, err := build.Requires(srpm)
+	requires, err := rpmfile.Requires(srpm)
 	if err != nil {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
@@ -155,7 +155,7 @@ func (s *session) asked() (name, digest string, err error) {
 			return "", "", fmt.Errorf("engine mock: %w", err)
 		}
 		if len(found) > 0 {
-			requires, err := build.Requires(found[0])
+			requires, err := rpmfile.Requires(found[0])
 			return found[0], strings.Join(requires, "\n"), err
 		}
 	}

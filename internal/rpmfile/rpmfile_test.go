@@ -1,4 +1,4 @@
-package build_test
+package rpmfile_test
 
 import (
 	"bytes"
@@ -11,34 +11,54 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-func TestReadPackageOfRPMBuild(t *testing.T) {
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rpmbuild makes the packages of a spec with these sources, and gives the directory with SRPMS and RPMS.
+func rpmbuild(t *testing.T, spec string, sources ...string) string {
+	t.Helper()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skipf("needs rpmbuild: %v", err)
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "x.spec"), "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
+	write(t, filepath.Join(dir, "x.spec"), spec)
+	for _, s := range sources {
+		write(t, filepath.Join(dir, "SOURCES", s), "the source "+s+"\n")
+	}
 	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return dir
+}
+
+func TestPackageOfRPMBuild(t *testing.T) {
+	dir := rpmbuild(t, "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
 	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src", "RPMS/noarch/x-1.0~rc1-3.noarch.rpm": "x-2:1.0~rc1-3.noarch"} {
-		p, err := build.ReadPackage(filepath.Join(dir, file))
+		p, err := rpmfile.Package(filepath.Join(dir, file))
 		if err != nil || p.NEVRA() != want {
 			t.Errorf("%s: %s, %v", file, p.NEVRA(), err)
 		}
 	}
-	requires, err := build.Requires(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
+	requires, err := rpmfile.Requires(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
 	if err != nil || !slices.Contains(requires, "nosuch-devel >= 1") {
 		t.Errorf("requires %q, %v", requires, err)
 	}
 }
 
-func TestReadPackageRefuses(t *testing.T) {
-	if _, err := build.ReadPackage(filepath.Join(t.TempDir(), "nosuch.rpm")); !errors.Is(err, fs.ErrNotExist) {
+func TestPackageRefuses(t *testing.T) {
+	if _, err := rpmfile.Package(filepath.Join(t.TempDir(), "nosuch.rpm")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
 	good := enginetest.Package("hello", "x86_64")
@@ -50,17 +70,17 @@ func TestReadPackageRefuses(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "x.rpm")
 		write(t, file, string(content))
-		if p, err := build.ReadPackage(file); err == nil || p != (rpmflow.Package{}) {
+		if p, err := rpmfile.Package(file); err == nil || p != (rpmflow.Package{}) {
 			t.Errorf("%s: %+v", name, p)
 		}
-		if requires, err := build.Requires(file); err == nil {
+		if requires, err := rpmfile.Requires(file); err == nil {
 			t.Errorf("%s: requires %q", name, requires)
 		}
 	}
 }
 
 // A package is what a foreign build has made: whatever is in it, the builder lives on.
-func FuzzReadPackage(f *testing.F) {
+func FuzzPackage(f *testing.F) {
 	f.Add(enginetest.Package("hello", "x86_64"))
 	f.Add(enginetest.Package("hello", "src"))
 	f.Fuzz(func(t *testing.T, content []byte) {
@@ -68,7 +88,7 @@ func FuzzReadPackage(f *testing.F) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = build.ReadPackage(file) // must return
-		_, _ = build.Requires(file)
+		_, _ = rpmfile.Package(file) // must return
+		_, _ = rpmfile.Requires(file)
 	})
 }

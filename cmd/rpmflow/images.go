@@ -16,16 +16,17 @@ import (
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
-func targetsCommand() *cobra.Command {
+func imagesCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "targets", Short: "List the build roots that this machine's container engine keeps", Args: cobra.NoArgs,
+		Use: "images", Short: "List the build roots that this machine's container engine keeps", Args: cobra.NoArgs,
 		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of their package in it.
-Targets lists them with their age and size. Builders keep them up to date and within builder.docker.cache by themselves.`,
-		Example: "  rpmflow targets\n  rpmflow targets refresh fedora-42-x86_64\n  rpmflow targets prune --all",
+Images lists them with their age and size. Builders keep them up to date and within builder.docker.cache by themselves.`,
+		Example: "  rpmflow images\n  rpmflow images refresh fedora-42-x86_64\n  rpmflow images prune --all",
 	}
-	targetsFlags(cmd)
+	imagesFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withMock(cmd, func(e *assembly.MockEngine, _ *config.Config) error {
 			kept, err := e.Kept(cmd.Context())
@@ -37,9 +38,9 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	}
 	refresh := &cobra.Command{
 		Use: "refresh [TARGET…]", Short: "Compare roots with the repositories now, and make or update them where that is needed",
-		Example: "  rpmflow targets refresh",
+		Example: "  rpmflow images refresh",
 	}
-	targetsFlags(refresh)
+	imagesFlags(refresh)
 	refresh.RunE = func(cmd *cobra.Command, names []string) error {
 		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
 	}
@@ -47,9 +48,9 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	prune := &cobra.Command{
 		Use: "prune", Short: "Remove images that no build finds any more, and those beyond builder.docker.cache", Args: cobra.NoArgs,
 		Long:    "Images that were used in the last ten minutes stay, as do those that a container is made from.",
-		Example: "  rpmflow targets prune",
+		Example: "  rpmflow images prune",
 	}
-	targetsFlags(prune)
+	imagesFlags(prune)
 	prune.Flags().BoolVar(&all, "all", false, "remove the others as well: the next builds make them anew")
 	prune.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error {
@@ -68,9 +69,12 @@ Targets lists them with their age and size. Builders keep them up to date and wi
 	return cmd
 }
 
-func targetsFlags(cmd *cobra.Command) {
-	cli.ConfigFlags(cmd, "nats", "builder.docker")
-	cmd.Flags().Bool("json", false, "print JSON")
+// imagesFlags name the container engine of this machine; which installation's images it keeps, NATS knows.
+func imagesFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Bool("json", false, "print JSON")
+	cli.KeyFlags(cmd, "data_dir", "builder.docker.host", "builder.docker.cert_path", "builder.docker.cache", "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
 }
 
 // withMock runs f with the engine mock that the configuration describes; which installation it is, the server says.
@@ -111,7 +115,12 @@ func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Conf
 	for _, name := range names {
 		target, ok := cfg.Target(name)
 		if !ok {
-			return fmt.Errorf("there is no target %q: `rpmflow config check` names the file that they are read from", name)
+			var known []string
+			for _, t := range cfg.Targets {
+				known = append(known, t.Name)
+			}
+			message, hint := nearest.Unknown("target", name, known)
+			return fmt.Errorf("%s: %s: `rpmflow config check` names the file that they are read from", message, hint)
 		}
 		root, err := e.Refresh(cmd.Context(), target, cmd.ErrOrStderr())
 		if err != nil {

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/cli"
+)
+
+// pushAnswer is what the listener answers to those who ask for builds.
+type pushAnswer struct {
+	Push    string `json:"push"`
+	Project string `json:"project"`
+	Ref     string `json:"ref"`
+	Commit  string `json:"commit"`
+	Builds  []struct {
+		ID      string `json:"id"`
+		Package string `json:"package"`
+		Target  string `json:"target"`
+		URL     string `json:"url"`
+	} `json:"builds"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// accepted prints which builds there will be, and when it is to wait, what becomes of them.
+func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAnswer, wait bool) error {
+	asJSON, _ := cmd.Flags().GetBool("json")
+	out := cmd.OutOrStdout()
+	if asJSON && (!wait || len(answer.Builds) == 0) {
+		if err := printJSON(out, answer); err != nil || len(answer.Builds) > 0 {
+			return err
+		}
+	}
+	if !asJSON {
+		for _, b := range answer.Builds {
+			line := b.ID + "  " + b.Target
+			if answer.Commit != "" {
+				line += "  " + short(answer.Commit)
+			}
+			if b.Package != answer.Project && b.Package != "" {
+				line += "  " + b.Package
+			}
+			fmt.Fprintln(out, line)
+		}
+	}
+	if len(answer.Builds) == 0 {
+		return fmt.Errorf("nothing is built: %s", answer.Reason)
+	}
+	if !wait {
+		return nil
+	}
+	var failed, skipped bool
+	for _, b := range answer.Builds {
+		done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
+			if !asJSON {
+				fmt.Fprintln(out, progress(b))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		failed = failed || done.Outcome.Result == rpmflow.Failed
+		skipped = skipped || done.Outcome.Result == rpmflow.Skipped
+		if asJSON {
+			err = printJSON(out, done)
+		} else {
+			err = printBuild(out, done)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case failed:
+		return errFailed
+	case skipped:
+		return &coded{errSkipped, exitSkipped}
+	}
+	return nil
+}
+
+// submission is what submit's flags ask for.
+type submission struct {
+	ref, commit, key, srpm string
+	targets, packages      []string
+	allow                  []string
+	wait                   bool
+}
+
+func submitCommand() *cobra.Command {
+	s := &submission{}
+	cmd := &cobra.Command{
+		Use: "submit PROJECT | submit [PROJECT] --srpm FILE|URL", Short: "Build a project's commit, or a source package, now", Args: cobra.MaximumNArgs(1),
+		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
+Of a project with several packages it builds all, or those that --package names.
+
+With --srpm it uploads a source package and builds it for the project's targets with the project's settings. The project may be left out when it
+has the package's name, or is the only one. A URL is downloaded by this command, from public addresses only unless
+--allow-address has others. The file is checked first: it must be a whole source package. How large it may be, the listener's
+listener.max_upload says.
+
+It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have
+succeeded, 16 when the only others were skipped (the spec excludes the target's architecture), else 1.`,
+		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n  rpmflow submit mono --package liba --package libb\n" +
+			"  rpmflow submit hello --srpm hello-2.12-1.src.rpm",
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.ref, "ref", "", "branch, tag or full ref; the default branch when empty")
+	f.StringVar(&s.commit, "commit", "", "full commit id; the newest of the ref when empty")
+	f.StringVar(&s.srpm, "srpm", "", "source package to upload and build instead of a commit, a file or an http, https or ftp URL")
+	f.StringSliceVar(&s.targets, "target", nil, "target, may be repeated; those of the project when left out")
+	f.StringSliceVar(&s.packages, "package", nil, "package, may be repeated; all of the project when left out")
+	f.BoolVar(&s.wait, "wait", false, "wait for the outcome")
+	f.StringVar(&s.key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
+	f.StringSliceVar(&s.allow, "allow-address", nil, "host, address or range that --srpm may download from though it is not public (may be repeated)")
+	clientFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		c, err := newClient(cmd)
+		if err != nil {
+			return err
+		}
+		answer, err := s.send(ctx, cmd, c, args)
+		if err != nil {
+			return err
+		}
+		return c.accepted(ctx, cmd, answer, s.wait)
+	}
+	return cmd
+}
+
+func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *client, args []string) (answer pushAnswer, err error) {
+	if s.srpm != "" {
+		for _, name := range []string{"ref", "commit", "package"} {
+			if cmd.Flags().Changed(name) {
+				return answer, fmt.Errorf("--srpm and --%s exclude each other: a source package has no commit, and is one package", name)
+			}
+		}
+		project := ""
+		if len(args) > 0 {
+			project = args[0]
+		}
+		return s.upload(ctx, cmd, c, project)
+	}
+	if len(args) == 0 {
+		return answer, errors.New("name a project, or a source package with --srpm: `rpmflow projects` lists the projects")
+	}
+	if cmd.Flags().Changed("allow-address") {
+		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, whose builder.allow_addresses counts")
+	}
+	body := map[string]any{"project": args[0], "ref": s.ref, "commit": s.commit, "targets": s.targets}
+	if len(s.packages) > 0 {
+		body["packages"] = s.packages
+	}
+	return answer, c.call(ctx, http.MethodPost, "/api/v1/builds", body, &answer, s.headers()...)
+}
+
+func (s *submission) headers() []string {
+	if s.key == "" {
+		return nil
+	}
+	return []string{"Idempotency-Key", s.key}
+}

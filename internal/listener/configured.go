@@ -1,0 +1,172 @@
+package listener
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/nearest"
+	"github.com/rpmflow/rpmflow/internal/readmodel"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// configuredProject is what everybody may know of a project: never a secret, nor where one is.
+type configuredProject struct {
+	Name           string         `json:"name"`
+	Repository     string         `json:"repository"` // without credentials
+	Packaging      string         `json:"packaging_repository,omitempty"`
+	Layout         rpmflow.Layout `json:"layout"`
+	Branches       []string       `json:"branches"`
+	Tags           []string       `json:"tags"`
+	Packages       []string       `json:"packages"` // of source packages in a repository, which it tells itself, only those that have been built
+	Targets        []string       `json:"targets"`
+	Webhooks       bool           `json:"webhooks"` // accepted: a secret is set
+	TimeoutSeconds float64        `json:"timeout_seconds"`
+	Concurrency    int            `json:"concurrency"`
+}
+
+// configuredTarget is what everybody may know of a target.
+type configuredTarget struct {
+	Name     string   `json:"name"`
+	Arch     string   `json:"arch"`
+	Config   string   `json:"config"` // of mock
+	Image    string   `json:"image"`
+	Projects []string `json:"projects"` // that are built for it
+}
+
+func (l *Listener) projects(*http.Request) (int, any, *problem) {
+	all := make([]configuredProject, 0, len(l.o.Projects))
+	for _, p := range l.o.Projects {
+		c := configuredProject{
+			Name: p.Name, Repository: source.CleanURL(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags), Packages: []string{}, Targets: notNil(p.Targets),
+			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
+		}
+		if p.Packaging.URL != "" {
+			c.Packaging = source.CleanURL(p.Packaging.URL)
+		}
+		if p.Layout != rpmflow.LayoutSRPM {
+			for _, s := range p.PackageSources() {
+				c.Packages = append(c.Packages, s.Name)
+			}
+		}
+		all = append(all, c)
+	}
+	return http.StatusOK, map[string]any{"projects": all}, nil
+}
+
+func (l *Listener) targets(*http.Request) (int, any, *problem) {
+	all := make([]configuredTarget, 0, len(l.o.Targets))
+	for _, t := range l.o.Targets {
+		c := configuredTarget{Name: t.Name, Arch: t.Arch, Config: t.Config, Image: t.Image, Projects: []string{}}
+		for _, p := range l.o.Projects {
+			if slices.Contains(p.Targets, t.Name) {
+				c.Projects = append(c.Projects, p.Name)
+			}
+		}
+		all = append(all, c)
+	}
+	return http.StatusOK, map[string]any{"targets": all}, nil
+}
+
+func notNil(list []string) []string { return append([]string{}, list...) }
+
+// project is a configured one.
+func (l *Listener) project(name string) (rpmflow.Project, *problem) {
+	i := slices.IndexFunc(l.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
+	if i < 0 {
+		_, hint := nearest.Unknown("project", name, l.projectNames())
+		return rpmflow.Project{}, problemf(http.StatusNotFound,
+			hint+"; or add the project to the listener's configuration", "project %q is not configured", name)
+	}
+	return l.o.Projects[i], nil
+}
+
+func (l *Listener) projectNames() (names []string) {
+	for _, p := range l.o.Projects {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (l *Listener) targetNames() (names []string) {
+	for _, t := range l.o.Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// forTargets are the targets that somebody asks for, or the project's.
+func (l *Listener) forTargets(project rpmflow.Project, asked []string) ([]string, *problem) {
+	targets := slices.Clone(asked) // sorted below: the configuration is shared by all requests
+	if len(targets) == 0 {
+		targets = slices.Clone(project.Targets)
+	}
+	if len(targets) == 0 {
+		return nil, problemf(http.StatusBadRequest, "name some under targets: in the configuration",
+			"project %q has no targets", project.Name)
+	}
+	slices.Sort(targets)
+	targets = slices.Compact(targets)
+	for _, t := range targets {
+		if known := l.targetNames(); !slices.Contains(known, t) {
+			message, hint := nearest.Unknown("target", t, known)
+			return nil, problemf(http.StatusBadRequest, hint, "%s", message)
+		}
+	}
+	return targets, nil
+}
+
+// checkFilters refuses names of which there are no builds and never will be: an empty list would say that there are
+// none yet.
+func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem {
+	for _, f := range []struct {
+		name, value string
+		known       []string
+	}{
+		{"state", string(q.State), []string{string(rpmflow.Queued), string(rpmflow.Running), string(rpmflow.Finished)}},
+		{"result", string(q.Result), names(rpmflow.Results())},
+		{"kind", string(q.Kind), names(rpmflow.FailureKinds())},
+	} {
+		if f.value != "" && !slices.Contains(f.known, f.value) {
+			message, hint := nearest.Unknown(f.name, f.value, f.known)
+			return problemf(http.StatusBadRequest, hint, "%s", message)
+		}
+	}
+	var packages []string
+	for _, p := range l.o.Projects {
+		if p.Layout != rpmflow.LayoutSRPM {
+			for _, s := range p.PackageSources() {
+				packages = append(packages, s.Name)
+			}
+		}
+	}
+	for _, f := range []struct {
+		column readmodel.Column
+		value  string
+		known  []string
+	}{{readmodel.ColumnProject, q.Project, l.projectNames()}, {readmodel.ColumnTarget, q.Target,
+		l.targetNames()}, {readmodel.ColumnPackage, q.Package, packages}} {
+		if f.value == "" || slices.Contains(f.known, f.value) {
+			continue
+		}
+		built, err := l.model.Names(ctx, f.column) // what is not configured any more has builds, too
+		if err != nil {
+			return l.unavailable("listing builds", err)
+		}
+		if !slices.Contains(built, f.value) {
+			known := append(f.known, built...)
+			slices.Sort(known)
+			message, hint := nearest.Unknown(string(f.column), f.value, slices.Compact(known))
+			return problemf(http.StatusBadRequest, hint, "%s", message)
+		}
+	}
+	return nil
+}
+
+func names[T ~string](list []T) (names []string) {
+	for _, n := range list {
+		names = append(names, string(n))
+	}
+	return names
+}

@@ -1,0 +1,89 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+const (
+	// An id is given out the moment its push is stored, and its first event follows some milliseconds later: whoever asks
+	// in between is kept waiting for so long instead of being told that there is no such build.
+	lookupWait  = 1500 * time.Millisecond
+	lookupPause = 50 * time.Millisecond
+	// maxCandidates is how many builds an answer names to whom gave too short an id.
+	maxCandidates = 10
+)
+
+// shortID is the beginning of an id that is long enough to mean one.
+var shortID = regexp.MustCompile(`^[0-9a-f-]{4,36}$`)
+
+// last reads a build's last event from EVENTS itself, by its id or the beginning of one.
+func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem) {
+	if !rpmflow.IsID(id) && (!shortID.MatchString(id) || len(id) == 36) {
+		return events.Event{}, problemf(http.StatusBadRequest,
+			"take the id from the answer to a push or from the list of builds; its first 8 characters are enough", "%q is not a build id", id)
+	}
+	for begun := time.Now(); ; {
+		last, found, p := l.lookUp(ctx, id)
+		if found || p != nil {
+			return last, p
+		}
+		if time.Since(begun) > lookupWait || ctx.Err() != nil {
+			if !l.caughtUp.Load() && !rpmflow.IsID(id) {
+				return events.Event{}, problemf(http.StatusServiceUnavailable,
+					"give the whole id, or wait: the list of builds is being read from the event stream", "whether a build begins with %s is not known yet", id)
+			}
+			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds, or rpmflow list, lists the builds",
+				"there is no build %s", id)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookupPause):
+		}
+	}
+}
+
+func (l *Listener) lookUp(ctx context.Context, id string) (last events.Event, found bool, _ *problem) {
+	if !rpmflow.IsID(id) {
+		builds, err := l.model.Beginning(ctx, id, maxCandidates+1)
+		switch {
+		case err != nil:
+			return last, false, l.unavailable("looking the build up", err)
+		case len(builds) == 0:
+			return last, false, nil
+		case len(builds) > 1:
+			return last, false, ambiguous(id, builds)
+		}
+		id = builds[0].ID
+	}
+	last, err := l.ledger.LastOf(ctx, id)
+	if errors.Is(err, events.ErrNone) {
+		return last, false, nil
+	}
+	if err != nil {
+		return last, false, l.unavailable("reading the build", err)
+	}
+	return last, true, nil
+}
+
+func ambiguous(id string, builds []rpmflow.Build) *problem {
+	var names []string
+	for _, b := range builds[:min(len(builds), maxCandidates)] {
+		names = append(names, fmt.Sprintf("%s (%s for %s, %s)", b.ID, b.Project, b.Target,
+			b.QueuedAt.UTC().Format(time.DateTime)))
+	}
+	count := fmt.Sprint(len(builds))
+	if len(builds) > maxCandidates {
+		count, names = "more than "+fmt.Sprint(maxCandidates), append(names, "…")
+	}
+	return problemf(http.StatusBadRequest, "give more of the one that you mean: "+strings.Join(names, "; "),
+		"%s is the beginning of the ids of %s builds", id, count)
+}

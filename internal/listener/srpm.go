@@ -1,0 +1,305 @@
+package listener
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/nearest"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+const (
+	typeSRPM = "application/x-rpm"
+	// maxUploads is how many source packages are received at once; others wait. Each takes disk.
+	maxUploads = 4
+	// storeWait bounds the storing of one, which has its own bound by size.
+	storeWait = 2 * time.Hour
+)
+
+// Uploads is where source packages are kept that users have given us.
+type Uploads interface {
+	Keep(ctx context.Context, sha512, name, file string, size int64) error
+}
+
+// uploadsDir is where source packages lie until they are stored.
+func (l *Listener) uploadsDir() string { return filepath.Join(l.o.DataDir, "listener", "uploads") }
+
+// sweepUploads removes what an earlier run was receiving when it was killed. The read model's lock says that nobody
+// else receives there.
+func (l *Listener) sweepUploads() error {
+	dir := l.uploadsDir()
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return fmt.Errorf("directory of uploads: %w: let the listener write to data_dir", err)
+	}
+	return nil
+}
+
+// submitSRPM builds a source package that is the request's body: POST /api/v1/builds/srpm?project=…&target=…. It is
+// stored before anything is queued, and only when it is whole.
+func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) {
+	status, answer, p := l.receiveSRPM(w, r)
+	if p != nil {
+		// Read on for a while, so that a client that sends everything before it listens gets to see the answer.
+		if r.Header.Get("Expect") == "" {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, _ = io.CopyN(io.Discard, r.Body, l.o.MaxBody)
+		}
+		w.Header().Set("Connection", "close")
+		l.refuse(w, r, p)
+		return
+	}
+	l.answer(w, status, answer)
+}
+
+func (l *Listener) receiveSRPM(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
+	if p := l.authorized(r); p != nil {
+		return 0, nil, p
+	}
+	// A web page of somebody else cannot make a browser send this type.
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != typeSRPM {
+		return 0, nil, problemf(http.StatusUnsupportedMediaType,
+			"send the source package itself with Content-Type: "+typeSRPM, "the body is not declared as a source package")
+	}
+	ask, p := l.askedForSRPM(r.URL.Query())
+	if p != nil {
+		return 0, nil, p
+	}
+	if r.ContentLength > l.o.MaxUpload {
+		return 0, nil, l.uploadTooLarge(r.ContentLength)
+	}
+	// What cannot be stored need not be sent.
+	if err := l.reachStorage(r.Context()); err != nil {
+		return 0, nil, l.notStored(err)
+	}
+	select {
+	case l.uploading <- struct{}{}:
+		defer func() { <-l.uploading }()
+	case <-r.Context().Done():
+		return 0, nil, problemf(http.StatusServiceUnavailable, "send it again", "the request was given up")
+	}
+	file, pkg, p := l.spool(w, r)
+	if file != "" {
+		defer func() {
+			if err := os.Remove(file); err != nil {
+				l.log.Warn("an upload's file is not removed", "file", file, "error", err)
+			}
+		}()
+	}
+	if p != nil {
+		return 0, nil, p
+	}
+	name, p := l.examine(file, &pkg)
+	if p != nil {
+		return 0, nil, p
+	}
+	project, targets, p := ask.decide(l, name)
+	if p != nil {
+		return 0, nil, p
+	}
+	// Whoever has sent all of it may go away: it is stored and built.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWait)
+	defer cancel()
+	if err := l.o.Uploads.Keep(ctx, pkg.SHA512, pkg.Name, file, pkg.Size); err != nil {
+		return 0, nil, l.notStored(err)
+	}
+	l.log.Info("source package stored", "project", project.Name, "package", pkg.NEVRA, "sha512", pkg.SHA512, "size",
+		pkg.Size)
+	delivery := r.Header.Get("Idempotency-Key")
+	if delivery == "" {
+		delivery = uuid.NewString()
+	}
+	push := newPush(project, forge.Change{Delivery: "api " + delivery}, "api", time.Now())
+	for _, t := range targets {
+		push.Builds = append(push.Builds, l.srpmBuild(project, push, pkg, name, t))
+	}
+	rctx, stop := context.WithTimeout(ctx, l.o.RequestTimeout)
+	defer stop()
+	return l.receive(rctx, push)
+}
+
+// srpmBuild is the record of a build of a source package that was uploaded.
+func (l *Listener) srpmBuild(project rpmflow.Project, push rpmflow.Push, pkg rpmflow.SourcePackage, name,
+	target string) rpmflow.Build {
+	b := l.request(project, push, part{name: name, key: pkg.SHA512, layout: rpmflow.LayoutSRPM,
+		sources: rpmflow.Sources{SRPM: pkg.Name}}, target)
+	b.Repository, b.Ref, b.Commit, b.Split, b.SourcePackage = "", "", "", nil, &pkg
+	return b
+}
+
+// srpmAsked is what is asked for a source package before it is known.
+type srpmAsked struct {
+	project string // may be empty
+	targets []string
+}
+
+func (l *Listener) askedForSRPM(q url.Values) (srpmAsked, *problem) {
+	for name := range q {
+		if !slices.Contains([]string{"project", "target"}, name) {
+			return srpmAsked{}, problemf(http.StatusBadRequest, "known are: project, target", "parameter %q is not known", name)
+		}
+	}
+	ask := srpmAsked{q.Get("project"), q["target"]}
+	if ask.project == "" { // the package's name may say it
+		_, p := l.forTargets(rpmflow.Project{Targets: l.targetNames()}, ask.targets)
+		return ask, p
+	}
+	_, _, p := ask.decide(l, "")
+	return ask, p
+}
+
+// decide is for which project and targets a source package of this name is built.
+func (a srpmAsked) decide(l *Listener, name string) (rpmflow.Project, []string, *problem) {
+	wanted := a.project
+	if wanted == "" {
+		known := l.projectNames()
+		switch {
+		case slices.Contains(known, name):
+			wanted = name
+		case len(known) == 1:
+			wanted = known[0]
+		default:
+			_, hint := nearest.Unknown("project", name, known)
+			return rpmflow.Project{}, nil, problemf(http.StatusBadRequest,
+				"name the project: rpmflow submit PROJECT --srpm FILE; "+hint,
+				"there is no project with the name of the source package, %s", name)
+		}
+	}
+	project, p := l.project(wanted)
+	if p != nil {
+		return project, nil, p
+	}
+	targets, p := l.forTargets(project, a.targets)
+	return project, targets, p
+}
+
+// spool writes the body to the disk. The file's name is given also with a problem, as long as there is one.
+func (l *Listener) spool(w http.ResponseWriter, r *http.Request) (name string, pkg rpmflow.SourcePackage, _ *problem) {
+	file, err := os.CreateTemp(l.uploadsDir(), "upload-*.rpm")
+	if err != nil {
+		return "", pkg, l.noDisk(err)
+	}
+	control := http.NewResponseController(w)
+	sum := sha512.New()
+	body := &patient{r.Body, func() { _ = control.SetReadDeadline(time.Now().Add(streamWait)) }}
+	var disk diskWriter
+	disk.w = file
+	n, err := io.Copy(io.MultiWriter(&disk, sum), io.LimitReader(body, l.o.MaxUpload+1))
+	_ = control.SetReadDeadline(time.Time{})
+	if cerr := file.Close(); cerr != nil && disk.err == nil {
+		disk.err = cerr
+	}
+	switch {
+	case disk.err != nil:
+		return file.Name(), pkg, l.noDisk(disk.err)
+	case err != nil:
+		return file.Name(), pkg, problemf(http.StatusBadRequest, "send it again",
+			"the source package broke off after %d bytes", n)
+	case n > l.o.MaxUpload:
+		return file.Name(), pkg, l.uploadTooLarge(max(r.ContentLength, 0))
+	}
+	return file.Name(), rpmflow.SourcePackage{SHA512: hex.EncodeToString(sum.Sum(nil)), Size: n}, nil
+}
+
+// examine checks that the file is a whole source package, and gives its name.
+func (l *Listener) examine(file string, pkg *rpmflow.SourcePackage) (name string, _ *problem) {
+	p, err := rpmfile.CheckSource(file)
+	var not *rpmfile.NotSource
+	switch {
+	case errors.As(err, &not):
+		return "", problemf(http.StatusBadRequest, not.Hint, "the uploaded file cannot be built: %s", not.Why)
+	case err != nil:
+		return "", l.unavailable("reading the source package", err)
+	}
+	pkg.Name, pkg.NEVRA = fmt.Sprintf("%s-%s-%s.src.rpm", p.Name, p.Version, p.Release), p.NEVRA()
+	if rpmflow.CheckPackageName(p.Name) != nil || storage.CheckKey("uploads/"+pkg.Name) != nil || strings.ContainsAny(pkg.Name, "/ ") {
+		return "", problemf(http.StatusBadRequest, "give a source package as rpmbuild -bs makes it",
+			"the uploaded file cannot be built: no package can have the name %.100q", pkg.Name)
+	}
+	return p.Name, nil
+}
+
+// reachStorage is asked before a client sends much.
+func (l *Listener) reachStorage(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.o.RequestTimeout)
+	defer cancel()
+	return l.artifacts.Healthy(ctx)
+}
+
+func (l *Listener) uploadTooLarge(size int64) *problem {
+	what := "the source package is larger than"
+	if size > l.o.MaxUpload {
+		what = fmt.Sprintf("the source package has %d bytes, more than", size)
+	}
+	return problemf(http.StatusRequestEntityTooLarge,
+		"ask an operator to raise listener.max_upload, or build it from a repository", "%s the %d that listener.max_upload allows", what, l.o.MaxUpload)
+}
+
+// noDisk is the answer when the file cannot be written.
+func (l *Listener) noDisk(err error) *problem {
+	l.log.Error("source package not received", "directory", l.uploadsDir(), "error", err)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return problemf(http.StatusInsufficientStorage,
+			"ask an operator to free space in the listener's data_dir, then send it again; nothing was kept",
+			"the listener's disk is full")
+	}
+	return problemf(http.StatusInternalServerError,
+		"ask an operator to let the listener write to its data_dir; its log says more", "the source package cannot be written to the listener's disk")
+}
+
+// notStored is the answer when the storage does not take it.
+func (l *Listener) notStored(err error) *problem {
+	l.log.Error("source package not stored", "error", err)
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		return problemf(http.StatusInsufficientStorage,
+			"ask an operator to free space in the storage, then send it again", "the storage is full")
+	case errors.Is(err, storage.ErrRefused):
+		return problemf(http.StatusServiceUnavailable,
+			"ask an operator to give the listener's S3 account the rights that `rpmflow config s3` prints; nothing is queued", "the storage refuses the source package")
+	}
+	return problemf(http.StatusServiceUnavailable,
+		"send it again in a moment: nothing is queued; the listener's log says more", "the storage cannot be reached")
+}
+
+// patient moves the deadline with every read: an upload may take as long as it goes on.
+type patient struct {
+	r     io.Reader
+	moved func()
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	p.moved()
+	return p.r.Read(b)
+}
+
+// diskWriter tells errors of writing from those of the body.
+type diskWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (d *diskWriter) Write(b []byte) (int, error) {
+	n, err := d.w.Write(b)
+	if err != nil {
+		d.err = err
+	}
+	return n, err
+}
