@@ -259,7 +259,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 		[]setting{
 			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName), doc: "What webhooks, pages and events call it."},
 			{path: "url", must: true, example: "https://git.example.com/hello.git", field: repository(&p.URL),
-				doc: "The git repository: an http, https, ssh or file URL, git@host:path, or an absolute path."},
+				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or ./path, which starts at this file's directory."},
 			{path: "ssh_key_file", field: file(&p.SSHKeyFile), doc: "Private key for the repository, where it is another than git.ssh_key_file: a deploy key."},
 			{path: "known_hosts_file", field: file(&p.KnownHostsFile), doc: "Keys of its ssh server, where they are in another file than git.known_hosts_file."},
 			{path: "branches", def: "main,master", example: "[main, 'release-*']", field: many(&p.Branches, "list of patterns", checkBranch),

@@ -100,13 +100,26 @@ func repository(dst *string) field { return repositoryAs(dst, checkRepository) }
 // optionalRepository is a repository, or none.
 func optionalRepository(dst *string) field { return repositoryAs(dst, orEmpty(checkRepository)) }
 
+// A path that begins with ./ starts at the directory of the file that has it.
 func repositoryAs(dst *string, check func(string) error) field {
-	return one(dst, "URL", func(s string) (string, error) {
+	f := one(dst, "URL", func(s string) (string, error) {
 		if err := check(s); err != nil {
 			return "", err
 		}
 		return s, nil
 	}, redactURL)
+	set := f.set
+	f.set = func(in input) error {
+		if strings.HasPrefix(in.values[0], "./") {
+			p, err := in.path()
+			if err != nil {
+				return err
+			}
+			in.values = []string{p}
+		}
+		return set(in)
+	}
+	return f
 }
 
 func checkRepository(s string) error {
@@ -116,7 +129,7 @@ func checkRepository(s string) error {
 	if path.IsAbs(s) || scpForm.MatchString(s) {
 		return nil
 	}
-	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path or an absolute path"
+	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an absolute path or ./path"
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Opaque != "":

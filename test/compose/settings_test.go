@@ -49,6 +49,23 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// TestRepositoriesOfTheHost has what reads repositories see the host's, at the path that the documents name.
+func TestRepositoriesOfTheHost(t *testing.T) {
+	yaml := readFile(t, filepath.Join(deploy, "docker-compose.yml"))
+	for _, service := range []string{"listener", "builder"} {
+		_, text, _ := strings.Cut(yaml, "\n  "+service+":\n")
+		text, _, _ = strings.Cut(text, "\n\n")
+		if !strings.Contains(text, "- ${REPOSITORIES_DIR:-./git}:/srv/git:ro\n") {
+			t.Errorf("%s does not see the repositories of the host:\n%s", service, text)
+		}
+	}
+	for _, file := range []string{"docs/operations.md", "deploy/compose/rpmflow.example.yaml"} {
+		if !strings.Contains(readFile(t, filepath.Join("../..", file)), "/srv/git/hello.git") {
+			t.Errorf("%s does not say how repositories of the host are named", file)
+		}
+	}
+}
+
 // TestInit makes each kind of host, and sees what init must not do.
 func TestInit(t *testing.T) {
 	needCompose(t)

@@ -30,7 +30,8 @@ var endless = []struct {
 }{
 	{"rpmflow up", func(t *testing.T, s *session, r *running) {
 		r.await(t, "server", func(printed string) bool { return strings.Contains(printed, "rpmflow is up") })
-		s.replace = append(s.replace, "http://127.0.0.1:8080", s.client(t).PublicURL.String())
+		url := s.client(t).PublicURL.String()
+		s.replace = append(s.replace, "http://127.0.0.1:8080", url, "http://127.0.0.1:8088", url) // other documents' port, and README's
 	}},
 	{"listener", func(t *testing.T, s *session, r *running) {
 		url := s.client(t).PublicURL.String()
@@ -143,6 +144,7 @@ func TestREADME(t *testing.T) {
 func TestEventsDocument(t *testing.T) {
 	s := newSession(t)
 	s.everything()
+	s.replace = append(s.replace, "./hello.git", filepath.Join(s.dir, "srv", "git", "hello.git"))
 	for _, b := range blocks(t, "README.md") {
 		if b.info == "yaml" {
 			if err := os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600); err != nil {
