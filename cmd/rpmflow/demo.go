@@ -59,7 +59,9 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 		if !chosen && cfg.Builder.Engine == config.EngineAuto {
 			if why := assembly.WithoutImage(ctx, cfg, cfg.Targets[0], log); why != nil {
 				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
-				instead = fmt.Sprintf("no clean root for %s (%v): this machine's own rpmbuild builds, for %s", target, why, cfg.Targets[0].Name)
+				what, do := rpmflow.Advice(why)
+				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
+					target, what, do, cfg.Targets[0].Name)
 			}
 		}
 	}

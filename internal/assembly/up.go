@@ -154,13 +154,16 @@ func loadSecrets(path string) (secrets, error) {
 
 // writeClient leaves a configuration for the command line.
 func writeClient(path string, cfg *config.Config) error {
-	type entry map[string]any
-	targets, projects := []entry{}, []entry{}
+	targets, projects := []map[string]string{}, []map[string]any{}
 	for _, t := range cfg.Targets {
-		targets = append(targets, entry{"name": t.Name, "arch": t.Arch, "config": t.Config, "image": t.Image})
+		targets = append(targets, nonEmpty(map[string]string{"name": t.Name, "arch": t.Arch, "config": t.Config, "image": t.Image}))
 	}
 	for _, p := range cfg.Projects {
-		projects = append(projects, entry{"name": p.Name, "url": p.URL, "targets": p.Targets})
+		entry := map[string]any{"name": p.Name, "url": p.URL}
+		if len(p.Targets) > 0 {
+			entry["targets"] = p.Targets
+		}
+		projects = append(projects, entry)
 	}
 	raw, err := yaml.Marshal(map[string]any{
 		"public_url": cfg.PublicURL.String(),
