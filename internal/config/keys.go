@@ -244,7 +244,7 @@ func targetSettings(t *rpmflow.Target) []setting {
 		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
 			field: text(&t.Image, "text", matches(imageName, "an image: write one such as rpmflow/mock:latest"))},
 		{path: "max_age", def: "1m", field: duration(&t.MaxAge),
-			doc: "How long ago a build's root may have been compared with the repositories; an older one is compared, and made up to date, first."},
+			doc: "How long ago a build's root may have been compared with the repositories; an older one is compared, and made up to date, first, unless that was done since the build began."},
 		{path: "allow_stale", def: "false", field: boolean(&t.AllowStale),
 			doc: "Whether builds go on with an older root when the repositories cannot be reached; the record says so. Else such builds are tried again."},
 	}, optionSettings(&t.Options, "They hold for all builds of the target; a project's own win.")...)

@@ -60,7 +60,10 @@ func (s *session) rootRecipe(anew bool) recipe {
 			if anew {
 				return !c.made.Before(asked)
 			}
-			return time.Since(c.time).Abs() <= s.job.Target.MaxAge
+			// What was compared since the attempt began is as new as the attempt can ask for, however long it took: where a root takes
+			// longer than max_age to make, it would never be good.
+			began := s.job.Build.StartedAt
+			return time.Since(c.time).Abs() <= s.job.Target.MaxAge || began != nil && !c.time.Before(began.Truncate(time.Second))
 		},
 		plan: func(have *cached) step {
 			if fromMock(have) {
