@@ -21,7 +21,8 @@ func specCommand() *cobra.Command {
 		Use: "spec", Short: "Ask rpm about a spec, and fetch its sources",
 		Long: `The target's own rpm answers, in a container of its root without a network, and with the macros that you define. With
 --engine rpmbuild, or where there is no container engine and no target is named, it is the host's rpm. The answers are
-what rpmspec prints. Sources are looked for beside the spec, or in SOURCES beside SPECS.`,
+what rpmspec prints. Sources are looked for beside the spec, or in SOURCES beside SPECS, and
+for a symbolic link beside what it leads to as well.`,
 		Example: `  rpmflow spec sources hello.spec -r fedora-43-x86_64
   rpmflow spec build-requires hello.spec --with tests --json
   rpmflow spec eval '%{name}-%{version}' hello.spec -D 'dist .el9'`,

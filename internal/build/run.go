@@ -250,7 +250,7 @@ func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error)
 			return err
 		}
 	}
-	expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
+	expanded, err := r.expand(ctx, p)
 	remark, err := p.CheckAutomatic(expanded, err)
 	if err != nil {
 		return err
@@ -264,9 +264,29 @@ func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error)
 	return err
 }
 
+// expand gives the spec as rpm prints it. What rpm cannot expand may include files beside it that it does not name.
+func (r *run) expand(ctx context.Context, p *source.Prepared) ([]byte, error) {
+	expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
+	var f *rpmflow.Failure
+	if !errors.As(err, &f) {
+		return expanded, err
+	}
+	added, aerr := p.AddNeighbours(ctx)
+	if aerr != nil || !added {
+		return expanded, errors.Join(err, aerr)
+	}
+	fmt.Fprintln(r.Log, "rpmflow: expanding the spec again, with the files that lie beside it")
+	r.close(ctx) // a session is of no use after a failed step
+	r.session = nil
+	if err := r.open(ctx, p, "results-neighbours"); err != nil {
+		return nil, err
+	}
+	return r.session.Query(ctx, p.Spec, p.Sources, "-P")
+}
+
 // fetched writes down which sources are not from git.
 func (r *run) fetched(p *source.Prepared) {
-	r.b.SourceFiles = p.Files
+	r.b.SourceFiles, r.b.Layout = p.Files, p.Layout
 	r.note(p.Notes...)
 }
 

@@ -44,9 +44,9 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	beside := SourcesOf(s.file)
+	beside := source.SourceDirs(s.file)
 	if dir == "" {
-		dir = beside
+		dir = beside[0]
 	}
 	obtained, err := source.FetchSources(ctx, d.options(log), source.SpecSources{
 		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: source.BranchOf(ctx, filepath.Dir(s.file)),

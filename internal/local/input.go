@@ -159,7 +159,7 @@ func (in Input) remoteName() string {
 type sources struct {
 	*source.Store
 	in       Input
-	dir      string             // for the repository of a working tree
+	dir      string             // for what is asked about a working tree
 	checksum []rpmflow.Checksum // of a source package
 }
 
@@ -169,53 +169,14 @@ func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (
 	case inputGit:
 		return s.Store.Prepare(ctx, req, dir)
 	case inputSRPM:
-		return s.adopt(dir)
+		return s.adopt(ctx, dir)
 	case inputRemote:
 		return s.download(ctx, dir)
 	}
-	from := s.in.path
-	if s.in.kind == inputSpec {
-		if from = filepath.Dir(from); filepath.Base(from) == "SPECS" {
-			from = filepath.Dir(from)
-		}
-	}
-	tree, err := source.Snap(ctx, from, filepath.Join(s.dir, "tree.git"))
+	tree, err := source.OpenWorkTree(ctx, s.in.path, filepath.Join(s.dir, "tree"))
 	if err != nil {
 		return nil, err
 	}
-	if err := s.within(&req, tree.Top); err != nil {
-		return nil, err
-	}
-	req.URL, req.InPlace, req.Ref, req.Commit = tree.Repository, true, tree.Ref, tree.Commit
-	req.Tree = tree.Top
-	p, err := s.Store.Prepare(ctx, req, dir)
-	if err != nil {
-		return nil, err
-	}
-	p.Explanation = tree.Explanation + "; " + p.Explanation
-	return p, nil
-}
-
-// within says where in the tree the package is that the user has named.
-func (s *sources) within(req *source.Request, top string) error {
-	path, err := filepath.Abs(s.in.path)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
-	if err == nil {
-		top, err = filepath.EvalSymlinks(top)
-	}
-	if err == nil {
-		path, err = filepath.Rel(top, path)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.in.path, err)
-	}
-	switch {
-	case s.in.kind == inputSpec:
-		req.Spec = filepath.ToSlash(path)
-	case path != "." && req.Sources.Directory == "":
-		req.Sources.Directory = filepath.ToSlash(path)
-	}
-	return nil
+	req.WorkTree, req.Ref, req.Commit = tree, tree.Ref(), tree.Commit()
+	return s.Store.Prepare(ctx, req, dir)
 }

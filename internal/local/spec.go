@@ -21,10 +21,6 @@ import (
 const (
 	grace     = time.Minute
 	closeWait = 2 * time.Minute
-	// maxBeside is the largest file that a spec may include, and maxAllBeside what all of them together may have: more than that lies
-	// beside a spec for other reasons, and need not travel into a container.
-	maxBeside    = 1 << 20
-	maxAllBeside = 64 << 20
 )
 
 func age(info fs.FileInfo) time.Duration { return time.Since(info.ModTime()) }
@@ -59,9 +55,10 @@ func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spec: %w", err)
 	}
-	s := &Spec{file: file, sources: SourcesOf(file), work: work}
+	dirs := source.SourceDirs(file)
+	s := &Spec{file: file, sources: dirs[0], work: work}
 	if req.Engine.Name() != hostEngine { // a container gets copies
-		if s.sources, err = s.copySmall(s.sources); err != nil {
+		if s.sources, err = s.copySmall(ctx, dirs); err != nil {
 			return nil, err
 		}
 	}
@@ -85,48 +82,14 @@ func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
 // hostEngine is the engine whose rpm sees the host's own files.
 const hostEngine = "rpmbuild"
 
-// SourcesOf is the directory in which a spec's sources lie: its own, or the SOURCES beside rpmbuild's SPECS.
-func SourcesOf(spec string) string {
-	dir := filepath.Dir(spec)
-	if filepath.Base(dir) == "SPECS" {
-		sources := filepath.Join(filepath.Dir(dir), "SOURCES")
-		if info, err := os.Stat(sources); err == nil && info.IsDir() {
-			return sources
-		}
-	}
-	return dir
-}
-
 // copySmall copies what a spec may include into a directory of the work.
-func (s *Spec) copySmall(from string) (string, error) {
+func (s *Spec) copySmall(ctx context.Context, from []string) (string, error) {
 	to, err := s.work.Sub("SOURCES")
 	if err != nil {
 		return "", err
 	}
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return "", fmt.Errorf("sources of the spec: %w", err)
-	}
-	var all int64
-	for _, e := range entries {
-		name := filepath.Join(from, e.Name())
-		info, err := os.Stat(name) // a link is as good as a file
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside {
-			continue
-		}
-		if all += info.Size(); all > maxAllBeside {
-			return "", fmt.Errorf("the files beside %s are larger than %d MiB together, too many to be copied into a container: give the spec a directory of its own", s.file, maxAllBeside>>20)
-		}
-		text, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrPermission) {
-			continue // rpm will say so, if the spec wants it
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, e.Name()), text, 0o644)
-		}
-		if err != nil {
-			return "", fmt.Errorf("sources of the spec: %w", err)
-		}
+	if _, err := source.CopySmall(ctx, from, to, time.Now()); err != nil {
+		return "", err
 	}
 	return to, nil
 }

@@ -2,9 +2,7 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,18 +16,13 @@ import (
 const srpmName = "package.src.rpm"
 
 // adopt copies a source package of the user's.
-func (s *sources) adopt(dir string) (*source.Prepared, error) {
+func (s *sources) adopt(ctx context.Context, dir string) (*source.Prepared, error) {
 	name := filepath.Base(s.in.path)
 	p, err := prepared(dir, name)
 	if err != nil {
 		return nil, err
 	}
-	in, err := os.Open(s.in.path)
-	if err != nil {
-		return nil, fmt.Errorf("source package: %w", err)
-	}
-	defer func() { _ = in.Close() }() // it was read only
-	if err := writeTo(p.SRPM, in); err != nil {
+	if err := source.CopyFile(ctx, s.in.path, p.SRPM); err != nil {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
 	if err := source.CompareFile(p.SRPM, name, s.checksum); err != nil {
@@ -71,14 +64,4 @@ func dated(p *source.Prepared) *source.Prepared {
 		p.CommitTime = time.Unix(0, 0).UTC()
 	}
 	return p
-}
-
-func writeTo(name string, from io.Reader) (err error) {
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, from)
-	return err
 }

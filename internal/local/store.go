@@ -14,13 +14,15 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// Results is a directory of the user's that takes what a build leaves behind: packages, logs as plain text, and the record.
+// Results is a directory of the user's that takes what a build leaves behind: packages, logs as plain text, and the
+// record.
 type Results struct{ dir string }
 
-// OpenResults makes the directory ready. One that is made here hides from git, so that the next build of a working tree does not find it
-// among its sources.
+// OpenResults makes the directory ready. One that is made here hides from git; in any, a list of what builds have put
+// there keeps that out of the sources of the next one.
 func OpenResults(dir string) (*Results, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -29,7 +31,7 @@ func OpenResults(dir string) (*Results, error) {
 	_, err = os.Stat(dir)
 	made := errors.Is(err, os.ErrNotExist)
 	if err = os.MkdirAll(dir, 0o755); err == nil && made {
-		err = os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o644)
+		_, err = (&Results{dir}).write(".gitignore", strings.NewReader("*\n"))
 	}
 	if err != nil {
 		return nil, rpmflow.Advise(fmt.Errorf("directory for results: %w", err), "name another with --resultdir")
@@ -58,12 +60,8 @@ func (r *Results) PutFile(_ context.Context, key, file string, kind rpmflow.Arti
 		return a, fmt.Errorf("keep %s: %w", file, err)
 	}
 	defer func() { _ = in.Close() }()
-	sum := sha256.New()
-	if a.Size, err = r.write(a.Name, io.TeeReader(in, sum)); err != nil {
-		return a, err
-	}
-	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return a, nil
+	a.Size, a.SHA256, err = r.put(a.Name, in)
+	return a, err
 }
 
 // PutLog implements build.Store. Nobody downloads it from here, and so it is not compressed.
@@ -81,21 +79,37 @@ func (r *Results) PutJSON(_ context.Context, key string, v any) error {
 	return err
 }
 
-// write puts a whole file in its place, or none.
+// write is put for files of which nobody wants to know more.
 func (r *Results) write(name string, from io.Reader) (size int64, err error) {
-	out, err := os.CreateTemp(r.dir, ".rpmflow-*")
+	size, _, err = r.put(name, from)
+	return size, err
+}
+
+// put puts a whole file in its place, or none, and notes that it is a result. One that was there before, with the
+// same content and without such a note, stays what it was: the user's.
+func (r *Results) put(name string, from io.Reader) (size int64, sha string, err error) {
+	out, err := source.CreateResult(r.dir)
 	if err != nil {
-		return 0, fmt.Errorf("keep %s: %w", name, err)
+		return 0, "", fmt.Errorf("keep %s: %w", name, err)
 	}
-	size, err = io.Copy(out, from)
+	sum := sha256.New()
+	size, err = io.Copy(out, io.TeeReader(from, sum))
+	sha = hex.EncodeToString(sum.Sum(nil))
 	if err == nil {
 		err = out.Chmod(0o644)
 	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), filepath.Join(r.dir, name))
+	err = errors.Join(err, out.Close())
+	to := filepath.Join(r.dir, name)
+	known, _ := rpmflow.ChecksumOf(sha) // of the right length
+	users := source.CompareFile(to, name, []rpmflow.Checksum{known}) == nil && !source.IsResult(r.dir, name)
+	if err == nil && !users {
+		err = source.NoteResult(r.dir, name, sha) // before it is there: no build may find it without
+	}
+	if err == nil {
+		err = os.Rename(out.Name(), to)
 	}
 	if err != nil {
-		return size, errors.Join(fmt.Errorf("keep %s: %w", name, err), os.Remove(out.Name()))
+		return size, sha, errors.Join(fmt.Errorf("keep %s: %w", name, err), os.Remove(out.Name()))
 	}
-	return size, nil
+	return size, sha, nil
 }

@@ -26,7 +26,12 @@ const maxArchive = 16
 func (p *Prepared) Complete(ctx context.Context, text []byte) error {
 	e := parseExpanded(text)
 	var err error
-	if p.makesSource0() {
+	if p.request.WorkTree != nil {
+		if err = p.gather(ctx, e); err == nil {
+			p.reconsider(e)
+		}
+	}
+	if err == nil && p.makesSource0() {
 		if err = p.complete(ctx, e); err == nil {
 			err = p.compareKnown()
 		}
@@ -65,6 +70,11 @@ func (p *Prepared) complete(ctx context.Context, e expanded) error {
 		return fmt.Errorf("looking for Source0: %w", err)
 	}
 	if compressionOf(name) == "" {
+		for _, t := range e.tags() {
+			if p.request.WorkTree != nil && t.label == "Source0" && !isURL(t.value) {
+				return p.notBeside(t)
+			}
+		}
 		return rpmflow.Fail(rpmflow.FailureSpec, "name Source0 with one of "+strings.Join(compressions, ", ")+", or commit the file beside the spec",
 			"Source0 %s cannot be made from the commit: no known suffix of an archive", show(name))
 	}
@@ -105,10 +115,6 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 	if err != nil {
 		return err
 	}
-	tree, err := snap.survey(ctx, at)
-	if err != nil {
-		return err
-	}
 	// %setup -n foo-1.0/src enters a subdirectory of the archive, if the tree has it.
 	if top, sub, nested := strings.Cut(dir, "/"); nested {
 		e, _, err := snap.find(path.Join(at.dir, sub))
@@ -118,6 +124,13 @@ func (p *Prepared) archive(ctx context.Context, snap *snapshot, name, dir string
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
+	}
+	if snap.disk != nil {
+		return p.archiveDirectory(ctx, snap.disk, name, dir)
+	}
+	tree, err := snap.survey(ctx, at)
+	if err != nil {
+		return err
 	}
 	zip := compressionOf(name) == ".zip"
 	if p.request.Sources.Submodules && len(tree.links) > 0 || p.request.Sources.LFS && tree.lfs && !zip {
@@ -228,6 +241,10 @@ func (p *Prepared) pack(ctx context.Context, out io.Writer, compression string, 
 func (p *Prepared) mostRaw() int64 { return maxArchive * p.store.maxFile }
 
 func (p *Prepared) tooLarge(what string, max int64) error {
+	of := short(p.Commit)
+	if p.request.WorkTree != nil {
+		of = show(p.request.WorkTree.dir)
+	}
 	return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
-		"the archive of %s is larger than %d bytes %s", short(p.Commit), max, what)
+		"the archive of %s is larger than %d bytes %s", of, max, what)
 }

@@ -23,7 +23,7 @@ type look struct {
 }
 
 func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
-	l := &look{at: at, spec: p.spec.path}
+	l := &look{at: at, spec: p.spec.found()}
 	for _, f := range p.sources {
 		l.beside = append(l.beside, f.as)
 	}
@@ -48,6 +48,14 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 	}
 	l.named = glance(preambles(text))
 	return l, nil
+}
+
+// alone makes the directory of a spec that somebody has named the package's, if its Source0 is there or on a list there: what the tree around it is does
+// not matter then.
+func (l *look) alone() {
+	if dir := packageDir(l.spec); dir != "." && (len(l.lists) > 0 || l.named.source0In(l.beside) != "") {
+		l.at.dir = dir
+	}
 }
 
 // decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or

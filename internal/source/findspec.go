@@ -17,7 +17,9 @@ import (
 
 // findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in SPECS, else anywhere below.
 func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file, error) {
-	commit := short(snap.commit.Hash.String())
+	if snap.disk != nil && snap.disk.spec != "" {
+		return snap.disk.namedSpec()
+	}
 	if want != "" {
 		return specAt(snap, want)
 	}
@@ -28,22 +30,37 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if err != nil {
 		return file{}, err
 	}
-	where := ""
+	where := snap.where()
 	if at.dir != "" {
-		where = " " + at.in()
+		where = " " + at.in() + where
+	}
+	hint := "set spec: in the project's configuration"
+	if snap.disk != nil {
+		hint = "name the spec itself: rpmflow build FILE.spec"
+		if len(specs) == 0 {
+			specs = snap.disk.ignoredSpecs()
+		}
 	}
 	if len(specs) == 0 {
-		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or set spec: in the project's configuration", "no spec file%s at %s", where, commit)}
+		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s", where)}
 	}
-	return onlySpec(specs, where+" at "+commit)
+	spec, err := onlySpec(specs, where)
+	if f := failureOf(err); f != nil {
+		f.Hint = hint
+	}
+	return spec, err
 }
 
 // searchSpecs lists the specs, or their templates, of the package's directory: those in itself and in SPECS, else those anywhere below.
 func searchSpecs(ctx context.Context, snap *snapshot, at place, is func(name string) bool) (specs []file, err error) {
 	add := func(f file) {
-		// A link to the spec is not a second one.
-		if !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
+		// A link to the spec is not a second one; the spec itself is taken where there are both.
+		i := slices.IndexFunc(specs, func(s file) bool { return s.path == f.path })
+		switch {
+		case i < 0:
 			specs = append(specs, f)
+		case f.found() == f.path:
+			specs[i] = f
 		}
 	}
 	for _, dir := range []string{at.dir, path.Join(at.dir, "SPECS")} {
@@ -101,9 +118,9 @@ func specAt(snap *snapshot, want string) (file, error) {
 	}
 	if err != nil || (e.Mode != filemode.Regular && e.Mode != filemode.Executable) {
 		return file{}, rpmflow.Fail(rpmflow.FailureSource, "correct spec: in the project's configuration, or add the file",
-			"no spec file %s at %s", show(name), short(snap.commit.Hash.String()))
+			"no spec file %s%s", show(name), snap.where())
 	}
-	return file{path: real, as: path.Base(name), mode: e.Mode, hash: e.Hash}, nil
+	return file{path: real, as: path.Base(name), named: name, mode: e.Mode, hash: e.Hash}, nil
 }
 
 // checkInside refuses a spec outside of the repository.

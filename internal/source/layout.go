@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -26,6 +25,8 @@ type plan struct {
 	lists    []file
 	listed   []listed
 	listedAs string
+	// look is what a guess about a directory on disk rests on, which rpm may prove wrong; nil: it is no guess.
+	look *look
 }
 
 // findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
@@ -56,28 +57,34 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	}
 	p := &plan{layout: req.Layout, spec: spec, sources: beside}
 	if req.Layout != rpmflow.LayoutStandard && req.Layout != rpmflow.LayoutInTree {
-		if p.lists, err = listsAt(snap, packageDir(spec.path), spec.path); err != nil {
+		if p.lists, err = listsAt(snap, packageDir(spec.found()), spec.found()); err != nil {
 			return nil, err
 		}
 	}
 	switch req.Layout {
 	case rpmflow.LayoutStandard, rpmflow.LayoutInTree, rpmflow.LayoutDistGit:
-		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.path))
+		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.found()))
 	case rpmflow.LayoutAuto, "":
 		l, err := lookAt(snap, at, p, maxFile)
 		if err != nil {
 			return nil, err
 		}
+		if snap.disk != nil && snap.disk.spec != "" {
+			l.alone()
+		}
 		p.layout, p.why = l.decide()
+		if snap.disk != nil && p.layout == rpmflow.LayoutStandard {
+			p.look = l
+		}
 	default:
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, dist-git, in-tree, srpm or split", "layout %q is unknown", req.Layout)
 	}
 	if p.layout == rpmflow.LayoutDistGit {
 		if len(p.lists) == 0 {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but neither sources nor .%s.metadata is at %s", strings.TrimSuffix(spec.name(), ".spec"), short(snap.commit.Hash.String()))
+				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.as, ".spec"), snap.where())
 		}
-		if p.listedAs, p.listed, err = readLists(snap.headOf, p.lists, spec.path); err != nil {
+		if p.listedAs, p.listed, err = readLists(snap.headOf, p.lists, spec.found()); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +93,10 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	}
 	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
 		where := "not in the archive"
-		if req.Sources.Submodules {
+		switch {
+		case snap.disk != nil:
+			where = "in the archive, as they are checked out"
+		case req.Sources.Submodules:
 			where = "in the archive, too"
 		}
 		p.why += "; its submodules are " + where
@@ -139,25 +149,41 @@ type none struct{ failure *rpmflow.Failure }
 func (n *none) Error() string { return n.failure.Error() }
 func (n *none) Unwrap() error { return n.failure }
 
-// beside lists the files that are the spec's sources by where they lie.
+// beside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, where that is a link, beside
+// what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
 func (s *snapshot) beside(spec file) ([]file, error) {
-	dir := path.Dir(spec.path)
-	beside, err := s.files(dir)
-	if err != nil {
-		return nil, err
+	if s.disk != nil {
+		return s.disk.beside(s.disk.sourceDirs(spec.found())), nil
 	}
-	beside = slices.DeleteFunc(beside, func(f file) bool { return f.path == spec.path })
-	if path.Base(dir) != "SPECS" {
-		return beside, nil
+	var dirs []string
+	for _, name := range []string{spec.found(), spec.path} {
+		dir := path.Dir(name)
+		if path.Base(dir) == "SPECS" {
+			dirs = append(dirs, path.Join(path.Dir(dir), "SOURCES"))
+		}
+		dirs = append(dirs, dir)
 	}
-	// rpmbuild's own tree has the sources in a directory beside it.
-	sources, err := s.files(path.Join(path.Dir(dir), "SOURCES"))
-	if err != nil {
-		return nil, err
-	}
+	var beside []file
 	taken := map[string]bool{}
-	for _, f := range sources {
-		taken[f.as] = true
+	for _, dir := range dirs {
+		files, err := s.files(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if !taken[f.as] && f.path != spec.path {
+				taken[f.as] = true
+				beside = append(beside, f)
+			}
+		}
 	}
-	return append(sources, slices.DeleteFunc(beside, func(f file) bool { return taken[f.as] })...), nil
+	return beside, nil
+}
+
+// where says in words what was looked at.
+func (s *snapshot) where() string {
+	if s.disk != nil {
+		return " in " + show(s.disk.dir)
+	}
+	return " at " + short(s.commit.Hash.String())
 }

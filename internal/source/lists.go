@@ -147,8 +147,11 @@ func readLists(head headOf, lists []file, spec string) (pkg string, all []listed
 
 // listsAt finds the lists in the package's directory.
 func listsAt(snap *snapshot, dir, spec string) ([]file, error) {
-	files, err := snap.files(dir)
-	if err != nil {
+	var files []file
+	var err error
+	if snap.disk != nil {
+		files = snap.disk.lists(dir)
+	} else if files, err = snap.files(dir); err != nil {
 		return nil, err
 	}
 	return listsAmong(files, snap.headOf, spec)

@@ -52,6 +52,8 @@ type mirror struct {
 
 // snapshot is a commit in a mirror, valid while the mirror's lock is held.
 type snapshot struct {
+	// disk, where it is set, is a directory in place of a commit: then the ids of files and directories are its own.
+	disk   *WorkTree
 	mirror string
 	repo   *git.Repository
 	commit *object.Commit
@@ -62,6 +64,13 @@ type snapshot struct {
 // read calls use with the requested commit, while others may read the mirror but nobody changes it. It fetches where
 // the commit is missing. Where use reports damage, the mirror is made anew once and use called again.
 func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error) error {
+	if req.WorkTree != nil {
+		snap, err := req.WorkTree.snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		return use(snap)
+	}
 	remote, err := s.remote(req)
 	if err != nil {
 		return err
@@ -69,9 +78,6 @@ func (s *Store) read(ctx context.Context, req Request, use func(*snapshot) error
 	if len(req.Commit) != 40 || !rpmflow.IsCommit(req.Commit) || rpmflow.IsZeroCommit(req.Commit) {
 		return rpmflow.Fail(rpmflow.FailureSource, "repositories with SHA-1 object names can be built, by a full id",
 			"%q is not the full id of a commit", req.Commit)
-	}
-	if req.InPlace && remote.path != "" {
-		return s.readInPlace(remote.path, req.Commit, use)
 	}
 	ref := req.Ref
 	if rpmflow.IsCommit(ref) {

@@ -44,11 +44,11 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 		fields.Branch = "" // a tag
 	}
 	where := "in the repository"
-	if p.request.Tree != "" {
-		where = "beside the spec"
-	}
 	var all []wanted
 	for _, l := range p.listed {
+		if p.onDisk(l.name) {
+			continue // it is taken, and compared, when rpm names it
+		}
 		if p.there(l.name) {
 			if err := compare(filepath.Join(p.Sources, l.name), l, where, "remove it, or correct its checksum in the list"); err != nil {
 				return err
@@ -240,6 +240,9 @@ func isURL(value string) bool {
 
 // missing explains why a source is not there that has no URL.
 func (p *Prepared) missing(ctx context.Context, t tag) error {
+	if p.request.WorkTree != nil {
+		return p.notBeside(t)
+	}
 	name := t.file()
 	hint := "commit the file beside the spec, or mend the " + t.label + " line"
 	if p.Layout == rpmflow.LayoutDistGit {

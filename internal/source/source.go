@@ -117,8 +117,8 @@ type Request struct {
 	// URL is the repository: https, http, ssh (also git@host:path), file:// or an absolute path. It may hold
 	// credentials; they are used and never repeated.
 	URL string
-	// InPlace reads the repository at URL, a path, where it is and without a mirror: nobody else changes it.
-	InPlace bool
+	// WorkTree is a directory on disk that is built as it is, in place of a commit: URL, Ref and Commit are not looked at.
+	WorkTree *WorkTree
 	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server allows.
 	Ref string
 	// Commit is what was pushed; the id of an annotated tag stands for the commit that it tags.
@@ -131,8 +131,6 @@ type Request struct {
 	Sources rpmflow.Sources
 	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
 	Packaging *Packaging
-	// Tree is the directory of which Snap has made the commit: sources in it that git ignores are taken, too.
-	Tree string
 	// History asks for the commits behind the commit too, and for the repository's tags as they are now. Without it only the commit's
 	// tree is fetched, and its parents are not there to be read.
 	History bool
@@ -182,6 +180,10 @@ type Prepared struct {
 	deferred []listed // those that the spec may have a URL of, where there is no lookaside
 	// unsure: the spec may name a file that is not there.
 	unsure bool
+	// dirs are where the sources of a spec on disk lie; clean: what is taken is as it is in Commit.
+	dirs  []string
+	clean bool
+	look  *look // as of the plan
 }
 
 // Prepare fetches the pushed ref into the repository's mirror unless the commit is there already, finds the layout
@@ -205,18 +207,14 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 		err = p.fetchPending(ctx, func(string) bool { return true })
 	}
 	if err == nil && p.SRPM == "" {
-		if req.Tree != "" {
-			err = p.addIgnored(ctx, req.Tree)
-		}
-		if err == nil {
-			err = p.fetchListed(ctx)
-		}
+		err = p.fetchListed(ctx)
 		if err == nil && !p.makesSource0() {
 			err = p.compareKnown()
 		}
 		if err == nil {
 			p.unsure, err = p.mayMiss()
-			p.unsure = p.unsure || len(p.deferred) > 0
+			// Of what lies on disk only what rpm names is taken.
+			p.unsure = p.unsure || len(p.deferred) > 0 || req.WorkTree != nil
 		}
 	}
 	if err != nil {
@@ -253,7 +251,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		Sources:     filepath.Join(dir, "SOURCES"),
 		Layout:      plan.layout,
 		Explanation: plan.why,
-		SpecPath:    plan.spec.path,
+		SpecPath:    plan.spec.found(),
 		Commit:      snap.commit.Hash.String(),
 		CommitTime:  later(snap.commit.Committer.When.UTC(), req.notBefore),
 		store:       s,
@@ -261,6 +259,11 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		leftOut:     map[string]*rpmflow.Failure{},
 		listed:      plan.listed,
 		listedAs:    plan.listedAs,
+	}
+	if snap.disk != nil {
+		if err := p.takeState(ctx, snap.disk, plan); err != nil {
+			return nil, err
+		}
 	}
 	for _, d := range []string{filepath.Dir(p.Spec), p.Sources} {
 		// A second try in the same directory must not find the first one's files.
@@ -272,7 +275,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, filepath.Base(p.Spec)); err != nil {
 		return nil, err
 	}
-	if isTemplate(plan.spec.path) {
+	if isTemplate(plan.spec.as) {
 		known := factsOf(req.Ref, p.Commit)
 		if req.about != nil {
 			known = *req.about
@@ -286,6 +289,9 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	}
 	if err := p.setVersion(version); err != nil {
 		return nil, err
+	}
+	if snap.disk != nil {
+		return p, p.copyNamed(ctx)
 	}
 	out.later = p.putOff(ctx, snap, req)
 	for _, f := range plan.sources {

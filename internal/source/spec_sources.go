@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,8 +19,10 @@ import (
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
-	// Dir is where the sources are to be; Beside is where files that have no URL may be as well.
-	Dir, Beside string
+	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as SourceDirs gives them; Dir may be one
+	// of them.
+	Dir    string
+	Beside []string
 	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
 	Lookaside rpmflow.Lookaside
 	// Branch is the one that a lookaside may ask for; empty: it is not known.
@@ -117,7 +118,7 @@ func (f *specFetch) plan() ([]wanted, error) {
 		return ok || err != nil
 	}, known, func(t tag) error {
 		name := t.file()
-		if _, ok := f.listed[name]; !ok && !slices.Contains(missing, name) && !isOnDisk(filepath.Join(f.Beside, name)) {
+		if _, ok := f.listed[name]; !ok && !slices.Contains(missing, name) && !isBeside(f.Beside, name) {
 			missing = append(missing, name)
 		}
 		return nil
@@ -180,7 +181,11 @@ func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]want
 func (f *specFetch) found(name string) error {
 	l, ok := f.listed[name]
 	if ok {
-		if err := compare(filepath.Join(f.Dir, name), l, "in "+f.Dir, "remove the file and fetch it again, or correct its checksum in the list"); err != nil {
+		file, _, err := locate(f.where(), name)
+		if err != nil {
+			return err
+		}
+		if err := compare(file, l, "in "+filepath.Dir(file), "remove the file and fetch it again, or correct its checksum in the list"); err != nil {
 			return err
 		}
 	}
@@ -188,18 +193,27 @@ func (f *specFetch) found(name string) error {
 	return nil
 }
 
-// has says whether the file is in the directory. A link is as good as a file there: it is the user's own.
+// has says whether the file is where a build would take it from. A link is as good as a file there: it is the user's own.
 func (f *specFetch) has(name string) (bool, error) {
-	info, err := os.Stat(filepath.Join(f.Dir, name))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("looking for a source: %w", err)
-	case !info.Mode().IsRegular():
-		return false, rpmflow.Fail(rpmflow.FailureSource, "remove it, or name another directory with -C", "%s in %s is not a file", show(name), f.Dir)
+	file, other, err := locate(f.where(), name)
+	if err == nil && file == "" && other != nil {
+		err = rpmflow.Fail(rpmflow.FailureSource, "remove it, or name another directory with -C", "%s in %s is not a file: %s", show(name), f.Dir, other)
 	}
-	return true, nil
+	return file != "", err
+}
+
+// where are the directories that are to have the sources.
+func (f *specFetch) where() []string {
+	if slices.Contains(f.Beside, f.Dir) {
+		return f.Beside
+	}
+	return []string{f.Dir}
+}
+
+// isBeside says whether one of the directories has a file of the name.
+func isBeside(dirs []string, name string) bool {
+	file, _, err := locate(dirs, name)
+	return err == nil && file != ""
 }
 
 func isOnDisk(name string) bool {
@@ -271,9 +285,11 @@ func listsOnDisk(spec string) (pkg string, list []listed, err error) {
 
 // BranchOf is the branch that is checked out where a directory lies in a working tree; empty: none, or it is in none.
 func BranchOf(ctx context.Context, dir string) string {
-	branch, err := (&snapper{dir: dir, env: userEnv()}).git(ctx, "symbolic-ref", "--quiet", "--short", "HEAD")
+	cmd := gitCommand(ctx, append(readOnly, "symbolic-ref", "--quiet", "--short", "HEAD")...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
 	if err != nil {
 		return ""
 	}
-	return branch
+	return strings.TrimSpace(string(out))
 }

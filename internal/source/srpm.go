@@ -65,14 +65,14 @@ func planSRPM(ctx context.Context, snap *snapshot, at place, req Request) (*plan
 	if err != nil {
 		return nil, err
 	}
-	where, commit := "", short(snap.commit.Hash.String())
+	where := snap.where()
 	if at.dir != "" {
-		where = " " + at.in()
+		where = " " + at.in() + where
 	}
 	switch len(list) {
 	case 0:
 		return nil, &none{rpmflow.Fail(rpmflow.FailureSource, "add one, or set srpm: or layout: in the project's configuration",
-			"no source package (%s)%s at %s", strings.Join(req.Sources.SRPMPatterns(), ", "), where, commit)}
+			"no source package (%s)%s", strings.Join(req.Sources.SRPMPatterns(), ", "), where)}
 	case 1:
 		why := fmt.Sprintf("srpm: the source package %s and no spec %s", show(list[0].path), at.in())
 		if req.Layout == rpmflow.LayoutSRPM {
@@ -85,7 +85,7 @@ func planSRPM(ctx context.Context, snap *snapshot, at place, req Request) (*plan
 		names = append(names, f.path)
 	}
 	return nil, rpmflow.Fail(rpmflow.FailureSource, "set layout: srpm in the project's configuration, with which each is a build of its own, and build the commit with rpmflow submit",
-		"%d source packages%s at %s (%s), of which this build was to find one", len(list), where, commit, some(names))
+		"%d source packages%s (%s), of which this build was to find one", len(list), where, some(names))
 }
 
 func srpmAt(snap *snapshot, want string) (file, error) {
@@ -112,6 +112,11 @@ func (s *Store) writeSRPM(ctx context.Context, snap *snapshot, plan *plan, req R
 	}
 	if req.Sources.Version != "" || len(req.Sources.Checksums) > 0 { // a layout that the configuration names cannot have them
 		p.Notes = append(p.Notes, "a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
+	}
+	if snap.disk != nil {
+		if err := p.takeState(ctx, snap.disk, plan); err != nil {
+			return nil, err
+		}
 	}
 	out := filepath.Dir(p.SRPM)
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,4 +64,26 @@ func (s *snapshot) refuseSignatures(ctx context.Context) error {
 	_, name, _ = strings.Cut(name, ":")
 	return rpmflow.Fail(rpmflow.FailureSource, "take %G… out of the file",
 		"%s has a placeholder for the commit's signature in $Format:…$: what git would write there depends on the keys that whoever makes the archive trusts", show(name))
+}
+
+// copyIfThere copies a file with its time; one that is not there leaves none.
+func copyIfThere(from, to string) (err error) {
+	in, err := os.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	info, serr := in.Stat()
+	if err = errors.Join(err, serr, out.Close()); err == nil {
+		err = os.Chtimes(to, info.ModTime(), info.ModTime())
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,31 +73,5 @@ func TestSubstitutionOfSignatures(t *testing.T) {
 	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
 	if content(t, filepath.Join(p.Sources, "x.tar")) != w.archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")
-	}
-}
-
-// A working tree is built where it is; what it has of history, and its branch, count.
-func TestSubstitutionInPlace(t *testing.T) {
-	w := newWork(t)
-	w.commit(nil)
-	commit := w.commit(substTree())
-	w.git("tag", "v1.0")
-	tree, err := Snap(t.Context(), w.dir, filepath.Join(t.TempDir(), "tree.git"))
-	must(t, err)
-	if tree.Commit != commit {
-		t.Fatalf("got commit %s, want %s: %s", tree.Commit, commit, tree.Explanation)
-	}
-	p := prepare(t, newStore(t), Request{Project: "hello", URL: tree.Repository, InPlace: true, Ref: tree.Ref, Commit: commit})
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
-	if got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archive(commit, "hello-1.0/"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
-	}
-	must(t, os.WriteFile(filepath.Join(w.dir, "d.subst"), []byte("changed: $Format:%H%d$\n"), 0o600))
-	tree, err = Snap(t.Context(), w.dir, filepath.Join(t.TempDir(), "tree.git"))
-	must(t, err)
-	p = prepare(t, newStore(t), Request{Project: "hello", URL: tree.Repository, InPlace: true, Ref: tree.Ref, Commit: tree.Commit})
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
-	if got := content(t, filepath.Join(p.Sources, "x.tar")); !strings.Contains(got, "changed: "+tree.Commit+" (HEAD -> main)\n") {
-		t.Errorf("got\n%s", strings.Join(entriesOf(t, got), "\n"))
 	}
 }

@@ -23,10 +23,7 @@ func isTemplate(name string) bool {
 
 // specName is what a spec is called on disk.
 func specName(f file) string {
-	if isTemplate(f.path) {
-		return strings.TrimSuffix(f.name(), ".in")
-	}
-	return f.name()
+	return strings.TrimSuffix(f.as, ".in")
 }
 
 // facts are what values of substitutions may refer to: what is known of the source tree's commit.

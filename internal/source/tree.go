@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,16 +36,23 @@ var lfsPointer = []byte("version https://git-lfs.github.com/spec/v1")
 
 // file is a regular file of the tree.
 type file struct {
-	path string // where it really is, links followed
-	as   string // the name under which it was found
-	mode filemode.FileMode
-	hash plumbing.Hash
+	path  string // where it really is, links followed
+	as    string // the name under which it was found
+	named string // where it was found; empty: where it is
+	mode  filemode.FileMode
+	hash  plumbing.Hash
 }
 
 func (f file) name() string { return path.Base(f.path) }
 
+// found is the path under which a file was found: where rpm looks for what belongs to it.
+func (f file) found() string { return cmp.Or(f.named, f.path) }
+
 // entries lists a directory of the tree. Names that could mean another place are refused, though git makes no such trees.
 func (s *snapshot) entries(tree plumbing.Hash) ([]object.TreeEntry, error) {
+	if s.disk != nil {
+		return s.disk.entries(tree)
+	}
 	t, err := object.GetTree(s.repo.Storer, tree)
 	if errors.Is(err, object.ErrMalformedTree) {
 		return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "malformed tree " + short(tree.String()), Hint: "git fsck", Err: err}
@@ -69,6 +77,9 @@ func checkEntry(name string) error {
 
 // find looks a path up, following symlinks inside the tree: fs.ErrNotExist where there is nothing or a link leads out.
 func (s *snapshot) find(name string) (object.TreeEntry, string, error) {
+	if s.disk != nil {
+		return s.disk.find(name)
+	}
 	missing := fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
 	root := object.TreeEntry{Mode: filemode.Dir, Hash: s.commit.TreeHash}
 	at, links := []object.TreeEntry{root}, 0
@@ -165,7 +176,7 @@ func (s *snapshot) file(dir string, e object.TreeEntry) (file, bool, error) {
 			return file{}, false, err
 		}
 	}
-	return file{path: name, as: as, mode: e.Mode, hash: e.Hash}, e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
+	return file{path: name, as: as, named: path.Join(dir, as), mode: e.Mode, hash: e.Hash}, e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
 }
 
 // walk calls f for every entry below a directory that is not a directory itself.
@@ -201,6 +212,9 @@ func (s *snapshot) walk(ctx context.Context, at place, f func(dir string, e obje
 
 // head reads the first bytes of a blob.
 func (s *snapshot) head(blob plumbing.Hash, n int64) ([]byte, error) {
+	if s.disk != nil {
+		return s.disk.head(blob, n)
+	}
 	b, err := s.repo.BlobObject(blob)
 	if err != nil {
 		return nil, &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
@@ -233,6 +247,9 @@ type writer struct {
 func (w writer) write(ctx context.Context, dir string, f file, as string) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if w.snap.disk != nil {
+		return copySource(ctx, w.snap.disk.path(f.hash), filepath.Join(dir, as), w.mtime)
 	}
 	blob, err := w.snap.repo.BlobObject(f.hash)
 	if err != nil {

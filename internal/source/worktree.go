@@ -2,295 +2,383 @@ package source
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/go-git/go-billy/v5/osfs"
-	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
 )
 
-// WorkTree is a directory of somebody's own, as it is now: with changes that nobody has committed.
+// WorkTree is a directory of somebody's own, as it is now: with changes that nobody has committed, or without a
+// repository. A build of it reads what it needs and copies no more. It is used by one goroutine.
 type WorkTree struct {
-	// Repository is a bare repository with a commit of what is there. It borrows objects from the user's own, and is read in place.
-	Repository string
-	Commit     string
-	Ref        string // the branch that is checked out; empty: none, or no repository
-	Top        string // the directory that the commit's paths start from
-	// Explanation says how the commit came about.
-	Explanation string
+	dir  string // what paths of the tree start from
+	spec string // that somebody has named: absolute, with the links that are in its path; empty: it is looked for
+	at   string // of the named spec in the tree
+
+	repo   *userRepository // nil: all that is in the directory counts
+	broken error           // why there is none, though there is something of the kind
+	into   string          // for views of repositories
+	views  int
+
+	paths []string                 // absolute; their numbers are the ids that stand for them in a snapshot
+	dirs  map[string][]fs.DirEntry // see readDir
+	all   []treeFile               // see list
+	below map[string][]object.TreeEntry
 }
 
-// Snap makes a commit of a directory's files, those that git ignores aside, in a new repository at into. Nothing is written to the directory
-// itself nor to its repository, which is looked for as git does; without one the directory alone is taken. Where nothing differs
-// from the commit that is checked out, that is the one.
-//
-// git runs as the user would run it: with the user's configuration, filters and ignored files.
-func Snap(ctx context.Context, dir, into string) (*WorkTree, error) {
+// OpenWorkTree looks at a directory, or at a spec with what lies around it. into is a directory of the caller's that
+// is not there yet.
+func OpenWorkTree(ctx context.Context, named, into string) (*WorkTree, error) {
 	if err := findGit(); err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(dir)
+	named, err := filepath.Abs(named)
 	if err != nil {
-		return nil, fmt.Errorf("directory %s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", show(named), err)
 	}
-	s := &snapper{dir: dir, into: into, env: userEnv()}
-	if err := s.prepare(ctx); err != nil {
-		return nil, fmt.Errorf("directory %s: %w", show(dir), err)
-	}
-	w, err := s.commit(ctx)
+	info, err := os.Stat(named)
 	if err != nil {
-		return nil, fmt.Errorf("directory %s: %w", show(dir), err)
+		return nil, unusable(named, err)
+	}
+	if err := os.MkdirAll(into, 0o700); err != nil {
+		return nil, fmt.Errorf("looking at %s: %w", show(named), err)
+	}
+	w := &WorkTree{into: into, dirs: map[string][]fs.DirEntry{}}
+	if !info.IsDir() {
+		w.spec = named
+		named = filepath.Dir(named)
+	}
+	if w.dir, err = filepath.EvalSymlinks(named); err != nil {
+		return nil, unusable(named, err)
+	}
+	if w.repo, err = w.open(ctx, w.dir); err != nil {
+		if w.spec == "" || failureOf(err) == nil {
+			return nil, err
+		}
+		w.broken = err // a spec and the files beside it need no repository
+	}
+	if w.spec != "" {
+		return w, w.around(named)
+	}
+	if w.repo != nil {
+		ignored, err := w.repo.ignoresAll(ctx, w.dir)
+		if err != nil {
+			return nil, err
+		}
+		if ignored { // whoever names it means it
+			w.repo = nil
+		}
 	}
 	return w, nil
 }
 
-type snapper struct {
-	dir, into string
-	env       []string
-	top       string
-	head      string // empty: nothing is committed yet, or there is no repository
-	own       bool   // whether the directory has a repository
+func (w *WorkTree) open(ctx context.Context, dir string) (*userRepository, error) {
+	w.views++
+	return openUserRepository(ctx, dir, filepath.Join(w.into, fmt.Sprint(w.views)))
 }
 
-// userEnv is the environment without what would lead git elsewhere.
-func userEnv() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "GIT_CONFIG_") })
-	return append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0")
-}
-
-func (s *snapper) git(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = s.dir, s.env, 5*time.Second
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		return "", childError(ctx, err, &errs)
-	}
-	return strings.TrimRight(string(out), "\n"), nil
-}
-
-// prepare makes the repository, and turns to it what git writes.
-func (s *snapper) prepare(ctx context.Context) error {
-	if _, err := runGit(ctx, "init", "--quiet", "--bare", s.into); err != nil {
-		return err
-	}
-	top, err := s.git(ctx, "rev-parse", "--show-toplevel")
-	if err != nil && !strings.Contains(err.Error(), "not a git repository") {
-		return err
-	}
-	s.own = err == nil
-	index := filepath.Join(s.into, "index")
-	if !s.own {
-		s.top = s.dir
-		// What rpmbuild leaves in its own tree is no source.
-		exclude := "/BUILD/\n/BUILDROOT/\n/RPMS/\n/SRPMS/\n"
-		if err := errors.Join(os.MkdirAll(filepath.Join(s.into, "info"), 0o700), os.WriteFile(filepath.Join(s.into, "info", "exclude"), []byte(exclude), 0o600)); err != nil {
-			return err
+// around finds the tree that a named spec lies in, from the directory in whose name it was found.
+func (w *WorkTree) around(named string) error {
+	base := filepath.Base(w.spec)
+	if w.repo != nil {
+		rel, err := filepath.Rel(w.repo.top, w.dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", show(w.spec), err)
 		}
-		s.env = append(s.env, "GIT_DIR="+s.into, "GIT_WORK_TREE="+s.dir, "GIT_INDEX_FILE="+index)
+		w.dir, w.at = w.repo.top, path.Join(filepath.ToSlash(rel), base)
 		return nil
 	}
-	s.top = top
-	paths, err := s.git(ctx, "rev-parse", "--path-format=absolute", "--git-path", "objects", "--git-path", "index", "--git-path", "shallow")
-	if err != nil {
-		return err
-	}
-	p := strings.Split(paths, "\n")
-	if len(p) != 3 {
-		return fmt.Errorf("git names the paths %q, which is not understood", paths)
-	}
-	if head, err := s.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err == nil {
-		s.head = head
-	}
-	err = errors.Join(
-		os.WriteFile(filepath.Join(s.into, "objects", "info", "alternates"), []byte(p[0]+"\n"), 0o600),
-		copyIfThere(p[1], index), // git need not read again what has not changed since
-		copyIfThere(p[2], filepath.Join(s.into, "shallow")), s.tags(ctx))
-	s.env = append(s.env, "GIT_INDEX_FILE="+index, "GIT_OBJECT_DIRECTORY="+filepath.Join(s.into, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES="+p[0])
-	return err
-}
-
-// tags copies the names of tags.
-func (s *snapper) tags(ctx context.Context) error {
-	list, err := s.git(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
-	if err != nil || list == "" {
-		return err
-	}
-	return os.WriteFile(filepath.Join(s.into, "packed-refs"), []byte("# pack-refs with: sorted \n"+list+"\n"), 0o600)
-}
-
-// copyIfThere keeps the file's time: by an index's own git knows which of the files in it may have changed unseen.
-func copyIfThere(from, to string) (err error) {
-	in, err := os.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
+	w.at = base
+	if filepath.Base(named) != "SPECS" {
 		return nil
 	}
+	top, err := filepath.EvalSymlinks(filepath.Dir(named))
 	if err != nil {
-		return err
+		return unusable(named, err)
 	}
-	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	info, serr := in.Stat()
-	if err = errors.Join(err, serr, out.Close()); err == nil {
-		err = os.Chtimes(to, info.ModTime(), info.ModTime())
-	}
-	return err
+	w.dir, w.at = top, "SPECS/"+base
+	return nil
 }
 
-// commit writes the tree of the files, and a commit of it unless HEAD has the same.
-func (s *snapper) commit(ctx context.Context) (*WorkTree, error) {
-	w := &WorkTree{Repository: s.into, Commit: s.head, Top: s.top}
-	if s.own {
-		w.Ref, _ = s.git(ctx, "symbolic-ref", "--quiet", "HEAD") // none is checked out: fine as well
+// Commit is the one that is checked out; empty: none.
+func (w *WorkTree) Commit() string {
+	if w.repo == nil {
+		return ""
 	}
-	if _, err := s.git(ctx, "-C", s.top, "add", "--all", "--", "."); err != nil {
-		return nil, err
+	return w.repo.head
+}
+
+// Ref is the branch that is checked out; empty: none.
+func (w *WorkTree) Ref() string {
+	if w.repo == nil {
+		return ""
 	}
-	tree, err := s.git(ctx, "write-tree")
-	if err != nil {
-		return nil, err
+	return w.repo.ref
+}
+
+// snapshot is the tree as layouts are found in it.
+func (w *WorkTree) snapshot(ctx context.Context) (*snapshot, error) {
+	s := &snapshot{disk: w, commit: &object.Commit{Hash: plumbing.NewHash(w.Commit()), TreeHash: w.id(w.dir)}, history: true}
+	if w.repo != nil {
+		s.mirror = w.repo.view
+		s.commit.Committer.When = w.repo.when
+		if w.spec == "" {
+			return s, w.index(ctx)
+		}
 	}
-	var changed []string
-	args := []string{"commit-tree", "-m", "As it is in " + s.top, tree}
+	return s, nil
+}
+
+// id stands for a file or directory in a snapshot.
+func (w *WorkTree) id(abs string) (id plumbing.Hash) {
+	binary.BigEndian.PutUint64(id[:], uint64(len(w.paths)))
+	w.paths = append(w.paths, abs)
+	return id
+}
+
+// path is what an id stands for.
+func (w *WorkTree) path(id plumbing.Hash) string {
+	if n := binary.BigEndian.Uint64(id[:]); n < uint64(len(w.paths)) {
+		return w.paths[n]
+	}
+	return ""
+}
+
+// find looks a path up, following links wherever they lead.
+func (w *WorkTree) find(name string) (object.TreeEntry, string, error) {
+	abs := filepath.Join(w.dir, filepath.FromSlash(path.Join("/", name)))
+	if w.spec != "" && path.Clean(name) == w.at {
+		abs = w.spec
+	}
+	info, err := os.Stat(abs)
+	if err != nil { // a link to nothing or to itself, and what cannot be seen, are not there for whoever only looks
+		return object.TreeEntry{}, "", fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
+	}
+	e := object.TreeEntry{Name: path.Base(name), Hash: w.id(abs), Mode: modeOf(info.Mode())}
+	inside := path.Clean(name)
+	if inside == "." {
+		inside = ""
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		if rel, err := filepath.Rel(w.dir, real); err == nil && filepath.IsLocal(rel) {
+			inside = filepath.ToSlash(rel)
+		}
+	}
+	if inside == "." {
+		inside = ""
+	}
+	return e, inside, nil
+}
+
+// modeOf is git's word for a kind of file. What is neither file nor directory nor link has none.
+func modeOf(mode fs.FileMode) filemode.FileMode {
 	switch {
-	case s.head != "":
-		list, err := s.git(ctx, "diff-tree", "-r", "-z", "--name-only", "--no-renames", s.head, tree)
-		if err != nil {
-			return nil, err
-		}
-		if list == "" {
-			w.Explanation = "built from commit " + short(s.head) + ", which is checked out and unchanged"
-			return w, s.name(ctx, w)
-		}
-		changed = strings.Split(strings.TrimRight(list, "\x00"), "\x00")
-		w.Explanation = fmt.Sprintf("built from the working tree as it is, which differs from commit %s in %s", short(s.head), some(changed))
-		args = append(args, "-p", s.head)
-	default:
-		list, err := s.git(ctx, "ls-tree", "-r", "-z", "--name-only", tree)
-		if err != nil {
-			return nil, err
-		}
-		changed = strings.Split(strings.TrimRight(list, "\x00"), "\x00")
-		w.Explanation = "built from the directory as it is: nothing of it is committed"
+	case mode.IsDir():
+		return filemode.Dir
+	case mode&fs.ModeSymlink != 0:
+		return filemode.Symlink
+	case !mode.IsRegular():
+		return filemode.Empty
+	case mode&0o100 != 0:
+		return filemode.Executable
 	}
-	date := fmt.Sprintf("@%d +0000", s.newest(ctx, changed).Unix())
-	for _, who := range []string{"AUTHOR", "COMMITTER"} {
-		s.env = append(s.env, "GIT_"+who+"_NAME=rpmflow", "GIT_"+who+"_EMAIL=rpmflow@localhost", "GIT_"+who+"_DATE="+date)
+	return filemode.Regular
+}
+
+// entries lists a directory: in a repository what is tracked or new, else what is there.
+func (w *WorkTree) entries(id plumbing.Hash) ([]object.TreeEntry, error) {
+	dir := w.path(id)
+	if w.below != nil {
+		rel, err := filepath.Rel(w.dir, dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", show(dir), err)
+		}
+		return w.below[filepath.ToSlash(rel)], nil
 	}
-	if w.Commit, err = s.git(ctx, args...); err != nil {
+	found := w.readDir(dir)
+	list := make([]object.TreeEntry, 0, len(found))
+	for _, e := range found {
+		list = append(list, object.TreeEntry{Name: e.Name(), Mode: modeOf(e.Type()), Hash: w.id(dir + "/" + e.Name())})
+	}
+	return list, nil
+}
+
+// readDir lists what counts of a directory without a repository. One that cannot be read has nothing for whoever only
+// looks.
+func (w *WorkTree) readDir(dir string) []fs.DirEntry {
+	if known, ok := w.dirs[dir]; ok {
+		return known
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		entries = nil
+	}
+	w.dirs[dir] = w.sources(dir, entries)
+	return w.dirs[dir]
+}
+
+// sources are those of a directory's entries that neither git, nor rpmbuild, nor an earlier build has put there.
+func (w *WorkTree) sources(dir string, entries []fs.DirEntry) []fs.DirEntry {
+	var results map[string]string
+	if hasResults(entries) {
+		results = readResults(dir)
+	}
+	rpmbuild := dir == w.dir && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "SPECS" && e.IsDir() })
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		switch {
+		case e.Name() == ".git":
+			return true
+		case rpmbuild && e.IsDir() && slices.Contains([]string{"BUILD", "BUILDROOT", "RPMS", "SRPMS"}, e.Name()):
+			return true
+		}
+		return results != nil && isResult(dir, e.Name(), results)
+	})
+}
+
+// head reads the first bytes of a file.
+func (w *WorkTree) head(id plumbing.Hash, n int64) ([]byte, error) {
+	in, _, err := w.openID(id)
+	if err != nil {
 		return nil, err
 	}
-	return w, s.name(ctx, w)
-}
-
-// name gives the commit a ref, as a repository has one.
-func (s *snapper) name(ctx context.Context, w *WorkTree) error {
-	if !rpmflow.IsCommit(w.Commit) || len(w.Commit) != 40 {
-		return rpmflow.Fail(rpmflow.FailureSource, "use a repository with SHA-1 object names", "%q is not the id of a commit", w.Commit)
-	}
-	ref := "refs/heads/tree"
-	if w.Ref != "" {
-		ref = w.Ref
-	}
-	_, err := runGit(ctx, "--git-dir="+s.into, "update-ref", ref, w.Commit)
-	return err
-}
-
-// newest is when the latest of the changes was made: with it the same tree makes the same packages.
-func (s *snapper) newest(ctx context.Context, changed []string) time.Time {
-	var newest time.Time
-	if text, err := s.git(ctx, "log", "-1", "--format=%ct", "HEAD"); err == nil {
-		if unix, err := strconv.ParseInt(text, 10, 64); err == nil {
-			newest = time.Unix(unix, 0)
-		}
-	}
-	for _, name := range changed {
-		if info, err := os.Lstat(filepath.Join(s.top, name)); err == nil && info.ModTime().After(newest) {
-			newest = info.ModTime()
-		}
-	}
-	return newest
-}
-
-// readInPlace calls use with a commit of a repository that nobody else has.
-func (s *Store) readInPlace(dir, commit string, use func(*snapshot) error) error {
-	store := filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRUDefault(), filesystem.Options{
-		LargeObjectThreshold: largeObject, AlternatesFS: osfs.New("/"), // alternates are absolute paths
-	})
-	repo, err := git.Open(store, nil)
-	if err == nil {
-		c, perr := peel(repo, plumbing.NewHash(commit))
-		if err = perr; err == nil {
-			err = use(&snapshot{mirror: dir, repo: repo, commit: c, history: true}) // as much as the user has of it
-		}
-	}
-	var bad *damage
-	if errors.As(err, &bad) {
-		return fmt.Errorf("the repository cannot be read, try git fsck: %w", bad.err)
-	}
-	return err
-}
-
-// addIgnored puts beside the spec's sources what lies beside the spec on disk, is ignored by git, and is listed or looks like one of its sources: the
-// tarballs of a dist-git repository, which nobody commits. top is the directory that the commit was made of.
-func (p *Prepared) addIgnored(ctx context.Context, top string) error {
-	text, err := os.ReadFile(p.Spec)
+	defer func() { _ = in.Close() }() // it was read only
+	text, err := io.ReadAll(io.LimitReader(in, n))
 	if err != nil {
-		return fmt.Errorf("reading the spec: %w", err)
+		return nil, unusable(in.Name(), err)
 	}
-	named := glance(text)
-	dirs := []string{filepath.Join(top, filepath.Dir(p.SpecPath))}
-	if filepath.Base(dirs[0]) == "SPECS" {
-		dirs = []string{filepath.Join(filepath.Dir(dirs[0]), "SOURCES"), dirs[0]}
+	return text, nil
+}
+
+func (w *WorkTree) openID(id plumbing.Hash) (*os.File, int64, error) {
+	in, info, err := openRegular(w.path(id))
+	if err != nil {
+		return nil, 0, unusable(w.path(id), err)
 	}
-	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
+	return in, info.Size(), nil
+}
+
+// beside lists the files that are a spec's sources by where they lie, whether git ignores them or not.
+func (w *WorkTree) beside(dirs []string) []file {
+	var files []file
+	taken := map[string]bool{}
+	for i, dir := range dirs {
+		from := dir + "/"
+		if rel, err := filepath.Rel(w.dir, dir); err == nil && filepath.IsLocal(rel) {
+			from = strings.TrimPrefix(filepath.ToSlash(rel)+"/", "./")
+		}
+		for _, e := range w.readDir(dir) {
+			abs := dir + "/" + e.Name()
+			if taken[e.Name()] || e.IsDir() || isSpec(e.Name()) {
+				continue
+			}
+			if !e.Type().IsRegular() { // a link is as good as what it leads to
+				if info, err := os.Stat(abs); err != nil || !info.Mode().IsRegular() {
+					continue
+				}
+			}
+			if i+1 < len(dirs) {
+				taken[e.Name()] = true
+			}
+			files = append(files, file{path: from + e.Name(), as: e.Name(), mode: filemode.Regular, hash: w.id(abs)})
+		}
+	}
+	return files
+}
+
+// lists are the files that may be dist-git's lists, in a directory that may have many others.
+func (w *WorkTree) lists(dir string) (files []file) {
+	for _, e := range w.readDir(filepath.Join(w.dir, filepath.FromSlash(dir))) {
+		if _, is := isMetadata(e.Name()); !is && e.Name() != "sources" {
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("looking for sources: %w", err)
+		name := path.Join(dir, e.Name())
+		if found, _, err := w.find(name); err == nil && found.Mode.IsFile() {
+			files = append(files, file{path: name, as: e.Name(), mode: found.Mode, hash: found.Hash})
 		}
-		for _, e := range entries {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			file := filepath.Join(dir, e.Name())
-			to := filepath.Join(p.Sources, e.Name())
-			info, err := os.Stat(file)
-			listed := slices.ContainsFunc(p.listed, func(l listed) bool { return l.name == e.Name() })
-			if err != nil || !info.Mode().IsRegular() || !listed && !named.names(e.Name()) {
+	}
+	return files
+}
+
+// sourceDirs are the directories of the sources of a spec of the tree.
+func (w *WorkTree) sourceDirs(spec string) []string {
+	if w.spec != "" {
+		return SourceDirs(w.spec)
+	}
+	return SourceDirs(filepath.Join(w.dir, filepath.FromSlash(spec)))
+}
+
+// specs are the ones at the top, or in SPECS, that git ignores: generated ones, which nothing else stands for.
+func (w *WorkTree) ignoredSpecs() []file {
+	var specs []file
+	for _, dir := range []string{"", "SPECS"} {
+		for _, e := range w.readDir(filepath.Join(w.dir, dir)) {
+			if !isSpec(e.Name()) {
 				continue
 			}
-			if _, err := os.Lstat(to); err == nil {
-				continue
-			}
-			if err := copyIfThere(file, to); err != nil {
-				return fmt.Errorf("copying the source %s: %w", show(e.Name()), err)
-			}
-			if err := errors.Join(os.Chmod(to, 0o644), setTime(to, info.ModTime())); err != nil {
-				return fmt.Errorf("copying the source %s: %w", show(e.Name()), err)
+			name := path.Join(dir, e.Name())
+			if found, real, err := w.find(name); err == nil && found.Mode.IsFile() {
+				specs = append(specs, file{path: real, as: e.Name(), named: name, mode: found.Mode, hash: found.Hash})
 			}
 		}
+	}
+	return specs
+}
+
+// refuse is the failure of a tree that does not have what a build needs.
+func (w *WorkTree) refuse(hint, format string, args ...any) error {
+	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s in %s", fmt.Sprintf(format, args...), show(w.dir))
+}
+
+// namedSpec is the spec that somebody has named.
+func (w *WorkTree) namedSpec() (file, error) {
+	e, real, err := w.find(w.at)
+	if err != nil || !e.Mode.IsFile() {
+		return file{}, unusable(w.spec, errors.Join(err, fs.ErrNotExist))
+	}
+	return file{path: real, as: filepath.Base(w.spec), named: w.at, mode: e.Mode, hash: e.Hash}, nil
+}
+
+// reconsider decides again on the layout of a directory on disk when rpm names a Source0 that is not there: what lies beside the
+// spec is another archive then, and the tree may be the source.
+func (p *Prepared) reconsider(e expanded) {
+	i := slices.IndexFunc(e.tags(), func(t tag) bool { return t.label == "Source0" })
+	if p.look == nil || i < 0 {
+		return
+	}
+	if t := e.tags()[i]; isURL(t.value) || p.there(t.file()) || compressionOf(t.file()) == "" {
+		return
+	}
+	l := *p.look
+	l.beside, l.at.dir = nil, ""
+	if layout, why := l.decide(); layout == rpmflow.LayoutInTree {
+		p.Layout, p.clean = layout, false
+		p.Notes = append(p.Notes, "rpm's Source0 is not beside the spec, so it is made of the tree; "+why)
+	}
+}
+
+// takeState notes what a build of a directory is made of, and where the spec's sources lie.
+func (p *Prepared) takeState(ctx context.Context, w *WorkTree, plan *plan) error {
+	s, err := w.state(ctx, plan)
+	if err != nil {
+		return err
+	}
+	p.Commit, p.CommitTime, p.clean = w.Commit(), s.when, s.clean
+	p.Explanation = s.explanation + "; " + p.Explanation
+	p.look = plan.look
+	if plan.srpm == nil {
+		p.dirs = w.sourceDirs(plan.spec.found())
 	}
 	return nil
 }

@@ -1,29 +1,27 @@
 package source
 
 import (
+	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow"
 )
 
-// userRepository is a working tree with one commit of a spec with its sources.
-func userRepository(t *testing.T) (dir string, git func(args ...string) string) {
+// userClone is a working tree with one commit of a spec with its sources.
+func userClone(t *testing.T) (dir string, git func(args ...string) string) {
 	t.Helper()
 	dir = t.TempDir()
-	git = func(args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=u", "-c", "user.email=u@example.com"}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %q: %v: %s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
+	git = gitIn(t, dir)
 	git("init", "--quiet", "--initial-branch=work")
 	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: hello-1.tar.gz\nSource1: data.txt\n%description\n")
 	put(t, dir, "data.txt", "one\n")
@@ -34,112 +32,462 @@ func userRepository(t *testing.T) (dir string, git func(args ...string) string) 
 	return dir, git
 }
 
+func gitIn(t *testing.T, dir string) func(args ...string) string {
+	return func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=u", "-c", "user.email=u@example.com", "-c", "protocol.file.allow=always"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %q: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+}
+
 func put(t *testing.T, dir, name, text string) {
 	t.Helper()
 	file := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	must(t, os.WriteFile(file, []byte(text), 0o644))
 }
 
-// prepareTree takes a directory as a local build does.
-func prepareTree(t *testing.T, dir string) (*WorkTree, *Prepared) {
+// local is what a local build makes of a directory or a spec, whose expansion is the text; empty: that of treeSpec.
+func local(t *testing.T, named, expanded string) (*Prepared, error) {
 	t.Helper()
-	w, err := Snap(t.Context(), dir, filepath.Join(t.TempDir(), "snap.git"))
+	w, err := OpenWorkTree(t.Context(), named, filepath.Join(t.TempDir(), "views"))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	store, err := Open(Options{Dir: t.TempDir()})
+	p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w, Ref: w.Ref(), Layout: rpmflow.LayoutAuto}, t.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	p, err := store.Prepare(t.Context(), Request{Project: "p", URL: w.Repository, InPlace: true, Commit: w.Commit, Layout: rpmflow.LayoutAuto, Tree: w.Top}, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	if !p.NeedsExpansion() {
+		t.Error("what is on disk is taken without rpm's word")
 	}
-	return w, p
+	if expanded == "" {
+		expanded = treeSpec
+	}
+	return p, p.Complete(t.Context(), []byte(expanded))
 }
 
-func source(t *testing.T, p *Prepared, name string) string {
+// treeSpec is a spec whose Source0 is made of the tree.
+const treeSpec = "Name: hello\nVersion: 1\nSource0: hello-1.tar\n%prep\n%setup -q\n"
+
+func mustLocal(t *testing.T, named, expanded string) *Prepared {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.Sources, name))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+	p, err := local(t, named, expanded)
+	must(t, err)
+	return p
 }
 
-func TestSnapOfACleanTree(t *testing.T) {
-	dir, git := userRepository(t)
+// sourcesOf lists the sources with their content.
+func sourcesOf(t *testing.T, p *Prepared) string {
+	t.Helper()
+	entries, err := os.ReadDir(p.Sources)
+	must(t, err)
+	var b strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&b, "%s=%s ", e.Name(), strings.TrimSpace(content(t, filepath.Join(p.Sources, e.Name()))))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// archived lists what is in the archive that was made of a tree.
+func archived(t *testing.T, p *Prepared) string {
+	t.Helper()
+	return strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "hello-1.tar"))), "\n")
+}
+
+func TestDistGitTreeOnDisk(t *testing.T) {
+	dir, git := userClone(t)
 	put(t, dir, "hello-1.tar.gz", "ignored, and a source")
 	put(t, dir, "build.log", "ignored, and none")
-	w, p := prepareTree(t, filepath.Join(dir, "."))
-	if head := git("rev-parse", "HEAD"); w.Commit != head || w.Ref != "refs/heads/work" || p.Commit != head {
-		t.Errorf("%+v, HEAD is %s", w, head)
+	const expanded = "Name: hello\nVersion: 1\nSource0: hello-1.tar.gz\nSource1: data.txt\n"
+	for _, named := range []string{dir, filepath.Join(dir, "hello.spec")} {
+		p := mustLocal(t, named, expanded)
+		if got := sourcesOf(t, p); got != "data.txt=one hello-1.tar.gz=ignored, and a source" {
+			t.Errorf("%s: %s", named, got)
+		}
+		if head := git("rev-parse", "HEAD"); p.Commit != head || !strings.Contains(p.Explanation, "is checked out and unchanged, with hello-1.tar.gz, which git ignores") {
+			t.Errorf("commit %s of %s: %s", p.Commit, head, p.Explanation)
+		}
+		if want := git("log", "-1", "--format=%ct"); fmt.Sprint(p.CommitTime.Unix()) != want {
+			t.Errorf("time %d, the commit's is %s", p.CommitTime.Unix(), want)
+		}
 	}
-	if got := source(t, p, "hello-1.tar.gz"); got != "ignored, and a source" {
-		t.Errorf("the tarball that nobody commits: %q", got)
-	}
-	if _, err := os.Stat(filepath.Join(p.Sources, "build.log")); err == nil {
-		t.Error("what no spec names is there, too")
-	}
-	if tags, err := runGit(t.Context(), "--git-dir="+w.Repository, "describe", "--tags", w.Commit); err != nil || string(tags) != "v1\n" {
-		t.Errorf("tags: %s, %v", tags, err)
-	}
-}
-
-func TestSnapOfAChangedTree(t *testing.T) {
-	dir, git := userRepository(t)
-	before := git("status", "--porcelain") + git("rev-parse", "HEAD") + git("count-objects")
+	before := git("status", "--porcelain") + git("count-objects")
+	later := time.Now().Add(time.Hour).Truncate(time.Second)
 	put(t, dir, "data.txt", "two\n")
-	put(t, dir, "new file", "new")
-	w, p := prepareTree(t, dir)
-	if w.Commit == git("rev-parse", "HEAD") || !strings.Contains(w.Explanation, "data.txt, new file") {
-		t.Errorf("%+v", w)
+	must(t, os.Chtimes(filepath.Join(dir, "data.txt"), later, later))
+	p := mustLocal(t, dir, expanded)
+	if got := sourcesOf(t, p); !strings.HasPrefix(got, "data.txt=two ") || !strings.Contains(p.Explanation, "differs from commit "+short(p.Commit)+" in data.txt") || !p.CommitTime.Equal(later) {
+		t.Errorf("%s at %s: %s", got, p.CommitTime, p.Explanation)
 	}
-	if got := source(t, p, "data.txt"); got != "two\n" {
-		t.Errorf("the changed file: %q", got)
-	}
-	if again, _ := prepareTree(t, dir); again.Commit != w.Commit {
-		t.Errorf("the same tree gives the commits %s and %s", w.Commit, again.Commit)
-	}
-	// Nothing has happened to the user's own.
 	put(t, dir, "data.txt", "one\n")
-	if err := os.Remove(filepath.Join(dir, "new file")); err != nil {
-		t.Fatal(err)
-	}
-	if after := git("status", "--porcelain") + git("rev-parse", "HEAD") + git("count-objects"); after != before {
+	if after := git("status", "--porcelain") + git("count-objects"); after != before {
 		t.Errorf("the repository was %q, and is %q", before, after)
 	}
 }
 
-func TestSnapOfOtherDirectories(t *testing.T) {
+// A file whose content is the same is not changed by its time.
+func TestTouchedIsNotChanged(t *testing.T) {
+	dir, _ := userTree(t)
+	now := time.Now().Add(time.Minute)
+	must(t, os.Chtimes(filepath.Join(dir, "data.txt"), now, now))
+	if p := mustLocal(t, dir, ""); !strings.Contains(p.Explanation, "unchanged") {
+		t.Error(p.Explanation)
+	}
+}
+
+// userTree is a source tree whose Source0 is made of it.
+func userTree(t *testing.T) (dir string, git func(args ...string) string) {
+	dir, git = userClone(t)
+	put(t, dir, "hello.spec", treeSpec)
+	put(t, dir, "src/a", "a\n")
+	put(t, dir, "src/run", "#!/bin/sh\n")
+	must(t, os.Chmod(filepath.Join(dir, "src/run"), 0o755))
+	must(t, os.Symlink("a", filepath.Join(dir, "src/link")))
+	git("add", "--all")
+	git("commit", "--quiet", "-m", "tree")
+	return dir, git
+}
+
+// The archive of a tree that is as it is committed is git's own, byte for byte.
+func TestArchiveOfACleanTreeIsGits(t *testing.T) {
+	dir, git := userTree(t)
+	deep := strings.Repeat("directory/", 12) + "a.file"
+	put(t, dir, deep, "deep")
+	git("add", "--all")
+	git("commit", "--quiet", "-m", "deep")
+	want, err := exec.CommandContext(t.Context(), "git", "-C", dir, "archive", "--prefix=hello-1/", "HEAD").Output()
+	must(t, err)
+	if p := mustLocal(t, dir, ""); content(t, filepath.Join(p.Sources, "hello-1.tar")) != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", archived(t, p), strings.Join(entriesOf(t, string(want)), "\n"))
+	}
+}
+
+func TestArchiveHasWhatIsOnDisk(t *testing.T) {
+	dir, _ := userTree(t)
+	put(t, dir, "src/new", "new")
+	put(t, dir, "src/x.log", "ignored")
+	must(t, os.Remove(filepath.Join(dir, "src/a")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "src/pipe"), 0o600))
+	must(t, os.Remove(filepath.Join(dir, "data.txt")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "data.txt"), 0o600))
+	got := archived(t, mustLocal(t, dir, ""))
+	for name, want := range map[string]bool{"src/new": true, "src/run": true, "src/link": true, "src/a ": false, "x.log": false, "pipe": false, "data.txt": false} {
+		if strings.Contains(got, name) != want {
+			t.Errorf("%s: want %v\n%s", name, want, got)
+		}
+	}
+	// A directory below the top is the tree if it is named, and what git ignores is taken if that is named.
+	put(t, dir, "lib/hello.spec", treeSpec)
+	put(t, dir, "lib/out.log/b", "b")
+	put(t, dir, "lib/code/b", "b")
+	if got := archived(t, mustLocal(t, filepath.Join(dir, "lib"), "")); !strings.Contains(got, "hello-1/code/b ") || strings.Contains(got, "out.log") || strings.Contains(got, "src") {
+		t.Error(got)
+	}
+	put(t, dir, "gen.log/hello.spec", treeSpec)
+	put(t, dir, "gen.log/code/c.log", "c")
+	if got := archived(t, mustLocal(t, filepath.Join(dir, "gen.log"), "")); !strings.Contains(got, "c.log") {
+		t.Error(got)
+	}
+}
+
+// Nothing of the user's configuration changes bytes or is run.
+func TestConfigurationOfTheUserDoesNotCount(t *testing.T) {
+	dir, git := userTree(t)
+	ran := filepath.Join(t.TempDir(), "ran")
+	put(t, dir, ".gitattributes", "*.c filter=evil\nsrc/crlf eol=crlf\n")
+	put(t, dir, "src/x.c", "int x;\n")
+	put(t, dir, "src/crlf", "one\n")
+	git("add", "--all")
+	git("commit", "--quiet", "-m", "attributes")
+	for _, c := range [][2]string{{"filter.evil.clean", "touch " + ran + "; cat"}, {"filter.evil.smudge", "touch " + ran + "; cat"}, {"core.autocrlf", "true"},
+		{"core.fsmonitor", "touch " + ran}, {"core.hooksPath", dir}, {"core.excludesFile", filepath.Join(dir, "src/a")}, {"filter.evil.required", "true"}} {
+		git("config", c[0], c[1])
+	}
+	put(t, dir, ".git/info/exclude", "*\n")
+	put(t, dir, ".git/info/attributes", "* export-ignore\n")
+	put(t, dir, "src/x.c", "int y;\n")
+	put(t, dir, "src/new.c", "int z;\n")
+	got := content(t, filepath.Join(mustLocal(t, dir, "").Sources, "hello-1.tar"))
+	for _, want := range []string{"int y;\n", "int z;\n", "one\n", "src/run"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the archive does not have %q", want)
+		}
+	}
+	if strings.Contains(got, "\r") {
+		t.Error("lines end otherwise than on disk")
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("a command of the configuration was run")
+	}
+}
+
+func TestAttributesOfArchivesOnDisk(t *testing.T) {
+	dir, git := userTree(t)
+	put(t, dir, ".gitattributes", "/tests export-ignore\n*.secret export-ignore\nversion export-subst\n")
+	put(t, dir, "tests/t", "t")
+	put(t, dir, "a.secret", "s")
+	put(t, dir, "version", "$Format:%H$ $Format:%D$\n")
+	git("add", "--all")
+	git("commit", "--quiet", "-m", "attributes")
+	put(t, dir, "tests/new", "t")
+	p := mustLocal(t, dir, "")
+	if got := archived(t, p); strings.Contains(got, "hello-1/tests") || strings.Contains(got, "hello-1/a.secret") {
+		t.Error(got)
+	}
+	if got := content(t, filepath.Join(p.Sources, "hello-1.tar")); !strings.Contains(got, p.Commit+" HEAD -> work\n") {
+		t.Errorf("the placeholders are not filled in")
+	}
+}
+
+func TestDirectoryWithoutRepository(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "SPECS/hello.spec", treeSpec)
+	put(t, dir, ".gitignore", "configure\nvendor/\n")
+	put(t, dir, ".gitattributes", "configure export-ignore\n")
+	put(t, dir, "configure", "c")
+	put(t, dir, "vendor/v", "v")
+	put(t, dir, "BUILD/huge", "not a source")
+	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
+	got := archived(t, mustLocal(t, dir, ""))
+	for name, want := range map[string]bool{"configure": true, "vendor/v": true, "empty/": true, "BUILD": false} {
+		if strings.Contains(got, name) != want {
+			t.Errorf("%s: want %v\n%s", name, want, got)
+		}
+	}
+	must(t, os.Rename(filepath.Join(dir, "SPECS/hello.spec"), filepath.Join(dir, "hello.spec")))
+	must(t, os.Remove(filepath.Join(dir, "SPECS")))
+	if got := archived(t, mustLocal(t, dir, "")); !strings.Contains(got, "BUILD/huge") {
+		t.Errorf("BUILD of a tree that is not rpmbuild's is left out:\n%s", got)
+	}
+}
+
+func TestRepositoriesOfAllKinds(t *testing.T) {
+	dir, git := userTree(t)
+	at := func(name string) string { return filepath.Join(t.TempDir(), name) }
+	for kind, make := range map[string]func(to string){
+		"linked":    func(to string) { git("worktree", "add", "--quiet", "-b", filepath.Base(to), to) },
+		"shared":    func(to string) { git("clone", "--quiet", "--shared", dir, to) },
+		"reference": func(to string) { git("clone", "--quiet", "--reference", dir, "file://"+dir, to) },
+		"shallow":   func(to string) { git("clone", "--quiet", "--depth=1", "file://"+dir, to) },
+		"partial": func(to string) {
+			git("config", "uploadpack.allowFilter", "true")
+			git("clone", "--quiet", "--filter=blob:none", "file://"+dir, to)
+			gitIn(t, to)("remote", "set-url", "origin", "/nonexistent")
+		},
+		"split index": func(to string) {
+			git("clone", "--quiet", dir, to)
+			gitIn(t, to)("update-index", "--split-index")
+		},
+		"sparse": func(to string) {
+			git("clone", "--quiet", dir, to)
+			gitIn(t, to)("sparse-checkout", "set", "--sparse-index", "src")
+		},
+		"sha256": func(to string) {
+			must(t, os.CopyFS(to, os.DirFS(dir)))
+			must(t, os.RemoveAll(filepath.Join(to, ".git")))
+			for _, args := range []string{"init --quiet --object-format=sha256", "add --all", "commit --quiet -m one"} {
+				gitIn(t, to)(strings.Fields(args)...)
+			}
+		},
+		"no commit": func(to string) {
+			must(t, os.CopyFS(to, os.DirFS(dir)))
+			must(t, os.RemoveAll(filepath.Join(to, ".git")))
+			gitIn(t, to)("init", "--quiet")
+		},
+	} {
+		to := at(strings.ReplaceAll(kind, " ", "-"))
+		make(to)
+		p, err := local(t, to, "")
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		got := archived(t, p)
+		if !strings.Contains(got, "src/a ") || kind != "no commit" && !strings.Contains(p.Explanation, "is checked out and unchanged") {
+			t.Errorf("%s: %s\n%s", kind, p.Explanation, got)
+		}
+		put(t, to, "src/a", "changed\n")
+		if p, err := local(t, to, ""); err != nil || kind != "no commit" && !strings.Contains(p.Explanation, "in src/a") {
+			t.Errorf("%s, changed: %v", kind, err)
+		}
+	}
+}
+
+func TestRepositoriesWithinOthers(t *testing.T) {
+	dir, git := userTree(t)
+	library, _ := userTree(t)
+	git("submodule", "--quiet", "add", library, "lib")
+	git("commit", "--quiet", "-m", "library")
+	p := mustLocal(t, dir, "")
+	if got := archived(t, p); !strings.Contains(got, "lib/src/a ") || strings.Contains(got, ".git/") || !strings.Contains(p.Explanation, "unchanged") {
+		t.Errorf("%s\n%s", p.Explanation, got)
+	}
+	// A submodule is a working tree as well.
+	if p := mustLocal(t, filepath.Join(dir, "lib"), ""); !strings.Contains(p.Explanation, "unchanged") || strings.Contains(archived(t, p), "lib") {
+		t.Error(p.Explanation)
+	}
+	put(t, dir, "lib/src/a", "changed")
+	gitIn(t, dir)("init", "--quiet", "own")
+	put(t, dir, "own/b", "b")
+	p = mustLocal(t, dir, "")
+	if got := archived(t, p); !strings.Contains(got, "own/b ") || !strings.Contains(p.Explanation, "in lib/src/a, own/b") {
+		t.Errorf("%s\n%s", p.Explanation, got)
+	}
+	// One that is not checked out is an empty directory, as in git's own archive.
+	git("submodule", "--quiet", "deinit", "--force", "lib")
+	if got := archived(t, mustLocal(t, dir, "")); !strings.Contains(got, "hello-1/lib/") || strings.Contains(got, "lib/src") {
+		t.Error(got)
+	}
+}
+
+// A spec that is named is taken as it is, with what lies beside it as it is named, then beside what it leads to.
+func TestNamedSpec(t *testing.T) {
+	dir, _ := userClone(t)
+	const expanded = "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n"
+	spec := "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: %{nil}b.txt\n"
+	put(t, dir, "build.log/hello.spec", spec)
+	put(t, dir, "build.log/a.txt", "third")
+	put(t, dir, "build.log/b.txt", "third")
+	put(t, dir, "second/b.txt", "second")
+	put(t, dir, "rpmbuild/SOURCES/c.txt", "c")
+	must(t, os.Mkdir(filepath.Join(dir, "rpmbuild/SPECS"), 0o755))
+	must(t, os.Symlink("../build.log/hello.spec", filepath.Join(dir, "second/two.spec")))
+	must(t, os.Symlink("../../second/two.spec", filepath.Join(dir, "rpmbuild/SPECS/one.spec")))
+	for named, want := range map[string]string{"build.log/hello.spec": "a.txt=third b.txt=third", "second/two.spec": "a.txt=third b.txt=second", "rpmbuild/SPECS/one.spec": "a.txt=third b.txt=second"} {
+		p := mustLocal(t, filepath.Join(dir, named), expanded)
+		if got := sourcesOf(t, p); got != want || filepath.Base(p.Spec) != filepath.Base(named) || p.SpecPath != named {
+			t.Errorf("%s: %s, spec %s, %s", named, got, p.Spec, p.SpecPath)
+		}
+	}
+	put(t, dir, "rpmbuild/SOURCES/b.txt", "SOURCES")
+	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "rpmbuild/SPECS/one.spec"), expanded)); got != "a.txt=third b.txt=SOURCES" {
+		t.Error(got)
+	}
+}
+
+// An archive beside the spec that is not the one rpm names does not stand for the tree.
+func TestAnotherArchiveBesideTheSpec(t *testing.T) {
+	dir, _ := userTree(t)
+	put(t, dir, "rpm/hello.spec", "Name: hello\n%global v 1\nVersion: %v\nSource0: hello-%{version}.tar\n")
+	put(t, dir, "rpm/hello-0.9.tar", "old")
+	p := mustLocal(t, filepath.Join(dir, "rpm/hello.spec"), "")
+	if got := archived(t, p); p.Layout != rpmflow.LayoutInTree || !strings.Contains(got, "hello-1/src/a ") {
+		t.Errorf("%s: %s", p.Layout, got)
+	}
+}
+
+// What is not needed is not looked at; what is needed and cannot be read is named.
+func TestUnusableFiles(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
+	put(t, dir, "a.txt", "a")
+	must(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	must(t, unix.Mknod(filepath.Join(dir, "socket"), unix.S_IFSOCK|0o600, 0))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o755))
+	spec := filepath.Join(dir, "hello.spec")
+	if got := sourcesOf(t, mustLocal(t, spec, "Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
+		t.Error(got)
+	}
+	for name, word := range map[string]string{"pipe": "a named pipe", "socket": "a socket", "loop": "in a circle", "dangling": "leads to nowhere", "dir": "is a directory", "none": "it is not in"} {
+		_, err := local(t, spec, "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: "+name+"\n")
+		f := failureOf(err)
+		if f == nil || f.Kind != rpmflow.FailureSource || f.Hint == "" || !strings.Contains(err.Error(), "Source1") || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestBrokenRepository(t *testing.T) {
+	dir, _ := userTree(t)
+	put(t, dir, ".git/config", "[core\n")
+	_, err := local(t, dir, "")
+	if f := failureOf(err); f == nil || f.Kind != rpmflow.FailureSource || !strings.Contains(err.Error(), dir) {
+		t.Error(err)
+	}
+	put(t, dir, "beside/hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
+	put(t, dir, "beside/a.txt", "a")
+	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "beside/hello.spec"), "Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
+		t.Error(got)
+	}
+}
+
+func TestResultsAreNoSources(t *testing.T) {
+	dir, _ := userTree(t)
 	plain := t.TempDir()
-	put(t, plain, "SPECS/hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
-	put(t, plain, "SOURCES/a.txt", "a")
-	put(t, plain, "BUILD/huge", "not a source")
-	w, p := prepareTree(t, plain)
-	if w.Ref != "" || !strings.Contains(w.Explanation, "nothing of it is committed") || source(t, p, "a.txt") != "a" || p.SpecPath != "SPECS/hello.spec" {
-		t.Errorf("%+v, %+v", w, p)
+	put(t, plain, "hello.spec", treeSpec)
+	put(t, plain, "src/a", "a")
+	for _, dir := range []string{dir, plain} {
+		for name, text := range map[string]string{"out/hello.rpm": "rpm", "out/mine": "mine", "src/build.json": "{}", "src/again": "result"} {
+			put(t, dir, name, text)
+			if name != "out/mine" {
+				sum, err := rpmflow.NewChecksum("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
+				must(t, err)
+				must(t, NoteResult(filepath.Dir(filepath.Join(dir, name)), filepath.Base(name), sum.Hex))
+			}
+		}
+		put(t, dir, "src/again", "a source again")
+		got := archived(t, mustLocal(t, dir, ""))
+		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true, ResultsList: false} {
+			if strings.Contains(got, name) != want {
+				t.Errorf("%s: want %v\n%s", name, want, got)
+			}
+		}
 	}
-	if list, err := runGit(t.Context(), "--git-dir="+w.Repository, "ls-tree", "-r", "--name-only", w.Commit); err != nil || strings.Contains(string(list), "BUILD") {
-		t.Errorf("%s, %v", list, err)
+}
+
+// What rpm reads while it expands the spec is there before.
+func TestFilesForTheExpansion(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%{lua:-- x}\n")
+	put(t, dir, "a.txt", "a")
+	put(t, dir, "other.inc", "included")
+	put(t, dir, "large", strings.Repeat("x", maxBeside+1))
+	names := func(p *Prepared) string {
+		entries, err := os.ReadDir(p.Sources)
+		must(t, err)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return strings.Join(names, " ")
 	}
-	// A linked working tree, of a repository without a commit of its own branch, with a subdirectory as the start.
-	dir, git := userRepository(t)
-	linked := filepath.Join(t.TempDir(), "linked")
-	git("worktree", "add", "--quiet", "-b", "other", linked)
-	put(t, linked, "data.txt", "linked\n")
-	put(t, linked, "sub/x", "x")
-	w, err := Snap(t.Context(), filepath.Join(linked, "sub"), filepath.Join(t.TempDir(), "s.git"))
-	if err != nil || w.Ref != "refs/heads/other" || filepath.Base(w.Top) != "linked" {
-		t.Errorf("%+v, %v", w, err)
+	prepare := func() *Prepared {
+		w, err := OpenWorkTree(t.Context(), filepath.Join(dir, "hello.spec"), filepath.Join(t.TempDir(), "views"))
+		must(t, err)
+		p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w}, t.TempDir())
+		must(t, err)
+		return p
 	}
-	_ = dir
-	if _, err := Snap(t.Context(), filepath.Join(plain, "none"), filepath.Join(t.TempDir(), "n.git")); err == nil {
-		t.Error("a directory that is not there")
+	p := prepare()
+	if got := names(p); got != "a.txt large" {
+		t.Error(got)
+	}
+	if added, err := p.AddNeighbours(context.Background()); err != nil || !added || !slices.Contains(strings.Fields(names(p)), "other.inc") {
+		t.Errorf("%v, %v: %s", added, err, names(p))
+	}
+	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%include %{_sourcedir}/other.inc\n")
+	if got := names(prepare()); got != "a.txt hello.spec other.inc" {
+		t.Error(got)
+	}
+}
+
+// A spec of a commit that is a link has its sources beside the link, then beside what it leads to.
+func TestLinkedSpecOfACommit(t *testing.T) {
+	w := newWork(t)
+	commit := w.commit(map[string]string{
+		"shared/demo.spec": "Name: demo\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n", "shared/a.txt": "shared", "shared/b.txt": "shared",
+		"pkg/demo.spec": "-> ../shared/demo.spec", "pkg/a.txt": "pkg",
+	})
+	p := prepare(t, newStore(t), Request{Project: "demo", URL: w.dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Directory: "pkg"}})
+	if got := sourcesOf(t, p); got != "a.txt=pkg b.txt=shared" || p.SpecPath != "pkg/demo.spec" || p.Layout != rpmflow.LayoutStandard {
+		t.Errorf("%s of %s: %s", got, p.SpecPath, p.Explanation)
 	}
 }

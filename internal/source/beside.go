@@ -1,0 +1,323 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// SourceDirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
+// being the one to take: beside the spec as it was named, then, if it is a symbolic link, beside what that leads to.
+// For a spec in SPECS that is SOURCES, then SPECS itself.
+func SourceDirs(spec string) []string {
+	var dirs []string
+	add := func(dir string) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for range maxLinks {
+		dir := filepath.Dir(spec)
+		if filepath.Base(dir) == "SPECS" {
+			add(filepath.Join(filepath.Dir(dir), "SOURCES"))
+		}
+		add(dir)
+		target, err := os.Readlink(spec)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			if real, err := filepath.EvalSymlinks(dir); err == nil {
+				dir = real
+			}
+			target = filepath.Join(dir, target)
+		}
+		spec = target
+	}
+	return dirs
+}
+
+// errDangling is what is wrong with a link to nothing.
+var errDangling = errors.New("which is not there")
+
+// locate finds a file that a spec names. It is "" where none of the directories has it; a directory of the name is
+// none, and other.
+func locate(dirs []string, name string) (file string, other error, err error) {
+	for _, dir := range dirs {
+		file = filepath.Join(dir, name)
+		info, err := os.Stat(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if target, lerr := os.Readlink(file); lerr == nil && other == nil {
+				other = fmt.Errorf("%s leads to %s, %w", show(file), show(target), errDangling)
+			}
+			continue
+		case err != nil:
+			return "", nil, unusable(file, err)
+		case info.IsDir():
+			if other == nil {
+				other = fmt.Errorf("%s is a directory", show(file))
+			}
+			continue
+		case !info.Mode().IsRegular():
+			return "", nil, unusable(file, notRegular(info.Mode()))
+		}
+		return file, nil, nil
+	}
+	return "", other, nil
+}
+
+// unusable is the failure of a file that is needed and cannot be read.
+func unusable(file string, err error) error {
+	var why *fs.PathError
+	if errors.As(err, &why) {
+		err = why.Err
+	}
+	hint := "replace it by a file"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "make it readable for whoever builds, or take it away"
+	case errors.Is(err, syscall.ELOOP):
+		err, hint = errors.New("its symbolic links lead in a circle"), "correct the link"
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "it was there a moment ago: build again when nothing changes the directory"
+	}
+	return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: show(file) + " cannot be taken", Hint: hint, Err: err}
+}
+
+func notRegular(mode fs.FileMode) error {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return errors.New("it is a named pipe, not a file")
+	case mode&fs.ModeSocket != 0:
+		return errors.New("it is a socket, not a file")
+	case mode&fs.ModeDevice != 0:
+		return errors.New("it is a device, not a file")
+	}
+	return errors.New("it is not a file")
+}
+
+// openRegular opens a file, links followed, and never waits for the other end of a pipe.
+func openRegular(name string) (*os.File, fs.FileInfo, error) {
+	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := in.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular(info.Mode())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, in.Close())
+	}
+	return in, info, nil
+}
+
+// copySource copies a source of the user's. Its time is the commit's, as that of every source.
+func copySource(ctx context.Context, from, to string, mtime time.Time) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	in, info, err := openRegular(from)
+	if err != nil {
+		return unusable(from, err)
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	if info.Size() < maxPointer {
+		text, err := io.ReadAll(io.LimitReader(in, maxPointer))
+		if err == nil && isPointer(text) {
+			return rpmflow.Fail(rpmflow.FailureSource, "get the file itself: git lfs pull", "%s is a Git LFS pointer, not the file", show(from))
+		}
+		if _, serr := in.Seek(0, io.SeekStart); err != nil || serr != nil {
+			return unusable(from, errors.Join(err, serr))
+		}
+	}
+	mode := fs.FileMode(0o644)
+	if info.Mode()&0o100 != 0 {
+		mode = 0o755
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return fmt.Errorf("copying the source %s: %w", show(from), err)
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Chmod(mode), out.Close()); err != nil { // whatever the umask: the SRPM records it
+		return fmt.Errorf("copying the source %s: %w", show(from), errors.Join(err, os.Remove(to)))
+	}
+	return setTime(to, mtime)
+}
+
+// CopyFile copies a file of the user's that may be anything.
+func CopyFile(ctx context.Context, from, to string) error {
+	return copySource(ctx, from, to, time.Now())
+}
+
+const (
+	// maxBeside is the largest file that a spec may include which it does not name, maxAllBeside what all of them may
+	// have together, in bytes, and maxFilesBeside how many they may be.
+	maxBeside      = 1 << 20
+	maxAllBeside   = 64 << 20
+	maxFilesBeside = 2000
+)
+
+// CopySmall copies what a spec may read while rpm expands it: files beside it that are small, as far as the bounds
+// allow. Those in skip are there already. It says whether all of them were within the bounds.
+func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (all bool, err error) {
+	left, files := int64(maxAllBeside), maxFilesBeside
+	all = true
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // rpm will say so, if the spec wants something of it
+		}
+		for _, e := range entries {
+			file := filepath.Join(dir, e.Name())
+			info, err := os.Stat(file) // a link is as good as a file
+			if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside || e.Name() == ResultsList {
+				continue
+			}
+			if _, err := os.Lstat(filepath.Join(to, e.Name())); err == nil {
+				continue
+			}
+			left -= info.Size()
+			if files--; files < 0 || left < 0 {
+				return false, nil
+			}
+			if err := copySource(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
+				return all, err // an unreadable one is rpm's to complain of
+			}
+		}
+	}
+	return all, nil
+}
+
+// readsBeside are the words with which a spec reads files beside it that no Source line names.
+var readsBeside = []string{"_sourcedir", "%include", "load:", "%load", "RPM_SOURCE_DIR"}
+
+// copyNamed copies what the spec, as far as can be told before rpm has expanded it, reads while it is expanded.
+func (p *Prepared) copyNamed(ctx context.Context) error {
+	text, err := os.ReadFile(p.Spec)
+	if err != nil {
+		return fmt.Errorf("reading the spec: %w", err)
+	}
+	mentions := func(word string) bool { return strings.Contains(string(text), word) }
+	named := glance(text)
+	// A command or a program in the spec may read any of its sources: %(sha256sum %{SOURCE0}).
+	large := mentions("%(") || mentions("%{lua:") || mentions("%{shell")
+	for _, pattern := range named.all {
+		if strings.ContainsAny(pattern, `*?[\`) {
+			continue // what it stands for is rpm's to say
+		}
+		file, _, err := locate(p.dirs, pattern)
+		if err != nil || file == "" {
+			continue // it is missed when rpm names it
+		}
+		if info, err := os.Stat(file); err != nil || info.Size() > maxBeside && !large {
+			continue
+		}
+		if err := p.copyBeside(ctx, file, pattern); err != nil && failureOf(err) == nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(readsBeside, mentions) {
+		_, err = p.AddNeighbours(ctx)
+	}
+	return err
+}
+
+// AddNeighbours copies the small files beside a spec on disk, whether it names them or not: what rpm could not expand
+// may include them. It says whether there were any that were not there before.
+func (p *Prepared) AddNeighbours(ctx context.Context) (added bool, err error) {
+	if p.request.WorkTree == nil {
+		return false, nil
+	}
+	before, err := os.ReadDir(p.Sources)
+	if err != nil {
+		return false, fmt.Errorf("looking at the sources: %w", err)
+	}
+	all, err := CopySmall(ctx, p.dirs, p.Sources, p.CommitTime)
+	if err != nil {
+		return false, err
+	}
+	if !all {
+		p.Notes = append(p.Notes, "not all files beside the spec were shown to rpm, there are too many: what it includes must be named by a Source line")
+	}
+	after, err := os.ReadDir(p.Sources)
+	if err != nil {
+		return false, fmt.Errorf("looking at the sources: %w", err)
+	}
+	return len(after) > len(before), nil
+}
+
+func (p *Prepared) copyBeside(ctx context.Context, file, name string) error {
+	to := filepath.Join(p.Sources, name)
+	if _, err := os.Lstat(to); err == nil {
+		return nil
+	}
+	return copySource(ctx, file, to, p.CommitTime)
+}
+
+// gather copies the sources that rpm names and that lie on disk.
+func (p *Prepared) gather(ctx context.Context, e expanded) error {
+	for _, t := range e.tags() {
+		name := t.file()
+		if rpmflow.CheckFileName(name) != nil {
+			continue // fetchRemote says what is wrong with it
+		}
+		file, other, err := locate(p.dirs, name)
+		switch {
+		case err == nil && file != "":
+			err = p.copyBeside(ctx, file, name)
+		case err == nil && errors.Is(other, errDangling) && !isURL(t.value):
+			err = p.notBeside(t) // it was to be there
+		}
+		if f := failureOf(err); f != nil && !strings.HasPrefix(f.Message, t.label) {
+			return &rpmflow.Failure{Kind: f.Kind, Message: t.label + " " + f.Message, Hint: f.Hint, Err: f.Err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, l := range p.listed {
+		if !p.there(l.name) {
+			continue
+		}
+		if err := compare(filepath.Join(p.Sources, l.name), l, "beside the spec", "remove it, or correct its checksum in the list"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onDisk reports whether a source lies beside a spec on disk.
+func (p *Prepared) onDisk(name string) bool {
+	return isBeside(p.dirs, name)
+}
+
+// notBeside is the failure of a source that neither lies beside the spec on disk nor has a URL.
+func (p *Prepared) notBeside(t tag) error {
+	_, other, err := locate(p.dirs, t.file())
+	if err != nil {
+		return err
+	}
+	var where []string
+	for _, dir := range p.dirs {
+		where = append(where, show(dir))
+	}
+	why := "it is not in " + strings.Join(where, ", ")
+	hint := "put the file beside the spec, or correct the " + t.label + " line"
+	if other != nil {
+		why, hint = other.Error(), "name a file that is there: pack a directory into an archive, or list its files one by one"
+	}
+	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s: %s", t.label, show(t.value), why)
+}
