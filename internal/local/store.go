@@ -30,7 +30,10 @@ func OpenResults(dir string) (*Results, error) {
 	}
 	_, err = os.Stat(dir)
 	made := errors.Is(err, os.ErrNotExist)
-	if err = os.MkdirAll(dir, 0o755); err == nil && made {
+	if err = os.MkdirAll(dir, 0o755); err == nil {
+		err = source.MarkResults(dir)
+	}
+	if err == nil && made {
 		_, err = (&Results{dir}).write(".gitignore", strings.NewReader("*\n"))
 	}
 	if err != nil {

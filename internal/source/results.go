@@ -23,10 +23,18 @@ const ResultsList = ".rpmflow-results"
 // partialResult is how a file begins that a local build was writing when it was killed.
 const partialResult = ".rpmflow-part-"
 
+// MarkResults makes a directory known as one of results, so that it is no part of a tree even before the first is there.
+func MarkResults(dir string) error { return writeResults(dir, readResults(dir), "") }
+
 // NoteResult adds a file to the list of its directory, whether it is there already or not.
 func NoteResult(dir, name, sha256 string) error {
 	list := readResults(dir)
 	list[name] = sha256
+	return writeResults(dir, list, name)
+}
+
+// writeResults keeps what is there, and the file that is about to be.
+func writeResults(dir string, list map[string]string, name string) error {
 	var b strings.Builder
 	for _, known := range slices.Sorted(maps.Keys(list)) {
 		if _, err := os.Lstat(filepath.Join(dir, known)); err == nil || known == name {

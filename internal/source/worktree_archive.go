@@ -194,13 +194,17 @@ func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]by
 func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) error {
 	out := &tarWriter{w: w}
 	mtime := a.CommitTime.Unix()
+	mask := int64(0o22)
+	if a.tree.repo != nil {
+		mask = 0o02 // as git archive has it
+	}
 	if a.clean {
 		if err := out.comment(a.Commit, mtime); err != nil {
 			return err
 		}
 	}
 	if a.prefix != "" {
-		if err := out.header(tarFile{name: a.prefix, kind: '5', mode: 0o775, mtime: mtime}); err != nil {
+		if err := out.header(tarFile{name: a.prefix, kind: '5', mode: 0o777 &^ mask, mtime: mtime}); err != nil {
 			return err
 		}
 	}
@@ -208,10 +212,10 @@ func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		h := tarFile{name: a.prefix + f.name, kind: '0', mode: 0o664, mtime: mtime}
+		h := tarFile{name: a.prefix + f.name, kind: '0', mode: 0o666 &^ mask, mtime: mtime}
 		switch {
 		case strings.HasSuffix(f.name, "/"):
-			h.kind, h.mode = '5', 0o775
+			h.kind, h.mode = '5', 0o777&^mask
 			if err := out.header(h); err != nil {
 				return err
 			}
@@ -227,7 +231,7 @@ func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) er
 			}
 			continue
 		case f.info.Mode()&0o100 != 0:
-			h.mode = 0o775
+			h.mode = 0o777 &^ mask
 		}
 		if err := a.put(ctx, f, func(in io.Reader, size int64) error {
 			h.size = size

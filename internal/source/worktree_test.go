@@ -434,8 +434,10 @@ func TestResultsAreNoSources(t *testing.T) {
 			}
 		}
 		put(t, dir, "src/again", "a source again")
+		must(t, os.Mkdir(filepath.Join(dir, "first"), 0o755))
+		must(t, MarkResults(filepath.Join(dir, "first")))
 		got := archived(t, mustLocal(t, dir, ""))
-		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true, ResultsList: false} {
+		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true, "first": false, ResultsList: false} {
 			if strings.Contains(got, name) != want {
 				t.Errorf("%s: want %v\n%s", name, want, got)
 			}
