@@ -28,19 +28,24 @@ func SourceDirs(spec string) []string {
 	}
 	for range maxLinks {
 		dir := filepath.Dir(spec)
-		if filepath.Base(dir) == "SPECS" {
-			add(filepath.Join(filepath.Dir(dir), "SOURCES"))
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			real = dir
 		}
-		add(dir)
+		for _, dir := range []string{dir, real} {
+			if filepath.Base(dir) == "SPECS" {
+				add(filepath.Join(filepath.Dir(dir), "SOURCES"))
+			}
+			if dir == real { // the same files, by whatever name
+				add(dir)
+			}
+		}
 		target, err := os.Readlink(spec)
 		if err != nil {
 			break
 		}
 		if !filepath.IsAbs(target) {
-			if real, err := filepath.EvalSymlinks(dir); err == nil {
-				dir = real
-			}
-			target = filepath.Join(dir, target)
+			target = filepath.Join(real, target)
 		}
 		spec = target
 	}

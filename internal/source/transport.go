@@ -22,6 +22,8 @@ import (
 var (
 	// errNoRef says that the remote does not have the ref, or does not give out the commit.
 	errNoRef = errors.New("not in the remote repository")
+	// errIncomplete is a repository that lacks objects of its own: a partial clone, or a damaged one.
+	errIncomplete = errors.New("the repository is incomplete")
 	// errRefused is a remote that does not let us in.
 	errRefused = errors.New("authentication refused")
 	// errNoRepository is a remote, or a server, that does not know the repository.
@@ -124,6 +126,7 @@ var remoteErrors = []struct {
 	{"couldn't find remote ref", errNoRef},
 	{"not our ref", errNoRef},
 	{"unadvertised object", errNoRef},
+	{"possible repository corruption on the remote side", errIncomplete},
 	{"No space left on device", errOutside},
 	{"Disk quota exceeded", errOutside},
 	{"Cannot allocate memory", errOutside},
