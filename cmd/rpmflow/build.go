@@ -87,11 +87,11 @@ func buildCommand() *cobra.Command {
 		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in containers, or with the host's
 rpmbuild where there is no container engine and no target is named.
 
-A spec is taken as it is, with the sources that it names from beside it, or from SOURCES beside SPECS; links are followed.
-A directory is built as it is. Where Source0 is made of it, that has what git tracks and what is new and not ignored, as it
-is on disk; without a repository, all of the directory. Neither git's configuration nor results of earlier builds count.
-A repository's URL is built at its default branch, or at the branch, tag or commit behind #. A source package is rebuilt;
-its URL is downloaded.
+A spec is taken as it is, with the sources that it names from beside it, or from SOURCES beside SPECS; links are
+followed. A directory is built as it is. Where Source0 is made of it, that has what git tracks and what is new and not
+ignored, as it is on disk; without a repository, all of the directory. Neither git's configuration nor results of
+earlier builds count. A repository's URL is built at its default branch, or at the branch, tag or commit behind #. A
+source package is rebuilt; its URL is downloaded.
 
 Sources and Patches that the spec names by a URL and that are not there are downloaded, from public addresses only, unless
 --allow-address has others; what dist-git's list names comes from --lookaside.

@@ -141,7 +141,8 @@ func copySource(ctx context.Context, from, to string, mtime time.Time) (err erro
 	if info.Size() < maxPointer {
 		text, err := io.ReadAll(io.LimitReader(in, maxPointer))
 		if err == nil && isPointer(text) {
-			return rpmflow.Fail(rpmflow.FailureSource, "get the file itself: git lfs pull", "%s is a Git LFS pointer, not the file", show(from))
+			return rpmflow.Fail(rpmflow.FailureSource, "get the file itself: git lfs pull",
+				"%s is a Git LFS pointer, not the file", show(from))
 		}
 		if _, serr := in.Seek(0, io.SeekStart); err != nil || serr != nil {
 			return unusable(from, errors.Join(err, serr))
@@ -255,7 +256,8 @@ func (p *Prepared) AddNeighbours(ctx context.Context) (added bool, err error) {
 		return false, err
 	}
 	if !all {
-		p.Notes = append(p.Notes, "not all files beside the spec were shown to rpm, there are too many: what it includes must be named by a Source line")
+		p.Notes = append(p.Notes,
+			"rpm was not shown all files beside the spec, there are too many: name what it includes in a Source line")
 	}
 	after, err := os.ReadDir(p.Sources)
 	if err != nil {
@@ -297,7 +299,8 @@ func (p *Prepared) gather(ctx context.Context, e expanded) error {
 		if !p.there(l.name) {
 			continue
 		}
-		if err := compare(filepath.Join(p.Sources, l.name), l, "beside the spec", "remove it, or correct its checksum in the list"); err != nil {
+		if err := compare(filepath.Join(p.Sources, l.name), l, "beside the spec",
+			"remove it, or correct its checksum in the list"); err != nil {
 			return err
 		}
 	}
@@ -322,7 +325,8 @@ func (p *Prepared) notBeside(t tag) error {
 	why := "it is not in " + strings.Join(where, ", ")
 	hint := "put the file beside the spec, or correct the " + t.label + " line"
 	if other != nil {
-		why, hint = other.Error(), "name a file that is there: pack a directory into an archive, or list its files one by one"
+		why, hint = other.Error(),
+			"name a file that is there: pack a directory into an archive, or list its files one by one"
 	}
 	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s: %s", t.label, show(t.value), why)
 }

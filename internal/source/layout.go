@@ -82,7 +82,8 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	if p.layout == rpmflow.LayoutDistGit {
 		if len(p.lists) == 0 {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.as, ".spec"), snap.where())
+				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.as,
+					".spec"), snap.where())
 		}
 		if p.listedAs, p.listed, err = readLists(snap.headOf, p.lists, spec.found()); err != nil {
 			return nil, err

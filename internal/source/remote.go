@@ -187,7 +187,8 @@ func (r *remote) explain(what string, err error) error {
 	case errors.Is(err, errRefused), errors.Is(err, errNoKey):
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: hint, Message: fmt.Sprintf("%s: authentication refused by %s", what, r.clean)}
 	case errors.Is(err, errIncomplete) && r.path != "":
-		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s: objects are missing in %s", what, r.clean), Err: r.scrub(err),
+		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s: objects are missing in %s", what,
+			r.clean), Err: r.scrub(err),
 			Hint: "of a partial clone build the directory itself, or the repository that it was cloned from; else see what git fsck says"}
 	case errors.Is(err, errNoRepository):
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Hint: hint, Message: fmt.Sprintf("%s: repository %s not found", what, r.clean)}

@@ -91,7 +91,8 @@ func readResults(dir string) map[string]string {
 	defer func() { _ = in.Close() }() // it was read only
 	lines := bufio.NewScanner(io.LimitReader(in, 16<<20))
 	for lines.Scan() {
-		if sum, name, ok := strings.Cut(lines.Text(), "  "); ok && len(sum) == 2*sha256.Size && name == filepath.Base(name) {
+		if sum, name, ok := strings.Cut(lines.Text(), "  "); ok && len(sum) == 2*sha256.Size &&
+			name == filepath.Base(name) {
 			list[name] = sum
 		}
 	}

@@ -185,7 +185,8 @@ func (f *specFetch) found(name string) error {
 		if err != nil {
 			return err
 		}
-		if err := compare(file, l, "in "+filepath.Dir(file), "remove the file and fetch it again, or correct its checksum in the list"); err != nil {
+		if err := compare(file, l, "in "+filepath.Dir(file),
+			"remove the file and fetch it again, or correct its checksum in the list"); err != nil {
 			return err
 		}
 	}
@@ -197,7 +198,8 @@ func (f *specFetch) found(name string) error {
 func (f *specFetch) has(name string) (bool, error) {
 	file, other, err := locate(f.where(), name)
 	if err == nil && file == "" && other != nil {
-		err = rpmflow.Fail(rpmflow.FailureSource, "remove it, or name another directory with -C", "%s in %s is not a file: %s", show(name), f.Dir, other)
+		err = rpmflow.Fail(rpmflow.FailureSource, "remove it, or name another directory with -C",
+			"%s in %s is not a file: %s", show(name), f.Dir, other)
 	}
 	return file != "", err
 }

@@ -19,7 +19,8 @@ type tarFile struct {
 // comment writes the header with which git archive names the commit of an archive.
 func (t *tarWriter) comment(commit string, mtime int64) error {
 	text := paxRecord("comment", commit)
-	if err := t.block(tarFile{name: "pax_global_header", kind: 'g', mode: 0o666, size: int64(len(text)), mtime: mtime}, "", "pax_global_header"); err != nil {
+	if err := t.block(tarFile{name: "pax_global_header", kind: 'g', mode: 0o666, size: int64(len(text)), mtime: mtime},
+		"", "pax_global_header"); err != nil {
 		return err
 	}
 	return t.content(strings.NewReader(text))
@@ -49,7 +50,8 @@ func (t *tarWriter) header(f tarFile) error {
 		extended += paxRecord("size", fmt.Sprint(f.size))
 	}
 	if extended != "" {
-		if err := t.block(tarFile{kind: 'x', mode: 0o666, size: int64(len(extended)), mtime: f.mtime}, "", id+".paxheader"); err != nil {
+		if err := t.block(tarFile{kind: 'x', mode: 0o666, size: int64(len(extended)), mtime: f.mtime}, "",
+			id+".paxheader"); err != nil {
 			return err
 		}
 		if err := t.content(strings.NewReader(extended)); err != nil {

@@ -176,7 +176,8 @@ func (s *snapshot) file(dir string, e object.TreeEntry) (file, bool, error) {
 			return file{}, false, err
 		}
 	}
-	return file{path: name, as: as, named: path.Join(dir, as), mode: e.Mode, hash: e.Hash}, e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
+	return file{path: name, as: as, named: path.Join(dir, as), mode: e.Mode, hash: e.Hash},
+		e.Mode == filemode.Regular || e.Mode == filemode.Executable, nil
 }
 
 // walk calls f for every entry below a directory that is not a directory itself.

@@ -99,7 +99,8 @@ func brokenRepository(ctx context.Context, dir string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "git cannot read the repository of " + show(dir), Err: err,
+	return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "git cannot read the repository of " + show(dir),
+		Err:  err,
 		Hint: "repair it (git status says what is wrong), or remove its .git"}
 }
 
@@ -127,7 +128,8 @@ func (r *userRepository) makeView(paths map[string]string, format, tags string) 
 	}
 	for name, text := range files {
 		file := filepath.Join(r.view, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text),
+			0o600)); err != nil {
 			return err
 		}
 	}
@@ -148,7 +150,8 @@ func (r *userRepository) makeView(paths map[string]string, format, tags string) 
 func (r *userRepository) git(ctx context.Context, dir string, args ...string) (out []byte, warnings string, err error) {
 	cmd := gitCommand(ctx, args...)
 	cmd.Dir = dir
-	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+r.top, "GIT_INDEX_FILE="+r.index, "GIT_OPTIONAL_LOCKS=0")
+	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+r.top, "GIT_INDEX_FILE="+r.index,
+		"GIT_OPTIONAL_LOCKS=0")
 	errs := tail{max: 16 << 10}
 	cmd.Stderr = &errs
 	if out, err = cmd.Output(); err != nil {
@@ -214,7 +217,8 @@ func (r *userRepository) status(ctx context.Context, dir string, some []string) 
 		return s, nil
 	}
 	// Trees may be missing where a part of the repository was cloned; then its index is taken for what is committed.
-	if names, _, err := ask("diff-index", "-z", "--cached", "--relative", "--no-renames", "--name-only", "--ignore-submodules=none", r.head); err == nil {
+	if names, _, err := ask("diff-index", "-z", "--cached", "--relative", "--no-renames", "--name-only",
+		"--ignore-submodules=none", r.head); err == nil {
 		for _, name := range names {
 			s.changed[name] = true
 		}
@@ -226,8 +230,10 @@ func (r *userRepository) status(ctx context.Context, dir string, some []string) 
 
 // compareFiles finds the files that are not what the index has. Git compares times and sizes; where these differ, the
 // content decides.
-func (r *userRepository) compareFiles(ctx context.Context, dir string, s *treeStatus, ask func(args ...string) ([]string, string, error)) error {
-	lines, _, err := ask("diff-files", "-z", "--raw", "--no-abbrev", "--relative", "--no-renames", "--ignore-submodules=all")
+func (r *userRepository) compareFiles(ctx context.Context, dir string, s *treeStatus,
+	ask func(args ...string) ([]string, string, error)) error {
+	lines, _, err := ask("diff-files", "-z", "--raw", "--no-abbrev", "--relative", "--no-renames",
+		"--ignore-submodules=all")
 	if err != nil {
 		return err
 	}
@@ -274,7 +280,8 @@ func (r *userRepository) ignoresAll(ctx context.Context, dir string) (bool, erro
 	if err != nil || rel == "." {
 		return false, nil //nolint:nilerr // it is not below the top
 	}
-	out, _, err := r.git(ctx, r.top, "--literal-pathspecs", "ls-files", "-z", "--others", "--ignored", "--exclude-per-directory=.gitignore", "--directory", "--", rel)
+	out, _, err := r.git(ctx, r.top, "--literal-pathspecs", "ls-files", "-z", "--others", "--ignored",
+		"--exclude-per-directory=.gitignore", "--directory", "--", rel)
 	if err != nil {
 		return false, brokenRepository(ctx, dir, err)
 	}
@@ -288,14 +295,16 @@ func (r *userRepository) ignoresAll(ctx context.Context, dir string) (bool, erro
 
 // attributes gives the files and directories, which end with a slash, that have an attribute set, as the files
 // .gitattributes say that lie in top and below it.
-func (r *userRepository) attributes(ctx context.Context, top string, names []string, wanted ...string) (map[string]map[string]bool, error) {
+func (r *userRepository) attributes(ctx context.Context, top string, names []string,
+	wanted ...string) (map[string]map[string]bool, error) {
 	set := map[string]map[string]bool{}
 	for _, w := range wanted {
 		set[w] = map[string]bool{}
 	}
 	cmd := gitCommand(ctx, append([]string{"check-attr", "--stdin", "-z"}, wanted...)...)
 	cmd.Dir = top
-	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+top, "GIT_INDEX_FILE="+filepath.Join(r.view, "no-index"))
+	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+top, "GIT_INDEX_FILE="+filepath.Join(r.view,
+		"no-index"))
 	cmd.Stdin = strings.NewReader(strings.Join(names, "\x00") + "\x00")
 	errs := tail{max: 4 << 10}
 	cmd.Stderr = &errs

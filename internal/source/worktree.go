@@ -130,7 +130,8 @@ func (w *WorkTree) Ref() string {
 
 // snapshot is the tree as layouts are found in it.
 func (w *WorkTree) snapshot(ctx context.Context) (*snapshot, error) {
-	s := &snapshot{disk: w, commit: &object.Commit{Hash: plumbing.NewHash(w.Commit()), TreeHash: w.id(w.dir)}, history: true}
+	s := &snapshot{disk: w, commit: &object.Commit{Hash: plumbing.NewHash(w.Commit()), TreeHash: w.id(w.dir)},
+		history: true}
 	if w.repo != nil {
 		s.mirror = w.repo.view
 		s.commit.Committer.When = w.repo.when
@@ -235,7 +236,10 @@ func (w *WorkTree) sources(dir string, entries []fs.DirEntry) []fs.DirEntry {
 	if hasResults(entries) {
 		results = readResults(dir)
 	}
-	rpmbuild := dir == w.dir && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "SPECS" && e.IsDir() })
+	rpmbuild := dir == w.dir && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() == "SPECS" &&
+			e.IsDir()
+	})
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
 		switch {
 		case e.Name() == ".git":

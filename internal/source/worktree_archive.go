@@ -55,7 +55,8 @@ func (a *treeArchive) files(ctx context.Context) ([]treeFile, error) {
 	list = slices.DeleteFunc(slices.Clone(list), func(f treeFile) bool { return f.info == nil })
 	seen := map[string]bool{"./": true}
 	for _, f := range list[:len(list):len(list)] {
-		for dir := path.Dir(strings.TrimSuffix(f.name, "/")) + "/"; !seen[dir]; dir = path.Dir(strings.TrimSuffix(dir, "/")) + "/" {
+		for dir := path.Dir(strings.TrimSuffix(f.name, "/")) + "/"; !seen[dir]; dir = path.Dir(strings.TrimSuffix(dir,
+			"/")) + "/" {
 			seen[dir] = true
 			list = append(list, treeFile{name: dir, abs: filepath.Join(a.tree.dir, dir)})
 		}
@@ -137,7 +138,8 @@ func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int6
 		return nil, 0, unusable(f.abs, err)
 	}
 	if a.lfs && isPointer(text) {
-		return nil, 0, rpmflow.Fail(rpmflow.FailureSource, "get the files themselves: git lfs pull, or mark them with export-ignore in .gitattributes",
+		return nil, 0, rpmflow.Fail(rpmflow.FailureSource,
+			"get the files themselves: git lfs pull, or mark them with export-ignore in .gitattributes",
 			"the archive would have Git LFS pointers instead of files: %s", show(f.name))
 	}
 	if a.subst[f.name] {
@@ -177,7 +179,8 @@ func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]by
 		}
 		value, known := a.formats[format]
 		if !known {
-			out, _, err := repo.git(ctx, repo.top, "log", "-1", "--no-color", "--no-show-signature", "--no-notes", "--format=format:"+format, repo.head, "--")
+			out, _, err := repo.git(ctx, repo.top, "log", "-1", "--no-color", "--no-show-signature", "--no-notes",
+				"--format=format:"+format, repo.head, "--")
 			if err != nil {
 				failure = brokenRepository(ctx, repo.top, err)
 				return found
@@ -271,7 +274,8 @@ func (e *exactly) Read(b []byte) (int, error) {
 	e.left -= int64(n)
 	switch {
 	case errors.Is(err, io.EOF) && e.left > 0:
-		err = rpmflow.Fail(rpmflow.FailureSource, "build again when nothing changes it", "%s became shorter while it was read", show(e.name))
+		err = rpmflow.Fail(rpmflow.FailureSource, "build again when nothing changes it",
+			"%s became shorter while it was read", show(e.name))
 	case err != nil && !errors.Is(err, io.EOF):
 		err = unusable(e.name, err)
 	}

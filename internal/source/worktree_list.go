@@ -63,7 +63,8 @@ func (w *WorkTree) list(ctx context.Context) ([]treeFile, error) {
 func (l *lister) add(f treeFile) error {
 	l.files = append(l.files, f)
 	if len(l.files) > maxEntries {
-		return l.refuse("remove them, or name a spec whose sources lie beside it", "there are more than %d files", maxEntries)
+		return l.refuse("remove them, or name a spec whose sources lie beside it", "there are more than %d files",
+			maxEntries)
 	}
 	return nil
 }
@@ -116,7 +117,8 @@ func (l *lister) tracked(ctx context.Context, repo *userRepository, dir, prefix 
 // nested adds a repository within another: a submodule, or one that git would not track.
 func (l *lister) nested(ctx context.Context, dir, at string, known bool, commit string, depth int) error {
 	if depth > maxNesting {
-		return l.refuse("take some of them away", "more than %d repositories lie within one another at %s", maxNesting, show(at))
+		return l.refuse("take some of them away", "more than %d repositories lie within one another at %s", maxNesting,
+			show(at))
 	}
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -211,7 +213,8 @@ func (w *WorkTree) index(ctx context.Context) error {
 		seen[dir] = true
 		up := path.Dir(dir)
 		enter(up)
-		below[up] = append(below[up], object.TreeEntry{Name: path.Base(dir), Mode: filemode.Dir, Hash: w.id(filepath.Join(w.dir, dir))})
+		below[up] = append(below[up], object.TreeEntry{Name: path.Base(dir), Mode: filemode.Dir,
+			Hash: w.id(filepath.Join(w.dir, dir))})
 	}
 	for _, f := range list {
 		if f.info == nil {
@@ -223,7 +226,8 @@ func (w *WorkTree) index(ctx context.Context) error {
 		}
 		dir := path.Dir(f.name)
 		enter(dir)
-		below[dir] = append(below[dir], object.TreeEntry{Name: path.Base(f.name), Mode: modeOf(f.info.Mode()), Hash: w.id(f.abs)})
+		below[dir] = append(below[dir], object.TreeEntry{Name: path.Base(f.name), Mode: modeOf(f.info.Mode()),
+			Hash: w.id(f.abs)})
 	}
 	w.below = below
 	return nil
@@ -277,7 +281,8 @@ func (w *WorkTree) state(ctx context.Context, plan *plan) (treeState, error) {
 		s.clean = true
 		s.explanation = "built from commit " + commit + ", which is checked out and unchanged"
 	default:
-		s.explanation = fmt.Sprintf("built from the working tree as it is, which differs from commit %s in %s", commit, some(changed))
+		s.explanation = fmt.Sprintf("built from the working tree as it is, which differs from commit %s in %s", commit,
+			some(changed))
 	}
 	if len(ignored) > 0 {
 		s.explanation += ", with " + some(ignored) + ", which git ignores"

@@ -35,7 +35,8 @@ func userClone(t *testing.T) (dir string, git func(args ...string) string) {
 func gitIn(t *testing.T, dir string) func(args ...string) string {
 	return func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=u", "-c", "user.email=u@example.com", "-c", "protocol.file.allow=always"}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=u", "-c",
+			"user.email=u@example.com", "-c", "protocol.file.allow=always"}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -59,7 +60,8 @@ func local(t *testing.T, named, expanded string) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w, Ref: w.Ref(), Layout: rpmflow.LayoutAuto}, t.TempDir())
+	p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w, Ref: w.Ref(),
+		Layout: rpmflow.LayoutAuto}, t.TempDir())
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +112,8 @@ func TestDistGitTreeOnDisk(t *testing.T) {
 		if got := sourcesOf(t, p); got != "data.txt=one hello-1.tar.gz=ignored, and a source" {
 			t.Errorf("%s: %s", named, got)
 		}
-		if head := git("rev-parse", "HEAD"); p.Commit != head || !strings.Contains(p.Explanation, "is checked out and unchanged, with hello-1.tar.gz, which git ignores") {
+		if head := git("rev-parse", "HEAD"); p.Commit != head || !strings.Contains(p.Explanation,
+			"is checked out and unchanged, with hello-1.tar.gz, which git ignores") {
 			t.Errorf("commit %s of %s: %s", p.Commit, head, p.Explanation)
 		}
 		if want := git("log", "-1", "--format=%ct"); fmt.Sprint(p.CommitTime.Unix()) != want {
@@ -122,7 +125,8 @@ func TestDistGitTreeOnDisk(t *testing.T) {
 	put(t, dir, "data.txt", "two\n")
 	must(t, os.Chtimes(filepath.Join(dir, "data.txt"), later, later))
 	p := mustLocal(t, dir, expanded)
-	if got := sourcesOf(t, p); !strings.HasPrefix(got, "data.txt=two ") || !strings.Contains(p.Explanation, "differs from commit "+short(p.Commit)+" in data.txt") || !p.CommitTime.Equal(later) {
+	if got := sourcesOf(t, p); !strings.HasPrefix(got, "data.txt=two ") || !strings.Contains(p.Explanation,
+		"differs from commit "+short(p.Commit)+" in data.txt") || !p.CommitTime.Equal(later) {
 		t.Errorf("%s at %s: %s", got, p.CommitTime, p.Explanation)
 	}
 	put(t, dir, "data.txt", "one\n")
@@ -177,7 +181,8 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "data.txt")))
 	must(t, unix.Mkfifo(filepath.Join(dir, "data.txt"), 0o600))
 	got := archived(t, mustLocal(t, dir, ""))
-	for name, want := range map[string]bool{"src/new": true, "src/run": true, "src/link": true, "src/a ": false, "x.log": false, "pipe": false, "data.txt": false} {
+	for name, want := range map[string]bool{"src/new": true, "src/run": true, "src/link": true, "src/a ": false,
+		"x.log": false, "pipe": false, "data.txt": false} {
 		if strings.Contains(got, name) != want {
 			t.Errorf("%s: want %v\n%s", name, want, got)
 		}
@@ -186,7 +191,8 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 	put(t, dir, "lib/hello.spec", treeSpec)
 	put(t, dir, "lib/out.log/b", "b")
 	put(t, dir, "lib/code/b", "b")
-	if got := archived(t, mustLocal(t, filepath.Join(dir, "lib"), "")); !strings.Contains(got, "hello-1/code/b ") || strings.Contains(got, "out.log") || strings.Contains(got, "src") {
+	if got := archived(t, mustLocal(t, filepath.Join(dir, "lib"), "")); !strings.Contains(got, "hello-1/code/b ") ||
+		strings.Contains(got, "out.log") || strings.Contains(got, "src") {
 		t.Error(got)
 	}
 	put(t, dir, "gen.log/hello.spec", treeSpec)
@@ -205,8 +211,10 @@ func TestConfigurationOfTheUserDoesNotCount(t *testing.T) {
 	put(t, dir, "src/crlf", "one\n")
 	git("add", "--all")
 	git("commit", "--quiet", "-m", "attributes")
-	for _, c := range [][2]string{{"filter.evil.clean", "touch " + ran + "; cat"}, {"filter.evil.smudge", "touch " + ran + "; cat"}, {"core.autocrlf", "true"},
-		{"core.fsmonitor", "touch " + ran}, {"core.hooksPath", dir}, {"core.excludesFile", filepath.Join(dir, "src/a")}, {"filter.evil.required", "true"}} {
+	for _, c := range [][2]string{{"filter.evil.clean", "touch " + ran + "; cat"}, {"filter.evil.smudge",
+		"touch " + ran + "; cat"}, {"core.autocrlf", "true"},
+		{"core.fsmonitor", "touch " + ran}, {"core.hooksPath", dir}, {"core.excludesFile", filepath.Join(dir, "src/a")},
+		{"filter.evil.required", "true"}} {
 		git("config", c[0], c[1])
 	}
 	put(t, dir, ".git/info/exclude", "*\n")
@@ -309,11 +317,13 @@ func TestRepositoriesOfAllKinds(t *testing.T) {
 			continue
 		}
 		got := archived(t, p)
-		if !strings.Contains(got, "src/a ") || kind != "no commit" && !strings.Contains(p.Explanation, "is checked out and unchanged") {
+		if !strings.Contains(got, "src/a ") || kind != "no commit" && !strings.Contains(p.Explanation,
+			"is checked out and unchanged") {
 			t.Errorf("%s: %s\n%s", kind, p.Explanation, got)
 		}
 		put(t, to, "src/a", "changed\n")
-		if p, err := local(t, to, ""); err != nil || kind != "no commit" && !strings.Contains(p.Explanation, "in src/a") {
+		if p, err := local(t, to, ""); err != nil || kind != "no commit" && !strings.Contains(p.Explanation,
+			"in src/a") {
 			t.Errorf("%s, changed: %v", kind, err)
 		}
 	}
@@ -325,23 +335,27 @@ func TestRepositoriesWithinOthers(t *testing.T) {
 	git("submodule", "--quiet", "add", library, "lib")
 	git("commit", "--quiet", "-m", "library")
 	p := mustLocal(t, dir, "")
-	if got := archived(t, p); !strings.Contains(got, "lib/src/a ") || strings.Contains(got, ".git/") || !strings.Contains(p.Explanation, "unchanged") {
+	if got := archived(t, p); !strings.Contains(got, "lib/src/a ") || strings.Contains(got, ".git/") ||
+		!strings.Contains(p.Explanation, "unchanged") {
 		t.Errorf("%s\n%s", p.Explanation, got)
 	}
 	// A submodule is a working tree as well.
-	if p := mustLocal(t, filepath.Join(dir, "lib"), ""); !strings.Contains(p.Explanation, "unchanged") || strings.Contains(archived(t, p), "lib") {
+	if p := mustLocal(t, filepath.Join(dir, "lib"), ""); !strings.Contains(p.Explanation, "unchanged") ||
+		strings.Contains(archived(t, p), "lib") {
 		t.Error(p.Explanation)
 	}
 	put(t, dir, "lib/src/a", "changed")
 	gitIn(t, dir)("init", "--quiet", "own")
 	put(t, dir, "own/b", "b")
 	p = mustLocal(t, dir, "")
-	if got := archived(t, p); !strings.Contains(got, "own/b ") || !strings.Contains(p.Explanation, "in lib/src/a, own/b") {
+	if got := archived(t, p); !strings.Contains(got, "own/b ") || !strings.Contains(p.Explanation,
+		"in lib/src/a, own/b") {
 		t.Errorf("%s\n%s", p.Explanation, got)
 	}
 	// One that is not checked out is an empty directory, as in git's own archive.
 	git("submodule", "--quiet", "deinit", "--force", "lib")
-	if got := archived(t, mustLocal(t, dir, "")); !strings.Contains(got, "hello-1/lib/") || strings.Contains(got, "lib/src") {
+	if got := archived(t, mustLocal(t, dir, "")); !strings.Contains(got, "hello-1/lib/") || strings.Contains(got,
+		"lib/src") {
 		t.Error(got)
 	}
 }
@@ -359,14 +373,16 @@ func TestNamedSpec(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "rpmbuild/SPECS"), 0o755))
 	must(t, os.Symlink("../build.log/hello.spec", filepath.Join(dir, "second/two.spec")))
 	must(t, os.Symlink("../../second/two.spec", filepath.Join(dir, "rpmbuild/SPECS/one.spec")))
-	for named, want := range map[string]string{"build.log/hello.spec": "a.txt=third b.txt=third", "second/two.spec": "a.txt=third b.txt=second", "rpmbuild/SPECS/one.spec": "a.txt=third b.txt=second"} {
+	for named, want := range map[string]string{"build.log/hello.spec": "a.txt=third b.txt=third",
+		"second/two.spec": "a.txt=third b.txt=second", "rpmbuild/SPECS/one.spec": "a.txt=third b.txt=second"} {
 		p := mustLocal(t, filepath.Join(dir, named), expanded)
 		if got := sourcesOf(t, p); got != want || filepath.Base(p.Spec) != filepath.Base(named) || p.SpecPath != named {
 			t.Errorf("%s: %s, spec %s, %s", named, got, p.Spec, p.SpecPath)
 		}
 	}
 	put(t, dir, "rpmbuild/SOURCES/b.txt", "SOURCES")
-	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "rpmbuild/SPECS/one.spec"), expanded)); got != "a.txt=third b.txt=SOURCES" {
+	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "rpmbuild/SPECS/one.spec"),
+		expanded)); got != "a.txt=third b.txt=SOURCES" {
 		t.Error(got)
 	}
 }
@@ -396,10 +412,12 @@ func TestUnusableFiles(t *testing.T) {
 	if got := sourcesOf(t, mustLocal(t, spec, "Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
 		t.Error(got)
 	}
-	for name, word := range map[string]string{"pipe": "a named pipe", "socket": "a socket", "loop": "in a circle", "dangling": "leads to nowhere", "dir": "is a directory", "none": "it is not in"} {
+	for name, word := range map[string]string{"pipe": "a named pipe", "socket": "a socket", "loop": "in a circle",
+		"dangling": "leads to nowhere", "dir": "is a directory", "none": "it is not in"} {
 		_, err := local(t, spec, "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: "+name+"\n")
 		f := failureOf(err)
-		if f == nil || f.Kind != rpmflow.FailureSource || f.Hint == "" || !strings.Contains(err.Error(), "Source1") || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), word) {
+		if f == nil || f.Kind != rpmflow.FailureSource || f.Hint == "" || !strings.Contains(err.Error(), "Source1") ||
+			!strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -414,7 +432,8 @@ func TestBrokenRepository(t *testing.T) {
 	}
 	put(t, dir, "beside/hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
 	put(t, dir, "beside/a.txt", "a")
-	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "beside/hello.spec"), "Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
+	if got := sourcesOf(t, mustLocal(t, filepath.Join(dir, "beside/hello.spec"),
+		"Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
 		t.Error(got)
 	}
 }
@@ -425,7 +444,8 @@ func TestResultsAreNoSources(t *testing.T) {
 	put(t, plain, "hello.spec", treeSpec)
 	put(t, plain, "src/a", "a")
 	for _, dir := range []string{dir, plain} {
-		for name, text := range map[string]string{"out/hello.rpm": "rpm", "out/mine": "mine", "src/build.json": "{}", "src/again": "result"} {
+		for name, text := range map[string]string{"out/hello.rpm": "rpm", "out/mine": "mine", "src/build.json": "{}",
+			"src/again": "result"} {
 			put(t, dir, name, text)
 			if name != "out/mine" {
 				sum, err := rpmflow.NewChecksum("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
@@ -437,7 +457,8 @@ func TestResultsAreNoSources(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(dir, "first"), 0o755))
 		must(t, MarkResults(filepath.Join(dir, "first")))
 		got := archived(t, mustLocal(t, dir, ""))
-		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true, "first": false, ResultsList: false} {
+		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true,
+			"first": false, ResultsList: false} {
 			if strings.Contains(got, name) != want {
 				t.Errorf("%s: want %v\n%s", name, want, got)
 			}
@@ -472,10 +493,12 @@ func TestFilesForTheExpansion(t *testing.T) {
 	if got := names(p); got != "a.txt large" {
 		t.Error(got)
 	}
-	if added, err := p.AddNeighbours(context.Background()); err != nil || !added || !slices.Contains(strings.Fields(names(p)), "other.inc") {
+	if added, err := p.AddNeighbours(context.Background()); err != nil || !added ||
+		!slices.Contains(strings.Fields(names(p)), "other.inc") {
 		t.Errorf("%v, %v: %s", added, err, names(p))
 	}
-	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%include %{_sourcedir}/other.inc\n")
+	put(t, dir, "hello.spec",
+		"Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%include %{_sourcedir}/other.inc\n")
 	if got := names(prepare()); got != "a.txt hello.spec other.inc" {
 		t.Error(got)
 	}
@@ -485,11 +508,14 @@ func TestFilesForTheExpansion(t *testing.T) {
 func TestLinkedSpecOfACommit(t *testing.T) {
 	w := newWork(t)
 	commit := w.commit(map[string]string{
-		"shared/demo.spec": "Name: demo\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n", "shared/a.txt": "shared", "shared/b.txt": "shared",
+		"shared/demo.spec": "Name: demo\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n", "shared/a.txt": "shared",
+		"shared/b.txt":  "shared",
 		"pkg/demo.spec": "-> ../shared/demo.spec", "pkg/a.txt": "pkg",
 	})
-	p := prepare(t, newStore(t), Request{Project: "demo", URL: w.dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Directory: "pkg"}})
-	if got := sourcesOf(t, p); got != "a.txt=pkg b.txt=shared" || p.SpecPath != "pkg/demo.spec" || p.Layout != rpmflow.LayoutStandard {
+	p := prepare(t, newStore(t), Request{Project: "demo", URL: w.dir, Ref: "refs/heads/main", Commit: commit,
+		Sources: rpmflow.Sources{Directory: "pkg"}})
+	if got := sourcesOf(t, p); got != "a.txt=pkg b.txt=shared" || p.SpecPath != "pkg/demo.spec" ||
+		p.Layout != rpmflow.LayoutStandard {
 		t.Errorf("%s of %s: %s", got, p.SpecPath, p.Explanation)
 	}
 }
