@@ -146,7 +146,10 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 		}
 	}
 	row("state", "%s", standing(b))
-	if b.Attempt > 0 {
+	switch {
+	case b.Attempt > 0 && b.Builder == "": // handed back, or to be tried again
+		row("attempts", "%d so far", b.Attempt)
+	case b.Attempt > 0:
 		row("attempt", "%d, by %s with %s", b.Attempt, b.Builder, b.Engine)
 	}
 	for _, w := range b.Waiting {

@@ -83,8 +83,14 @@ func Up(ctx, hard context.Context, cfg *config.Config, version string, log *slog
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return queue.keep(gctx) })
-	g.Go(func() error { return RunListener(gctx, &own, version, socket, log) })
-	g.Go(func() error { return RunBuilder(gctx, hard, &own, log) })
+	// Builds in hand go on after a first signal, and are to be watched until they are over.
+	lctx, unlisten := context.WithCancel(context.WithoutCancel(gctx))
+	defer unlisten()
+	g.Go(func() error { return RunListener(lctx, &own, version, socket, log) })
+	g.Go(func() error {
+		defer unlisten()
+		return RunBuilder(gctx, hard, &own, log)
+	})
 	g.Go(func() error {
 		select {
 		case <-gctx.Done():

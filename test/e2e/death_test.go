@@ -139,7 +139,7 @@ func (a *apart) ends(id string) rpmflow.Build {
 			a.t.Errorf("%d events of %s", n, subject)
 		}
 	}
-	system.Eventually(a.t, time.Minute, "empty queue", func() bool {
+	system.Eventually(a.t, system.Patience, "empty queue", func() bool {
 		s, err := a.js.Stream(a.t.Context(), events.StreamBuilds)
 		return err == nil && s.CachedInfo().State.Msgs == 0
 	})
@@ -210,7 +210,7 @@ func TestSignals(t *testing.T) {
 // container gives the one in which an attempt's code runs; docker is the command, with the engine that it asks.
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
-	system.Eventually(t, time.Minute, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
+	system.Eventually(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
 		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter", fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
 		for _, found := range strings.Fields(string(out)) {
 			if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil && strings.Contains(string(log), "sleep 0.1") {
@@ -241,7 +241,7 @@ func nothingOf(t *testing.T, docker []string, builds ...string) {
 	for _, b := range builds {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-aq"}} {
 			var out []byte
-			system.Eventually(t, time.Minute, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
+			system.Eventually(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
 				var err error
 				out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
@@ -274,7 +274,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	anew := container(t, docker, a.waits(lost, "second", 2))
-	system.Eventually(t, time.Minute, "end of the old container", func() bool { return !runs(docker, old) })
+	system.Eventually(t, system.Patience, "end of the old container", func() bool { return !runs(docker, old) })
 	if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) *p
 // says waits until the program's log has the text.
 func (p *process) says(t *testing.T, text string) {
 	t.Helper()
-	system.Eventually(t, time.Minute, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
+	system.Eventually(t, system.Patience, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
 }
 
 func (p *process) end(t *testing.T, s syscall.Signal) {
@@ -62,8 +62,8 @@ func (p *process) end(t *testing.T, s syscall.Signal) {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(time.Minute):
-		t.Fatalf("still running a minute after %s", s)
+	case <-time.After(system.Patience):
+		t.Fatalf("still running a long while after %s", s)
 	}
 }
 
@@ -88,13 +88,60 @@ func children(t *testing.T, pid int) (pids []int) {
 
 const anyPorts = "--listen 127.0.0.1:0 --embedded-nats-listen 127.0.0.1:0 --embedded-s3-listen 127.0.0.1:0"
 
+// gateFor names a file that builds wait for, where every user sees it.
+func gateFor(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rpmflow-gate-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "gate")
+}
+
+// TestReadingWhileUpDrains: after a first signal builds in hand go on, and can be watched until they are over.
+func TestReadingWhileUpDrains(t *testing.T) {
+	system.NeedRPM(t)
+	dir := t.TempDir()
+	r := system.NewRepository(t)
+	gate := gateFor(t)
+	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  drain_time: 10m\ntargets:\n- name: host\nprojects:\n"+
+		r.Project("greet", "  layout: in-tree\n"))
+	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
+	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "rpmflow is up")
+	client(t, dir, "submit", "greet")
+	running := func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") }
+	system.Eventually(t, system.Patience, "running build", running)
+	if err := up.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	up.says(t, "the build may go on for the drain time")
+	if !running() {
+		t.Error("the build is not in the list any more")
+	}
+	system.WriteFile(t, gate, "")
+	select {
+	case <-up.done:
+	case <-time.After(system.Patience):
+		t.Fatal("up runs on after its last build")
+	}
+	if code := up.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(up.log.String(), "build finished") {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing is left running,
 // nothing is lost, and the build has one outcome.
 func TestUpEndsWithAllItStarted(t *testing.T) {
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	r := system.NewRepository(t)
-	gate := filepath.Join(dir, "gate")
+	gate := gateFor(t)
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
 	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet", "  layout: in-tree\n"))
@@ -103,9 +150,9 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	system.Eventually(t, time.Minute, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
+	system.Eventually(t, system.Patience, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
 	var below []int
-	system.Eventually(t, time.Minute, "S3, the supervisor, rpmbuild and its shell", func() bool {
+	system.Eventually(t, system.Patience, "S3, the supervisor, rpmbuild and its shell", func() bool {
 		below = children(t, up.cmd.Process.Pid)
 		return len(below) >= 4
 	})
@@ -115,7 +162,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	system.WriteFile(t, gate, "")
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
-	system.Eventually(t, time.Minute, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	system.Eventually(t, system.Patience, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
 	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "greet-1:1.2-3") {
 		t.Errorf("show: %s", shown)
@@ -188,7 +235,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	first.says(t, "NATS is not ready, trying again")
 	startNATS(t, natsPort)
 	first.says(t, "waiting for builds")
-	system.Eventually(t, time.Minute, "ready listener", func() bool {
+	system.Eventually(t, system.Patience, "ready listener", func() bool {
 		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
 	})
 
@@ -206,10 +253,10 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	}
 	system.Eventually(t, system.Patience, "running build", func() bool { return running("first") })
 	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
-	system.Eventually(t, time.Minute, "container with the build", func() bool { return len(containers(t, id)) > 0 })
+	system.Eventually(t, system.Patience, "container with the build", func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
-	system.Eventually(t, time.Minute, "beginning of the build in the container's own log", func() bool {
+	system.Eventually(t, system.Patience, "beginning of the build in the container's own log", func() bool {
 		out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "Start")
 	})
@@ -218,7 +265,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	// The commit hangs for everybody: the second attempt is handed back when its builder is told to end.
 	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
 	system.Eventually(t, system.Patience, "second attempt", func() bool { return running("second") })
-	system.Eventually(t, time.Minute, "end of the dead builder's containers", func() bool {
+	system.Eventually(t, system.Patience, "end of the dead builder's containers", func() bool {
 		for _, c := range containers(t, id) {
 			for _, o := range old {
 				if c == o {
@@ -300,7 +347,7 @@ func TestNoEngine(t *testing.T) {
 	up.says(t, "taking no builds for now")
 	waits := func(why string) {
 		t.Helper()
-		system.Eventually(t, time.Minute, "the reason in the list: "+why, func() bool {
+		system.Eventually(t, system.Patience, "the reason in the list: "+why, func() bool {
 			shown := client(t, dir, "list")
 			return strings.Contains(shown, "queued") && strings.Contains(shown, why)
 		})

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
@@ -91,7 +90,7 @@ func NothingLeft(t testing.TB, s *System) {
 	page := List(t, s, "")
 	for _, b := range page {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
-			Eventually(t, time.Minute, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
+			Eventually(t, Patience, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
 				out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
 			})

@@ -25,7 +25,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// Patience bounds a whole build: real mock fills its root from a repository each time.
+// Patience bounds a whole build, and every wait for a real engine: real mock fills its root from a repository each time, and a machine may have
+// much else to do. What is waited for is looked at all the time, so that nothing takes longer for it.
 const Patience = 10 * time.Minute
 
 // System is a running `rpmflow up`, in this process.

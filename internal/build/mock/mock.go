@@ -199,20 +199,27 @@ func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, bui
 	if err != nil {
 		return fmt.Errorf("engine mock: list containers: %w", err)
 	}
-	unwanted := func(what, id string, labels map[string]string) (bool, error) {
+	unwanted := func(what, id string, running bool, labels map[string]string) (bool, error) {
 		attempt, err := strconv.Atoi(labels[LabelAttempt])
 		if err != nil {
 			return false, nil // not made by us
 		}
 		keep, err := wanted(ctx, labels[LabelBuild], attempt)
 		if err == nil && !keep {
-			e.s.Logger.Info("removing what a dead attempt has left", what, id, "build", labels[LabelBuild], "attempt", attempt)
+			say := e.s.Logger.Debug // another builder may be about to remove it
+			if running {
+				say = e.s.Logger.Info
+			}
+			say("removing what an attempt that is over has left", what, id, "build", labels[LabelBuild], "attempt", attempt)
 		}
 		return !keep, err
 	}
 	var errs []error
 	for _, c := range containers {
-		remove, err := unwanted("container", c.ID, c.Labels)
+		if e.burials.has(c.ID) {
+			continue
+		}
+		remove, err := unwanted("container", c.ID, c.State == container.StateRunning, c.Labels)
 		if c.Labels[LabelAttempt] == "" {
 			remove, err = e.orphaned(ctx, c.ID)
 		}
@@ -226,7 +233,7 @@ func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, bui
 		return errors.Join(append(errs, fmt.Errorf("engine mock: list images: %w", err))...)
 	}
 	for _, i := range images {
-		remove, err := unwanted("image", i.ID, i.Labels)
+		remove, err := unwanted("image", i.ID, false, i.Labels)
 		if err == nil && remove {
 			err = e.removeImage(ctx, i.ID)
 		}

@@ -15,6 +15,8 @@ chmod 2775 "$OUT"
 mkdir -p /rpmflow/target
 touch /rpmflow/options.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg
 cat "$CONFIG" /rpmflow/options.cfg /rpmflow/override.cfg /rpmflow/repositories.cfg /rpmflow/epoch.cfg >"/rpmflow/target/$CHROOT.cfg"
+# Without it mock warns each time it starts that it takes its own.
+[ -e "$CONFIG_DIR/logging.ini" ] || [ ! -f /etc/mock/logging.ini ] || [ ! -d "$CONFIG_DIR" ] || cp /etc/mock/logging.ini "$CONFIG_DIR/" || true
 cache=/var/lib/mock/*/root/var/cache
 # Packages that earlier containers have downloaded lie below dnf's own as a layer that cannot be written to; what is downloaded now lies on
 # top, outside of the image that is made. dnf compares their checksums with the repository's metadata.

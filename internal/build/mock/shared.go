@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
 )
 
 // recipe says how an image that builds share is found and made.
@@ -26,6 +26,17 @@ type recipe struct {
 	done  func(ctx context.Context, have *cached, end ended, began time.Time) (cached, error) // the image of the container that has ended
 }
 
+// what says what is made, for those who wait for it.
+func (r recipe) what(job build.Job, have *cached) string {
+	switch {
+	case r.kind != kindRoot:
+		return "what " + job.Build.Package + " needs to be built"
+	case have == nil:
+		return "the root of " + job.Target.Name
+	}
+	return "the root of " + job.Target.Name + ", compared with its repositories"
+}
+
 const (
 	lockPoll = 100 * time.Millisecond
 	// abandoned is how long a container that makes a shared image may be without life before another build takes its place: longer
@@ -36,21 +47,24 @@ const (
 // shared finds an image, or makes it. Of all builds on the engine that want the same one makes it and the others wait: the
 // container that makes it has a name, which the engine gives but once.
 func (s *session) shared(ctx context.Context, r recipe) (c cached, have *cached, err error) {
-	told := false
+	var waited time.Time // since when; zero: not at all
 	for {
 		if have, err = s.e.newest(ctx, r.kind, r.key); err != nil {
 			return c, nil, err
 		}
 		if have != nil && r.good(*have) {
+			if !waited.IsZero() {
+				_, _ = fmt.Fprintf(s.job.Log, "rpmflow: what this build has waited for is there, after %s\n", time.Since(waited).Round(time.Second))
+			}
 			return *have, have, nil
 		}
 		st := r.plan(have)
 		st.name = s.e.lockName(r.key)
 		id, err := s.create(ctx, st)
 		if errdefs.IsConflict(err) {
-			if !told {
-				told = true
-				_, _ = io.WriteString(s.job.Log, "rpmflow: another build is making what this one needs: waiting for it\n")
+			if waited.IsZero() {
+				waited = time.Now()
+				_, _ = fmt.Fprintf(s.job.Log, "rpmflow: %s: another builder or build is making it on this engine: waiting for it\n", r.what(s.job, have))
 			}
 			if err := s.wait(ctx, st.name); err != nil {
 				return c, have, err
