@@ -164,7 +164,7 @@ func dockerStop(t *testing.T, p *process) (killed bool) {
 // TestSignals ends one builder after the other in the middle of one build, in every way that a signal can. What was handed back costs
 // nothing, what was killed counts as lost, and there is one outcome.
 func TestSignals(t *testing.T) {
-	gate := filepath.Join(t.TempDir(), "gate")
+	gate := gateFor(t)
 	a := newApart(t, nil, "  engine: rpmbuild\n", "- name: host\n", gate)
 	one := a.builder("one")
 	id := a.submit()
