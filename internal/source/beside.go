@@ -91,7 +91,7 @@ func unusable(file string, err error) error {
 	hint := "replace it by a file"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		hint = "make it readable for whoever builds, or take it away"
+		hint = "make it readable for the user who builds, or remove it"
 	case errors.Is(err, syscall.ELOOP):
 		err, hint = errors.New("its symbolic links lead in a circle"), "correct the link"
 	case errors.Is(err, fs.ErrNotExist):
@@ -177,7 +177,7 @@ const (
 )
 
 // CopySmall copies what a spec may read while rpm expands it: files beside it that are small, as far as the bounds
-// allow. Those in skip are there already. It says whether all of them were within the bounds.
+// allow. It reports whether all of them were within the bounds.
 func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (all bool, err error) {
 	left, files := int64(maxAllBeside), maxFilesBeside
 	all = true
@@ -242,7 +242,7 @@ func (p *Prepared) copyNamed(ctx context.Context) error {
 }
 
 // AddNeighbours copies the small files beside a spec on disk, whether it names them or not: what rpm could not expand
-// may include them. It says whether there were any that were not there before.
+// may include them. It reports whether there were any that were not there before.
 func (p *Prepared) AddNeighbours(ctx context.Context) (added bool, err error) {
 	if p.request.WorkTree == nil {
 		return false, nil

@@ -23,7 +23,8 @@ const ResultsList = ".rpmflow-results"
 // partialResult is how a file begins that a local build was writing when it was killed.
 const partialResult = ".rpmflow-part-"
 
-// MarkResults makes a directory known as one of results, so that it is no part of a tree even before the first is there.
+// MarkResults makes a directory known as one of results, so that it is not part of a tree even before the first
+// result is there.
 func MarkResults(dir string) error { return writeResults(dir, readResults(dir), "") }
 
 // NoteResult adds a file to the list of its directory, whether it is there already or not.
@@ -55,7 +56,7 @@ func writeResults(dir string, list map[string]string, name string) error {
 	return nil
 }
 
-// IsResult says whether a file is in its directory as a build has put it there.
+// IsResult reports whether a file is in its directory as a build has put it there.
 func IsResult(dir, name string) bool { return isResult(dir, name, readResults(dir)) }
 
 // CreateResult makes a file that is to be given its name when it is whole.
@@ -99,7 +100,7 @@ func readResults(dir string) map[string]string {
 	return list
 }
 
-// hasResults says whether some of a directory's entries may be results.
+// hasResults reports whether some of a directory's entries may be results.
 func hasResults(entries []fs.DirEntry) bool {
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ResultsList })
 }

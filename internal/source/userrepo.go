@@ -19,7 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// userRepository is a repository of somebody's own with a working tree. Git is asked about it through a view, a bare
+// userRepository is a repository of the user with a working tree. Git is asked about it through a view, a bare
 // repository of ours that has its objects, its index and none of its configuration: no filter, attribute, excluded
 // name or command of the user's counts, and whose files they are does not matter. Nothing is written to it.
 type userRepository struct {
@@ -274,7 +274,7 @@ func objectID(name string, digits int) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// ignoresAll says whether .gitignore excludes a directory as a whole.
+// ignoresAll reports whether .gitignore excludes a directory as a whole.
 func (r *userRepository) ignoresAll(ctx context.Context, dir string) (bool, error) {
 	rel, err := filepath.Rel(r.top, dir)
 	if err != nil || rel == "." {

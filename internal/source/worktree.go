@@ -20,11 +20,11 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// WorkTree is a directory of somebody's own, as it is now: with changes that nobody has committed, or without a
+// WorkTree is a directory of the user as it is now: with changes that are not committed, or without a
 // repository. A build of it reads what it needs and copies no more. It is used by one goroutine.
 type WorkTree struct {
 	dir  string // what paths of the tree start from
-	spec string // that somebody has named: absolute, with the links that are in its path; empty: it is looked for
+	spec string // named by the user: absolute, with the links that are in its path; empty: it is looked for
 	at   string // of the named spec in the tree
 
 	repo   *userRepository // nil: all that is in the directory counts
@@ -77,7 +77,7 @@ func OpenWorkTree(ctx context.Context, named, into string) (*WorkTree, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ignored { // whoever names it means it
+		if ignored { // it was named, so it is wanted
 			w.repo = nil
 		}
 	}
@@ -164,7 +164,7 @@ func (w *WorkTree) find(name string) (object.TreeEntry, string, error) {
 		abs = w.spec
 	}
 	info, err := os.Stat(abs)
-	if err != nil { // a link to nothing or to itself, and what cannot be seen, are not there for whoever only looks
+	if err != nil { // a link to nothing or to itself, and what cannot be seen, are not there for a look
 		return object.TreeEntry{}, "", fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
 	}
 	e := object.TreeEntry{Name: path.Base(name), Hash: w.id(abs), Mode: modeOf(info.Mode())}
@@ -216,8 +216,8 @@ func (w *WorkTree) entries(id plumbing.Hash) ([]object.TreeEntry, error) {
 	return list, nil
 }
 
-// readDir lists what counts of a directory without a repository. One that cannot be read has nothing for whoever only
-// looks.
+// readDir lists what counts of a directory without a repository. One that cannot be read is
+// empty here; making an archive of it is an error.
 func (w *WorkTree) readDir(dir string) []fs.DirEntry {
 	if known, ok := w.dirs[dir]; ok {
 		return known
@@ -345,7 +345,7 @@ func (w *WorkTree) refuse(hint, format string, args ...any) error {
 	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s in %s", fmt.Sprintf(format, args...), show(w.dir))
 }
 
-// namedSpec is the spec that somebody has named.
+// namedSpec is the spec that the user has named.
 func (w *WorkTree) namedSpec() (file, error) {
 	e, real, err := w.find(w.at)
 	if err != nil || !e.Mode.IsFile() {
@@ -354,8 +354,8 @@ func (w *WorkTree) namedSpec() (file, error) {
 	return file{path: real, as: filepath.Base(w.spec), named: w.at, mode: e.Mode, hash: e.Hash}, nil
 }
 
-// reconsider decides again on the layout of a directory on disk when rpm names a Source0 that is not there: what lies beside the
-// spec is another archive then, and the tree may be the source.
+// reconsider decides again on the layout of a directory on disk when rpm names a Source0 that is not there: what lies
+// beside the spec is another archive then, and the tree may be the source.
 func (p *Prepared) reconsider(e expanded) {
 	i := slices.IndexFunc(e.tags(), func(t tag) bool { return t.label == "Source0" })
 	if p.look == nil || i < 0 {

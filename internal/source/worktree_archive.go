@@ -63,11 +63,11 @@ func (a *treeArchive) files(ctx context.Context) ([]treeFile, error) {
 	}
 	slices.SortFunc(list, func(a, b treeFile) int { return strings.Compare(a.name, b.name) })
 	list = slices.CompactFunc(list, func(a, b treeFile) bool { return a.name == b.name })
-	return a.heed(ctx, list)
+	return a.applyAttributes(ctx, list)
 }
 
-// heed leaves out what attributes exclude, and notes what they have filled in.
-func (a *treeArchive) heed(ctx context.Context, list []treeFile) ([]treeFile, error) {
+// applyAttributes leaves out what has export-ignore, and notes what has export-subst.
+func (a *treeArchive) applyAttributes(ctx context.Context, list []treeFile) ([]treeFile, error) {
 	repo := a.tree.repo
 	if repo == nil {
 		return list, nil
@@ -89,7 +89,7 @@ func (a *treeArchive) heed(ctx context.Context, list []treeFile) ([]treeFile, er
 		}
 	}
 	if !export {
-		// For git archive those above a directory do not count; but what Git LFS keeps is not there, whoever says so.
+		// For git archive those above a directory do not count; but a file that Git LFS keeps is not there in any case.
 		for dir := a.tree.dir; dir != repo.top && len(dir) > len(repo.top); {
 			dir = filepath.Dir(dir)
 			look(filepath.Join(dir, ".gitattributes"))
