@@ -1,7 +1,9 @@
 package source
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -20,6 +22,11 @@ type look struct {
 	dirs   []string // of the package's directory
 	lists  []string // dist-git's lists of sources
 	named  tags
+	found  evidence
+	// scripts are the parts of the spec that build.
+	scripts string
+	// hasSOURCES: the spec lies in SPECS, and SOURCES is beside.
+	hasSOURCES bool
 }
 
 func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
@@ -42,11 +49,37 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 			l.files = append(l.files, e.Name)
 		}
 	}
+	if l.found, err = snap.search(top); err != nil {
+		return nil, err
+	}
+	if dir := path.Dir(l.spec); path.Base(dir) == "SPECS" {
+		e, _, err := snap.find(path.Join(path.Dir(dir), "SOURCES"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		l.hasSOURCES = err == nil && e.Mode == filemode.Dir
+	} else if dir != path.Join(at.dir, ".") { // a program in a directory of its own, of several
+		own, _, err := snap.find(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil && own.Mode == filemode.Dir {
+			list, err := snap.entries(own.Hash)
+			if err != nil {
+				return nil, err
+			}
+			more, err := snap.search(list)
+			if err != nil {
+				return nil, err
+			}
+			l.found.strong, l.found.weak = append(l.found.strong, more.strong...), append(l.found.weak, more.weak...)
+		}
+	}
 	text, err := snap.head(p.spec.hash, min(maxFile, 1<<20))
 	if err != nil {
 		return nil, err
 	}
-	l.named = glance(preambles(text))
+	l.named, l.scripts = glance(preambles(text)), scriptsOf(text)
 	return l, nil
 }
 
@@ -59,50 +92,110 @@ func (l *look) alone() {
 }
 
 // decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or
-// a server (both standard), or out of the tree around the spec (in-tree).
-func (l *look) decide() (rpmflow.Layout, string) {
+// a server (both standard), or out of the tree around the spec (in-tree). For the last there must be something to build in it.
+func (l *look) decide() (rpmflow.Layout, string, error) {
 	spec, place := show(path.Base(l.spec)), l.at.in()
-	switch path.Dir(l.spec) {
-	case path.Join(l.at.dir, "."):
-	case path.Join(l.at.dir, "SPECS"):
-		place = "in " + show(path.Join(l.at.dir, "SPECS")) + " and SOURCES"
-	default:
-		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages", show(l.spec))
+	dir := path.Dir(l.spec)
+	ofRPM := path.Base(dir) == "SPECS"
+	apart := dir != path.Join(l.at.dir, ".") && dir != path.Join(l.at.dir, "SPECS") // a directory of what may be a source tree
+	switch {
+	case ofRPM:
+		place = "in " + show(dir) + " and SOURCES"
+	case apart:
+		place = "in " + show(dir)
 	}
 	if len(l.lists) > 0 {
-		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", spec, some(l.lists), place)
+		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", spec, some(l.lists), place), nil
 	}
 	if f := l.named.source0In(l.beside); f != "" {
 		kind := "source"
 		if isArchive(f) {
 			kind = "tarball"
 		}
-		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the %s %s %s", spec, kind, show(f), place)
+		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the %s %s %s", spec, kind, show(f), place), nil
 	}
-	if dirs := l.sourceDirs(); len(dirs) > 0 {
-		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it", show(l.spec), some(dirs))
+	if ofRPM && l.hasSOURCES {
+		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s %s", spec, place), nil
 	}
-	// A flat repository: a small program with its spec, or a spec whose tarball is elsewhere.
-	if files := l.sourceFiles(); len(files) > 0 && l.named.source0 != "" && !l.named.remote && isArchive(l.named.source0) {
-		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is among its sources (%s) without a tarball beside it", show(l.spec), some(files))
+	if dirs := l.evidence(); len(dirs) > 0 {
+		if apart {
+			return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages", show(l.spec)), nil
+		}
+		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it", show(l.spec), some(dirs)), nil
 	}
-	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories", show(l.spec))
+	if doubt := l.doubt(); len(doubt) > 0 {
+		return "", "", rpmflow.Fail(rpmflow.FailureSource, "set layout: in-tree, which makes Source0 of the repository, or layout: standard, which takes it from its URL or from beside the spec",
+			"it cannot be known where Source0 of %s comes from: %s", show(l.spec), l.whyDoubt(doubt))
+	}
+	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories", show(l.spec)), nil
 }
 
-// sourceDirs are the directories at the top but rpmbuild's own and those that dist-git repositories have for tests.
-func (l *look) sourceDirs() []string {
-	return slices.DeleteFunc(slices.Clone(l.dirs), func(d string) bool {
-		return strings.HasPrefix(d, ".") || slices.Contains([]string{"SPECS", "SOURCES", "tests", "plans", "ci"}, d)
-	})
+// evidence is what shows that the tree around the spec is the source. Code alone does, unless Source0 is a URL.
+func (l *look) evidence() []string {
+	if l.named.none {
+		return l.found.strong
+	}
+	var code []string
+	makes := makeWord.MatchString(l.scripts)
+	for _, w := range l.found.weak {
+		if !strings.Contains(strings.ToLower(w), "makefile") || makes && l.named.local() {
+			code = append(code, w)
+		}
+	}
+	dir := path.Dir(l.spec)
+	switch {
+	case len(l.found.strong) > 0:
+		return slices.Concat(l.found.strong, code)
+	// Beside a program's own code, in a directory for packages, Source0 is called what the release will be called.
+	case l.named.local(), dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS":
+		if len(code) > 0 {
+			return code
+		}
+	}
+	if l.named.local() {
+		return uses(l.scripts, l.others())
+	}
+	return nil
+}
+
+// others are the entries that may be of a source, and that the spec does not name as Source or Patch.
+func (l *look) others() []string {
+	return slices.Concat(l.sourceFiles(), slices.DeleteFunc(slices.Clone(l.dirs), isPackagersDir))
+}
+
+// doubt is what stands against layout standard, without being evidence.
+func (l *look) doubt() []string {
+	switch {
+	case l.named.none, l.named.source0 != "" && l.named.local() && !isArchive(l.named.source0):
+		return nil
+	case l.named.local():
+		return l.others()
+	}
+	return slices.DeleteFunc(slices.Clone(l.found.weak), func(w string) bool { return strings.Contains(strings.ToLower(w), "makefile") })
+}
+
+func (l *look) whyDoubt(doubt []string) string {
+	if l.named.remote {
+		return fmt.Sprintf("it is a URL, and the repository has %s, but nothing to build it with", some(doubt))
+	}
+	return fmt.Sprintf("it is not beside the spec, and what the repository has (%s) is not recognised as its source", some(doubt))
+}
+
+// note is a remark on a decision that somebody may have meant otherwise.
+func (l *look) note(layout rpmflow.Layout) string {
+	if layout != rpmflow.LayoutInTree || !l.named.remote {
+		return ""
+	}
+	return fmt.Sprintf("Source0 is a URL, and is made of the commit all the same: the repository has %s; layout: standard downloads it instead", some(l.evidence()))
 }
 
 // sourceFiles are the files at the top that a mere package repository would not have.
 func (l *look) sourceFiles() []string {
 	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool {
 		up := strings.ToUpper(f)
-		return strings.HasPrefix(f, ".") || isSpec(f) || isArchive(f) || l.named.names(f) ||
+		return strings.HasPrefix(f, ".") || isSpec(f) || isTemplate(f) || isArchive(f) || l.named.names(f) ||
 			strings.HasPrefix(up, "README") || strings.HasPrefix(up, "LICEN") || strings.HasPrefix(up, "COPYING") ||
-			slices.Contains([]string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}, path.Ext(f))
+			strings.EqualFold(f, "makefile") || slices.Contains([]string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}, path.Ext(f))
 	})
 }
 

@@ -16,19 +16,38 @@ func isArchive(name string) bool { return archiveName.MatchString(name) }
 type tags struct {
 	source0 string // pattern of its file name, as of path.Match; "" if not found
 	remote  bool   // Source0 is a URL
+	none    bool   // no Source or Patch at all is to be seen
 	all     []string
 }
 
 var (
-	tagLine = regexp.MustCompile(`(?mi)^[ \t]*(name|version|source0*|source[1-9][0-9]*|patch[0-9]*)[ \t]*:[ \t]*(\S+)`)
+	globalLine = regexp.MustCompile(`(?m)^[ \t]*%(?:global|define)[ \t]+(\w+)[ \t]+(\S+)[ \t]*$`)
+	tagLine    = regexp.MustCompile(`(?mi)^[ \t]*(name|version|source0*|source[1-9][0-9]*|patch[0-9]*)[ \t]*:[ \t]*(\S+)`)
 	// macro is one level of braces deep, which covers %{?dist} and %{name}; a deeper one leaves braces, which match nothing.
 	macro    = regexp.MustCompile(`%(\{[^{}]*\}|\([^()]*\)|\[[^\]]*\]|[?!]*[A-Za-z_]\w*|%)`)
 	metaChar = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 )
 
+// local reports whether Source0 is the name of a file, and no URL.
+func (t tags) local() bool { return t.source0 != "" && !t.remote }
+
+// literals are macros and tags whose value is plain text, by their names in small letters.
+func literals(spec []byte) map[string]string {
+	found := map[string]string{}
+	for _, m := range globalLine.FindAllStringSubmatch(string(spec), -1) {
+		if name := strings.ToLower(m[1]); found[name] == "" && !strings.Contains(m[2], "%") {
+			found[name] = m[2]
+		}
+	}
+	return found
+}
+
+// sourceMacros are those that expand to a URL.
+var sourceMacros = regexp.MustCompile(`^%\{?\??(url|forgesource|gosource|\w*_source|\w*_url|source_?url)\b`)
+
 func glance(spec []byte) tags {
 	var t tags
-	literal := map[string]string{}
+	literal := literals(spec)
 	matches := tagLine.FindAllStringSubmatch(string(spec), -1)
 	for _, m := range matches {
 		if tag := strings.ToLower(m[1]); (tag == "name" || tag == "version") && literal[tag] == "" && !strings.Contains(m[2], "%") {
@@ -56,10 +75,11 @@ func glance(spec []byte) tags {
 		pattern := b.String()
 		name := fileOf(pattern)
 		if strings.TrimRight(tag, "0") == "source" && t.source0 == "" {
-			t.source0, t.remote = name, strings.Contains(pattern, "://")
+			t.source0, t.remote = name, strings.Contains(pattern, "://") || sourceMacros.MatchString(strings.ToLower(m[2]))
 		}
 		t.all = append(t.all, name)
 	}
+	t.none = len(t.all) == 0
 	return t
 }
 

@@ -18,6 +18,7 @@ import (
 type plan struct {
 	layout  rpmflow.Layout
 	why     string
+	note    string // for the record
 	spec    file
 	sources []file
 	srpm    *file // instead of spec and sources
@@ -72,7 +73,10 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 		if snap.disk != nil && snap.disk.spec != "" {
 			l.alone()
 		}
-		p.layout, p.why = l.decide()
+		if p.layout, p.why, err = l.decide(); err != nil {
+			return nil, err
+		}
+		p.note = l.note(p.layout)
 		if snap.disk != nil && p.layout == rpmflow.LayoutStandard {
 			p.look = l
 		}

@@ -21,7 +21,7 @@ func TestDecide(t *testing.T) {
 		{"tarball of a macro", look{spec: "hello.spec", files: []string{"hello-2.tar.xz"}, dirs: []string{"src"}}, "Source: %{name}-%{ver}.tar.xz\n", "standard", "hello-2.tar.xz"},
 		{"nothing but a macro", look{spec: "hello.spec", files: []string{"README", "hello-2.crate"}}, "Source: %{crates_source}\n", "standard", "hello-2.crate"},
 		{"a script", look{spec: "hello.spec", files: []string{"hello.sh"}, dirs: []string{"doc"}}, "Source0: hello.sh\n", "standard", "the source hello.sh"},
-		{"vendored tarball only", look{spec: "hello.spec", files: []string{"vendor.tar.zst"}, dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(cmd)"},
+		{"vendored tarball only", look{spec: "hello.spec", files: []string{"vendor.tar.zst", "go.mod"}, dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(go.mod)"},
 		{"dist-git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"}, dirs: []string{"tests", "helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the top"},
 		{"dist-git with a tarball in git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "hello-1.0.tar.gz"}, lists: []string{"sources"}}, tarball, "dist-git", "sources"},
 		{"another file of that name", look{spec: "hello.spec", files: []string{"hello.spec", "sources"}, dirs: []string{"src"}}, tarball, "in-tree", "(src)"},
@@ -31,22 +31,72 @@ func TestDecide(t *testing.T) {
 		{"spec and helpers, tarball on a server", look{spec: "hello.spec", files: []string{"hello.spec", "update.sh"}}, tarball, "standard", "without source directories"},
 		{"rpmbuild's tree", look{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "SOURCES"}, beside: []string{"a.patch"}}, tarball, "standard", "SPECS/hello.spec"},
 		{"rpmbuild's tree in a source tree", look{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "src"}}, tarball, "in-tree", "(src)"},
-		{"spec at the top of a source tree", look{spec: "hello.spec", files: []string{"hello.spec", "go.mod"}, dirs: []string{"a", "b", "c", "d"}}, tarball, "in-tree", "(a, b, c, …)"},
-		{"flat source tree", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile", "main.c"}}, local, "in-tree", "(Makefile, main.c)"},
+		{"spec at the top of a source tree", look{spec: "hello.spec", files: []string{"hello.spec", "go.mod"}, dirs: []string{"a", "b", "c", "d"}}, tarball, "in-tree", "(go.mod)"},
+		{"flat source tree", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile", "main.c"}}, local + "%build\n%make_build\n", "in-tree", "(Makefile, main.c)"},
+		{"only a Makefile, and make", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, local + "%build\nmake all\n", "in-tree", "(Makefile)"},
+		{"only a Makefile, of the packager", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, tarball + "%build\nmake\n", "standard", ""},
+		{"what %install copies", look{spec: "hello.spec", files: []string{"hello.spec", "LICENSE"}, dirs: []string{"icons"}}, local + "%install\ncp -r icons %{buildroot}/usr\n", "in-tree", "(icons)"},
+		{"code without build files, local", look{spec: "hello.spec", files: []string{"hello.spec", "hello.py"}}, local, "in-tree", "(hello.py)"},
+		{"directories of packagers, tarball missing", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches", "debian", ".github"}}, local, "standard", ""},
+		{"code in a directory for packages", look{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, tarball, "in-tree", "rpm/hello.spec lies in a directory"},
+		{"a packaging repository with rpm/", look{spec: "rpm/hello.spec", files: []string{"README"}, dirs: []string{"rpm", "patches"}}, tarball, "standard", ""},
+		{"rpmbuild's tree below", look{spec: "rpmbuild/SPECS/hello.spec", dirs: []string{"rpmbuild", "src"}, beside: []string{"a.patch"}, hasSOURCES: true}, tarball, "standard", "in rpmbuild/SPECS and SOURCES"},
+		{"a macro that is a URL", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches"}}, "Source0: %{forgesource}\n", "standard", ""},
+		{"a URL through a macro", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"data"}}, "%global base https://x\nSource0: %{base}/a.tar.gz\n", "standard", ""},
 		{"subdirectory", look{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, local, "in-tree", "rpm/hello.spec lies in a directory"},
 		{"no sources", look{spec: "hello.spec", files: []string{"hello.spec", "x"}}, "Name: hello\n", "standard", "without source directories"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := tt.look
-			l.named = glance([]byte(tt.text))
+			l.read(tt.text)
 			if l.beside == nil {
 				l.beside = l.files
 			}
-			layout, why := l.decide()
+			layout, why, err := l.decide()
+			must(t, err)
 			if layout != tt.want || !strings.HasPrefix(why, string(tt.want)+": ") || !strings.Contains(why, tt.words) {
 				t.Errorf("got %s, %q", layout, why)
 			}
 		})
+	}
+}
+
+// read fills in what lookAt takes from the spec and the tree.
+func (l *look) read(spec string) {
+	l.named, l.scripts = glance(preambles([]byte(spec))), scriptsOf([]byte(spec))
+	for _, name := range l.files {
+		l.found.file(name)
+	}
+	for _, name := range l.dirs {
+		if !isPackagersDir(name) {
+			l.found.dir(name, nil)
+		}
+	}
+}
+
+// Where it cannot be known, both settings that decide are named.
+func TestDecideInDoubt(t *testing.T) {
+	for _, tt := range []struct {
+		name, source0 string
+		look          look
+		words         string
+	}{
+		{"code, but a URL", "https://x/a.tar.gz", look{spec: "a.spec", files: []string{"a.spec", "fix.py"}}, "it is a URL, and the repository has fix.py"},
+		{"data, and no tarball", "a.tar.gz", look{spec: "a.spec", files: []string{"a.spec"}, dirs: []string{"data"}}, "it is not beside the spec, and what the repository has (data)"},
+	} {
+		tt.look.read("Source0: " + tt.source0 + "\n")
+		_, _, err := tt.look.decide()
+		wantFailure(t, err, rpmflow.FailureSource, tt.words, "layout: in-tree", "layout: standard")
+	}
+}
+
+// A URL, and a source tree: the record says what was decided.
+func TestURLInASourceTree(t *testing.T) {
+	w, s := newWork(t), newStore(t)
+	spec := specText("Source0: https://example.org/%{name}-%{version}.tar.gz", "%setup -q")
+	p := prepare(t, s, w.request(w.commit(map[string]string{"hello.spec": spec, "sub/pkg/x": "x", "sub/setup.py": "x", "patches/a": "x"})))
+	if p.Layout != rpmflow.LayoutInTree || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "Source0 is a URL") || !strings.Contains(p.Notes[0], "the repository has sub;") {
+		t.Errorf("got %s, notes %q", p.Layout, p.Notes)
 	}
 }
 

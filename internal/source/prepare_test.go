@@ -82,7 +82,7 @@ func TestPrepareFindsSpec(t *testing.T) {
 		{"said untidily", two, "./SPECS/../a.spec", "a.spec", nil},
 		{"anywhere", map[string]string{"packaging/rpm/hello.spec": plainSpec, "main.c": "x"}, "", "packaging/rpm/hello.spec", nil},
 		{"two anywhere", map[string]string{"x/a.spec": plainSpec, "y/b.spec": plainSpec}, "", "", []string{"x/a.spec, y/b.spec"}},
-		{"top goes before anywhere", map[string]string{"a.spec": plainSpec, "y/b.spec": plainSpec}, "", "a.spec", nil},
+		{"top goes before anywhere", map[string]string{"a.spec": plainSpec, "src/x": "x", "y/b.spec": plainSpec}, "", "a.spec", nil},
 		{"said, missing", two, "c.spec", "", []string{"no spec file c.spec"}},
 		{"said, a directory", two, "SPECS", "", []string{"no spec file SPECS"}},
 		{"said, outside", two, "../a.spec", "", []string{"outside"}},

@@ -265,6 +265,9 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 			return nil, err
 		}
 	}
+	if plan.note != "" {
+		p.Notes = append(p.Notes, plan.note)
+	}
 	for _, d := range []string{filepath.Dir(p.Spec), p.Sources} {
 		// A second try in the same directory must not find the first one's files.
 		if err := errors.Join(os.RemoveAll(d), os.MkdirAll(d, 0o755)); err != nil {

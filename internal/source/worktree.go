@@ -366,7 +366,7 @@ func (p *Prepared) reconsider(e expanded) {
 	}
 	l := *p.look
 	l.beside, l.at.dir = nil, ""
-	if layout, why := l.decide(); layout == rpmflow.LayoutInTree {
+	if layout, why, err := l.decide(); err == nil && layout == rpmflow.LayoutInTree {
 		p.Layout, p.clean = layout, false
 		p.Notes = append(p.Notes, "rpm's Source0 is not beside the spec, so it is made of the tree; "+why)
 	}

@@ -1,0 +1,127 @@
+package source
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// What in a tree speaks for it being the source itself, and what any repository of a package may have.
+
+// buildFiles are what a program is built with; a pattern is one of path.Match. A Makefile is missing: packagers have them, too.
+var buildFiles = []string{"configure", "configure.ac", "configure.in", "Makefile.am", "Makefile.PL", "Build.PL", "CMakeLists.txt", "meson.build",
+	"setup.py", "setup.cfg", "pyproject.toml", "go.mod", "Cargo.toml", "package.json", "*.gemspec", "pom.xml", "build.gradle", "build.gradle.kts",
+	"build.xml", "*.cabal", "composer.json", "dune-project", "SConstruct", "wscript", "*.pro", "mix.exs", "rebar.config", "build.zig", "Package.swift",
+	"WORKSPACE", "MODULE.bazel", "Rakefile", "deno.json", "*.csproj", "*.sln", "Kconfig"}
+
+// codeSuffixes are those of files that are compiled or run as the program itself.
+var codeSuffixes = []string{".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".go", ".rs", ".py", ".pl", ".pm", ".rb", ".java", ".kt", ".scala", ".js", ".ts",
+	".hs", ".ml", ".swift", ".zig", ".cs", ".f", ".f90", ".s", ".S", ".asm", ".vala", ".d", ".lua", ".erl", ".ex", ".php", ".m", ".mm", ".tcl"}
+
+// packagersDirs are names of directories that repositories of mere packages have: none of them says anything of a source.
+var packagersDirs = []string{"specs", "sources", "srpms", "rpms", "build", "buildroot", "patches", "patch", "systemd", "selinux", "sepolicy", "files", "debian",
+	"conf", "config", "configs", "etc", "contrib", "scripts", "script", "tools", "helpers", "doc", "docs", "man", "test", "tests", "plans", "ci", "tmt", "rpm",
+	"rpmlint", "rpmbuild", "sysusers", "tmpfiles", "tmpfiles.d", "sysusers.d", "sysconfig", "logrotate", "packaging", "package", "packages", "dist",
+	"vendor", "third_party", "node_modules", "testdata", "examples", "licenses", "keys", "gpg", "units", "init", "macros", "ansible", "containers", "docker"}
+
+func isBuildFile(name string) bool {
+	return slices.ContainsFunc(buildFiles, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return err == nil && ok
+	})
+}
+
+func isCode(name string) bool { return slices.Contains(codeSuffixes, path.Ext(name)) }
+
+func isPackagersDir(name string) bool {
+	return strings.HasPrefix(name, ".") || slices.Contains(packagersDirs, strings.ToLower(name))
+}
+
+// evidence is what a directory of a tree has of a program.
+type evidence struct {
+	strong []string // build files, src
+	weak   []string // code without them, and a Makefile
+}
+
+// search looks at the entries of a directory, and at those of its directories.
+func (s *snapshot) search(list []object.TreeEntry) (e evidence, err error) {
+	for _, entry := range list {
+		if entry.Mode != filemode.Dir {
+			e.file(entry.Name)
+			continue
+		}
+		if isPackagersDir(entry.Name) {
+			continue
+		}
+		below, err := s.entries(entry.Hash)
+		if err != nil {
+			return e, err
+		}
+		e.dir(entry.Name, below)
+	}
+	return e, nil
+}
+
+func (e *evidence) file(name string) {
+	switch {
+	case isBuildFile(name):
+		e.strong = append(e.strong, name)
+	case isCode(name), strings.EqualFold(name, "makefile"), name == "GNUmakefile":
+		e.weak = append(e.weak, name)
+	}
+}
+
+func (e *evidence) dir(name string, below []object.TreeEntry) {
+	has := func(is func(string) bool) bool {
+		return slices.ContainsFunc(below, func(b object.TreeEntry) bool { return b.Mode != filemode.Dir && is(b.Name) })
+	}
+	switch {
+	case name == "src", has(isBuildFile):
+		e.strong = append(e.strong, name)
+	case has(isCode):
+		e.weak = append(e.weak, name)
+	}
+}
+
+func (e evidence) any() []string { return slices.Concat(e.strong, e.weak) }
+
+// scriptsOf are the parts of a spec, not yet expanded, that make the package out of the source.
+func scriptsOf(spec []byte) string {
+	var kept strings.Builder
+	inside := false
+	for line := range strings.Lines(string(spec)) {
+		word := strings.ToLower(firstWord(line))
+		if strings.HasPrefix(word, "%") && slices.Contains(sections, word) {
+			inside = slices.Contains([]string{"%prep", "%conf", "%build", "%install", "%check"}, word)
+			continue
+		}
+		if inside && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+var (
+	// pathWord is a word of a script that may be a path below the directory that it works in.
+	pathWord = regexp.MustCompile(`(?:^|[\s'"=;(&|])(?:\./)?([A-Za-z0-9_][A-Za-z0-9_.+-]*)`)
+	makeWord = regexp.MustCompile(`(?m)(^|[\s;&|])(make\b|%\{?(make_build|make_install|configure|makeinstall|__make)\b)`)
+)
+
+// uses lists those of the names that the scripts of a spec work on.
+func uses(scripts string, names []string) (used []string) {
+	words := map[string]bool{}
+	for _, m := range pathWord.FindAllStringSubmatch(scripts, -1) {
+		words[m[1]] = true
+	}
+	for _, n := range names {
+		if words[n] {
+			used = append(used, n)
+		}
+	}
+	return used
+}
