@@ -13,7 +13,6 @@ import (
 
 var (
 	versionTag  = regexp.MustCompile(`(?i)^([ \t]*(version|release)[ \t]*:[ \t]*)(.*?)([ \t]*\r?\n?)$`)
-	leadNumber  = regexp.MustCompile(`^[0-9]+`)
 	autoBase    = regexp.MustCompile(`%\{?\??autorelease\b[^}]*?-b[ \t]*([0-9]+)`)
 	autoMacro   = regexp.MustCompile(`%\{?[!?]*(autorelease|autochangelog)\b`)
 	changelogAt = regexp.MustCompile(`^\*[ \t]+\S+[ \t]+(\S+[ \t]+[0-9]+[ \t]+[0-9]{4})\b`)
@@ -74,7 +73,7 @@ func (v *gitVersion) edit(spec string) (string, error) {
 		}
 		found[tag] = i
 	}
-	number := "1"
+	base := "1"
 	for _, tag := range []string{"version", "release"} {
 		i, ok := found[tag]
 		if !ok {
@@ -83,17 +82,40 @@ func (v *gitVersion) edit(spec string) (string, error) {
 		m := versionTag.FindStringSubmatch(lines[i])
 		value := v.version
 		if tag == "release" {
-			if n := leadNumber.FindString(m[3]); n != "" {
-				number = n
-			} else if base := autoBase.FindStringSubmatch(m[3]); base != nil {
-				number = base[1]
-			}
-			value = v.release(number) + "%{?dist}"
+			base = releaseBase(m[3])
+			value = v.release(base) + "%{?dist}"
 		}
 		lines[i] = m[1] + value + m[4]
 	}
-	return v.addEntry(lines, changelog, v.release(number)), nil
+	return v.addEntry(lines, changelog, v.release(base)), nil
 }
+
+// releaseBase is the spec's own Release without the distribution's suffix. Macros are left to rpm; where one of them may have the suffix
+// in its value, rpm takes it off.
+func releaseBase(release string) string {
+	if base := autoBase.FindStringSubmatch(release); base != nil {
+		return base[1]
+	}
+	if autoMacro.MatchString(release) {
+		return "1"
+	}
+	base := release
+	at := distMacro.FindStringIndex(release)
+	if at != nil {
+		base = release[:at[0]]
+	}
+	switch base = strings.Trim(base, ". \t"); {
+	case base == "":
+		return "1"
+	case at == nil && strings.Contains(base, "%"):
+		return "%{lua:local r, d = rpm.expand([==[" + base + "]==]), rpm.expand('%{?dist}'); " +
+			"if d ~= '' and r:sub(-#d) == d then r = r:sub(1, -#d - 1) end; print(r)}"
+	}
+	return base
+}
+
+// distMacro is the distribution's suffix in a Release.
+var distMacro = regexp.MustCompile(`%(\{[?!]*dist(:[^{}]*)?\}|[?!]*dist\b)`)
 
 func unclear(format string, args ...any) error {
 	return rpmflow.Fail(rpmflow.FailureSpec, "give the spec one line Version: and one line Release: before its first section, outside of conditions and macros, or take version: from-git from the project",

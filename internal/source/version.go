@@ -53,19 +53,30 @@ func (s *snapshot) gitVersion(ctx context.Context, patterns []string) (*gitVersi
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "build from a repository with its whole history, or take the version from the spec",
 			"the repository is a shallow clone: its commits cannot be counted")
 	}
-	args := []string{"--git-dir=" + s.mirror, "describe", "--tags", "--long", "--abbrev=40"}
-	for _, p := range patterns {
-		args = append(args, "--match="+p)
-	}
-	out, err := runGit(ctx, append(args, commit)...)
+	noTag := rpmflow.Fail(rpmflow.FailureSource,
+		"tag a version and push the tag (git tag v0.1.0; git push origin v0.1.0), or say with version_tags what such tags are called",
+		"no tag that matches %s leads to %s, so there is no version", strings.Join(patterns, ", "), short(commit))
+	out, err := runGit(ctx, "--git-dir="+s.mirror, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags")
 	if err != nil {
+		return nil, &damage{err}
+	}
+	// Which tags match is said in the language of all patterns, which is not that of git describe.
+	args := []string{"--git-dir=" + s.mirror, "describe", "--tags", "--long", "--abbrev=40"}
+	for tag := range strings.Lines(string(out)) {
+		if tag = strings.TrimSuffix(tag, "\n"); rpmflow.MatchPatterns(patterns, tag) {
+			args = append(args, "--match="+tag) // a name of a ref has nothing that is special in a pattern
+		}
+	}
+	if len(args) == 5 {
+		return nil, noTag
+	}
+	if out, err = runGit(ctx, append(args, commit)...); err != nil {
 		if text := err.Error(); strings.Contains(text, "No names found") || strings.Contains(text, "No tags can describe") {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a version and push the tag (git tag v0.1.0; git push origin v0.1.0), or say with version_tags what such tags are called",
-				"no tag that matches %s leads to %s, so there is no version", strings.Join(patterns, ", "), short(commit))
+			return nil, noTag
 		}
 		return nil, &damage{err}
 	}
-	v := &gitVersion{commit: commit, author: s.commit.Author.Name, time: s.commit.Committer.When.UTC()}
+	v := &gitVersion{commit: commit, time: s.commit.Committer.When.UTC()}
 	m := described.FindStringSubmatch(strings.TrimSpace(string(out)))
 	if m == nil {
 		return nil, fmt.Errorf("git describe says %q of %s, which is not understood", out, short(commit))
@@ -77,7 +88,9 @@ func (s *snapshot) gitVersion(ctx context.Context, patterns []string) (*gitVersi
 	if err := s.newestTag(ctx, v, patterns); err != nil {
 		return nil, err
 	}
-	v.log, err = s.log(ctx, commit)
+	if v.log, err = s.log(ctx, commit); err == nil && len(v.log) > 0 {
+		v.author = v.log[0].author // in UTF-8, whatever the commit's encoding
+	}
 	return v, err
 }
 
@@ -89,15 +102,16 @@ func (s *snapshot) newestTag(ctx context.Context, v *gitVersion, patterns []stri
 	if err != nil {
 		return &damage{err}
 	}
-	args := append([]string{"--git-dir=" + s.mirror, "tag", "--points-at=" + strings.TrimSpace(string(at)), "--list", "--"}, patterns...)
-	out, err := runGit(ctx, args...)
+	out, err := runGit(ctx, "--git-dir="+s.mirror, "tag", "--points-at="+strings.TrimSpace(string(at)), "--list")
 	if err != nil {
 		return &damage{err}
 	}
 	var first error
 	for tag := range strings.Lines(string(out)) {
-		tag = strings.TrimSuffix(tag, "\n")
-		version, err := versionOf(tag)
+		if tag = strings.TrimSuffix(tag, "\n"); !rpmflow.MatchPatterns(patterns, tag) {
+			continue
+		}
+		version, err := versionOf(tag, patterns)
 		if err != nil {
 			if tag == v.tag {
 				first = err
@@ -109,7 +123,7 @@ func (s *snapshot) newestTag(ctx context.Context, v *gitVersion, patterns []stri
 		}
 	}
 	if v.version == "" && first == nil {
-		v.version, first = versionOf(v.tag)
+		v.version, first = versionOf(v.tag, patterns)
 	}
 	if v.version == "" {
 		return first
@@ -119,7 +133,7 @@ func (s *snapshot) newestTag(ctx context.Context, v *gitVersion, patterns []stri
 
 // log is the last commits.
 func (s *snapshot) log(ctx context.Context, commit string) ([]logged, error) {
-	out, err := runGit(ctx, "--git-dir="+s.mirror, "log", "-z", "--no-mailmap", "--no-show-signature", "--no-color", "--max-count="+strconv.Itoa(logLength),
+	out, err := runGit(ctx, "--git-dir="+s.mirror, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature", "--no-color", "--max-count="+strconv.Itoa(logLength),
 		"--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
 	if err != nil {
 		return nil, &damage{err}
@@ -149,7 +163,11 @@ func sane(t time.Time) time.Time {
 
 var (
 	// tagVersion splits a tag into what stands before the version and the version.
-	tagVersion = regexp.MustCompile(`^(?:.*?[-_/])??[vV]?([0-9].*)$`)
+	tagVersion        = regexp.MustCompile(`^(?:.*?[-_/])??[vV]?([0-9].*)$`)
+	digitsAtEnd       = regexp.MustCompile(`[0-9][0-9._]*$`)
+	startsWithVersion = regexp.MustCompile(`^[vV]?[-_.]?([0-9].*)$`)
+	// firstDigit is for tags that the project says are versions, such as n6.1.
+	firstDigit = regexp.MustCompile(`^[^0-9]+([0-9].*)$`)
 	// preRelease splits a version into what it leads to and what it is for now.
 	preRelease = regexp.MustCompile(`^([0-9]+(?:[._][0-9]+)*)[-._~]?((?i:alpha|beta|preview|pre|rc|cr|dev|snapshot).*)$`)
 	// pythonic are pre-releases as PEP 440 writes them; a letter without a number is a patch of OpenSSL's kind.
@@ -158,13 +176,37 @@ var (
 	rpmVersion = regexp.MustCompile(`^[0-9A-Za-z._+~^]+$`)
 )
 
+// bare is the part of a tag that is a version, pre-release and all; "" where there is none. What a pattern has before its first
+// wildcard is the prefix, but for digits at its end: those of 2.* are of the version.
+func bare(tag string, patterns []string) string {
+	for _, p := range patterns {
+		prefix := p
+		if i := strings.IndexAny(p, `*?[{\`); i >= 0 {
+			prefix = p[:i]
+		}
+		prefix = digitsAtEnd.ReplaceAllString(prefix, "")
+		rest, ok := strings.CutPrefix(tag, prefix)
+		if !ok || prefix == "" || !rpmflow.MatchPattern(p, tag) {
+			continue
+		}
+		if m := startsWithVersion.FindStringSubmatch(rest); m != nil {
+			return m[1]
+		}
+	}
+	for _, re := range []*regexp.Regexp{tagVersion, firstDigit} {
+		if m := re.FindStringSubmatch(tag); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
 // versionOf is the Version that a tag stands for. Pre-releases get a tilde, with which rpm sorts them before the release.
-func versionOf(tag string) (string, error) {
-	m := tagVersion.FindStringSubmatch(tag)
-	if m == nil {
+func versionOf(tag string, patterns []string) (string, error) {
+	version := bare(tag, patterns)
+	if version == "" {
 		return "", rpmflow.Fail(rpmflow.FailureSource, "say with version_tags which tags are versions", "the nearest tag %s has no version in it", show(tag))
 	}
-	version := m[1]
 	for _, re := range []*regexp.Regexp{preRelease, pythonic} {
 		if p := re.FindStringSubmatch(version); p != nil {
 			version = p[1] + "~" + strings.ReplaceAll(p[2], "-", ".")

@@ -19,13 +19,22 @@ func TestVersionOf(t *testing.T) {
 		"v1.2-rc1": "1.2~rc1", "1.2rc1": "1.2~rc1", "1.2.0-beta.2": "1.2.0~beta.2", "1.2-alpha-3": "1.2~alpha.3", "1.0a1": "1.0~a1", "1.0b12": "1.0~b12",
 		"1.0.dev3": "1.0~dev3", "1.2-SNAPSHOT": "1.2~SNAPSHOT", "1.2~rc1": "1.2~rc1", "1.1.1w": "1.1.1w", "1.2+git5": "1.2+git5", "1.2.post1": "1.2.post1",
 	} {
-		if got, err := versionOf(tag); err != nil || got != want {
+		if got, err := versionOf(tag, defaultVersionTags()); err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", tag, got, err, want)
 		}
 	}
 	for tag, word := range map[string]string{"verbose": "has no version in it", "v1.2-3": `"-"`, "1.2:4": `":"`, "1.2é": `"é"`} {
-		_, err := versionOf(tag)
+		_, err := versionOf(tag, defaultVersionTags())
 		wantFailure(t, err, rpmflow.FailureSource, word, "version_tags")
+	}
+	for _, tt := range []struct{ pattern, tag, want string }{
+		{"n[0-9]*", "n6.1", "6.1"}, {"release-*", "release-2.5", "2.5"}, {"release-*", "release-v2.5-rc1", "2.5~rc1"}, {"v*", "v3.0.1", "3.0.1"}, {"*", "n6.1", "6.1"},
+		{"log4j-*", "log4j-2.1", "2.1"}, {"log4j-2.*", "log4j-2.1", "2.1"}, {"2.*", "2.5", "2.5"}, {"n7.*", "n7.1", "7.1"}, {"R_*", "R_2_6_2", "2_6_2"},
+		{"b-1.4.2", "b-1.4.2", "1.4.2"}, {"rel/**", "rel/x/1.2", "1.2"}, {"{v,r}[0-9]*", "r5", "5"}, {"curl-*", "curl-8_5_0", "8_5_0"}, {"x86-*", "x86-1.0", "1.0"},
+	} {
+		if got, err := versionOf(tt.tag, []string{tt.pattern}); err != nil || got != tt.want {
+			t.Errorf("%s, %s: got %q, %v; want %q", tt.pattern, tt.tag, got, err, tt.want)
+		}
 	}
 }
 
@@ -133,6 +142,8 @@ func TestEditSpec(t *testing.T) {
 		"spaces and case":  {"NAME: a\n version :\t1 \nrelease:1\n%description\nVersion: x\n%changelog\n", "NAME: a\n version :\t2 \nrelease:1.3.gccccccc%{?dist}\n%description\nVersion: x\n%changelog\n" + entry},
 		"carriage returns": {"Version: 1\r\nRelease: 1\r\n%changelog\r\n", "Version: 2\r\nRelease: 1.3.gccccccc%{?dist}\r\n%changelog\r\n" + entry},
 		"number":           {"Version: 1\nRelease: 12%{?dist}.2\n%changelog", "Version: 2\nRelease: 12.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-12", 1)},
+		"a macro":          {"Version: 1\n%global rel 7\nRelease: %{rel}%{?dist}\n%changelog\n", "Version: 2\n%global rel 7\nRelease: %{rel}.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-%{rel}", 1)},
+		"parts":            {"Version: 1\nRelease: 0.1.%{pre}%dist\n%changelog\n", "Version: 2\nRelease: 0.1.%{pre}.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-0.1.%{pre}", 1)},
 		"autorelease":      {"Version: 1\nRelease: %autorelease\n%changelog\n%autochangelog\n", "Version: 2\nRelease: 1.3.gccccccc%{?dist}\n%changelog\n" + entry},
 		"autorelease -b":   {"Version: 1\nRelease: %{autorelease -b 7}\n%changelog\n%{?autochangelog}\n", "Version: 2\nRelease: 7.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-7", 1)},
 		"macro bodies": {"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n%global a b\n%endif\nVersion: 1\nRelease: 1\n# Version: 9 %{\n%package x\nVersion: 3\n%changelog\n",
@@ -166,7 +177,7 @@ func FuzzEditSpec(f *testing.F) {
 	f.Add("Version: 1\nRelease: 1\n%changelog\n", "subject", "v1.2-rc1")
 	f.Add("%if 1\nVersion: 1\n%endif\n%{lua:\n", "100%\\", "1.0b2")
 	f.Fuzz(func(t *testing.T, spec, subject, tag string) {
-		version, err := versionOf(tag)
+		version, err := versionOf(tag, nil)
 		if err != nil {
 			return
 		}
@@ -184,6 +195,47 @@ func FuzzEditSpec(f *testing.F) {
 			t.Fatalf("lines are missing: %q", got)
 		}
 	})
+}
+
+// Release is made of macros, and what rpm makes of it has the spec's own number and one suffix.
+func TestReleaseOfMacros(t *testing.T) {
+	w, s := newWork(t), newStore(t)
+	for release, want := range map[string]string{
+		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7", "%{?x}%{!?x:5}%{?dist}": "5", "%{?dist}": "1",
+	} {
+		spec := "%global rel 7\n%global full 7%{?dist}\n" + strings.Replace(plainSpec, "Release: 1", "Release: "+release, 1)
+		commit := w.commit(map[string]string{"hello.spec": spec, "hello-1.0.tar.gz": release})
+		w.git("tag", "--force", "v1")
+		for _, since := range []bool{false, true} {
+			if since {
+				commit = w.commit(map[string]string{"other": release})
+				want += ".1.g" + commit[:7]
+			}
+			p := prepare(t, s, Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
+			cmd := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release} %{changelogname}", "--define", "dist .fc43", p.Spec)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Skipf("needs rpmspec: what rpm makes of the release goes untested; install rpm: %v", err)
+			}
+			if got := string(out); got != "1-"+want+".fc43 a <a@b> - 1-"+want {
+				t.Errorf("%s: got %q, want release %s", release, got, want)
+			}
+		}
+	}
+}
+
+// Names in a commit's own encoding are UTF-8 in the changelog.
+func TestCommitsInOtherEncodings(t *testing.T) {
+	w := newWork(t)
+	w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
+	w.git("tag", "v1")
+	w.git("-c", "i18n.commitEncoding=ISO-8859-1", "-c", "core.quotePath=false", "commit", "--quiet", "--allow-empty", "--author=Andr\xe9 <a@b>", "-m", "caf\xe9")
+	req := w.request(w.git("rev-parse", "HEAD"))
+	req.Sources.Version = rpmflow.VersionFromGit
+	text := content(t, prepare(t, newStore(t), req).Spec)
+	if !strings.Contains(text, " André <a@b> - 1-1.1.g") || !strings.Contains(text, "- café (André, ") {
+		t.Errorf("got %s", text)
+	}
 }
 
 // What the target's rpm does not know is said as it is.
