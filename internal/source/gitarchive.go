@@ -19,6 +19,8 @@ type archiving struct {
 	prefix string // of all names: empty, or with a slash at its end
 	// directory, where it is set, is archived alone, as if git archive were called in it.
 	directory string
+	// paths, where there are any, are the only files of the archive.
+	paths []string
 }
 
 // gitArchive lets read have what git archive writes.
@@ -70,7 +72,12 @@ func (s *snapshot) withArchive(ctx context.Context, a archiving, use func(ctx co
 	if a.prefix != "" {
 		args = append(args, "--prefix="+a.prefix)
 	}
-	cmd := gitCommand(ctx, append(args, s.commit.Hash.String())...)
+	args = append(args, s.commit.Hash.String())
+	if len(a.paths) > 0 {
+		args = append(append(args, "--"), a.paths...)
+	}
+	cmd := gitCommand(ctx, args...)
+	cmd.Env = append(cmd.Env, "GIT_LITERAL_PATHSPECS=1")
 	if a.directory == "" {
 		return use(ctx, stop, cmd)
 	}

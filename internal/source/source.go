@@ -225,14 +225,14 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 }
 
 func (s *Store) prepare(ctx context.Context, req Request, dir string) (p *Prepared, err error) {
-	err = s.read(ctx, req, func(snap *snapshot) (err error) {
+	err = s.readAsNeeded(ctx, req, func(snap *snapshot) (err error) {
 		p, err = s.write(ctx, snap, req, dir)
 		return err
 	})
 	return p, err
 }
 
-func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir string) (*Prepared, error) {
+func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir string) (_ *Prepared, err error) {
 	plan, err := findLayout(ctx, snap, req, s.maxFile)
 	if err != nil {
 		return nil, err
@@ -275,6 +275,14 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		}
 	}
 	out := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime}
+	parts := filepath.Join(dir, "converted")
+	defer func() { err = errors.Join(err, os.RemoveAll(parts)) }()
+	if err := os.RemoveAll(parts); err != nil { // of a first try
+		return nil, fmt.Errorf("making a directory for sources: %w", err)
+	}
+	if out.converted, err = snap.convert(ctx, append([]file{plan.spec}, plan.sources...), req.Ref, parts, s.maxFile); err != nil {
+		return nil, err
+	}
 	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, filepath.Base(p.Spec)); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,15 @@ import (
 // refs, and gives a snapshot of it that git archive can be run on. The mirror has refs of its own, which $Format:%d$ would name, and no
 // HEAD, from which git reads .mailmap in a bare repository.
 func (s *snapshot) asCheckedOut(ctx context.Context, dir, ref string) (*snapshot, error) {
+	view, err := s.viewAs(ctx, dir, ref)
+	if err != nil {
+		return nil, err
+	}
+	return view, s.refuseSignatures(ctx)
+}
+
+// viewAs is asCheckedOut of a commit whose placeholders are not looked at.
+func (s *snapshot) viewAs(ctx context.Context, dir, ref string) (*snapshot, error) {
 	commit := s.commit.Hash.String()
 	tags, err := runGit(ctx, "--git-dir="+s.mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
 	if err != nil {
@@ -47,7 +56,7 @@ func (s *snapshot) asCheckedOut(ctx context.Context, dir, ref string) (*snapshot
 	}
 	view := *s
 	view.mirror = dir
-	return &view, s.refuseSignatures(ctx)
+	return &view, nil
 }
 
 // refuseSignatures refuses placeholders for the state of a signature. What git puts in their place depends on the keys that whoever makes the
@@ -56,12 +65,19 @@ func (s *snapshot) refuseSignatures(ctx context.Context) error {
 	if s.commit.PGPSignature == "" {
 		return nil
 	}
-	out, err := runGit(ctx, "--git-dir="+s.mirror, "grep", "-z", "--name-only", "-I", "-E", "-e", `\$Format:[^$]*%G[GKSFPT?]`, s.commit.TreeHash.String())
+	out, err := runGit(ctx, "--git-dir="+s.mirror, "grep", "-z", "--name-only", "-I", "-E", "-e", ofSignature, s.commit.TreeHash.String())
 	if err != nil || len(out) == 0 { // git grep fails where there is none
 		return ctx.Err()
 	}
 	name, _, _ := strings.Cut(string(out), "\x00")
 	_, name, _ = strings.Cut(name, ":")
+	return signaturePlaceholder(name)
+}
+
+// ofSignature is such a placeholder, in Go's and in grep's language alike.
+const ofSignature = `\$Format:[^$]*%G[GKSFPT?]`
+
+func signaturePlaceholder(name string) error {
 	return rpmflow.Fail(rpmflow.FailureSource, "take %G… out of the file",
 		"%s has a placeholder for the commit's signature in $Format:…$: what git would write there depends on the keys that whoever makes the archive trusts", show(name))
 }

@@ -241,7 +241,8 @@ type writer struct {
 	max   int64
 	mtime time.Time
 	// later takes the pointers of Git LFS that are found, nil: they are refused.
-	later func(p pointer, as string, mode fs.FileMode) error
+	later     func(p pointer, as string, mode fs.FileMode) error
+	converted conversions
 }
 
 // write copies a file to dir/as. Nothing outside dir can be reached, whatever the name.
@@ -257,8 +258,7 @@ func (w writer) write(ctx context.Context, dir string, f file, as string) (err e
 		return &damage{fmt.Errorf("%s: %w", show(f.path), err)}
 	}
 	if blob.Size > w.max {
-		return rpmflow.Fail(rpmflow.FailureSource, "keep large sources outside of git, or ask the operator to raise the limit",
-			"%s has %d bytes; up to %d are taken from git", show(f.path), blob.Size, w.max)
+		return tooLargeInGit(f.path, blob.Size, w.max)
 	}
 	in, err := blob.Reader()
 	if err != nil {
@@ -295,12 +295,30 @@ func (w writer) write(ctx context.Context, dir string, f file, as string) (err e
 		return fmt.Errorf("writing %s: %w", show(f.path), err)
 	}
 	if err = out.Chmod(mode); err == nil { // whatever the umask: the SRPM records it
-		_, err = io.Copy(out, io.MultiReader(bytes.NewReader(first[:n]), source))
+		err = w.fill(out, f.path, io.MultiReader(bytes.NewReader(first[:n]), source))
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return errors.Join(fmt.Errorf("writing %s: %w", show(f.path), err), root.Remove(as))
 	}
 	return setTime(filepath.Join(dir, as), w.mtime)
+}
+
+// fill writes a file's content: that of the blob, unless it was converted.
+func (w writer) fill(out io.Writer, name string, blob io.Reader) error {
+	if err := w.converted.refused[name]; err != nil {
+		return err
+	}
+	converted := w.converted.files[name]
+	if converted == "" {
+		_, err := io.Copy(out, blob)
+		return err
+	}
+	in, err := os.Open(converted)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, in.Close())
 }
 
 // blobReader marks errors of the mirror as damage, so that they differ from errors of the disk that is written to.
