@@ -71,6 +71,9 @@ type conversions struct {
 func (s *snapshot) convert(ctx context.Context, files []file, ref, dir string, maxFile int64) (c conversions, err error) {
 	attributes := &attributes{snap: s, seen: map[string]string{}}
 	c = conversions{files: map[string]string{}, refused: map[string]error{}}
+	if s.disk != nil {
+		return c, nil // they are as they were checked out
+	}
 	var paths []string
 	for _, f := range files {
 		text, err := attributes.of(path.Dir(f.path))
