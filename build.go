@@ -1,7 +1,6 @@
 package rpmflow
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -267,10 +266,10 @@ func (p Package) NEVRA() string {
 // MarshalJSON adds the NEVRA as one string, for those who only want to show or install the package.
 func (p Package) MarshalJSON() ([]byte, error) {
 	type fields Package
-	return json.Marshal(struct {
+	return EncodeJSON(struct {
 		NEVRA string `json:"nevra"`
 		fields
-	}{p.NEVRA(), fields(p)})
+	}{p.NEVRA(), fields(p)}, "")
 }
 
 // ArtifactKind says what an artifact is for.

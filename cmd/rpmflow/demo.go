@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,12 +17,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hook"
 )
-
-// postReceive is the hook that users put into their own repositories.
-//
-//go:embed post-receive
-var postReceive []byte
 
 // demonstration is a package directory that is pushed to a repository of its own and built.
 type demonstration struct {
@@ -173,19 +167,15 @@ func (d *demonstration) prepare(ctx context.Context, cfg *config.Config) error {
 	if _, err := d.git(ctx, "", "init", "--quiet", "--bare", "--initial-branch=main", d.repo); err != nil {
 		return err
 	}
-	hook := filepath.Join(d.repo, "hooks", "post-receive")
 	secret := filepath.Join(d.repo, "rpmflow-secret")
-	err := errors.Join(
-		os.MkdirAll(filepath.Dir(hook), 0o755), os.WriteFile(hook, postReceive, 0o755), os.Chmod(hook, 0o755),
-		os.WriteFile(secret, []byte(d.project.Secret), 0o600))
+	if err := os.WriteFile(secret, []byte(d.project.Secret), 0o600); err != nil {
+		return err
+	}
+	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if _, err := d.git(ctx, d.repo, "config", "rpmflow.url", cfg.PublicURL.String()+"/hooks/generic/"+d.project.Name); err != nil {
-		return err
-	}
-	_, err = d.git(ctx, d.repo, "config", "rpmflow.secretFile", secret)
-	return err
+	return hook.Install(ctx, d.repo, program, cfg.PublicURL.String()+"/hooks/generic/"+d.project.Name, secret, io.Discard)
 }
 
 // push commits the package as it is, even if nothing has changed, and pushes it.

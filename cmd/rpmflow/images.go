@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -129,7 +128,7 @@ func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Conf
 		roots[name] = root
 	}
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(roots)
+		return printJSON(cmd.OutOrStdout(), roots)
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
@@ -176,7 +175,7 @@ func printKeptJSON(w io.Writer, kept []assembly.SharedImage) error {
 		}
 		rows = append(rows, r)
 	}
-	return json.NewEncoder(w).Encode(rows)
+	return printJSON(w, rows)
 }
 
 func fileExists(name string) bool {

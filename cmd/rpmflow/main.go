@@ -38,6 +38,6 @@ with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(),
-		projectsCommand(), targetsCommand(), versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand())
+		projectsCommand(), targetsCommand(), versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand(), hookCommand())
 	return root
 }

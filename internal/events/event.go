@@ -45,13 +45,16 @@ func encode(kind, id, project, subject string, at time.Time, data any) ([]byte, 
 	e.SetSource("/rpmflow/projects/" + Token(project))
 	e.SetSubject(subject)
 	e.SetTime(at.UTC())
-	if err := e.SetData(cloudevents.ApplicationJSON, data); err != nil {
+	raw, err := rpmflow.EncodeJSON(data, "")
+	if err != nil {
 		return nil, fmt.Errorf("encode %s event of %s: %w", kind, subject, err)
 	}
+	e.SetDataContentType(cloudevents.ApplicationJSON)
+	e.DataEncoded = raw
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("encode %s event of %s: %w", kind, subject, err)
 	}
-	return json.Marshal(e)
+	return rpmflow.EncodeJSON(e, "")
 }
 
 func decode(raw []byte, data any) (cloudevents.Event, error) {

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -45,7 +44,7 @@ func NewQueue(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, ackWai
 func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	data, err := json.Marshal(b)
+	data, err := rpmflow.EncodeJSON(b, "")
 	if err != nil {
 		return fmt.Errorf("encode build %s: %w", b.ID, err)
 	}

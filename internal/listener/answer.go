@@ -2,12 +2,13 @@ package listener
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
@@ -37,12 +38,16 @@ func (l *Listener) handle(f func(*http.Request) (status int, body any, p *proble
 }
 
 func (l *Listener) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	l.log.Info("request refused", "method", r.Method, "path", r.URL.Path, "status", p.status, "error", p.Error, "remote", r.RemoteAddr)
+	level := slog.LevelInfo
+	if r.URL.Path == "/readyz" { // who waits for readiness asks again and again: that is no refusal
+		level = slog.LevelDebug
+	}
+	l.log.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "status", p.status, "error", p.Error, "remote", r.RemoteAddr)
 	l.answer(w, p.status, p)
 }
 
 func (l *Listener) answer(w http.ResponseWriter, status int, body any) {
-	raw, err := json.MarshalIndent(body, "", "  ")
+	raw, err := rpmflow.EncodeJSON(body, "  ")
 	if err != nil {
 		l.log.Error("answer cannot be encoded", "error", err)
 		http.Error(w, `{"error":"internal error","hint":"see the listener's log"}`, http.StatusInternalServerError)

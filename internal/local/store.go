@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +73,7 @@ func (r *Results) PutLog(ctx context.Context, key, file string) (rpmflow.Artifac
 
 // PutJSON implements build.Store.
 func (r *Results) PutJSON(_ context.Context, key string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
+	text, err := rpmflow.EncodeJSON(v, "  ")
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", name(key), err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,16 +105,14 @@ func (s *Store) PutJSON(ctx context.Context, key string, v any) error {
 	if err := CheckKey(key); err != nil {
 		return fmt.Errorf("store a record: %w", err)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	raw, err := rpmflow.EncodeJSON(v, "  ")
+	if err != nil {
 		return fmt.Errorf("store %s: %w", s.Address(key), err)
 	}
+	raw = append(raw, '\n')
 	a := s.artifact(key, "", typeJSON)
-	a.Size, a.SHA256 = int64(b.Len()), rpmflow.Digest(b.Bytes())
-	return s.put(ctx, &a, bytes.NewReader(b.Bytes()))
+	a.Size, a.SHA256 = int64(len(raw)), rpmflow.Digest(raw)
+	return s.put(ctx, &a, bytes.NewReader(raw))
 }
 
 func (s *Store) artifact(key string, kind rpmflow.ArtifactKind, contentType string) rpmflow.Artifact {

@@ -50,7 +50,7 @@ func (c Sources) Find(ctx context.Context, id string) (f rpmflow.SourceFile, ok 
 // wins, and all of them are given what that one wrote.
 func (c Sources) Record(ctx context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error) {
 	key := recordsPrefix + id + ".json"
-	raw, err := json.MarshalIndent(f, "", "  ")
+	raw, err := rpmflow.EncodeJSON(f, "  ")
 	if err != nil {
 		return f, fmt.Errorf("store %s: %w", c.s.Address(key), err)
 	}

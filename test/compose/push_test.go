@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 const spec = `Name:           greet
@@ -91,15 +92,7 @@ func git(t *testing.T, dir string, args ...string) string {
 // announce installs the post-receive hook that users get.
 func (r *repository) announce(t *testing.T, h *host) {
 	t.Helper()
-	hook, err := os.ReadFile("../../cmd/rpmflow/post-receive")
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(r.bare, "hooks", "post-receive"), string(hook), 0o755)
-	secret := filepath.Join(r.bare, "secret")
-	writeFile(t, secret, r.secret+"\n", 0o600)
-	git(t, r.bare, "config", "rpmflow.url", h.listener+"/hooks/generic/greet")
-	git(t, r.bare, "config", "rpmflow.secretFile", secret)
+	system.InstallHook(t, r.bare, h.listener+"/hooks/generic/greet", r.secret)
 }
 
 // push pushes a package whose build takes so many seconds, and returns the commit.
@@ -109,7 +102,7 @@ func (r *repository) push(t *testing.T, seconds int) string {
 	writeFile(t, filepath.Join(r.tree, "greet.txt"), time.Now().String(), 0o644)
 	git(t, r.tree, "add", "--all")
 	git(t, r.tree, "commit", "--quiet", "--message", "Change")
-	if answer := git(t, r.tree, "push", "origin", "main"); !strings.Contains(answer, `"builds"`) {
+	if answer := git(t, r.tree, "push", "origin", "main"); !strings.Contains(answer, ": queued as ") {
 		t.Fatalf("the push was answered: %s", answer)
 	}
 	return git(t, r.tree, "rev-parse", "HEAD")

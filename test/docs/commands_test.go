@@ -128,7 +128,7 @@ func TestREADME(t *testing.T) {
 	pushed := false
 	s.tell = func(b block, output string) {
 		if strings.Contains(b.text, " push") && b.file == "README.md" {
-			pushed = strings.Contains(output, `"builds"`) && strings.Contains(output, "/api/v1/builds/")
+			pushed = strings.Contains(output, ": queued as ") && strings.Contains(output, "/api/v1/builds/")
 		}
 	}
 	if ran := s.play(t, "README.md"); ran < 4 {

@@ -84,7 +84,7 @@ func TestPushesThatBuildNothing(t *testing.T) {
 	s.Finished(t)
 
 	system.Git(t, r.Tree, "checkout", "--quiet", "-b", "topic")
-	if answer := r.Push(t, inTree(), "topic"); !strings.Contains(answer, `branch \"topic\" is not built`) {
+	if answer := r.Push(t, inTree(), "topic"); !strings.Contains(answer, `branch "topic" is not built`) {
 		t.Errorf("a branch that is not configured: %s", answer)
 	}
 	if answer := system.Git(t, r.Tree, "push", "origin", ":topic"); !strings.Contains(answer, "refs/heads/topic was deleted") {

@@ -4,47 +4,22 @@
 package e2e_test
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 func TestMain(m *testing.M) {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
 	code := m.Run()
-	if programs.dir != "" {
-		_ = os.RemoveAll(programs.dir)
-	}
+	system.RemovePrograms()
 	os.Exit(code)
-}
-
-// programs are the binaries, built once for the tests that need processes of their own.
-var programs struct {
-	once sync.Once
-	dir  string
-	err  error
 }
 
 func program(t *testing.T, name string) string {
 	t.Helper()
-	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "rpmflow-e2e-bin-"); programs.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", programs.dir+"/", "github.com/rpmflow/rpmflow/cmd/...")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			programs.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	if programs.err != nil {
-		t.Fatal(programs.err)
-	}
-	return filepath.Join(programs.dir, name)
+	return system.Program(t, name)
 }

@@ -25,7 +25,10 @@ import (
 
 func TestMain(m *testing.M) {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		system.RemovePrograms()
+		os.Exit(code)
+	}))
 }
 
 // realMock says whether mock is the real one, whose roots are larger and take their time.

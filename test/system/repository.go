@@ -33,19 +33,7 @@ func (r *Repository) Project(name, more string) string {
 // Announce installs the post-receive hook that users get.
 func (r *Repository) Announce(t testing.TB, s *System, name string) {
 	t.Helper()
-	hook, err := os.ReadFile("../../cmd/rpmflow/post-receive")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(r.Bare, "hooks", "post-receive")
-	WriteFile(t, path, string(hook))
-	if err := os.Chmod(path, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	secret := filepath.Join(r.Bare, "secret")
-	WriteFile(t, secret, r.Secret+"\n")
-	Git(t, r.Bare, "config", "rpmflow.url", s.URL("/hooks/generic/"+name))
-	Git(t, r.Bare, "config", "rpmflow.secretFile", secret)
+	InstallHook(t, r.Bare, s.URL("/hooks/generic/"+name), r.Secret)
 }
 
 // Push makes the tree hold exactly these files, and pushes; what the hook was answered is returned.

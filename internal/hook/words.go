@@ -1,0 +1,93 @@
+package hook
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// maxLines is how many builds of one ref are listed.
+const maxLines = 20
+
+// words tells whoever has pushed what came of it. git shows it behind "remote: ".
+type words struct {
+	out     io.Writer
+	project string
+	several bool // refs were pushed
+	refused bool // something was, and it was said
+}
+
+func (w *words) say(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintln(w.out, clean(line))
+	}
+}
+
+// clean takes away what could do something to a terminal: refs and answers are others' words.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// answer has a line for each build, or the reason why there are none. Late ones were pushed before.
+func (w *words) answer(d delivery, res result, late bool) {
+	of := ""
+	if w.several || late {
+		of = " of " + d.name()
+	}
+	if late {
+		of += ", pushed before,"
+	}
+	a := res.answer
+	for _, b := range a.Builds[:min(len(a.Builds), maxLines)] {
+		id, state := b.ID, "queued"
+		if len(id) > 8 {
+			id = id[:8]
+		}
+		if a.Duplicate {
+			state = "announced before,"
+		}
+		w.say("%s%s for %s: %s as %s · %s", b.Package, of, b.Target, state, id, b.URL)
+	}
+	if more := len(a.Builds) - maxLines; more > 0 {
+		w.say("… and %d builds more: rpmflow list --project %s", more, w.project)
+	}
+	switch {
+	case len(a.Builds) > 0 && a.Reason != "":
+		w.say("not built%s: %s", of, a.Reason)
+	case len(a.Builds) == 0:
+		w.say("%s%s: nothing is built: %s", w.project, of, a.Reason)
+	}
+}
+
+// rejected says what the listener does not take, and where it is kept.
+func (w *words) rejected(d delivery, res result, dir string) {
+	w.refused = true
+	w.say("%s is NOT announced: %s", d.Ref, res.why)
+	if res.hint != "" {
+		w.say("  what to do: %s", res.hint)
+	}
+	if dir != "" {
+		w.say("  it is kept in %s; when that is done: rpmflow hook flush --rejected %s", dir, strings.TrimSuffix(dir, "/rpmflow/rejected"))
+	}
+	if !rpmflow.IsZeroCommit(d.After) {
+		w.say("  or build it with: rpmflow submit %s --ref %s", w.project, d.Ref)
+	}
+}
+
+// kept says what waits, and for what.
+func (w *words) kept(res result, waiting int) {
+	w.say("%s", res.why)
+	what := "the push is kept"
+	if waiting > 1 {
+		what = fmt.Sprintf("%d pushes are kept", waiting)
+	}
+	w.say("%s and delivered, in order, by the next push to this repository or by: rpmflow hook flush", what)
+}
