@@ -20,6 +20,8 @@ type Push struct {
 	// Builds is what the push led to, and Reason why there is none of them: exactly one of both is set.
 	Builds []Build `json:"builds,omitempty"`
 	Reason string  `json:"reason,omitempty"`
+	// NotBuilt says, where there are builds, which packages are not built that one might expect, and why.
+	NotBuilt []string `json:"not_built,omitempty"`
 	// Half is which of the two repositories of layout split was pushed to.
 	Half Half `json:"half,omitempty"`
 }

@@ -378,9 +378,9 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	for content, want := range map[string]string{
-		"#!/bin/sh\nexec /elsewhere/rpmflow hook post-receive\n":             "",
-		"#!/bin/sh\necho mine\n":                                            "is not overwritten",
-		"#!/bin/sh\n# see rpmflow hook post-receive\n":                      "is not overwritten",
+		"#!/bin/sh\nexec /elsewhere/rpmflow hook post-receive\n":              "",
+		"#!/bin/sh\necho mine\n":                                              "is not overwritten",
+		"#!/bin/sh\n# see rpmflow hook post-receive\n":                        "is not overwritten",
 		"#!/bin/sh\ntee log | rpmflow hook post-receive\necho mine\nexit 0\n": "",
 	} {
 		if err := os.WriteFile(file, []byte(content), 0o755); err != nil {

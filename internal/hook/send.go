@@ -46,9 +46,10 @@ type result struct {
 
 // answer is what a listener says of a push.
 type answer struct {
-	Project   string `json:"project"`
-	Duplicate bool   `json:"duplicate"`
-	Reason    string `json:"reason"`
+	Project   string   `json:"project"`
+	Duplicate bool     `json:"duplicate"`
+	Reason    string   `json:"reason"`
+	NotBuilt  []string `json:"not_built"`
 	Builds    []struct {
 		ID      string `json:"id"`
 		Package string `json:"package"`

@@ -59,11 +59,11 @@ func (w *words) answer(d delivery, res result, late bool) {
 	if more := len(a.Builds) - maxLines; more > 0 {
 		w.say("… and %d builds more: rpmflow list --project %s", more, w.project)
 	}
-	switch {
-	case len(a.Builds) > 0 && a.Reason != "":
-		w.say("not built%s: %s", of, a.Reason)
-	case len(a.Builds) == 0:
+	if len(a.Builds) == 0 {
 		w.say("%s%s: nothing is built: %s", w.project, of, a.Reason)
+	}
+	for _, not := range a.NotBuilt {
+		w.say("%s%s: %s", w.project, of, not)
 	}
 }
 

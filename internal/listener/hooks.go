@@ -29,6 +29,7 @@ type pushAnswer struct {
 	Duplicate bool          `json:"duplicate"` // the same delivery was answered before
 	Builds    []buildAnswer `json:"builds"`
 	Reason    string        `json:"reason,omitempty"` // why there are no builds
+	NotBuilt  []string      `json:"not_built,omitempty"`
 }
 
 type buildAnswer struct {
@@ -100,6 +101,7 @@ func (l *Listener) plan(ctx context.Context, project rpmflow.Project, c forge.Ch
 	}
 	chosen := l.choose(ctx, project, c)
 	push.Builds, push.Reason = l.builds(project, push, chosen, project.Targets), chosen.reason
+	push.NotBuilt = chosen.not
 	return push
 }
 
@@ -145,13 +147,13 @@ func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, p part, t
 func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *problem) {
 	stored, again, err := l.pushes.Receive(ctx, push)
 	if errors.Is(err, events.ErrTooLarge) && len(push.Builds) > 0 { // else it would be sent again and again, and refused each time
-		push.Builds, push.Reason = nil, fmt.Sprintf("%d builds at once are more than a message can hold: build the packages in parts, with rpmflow submit --package", len(push.Builds))
+		push.Builds, push.NotBuilt, push.Reason = nil, nil, fmt.Sprintf("%d builds at once are more than a message can hold: build the packages in parts, with rpmflow submit --package", len(push.Builds))
 		stored, again, err = l.pushes.Receive(ctx, push)
 	}
 	if err != nil {
 		return 0, nil, l.unavailable("storing the push", err)
 	}
-	a := pushAnswer{Push: stored.ID, Project: stored.Project, Ref: stored.Ref, Commit: stored.Commit, Duplicate: again, Builds: []buildAnswer{}, Reason: stored.Reason}
+	a := pushAnswer{Push: stored.ID, Project: stored.Project, Ref: stored.Ref, Commit: stored.Commit, Duplicate: again, Builds: []buildAnswer{}, Reason: stored.Reason, NotBuilt: stored.NotBuilt}
 	for _, b := range stored.Builds {
 		a.Builds = append(a.Builds, buildAnswer{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
 	}

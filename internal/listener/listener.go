@@ -55,6 +55,7 @@ type Artifacts interface {
 type Repositories interface {
 	Changed(ctx context.Context, req source.Request, before string) ([]string, error)
 	SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error)
+	Absent(ctx context.Context, req source.Request, packages []rpmflow.PackageSource) (map[string]string, error)
 }
 
 // Resolver finds out which commit a ref of a repository names.

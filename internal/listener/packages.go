@@ -30,8 +30,9 @@ type part struct {
 // choice is which packages a push is to build.
 type choice struct {
 	parts  []part
-	reason string // why there are none
-	note   string // what the builds are to say of it
+	reason string   // why there are none
+	note   string   // what the builds are to say of it
+	not    []string // packages that are not built while others are, in words
 }
 
 // parts are the packages of a project whose packages are configured.
@@ -84,11 +85,12 @@ func (l *Listener) choose(ctx context.Context, project rpmflow.Project, c forge.
 	}
 	packages := project.PackageSources()
 	if !slices.ContainsFunc(packages, func(s rpmflow.PackageSource) bool { return len(s.Filter()) > 0 }) {
-		return choice{parts: parts(project)}
+		return l.withoutAbsent(ctx, project, c, choice{parts: parts(project)}, false)
 	}
 	files, why := l.changed(ctx, project, c)
 	if why != "" {
-		return choice{parts: parts(project), note: "built without regard to the files that were changed: " + why}
+		chosen := choice{parts: parts(project), note: "built without regard to the files that were changed: " + why}
+		return l.withoutAbsent(ctx, project, c, chosen, c.Before != "" && !rpmflow.IsZeroCommit(c.Before))
 	}
 	var chosen choice
 	var filters []string
@@ -101,7 +103,7 @@ func (l *Listener) choose(ctx context.Context, project rpmflow.Project, c forge.
 	if len(chosen.parts) == 0 {
 		chosen.reason = fmt.Sprintf("no package is touched: %s, and looked for were those of %s", changedFiles(files), some(filters, 20))
 	}
-	return chosen
+	return l.withoutAbsent(ctx, project, c, chosen, false)
 }
 
 // changed lists the files that a push has changed, or says why they are not known.
@@ -142,7 +144,7 @@ func (l *Listener) chooseSRPMs(ctx context.Context, project rpmflow.Project, c f
 func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change, list []source.SRPMFile) choice {
 	patterns := strings.Join(project.Sources.SRPMPatterns(), ", ")
 	if len(list) == 0 {
-		return choice{reason: fmt.Sprintf("there is no source package (%s) at %.12s", patterns, c.Commit)}
+		return choice{reason: fmt.Sprintf("there is no source package (%s) at %.12s%s", patterns, c.Commit, removedSRPMs(project, c.Files, nil))}
 	}
 	files, why := l.changed(ctx, project, c)
 	var chosen choice
@@ -155,7 +157,7 @@ func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c 
 		}
 	}
 	if len(chosen.parts) == 0 {
-		chosen.reason = fmt.Sprintf("no source package (%s) was added or changed: %s", patterns, changedFiles(files))
+		chosen.reason = fmt.Sprintf("no source package (%s) was added or changed: %s%s", patterns, changedFiles(files), removedSRPMs(project, files, list))
 	}
 	return chosen
 }
@@ -173,7 +175,7 @@ func (l *Listener) guessSRPMs(project rpmflow.Project, c forge.Change, why strin
 		}
 	}
 	if len(chosen.parts) == 0 {
-		chosen.reason = fmt.Sprintf("no source package (%s) was added or changed: %s", strings.Join(project.Sources.SRPMPatterns(), ", "), changedFiles(c.Files))
+		chosen.reason = fmt.Sprintf("no source package (%s) was added or changed: %s", strings.Join(project.Sources.SRPMPatterns(), ", "), changedFiles(c.Files)+removedSRPMs(project, c.Gone, nil))
 	}
 	return chosen
 }

@@ -108,7 +108,7 @@ func TestPushOfSeveralPackages(t *testing.T) {
 		{"several commits", first, shared, nil, "[a b]", ""},
 		{"no file of any", shared, none, nil, "[]", "no package is touched: 3 files were changed (README.md, pkgs/ab/x, pkgs/b/NEWS.md), and looked for were those of a (pkgs/a/**), b (pkgs/b/**, macros/**, !**/*.md)"},
 		{"a file moved from one to the other", none, moved, nil, "[a b]", ""},
-		{"a file deleted", moved, deleted, nil, "[a]", ""},
+		{"a package deleted", moved, deleted, nil, "[]", "nothing to build of a, which is not there any more: no directory pkgs/a at "},
 		{"nothing", deleted, deleted, nil, "[]", "no file was changed"},
 		{"an old commit that nobody has", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " + w.repo + " any more (force-pushed or deleted?)"},
 		{"a new commit that nobody has", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
@@ -148,10 +148,73 @@ func TestPushOfSeveralPackages(t *testing.T) {
 	}
 }
 
+// What a push has removed is not built, and the answer says so; who else is touched is.
+func TestRemovedPackages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	both := w.commit(map[string]string{"pkgs/a/a.spec": "1", "pkgs/a/x": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/b/x": "1", "README": "1"})
+	noSpec := w.commit(map[string]string{"pkgs/a/a.spec": ""})
+	w.git("-C", w.repo, "checkout", "--quiet", "-b", "renamed", both)
+	w.git("-C", w.repo, "mv", "pkgs/a", "pkgs/c")
+	renamed := w.commit(map[string]string{"pkgs/b/x": "2"})
+	w.git("-C", w.repo, "rm", "-r", "--quiet", "pkgs")
+	none := w.commit(nil)
+	w.git("-C", w.repo, "checkout", "--quiet", "-b", "newspec", both)
+	w.git("-C", w.repo, "mv", "pkgs/a/a.spec", "pkgs/a/new.spec")
+	newSpec := w.commit(nil)
+	w.git("-C", w.repo, "checkout", "--quiet", "-b", "one", both)
+	oneSpec := w.commit(map[string]string{"hello.spec": "1", "x.src.rpm": "1"})
+	noneLeft := w.commit(map[string]string{"hello.spec": "", "x.src.rpm": ""})
+	w.git("-C", w.repo, "checkout", "--quiet", "main")
+	for name, test := range map[string]struct {
+		project, before, after string
+		files, gone            []string // in the delivery; nil: git is asked
+		unread                 bool     // the listener has no mirrors
+		want                   string
+		says                   string // part of the reason, or of what is said of those that are not built
+	}{
+		"its spec":                  {"mono", both, noSpec, nil, nil, false, "[]", "nothing to build of a, which is not there any more: no spec file in pkgs/a at "},
+		"renamed, others changed":   {"mono", both, renamed, nil, nil, false, "[b]", "nothing to build of a, which is not there any more: no directory pkgs/a at "},
+		"all":                       {"mono", renamed, none, nil, nil, false, "[]", "nothing to build of b, which is not there any more: no directory pkgs/b at "},
+		"a spec under another name": {"mono", both, newSpec, nil, nil, false, "[a]", ""},
+		"a new ref without it":      {"mono", zero, renamed, nil, nil, false, "[b]", "no directory pkgs/a at "},
+		"a new ref without any":     {"mono", zero, none, nil, nil, false, "[]", "no directory pkgs/a at "},
+		"the delivery lists it":     {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false, "[]", "no spec file in pkgs/a"},
+		"nobody can look":           {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]", "pkgs/a/a.spec was removed"},
+		"nobody can look, another":  {"mono", both, newSpec, []string{"pkgs/a/a.spec", "pkgs/a/new.spec"}, []string{"pkgs/a/a.spec"}, true, "[a]", ""},
+		"nobody can look, a file":   {"mono", both, newSpec, []string{"pkgs/a/x"}, []string{"pkgs/a/x"}, true, "[a]", ""},
+		"of one package":            {"auto", oneSpec, noneLeft, []string{"hello.spec", "x.src.rpm"}, []string{"hello.spec", "x.src.rpm"}, false, "[auto]", ""}, // there are those in pkgs
+		"a source package":          {"srpms", oneSpec, noneLeft, nil, nil, false, "[]", "there is no source package"},
+		"a source package, listed":  {"srpms", oneSpec, noneLeft, []string{"x.src.rpm"}, []string{"x.src.rpm"}, true, "[]", "nothing to build of x.src.rpm, which is not there any more"},
+		"the only spec":             {"auto", renamed, none, []string{"hello.spec"}, []string{"hello.spec"}, false, "[]", "nothing to build of auto, which is not there any more: no spec file at "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := w.monorepo()
+			o.DataDir = t.TempDir()
+			if test.unread {
+				o.Repositories = nil
+			}
+			d := w.listen(o)
+			defer d.stop()
+			body := payload("refs/heads/main", test.before, test.after, name)
+			if test.files != nil {
+				body = listed(test.before, test.after, name, test.files, test.gone)
+			}
+			a, p := d.deliver(test.project, body)
+			names, _ := w.builds(p)
+			if a.status >= 300 || fmt.Sprint(names) != test.want || (p.Reason == "") != (len(names) > 0) {
+				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
+			}
+			if said := p.Reason + strings.Join(p.NotBuilt, "; "); !strings.Contains(said, test.says) || (test.says == "") != (said == "") {
+				t.Errorf("said is %q, want %q", said, test.says)
+			}
+		})
+	}
+}
+
 // GitHub's own lists of files are believed where they are complete, and git is asked where they are not.
 func TestGitHubPushOfSeveralPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
-	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
+	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/a/a.spec": "1", "pkgs/b/x": "1", "pkgs/b/rpm/b.spec": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2"})
 	o := w.monorepo()
 	repositories := &looker{Repositories: o.Repositories}
@@ -363,6 +426,7 @@ func TestTooManyPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	o := w.monorepo()
 	o.Projects[0].Packages = nil
+	o.Repositories = nil // nobody can look whether they are there
 	for i := range 200 {
 		o.Projects[0].Packages = append(o.Projects[0].Packages, rpmflow.PackageSource{Name: fmt.Sprintf("p%d", i), Directory: fmt.Sprintf("pkgs/p%d", i), Spec: strings.Repeat("x", 50<<10)})
 	}

@@ -315,6 +315,7 @@ type pushed struct {
 	Push      string
 	Duplicate bool
 	Reason    string
+	NotBuilt  []string `json:"not_built"`
 	Builds    []struct{ ID, Target, URL string }
 }
 
