@@ -191,6 +191,7 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 	put(t, dir, "lib/hello.spec", treeSpec)
 	put(t, dir, "lib/out.log/b", "b")
 	put(t, dir, "lib/code/b", "b")
+	put(t, dir, "lib/code/b.c", "b")
 	if got := archived(t, mustLocal(t, filepath.Join(dir, "lib"), "")); !strings.Contains(got, "hello-1/code/b ") ||
 		strings.Contains(got, "out.log") || strings.Contains(got, "src") {
 		t.Error(got)
