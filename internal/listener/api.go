@@ -133,6 +133,20 @@ func (l *Listener) resolveRef(ctx context.Context, project rpmflow.Project, s su
 	}
 	ref, commit, err := l.resolve(ctx, project.URL, wanted)
 	var f *rpmflow.Failure
+	if s.Ref == "" && errors.As(err, &f) { // HEAD names no branch that is there
+		for _, branch := range project.Branches {
+			if strings.ContainsAny(branch, `*?[{\!`) {
+				continue // a pattern
+			}
+			if r, c, err := l.resolve(ctx, project.URL, "refs/heads/"+branch); err == nil {
+				ref, commit, f = r, c, nil
+				break
+			}
+		}
+		if f == nil {
+			err = nil
+		}
+	}
 	if errors.As(err, &f) {
 		return "", "", problemf(http.StatusBadRequest, f.Hint, "project %q: %v", project.Name, f)
 	}

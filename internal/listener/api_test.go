@@ -92,6 +92,22 @@ func TestSubmit(t *testing.T) {
 	w.queued(ids...)
 }
 
+// Without a ref it is the configured branch where the repository's HEAD names none that is there.
+func TestSubmitWithoutHEAD(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	w.git("-C", w.repo, "branch", "stable")
+	w.git("-C", w.repo, "symbolic-ref", "HEAD", "refs/heads/nosuch")
+	o := w.options()
+	for i := range o.Projects {
+		o.Projects[i].Branches = []string{"rel-*", "gone", "stable"}
+	}
+	a, p := w.listen(o).submit(`{"project":"hello"}`)
+	if a.status != http.StatusAccepted || len(p.Builds) == 0 || !strings.Contains(a.text, "refs/heads/stable") {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	w.queued(p.ids()...)
+}
+
 func TestIdempotencyKey(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())

@@ -58,22 +58,22 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 			return nil, err
 		}
 		l.hasSOURCES = err == nil && e.Mode == filemode.Dir
-	} else if dir != path.Join(at.dir, ".") { // a program in a directory of its own, of several
+	}
+	// A program in a directory of its own, of several, and its spec there or below.
+	for dir := path.Dir(l.spec); dir != path.Join(at.dir, ".") && dir != "." && dir != "/"; dir = path.Dir(dir) {
 		own, _, err := snap.find(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil || own.Mode != filemode.Dir {
+			break // it was there a moment ago
+		}
+		list, err := snap.entries(own.Hash)
+		if err != nil {
 			return nil, err
 		}
-		if err == nil && own.Mode == filemode.Dir {
-			list, err := snap.entries(own.Hash)
-			if err != nil {
-				return nil, err
-			}
-			more, err := snap.search(list)
-			if err != nil {
-				return nil, err
-			}
-			l.found.strong, l.found.weak = append(l.found.strong, more.strong...), append(l.found.weak, more.weak...)
+		more, err := snap.search(list)
+		if err != nil {
+			return nil, err
 		}
+		l.found.strong, l.found.weak = append(l.found.strong, more.strong...), append(l.found.weak, more.weak...)
 	}
 	text, err := snap.head(p.spec.hash, min(maxFile, 1<<20))
 	if err != nil {
@@ -152,10 +152,13 @@ func (l *look) evidence() []string {
 			return code
 		}
 	}
-	if l.named.local() {
-		return uses(l.scripts, l.others())
+	switch {
+	case !l.named.local():
+		return nil
+	case dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS":
+		return l.others()
 	}
-	return nil
+	return uses(l.scripts, l.others())
 }
 
 // others are the entries that may be of a source, and that the spec does not name as Source or Patch.

@@ -87,7 +87,23 @@ func searchSpecs(ctx context.Context, snap *snapshot, at place, is func(name str
 		}
 		return err
 	})
-	return specs, err
+	return ownSpecs(specs, at.dir), err
+}
+
+// othersDirs hold what others have written, or what tests and examples are made of.
+var othersDirs = []string{"vendor", "vendored", "third_party", "third-party", "thirdparty", "3rdparty", "external", "extern", "deps", "subprojects", "node_modules",
+	"test", "tests", "testing", "testdata", "fixtures", "example", "examples", "samples", "demo", "demos"}
+
+// ownSpecs are the specs of a tree that are not below such a directory, if there are any.
+func ownSpecs(specs []file, top string) []file {
+	own := slices.DeleteFunc(slices.Clone(specs), func(f file) bool {
+		dir := strings.TrimPrefix(path.Dir(f.path), top)
+		return slices.ContainsFunc(strings.Split(dir, "/"), func(part string) bool { return slices.Contains(othersDirs, strings.ToLower(part)) })
+	})
+	if len(own) == 0 {
+		return specs
+	}
+	return own
 }
 
 // onlySpec is the one of a list that is not to have more.

@@ -100,7 +100,7 @@ func substitute(text []byte, list []rpmflow.Substitution, f facts, name string) 
 		}
 		text = bytes.ReplaceAll(text, mark, []byte(value))
 	}
-	if left := unreplaced(text); len(left) > 0 {
+	if left := unreplaced(text, list); len(left) > 0 {
 		return nil, rpmflow.Fail(rpmflow.FailureSpec, fmt.Sprintf("set substitute: in the project's configuration, such as [%s=…]", strings.Trim(left[0], "@")),
 			"%s has %s, for which there is no value", show(name), strings.Join(left, ", "))
 	}
@@ -110,21 +110,19 @@ func substitute(text []byte, list []rpmflow.Substitution, f facts, name string) 
 // marked is a name to be replaced, as configure scripts and build systems write it.
 var marked = regexp.MustCompile(`@[A-Za-z_][A-Za-z0-9_.-]*@`)
 
-// unreplaced lists what is left to be replaced where rpm would choke on it: in the tags and macros of the preambles. In a script it may be meant
-// for the script, and in a text it is text.
-func unreplaced(text []byte) (left []string) {
-	preamble := true
+// unreplaced lists the names that are left to be replaced and that nothing is said of, wherever they are but in comments and in what a
+// script replaces itself: s/@NAME@/…/.
+func unreplaced(text []byte, list []rpmflow.Substitution) (left []string) {
 	for line := range strings.Lines(string(text)) {
-		word, _, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
-		word, _, _ = strings.Cut(word, "\t")
-		if strings.HasPrefix(word, "%") && slices.Contains(sections, strings.ToLower(word)) {
-			preamble = strings.EqualFold(word, "%package")
-		}
-		if !preamble || strings.HasPrefix(strings.TrimSpace(line), "#") {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		for _, name := range marked.FindAllString(line, -1) {
-			if !slices.Contains(left, name) && len(left) < 10 {
+		for _, at := range marked.FindAllStringIndex(line, -1) {
+			name := line[at[0]:at[1]]
+			ofScript := at[0] >= 2 && line[at[0]-2] == 's' && strings.IndexByte("/|,#!:;%+", line[at[0]-1]) >= 0
+			// Whoever wants to keep @NAME@ says NAME=@NAME@.
+			said := slices.ContainsFunc(list, func(s rpmflow.Substitution) bool { return "@"+s.Name+"@" == name })
+			if !ofScript && !said && !slices.Contains(left, name) && len(left) < 10 {
 				left = append(left, name)
 			}
 		}

@@ -198,6 +198,7 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 	}
 	put(t, dir, "gen.log/hello.spec", treeSpec)
 	put(t, dir, "gen.log/code/c.log", "c")
+	put(t, dir, "gen.log/code/c.c", "c")
 	if got := archived(t, mustLocal(t, filepath.Join(dir, "gen.log"), "")); !strings.Contains(got, "c.log") {
 		t.Error(got)
 	}
