@@ -44,7 +44,7 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	beside := source.SourceDirs(s.file)
+	beside := source.Dirs(s.file)
 	if dir == "" {
 		dir = beside[0]
 	}

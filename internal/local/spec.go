@@ -55,7 +55,7 @@ func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spec: %w", err)
 	}
-	dirs := source.SourceDirs(file)
+	dirs := source.Dirs(file)
 	s := &Spec{file: file, sources: dirs[0], work: work}
 	if req.Engine.Name() != hostEngine { // a container gets copies
 		if s.sources, err = s.copySmall(ctx, dirs); err != nil {

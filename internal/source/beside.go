@@ -16,10 +16,10 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// SourceDirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
+// Dirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
 // being the one to take: beside the spec as it was named, then, if it is a symbolic link, beside what that leads to.
 // For a spec in SPECS that is SOURCES, then SPECS itself.
-func SourceDirs(spec string) []string {
+func Dirs(spec string) []string {
 	var dirs []string
 	add := func(dir string) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
@@ -208,7 +208,9 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 }
 
 // readsBeside are the words with which a spec reads files beside it that no Source line names.
-var readsBeside = []string{"_sourcedir", "%include", "load:", "%load", "RPM_SOURCE_DIR"}
+func readsBeside() []string {
+	return []string{"_sourcedir", "%include", "load:", "%load", "RPM_SOURCE_DIR"}
+}
 
 // copyNamed copies what the spec, as far as can be told before rpm has expanded it, reads while it is expanded.
 func (p *Prepared) copyNamed(ctx context.Context) error {
@@ -235,7 +237,7 @@ func (p *Prepared) copyNamed(ctx context.Context) error {
 			return err
 		}
 	}
-	if slices.ContainsFunc(readsBeside, mentions) {
+	if slices.ContainsFunc(readsBeside(), mentions) {
 		_, err = p.AddNeighbours(ctx)
 	}
 	return err

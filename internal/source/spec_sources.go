@@ -19,7 +19,7 @@ import (
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
-	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as SourceDirs gives them; Dir may be one
+	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs gives them; Dir may be one
 	// of them.
 	Dir    string
 	Beside []string
@@ -287,7 +287,7 @@ func listsOnDisk(spec string) (pkg string, list []listed, err error) {
 
 // BranchOf is the branch that is checked out where a directory lies in a working tree; empty: none, or it is in none.
 func BranchOf(ctx context.Context, dir string) string {
-	cmd := gitCommand(ctx, append(readOnly, "symbolic-ref", "--quiet", "--short", "HEAD")...)
+	cmd := gitCommand(ctx, append(readOnly(), "symbolic-ref", "--quiet", "--short", "HEAD")...)
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {

@@ -43,8 +43,6 @@ type file struct {
 	hash  plumbing.Hash
 }
 
-func (f file) name() string { return path.Base(f.path) }
-
 // found is the path under which a file was found: where rpm looks for what belongs to it.
 func (f file) found() string { return cmp.Or(f.named, f.path) }
 

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -32,13 +31,15 @@ type userRepository struct {
 }
 
 // readOnly are options with which git reads what a repository is, in it: nothing that its configuration names is run.
-var readOnly = []string{"-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull}
+func readOnly() []string {
+	return []string{"-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull}
+}
 
 // openUserRepository finds the repository whose working tree a directory lies in, as git does; nil: there is none.
 // The view is made at into.
 func openUserRepository(ctx context.Context, dir, into string) (*userRepository, error) {
 	ask := func(args ...string) (string, error) {
-		cmd := gitCommand(ctx, append(readOnly, args...)...)
+		cmd := gitCommand(ctx, append(readOnly(), args...)...)
 		cmd.Dir = dir
 		errs := tail{max: 4 << 10}
 		cmd.Stderr = &errs
@@ -254,7 +255,7 @@ func (r *userRepository) compareFiles(ctx context.Context, dir string, s *treeSt
 
 // objectID is what git calls a file with this content, or a link with this target; "" if it cannot be read.
 func objectID(name string, digits int) string {
-	sum := hash.Hash(sha256.New())
+	sum := sha256.New()
 	if digits == 2*sha1.Size {
 		sum = sha1.New() //nolint:gosec // git's own object names
 	}

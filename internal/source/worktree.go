@@ -318,9 +318,9 @@ func (w *WorkTree) lists(dir string) (files []file) {
 // sourceDirs are the directories of the sources of a spec of the tree.
 func (w *WorkTree) sourceDirs(spec string) []string {
 	if w.spec != "" {
-		return SourceDirs(w.spec)
+		return Dirs(w.spec)
 	}
-	return SourceDirs(filepath.Join(w.dir, filepath.FromSlash(spec)))
+	return Dirs(filepath.Join(w.dir, filepath.FromSlash(spec)))
 }
 
 // specs are the ones at the top, or in SPECS, that git ignores: generated ones, which nothing else stands for.
