@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -47,38 +48,51 @@ func cpus(b rpmflow.Build, arch string) []string {
 	return []string{arch}
 }
 
-// excluded compares a source package's tags with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): it is excluded
-// if ExcludeArch has its architecture, or ExclusiveArch does not, in whatever case. Where an architecture has several names and the
-// tag only some of them, rpm decides. The error is a *rpmflow.Skip.
+// restriction is one of the tags, and whose names are in it.
+type restriction struct {
+	tag  int
+	name string // in a spec, and in small letters in a query
+	os   bool
+}
+
+func restrictions() []restriction {
+	return []restriction{{tagExcludeArch, "ExcludeArch", false}, {tagExclusiveArch, "ExclusiveArch", false}, {tagExcludeOS, "ExcludeOS", true}, {tagExclusiveOS, "ExclusiveOS", true}}
+}
+
+// excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): it is excluded if
+// ExcludeArch has its architecture, or ExclusiveArch does not, in whatever case. Where an architecture has several names and
+// the tag only some of them, rpm decides.
+func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmflow.Skip {
+	values, hint := cpus(b, arch), skipHintArch
+	if r.os {
+		values, hint = []string{targetOS}, skipHintOS
+	}
+	named := func(value string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, value) })
+	}
+	unnamed := func(value string) bool { return !named(value) }
+	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
+	case exclusive && !slices.ContainsFunc(values, named):
+		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]), Hint: hint}
+	case !exclusive && !slices.ContainsFunc(values, unnamed):
+		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", values[0], r.name), Hint: hint}
+	}
+	return nil
+}
+
+// excluded looks at the tags of a source package. The error is a *rpmflow.Skip if it is not for the target.
 func excluded(srpm string, b rpmflow.Build, arch string) error {
 	var skip *rpmflow.Skip
 	err := rpmfile.Header(srpm, func(h *rpm.RpmHeader) error {
-		for _, rule := range []struct {
-			tag    int
-			name   string
-			values []string
-			hint   string
-		}{
-			{tagExcludeArch, "ExcludeArch", cpus(b, arch), skipHintArch}, {tagExclusiveArch, "ExclusiveArch", cpus(b, arch), skipHintArch},
-			{tagExcludeOS, "ExcludeOS", []string{targetOS}, skipHintOS}, {tagExclusiveOS, "ExclusiveOS", []string{targetOS}, skipHintOS},
-		} {
-			if !h.HasTag(rule.tag) || skip != nil {
+		for _, r := range restrictions() {
+			if !h.HasTag(r.tag) || skip != nil {
 				continue
 			}
-			list, err := h.GetStrings(rule.tag)
+			list, err := h.GetStrings(r.tag)
 			if err != nil {
 				return err
 			}
-			named := func(value string) bool {
-				return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, value) })
-			}
-			unnamed := func(value string) bool { return !named(value) }
-			switch exclusive := strings.HasPrefix(rule.name, "Exclusive"); {
-			case exclusive && !slices.ContainsFunc(rule.values, named):
-				skip = &rpmflow.Skip{Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), rule.name, rule.values[0]), Hint: rule.hint}
-			case !exclusive && !slices.ContainsFunc(rule.values, unnamed):
-				skip = &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", rule.values[0], rule.name), Hint: rule.hint}
-			}
+			skip = r.excludes(list, b, arch)
 		}
 		return nil
 	})
@@ -86,6 +100,40 @@ func excluded(srpm string, b rpmflow.Build, arch string) error {
 		return skip
 	}
 	return err
+}
+
+// restricted finds the tags in an expanded spec.
+var restricted = regexp.MustCompile(`(?im)^[ \t]*Exclu(de|sive)(Arch|OS)[ \t]*:`)
+
+// excludedSpec asks rpm about the tags of a spec of which there is no source package yet: without its sources there will not be any. What rpm
+// does not answer is found out later.
+func (r *run) excludedSpec(ctx context.Context, spec, sources string, expanded []byte) error {
+	if r.SRPMOnly || !restricted.Match(expanded) {
+		return nil
+	}
+	query := ""
+	for _, t := range restrictions() {
+		query += "[" + t.name + " %{" + strings.ToLower(t.name) + "}\n]"
+	}
+	answer, err := r.session.Query(ctx, spec, sources, "-q", "--srpm", "--queryformat", query)
+	if err != nil {
+		return err
+	}
+	lists := map[string][]string{}
+	for line := range strings.Lines(string(answer)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			lists[name] = append(lists[name], value)
+		}
+	}
+	for _, t := range restrictions() {
+		if len(lists[t.name]) == 0 {
+			continue
+		}
+		if skip := t.excludes(lists[t.name], r.b, r.Target.Arch); skip != nil {
+			return skip
+		}
+	}
+	return nil
 }
 
 // listed keeps a list of architectures short enough for a sentence.

@@ -256,6 +256,9 @@ func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error)
 		return err
 	}
 	r.note(remark)
+	if err := r.excludedSpec(ctx, p.Spec, p.Sources, expanded); err != nil {
+		return err
+	}
 	err = p.Complete(ctx, expanded)
 	r.fetched(p)
 	if err == nil {

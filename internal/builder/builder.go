@@ -87,6 +87,8 @@ type Builder struct {
 	postponed recently
 	aside     time.Time // until then others look first
 	explained explanation
+	told      map[string]rpmflow.Build // queued builds, by id, whose records say why they wait for us
+	retracted time.Time
 	looked    time.Time
 	unserved  map[string]bool // targets that the log has said to wait
 }
@@ -116,7 +118,7 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	}
 	status.connected(nc, o.Jobs)
 	return &Builder{
-		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status, unserved: map[string]bool{},
+		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status, unserved: map[string]bool{}, told: map[string]rpmflow.Build{},
 	}, nil
 }
 
@@ -154,7 +156,8 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case slots <- struct{}{}:
-		case <-time.After(time.Minute): // all slots are taken, and the loop lives all the same
+		case <-time.After(lookEvery): // all slots are taken, and the loop lives all the same
+			b.retract(ctx)
 			continue
 		}
 		if time.Since(swept) > sweepEvery {
@@ -171,6 +174,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			b.explain(ctx, err)
 			if err == nil {
 				b.look(ctx)
+				b.retract(ctx)
 			}
 			<-slots
 			b.pause(ctx, wake)

@@ -99,6 +99,7 @@ func (b *Builder) postpone(ctx context.Context, last events.Event, d *events.Del
 		}
 		log.Warn("the build waits", "why", what, "what_to_do", do)
 	}
+	b.told[n.ID] = n
 	now := time.Now()
 	b.postponed.add(now)
 	delay := postponeFor + time.Duration(b.postponed.since(now.Add(-time.Minute)))*postponeEach
@@ -172,6 +173,59 @@ func (b *Builder) tell(ctx context.Context, build rpmflow.Build, w rpmflow.Waiti
 	n := last.Build.Clone()
 	if !n.Waits(w) {
 		return nil
+	}
+	_, err = b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance)
+	if errors.Is(err, events.ErrLost) { // somebody takes it
+		return nil
+	}
+	b.told[n.ID] = n
+	return err
+}
+
+// retract takes back why builds wait that could begin now, if only there were a free slot.
+func (b *Builder) retract(ctx context.Context) {
+	if len(b.told) == 0 || time.Since(b.retracted) < lookEvery {
+		return
+	}
+	b.retracted = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	if b.runner.Engine.Ready(ctx) != nil {
+		return
+	}
+	served := map[string]error{}
+	for id, build := range b.told {
+		why, asked := served[build.Target]
+		if !asked {
+			why = b.serves(ctx, build.Target)
+			served[build.Target] = why
+		}
+		if why != nil {
+			continue
+		}
+		if err := b.takeBack(ctx, build); err != nil {
+			b.log.Debug("queued builds are not told that they need not wait", "error", err)
+			return
+		}
+		delete(b.told, id)
+	}
+}
+
+func (b *Builder) takeBack(ctx context.Context, build rpmflow.Build) error {
+	last, err := b.ledger.Last(ctx, build)
+	if errors.Is(err, events.ErrNone) || err == nil && last.Build.State != rpmflow.Queued {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n := last.Build.Clone()
+	n.Waiting = slices.DeleteFunc(n.Waiting, func(w rpmflow.Waiting) bool { return w.Builder == b.o.Name })
+	if len(n.Waiting) == len(last.Build.Waiting) {
+		return nil
+	}
+	if len(n.Waiting) == 0 {
+		n.Waiting = nil
 	}
 	_, err = b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance)
 	if errors.Is(err, events.ErrLost) { // somebody takes it

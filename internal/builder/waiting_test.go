@@ -199,3 +199,33 @@ func TestWaitsAfterALostAttempt(t *testing.T) {
 }
 
 var _ build.Engine = (*enginetest.Engine)(nil)
+
+// A build that could begin, but for a free slot, does not go on saying that its image is missing.
+func TestReasonIsTakenBack(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	var there atomic.Bool
+	g := newGate(enginetest.RPMs)
+	engine := enginetest.New(t, g.step)
+	engine.NotServed = func(rpmflow.Target) error {
+		if there.Load() {
+			return nil
+		}
+		return errNoImage
+	}
+	w.runWith(w.options("a"), "", engine)
+	first, second := w.enqueue("p1"), w.enqueue("p2")
+	w.waits(first)
+	w.waits(second)
+	there.Store(true)
+	w.entered(g) // with the only slot
+	w.until("the reason to go", func(e events.Event) bool {
+		return e.Type == events.TypeQueued && e.Build.Attempt == 0 && e.Build.Waiting == nil && strings.Count(strings.Join(w.types(e.Build), " "), "queued") == 3
+	})
+	close(g.open)
+	for _, b := range []rpmflow.Build{first, second} {
+		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+	w.emptyQueue()
+}

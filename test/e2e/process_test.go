@@ -361,6 +361,6 @@ func TestNoEngine(t *testing.T) {
 	up.end(t, syscall.SIGTERM)
 	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=rpmbuild"}, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "NOT IN A CLEAN ROOT")
-	waits("is not the host's")
+	waits("the host's rpmbuild does not build for")
 	up.end(t, syscall.SIGTERM)
 }

@@ -104,7 +104,7 @@ func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
 		return nil
 	}
-	return rpmflow.Advise(fmt.Errorf("engine rpmbuild: the target %q is not the host's: the host's rpmbuild builds for targets named host or host-… only", t.Name),
+	return rpmflow.Advise(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…", t.Name),
 		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget().Name)
 }
 

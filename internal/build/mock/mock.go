@@ -144,7 +144,7 @@ func (e *Engine) Serves(ctx context.Context, t rpmflow.Target) error {
 }
 
 // ErrNoImage says that a target's mock image is not on the engine.
-var ErrNoImage = errors.New("the mock image is not on the engine")
+var ErrNoImage = errors.New("is not on the engine")
 
 // Image finds the target's image and gives its id.
 func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {

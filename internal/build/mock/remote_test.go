@@ -222,7 +222,7 @@ func TestLocalEngine(t *testing.T) {
 	}
 	says(t, open(t, Settings{Host: host, Archs: []string{"s390x"}}), "cannot build for s390x", "set builder.archs to "+f.Machine)
 	_, err = e.Image(t.Context(), rpmflow.Target{Name: "x", Image: "rpmflow/nothing:1"})
-	wantAdvice(t, err, "the mock image is not on the engine", "docker pull rpmflow/nothing:1; or docker load")
+	wantAdvice(t, err, "image rpmflow/nothing:1 is not on the engine", "docker pull rpmflow/nothing:1; or docker load")
 	if !errors.Is(err, ErrNoImage) {
 		t.Error(err)
 	}

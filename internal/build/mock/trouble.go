@@ -94,7 +94,7 @@ func missingImage(t rpmflow.Target) error {
 	if t.Image == defaultImage {
 		get = "docker build --tag " + t.Image + " deploy/images/mock, in the top directory of rpmflow's checkout (in deploy/compose: ../images/mock)"
 	}
-	return rpmflow.Advise(fmt.Errorf("engine mock: target %q: image %s: %w", t.Name, t.Image, ErrNoImage),
+	return rpmflow.Advise(fmt.Errorf("image %s %w", t.Image, ErrNoImage),
 		get+"; or docker load --input FILE with one that was saved elsewhere; or set the target's image")
 }
 
