@@ -48,9 +48,12 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 	if !chosen {
 		target = assembly.DefaultTarget()
 	}
-	if len(cfg.Targets) == 0 {
+	if len(cfg.Targets) == 0 || chosen && len(cfg.Projects) == 0 {
 		cfg.Targets = []rpmflow.Target{{Name: target, Arch: rpmflow.ArchOf(target), Config: target, Image: "rpmflow/mock:latest"}}
-		if !chosen && cfg.Builder.Engine == config.EngineAuto {
+		switch auto := cfg.Builder.Engine == config.EngineAuto; {
+		case auto && cfg.Targets[0].OnHost():
+			cfg.Builder.Engine = config.EngineRPMBuild
+		case auto && !chosen:
 			if why := assembly.WithoutImage(ctx, cfg, cfg.Targets[0], log); why != nil {
 				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
 				what, do := rpmflow.Advice(why)

@@ -153,6 +153,33 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// Targets that a builder does not build for, whatever is on its engine, are named; without targets the host's rpmbuild has one.
+func TestEngines(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		text    string
+		program Program
+		want    string // in the only warning; empty: there is none
+	}{
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, {name: fedora-42-aarch64}]", "", `target "fedora-42-x86_64": builder.engine is rpmbuild`},
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForBuilder, "wait for another builder"},
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForListener, ""},
+		{"builder: {archs: x86_64}\ntargets: [{name: host-fedora-42-x86_64}, {name: fedora-42-x86_64}]", "", `target "host-fedora-42-x86_64": by its name`},
+		{"builder: {engine: rpmbuild}\nprojects: [{name: hello, url: /srv/git/hello.git}]", "", ""},
+	} {
+		got, err := Load(Source{File: write(t, "rpmflow.yaml", c.text), For: c.program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Warnings) > 1 || strings.Contains(strings.Join(got.Warnings, ""), c.want) != true || (c.want == "") != (len(got.Warnings) == 0) {
+			t.Errorf("%s: %q", c.text, got.Warnings)
+		}
+		if own := rpmflow.HostTarget().Name; len(got.Projects) > 0 && (len(got.Targets) != 1 || got.Targets[0].Name != own || got.Projects[0].Targets[0] != own) {
+			t.Errorf("targets %+v", got.Targets)
+		}
+	}
+}
+
 // A key that cannot be set by its variable, or that nobody has explained, is not finished.
 func TestEveryKey(t *testing.T) {
 	t.Chdir(t.TempDir())

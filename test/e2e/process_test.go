@@ -334,6 +334,35 @@ func TestStorageComesLate(t *testing.T) {
 	b.end(t, syscall.SIGTERM)
 }
 
+// TestImageAppears submits a build whose mock image is not there: it waits, and goes on by itself when the image is.
+func TestImageAppears(t *testing.T) {
+	target, targetYAML := system.MockTarget(t)
+	_, image, _ := strings.Cut(targetYAML, "image: ")
+	image, _, _ = strings.Cut(image, "\n")
+	absent := "rpmflow-e2e/absent:" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	dir := t.TempDir()
+	r := system.NewRepository(t)
+	r.Push(t, inTree())
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent, 1)+"projects:\n"+r.Project("greet", ""))
+	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up.says(t, "rpmflow is up")
+	client(t, dir, "submit", "greet")
+	system.Eventually(t, time.Minute, "the reason", func() bool { return strings.Contains(client(t, dir, "list"), absent+" is not on the engine") })
+	docker := func(args ...string) {
+		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+			t.Errorf("docker %v: %v: %s", args, err, out)
+		}
+	}
+	docker("tag", image, absent)
+	defer docker("rmi", absent)
+	system.Eventually(t, 30*time.Second, "its start", func() bool { return strings.Contains(client(t, dir, "list"), "running") })
+	system.Eventually(t, 10*time.Minute, "its end", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	if shown := client(t, dir, "list", "--json"); !strings.Contains(shown, `"attempt": 1`) || !strings.Contains(shown, target) || strings.Contains(shown, `"waiting"`) {
+		t.Errorf("list: %s", shown)
+	}
+	up.end(t, syscall.SIGTERM)
+}
+
 // TestNoEngine asks for mock where Docker is not: the builder says so, takes nothing, and the build waits.
 func TestNoEngine(t *testing.T) {
 	system.NeedRPM(t)
