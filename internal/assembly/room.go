@@ -115,7 +115,8 @@ func (f *Floors) Room(ctx context.Context) error {
 // ofEngine gives a directory on the engine's disk.
 func (f *Floors) ofEngine(ctx context.Context) (string, error) {
 	if e, ok := f.engine.(disk); ok {
-		return e.Disk(ctx)
+		dir, err := e.Disk(ctx)
+		return dir, builder.Because(builder.ReasonEngine, err)
 	}
 	return "", nil
 }

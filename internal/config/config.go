@@ -243,6 +243,7 @@ func load(src Source, data []byte) (*Config, error) {
 	defined := names(file.targets)
 	if c.Builder.Engine == EngineRPMBuild && len(file.targets) == 0 { // there is only one that it can build for
 		host := rpmflow.HostTarget()
+		host.Config = host.Name
 		c.Targets, defined = []rpmflow.Target{host}, []string{host.Name}
 	}
 	c.Projects = l.projects(file.projects, defined)
