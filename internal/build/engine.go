@@ -21,6 +21,8 @@ type Job struct {
 	Epoch time.Time
 	// Dir is an empty directory of this attempt, where the engine puts results and logs.
 	Dir string
+	// Sources is the directory of the sources that a source package may have been made without (NoSource, NoPatch).
+	Sources string
 	// Log takes what is to be watched while it happens. It never fails and never blocks for long.
 	Log io.Writer
 	// OnContainer is told of each container before it starts.

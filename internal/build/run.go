@@ -219,7 +219,7 @@ func (r *run) open(ctx context.Context, p *source.Prepared, dir string) (err err
 		return fmt.Errorf("make directory for results: %w", err)
 	}
 	r.session, err = r.Engine.Open(ctx, Job{
-		Build: r.b.Clone(), Target: r.Target, Epoch: p.CommitTime, Dir: results, Log: r.output,
+		Build: r.b.Clone(), Target: r.Target, Epoch: p.CommitTime, Dir: results, Sources: p.Sources, Log: r.output,
 		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
 		OnRoot:      r.root,
 		Note:        func(remark string) { r.note(remark) },
@@ -234,7 +234,7 @@ func (r *run) open(ctx context.Context, p *source.Prepared, dir string) (err err
 // that guess was wrong, rpm says so, and the work begins anew.
 func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error) {
 	if p.SRPM != "" {
-		r.srpm, err = adopt(p.SRPM, p.SRPMPath)
+		r.srpm, err = adopt(p.SRPM, p.SRPMPath, p.Sources)
 		return err
 	}
 	if !p.NeedsExpansion() {

@@ -11,8 +11,9 @@ import (
 )
 
 // adopt checks a source package that nobody here has made, and names its file as rpmbuild would have: what the repository
-// calls it may be fit for neither engine nor storage. path is its place in the repository.
-func adopt(file, path string) (string, error) {
+// calls it may be fit for neither engine nor storage. path is its place in the repository, sources the directory of the files that it
+// was made without.
+func adopt(file, path, sources string) (string, error) {
 	const hint = "commit a source package as rpmbuild -bs makes it"
 	p, err := rpmfile.Package(file)
 	switch {
@@ -27,10 +28,18 @@ func adopt(file, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	kind := "src"
 	if incomplete {
-		return "", rpmflow.Fail(rpmflow.FailureSource, "commit one that has all of its sources in it", "%q lacks sources: its spec says NoSource or NoPatch", path)
+		kind = "nosrc"
+		left, err := rpmfile.LeftOut(file)
+		if err != nil {
+			return "", err
+		}
+		if len(left) == 0 || sources == "" {
+			return "", rpmflow.Fail(rpmflow.FailureSource, "commit one that has all of its sources in it", "%q lacks sources: its spec says NoSource or NoPatch", path)
+		}
 	}
-	name := fmt.Sprintf("%s-%s-%s.src.rpm", p.Name, p.Version, p.Release)
+	name := fmt.Sprintf("%s-%s-%s.%s.rpm", p.Name, p.Version, p.Release, kind)
 	if !packageName.MatchString(name) {
 		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have", path, name)
 	}

@@ -104,7 +104,7 @@ func bare(dir string) bool {
 }
 
 func isSRPM(name string) bool {
-	return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".srpm")
+	return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".nosrc.rpm") || strings.HasSuffix(name, ".srpm")
 }
 
 // IsSRPM says whether it is a source package.
@@ -131,7 +131,7 @@ func (in Input) Name() string {
 	if abs, err := filepath.Abs(name); err == nil {
 		name = filepath.Base(abs)
 	}
-	for _, suffix := range []string{".spec", ".src.rpm", ".srpm"} {
+	for _, suffix := range []string{".spec", ".nosrc.rpm", ".src.rpm", ".srpm"} {
 		name = strings.TrimSuffix(name, suffix)
 	}
 	name = strings.Map(func(c rune) rune {

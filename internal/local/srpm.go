@@ -2,9 +2,12 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
@@ -28,7 +31,38 @@ func (s *sources) adopt(ctx context.Context, dir string) (*source.Prepared, erro
 	if err := source.CompareFile(p.SRPM, name, s.checksum); err != nil {
 		return nil, err
 	}
+	if err := s.beside(ctx, p); err != nil {
+		return nil, err
+	}
 	return dated(p), nil
+}
+
+// beside takes the sources that the package was made without (NoSource, NoPatch) from beside it.
+func (s *sources) beside(ctx context.Context, p *source.Prepared) error {
+	left, err := rpmfile.LeftOut(p.SRPM)
+	if err != nil || len(left) == 0 { // what is not a source package is refused later
+		return nil
+	}
+	var missing []string
+	p.Sources = filepath.Join(filepath.Dir(p.SRPM), "left-out")
+	if err := os.Mkdir(p.Sources, 0o700); err != nil {
+		return fmt.Errorf("source package: %w", err)
+	}
+	for _, name := range left {
+		file := filepath.Join(filepath.Dir(s.in.path), name)
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, name)
+			continue
+		}
+		if err := source.CopyFile(ctx, file, filepath.Join(p.Sources, name)); err != nil {
+			return fmt.Errorf("source package: %w", err)
+		}
+	}
+	if len(missing) > 0 {
+		return rpmflow.Fail(rpmflow.FailureSource, "put what it was made without (NoSource, NoPatch) beside it", "%s lacks %s", p.SRPMPath, strings.Join(missing, ", "))
+	}
+	p.Explanation += ", with " + strings.Join(left, ", ") + " from beside it"
+	return nil
 }
 
 // download gets a source package from its server.

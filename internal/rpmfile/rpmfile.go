@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -90,6 +91,37 @@ func Incomplete(file string) (incomplete bool, err error) {
 		return nil
 	})
 	return incomplete, err
+}
+
+// LeftOut names the sources and patches that a source package was made without. They are in its list of files as those of ghosts.
+func LeftOut(file string) (names []string, err error) {
+	err = Header(file, func(h *rpm.RpmHeader) error {
+		if !h.HasTag(tagNoSource) && !h.HasTag(tagNoPatch) || !h.HasTag(rpm.BASENAMES) || !h.HasTag(rpm.FILEFLAGS) {
+			return nil
+		}
+		all, err := h.GetStrings(rpm.BASENAMES)
+		if err != nil {
+			return err
+		}
+		flags, err := h.GetUint32s(rpm.FILEFLAGS)
+		if err != nil {
+			return err
+		}
+		if len(flags) != len(all) {
+			return fmt.Errorf("%d files with %d flags", len(all), len(flags))
+		}
+		for i, name := range all {
+			if flags[i]&rpm.RPMFILE_GHOST == 0 {
+				continue
+			}
+			if name != filepath.Base(name) || name == ".." || name == "." {
+				return fmt.Errorf("a file with the name %.100q", name)
+			}
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
 }
 
 // Package reads the NEVRA from a package's header.

@@ -22,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // Engine runs rpmbuild.
@@ -225,6 +226,10 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 func (s *session) Dependencies(context.Context, string) error { return nil }
 
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
+	sources, err := s.leftOut(srpm)
+	if err != nil {
+		return nil, err
+	}
 	if s.bunk != nil {
 		given, err := s.bunk.give(srpm)
 		if err != nil {
@@ -232,7 +237,7 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		}
 		srpm = given
 	}
-	args := append(s.macros(""), "--rebuild")
+	args := append(s.macros(sources), "--rebuild")
 	if s.job.Build.Options.NoCheck {
 		args = append(args, "--nocheck")
 	}
@@ -240,6 +245,30 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		return nil, err
 	}
 	return s.packages("RPMS")
+}
+
+// leftOut gives a directory with the sources that a source package was made without, where rpmbuild will unpack the others; usually none.
+func (s *session) leftOut(srpm string) (string, error) {
+	left, err := rpmfile.LeftOut(srpm)
+	if err != nil || len(left) == 0 {
+		return "", err
+	}
+	dir := filepath.Join(s.job.Dir, "left-out")
+	err = os.Mkdir(dir, 0o700)
+	for _, name := range left {
+		if err == nil {
+			err = copyFile(filepath.Join(s.job.Sources, name), filepath.Join(dir, name), 0o644)
+		}
+	}
+	if err == nil && s.bunk != nil {
+		if dir, err = s.bunk.give(dir); err == nil {
+			err = os.Lchown(dir, int(s.bunk.user.UID), int(s.bunk.user.GID)) // now that it is filled: rpmbuild writes there
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("engine rpmbuild: sources that the source package was made without: %w", err)
+	}
+	return dir, nil
 }
 
 func (s *session) rpmbuild(ctx context.Context, phase rpmflow.Phase, args ...string) (err error) {

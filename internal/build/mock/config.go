@@ -30,7 +30,8 @@ const (
 	inWork    = inRoot + "/work"
 	inSpecs   = inWork + "/SPECS"
 	inSources = inWork + "/SOURCES"
-	inOut     = inWork + "/out" // results of the phases, each in a directory of its own
+	inLeftOut = inWork + "/left-out" // sources that the source package was made without
+	inOut     = inWork + "/out"      // results of the phases, each in a directory of its own
 )
 
 // configLog is mock's configuration as it was in effect, kept with a build's logs.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,6 +113,13 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
+	left, err := rpmfile.LeftOut(srpm)
+	if err != nil {
+		return nil, fmt.Errorf("engine mock: %w", err)
+	}
+	for _, name := range left { // mock leaves what lies in SOURCES
+		files = append(files, file{name: path.Join(inLeftOut, name), mode: 0o644, disk: filepath.Join(s.job.Sources, name)})
+	}
 	last := strings.Join(requires, "\n")
 	installed := "INSTALLED=yes" // exactly what the package requires
 	if s.missing != nil {
@@ -143,13 +151,15 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
 	// mock makes the SRPM anew in the root; the one that was built from is the one that is kept.
-	return slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".src.rpm") }), nil
+	return slices.DeleteFunc(found, func(name string) bool {
+		return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".nosrc.rpm")
+	}), nil
 }
 
 // asked finds the package that lists what was asked for and not there: by %generate_buildrequires, or by the source package as mock has
 // made it anew.
 func (s *session) asked() (name, digest string, err error) {
-	for _, pattern := range []string{"*.buildreqs.nosrc.rpm", "*.src.rpm"} {
+	for _, pattern := range []string{"*.buildreqs.nosrc.rpm", "*.src.rpm", "*.nosrc.rpm"} {
 		found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), pattern))
 		if err != nil {
 			return "", "", fmt.Errorf("engine mock: %w", err)

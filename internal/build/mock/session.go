@@ -47,6 +47,13 @@ note_repositories`
 	// the source package as mock has made it anew, where that requires something else.
 	scriptRPMs = `code=0
 give_devices
+for f in ` + inLeftOut + `/*; do
+	[ -f "$f" ] || continue
+	for root in /var/lib/mock/*/root; do
+		mkdir -p "$root/builddir/build/SOURCES"
+		cp -p "$f" "$root/builddir/build/SOURCES"
+	done
+done
 requires() { rpm -qpR "$1" 2>/dev/null | LC_ALL=C sort -u; }
 [ -z "$INSTALLED" ] || requires "` + inWork + `/$SRPM" >/rpmflow/installed
 spare_dnf
@@ -175,6 +182,8 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 		return "", err
 	}
 	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*.src.rpm"))
+	without, nerr := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*.nosrc.rpm"))
+	found, err = append(found, without...), errors.Join(err, nerr)
 	if err != nil || len(found) != 1 {
 		return "", errors.Join(err, fmt.Errorf("engine mock: mock --buildsrpm left %d source packages", len(found)))
 	}
