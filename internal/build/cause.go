@@ -60,7 +60,10 @@ var (
 	raised    = regexp.MustCompile(`^[A-Za-z_][\w.]*(: .*)?$`)
 	hunks     = regexp.MustCompile(`^Hunk #\d+ FAILED|^\d+ out of \d+ hunks? (FAILED|ignored)|^can't find file to patch|malformed patch at line|^Reversed \(or previously applied\) patch|^patch: \*\*\*`)
 	patching  = regexp.MustCompile(`^(checking|patching) file `)
-	whichOne  = regexp.MustCompile(`^(\+ echo ')?Patch #\d+ \(`)
+	// whichOne is written by rpm's %patch; mock may put it behind the plus sign of the command that follows.
+	whichOne = regexp.MustCompile(`^(?:\+ )?(?:echo '?)?(Patch #\d+ \([^)]*\))`)
+	// ofShell are words of the scriptlet's shell itself.
+	ofShell = regexp.MustCompile(`^\S*rpm-tmp\.\w+: (line )?\d+: `)
 )
 
 // cause is what a failed scriptlet's log says of its reason.
@@ -73,15 +76,17 @@ type cause struct {
 
 // causeOf looks for the reason in the lines of a scriptlet: first in what its last command has said, then in all.
 func causeOf(lines []string) cause {
+	var c cause
 	last := -1
 	for i, l := range lines {
-		if m := traced.FindStringSubmatch(l); m != nil && !strings.HasPrefix(l, "++") && m[1] != "" {
-			last = i
+		m := traced.FindStringSubmatch(l)
+		switch {
+		case m == nil || strings.HasPrefix(l, "++") || m[1] == "":
+		case strings.HasPrefix(m[1], "Patch #") && i+1 < len(lines): // torn: the command is in the next line
+			last, c.command = i+1, lines[i+1]
+		default:
+			last, c.command = i, strings.TrimPrefix(m[1], "+ ") // two commands of a pipe write at once
 		}
-	}
-	var c cause
-	if last >= 0 {
-		c.command = strings.TrimPrefix(traced.FindStringSubmatch(lines[last])[1], "+ ") // two commands of a pipe write at once
 	}
 	for _, from := range slices.Compact([]int{last + 1, 0}) {
 		for _, words := range [][]*regexp.Regexp{certain, likely} {
@@ -166,9 +171,8 @@ func patchWords(lines []string, i int) string {
 		}
 	}
 	for at := i; at >= 0; at-- {
-		if whichOne.MatchString(lines[at]) {
-			name := strings.TrimPrefix(lines[at], "+ echo '")
-			return strings.TrimRight(name, "':") + ": " + text
+		if m := whichOne.FindStringSubmatch(lines[at]); m != nil {
+			return m[1] + ": " + text
 		}
 	}
 	return text
@@ -201,6 +205,9 @@ func scriptlet(lines []string, i int) *rpmflow.Failure {
 		if at, until, words, ok := said(lines[i+1:after], certain); ok && (c.words == "" || !isCertain(c.words)) {
 			c.at, c.until, c.words, end = i+1+at-begin, i+1+until-begin, words, after
 		}
+	}
+	if first, _, _ := strings.Cut(c.command, " "); ofShell.MatchString(c.words) && !strings.Contains(c.words, first) {
+		c.command = "" // the shell could not read the next one, which it has therefore not written
 	}
 	f := &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: name + " failed", Hint: "build.log has what came before it"}
 	switch {

@@ -54,11 +54,11 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 
 		"bash, no command":      {"%build", "+ foo --all\n/var/tmp/rpm-tmp.x1Y2z3: line 42: foo: command not found", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: line 42: foo: command not found (in: foo --all)"},
 		"dash, no command":      {"%build", "+ foo --all\n/var/tmp/rpm-tmp.x1Y2z3: 42: foo: not found", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: 42: foo: not found (in: foo --all)"},
-		"dash, substitution":    {"%install", "/var/tmp/rpm-tmp.x1Y2z3: 40: Bad substitution", "%install failed: /var/tmp/rpm-tmp.x1Y2z3: 40: Bad substitution (in: cd /builddir/build/BUILD)"},
-		"dash, syntax":          {"%build", "/var/tmp/rpm-tmp.x1Y2z3: 41: Syntax error: \"(\" unexpected", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: 41: Syntax error: \"(\" unexpected (in: cd /builddir/build/BUILD)"},
+		"dash, substitution":    {"%install", "/var/tmp/rpm-tmp.x1Y2z3: 40: Bad substitution", "%install failed: /var/tmp/rpm-tmp.x1Y2z3: 40: Bad substitution"},
+		"dash, syntax":          {"%build", "/var/tmp/rpm-tmp.x1Y2z3: 41: Syntax error: \"(\" unexpected", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: 41: Syntax error: \"(\" unexpected"},
 		"dash, cd":              {"%build", "+ cd nosuch\n/var/tmp/rpm-tmp.x1Y2z3: 39: cd: can't cd to nosuch", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: 39: cd: can't cd to nosuch (in: cd nosuch)"},
 		"bash, cd":              {"%prep", "+ cd hello-1.0\n/var/tmp/rpm-tmp.x1Y2z3: line 39: cd: hello-1.0: No such file or directory", "%prep failed: /var/tmp/rpm-tmp.x1Y2z3: line 39: cd: hello-1.0: No such file or directory (in: cd hello-1.0)"},
-		"bash, syntax":          {"%build", "/var/tmp/rpm-tmp.x1Y2z3: line 45: syntax error near unexpected token `fi'", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: line 45: syntax error near unexpected token `fi' (in: cd /builddir/build/BUILD)"},
+		"bash, syntax":          {"%build", "/var/tmp/rpm-tmp.x1Y2z3: line 45: syntax error near unexpected token `fi'", "%build failed: /var/tmp/rpm-tmp.x1Y2z3: line 45: syntax error near unexpected token `fi'"},
 		"a script, bash":        {"%build", "+ ./build.sh\n./build.sh: line 3: cmake: command not found", "%build failed: ./build.sh: line 3: cmake: command not found (in: ./build.sh)"},
 		"a script, dash":        {"%build", "+ ./build.sh\n./build.sh: 3: cmake: not found", "%build failed: ./build.sh: 3: cmake: not found (in: ./build.sh)"},
 		"make, no command":      {"%build", "+ make\nfoo -c x\nmake: foo: No such file or directory\nmake: *** [Makefile:2: all] Error 127", "%build failed: make: foo: No such file or directory (in: make)"},
@@ -81,6 +81,8 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 
 		"patch": {"%prep", "+ echo 'Patch #0 (fix.patch):'\nPatch #0 (fix.patch):\n+ /usr/bin/patch --no-backup-if-mismatch -f -p1 --fuzz=0\npatching file hello.c\nHunk #1 FAILED at 1.\n1 out of 1 hunk FAILED -- saving rejects to file hello.c.rej",
 			"%prep failed: Patch #0 (fix.patch): patching file hello.c: Hunk #1 FAILED at 1. (in: /usr/bin/patch --no-backup-if-mismatch -f -p1 --fuzz=0)"},
+		"patch, torn": {"%prep", "+ cp /s/a.txt .\n+ echo Patch #0 (a.patch):\n+ Patch #0 (a.patch):\n/usr/bin/patch --no-backup-if-mismatch -f -p1 --fuzz=0\npatching file a.txt\nHunk #1 FAILED at 1.",
+			"%prep failed: Patch #0 (a.patch): patching file a.txt: Hunk #1 FAILED at 1. (in: /usr/bin/patch --no-backup-if-mismatch -f -p1 --fuzz=0)"},
 		"patch, silent": {"%prep", "+ /usr/bin/patch -p1 -s --fuzz=0\n1 out of 2 hunks FAILED -- saving rejects to file a.rej", "%prep failed: 1 out of 2 hunks FAILED -- saving rejects to file a.rej (in: /usr/bin/patch -p1 -s --fuzz=0)"},
 		"git apply":     {"%prep", "+ git apply fix.patch\nerror: patch failed: hello.c:1\nerror: hello.c: patch does not apply", "%prep failed: error: patch failed: hello.c:1 (in: git apply fix.patch)"},
 
