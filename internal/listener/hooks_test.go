@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -234,6 +235,45 @@ func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	w.queued(answers[0].ids()...)
+}
+
+// JSON is for programs: < is not escaped as web pages need it, neither in answers nor in what is stored.
+func TestJSONHasNoEscapesForWebPages(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	o := w.options()
+	o.Projects[0].Branches = []string{"**"}
+	d := w.listen(o)
+	a, p := d.deliver("hello", payload("refs/heads/a<b&c", zero, commit, "1"))
+	if len(p.Builds) != 1 || !strings.Contains(a.text, `"refs/heads/a<b&c"`) {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	w.queued(p.ids()...)
+	for _, stream := range []string{events.StreamPushes, events.StreamBuilds, events.StreamEvents} {
+		for _, msg := range w.messages(stream) {
+			if !strings.Contains(string(msg.Data), `"refs/heads/a<b&c"`) {
+				t.Errorf("%s: %s", stream, msg.Data)
+			}
+		}
+	}
+}
+
+// Who waits for readiness asks again and again; no refusals are logged of that.
+func TestReadinessIsNoRefusal(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	var log strings.Builder
+	o := w.options()
+	o.RequestTimeout = time.Second
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	d := w.listen(o)
+	w.nats.Close()
+	w.eventually("unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	d.get("/nothing")
+	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
+	w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	d.stop()
+	if text := log.String(); strings.Contains(text, "/readyz") || !strings.Contains(text, "request refused") {
+		t.Errorf("%s", text)
+	}
 }
 
 // What was refused was not stored: of a project that is not there yet, without a secret, with another one.
