@@ -27,7 +27,7 @@ import (
 // Keys of git's configuration.
 const (
 	keyURL        = "rpmflow.url"
-	keySecretFile = "rpmflow.secretFile"
+	keySecretFile = "rpmflow.secretFile" // #nosec G101 -- the name of a setting
 )
 
 // maxSecret bounds a secret's file, so that a wrong one is not read whole.

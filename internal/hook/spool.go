@@ -86,7 +86,10 @@ func (s spool) lock(ctx context.Context, name string, mode fs.FileMode, patience
 			}
 			return nil, fmt.Errorf("spool: %s: %w", f.Name(), err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
