@@ -120,15 +120,15 @@ func (c *client) do(h *http.Client, req *http.Request, headers ...string) (io.Re
 	}
 	switch res.StatusCode { // the listener's hints are for programs that speak to it, and for its operator
 	case http.StatusUnauthorized:
-		p.Hint = "set " + tokenSettings + " to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"
+		p.Hint = "set " + waysToAuthorize + " to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"
 	case http.StatusForbidden:
-		p.Hint = "set listener.token where " + c.base + " runs, and here " + tokenSettings + " to the same"
+		p.Hint = "set listener.token where " + c.base + " runs, and here " + waysToAuthorize + " to the same"
 	}
 	return nil, fmt.Errorf("%s: %s", p.Error, p.Hint)
 }
 
-// tokenSettings are the ways to give a command the token of submissions.
-const tokenSettings = "RPMFLOW_LISTENER_TOKEN, or listener.token or listener.token_file of the configuration,"
+// waysToAuthorize are the ways to give a command the token of submissions.
+const waysToAuthorize = "RPMFLOW_LISTENER_TOKEN, or listener.token or listener.token_file of the configuration,"
 
 func (c *client) call(ctx context.Context, method, path string, body, into any, headers ...string) error {
 	r, err := c.open(ctx, method, path, body, headers...)

@@ -65,7 +65,7 @@ The short id of a build is enough for the other commands. On a terminal that is 
 		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 			return printJSON(out, page)
 		}
-		if err := buildTable(page.Builds, time.Now()).print(out, 5, 1, 2, 3, 4); err != nil {
+		if err := buildTable(page.Builds, time.Now()).write(out, 5, 1, 2, 3, 4); err != nil {
 			return err
 		}
 		if page.Next != "" {

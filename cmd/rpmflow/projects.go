@@ -82,7 +82,7 @@ targets. --json has the packages and limits, too. No secret is shown.`,
 			t = append(t, []string{p.Name, p.Layout, cmp.Or(strings.Join(refs, ","), "-"), cmp.Or(strings.Join(p.Targets,
 				","), "-"), webhooks, repository})
 		}
-		return t.print(cmd.OutOrStdout(), 3, 2, 5)
+		return t.write(cmd.OutOrStdout(), 3, 2, 5)
 	}
 	return cmd
 }
@@ -111,7 +111,7 @@ built for it. What a builder's container engine keeps for them, rpmflow images l
 			t = append(t, []string{target.Name, target.Arch, target.Config, target.Image,
 				cmp.Or(strings.Join(target.Projects, ","), "-")})
 		}
-		return t.print(cmd.OutOrStdout(), 4, 3, 2)
+		return t.write(cmd.OutOrStdout(), 4, 3, 2)
 	}
 	return cmd
 }

@@ -13,9 +13,9 @@ import (
 // table is lines of cells, of which the first has the headings.
 type table [][]string
 
-// print writes the table in columns. On a terminal that is too narrow the named columns are shortened, the first of
+// write writes the table in columns. On a terminal that is too narrow the named columns are shortened, the first of
 // the widest ones first; elsewhere nothing is left out.
-func (t table) print(out io.Writer, shorten ...int) error {
+func (t table) write(out io.Writer, shorten ...int) error {
 	widths := make([]int, len(t[0]))
 	for _, line := range t {
 		for i, cell := range line {

@@ -103,7 +103,7 @@ func (b *Builder) postpone(ctx context.Context, last events.Event, d *events.Del
 	now := time.Now()
 	b.postponed.add(now)
 	delay := postponeFor + time.Duration(b.postponed.since(now.Add(-time.Minute)))*postponeEach
-	delay += rand.N(time.Second) // builders that look at regular times do not always meet the same messages
+	delay += rand.N(time.Second) //nolint:gosec // not a secret: builders that look at regular times do not always meet the same messages
 	until := now.Add(delay)
 	if err := b.queue.Postpone(ctx, d, until); err != nil {
 		return err

@@ -74,12 +74,6 @@ func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) err
 	return nil
 }
 
-// Get reads a stored push.
-func (p *Pushes) Get(ctx context.Context, project, id string) (rpmflow.Push, error) {
-	push, _, err := p.last(ctx, project, id)
-	return push, err
-}
-
 // last reads a stored push and where it lies in the stream.
 func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)

@@ -265,6 +265,13 @@ func (s *standings) returned(due []string) bool {
 	return slices.ContainsFunc(due, func(id string) bool { return s.held[id] != nil && s.held[id].returned })
 }
 
+// due reports whether one of the builds holds a message.
+func (s *standings) due(due []string, message uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(due, s.messages[message])
+}
+
 // asked takes in what was handed out (0: nothing) when builds that were handed back or orphaned were asked for: those that it was not are not
 // asked for first again for a while, so that a message that is gone for good gives its project no advantage.
 func (s *standings) asked(due []string, got uint64, now time.Time) {

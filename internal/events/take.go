@@ -162,12 +162,34 @@ func (q *Queue) ask(ctx context.Context, c *candidate, log *slog.Logger) (*Deliv
 			return nil, err
 		}
 	}
+	if d != nil && q.standings.returned(c.due) && !q.standings.due(c.due, d.Sequence) {
+		if d, err = q.instead(ctx, cons, c, d, log); err != nil {
+			return nil, err
+		}
+	}
 	var got uint64
 	if d != nil {
 		got = d.Sequence
 	}
 	q.standings.asked(c.due, got, time.Now())
 	return d, nil
+}
+
+// instead takes the build that was handed back in place of a later one of its project. The server gives it out a moment
+// after the event that says so, and until then the next in line.
+func (q *Queue) instead(
+	ctx context.Context, cons jetstream.Consumer, c *candidate, d *Delivery, log *slog.Logger,
+) (*Delivery, error) {
+	next, err := q.fetch(ctx, cons, returnWait/10, log)
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, d.Release())
+	case next == nil:
+		return d, nil
+	case !q.standings.due(c.due, next.Sequence):
+		return d, next.Release()
+	}
+	return next, d.Release()
 }
 
 // fetch takes a message. A consumer hears of a message a little later than the stream: where one is known to wait, so does fetch.

@@ -272,7 +272,7 @@ func TestNamesInFilters(t *testing.T) {
 		{"project=helo", http.StatusBadRequest, "did you mean hello?"},
 		{"target=fedora-24-x86_64", http.StatusBadRequest, "did you mean fedora-42-x86_64?"},
 		{"package=gon", http.StatusBadRequest, "did you mean gone?"},
-		{"result=suceeded", http.StatusBadRequest, "did you mean succeeded?"},
+		{"result=succeedd", http.StatusBadRequest, "did you mean succeeded?"},
 		{"state=done", http.StatusBadRequest, "known are: finished, queued, running"},
 		{"kind=infra", http.StatusBadRequest, "infrastructure"},
 	} {

@@ -87,8 +87,6 @@ func (e *evidence) dir(name string, below []object.TreeEntry) {
 	}
 }
 
-func (e evidence) any() []string { return slices.Concat(e.strong, e.weak) }
-
 // scriptsOf are the parts of a spec, not yet expanded, that make the package out of the source.
 func scriptsOf(spec []byte) string {
 	var kept strings.Builder
