@@ -91,7 +91,7 @@ func TestPushesThatBuildNothing(t *testing.T) {
 		t.Errorf("a deleted branch: %s", answer)
 	}
 	system.Git(t, r.Tree, "tag", "v1")
-	if answer := system.Git(t, r.Tree, "push", "origin", "v1"); !strings.Contains(answer, `tag \"v1\" is not built`) {
+	if answer := system.Git(t, r.Tree, "push", "origin", "v1"); !strings.Contains(answer, `tag "v1" is not built`) {
 		t.Errorf("a tag: %s", answer)
 	}
 	if builds := system.List(t, s, ""); len(builds) != 1 {
