@@ -135,27 +135,24 @@ func (l *look) evidence() []string {
 	if l.named.none {
 		return l.found.strong
 	}
+	dir := path.Dir(l.spec)
+	apart := dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS" // a directory for packages
 	var code []string
-	makes := makeWord.MatchString(l.scripts)
 	for _, w := range l.found.weak {
-		if !strings.Contains(strings.ToLower(w), "makefile") || makes && l.named.local() {
+		// A Makefile is the program's if the spec uses it, or lies apart from it.
+		if !isMakefile(w) || l.named.local() && (apart || makeWord.MatchString(l.scripts)) {
 			code = append(code, w)
 		}
 	}
-	dir := path.Dir(l.spec)
 	switch {
 	case len(l.found.strong) > 0:
 		return slices.Concat(l.found.strong, code)
 	// Beside a program's own code, in a directory for packages, Source0 is called what the release will be called.
-	case l.named.local(), dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS":
-		if len(code) > 0 {
-			return code
-		}
-	}
-	switch {
+	case len(code) > 0 && (l.named.local() || apart):
+		return code
 	case !l.named.local():
 		return nil
-	case dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS":
+	case apart:
 		return l.others()
 	}
 	return uses(l.scripts, l.others())
@@ -174,7 +171,7 @@ func (l *look) doubt() []string {
 	case l.named.local():
 		return l.others()
 	}
-	return slices.DeleteFunc(slices.Clone(l.found.weak), func(w string) bool { return strings.Contains(strings.ToLower(w), "makefile") })
+	return slices.DeleteFunc(slices.Clone(l.found.weak), isMakefile)
 }
 
 func (l *look) whyDoubt(doubt []string) string {

@@ -35,6 +35,8 @@ func isBuildFile(name string) bool {
 	})
 }
 
+func isMakefile(name string) bool { return strings.EqualFold(name, "makefile") || name == "GNUmakefile" }
+
 func isCode(name string) bool { return slices.Contains(codeSuffixes, path.Ext(name)) }
 
 func isPackagersDir(name string) bool {
@@ -70,7 +72,7 @@ func (e *evidence) file(name string) {
 	switch {
 	case isBuildFile(name):
 		e.strong = append(e.strong, name)
-	case isCode(name), strings.EqualFold(name, "makefile"), name == "GNUmakefile":
+	case isCode(name), isMakefile(name):
 		e.weak = append(e.weak, name)
 	}
 }

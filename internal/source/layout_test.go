@@ -35,6 +35,8 @@ func TestDecide(t *testing.T) {
 		{"flat source tree", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile", "main.c"}}, local + "%build\n%make_build\n", "in-tree", "(Makefile, main.c)"},
 		{"only a Makefile, and make", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, local + "%build\nmake all\n", "in-tree", "(Makefile)"},
 		{"only a Makefile, of the packager", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, tarball + "%build\nmake\n", "standard", ""},
+		{"a template in a directory for packages, and a Makefile", look{spec: "rpm/hello.spec.in", files: []string{"Makefile"}, dirs: []string{"rpm"}},
+			local, "in-tree", "rpm/hello.spec.in lies in a directory of the tree"},
 		{"what %install copies", look{spec: "hello.spec", files: []string{"hello.spec", "LICENSE"}, dirs: []string{"icons"}}, local + "%install\ncp -r icons %{buildroot}/usr\n", "in-tree", "(icons)"},
 		{"code without build files, local", look{spec: "hello.spec", files: []string{"hello.spec", "hello.py"}}, local, "in-tree", "(hello.py)"},
 		{"directories of packagers, tarball missing", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches", "debian", ".github"}}, local, "standard", ""},
