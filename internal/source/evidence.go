@@ -35,7 +35,9 @@ func isBuildFile(name string) bool {
 	})
 }
 
-func isMakefile(name string) bool { return strings.EqualFold(name, "makefile") || name == "GNUmakefile" }
+func isMakefile(name string) bool {
+	return strings.EqualFold(name, "makefile") || name == "GNUmakefile"
+}
 
 func isCode(name string) bool { return slices.Contains(codeSuffixes, path.Ext(name)) }
 
