@@ -71,6 +71,9 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 		return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, value) })
 	}
 	unnamed := func(value string) bool { return !named(value) }
+	if i := slices.IndexFunc(list, func(s string) bool { return strings.HasPrefix(s, "%") }); i >= 0 {
+		hint = fmt.Sprintf("%s is a macro that rpm does not know here: define it with macros, or build for a target that has it", list[i])
+	}
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
 	case exclusive && !slices.ContainsFunc(values, named):
 		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]), Hint: hint}

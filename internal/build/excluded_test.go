@@ -69,6 +69,16 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// TestExcludedByAMacro: where rpm does not know a macro, leaving the target out is not the only thing to do.
+func TestExcludedByAMacro(t *testing.T) {
+	t.Parallel()
+	var skip *rpmflow.Skip
+	err := excluded(srpmOf(t, "ExclusiveArch: %{no_such_arches} noarch"), rpmflow.Build{}, "x86_64")
+	if !errors.As(err, &skip) || !strings.HasPrefix(skip.Hint, "%{no_such_arches} is a macro that rpm does not know here") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestRefusedByRPM has what rpm itself says, which may be in any phase, and what only looks like it.
 func TestRefusedByRPM(t *testing.T) {
 	t.Parallel()

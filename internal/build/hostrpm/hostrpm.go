@@ -86,7 +86,7 @@ func (*Engine) Name() string { return "rpmbuild" }
 
 // Caveats implements build.Engine.
 func (e *Engine) Caveats() []string {
-	c := []string{fmt.Sprintf("built with the host's rpmbuild: no clean build root, no target, no isolation; the package's code ran as %s, with the network", e.user)}
+	c := []string{fmt.Sprintf("built with the host's rpmbuild: no clean build root, no target, no isolation; a package's code runs as %s, with the network", e.user)}
 	if !e.deps {
 		c = append(c, "BuildRequires were not checked: the host does not manage its packages with rpm")
 	}
