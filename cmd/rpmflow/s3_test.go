@@ -205,7 +205,14 @@ func TestConfigS3(t *testing.T) {
 	}{
 		{nil, []string{`"arn:aws:s3:::packages/builds/*"`, `"listener"`, `"builder"`, `"publisher"`}, nil},
 		{[]string{"--bucket", "b", "--principal", "builder=arn:aws:iam:::user/b"}, []string{`"arn:aws:s3:::b/sources/*"`, `"arn:aws:iam:::user/b"`}, []string{"repos", "packages"}},
-		{[]string{"--role", "listener"}, []string{`"s3:GetObject"`}, []string{"Principal", "s3:PutObject", "sources"}},
+		{
+			[]string{"--role", "listener"}, // writes what is uploaded to it, and reads everything else
+			[]string{
+				"[\n        \"s3:GetObject\"\n      ],\n      \"Resource\": [\n        \"arn:aws:s3:::packages/builds/*\"",
+				`"arn:aws:s3:::packages/uploads/*"`,
+			},
+			[]string{"Principal", "s3:DeleteObject", "sources", "repos"},
+		},
 	} {
 		got, err := run(test.args...)
 		if err != nil || !json.Valid([]byte(got)) {
