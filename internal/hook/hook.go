@@ -205,7 +205,7 @@ var (
 func (r *Repository) Flush(ctx context.Context, rejected bool, out io.Writer) error {
 	s := openSpool(r.Dir)
 	if rejected {
-		if err := s.takeBack(); err != nil {
+		if err := s.takeBack(ctx); err != nil {
 			return err
 		}
 	}
@@ -278,7 +278,7 @@ func (r *Repository) direct(ctx context.Context, sender *sender, w *words, lost 
 		}
 		w.say("%s is NOT announced, and could not be kept for later: %v", d.Ref, why)
 		if !rpmflow.IsZeroCommit(d.After) {
-			w.say("  build it with: rpmflow submit %s --ref %s", w.project, clean(d.Ref))
+			w.say("  build it with: rpmflow submit %s --ref %s", w.project, argument(d.Ref))
 		}
 		missed = append(missed, clean(d.Ref))
 	}

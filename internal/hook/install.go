@@ -94,6 +94,16 @@ func place(file, program string) error {
 }
 
 // quote makes one word of the shell.
+// argument is s as one can paste it into a shell.
+func argument(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return quote(s)
+}
+
+var plain = regexp.MustCompile(`^[\pL\pN_./:@%+=,-]+$`)
+
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func checkURL(s string) error {

@@ -199,10 +199,23 @@ func (s spool) reject(e entry) error {
 	return nil
 }
 
-// takeBack puts what was rejected into the spool again, where it was.
-func (s spool) takeBack() error {
+// takeBack puts what was rejected into the spool again, where it was. It has the lock of those who add: a push that is kept meanwhile could take
+// the number of one that is neither here nor there, and be overwritten.
+func (s spool) takeBack(ctx context.Context) error {
+	if files, err := os.ReadDir(s.rejected()); len(files) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		return nil
+	}
+	mode, err := s.prepare()
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, "lock", mode, addWait)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	files, err := os.ReadDir(s.rejected())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	for _, f := range files {

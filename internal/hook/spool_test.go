@@ -1,0 +1,48 @@
+package hook
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What was rejected comes back while nobody adds: a number that is neither here nor there would be given twice.
+func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
+	s := openSpool(t.TempDir())
+	mode, err := s.prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write(filepath.Join(s.rejected(), "000000000007.json"), []byte("{}"), mode); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := s.lock(t.Context(), "lock", mode, addWait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.takeBack(t.Context()) }()
+	select {
+	case err := <-done:
+		t.Errorf("it did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.waiting(), "000000000007.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestArgument(t *testing.T) {
+	for s, want := range map[string]string{
+		"refs/heads/main": "refs/heads/main", "/srv/git/my hello.git": "'/srv/git/my hello.git'", "refs/heads/it's": `'refs/heads/it'\''s'`, "refs/heads/$(x)": "'refs/heads/$(x)'", "": "''",
+	} {
+		if got := argument(s); got != want {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+	}
+}
