@@ -30,6 +30,9 @@ func (e *NotSource) Error() string { return e.Why }
 // damaged or cut off is a *NotSource; any other error is one of reading.
 func CheckSource(file string) (rpmflow.Package, error) {
 	const hint = "give a source package as rpmbuild -bs makes it"
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() { // a FIFO would be waited for without end
+		return rpmflow.Package{}, &NotSource{"it is a directory or a special file, not a source package", hint}
+	}
 	p, err := Package(file)
 	switch {
 	case errors.Is(err, ErrNotRPM):

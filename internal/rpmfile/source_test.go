@@ -8,9 +8,27 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
+
+// What is no file is refused at once; nobody would ever write into the FIFO.
+func TestCheckSourceNoFile(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "x.src.rpm")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{fifo, dir} {
+		_, err := rpmfile.CheckSource(file)
+		var not *rpmfile.NotSource
+		if !errors.As(err, &not) || !strings.Contains(not.Why, "special file") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
 
 func TestCheckSource(t *testing.T) {
 	dir := rpmbuild(t, "Name: x\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: s\n\n%description\nx\n\n%files\n", "s")
