@@ -188,3 +188,13 @@ var errFailed = errors.New("not all builds succeeded")
 
 // errSkipped says that no build failed, and that not all were made.
 var errSkipped = errors.New("not all builds were made: some are skipped")
+
+// buildIDs refuses what cannot be an id and would make another path of the URL: mostly an empty variable of a script.
+func buildIDs(_ *cobra.Command, args []string) error {
+	for _, id := range args {
+		if strings.Trim(id, "./ ") == "" {
+			return fmt.Errorf("%q is not a build id: take the id from the answer to a push or from rpmflow list", id)
+		}
+	}
+	return nil
+}

@@ -32,3 +32,19 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// An empty variable is not taken for a path.
+func TestBuildIDs(t *testing.T) {
+	for _, args := range [][]string{{"show", ""}, {"logs", ""}, {"retry", ""}, {"cancel", "9be5ef82", ".."}} {
+		cmd, rest, err := command().Find(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Args(cmd, rest); err == nil || !strings.Contains(err.Error(), "is not a build id") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if err := buildIDs(nil, []string{"9be5ef82"}); err != nil {
+		t.Error(err)
+	}
+}
