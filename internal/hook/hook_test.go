@@ -276,6 +276,16 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+func TestWrongSecret(t *testing.T) {
+	r := newRepository(t)
+	r.listener.answer(401, `{"error": "project \"hello\": the signature does not match", "hint": "sign the raw body"}`)
+	out := r.push("refs/heads/one")
+	says(t, out, "refs/heads/one is NOT announced: project \"hello\": the signature does not match", "what to do: put the project's webhook secret into the file that git config rpmflow.secretFile names")
+	if strings.Contains(out, "raw body") {
+		t.Error(out)
+	}
+}
+
 // Pushes at once: each is delivered, and once.
 func TestPushesAtOnce(t *testing.T) {
 	r := newRepository(t)

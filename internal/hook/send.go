@@ -127,6 +127,9 @@ func judge(at string, res *http.Response, raw []byte) result {
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
 		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s cannot take it now: %s", at, said)}
 	}
+	if res.StatusCode == http.StatusUnauthorized { // the listener's hint is for those who write clients
+		p.Hint = "put the project's webhook secret into the file that git config " + keySecretFile + " names"
+	}
 	return result{verdict: refused, why: said, hint: p.Hint}
 }
 
