@@ -135,7 +135,7 @@ func TestCompleteLeavesAlone(t *testing.T) {
 
 func TestCompleteRefuses(t *testing.T) {
 	w := newWork(t)
-	files := inTree(specText("", ""))
+	files := inTree(specText("Source0: x.tar", ""))
 	files["rpm/large"] = strings.Repeat("x", 20_001)
 	files["rpm/lfs.tar.gz"] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n"
 	s := newStore(t)
@@ -211,7 +211,7 @@ func TestCompleteAfterDamage(t *testing.T) {
 // A tree of 13 objects with 10^12 files in it.
 func TestTreeBomb(t *testing.T) {
 	w := newWork(t)
-	w.commit(map[string]string{"hello.spec": "Name: hello\n"})
+	w.commit(map[string]string{"hello.spec": "Name: hello\nSource0: x.tar\n"})
 	blob := w.git("rev-parse", "HEAD:hello.spec")
 	mktree := func(lines string) string {
 		cmd := exec.Command("git", "-C", w.dir, "mktree")

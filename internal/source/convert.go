@@ -114,12 +114,12 @@ func (s *snapshot) convert(ctx context.Context, files []file, ref, dir string, m
 	}
 	for some := range slices.Chunk(paths, 1000) {
 		a := archiving{format: "tar", paths: some}
-		if err := view.gitArchive(ctx, a, func(r io.Reader) error { return extract(r, into, maxFile, c.files) }); err != nil {
+		if err := view.gitArchive(ctx, a, func(r io.Reader) error { return c.extract(r, into, maxFile) }); err != nil {
 			return c, err
 		}
 	}
 	for _, p := range paths {
-		if c.files[p] == "" {
+		if c.files[p] == "" && c.refused[p] == nil {
 			return c, &damage{fmt.Errorf("git archive leaves %s out", show(p))}
 		}
 	}
@@ -141,15 +141,16 @@ func (s *snapshot) refuseSignature(f file) error {
 }
 
 // extract puts the files of an archive into dir under names of our own, and notes them by theirs.
-func extract(r io.Reader, dir string, maxFile int64, files map[string]string) error {
+func (c conversions) extract(r io.Reader, dir string, maxFile int64) error {
 	return readTar(r, func(e tarEntry) error {
 		if e.Typeflag != tar.TypeReg {
 			return nil
 		}
 		if e.Size > maxFile {
-			return tooLargeInGit(e.Name, e.Size, maxFile)
+			c.refused[e.Name] = tooLargeInGit(e.Name, e.Size, maxFile)
+			return nil
 		}
-		name := filepath.Join(dir, strconv.Itoa(len(files)))
+		name := filepath.Join(dir, strconv.Itoa(len(c.files)))
 		out, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", show(e.Name), err)
@@ -158,7 +159,7 @@ func extract(r io.Reader, dir string, maxFile int64, files map[string]string) er
 		if err = errors.Join(err, out.Close()); err != nil {
 			return fmt.Errorf("writing %s: %w", show(e.Name), err)
 		}
-		files[e.Name] = name
+		c.files[e.Name] = name
 		return nil
 	})
 }

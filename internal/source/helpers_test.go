@@ -1,12 +1,14 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -63,8 +65,12 @@ func (w *work) gitIn(stdin string, args ...string) string {
 // commit writes files (symlinks where the content is "-> target"), deletes those that are "" and returns the commit.
 func (w *work) commit(files map[string]string) string {
 	w.t.Helper()
-	for name, text := range files {
-		full := filepath.Join(w.dir, name)
+	// What is deleted goes first: a file may make way for a directory of its name.
+	order := slices.SortedFunc(maps.Keys(files), func(a, b string) int {
+		return cmp.Or(cmp.Compare(min(len(files[a]), 1), min(len(files[b]), 1)), strings.Compare(a, b))
+	})
+	for _, name := range order {
+		full, text := filepath.Join(w.dir, name), files[name]
 		must(w.t, os.MkdirAll(filepath.Dir(full), 0o755))
 		if err := os.Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.t.Fatal(err)
