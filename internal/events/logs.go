@@ -155,9 +155,7 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 	if err != nil {
 		return fmt.Errorf("live log of build %s: %w", build, err)
 	}
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer stop()
-	defer it.Stop()
+	defer stopWith(ctx, it)()
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
 		if ctx.Err() != nil {

@@ -168,9 +168,7 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", StreamEvents, err)
 	}
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer stop()
-	defer it.Stop()
+	defer stopWith(ctx, it)()
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
 		if ctx.Err() != nil {
@@ -194,5 +192,24 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 		if ev.Sequence >= end || meta.NumPending == 0 {
 			mark()
 		}
+	}
+}
+
+// stopWith stops the iterator of an ordered consumer when the returned function is called, after the last Next. An
+// iterator that is stopped while it makes its consumer again leaves the new one running, so ctx alone stops it only
+// when Next does not return: while NATS is away it would try for ever.
+func stopWith(ctx context.Context, it jetstream.MessagesContext) (stop func()) {
+	over := make(chan struct{})
+	forget := context.AfterFunc(ctx, func() {
+		select {
+		case <-over:
+		case <-time.After(time.Second):
+			it.Stop()
+		}
+	})
+	return func() {
+		close(over)
+		forget()
+		it.Stop()
 	}
 }
