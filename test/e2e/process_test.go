@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -163,7 +164,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	system.Eventually(t, system.Patience, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
-	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
+	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
 	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "greet-1:1.2-3") {
 		t.Errorf("show: %s", shown)
 	}
@@ -252,7 +253,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		return strings.Contains(shown, `"phase": "rpms"`) && strings.Contains(shown, `"builder": "`+builder+`"`)
 	}
 	system.Eventually(t, system.Patience, "running build", func() bool { return running("first") })
-	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
+	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
 	system.Eventually(t, system.Patience, "container with the build", func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
