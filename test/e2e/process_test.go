@@ -281,8 +281,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	if left := containers(t, id); len(left) > 0 {
 		t.Errorf("containers after the drain: %v", left)
 	}
-	shown := client(t, dir, "show", id)
-	if !strings.Contains(shown, "state    queued") || !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "attempt 2 was interrupted") {
+	shown := strings.Join(strings.Fields(client(t, dir, "show", id)), " ")
+	if !strings.Contains(shown, "state queued") || !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "attempt 2 was interrupted") {
 		t.Errorf("after the drain: %s", shown)
 	}
 }
