@@ -28,7 +28,7 @@ type demonstration struct {
 }
 
 // newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen engine and target,
-// and there is no image to build in, the host's own rpmbuild builds, for the host; instead says so.
+// and there is no image to build in, the host's own rpmbuild builds for the host; instead says so.
 func newDemonstration(ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger) (_ *demonstration, instead string, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
@@ -42,7 +42,7 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 		return nil, "", fmt.Errorf("demo: project %q is configured already: push to its repository instead", name)
 	}
 	if specs, err := filepath.Glob(filepath.Join(dir, "*.spec")); err != nil || len(specs) == 0 {
-		return nil, "", fmt.Errorf("demo: there is no spec in %s", dir)
+		return nil, "", fmt.Errorf("demo: no file *.spec in %s: give --demo a directory with a spec, such as examples/hello", dir)
 	}
 	chosen := target != ""
 	if !chosen {

@@ -15,7 +15,7 @@ import (
 func hookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "hook", Short: "Announce the pushes of a git repository on this machine",
-		Long: `Hook is for repositories on a server of one's own: it makes git tell a listener of every push, and whoever pushes reads what came of it.`,
+		Long: `Hook announces every push to a repository on your own server to a listener. Its answer is shown by git push.`,
 	}
 	cmd.AddCommand(hookInstallCommand(), hookFlushCommand(), postReceiveCommand())
 	return cmd
