@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 // gate is a proxy for one run of git, which connects to what downloads may connect to and to nothing else: git itself would follow a

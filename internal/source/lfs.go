@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 const (

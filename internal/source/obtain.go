@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 const (

@@ -15,7 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 // resolveTimeout bounds Resolve where the caller's context does not.

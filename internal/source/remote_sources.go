@@ -17,7 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 // maxURLs is how many files a spec may have downloaded.

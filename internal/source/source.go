@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/source/fetch"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
 // Options says where and within which bounds a Store works.
