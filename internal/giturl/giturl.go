@@ -1,0 +1,311 @@
+// Package giturl has the one type for the address of a git repository, and the one function that hides credentials in a URL.
+//
+// Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error without
+// credentials in it, goes out. It reads what git reads, imports nothing of ours, and every package may import it; which
+// schemes and hosts are allowed is for its callers to decide.
+package giturl
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// URL is the address of a repository: a URL, git's short form of an ssh address (user@host:path), or a path on this machine.
+// It is read only; WithUser and Join give other ones.
+type URL struct {
+	Scheme string        // lower case; "ssh" for the short form, "" for a path
+	User   *url.Userinfo // nil: none
+	Host   string        // as written, without port and brackets; "" for a path and a file URL
+	Port   string        // digits; "" if it is not written
+	// Path is decoded. Behind ssh it begins without a slash if it starts at the user's home, on this machine if it is relative.
+	Path string
+
+	short bool   // the short form
+	raw   string // as written
+}
+
+// schemes are those of git-clone(1).
+func schemes() []string { return []string{"https", "http", "ssh", "git", "ftp", "ftps", "file"} }
+
+var (
+	// git-clone(1): the short form is one if there is no slash before the first colon.
+	shortForm = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._+-]*)@)?([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([^:].*)$`)
+	// shortPort is a port in the short form: host:2222:/path. It is not git's own form.
+	shortPort = regexp.MustCompile(`^([0-9]+):(/.*)$`)
+	hostName  = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
+)
+
+// Parse reads an address. Its errors do not repeat the text, which may hold credentials: show it with Redact.
+func Parse(text string) (URL, error) {
+	switch {
+	case text == "":
+		return URL{}, errors.New("no URL")
+	case strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return URL{}, errors.New("control characters in the URL")
+	case strings.HasPrefix(text, "/"):
+		return URL{Path: text, raw: text}, nil
+	case !strings.Contains(text, "://"):
+		return parseShort(text)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" { // the error's text has the credentials in it
+		return URL{}, errors.New("malformed URL")
+	}
+	out := URL{Scheme: u.Scheme, User: u.User, Host: u.Hostname(), Port: u.Port(), Path: u.Path, raw: text}
+	_, rest, _ := strings.Cut(text, "://")
+	if _, after := splitUser(rest); strings.ContainsFunc(out.Path, isControl) || passwordBehindPort(after) >= 0 {
+		return URL{}, errors.New("malformed URL: an @ in a path is written %40, and a / in a password %2F")
+	}
+	switch {
+	case !slices.Contains(schemes(), u.Scheme):
+		return URL{}, fmt.Errorf("scheme %q is not one of %s", u.Scheme, strings.Join(schemes(), ", "))
+	case u.Scheme == "file":
+		if u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
+			return URL{}, errors.New("a file URL needs three slashes and an absolute path")
+		}
+		out.Host, out.Port = "", ""
+		return out, nil
+	case out.Host == "":
+		return URL{}, errors.New("no host in the URL")
+	// git would hand a host or a user that begins with a hyphen to ssh, which takes it for an option.
+	case !hostName.MatchString(out.Host) && !strings.HasPrefix(u.Host, "["), strings.HasPrefix(out.Host, "-"):
+		return URL{}, errors.New("malformed host in the URL")
+	case u.Scheme == "ssh" && strings.HasPrefix(u.User.Username(), "-"):
+		return URL{}, errors.New("the user in the URL begins with a hyphen")
+	}
+	return out, nil
+}
+
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+
+// parseShort reads what is neither a URL nor an absolute path.
+func parseShort(text string) (URL, error) {
+	m := shortForm.FindStringSubmatch(text)
+	colon, slash := strings.IndexByte(text, ':'), strings.IndexByte(text, '/')
+	switch {
+	case m != nil && (slash < 0 || colon < slash || m[2][0] == '['):
+		break
+	case colon < 0 || slash >= 0 && slash < colon:
+		if strings.HasPrefix(text, "-") {
+			return URL{}, errors.New("the path begins with a hyphen: write ./ before it")
+		}
+		if Redact(text) != text { // user:password@host/path without a scheme
+			return URL{}, errors.New("neither a URL nor user@host:path: write ./ before a path that has an @ in it")
+		}
+		return URL{Path: text, raw: text}, nil
+	default:
+		return URL{}, errors.New("neither a URL nor user@host:path nor a path")
+	}
+	switch {
+	case slices.Contains(schemes(), m[2]): // file:a is a malformed URL, not a host
+		return URL{}, errors.New("neither a URL nor an absolute path: two slashes are missing behind " + m[2] + ":")
+	case m[1] == "" && strings.Contains(m[3], "@"): // user:password@host is no form of git's
+		return URL{}, errors.New("neither a URL nor user@host:path: ssh takes no password from a URL")
+	}
+	u := URL{Scheme: "ssh", Host: strings.Trim(m[2], "[]"), Path: m[3], short: true, raw: text}
+	if m[1] != "" {
+		u.User = url.User(m[1])
+	}
+	if port := shortPort.FindStringSubmatch(m[3]); port != nil {
+		u.Port, u.Path = port[1], port[2]
+	}
+	return u, nil
+}
+
+// String is the address as it was written, with credentials.
+func (u URL) String() string { return u.raw }
+
+// Redacted is the address without credentials, for records and messages. The user of an ssh address is not secret and stays,
+// so that the address can still be fetched from.
+func (u URL) Redacted() string { return Redact(u.raw) }
+
+// Local says whether the repository is on this machine's disk.
+func (u URL) Local() bool { return u.Scheme == "" || u.Scheme == "file" }
+
+// Address is what git can be called with: without a password, over ssh with a user, which is sshUser if the address has none, and
+// for a repository on this machine its path.
+func (u URL) Address(sshUser string) string {
+	switch {
+	case u.Local():
+		return u.Path
+	case u.Scheme != "ssh":
+		return u.Redacted()
+	case u.User.Username() != "":
+		sshUser = u.User.Username()
+	}
+	if u.short && u.Port == "" {
+		return sshUser + "@" + bracketed(u.Host) + ":" + u.Path
+	}
+	if u.short {
+		return (&url.URL{Scheme: "ssh", User: url.User(sshUser), Host: u.hostPort(), Path: u.Path}).String()
+	}
+	return u.WithUser(url.User(sshUser)).String()
+}
+
+// WithUser is the same address with other credentials; nil: with none.
+func (u URL) WithUser(user *url.Userinfo) URL {
+	if u.Local() {
+		return u
+	}
+	out := u
+	out.User = user
+	userinfo := ""
+	if user != nil {
+		userinfo = user.String() + "@"
+	}
+	if u.short {
+		if user != nil {
+			userinfo = user.Username() + "@"
+			out.User = url.User(user.Username())
+		}
+		out.raw = userinfo + u.shortHost() + u.Path
+		return out
+	}
+	scheme, rest, _ := strings.Cut(u.raw, "://")
+	_, rest = splitUser(rest)
+	out.raw = scheme + "://" + userinfo + rest
+	return out
+}
+
+func (u URL) shortHost() string {
+	if u.Port != "" {
+		return bracketed(u.Host) + ":" + u.Port + ":"
+	}
+	return bracketed(u.Host) + ":"
+}
+
+// Join is the address of a path that is relative to this one as to a directory, as those of submodules are. It is false if the
+// path leads out of the server or ends at its top.
+func (u URL) Join(relative string) (URL, bool) {
+	joined, ok := climb(u.Path, relative)
+	if !ok {
+		return URL{}, false
+	}
+	var text string
+	switch {
+	case u.Scheme == "":
+		text = joined
+	case u.short:
+		text = u.shortHost() + joined
+		if u.User != nil {
+			text = u.User.Username() + "@" + text
+		}
+	default:
+		text = (&url.URL{Scheme: u.Scheme, User: u.User, Host: u.hostPort(), Path: joined}).String()
+	}
+	out, err := Parse(text)
+	return out, err == nil
+}
+
+// climb joins a path with one that is relative to it as to a directory, and never leaves its top.
+func climb(base, relative string) (string, bool) {
+	parts := strings.Split(strings.Trim(base, "/"), "/")
+	for part := range strings.SplitSeq(relative, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if len(parts) == 0 || parts[0] == "" {
+				return "", false
+			}
+			parts = parts[:len(parts)-1]
+		default:
+			parts = append(parts, part)
+		}
+	}
+	joined := strings.Join(parts, "/")
+	if joined == "" {
+		return "", false
+	}
+	if strings.HasPrefix(base, "/") {
+		joined = "/" + strings.TrimLeft(joined, "/")
+	}
+	return joined, true
+}
+
+// Server is scheme, host and port, all of them written out and in lower case; "" for a repository on this machine.
+func (u URL) Server() string {
+	if u.Local() {
+		return ""
+	}
+	port := u.Port
+	if port == "" {
+		port = map[string]string{"ssh": "22", "http": "80", "https": "443", "git": "9418", "ftp": "21", "ftps": "990"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(bracketed(u.Host)) + ":" + port
+}
+
+// Same says whether two addresses mean the same repository: the same path on the same host, over whichever protocol and port. As the
+// forges have it, case does not count, and neither does .git.
+func (u URL) Same(o URL) bool {
+	return u.Location() != "" && strings.EqualFold(u.Host, o.Host) && u.Location() == o.Location()
+}
+
+// Location is the path in lower case without .git and slashes at its ends: owner/name on a forge.
+func (u URL) Location() string {
+	p := strings.TrimSuffix(strings.Trim(strings.ToLower(u.Path), "/"), ".git")
+	return strings.TrimSuffix(p, "/")
+}
+
+// Name is the last part of the path, without .git; "" if there is none.
+func (u URL) Name() string {
+	name := path.Base(strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git"))
+	if name == "." || name == "/" {
+		return ""
+	}
+	return name
+}
+
+// Web is the https or http address of the repository, without credentials: for one behind ssh the same path on the same host. It is
+// nil for a repository on this machine.
+func (u URL) Web() *url.URL {
+	switch {
+	case u.Local():
+		return nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		return &url.URL{Scheme: "https", Host: bracketed(u.Host), Path: "/" + strings.Trim(u.Path, "/")}
+	}
+	w, err := url.Parse(u.Redacted())
+	if err != nil { // Parse has read it
+		return nil
+	}
+	w.Path, w.RawPath = strings.TrimRight(w.Path, "/"), strings.TrimRight(w.RawPath, "/")
+	w.RawQuery, w.ForceQuery, w.Fragment, w.RawFragment = "", false, "", ""
+	return w
+}
+
+// Secrets are the texts that no message may have in it: the password, and over http the user, too, since a token often stands
+// there; each as it is and escaped.
+func (u URL) Secrets() (secrets []string) {
+	password, _ := u.User.Password()
+	texts := []string{password}
+	if u.Scheme != "ssh" {
+		texts = append(texts, u.User.Username())
+	}
+	for _, s := range texts {
+		if s != "" {
+			secrets = append(secrets, s, url.QueryEscape(s), url.PathEscape(s), url.User(s).String())
+		}
+	}
+	slices.Sort(secrets)
+	return slices.Compact(secrets)
+}
+
+func (u URL) hostPort() string {
+	if u.Port == "" {
+		return bracketed(u.Host)
+	}
+	return bracketed(u.Host) + ":" + u.Port
+}
+
+// bracketed is a host as it stands before a port.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
