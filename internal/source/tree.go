@@ -11,17 +11,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
 const (
@@ -353,9 +351,4 @@ func setTime(name string, t time.Time) error {
 }
 
 // show makes a name from a tree fit for messages, whatever bytes it has.
-func show(name string) string {
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return strconv.Quote(name)
-	}
-	return name
-}
+func show(name string) string { return printable.Name(name) }
