@@ -13,20 +13,11 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // patience bounds one command of a document, and every wait for something that has to happen.
 const patience = 2 * time.Minute
-
-// build builds the programs of this checkout, once.
-var build = sync.OnceValue(func() error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binaries+"/", "./cmd/...")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
-})
 
 // session is a reader who types what a document says: a directory with a checkout's cmd and examples in it, a repository where the
 // documents have theirs, and an environment in which nothing of this machine is touched and every port is free.
@@ -45,9 +36,7 @@ func newSession(t *testing.T) *session {
 			t.Skipf("needs %s: %v", tool, err)
 		}
 	}
-	if err := build(); err != nil {
-		t.Fatalf("the programs cannot be built: %v", err)
-	}
+	programs := system.Programs(t)
 	s := &session{dir: t.TempDir()}
 	checkout, err := filepath.Abs(root)
 	if err != nil {
@@ -59,7 +48,7 @@ func newSession(t *testing.T) *session {
 		}
 	}
 	s.env = []string{
-		"PATH=" + binaries + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"PATH=" + programs + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
 		"GIT_AUTHOR_NAME=docs", "GIT_AUTHOR_EMAIL=docs@example.com", "GIT_COMMITTER_NAME=docs", "GIT_COMMITTER_EMAIL=docs@example.com",
 		"RPMFLOW_BUILDER_ENGINE=rpmbuild", "RPMFLOW_BUILDER_ARCHS=x86_64", "RPMFLOW_BUILDER_POLL=500ms",
 	}

@@ -14,9 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
-	code := m.Run()
-	system.RemovePrograms()
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 func program(t *testing.T, name string) string {

@@ -25,10 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		system.RemovePrograms()
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
 
 // realMock says whether mock is the real one, whose roots are larger and take their time.

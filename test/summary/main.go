@@ -1,13 +1,16 @@
 // Command summary makes a run of `go test -json` readable: a line for each package, the output of what failed, what was
 // skipped and why, and the counts.
 //
-// The events of test2json come in on standard input; the report goes out. It exits with 1 when anything failed and, with
-// TEST_REQUIRE_ALL=1, also when a test was skipped because it needs something that is not there. scripts/test runs it.
+// The events of test2json come in from the files named as arguments, which may be pipes of runs that go on side by side. The
+// report goes to standard output, with the slowest packages and tests. The exit code is 1 if anything failed and, with
+// TEST_REQUIRE_ALL=1, also if a test was skipped because something that it needs is missing. scripts/test runs it.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,10 +18,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 func main() {
-	ok, err := summarize(os.Stdin, os.Stdout, os.Getenv("TEST_REQUIRE_ALL") == "1")
+	ok, err := summarizeFiles(os.Args[1:], os.Stdout, os.Getenv("TEST_REQUIRE_ALL") == "1")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "summary:", err)
 	}
@@ -41,35 +45,57 @@ type event struct {
 // test is one test, subtest, example or fuzz target.
 type test struct {
 	pkg, name string
-	outcome   string // pass, fail, skip; empty while it runs
-	parent    bool   // has subtests
-	counted   bool   // failed, or has a subtest that is
+	outcome   string  // pass, fail, skip; empty while it runs
+	elapsed   float64 // seconds
+	parent    bool    // has subtests
+	counted   bool    // failed, or has a subtest that is
 	output    []string
 }
 
 type report struct {
+	mu     sync.Mutex
 	out    io.Writer
 	tests  map[string][]*test  // by package, in the order in which they started
 	output map[string][]string // of packages and of builds, outside of any test
 
 	passed, failed int
 	skipped        []*test
+
+	packageTimes, testTimes []timing
 }
 
-func summarize(in io.Reader, out io.Writer, requireAll bool) (ok bool, err error) {
-	r := &report{out: out, tests: map[string][]*test{}, output: map[string][]string{}}
-	lines := bufio.NewReader(in)
-	for {
-		line, err := lines.ReadString('\n')
-		if line != "" {
-			r.line(line)
-		}
-		if err == io.EOF {
-			break
-		}
+// timing is how long a package or a test took.
+type timing struct {
+	name    string
+	seconds float64
+}
+
+// slowest is how many packages and tests the report names.
+const slowest = 10
+
+func summarizeFiles(names []string, out io.Writer, requireAll bool) (ok bool, err error) {
+	var inputs []io.Reader
+	for _, name := range names {
+		f, err := os.Open(name)
 		if err != nil {
-			return false, fmt.Errorf("read the events of go test: %w", err)
+			return false, err
 		}
+		defer f.Close()
+		inputs = append(inputs, f)
+	}
+	return summarize(inputs, out, requireAll)
+}
+
+func summarize(inputs []io.Reader, out io.Writer, requireAll bool) (ok bool, err error) {
+	r := &report{out: out, tests: map[string][]*test{}, output: map[string][]string{}}
+	var all sync.WaitGroup
+	failures := make([]error, len(inputs))
+	for i, in := range inputs {
+		all.Go(func() { failures[i] = r.read(in) })
+	}
+	all.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return false, fmt.Errorf("read the events of go test: %w", err)
 	}
 	// A go test that was killed leaves packages without an end.
 	for _, pkg := range slices.Sorted(maps.Keys(r.tests)) {
@@ -78,7 +104,25 @@ func summarize(in io.Reader, out io.Writer, requireAll bool) (ok bool, err error
 	return r.close(requireAll), nil
 }
 
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			r.line(line)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 func (r *report) line(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var e event
 	if err := json.Unmarshal([]byte(line), &e); err != nil || e.Action == "" {
 		fmt.Fprint(r.out, line) // the go command's own words
@@ -112,7 +156,7 @@ func (r *report) testEvent(e event) {
 	case "output":
 		t.output = append(t.output, e.Output)
 	case "pass", "fail", "skip":
-		t.outcome = e.Action
+		t.outcome, t.elapsed = e.Action, e.Elapsed
 	}
 }
 
@@ -148,7 +192,13 @@ func (r *report) end(e event) {
 	if e.Action == "fail" && r.failed == failed { // not built, or ended outside of a test
 		r.failed++
 	}
-	name := strings.TrimPrefix(e.Package, "github.com/rpmflow/rpmflow/")
+	name := short(e.Package)
+	r.packageTimes = append(r.packageTimes, timing{name, e.Elapsed})
+	for _, t := range r.tests[e.Package] {
+		if !strings.Contains(t.name, "/") {
+			r.testTimes = append(r.testTimes, timing{name + " " + t.name, t.elapsed})
+		}
+	}
 	switch {
 	case e.Action == "fail":
 		fmt.Fprintf(r.out, "FAIL  %s\n", name)
@@ -193,14 +243,32 @@ func (r *report) printFailures(e event) {
 	show(r.output[e.Package])
 }
 
+func short(pkg string) string { return strings.TrimPrefix(pkg, "github.com/rpmflow/rpmflow/") }
+
+func (r *report) printSlowest(what string, times []timing) {
+	slices.SortStableFunc(times, func(a, b timing) int { return cmp.Compare(b.seconds, a.seconds) })
+	times = times[:min(slowest, len(times))]
+	if len(times) == 0 || times[0].seconds == 0 {
+		return
+	}
+	fmt.Fprintf(r.out, "\nslowest %s:\n", what)
+	for _, t := range times {
+		if t.seconds > 0 {
+			fmt.Fprintf(r.out, "  %6.1fs %s\n", t.seconds, t.name)
+		}
+	}
+}
+
 func (r *report) close(requireAll bool) (ok bool) {
+	r.printSlowest("packages", r.packageTimes)
+	r.printSlowest("tests", r.testTimes)
 	missing := 0
 	if len(r.skipped) > 0 {
 		fmt.Fprintln(r.out, "\nskipped:")
 	}
 	for _, t := range r.skipped {
 		why := t.reason()
-		fmt.Fprintf(r.out, "  %s %s: %s\n", strings.TrimPrefix(t.pkg, "github.com/rpmflow/rpmflow/"), t.name, why)
+		fmt.Fprintf(r.out, "  %s %s: %s\n", short(t.pkg), t.name, why)
 		if needs(why) {
 			missing++
 		}

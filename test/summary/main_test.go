@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
@@ -98,13 +100,25 @@ func TestSummarize(t *testing.T) {
 			ok:     true, says: []string{"TestA: only with real mock\n", "\n0 passed, 0 failed, 1 skipped\n"},
 		},
 		{
+			name: "the slowest packages and tests",
+			events: []string{
+				`{"Action":"pass",` + p + `,"Test":"TestQuick","Elapsed":0.25}`,
+				`{"Action":"pass",` + p + `,"Test":"TestSlow/part","Elapsed":2}`,
+				`{"Action":"pass",` + p + `,"Test":"TestSlow","Elapsed":3}`,
+				`{"Action":"pass",` + p + `,"Elapsed":4.5}`,
+			},
+			ok: true, says: []string{
+				"slowest packages:\n     4.5s internal/x\n", "slowest tests:\n     3.0s internal/x TestSlow\n     0.2s internal/x TestQuick\n",
+			},
+		},
+		{
 			name: "skipped without a reason", events: skipped(p),
 			ok: true, says: []string{"TestA: no reason given\n"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			ok, err := summarize(strings.NewReader(strings.Join(c.events, "\n")+"\n"), &out, c.requireAll)
+			ok, err := summarize([]io.Reader{strings.NewReader(strings.Join(c.events, "\n") + "\n")}, &out, c.requireAll)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,4 +148,21 @@ func skipped(p string, output ...string) []string {
 	return append(events,
 		`{"Action":"output",`+p+`,"Test":"TestA","Output":"--- SKIP: TestA (0.00s)\n"}`,
 		`{"Action":"skip",`+p+`,"Test":"TestA"}`, `{"Action":"pass",`+p+`}`)
+}
+
+func TestRunsSideBySide(t *testing.T) {
+	t.Parallel()
+	run := func(pkg string) io.Reader {
+		var b strings.Builder
+		for i := range 200 {
+			fmt.Fprintf(&b, `{"Action":"pass","Package":%q,"Test":"Test%d"}`+"\n", pkg, i)
+		}
+		fmt.Fprintf(&b, `{"Action":"pass","Package":%q}`+"\n", pkg)
+		return strings.NewReader(b.String())
+	}
+	var out bytes.Buffer
+	ok, err := summarize([]io.Reader{run("a"), run("b")}, &out, true)
+	if err != nil || !ok || !strings.Contains(out.String(), "400 passed, 0 failed, 0 skipped") {
+		t.Errorf("ok = %v, error %v:\n%s", ok, err, out.String())
+	}
 }

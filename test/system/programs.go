@@ -9,37 +9,32 @@ import (
 	"testing"
 )
 
-// programs are the binaries, built once for the tests that need processes of their own.
-var programs struct {
-	once sync.Once
-	dir  string
-	err  error
+// build makes the programs, unless they are up to date. All packages below test/ use the same ones.
+var build = sync.OnceValues(func() (dir string, err error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	if out, err := exec.Command(filepath.Join(root, "scripts", "build")).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("scripts/build: %w: %s", err, out)
+	}
+	return filepath.Join(root, "bin"), nil
+})
+
+// Programs is the directory with the programs of this checkout.
+func Programs(t testing.TB) string {
+	t.Helper()
+	dir, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
-// Program is the path of one of the programs. A package whose tests use any calls RemovePrograms at the end.
+// Program is the path of one of the programs.
 func Program(t testing.TB, name string) string {
 	t.Helper()
-	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "rpmflow-test-bin-"); programs.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", programs.dir+"/", "github.com/rpmflow/rpmflow/cmd/...")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			programs.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	if programs.err != nil {
-		t.Fatal(programs.err)
-	}
-	return filepath.Join(programs.dir, name)
-}
-
-// RemovePrograms removes what Program has built.
-func RemovePrograms() {
-	if programs.dir != "" {
-		_ = os.RemoveAll(programs.dir)
-	}
+	return filepath.Join(Programs(t), name)
 }
 
 // InstallHook makes a bare repository announce its pushes, with the command that users type.
