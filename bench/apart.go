@@ -47,10 +47,12 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 		}
 	}()
 	quiet := slog.New(slog.DiscardHandler)
-	if a.server, err = natsserver.Start(natsserver.Options{Dir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: quiet}); err != nil {
+	if a.server, err = natsserver.Start(natsserver.Options{Dir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0",
+		Logger: quiet}); err != nil {
 		return nil, err
 	}
-	if a.s3, err = gateway.Start(ctx, gateway.Options{Dir: filepath.Join(dir, "s3"), Listen: "127.0.0.1:0", AccessKey: "bench", SecretKey: "bench-secret", Logger: quiet}); err != nil {
+	if a.s3, err = gateway.Start(ctx, gateway.Options{Dir: filepath.Join(dir, "s3"), Listen: "127.0.0.1:0",
+		AccessKey: "bench", SecretKey: "bench-secret", Logger: quiet}); err != nil {
 		return nil, err
 	}
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,8 +66,10 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 	}
 	a.url = "http://" + address
 	a.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DOCKER_HOST=" + os.Getenv("DOCKER_HOST"), "RPMFLOW_CONFIG=" + file, "RPMFLOW_NATS_URL=" + a.server.URL(), "RPMFLOW_S3_ENDPOINT=" + a.s3.Endpoint(),
-		"RPMFLOW_S3_ACCESS_KEY=bench", "RPMFLOW_S3_SECRET_KEY=bench-secret", "RPMFLOW_LISTENER_LISTEN=" + address, "RPMFLOW_LOG_LEVEL=error",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DOCKER_HOST=" + os.Getenv("DOCKER_HOST"), "RPMFLOW_CONFIG=" + file,
+		"RPMFLOW_NATS_URL=" + a.server.URL(), "RPMFLOW_S3_ENDPOINT=" + a.s3.Endpoint(),
+		"RPMFLOW_S3_ACCESS_KEY=bench", "RPMFLOW_S3_SECRET_KEY=bench-secret", "RPMFLOW_LISTENER_LISTEN=" + address,
+		"RPMFLOW_LOG_LEVEL=error",
 	}
 	if _, err := a.start(ctx, "listener", "listener"); err != nil {
 		return nil, err
@@ -84,7 +88,8 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 
 // start starts a program with a data directory of that name.
 func (a *apart) start(ctx context.Context, program, name string, flags ...string) (*exec.Cmd, error) {
-	p := exec.CommandContext(ctx, filepath.Join(a.bin, program), append([]string{"--data-dir", filepath.Join(a.dir, name)}, flags...)...)
+	p := exec.CommandContext(ctx, filepath.Join(a.bin, program), append([]string{"--data-dir", filepath.Join(a.dir, name)},
+		flags...)...)
 	p.Env, p.Stderr = a.env, os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, err
@@ -111,7 +116,8 @@ func (a *apart) close() {
 
 // submit asks for a build of the project bench and gives its id.
 func (a *apart) submit(ctx context.Context) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/builds", bytes.NewReader([]byte(`{"project":"bench"}`)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/builds",
+		bytes.NewReader([]byte(`{"project":"bench"}`)))
 	if err != nil {
 		return "", err
 	}

@@ -18,17 +18,21 @@ import (
 )
 
 // builds is a package whose build does as it is told.
-const builds = "Name: bench\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%%description\nd\n%%build\nset +x\n%s\n%%files\n"
+const builds = "Name: bench\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: " +
+	"noarch\n%%description\nd\n%%build\nset +x\n%s\n%%files\n"
 
 // startBuilding starts all but the builders, with the project bench, whose package's %build is this.
 func startBuilding(ctx context.Context, bin, dir, build, targets string) (*apart, error) {
-	if _, err := repository(ctx, filepath.Join(dir, "bench.git"), filepath.Join(dir, "tree"), fmt.Sprintf(builds, build)); err != nil {
+	if _, err := repository(ctx, filepath.Join(dir, "bench.git"), filepath.Join(dir, "tree"),
+		fmt.Sprintf(builds, build)); err != nil {
 		return nil, err
 	}
-	return startApart(ctx, bin, dir, "targets:\n"+targets+"projects:\n- name: bench\n  url: "+dir+"/bench.git\n  layout: standard\n")
+	return startApart(ctx, bin, dir,
+		"targets:\n"+targets+"projects:\n- name: bench\n  url: "+dir+"/bench.git\n  layout: standard\n")
 }
 
-// killed measures the time from a builder's SIGKILL to the outcome by another one, with the settings as they are by default.
+// killed measures the time from a builder's SIGKILL to the outcome by another one, with the settings as they are by
+// default.
 func killed(ctx context.Context, bin, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -68,7 +72,8 @@ func killed(ctx context.Context, bin, dir string) error {
 		return err
 	}
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
-	fmt.Printf("  %-10s %s to the next claim, and %s for the build itself; at worst ack_wait + poll = 63 s to the claim\n", "rpmbuild",
+	fmt.Printf("  %-10s %s to the next claim, and %s for the build itself; at worst ack_wait + poll = 63 s to the claim\n",
+		"rpmbuild",
 		round(ended.Build.StartedAt.Sub(begun)), round(ended.Time.Sub(*started.Build.StartedAt)))
 	return nil
 }
@@ -76,11 +81,13 @@ func killed(ctx context.Context, bin, dir string) error {
 // lines is how many lines of a log are timed.
 const lines = 200
 
-// logLatency measures the time from a line of the package's own code to a subscriber of its live log. The lines tell when they were written.
+// logLatency measures the time from a line of the package's own code to a subscriber of its live log. The lines tell
+// when they were written.
 func logLatency(ctx context.Context, bin, dir, engine, targets string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	a, err := startBuilding(ctx, bin, dir, fmt.Sprintf("for i in $(seq %d); do echo stamp=$(date +%%%%s%%%%N); sleep 0.0$((i %%%% 10))7; done", lines), targets)
+	a, err := startBuilding(ctx, bin, dir,
+		fmt.Sprintf("for i in $(seq %d); do echo stamp=$(date +%%%%s%%%%N); sleep 0.0$((i %%%% 10))7; done", lines), targets)
 	if err != nil {
 		return err
 	}
@@ -131,7 +138,9 @@ const logSize = 200
 func logMemory(ctx context.Context, bin, dir, engine, targets string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	a, err := startBuilding(ctx, bin, dir, fmt.Sprintf("yes 'cc -O2 -g -Wall -Werror -o a-file-like-many-others.o -c a-file-like-many-others.c' | head -c %d000000", logSize), targets)
+	a, err := startBuilding(ctx, bin, dir,
+		fmt.Sprintf("yes 'cc -O2 -g -Wall -Werror -o a-file-like-many-others.o -c a-file-like-many-others.c' | head -c "+
+			"%d000000", logSize), targets)
 	if err != nil {
 		return err
 	}
@@ -160,7 +169,8 @@ func logMemory(ctx context.Context, bin, dir, engine, targets string) error {
 		return err
 	}
 	stored, err := a.logSize(ctx, id)
-	fmt.Printf("  %-10s %s before, %s at most; the build %s after %s, its stored log has %d MB\n", engine, before, most, ended.Build.Outcome.Result,
+	fmt.Printf("  %-10s %s before, %s at most; the build %s after %s, its stored log has %d MB\n", engine, before, most,
+		ended.Build.Outcome.Result,
 		ended.Time.Sub(*ended.Build.StartedAt).Round(time.Second), stored/1e6)
 	return err
 }
@@ -182,9 +192,10 @@ func builderFigures(ctx context.Context, bin, dir string, m mockSettings) {
 	measure("a line of the package's own code → a subscriber of its live log", func(engine, targets string) error {
 		return logLatency(ctx, bin, filepath.Join(dir, "latency-"+engine), engine, targets)
 	})
-	measure(fmt.Sprintf("resident memory of a builder while a package writes %d MB of log", logSize), func(engine, targets string) error {
-		return logMemory(ctx, bin, filepath.Join(dir, "log-"+engine), engine, targets)
-	})
+	measure(fmt.Sprintf("resident memory of a builder while a package writes %d MB of log", logSize),
+		func(engine, targets string) error {
+			return logMemory(ctx, bin, filepath.Join(dir, "log-"+engine), engine, targets)
+		})
 	fmt.Println("\na builder is killed → the outcome, by another one, with default settings")
 	if err := killed(ctx, bin, filepath.Join(dir, "killed")); err != nil {
 		fmt.Printf("  %-10s not measured: %v\n", "rpmbuild", err)

@@ -28,7 +28,8 @@ const (
 	gitRounds            = 3
 )
 
-const bigSpec = "Name: big\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nSource0: big-1.tar\n%description\nd\n%prep\n%setup\n%files\n"
+const bigSpec = "Name: big\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nSource0: " +
+	"big-1.tar\n%description\nd\n%prep\n%setup\n%files\n"
 
 // gitAlone compares fetching and archiving with the git command, on a repository that is the same on every machine.
 func gitAlone(ctx context.Context) error {
@@ -63,7 +64,8 @@ func gitAlone(ctx context.Context) error {
 		}
 		ours, theirs = ours.best(a, i), theirs.best(b, i)
 	}
-	fmt.Printf("git, %d files and %d commits over http on loopback, the best of %d rounds\n", bigFiles, bigCommits, gitRounds)
+	fmt.Printf("git, %d files and %d commits over http on loopback, the best of %d rounds\n", bigFiles, bigCommits,
+		gitRounds)
 	fmt.Printf("  %-32s %8s %8s %7s\n", "", "rpmflow", "git", "ratio")
 	row := func(what string, a, b float64, unit string) {
 		fmt.Printf("  %-32s %6.2f %s %6.2f %s %6.2f\n", what, a, unit, b, unit, a/b)
@@ -113,7 +115,8 @@ func gitChild(ctx context.Context, words []string, out io.Writer) error {
 	}
 	var f gitFigures
 	begun := time.Now()
-	p, err := s.Prepare(ctx, source.Request{Project: "big", URL: url, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutInTree}, filepath.Join(dir, "out"))
+	p, err := s.Prepare(ctx, source.Request{Project: "big", URL: url, Ref: "refs/heads/main", Commit: commit,
+		Layout: rpmflow.LayoutInTree}, filepath.Join(dir, "out"))
 	if err != nil {
 		return err
 	}
@@ -149,16 +152,19 @@ func plainGit(ctx context.Context, dir, url, commit string) (f gitFigures, err e
 	if _, err := run("init", "--quiet", "--bare", dir); err != nil {
 		return f, err
 	}
-	if f.Fetch, err = run("-C", dir, "fetch", "--quiet", "--depth=1", "--no-tags", url, "+refs/heads/main:refs/heads/main"); err != nil {
+	if f.Fetch, err = run("-C", dir, "fetch", "--quiet", "--depth=1", "--no-tags", url,
+		"+refs/heads/main:refs/heads/main"); err != nil {
 		return f, err
 	}
-	f.Archive, err = run("-C", dir, "archive", "--format=tar", "--prefix=big-1/", "--output="+filepath.Join(dir, "big-1.tar"), commit)
+	f.Archive, err = run("-C", dir, "archive", "--format=tar", "--prefix=big-1/",
+		"--output="+filepath.Join(dir, "big-1.tar"), commit)
 	return f, err
 }
 
 // bigRepository makes a repository whose every byte comes from one seed.
 func bigRepository(ctx context.Context, dir string) error {
-	if out, err := exec.CommandContext(ctx, "git", "init", "--quiet", "--bare", "--initial-branch=main", dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "git", "init", "--quiet", "--bare", "--initial-branch=main",
+		dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("git init: %w: %s", err, out)
 	}
 	cmd := exec.CommandContext(ctx, "git", "-C", dir, "fast-import", "--quiet")
@@ -216,7 +222,8 @@ func serveGit(dir string) (url string, stop func(), err error) {
 		return "", nil, err
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"},
+		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env:    []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"},
 		Stderr: io.Discard,
 	}}
 	ended := make(chan struct{})

@@ -69,7 +69,9 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 		target = m.yaml()
 	}
 	file := filepath.Join(dir, "rpmflow.yaml")
-	text := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\ntargets:\n%sprojects:\n- name: bench\n  url: %s/bench.git\n  layout: standard\n  secret: %s\n",
+	text := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  "+
+		"s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\ntargets:\n%sprojects:\n- name: bench\n  url: %s/bench.git\n  "+
+		"layout: standard\n  secret: %s\n",
 		dir, engine, target, dir, secret)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
@@ -173,7 +175,8 @@ func watchCreates(ctx context.Context, engine string) (<-chan time.Time, error) 
 
 // pushOnce announces a push and waits for the build's end.
 func pushOnce(ctx context.Context, url, commit string, i int) (rpmflow.Build, error) {
-	body := fmt.Appendf(nil, `{"ref":"refs/heads/main","before":"","after":"%s","delivery":"bench-%d-%d"}`, commit, i, time.Now().UnixNano())
+	body := fmt.Appendf(nil, `{"ref":"refs/heads/main","before":"","after":"%s","delivery":"bench-%d-%d"}`, commit, i,
+		time.Now().UnixNano())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/hooks/generic/bench", bytes.NewReader(body))
 	if err != nil {
 		return rpmflow.Build{}, err
@@ -220,12 +223,14 @@ func do(req *http.Request, into any) error {
 }
 
 func repository(ctx context.Context, bare, tree, spec string) (commit string, err error) {
-	if err := errors.Join(os.MkdirAll(tree, 0o755), os.WriteFile(filepath.Join(tree, "bench.spec"), []byte(spec), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(tree, 0o755), os.WriteFile(filepath.Join(tree, "bench.spec"), []byte(spec),
+		0o600)); err != nil {
 		return "", err
 	}
 	for _, args := range [][]string{
 		{"init", "-q", "--bare", "-b", "main", bare}, {"-C", tree, "init", "-q", "-b", "main"}, {"-C", tree, "add", "."},
-		{"-C", tree, "-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "-q", "-m", "Bench"}, {"-C", tree, "push", "-q", bare, "main"},
+		{"-C", tree, "-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "-q", "-m", "Bench"},
+		{"-C", tree, "push", "-q", bare, "main"},
 	} {
 		if out, err := exec.CommandContext(ctx, "git", args...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("git %v: %w: %s", args, err, out)

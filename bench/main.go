@@ -1,7 +1,8 @@
-// Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call, memory of idle
-// programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's build is built by another, sizes
-// of binaries and images, and on demand the duration of the tests, and fetches and archives beside the git command's (-git). Figures of one noisy machine are not
-// results of a test; what is to be compared is measured side by side in one run.
+// Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call,
+// memory of idle programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's
+// build is built by another, sizes of binaries and images, and on demand the duration of the tests, and fetches and
+// archives beside the git command's (-git). Figures of one noisy machine are not results of a test; what is to be
+// compared is measured side by side in one run.
 package main
 
 import (
@@ -25,11 +26,15 @@ func main() {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
 	pushes := flag.Int("pushes", 100, "pushes for the latency, one after the other")
 	image := flag.String("mock-image", os.Getenv("MOCK_IMAGE"), "image with mock; the stand-in when empty and Docker runs")
-	configDir := flag.String("mock-configdir", os.Getenv("MOCK_CONFIGDIR"), "mock's configuration directory; the image's own when empty")
+	configDir := flag.String("mock-configdir", os.Getenv("MOCK_CONFIGDIR"),
+		"mock's configuration directory; the image's own when empty")
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
 	makeTest := flag.Bool("make-test", false, "also time `make test` with cold and with warm caches, in a fresh clone")
-	rebuild := flag.Bool("rebuild", false, "compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
-	requires := flag.String("mock-requires", "gcc make autoconf automake libtool cmake zlib-devel openssl-devel ncurses-devel readline-devel libxml2-devel glib2-devel", "BuildRequires of the package that has many")
+	rebuild := flag.Bool("rebuild", false,
+		"compare rebuilds by plain mock and by the engine, and nothing else; needs -mock-image and -mock-configdir")
+	requires := flag.String("mock-requires",
+		"gcc make autoconf automake libtool cmake zlib-devel openssl-devel ncurses-devel readline-devel libxml2-devel "+
+			"glib2-devel", "BuildRequires of the package that has many")
 	alone := flag.Bool("git", false, "compare fetches and archives with the git command, and nothing else")
 	child := flag.String("git-child", "", "what -git runs to measure: directory, URL and commit")
 	flag.Parse()
@@ -68,7 +73,8 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 	fmt.Printf("machine: %s, %d processors, %s\n\n", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 
 	bin := filepath.Join(dir, "bin")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", bin+"/", "./cmd/...")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", bin+"/",
+		"./cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the binaries: %w: %s", err, out)
@@ -84,7 +90,8 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 	printImages(ctx)
 
 	fmt.Printf("\npush received → the engine's first call, without the git fetch, %d pushes one after the other\n", pushes)
-	if err := latency(ctx, "rpmbuild", "rpmbuild's start", pushes, filepath.Join(dir, "rpmbuild"), mockSettings{}); err != nil {
+	if err := latency(ctx, "rpmbuild", "rpmbuild's start", pushes, filepath.Join(dir, "rpmbuild"),
+		mockSettings{}); err != nil {
 		fmt.Printf("  %-10s not measured: %v\n", "rpmbuild", err)
 	}
 	if m, err = m.complete(ctx); err != nil {
@@ -107,7 +114,8 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 
 // printImages lists the images of ours that are on the engine.
 func printImages(ctx context.Context) {
-	out, err := exec.CommandContext(ctx, "docker", "images", "--filter", "reference=rpmflow/*", "--format", "{{.Repository}}:{{.Tag}}\t{{.Size}}").Output()
+	out, err := exec.CommandContext(ctx, "docker", "images", "--filter", "reference=rpmflow/*", "--format",
+		"{{.Repository}}:{{.Tag}}\t{{.Size}}").Output()
 	if err != nil {
 		fmt.Println("\nsizes of the images: no Docker engine answers")
 		return

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// idleMemory runs a listener and a builder as separate programs, against NATS and S3 of this process, and reads what the
-// kernel says of their memory.
+// idleMemory runs a listener and a builder as separate programs, against NATS and S3 of this process, and reads what
+// the kernel says of their memory.
 func idleMemory(ctx context.Context, bin, dir string) error {
 	a, err := startApart(ctx, bin, dir, "")
 	if err != nil {

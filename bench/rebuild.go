@@ -65,18 +65,21 @@ func rebuildsAlone(ctx context.Context, m mockSettings, requires string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	fmt.Println("rebuilds of source packages, by mock with its own root cache and by the engine with its shared images, in one run")
+	fmt.Println("rebuilds of source packages, by mock with its own root cache and by the engine with its shared images, " +
+		"in one run")
 	return rebuilds(ctx, dir, m, requires)
 }
 
 func rebuilds(ctx context.Context, dir string, m mockSettings, requires string) error {
-	e, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: rpmflow.DeriveID("bench", dir), Cache: 1 << 40, Packages: 1 << 40, Logger: slog.New(slog.DiscardHandler)})
+	e, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: rpmflow.DeriveID("bench", dir),
+		Cache: 1 << 40, Packages: 1 << 40, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = e.Shut() }()
 	defer func() { removeShared(context.WithoutCancel(ctx), e) }()
-	b := &engineBench{e: e, dir: dir, target: rpmflow.Target{Name: m.target, Arch: rpmflow.HostArch(), Config: m.target, ConfigDir: m.configDir, Image: m.image, MaxAge: time.Hour}}
+	b := &engineBench{e: e, dir: dir, target: rpmflow.Target{Name: m.target, Arch: rpmflow.HostArch(), Config: m.target,
+		ConfigDir: m.configDir, Image: m.image, MaxAge: time.Hour}}
 
 	begun := time.Now()
 	small, err := b.srpm(ctx, "small", "gcc")
@@ -208,7 +211,8 @@ func (b *engineBench) rebuild(ctx context.Context, name, srpm string) (inside ti
 		return 0, err
 	}
 	for _, id := range containers {
-		out, err := exec.CommandContext(ctx, "docker", "inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}", id).Output()
+		out, err := exec.CommandContext(ctx, "docker", "inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}",
+			id).Output()
 		times := strings.Fields(string(out))
 		if err != nil || len(times) != 2 {
 			continue // removed already: it made a shared image
@@ -223,9 +227,11 @@ func (b *engineBench) rebuild(ctx context.Context, name, srpm string) (inside ti
 }
 
 func plainMock(ctx context.Context, m mockSettings, small, large string) (t times, err error) {
-	args := []string{"create", "--network", "bridge", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-v", "/var/lib/mock", "-v", "/var/cache/mock", "-v", "/tmp",
+	args := []string{"create", "--network", "bridge", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-v",
+		"/var/lib/mock", "-v", "/var/cache/mock", "-v", "/tmp",
 		"-e", "SUDO_UID=1000", "-e", "SUDO_GID=135", "-e", "T=" + m.target, "--entrypoint", "/bin/bash"}
-	for _, c := range []string{"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "SETUID", "SETGID", "SYS_CHROOT"} {
+	for _, c := range []string{"SYS_ADMIN", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "SETUID", "SETGID",
+		"SYS_CHROOT"} {
 		args = append(args, "--cap-add", c)
 	}
 	out, err := exec.CommandContext(ctx, "docker", append(args, m.image, "-euc", plain)...).Output()
@@ -239,7 +245,9 @@ func plainMock(ctx context.Context, m mockSettings, small, large string) (t time
 	if config == "" {
 		return t, errors.New("plain mock is measured with a configuration directory of your own only: name -mock-configdir")
 	}
-	for _, cmd := range [][]string{{"mkdir", "-p", stage}, {"cp", "-r", config + "/.", stage}, {"cp", "-r", config, stage + "/conf.d"}, {"cp", small, stage + "/small.src.rpm"}, {"cp", large, stage + "/large.src.rpm"}, {"docker", "cp", stage, id + ":/c"}} {
+	for _, cmd := range [][]string{{"mkdir", "-p", stage}, {"cp", "-r", config + "/.", stage},
+		{"cp", "-r", config, stage + "/conf.d"}, {"cp", small, stage + "/small.src.rpm"},
+		{"cp", large, stage + "/large.src.rpm"}, {"docker", "cp", stage, id + ":/c"}} {
 		if out, err := exec.CommandContext(ctx, cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
 			return t, fmt.Errorf("%v: %w: %s", cmd, err, out)
 		}

@@ -26,7 +26,8 @@ func TestCluster(t *testing.T) {
 	s := h.subscribe(t)
 	s.finished(t, r.push(t, 0))
 
-	nc, js, err := events.Dial(events.Access{URL: "nats://" + h.get(t, "NATS_PORT"), User: "admin", Password: h.get(t, "NATS_ADMIN_PASSWORD"), Name: "test"}, slog.New(slog.DiscardHandler))
+	nc, js, err := events.Dial(events.Access{URL: "nats://" + h.get(t, "NATS_PORT"), User: "admin",
+		Password: h.get(t, "NATS_ADMIN_PASSWORD"), Name: "test"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
-// Package compose_test drives the system in containers as its operators do: the images of scripts/images, deploy/compose with a .env of
-// its init, docker-compose, and real pushes. mock is the stand-in image, or real mock when MOCK_IMAGE, MOCK_CONFIGDIR and
-// MOCK_TARGET say so. Everything runs in projects of random names, which are removed with their volumes at the end.
+// Package compose_test drives the system in containers as its operators do: the images of scripts/images,
+// deploy/compose with a .env of its init, docker-compose, and real pushes. mock is the stand-in image, or real mock
+// when MOCK_IMAGE, MOCK_CONFIGDIR and MOCK_TARGET say so. Everything runs in projects of random names, which are
+// removed with their volumes at the end.
 package compose_test
 
 import (
@@ -31,7 +32,11 @@ const (
 
 // Made once for all tests.
 var (
-	madeImages  = sync.OnceValue(func() error { _, err := output(20*time.Minute, "", nil, "../../scripts/images"); return err })
+	madeImages = sync.OnceValue(func() error {
+		_,
+			err := output(20*time.Minute, "", nil, "../../scripts/images")
+		return err
+	})
 	madeStandin = sync.OnceValues(func() (string, error) { return output(20*time.Minute, "", nil, "../standin/build") })
 )
 
@@ -53,8 +58,10 @@ func output(limit time.Duration, dir string, env []string, name string, args ...
 // clean is the environment of commands: nothing that compose or init would read from it.
 func clean() []string {
 	env := []string{"LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=compose", "GIT_AUTHOR_EMAIL=compose@example.com", "GIT_COMMITTER_NAME=compose", "GIT_COMMITTER_EMAIL=compose@example.com"}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "GOPATH", "GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPROXY"} {
+		"GIT_AUTHOR_NAME=compose", "GIT_AUTHOR_EMAIL=compose@example.com", "GIT_COMMITTER_NAME=compose",
+		"GIT_COMMITTER_EMAIL=compose@example.com"}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
+		"GOPATH", "GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPROXY"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
@@ -181,15 +188,18 @@ func variables(text string) map[string]string {
 	return found
 }
 
-// own gives the host ports and a name of its own, the images of this tree, and sees to it that all goes away at the end.
+// own gives the host ports and a name of its own, the images of this tree, and sees to it that all goes away at the
+// end.
 func (h *host) own(t *testing.T, address string) {
 	t.Helper()
 	listener := freePort(t, "127.0.0.1")
 	h.listener = "http://127.0.0.1:" + listener
 	h.set(t, map[string]string{
-		"COMPOSE_PROJECT_NAME": h.project, "RPMFLOW_VERSION": "latest", "NATS_VERSION": "latest", "VERSITYGW_VERSION": "latest",
-		"LISTENER_PORT": "127.0.0.1:" + listener, "PUBLIC_URL": h.listener, "S3_PORT": address + ":" + freePort(t, address),
-		"NATS_PORT": address + ":" + freePort(t, address), "NATS_2_PORT": address + ":" + freePort(t, address), "NATS_3_PORT": address + ":" + freePort(t, address),
+		"COMPOSE_PROJECT_NAME": h.project, "RPMFLOW_VERSION": "latest", "NATS_VERSION": "latest",
+		"VERSITYGW_VERSION": "latest",
+		"LISTENER_PORT":     "127.0.0.1:" + listener, "PUBLIC_URL": h.listener, "S3_PORT": address + ":" + freePort(t, address),
+		"NATS_PORT": address + ":" + freePort(t, address), "NATS_2_PORT": address + ":" + freePort(t, address),
+		"NATS_3_PORT": address + ":" + freePort(t, address),
 	})
 	h.removeAtEnd(t)
 }
@@ -201,7 +211,8 @@ func (h *host) removeAtEnd(t *testing.T) {
 			log, err := output(time.Minute, h.dir, h.env, "docker-compose", "logs", "--no-color", "--tail=200")
 			t.Logf("what ran: %s %v", log, err)
 		}
-		if _, err := output(2*time.Minute, h.dir, h.env, "docker-compose", "down", "--volumes", "--remove-orphans", "--timeout", "5"); err != nil {
+		if _, err := output(2*time.Minute, h.dir, h.env, "docker-compose", "down", "--volumes", "--remove-orphans",
+			"--timeout", "5"); err != nil {
 			t.Errorf("the containers of %s are not removed: %v", h.project, err)
 		}
 	})
@@ -268,31 +279,33 @@ func (h *host) containers(t *testing.T, services ...string) []container {
 	if err := json.Unmarshal([]byte(docker(t, append([]string{"inspect"}, ids...)...)), &found); err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(found, func(c container) bool { return c.Config.Labels["com.docker.compose.oneoff"] == "True" })
+	return slices.DeleteFunc(found,
+		func(c container) bool { return c.Config.Labels["com.docker.compose.oneoff"] == "True" })
 }
 
 // healthy waits until there are so many containers, and all say that they are well.
 func (h *host) healthy(t *testing.T, count int, services ...string) {
 	t.Helper()
 	var state []string
-	eventually(t, func() string { return fmt.Sprintf("%d healthy containers of %v: %v", count, services, state) }, func() bool {
-		state = nil
-		well := 0
-		for _, c := range h.containers(t, services...) {
-			if c.State.Health == nil {
-				t.Fatalf("%s has no health check", c.Name)
+	eventually(t, func() string { return fmt.Sprintf("%d healthy containers of %v: %v", count, services, state) },
+		func() bool {
+			state = nil
+			well := 0
+			for _, c := range h.containers(t, services...) {
+				if c.State.Health == nil {
+					t.Fatalf("%s has no health check", c.Name)
+				}
+				if c.State.Health.Status == "healthy" {
+					well++
+					continue
+				}
+				state = append(state, c.Name+" "+c.State.Status+" "+c.State.Health.Status)
+				if n := len(c.State.Health.Log); n > 0 {
+					state = append(state, c.State.Health.Log[n-1].Output)
+				}
 			}
-			if c.State.Health.Status == "healthy" {
-				well++
-				continue
-			}
-			state = append(state, c.Name+" "+c.State.Status+" "+c.State.Health.Status)
-			if n := len(c.State.Health.Log); n > 0 {
-				state = append(state, c.State.Health.Log[n-1].Output)
-			}
-		}
-		return well == count && len(state) == 0
-	})
+			return well == count && len(state) == 0
+		})
 }
 
 func eventually(t *testing.T, what func() string, ok func() bool) {

@@ -68,7 +68,8 @@ func serveRepository(t *testing.T, address string) *repository {
 		t.Fatal(err)
 	}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: &cgi.Handler{
-		Path: path, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null"},
+		Path: path, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1",
+			"GIT_CONFIG_GLOBAL=/dev/null"},
 	}}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(socket) }()
@@ -127,7 +128,8 @@ func (h *host) configure(t *testing.T, r *repository) {
 	if target == "" {
 		t.Fatal("MOCK_TARGET is empty: name the mock configuration to build for")
 	}
-	yaml := fmt.Sprintf("builder: {ack_wait: 5s, poll: 500ms, retry_delay: 1s}\ntargets:\n- name: %s\n  image: %s\n", target, image)
+	yaml := fmt.Sprintf("builder: {ack_wait: 5s, poll: 500ms, retry_delay: 1s}\ntargets:\n- name: %s\n  image: %s\n",
+		target, image)
 	if dir != "" {
 		if err := os.CopyFS(filepath.Join(h.dir, "config", "mock"), os.DirFS(dir)); err != nil {
 			t.Fatal(err)
@@ -212,7 +214,8 @@ func (s *subscriber) of(commit string) (builds []rpmflow.Build) {
 func (s *subscriber) finished(t *testing.T, commit string) rpmflow.Build {
 	t.Helper()
 	var heard []rpmflow.Build
-	eventually(t, func() string { return "finished event for " + commit }, func() bool { heard = s.of(commit); return len(heard) > 0 })
+	eventually(t, func() string { return "finished event for " + commit },
+		func() bool { heard = s.of(commit); return len(heard) > 0 })
 	if len(heard) != 1 || heard[0].Outcome == nil || heard[0].Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("heard of %s: %+v", commit, heard)
 	}

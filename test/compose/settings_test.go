@@ -19,11 +19,13 @@ func readFile(t *testing.T, name string) string {
 	return string(raw)
 }
 
-// TestVariables sees to it that docker-compose.yml, .env.example and init speak of the same variables and the same defaults.
+// TestVariables sees to it that docker-compose.yml, .env.example and init speak of the same variables and the same
+// defaults.
 func TestVariables(t *testing.T) {
 	documented := variables(readFile(t, filepath.Join(deploy, ".env.example")))
 	used := map[string]bool{}
-	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+)(?::([-?])([^}]*))?\}`).FindAllStringSubmatch(readFile(t, filepath.Join(deploy, "docker-compose.yml")), -1) {
+	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+)(?::([-?])([^}]*))?\}`).FindAllStringSubmatch(readFile(t,
+		filepath.Join(deploy, "docker-compose.yml")), -1) {
 		name, kind, value := m[1], m[2], m[3]
 		used[name] = true
 		is, ok := documented[name]
@@ -42,7 +44,8 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s of .env.example is not used", name)
 		}
 	}
-	for _, m := range regexp.MustCompile(`values\[([A-Z0-9_]+)\]=`).FindAllStringSubmatch(readFile(t, filepath.Join(deploy, "init")), -1) {
+	for _, m := range regexp.MustCompile(`values\[([A-Z0-9_]+)\]=`).FindAllStringSubmatch(readFile(t,
+		filepath.Join(deploy, "init")), -1) {
 		if _, ok := documented[m[1]]; !ok {
 			t.Errorf("init sets %s, which is not in .env.example", m[1])
 		}
@@ -71,17 +74,20 @@ func TestInit(t *testing.T) {
 	needCompose(t)
 	quiet := func(t *testing.T, h *host) {
 		t.Helper()
-		for _, profile := range []string{"", "server", "nats", "cluster", "builder", "tools", "server,nats,cluster,builder,tools"} {
+		for _, profile := range []string{"", "server", "nats", "cluster", "builder", "tools",
+			"server,nats,cluster,builder,tools"} {
 			env := []string{"COMPOSE_PROFILES=" + profile}
 			// Compose says what it warns of on standard error: both are looked at.
-			if out, err := output(time.Minute, h.dir, env, "sh", "-c", "docker-compose config -q 2>&1"); err != nil || out != "" {
+			if out, err := output(time.Minute, h.dir, env, "sh", "-c", "docker-compose config -q 2>&1"); err != nil ||
+				out != "" {
 				t.Errorf("docker-compose config with the profiles %q: %v: %s", profile, err, out)
 			}
 		}
 	}
 
 	t.Run("without", func(t *testing.T) {
-		if _, err := output(time.Minute, newHost(t).dir, nil, "docker-compose", "config", "-q"); err == nil || !strings.Contains(err.Error(), "run ./init") {
+		if _, err := output(time.Minute, newHost(t).dir, nil, "docker-compose", "config", "-q"); err == nil ||
+			!strings.Contains(err.Error(), "run ./init") {
 			t.Errorf("without .env: %v", err)
 		}
 	})
@@ -107,7 +113,8 @@ func TestInit(t *testing.T) {
 			t.Errorf("%d secrets", len(secrets))
 		}
 		before := readFile(t, filepath.Join(h.dir, ".env"))
-		if _, err := output(time.Minute, h.dir, nil, "./init", "cluster"); err == nil || !strings.Contains(err.Error(), "is there already") {
+		if _, err := output(time.Minute, h.dir, nil, "./init", "cluster"); err == nil ||
+			!strings.Contains(err.Error(), "is there already") {
 			t.Errorf("a second init: %v", err)
 		}
 		if readFile(t, filepath.Join(h.dir, ".env")) != before {
@@ -119,14 +126,18 @@ func TestInit(t *testing.T) {
 		h.init(t, nil, "tls", "rpm.example.com", "192.0.2.7")
 		h.init(t, nil, "cluster")
 		quiet(t, h)
-		if h.get(t, "NATS_REPLICAS") != "3" || h.get(t, "NATS_TLS") != "-tls" || !strings.HasPrefix(h.get(t, "S3_ENDPOINT"), "https:") {
+		if h.get(t, "NATS_REPLICAS") != "3" || h.get(t, "NATS_TLS") != "-tls" ||
+			!strings.HasPrefix(h.get(t, "S3_ENDPOINT"), "https:") {
 			t.Errorf(".env: %s", readFile(t, filepath.Join(h.dir, ".env")))
 		}
-		out, err := output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_hostname", "rpm.example.com", "tls/server.crt")
+		out, err := output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_hostname",
+			"rpm.example.com", "tls/server.crt")
 		must(t, out, err)
-		out, err = output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_ip", "192.0.2.7", "tls/server.crt")
+		out, err = output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_ip", "192.0.2.7",
+			"tls/server.crt")
 		must(t, out, err)
-		if _, err := output(time.Minute, h.dir, nil, "./init", "tls", "other.example.com"); err == nil || !strings.Contains(err.Error(), "is there already") {
+		if _, err := output(time.Minute, h.dir, nil, "./init", "tls", "other.example.com"); err == nil ||
+			!strings.Contains(err.Error(), "is there already") {
 			t.Errorf("a second certificate: %v", err)
 		}
 		if _, err := os.Stat(filepath.Join(h.dir, "tls", "ca.key")); err == nil {
@@ -135,10 +146,12 @@ func TestInit(t *testing.T) {
 	})
 	t.Run("builder", func(t *testing.T) {
 		h := newHost(t)
-		if _, err := output(time.Minute, h.dir, nil, "./init", "builder"); err == nil || !strings.Contains(err.Error(), "NATS_URL is not set") {
+		if _, err := output(time.Minute, h.dir, nil, "./init", "builder"); err == nil ||
+			!strings.Contains(err.Error(), "NATS_URL is not set") {
 			t.Errorf("without variables: %v", err)
 		}
-		h.init(t, []string{"NATS_URL=tls://n:4222", "S3_ENDPOINT=https://s", "NATS_BUILDER_PASSWORD=a", "S3_BUILDER_SECRET_KEY=b"}, "builder")
+		h.init(t, []string{"NATS_URL=tls://n:4222", "S3_ENDPOINT=https://s", "NATS_BUILDER_PASSWORD=a",
+			"S3_BUILDER_SECRET_KEY=b"}, "builder")
 		quiet(t, h)
 		if h.get(t, "COMPOSE_PROFILES") != "builder" || h.get(t, "NATS_ADMIN_PASSWORD") != "" {
 			t.Errorf(".env: %s", readFile(t, filepath.Join(h.dir, ".env")))

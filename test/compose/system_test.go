@@ -66,7 +66,8 @@ func TestSystem(t *testing.T) {
 	if b := s.finished(t, stopped); b.Attempt != 1 || b.LostAttempts != 0 {
 		t.Errorf("a stopped builder's build: attempt %d, %d lost", b.Attempt, b.LostAttempts)
 	}
-	for _, id := range strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+h.project, "--filter", "label=com.docker.compose.service=builder")) {
+	for _, id := range strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter",
+		"label=com.docker.compose.project="+h.project, "--filter", "label=com.docker.compose.service=builder")) {
 		if code := docker(t, "inspect", "--format", "{{.State.ExitCode}}", id); code != "0" {
 			t.Errorf("a stopped builder ended with %s", code)
 		}
@@ -115,7 +116,8 @@ func anotherHost(t *testing.T, h *host, r *repository, s *subscriber, address st
 	other := newHost(t)
 	other.init(t, []string{
 		"NATS_URL=tls://" + h.get(t, "NATS_PORT"), "S3_ENDPOINT=https://" + h.get(t, "S3_PORT"), "PUBLIC_URL=" + h.listener,
-		"NATS_BUILDER_PASSWORD=" + h.get(t, "NATS_BUILDER_PASSWORD"), "S3_BUILDER_SECRET_KEY=" + h.get(t, "S3_BUILDER_SECRET_KEY"),
+		"NATS_BUILDER_PASSWORD=" + h.get(t, "NATS_BUILDER_PASSWORD"), "S3_BUILDER_SECRET_KEY=" +
+			h.get(t, "S3_BUILDER_SECRET_KEY"),
 		"CA_FILE=" + filepath.Join(h.dir, "tls", "ca.crt"),
 	}, "builder")
 	public := other.get(t, "PUBLIC_URL")
@@ -141,22 +143,27 @@ func (h *host) confined(t *testing.T) {
 		}
 	}
 	known := map[string][]string{
-		"nats":     {"NATS_ADMIN_PASSWORD", "NATS_BUILDER_PASSWORD", "NATS_LISTENER_PASSWORD", "NATS_PUBLISHER_PASSWORD", "NATS_SUBSCRIBER_PASSWORD"},
+		"nats": {"NATS_ADMIN_PASSWORD", "NATS_BUILDER_PASSWORD", "NATS_LISTENER_PASSWORD", "NATS_PUBLISHER_PASSWORD",
+			"NATS_SUBSCRIBER_PASSWORD"},
 		"s3":       {"S3_BUILDER_SECRET_KEY", "S3_LISTENER_SECRET_KEY", "S3_PUBLISHER_SECRET_KEY", "S3_ROOT_SECRET_KEY"},
 		"listener": {"LISTENER_TOKEN", "NATS_LISTENER_PASSWORD", "S3_LISTENER_SECRET_KEY"},
 		"builder":  {"NATS_BUILDER_PASSWORD", "S3_BUILDER_SECRET_KEY"},
 	}
 	for _, c := range h.containers(t) {
 		hc := c.HostConfig
-		if c.Config.User != "10001:10001" || !hc.ReadonlyRootfs || hc.Privileged || len(hc.CapAdd) > 0 || !slices.Equal(hc.CapDrop, []string{"ALL"}) ||
-			!slices.Contains(hc.SecurityOpt, "no-new-privileges:true") || hc.PidMode != "" || hc.NetworkMode != h.project+"_default" {
+		if c.Config.User != "10001:10001" || !hc.ReadonlyRootfs || hc.Privileged || len(hc.CapAdd) > 0 ||
+			!slices.Equal(hc.CapDrop, []string{"ALL"}) ||
+			!slices.Contains(hc.SecurityOpt, "no-new-privileges:true") || hc.PidMode != "" ||
+			hc.NetworkMode != h.project+"_default" {
 			t.Errorf("%s may too much: user %q, %+v", c.Name, c.Config.User, hc)
 		}
-		if hc.Memory == 0 || hc.PidsLimit == nil || hc.LogConfig.Config["max-size"] == "" || hc.RestartPolicy.Name != "unless-stopped" {
+		if hc.Memory == 0 || hc.PidsLimit == nil || hc.LogConfig.Config["max-size"] == "" ||
+			hc.RestartPolicy.Name != "unless-stopped" {
 			t.Errorf("%s has no limits: %+v", c.Name, hc)
 		}
 		for _, bind := range hc.Binds {
-			if strings.HasPrefix(bind, "/") && !strings.HasSuffix(bind, ":ro") && (c.service() != "builder" || !strings.HasSuffix(bind, ":/var/run/docker.sock:rw")) {
+			if strings.HasPrefix(bind, "/") && !strings.HasSuffix(bind, ":ro") &&
+				(c.service() != "builder" || !strings.HasSuffix(bind, ":/var/run/docker.sock:rw")) {
 				t.Errorf("%s can write to %s", c.Name, bind)
 			}
 		}

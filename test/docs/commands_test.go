@@ -31,7 +31,8 @@ var endless = []struct {
 	{"rpmflow up", func(t *testing.T, s *session, r *running) {
 		r.await(t, "server", func(printed string) bool { return strings.Contains(printed, "rpmflow is up") })
 		url := s.client(t).PublicURL.String()
-		s.replace = append(s.replace, "http://127.0.0.1:8080", url, "http://127.0.0.1:8088", url) // other documents' port, and README's
+		// other documents' port, and README's
+		s.replace = append(s.replace, "http://127.0.0.1:8080", url, "http://127.0.0.1:8088", url)
 	}},
 	{"listener", func(t *testing.T, s *session, r *running) {
 		url := s.client(t).PublicURL.String()
@@ -42,7 +43,10 @@ var endless = []struct {
 	}},
 	{"rpmflow watch", func(t *testing.T, _ *session, r *running) {
 		r.subscriber = true
-		r.await(t, "subscription", func(printed string) bool { return strings.Contains(printed, "waiting for finished builds") })
+		r.await(t, "subscription", func(printed string) bool {
+			return strings.Contains(printed,
+				"waiting for finished builds")
+		})
 	}},
 }
 
@@ -83,7 +87,8 @@ func (s *session) subscriber(t *testing.T, b block, command ...string) {
 	s.start(t, b, command[0], command[1:]...).subscriber = true // its consumer is there before it is
 }
 
-// finish has one more build made, of which every subscriber of the document must hear, and checks all that was published.
+// finish has one more build made, of which every subscriber of the document must hear, and checks all that was
+// published.
 func (s *session) finish(t *testing.T) {
 	t.Helper()
 	s.script(t, block{file: "finish", text: "rpmflow submit hello --wait"})
@@ -119,7 +124,8 @@ func (s *session) finish(t *testing.T) {
 
 // everything is the environment of a system in one process, on ports that are free.
 func (s *session) everything() {
-	s.env = append(s.env, "RPMFLOW_LISTENER_LISTEN=127.0.0.1:0", "RPMFLOW_EMBEDDED_NATS_LISTEN=127.0.0.1:0", "RPMFLOW_EMBEDDED_S3_LISTEN=127.0.0.1:0")
+	s.env = append(s.env, "RPMFLOW_LISTENER_LISTEN=127.0.0.1:0", "RPMFLOW_EMBEDDED_NATS_LISTEN=127.0.0.1:0",
+		"RPMFLOW_EMBEDDED_S3_LISTEN=127.0.0.1:0")
 }
 
 func TestREADME(t *testing.T) {
@@ -160,15 +166,18 @@ func TestEventsDocument(t *testing.T) {
 	s.finish(t)
 }
 
-// TestOperationsDocument gives the programs a NATS and an S3 of their own, where the document has its examples' addresses.
+// TestOperationsDocument gives the programs a NATS and an S3 of their own, where the document has its examples'
+// addresses.
 func TestOperationsDocument(t *testing.T) {
 	s := newSession(t)
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", User: "rpmflow", Password: "nats-secret", Logger: quiet})
+	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", User: "rpmflow",
+		Password: "nats-secret", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	s3, err := gateway.Start(t.Context(), gateway.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", AccessKey: "rpmflow", SecretKey: "s3-secret", Logger: quiet})
+	s3, err := gateway.Start(t.Context(), gateway.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", AccessKey: "rpmflow",
+		SecretKey: "s3-secret", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +199,8 @@ func TestOperationsDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.replace = append(s.replace, "nats://nats.example.com:4222", server.URL(), "https://s3.example.com", s3.Endpoint(), "127.0.0.1:8080", free)
+	s.replace = append(s.replace, "nats://nats.example.com:4222", server.URL(), "https://s3.example.com", s3.Endpoint(),
+		"127.0.0.1:8080", free)
 	if ran := s.play(t, "docs/operations.md"); ran < 4 {
 		t.Errorf("only %d blocks were run", ran)
 	}

@@ -168,7 +168,8 @@ func described(ref string) string {
 		return "`source` or `packaging`"
 	case "phaseName":
 		return "a phase"
-	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision", "substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact":
+	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision",
+		"substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact":
 		return fmt.Sprintf("[%s](#%s)", name, name)
 	}
 	return ""
@@ -247,8 +248,11 @@ func fields(t *testing.T) string {
 	}
 	build, defs := load(eventschema.Build)
 	_, pushDefs := load(eventschema.Push)
-	table("CloudEvent", "Events of pushes have the same attributes; their subject is the push's id and their data a [push](#push).", build)
-	for _, name := range []string{"build", "split", "revision", "substitution", "sources", "options", "macro", "repository", "mock_option", "root", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact"} {
+	table("CloudEvent", "Events of pushes have the same attributes; their subject is the push's id and their data a "+
+		"[push](#push).", build)
+	for _, name := range []string{"build", "split", "revision", "substitution", "sources", "options", "macro",
+		"repository", "mock_option", "root", "phase", "cancel", "waiting", "outcome", "package", "source_file",
+		"source_package", "artifact"} {
 		table(name, defs[name].Description, defs[name])
 	}
 	table("push", pushDefs["push"].Description, pushDefs["push"])
@@ -260,7 +264,8 @@ func packages(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "list", "-f", `{{.ImportPath}}|{{.Doc}}|{{join .Imports " "}}`, ".", "./cmd/...", "./internal/...")
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", `{{.ImportPath}}|{{.Doc}}|{{join .Imports " "}}`, ".", "./cmd/...",
+		"./internal/...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {

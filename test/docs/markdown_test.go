@@ -1,5 +1,6 @@
-// Package docs_test keeps the documentation true: its commands are run against a running system, its programs are compiled and run, its
-// configurations are loaded, its links lead somewhere, and its tables are generated from what they describe.
+// Package docs_test keeps the documentation true: its commands are run against a running system, its programs are
+// compiled and run, its configurations are loaded, its links lead somewhere, and its tables are generated from what
+// they describe.
 package docs_test
 
 import (
@@ -106,7 +107,8 @@ func TestWhatIsNotRun(t *testing.T) {
 			if b.info == "sh" && b.notRun == "" {
 				continue
 			}
-			ok := strings.HasPrefix(b.notRun, "test/compose runs ") || slices.ContainsFunc(slices.Collect(maps.Keys(allowed)), func(first string) bool { return strings.HasPrefix(b.text, first) })
+			ok := strings.HasPrefix(b.notRun, "test/compose runs ") || slices.ContainsFunc(slices.Collect(maps.Keys(allowed)),
+				func(first string) bool { return strings.HasPrefix(b.text, first) })
 			if !ok {
 				t.Errorf("%s: the block is not run: make it sh, or allow it here with a reason:\n%s", b, b.text)
 			}

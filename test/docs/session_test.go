@@ -19,8 +19,9 @@ import (
 // patience bounds one command of a document, and every wait for something that has to happen.
 const patience = 2 * time.Minute
 
-// session is a reader who types what a document says: a directory with a checkout's cmd and examples in it, a repository where the
-// documents have theirs, and an environment in which nothing of this machine is touched and every port is free.
+// session is a reader who types what a document says: a directory with a checkout's cmd and examples in it, a
+// repository where the documents have theirs, and an environment in which nothing of this machine is touched and every
+// port is free.
 type session struct {
 	dir     string
 	env     []string
@@ -48,11 +49,14 @@ func newSession(t *testing.T) *session {
 		}
 	}
 	s.env = []string{
-		"PATH=" + programs + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=docs", "GIT_AUTHOR_EMAIL=docs@example.com", "GIT_COMMITTER_NAME=docs", "GIT_COMMITTER_EMAIL=docs@example.com",
+		"PATH=" + programs + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=docs", "GIT_AUTHOR_EMAIL=docs@example.com", "GIT_COMMITTER_NAME=docs",
+		"GIT_COMMITTER_EMAIL=docs@example.com",
 		"RPMFLOW_BUILDER_ENGINE=rpmbuild", "RPMFLOW_BUILDER_ARCHS=x86_64", "RPMFLOW_BUILDER_POLL=500ms",
 	}
-	s.replace = []string{"/srv/git", filepath.Join(s.dir, "srv", "git"), "fedora-43-x86_64", "host"} // there are no images here
+	// there are no images here
+	s.replace = []string{"/srv/git", filepath.Join(s.dir, "srv", "git"), "fedora-43-x86_64", "host"}
 	s.script(t, block{file: "set-up", text: `mkdir -p /srv/git tree
 git init --quiet --bare --initial-branch=main /srv/git/hello.git
 cp -RL examples/hello/. tree
@@ -67,8 +71,8 @@ git -C tree push --quiet /srv/git/hello.git main
 // text is what a block says with this machine's paths and ports.
 func (s *session) text(b block) string { return strings.NewReplacer(s.replace...).Replace(b.text) }
 
-// play goes through a document's blocks in their order. Configurations are written, commands run; those that never end run
-// until the session does.
+// play goes through a document's blocks in their order. Configurations are written, commands run; those that never end
+// run until the session does.
 func (s *session) play(t *testing.T, file string) (ran int) {
 	t.Helper()
 	for _, b := range blocks(t, file) {

@@ -48,7 +48,8 @@ func compile(t *testing.T, b block) string {
 	return program
 }
 
-// interpret writes a block of Python to a file and has it parsed; python is empty where it cannot be run for want of the library.
+// interpret writes a block of Python to a file and has it parsed; python is empty where it cannot be run for want of
+// the library.
 func interpret(t *testing.T, b block) (python, program string) {
 	t.Helper()
 	python, err := exec.LookPath("python3")
@@ -60,7 +61,8 @@ func interpret(t *testing.T, b block) (python, program string) {
 	if err := os.WriteFile(program, []byte(b.text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	parse := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", program)
+	parse := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())",
+		program)
 	if out, err := parse.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", b, err, out)
 	}

@@ -15,7 +15,8 @@ import (
 // ask sends a request about a build.
 func ask(t *testing.T, s *system.System, id, what string) (status int, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL("/api/v1/builds/"+id+"/"+what), strings.NewReader("{}"))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL("/api/v1/builds/"+id+"/"+what),
+		strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,8 @@ func ask(t *testing.T, s *system.System, id, what string) (status int, body stri
 	return res.StatusCode, string(raw)
 }
 
-// TestCancelAndRetry stops a build in the middle of the package's own code while another one is built beside it, and repeats that one.
+// TestCancelAndRetry stops a build in the middle of the package's own code while another one is built beside it, and
+// repeats that one.
 func TestCancelAndRetry(t *testing.T) {
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
@@ -59,7 +61,8 @@ func TestCancelAndRetry(t *testing.T) {
 				}
 				return string(raw)
 			}
-			system.Eventually(t, system.Patience, "begin of the package's own code", func() bool { return strings.Contains(log(), "begun\n") })
+			system.Eventually(t, system.Patience, "begin of the package's own code",
+				func() bool { return strings.Contains(log(), "begun\n") })
 
 			other.Push(t, inTree()) // in the second slot
 			beside := s.Finished(t).Build
@@ -73,7 +76,8 @@ func TestCancelAndRetry(t *testing.T) {
 			}
 			// Long before the heartbeat that would see the request as well, or the end of what the package runs.
 			b := s.FinishedWithin(t, 15*time.Second).Build
-			if o := b.Outcome; b.ID != id || o.Kind != rpmflow.FailureCanceled || o.Phase != rpmflow.PhaseRPMs || b.Cancel == nil || b.Attempt != 1 {
+			if o := b.Outcome; b.ID != id || o.Kind != rpmflow.FailureCanceled || o.Phase != rpmflow.PhaseRPMs ||
+				b.Cancel == nil || b.Attempt != 1 {
 				t.Errorf("%s: %+v", b.ID, b.Outcome)
 			}
 			if log := system.FetchLog(t, s, b); !strings.Contains(log, "begun\n") || !strings.Contains(log, "canceled by") {
@@ -84,14 +88,16 @@ func TestCancelAndRetry(t *testing.T) {
 				system.NothingLeft(t, s)
 			}
 
-			if status, body := ask(t, s, beside.ID, "cancel"); status != http.StatusConflict || !strings.Contains(body, "has succeeded already") {
+			if status, body := ask(t, s, beside.ID, "cancel"); status != http.StatusConflict ||
+				!strings.Contains(body, "has succeeded already") {
 				t.Errorf("a finished build: %d %s", status, body)
 			}
 			if status, body := ask(t, s, beside.ID, "retry"); status != http.StatusAccepted {
 				t.Fatalf("%d %s", status, body)
 			}
 			again := s.Finished(t).Build
-			if again.RetryOf != beside.ID || again.Commit != beside.Commit || again.ID == beside.ID || again.Outcome.Result != rpmflow.Succeeded {
+			if again.RetryOf != beside.ID || again.Commit != beside.Commit || again.ID == beside.ID ||
+				again.Outcome.Result != rpmflow.Succeeded {
 				t.Errorf("%+v", again)
 			}
 		})

@@ -41,12 +41,17 @@ func newApart(t *testing.T, docker []string, builder, targets, gate string) *apa
 	r.Push(t, map[string]string{"greet.spec": waits, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 	natsPort, port, s3 := system.FreePort(t), system.FreePort(t), storagetest.Start(t)
 	a := &apart{t: t, docker: docker, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	system.WriteFile(t, filepath.Join(a.dir, "rpmflow.yaml"), fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: 1s\n%stargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets, r.Project("greet", "  layout: in-tree\n")))
+	system.WriteFile(t, filepath.Join(a.dir, "rpmflow.yaml"),
+		fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
+			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: "+
+			"1s\n%stargets:\n%sprojects:\n%s",
+			natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets,
+			r.Project("greet", "  layout: in-tree\n")))
 	t.Cleanup(a.sweep) // when all programs have ended
 	startNATS(t, natsPort)
 	run(t, a.dir, nil, "listener", "--data-dir", filepath.Join(a.dir, "listener")).says(t, "listening")
-	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort), Name: "test"}, system.Quiet())
+	nc, js, err := events.Dial(events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort), Name: "test"},
+		system.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +65,8 @@ func newApart(t *testing.T, docker []string, builder, targets, gate string) *apa
 
 func (a *apart) builder(name string, flags ...string) *process {
 	a.t.Helper()
-	p := run(a.t, a.dir, nil, "builder", append([]string{"--name", name, "--data-dir", filepath.Join(a.dir, name)}, flags...)...)
+	p := run(a.t, a.dir, nil, "builder", append([]string{"--name", name, "--data-dir", filepath.Join(a.dir, name)},
+		flags...)...)
 	p.says(a.t, "waiting for builds")
 	return p
 }
@@ -146,7 +152,8 @@ func (a *apart) ends(id string) rpmflow.Build {
 	return b
 }
 
-// dockerStop ends a program as `docker stop` does: SIGTERM, and SIGKILL ten seconds later. It reports whether the second was needed.
+// dockerStop ends a program as `docker stop` does: SIGTERM, and SIGKILL ten seconds later. It reports whether the
+// second was needed.
 func dockerStop(t *testing.T, p *process) (killed bool) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -161,8 +168,8 @@ func dockerStop(t *testing.T, p *process) (killed bool) {
 	}
 }
 
-// TestSignals ends one builder after the other in the middle of one build, in every way that a signal can. What was handed back costs
-// nothing, what was killed counts as lost, and there is one outcome.
+// TestSignals ends one builder after the other in the middle of one build, in every way that a signal can. What was
+// handed back costs nothing, what was killed counts as lost, and there is one outcome.
 func TestSignals(t *testing.T) {
 	gate := gateFor(t)
 	a := newApart(t, nil, "  engine: rpmbuild\n", "- name: host\n", gate)
@@ -211,9 +218,11 @@ func TestSignals(t *testing.T) {
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
 	system.Eventually(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
-		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter", fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
+		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter",
+			fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
 		for _, found := range strings.Fields(string(out)) {
-			if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil && strings.Contains(string(log), "sleep 0.1") {
+			if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil &&
+				strings.Contains(string(log), "sleep 0.1") {
 				id = found
 			}
 		}
@@ -230,7 +239,8 @@ func command(docker []string, args ...string) *exec.Cmd {
 // open lets the build in a container go on.
 func open(t *testing.T, docker []string, container string) {
 	t.Helper()
-	if out, err := command(docker, "exec", container, "sh", "-c", `for dir in /var/lib/mock/*/root/builddir; do touch "$dir/gate"; done`).CombinedOutput(); err != nil {
+	if out, err := command(docker, "exec", container, "sh", "-c",
+		`for dir in /var/lib/mock/*/root/builddir; do touch "$dir/gate"; done`).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
@@ -256,9 +266,9 @@ func runs(docker []string, container string) bool {
 	return err == nil && strings.TrimSpace(string(out)) == "true"
 }
 
-// TestTwoBuildersOnOneEngine stops one of two builders for longer than the ack wait, as a machine does that is suspended, and lets it go
-// on. The other one builds the build anew and removes its old container and nothing else; the first one sees that it has lost, and leaves
-// the other's container alone.
+// TestTwoBuildersOnOneEngine stops one of two builders for longer than the ack wait, as a machine does that is
+// suspended, and lets it go on. The other one builds the build anew and removes its old container and nothing else; the
+// first one sees that it has lost, and leaves the other's container alone.
 func TestTwoBuildersOnOneEngine(t *testing.T) {
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
@@ -295,8 +305,8 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 	nothingOf(t, docker, lost, other)
 }
 
-// TestContainerEndedByOthers ends containers in the middle of the package's own code: it is not the package's failure, and the build is
-// built anew.
+// TestContainerEndedByOthers ends containers in the middle of the package's own code: it is not the package's failure,
+// and the build is built anew.
 func TestContainerEndedByOthers(t *testing.T) {
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
@@ -316,8 +326,8 @@ func TestContainerEndedByOthers(t *testing.T) {
 	nothingOf(t, docker, id)
 }
 
-// TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes again soon. The build
-// is built anew, and what the dead attempts have left is removed.
+// TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes
+// again soon. The build is built anew, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
 	if os.Getenv("MOCK_IMAGE") != "" {
 		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the stand-in")
@@ -328,13 +338,17 @@ func TestEngineRestarts(t *testing.T) {
 	image, _, _ = strings.Cut(image, "\n")
 	e.load(image)
 	docker := []string{"docker", "--host", e.host()}
-	a := newApart(t, docker, "  engine: mock\n  docker:\n    host: "+e.host()+"\n    network: none\n", target, "/builddir/gate")
+	a := newApart(t, docker, "  engine: mock\n  docker:\n    host: "+e.host()+"\n    network: none\n", target,
+		"/builddir/gate")
 	a.builder("one")
 	id := a.submit()
 	for i, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		container(t, docker, a.waits(id, "one", i+1))
 		e.end(signal)
-		a.until(id, "retry", func(b rpmflow.Build) bool { return b.State == rpmflow.Queued && b.InfrastructureFailures == i+1 })
+		a.until(id, "retry", func(b rpmflow.Build) bool {
+			return b.State == rpmflow.Queued &&
+				b.InfrastructureFailures == i+1
+		})
 		e.start()
 	}
 	open(t, docker, container(t, docker, a.waits(id, "one", 3)))

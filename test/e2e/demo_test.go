@@ -14,8 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// TestDemonstration reads what `make run` prints after it has built the program, as a newcomer does: words, no log, no JSON, and a last
-// line that is a command which works.
+// TestDemonstration reads what `make run` prints after it has built the program, as a newcomer does: words, no log, no
+// JSON, and a last line that is a command which works.
 func TestDemonstration(t *testing.T) {
 	system.NeedRPM(t)
 	dir := t.TempDir()
@@ -23,11 +23,13 @@ func TestDemonstration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"up", "--demo", example, "--demo-target", "host-" + rpmflow.HostArch()}, strings.Fields(anyPorts)...)
+	args := append([]string{"up", "--demo", example, "--demo-target", "host-" + rpmflow.HostArch()},
+		strings.Fields(anyPorts)...)
 	up := run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=rpmbuild"}, "rpmflow", args...)
 	up.says(t, "hello --wait\n")
 	printed := up.log.String()
-	for _, want := range []string{"rpmflow is up\n", "log      .rpmflow/up.log\n", "$ git push .rpmflow/demo/hello.git main\n", "\nrpms  ", "hello-1.0-1.noarch is built:\n  http://127.0.0.1:"} {
+	for _, want := range []string{"rpmflow is up\n", "log      .rpmflow/up.log\n",
+		"$ git push .rpmflow/demo/hello.git main\n", "\nrpms  ", "hello-1.0-1.noarch is built:\n  http://127.0.0.1:"} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("not printed: %q", want)
 		}
@@ -35,7 +37,8 @@ func TestDemonstration(t *testing.T) {
 	if strings.Contains(printed, "level=") {
 		t.Error("the log is among the words")
 	}
-	if raw, err := os.ReadFile(filepath.Join(dir, ".rpmflow", "up.log")); err != nil || !strings.Contains(string(raw), "build finished") {
+	if raw, err := os.ReadFile(filepath.Join(dir, ".rpmflow", "up.log")); err != nil ||
+		!strings.Contains(string(raw), "build finished") {
 		t.Errorf("the log: %v\n%s", err, raw)
 	}
 	lines := strings.Split(strings.TrimSpace(printed), "\n")
@@ -47,16 +50,19 @@ func TestDemonstration(t *testing.T) {
 		t.Errorf("%s: %s", next, out)
 	}
 	id := strings.Fields(strings.Split(client(t, dir, "list"), "\n")[1])[0]
-	if event := client(t, dir, "show", id, "--event"); !strings.Contains(event, `"type": "dev.rpmflow.build.finished.v1"`) {
+	if event := client(t, dir, "show", id, "--event"); !strings.Contains(event,
+		`"type": "dev.rpmflow.build.finished.v1"`) {
 		t.Errorf("show --event: %s", event)
 	}
-	if out := client(t, dir, "doctor"); !strings.Contains(out, "runs in .rpmflow: 1 projects, 1 targets") || strings.Contains(out, "FAILED") {
+	if out := client(t, dir, "doctor"); !strings.Contains(out, "runs in .rpmflow: 1 projects, 1 targets") ||
+		strings.Contains(out, "FAILED") {
 		t.Errorf("doctor: %s", out)
 	}
 	besides(t, dir, id)
 	up.end(t, syscall.SIGINT)
 	printed = up.log.String()
-	if up.cmd.ProcessState.ExitCode() != 0 || !strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data stay in .rpmflow. Start it again: ") {
+	if up.cmd.ProcessState.ExitCode() != 0 ||
+		!strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data stay in .rpmflow. Start it again: ") {
 		t.Errorf("the end: %s", printed)
 	}
 }
@@ -66,7 +72,8 @@ func besides(t *testing.T, dir, build string) {
 	t.Helper()
 	again := run(t, dir, nil, "rpmflow", "up")
 	<-again.done
-	if out := again.log.String(); again.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out, "another `rpmflow up` uses it, at http://127.0.0.1:") || !strings.Contains(out, "--data-dir") {
+	if out := again.log.String(); again.cmd.ProcessState.ExitCode() != 1 ||
+		!strings.Contains(out, "another `rpmflow up` uses it, at http://127.0.0.1:") || !strings.Contains(out, "--data-dir") {
 		t.Errorf("a second one on the same data: %s", out)
 	}
 	show := client(t, dir, "show", build)

@@ -11,8 +11,8 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// TestFullDisk fills the disk under `rpmflow up`: what was accepted is built once there is room again, what was not is refused in
-// words, and nothing has to be started anew.
+// TestFullDisk fills the disk under `rpmflow up`: what was accepted is built once there is room again, what was not is
+// refused in words, and nothing has to be started anew.
 func TestFullDisk(t *testing.T) {
 	system.NeedRPM(t)
 	if os.Geteuid() != 0 {
@@ -33,13 +33,16 @@ func TestFullDisk(t *testing.T) {
 	})
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "data_dir: "+disk+"\nnats:\n  max_bytes: 2MiB\nbuilder:\n  engine: rpmbuild\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet", ""))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+		"data_dir: "+disk+"\nnats:\n  max_bytes: 2MiB\nbuilder:\n  engine: rpmbuild\n  poll: 500ms\ntargets:\n- name: "+
+			"host\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet", "--wait")
 
 	filler := filepath.Join(disk, "filler")
-	_ = exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=64k").Run() // it fails when the disk is full, which is what it is for
+	// it fails when the disk is full, which is what it is for
+	_ = exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=64k").Run()
 	accepted, refused := 0, false
 	for range 60 { // some fit into what the file system has set aside for open files
 		cmd := exec.Command(program(t, "rpmflow"), "submit", "greet")

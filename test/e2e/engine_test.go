@@ -23,7 +23,8 @@ type engine struct {
 	log  *system.Buffer
 }
 
-// newEngine starts an engine, which ends with the test. Where that is not possible the test is skipped: few machines allow it.
+// newEngine starts an engine, which ends with the test. Where that is not possible the test is skipped: few machines
+// allow it.
 func newEngine(t *testing.T) *engine {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -65,13 +66,15 @@ func (e *engine) start() {
 	}
 }
 
-// try starts the engine and waits for its answer. It has a network of its own: an engine without a bridge removes the one that it finds,
-// which is that of the machine's own engine.
+// try starts the engine and waits for its answer. It has a network of its own: an engine without a bridge removes the
+// one that it finds, which is that of the machine's own engine.
 func (e *engine) try() error {
-	for _, stale := range []string{"pid", "exec/containerd/containerd.pid"} { // of a killed one, whose number may still be taken
+	// of a killed one, whose number may still be taken
+	for _, stale := range []string{"pid", "exec/containerd/containerd.pid"} {
 		_ = os.Remove(filepath.Join(e.dir, stale))
 	}
-	e.cmd = exec.Command("unshare", "--net", "--", "sh", "-c", `ip link set lo up; exec dockerd --config-file "$0/daemon.json" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" --host "unix://$0/sock" --log-level warn --bridge=none --iptables=false`, e.dir)
+	e.cmd = exec.Command("unshare", "--net", "--", "sh", "-c",
+		`ip link set lo up; exec dockerd --config-file "$0/daemon.json" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" --host "unix://$0/sock" --log-level warn --bridge=none --iptables=false`, e.dir)
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := e.cmd.Start(); err != nil {
@@ -113,7 +116,8 @@ func (e *engine) load(image string) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), 5*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", "-c", `docker save "$1" | docker --host "$2" load`, "load", image, e.host()).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "sh", "-c", `docker save "$1" | docker --host "$2" load`, "load", image,
+		e.host()).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Loaded image") {
 		e.t.Fatalf("%v: %s", err, out)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to the mend, at once
-// and not after retries, and with a log.
+// TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to
+// the mend, at once and not after retries, and with a log.
 func TestMistakesOfThePackager(t *testing.T) {
 	with := func(change map[string]string) map[string]string {
 		files := maps.Clone(inTree())
@@ -35,13 +35,19 @@ func TestMistakesOfThePackager(t *testing.T) {
 		message string // in message, hint or excerpt
 		engines string
 	}{
-		{"no spec", with(map[string]string{"rpm/greet.spec": ""}), rpmflow.FailureSource, rpmflow.PhaseSources, "no spec", "mock rpmbuild"},
-		{"two specs", with(map[string]string{"rpm/other.spec": greetSpec}), rpmflow.FailureSource, rpmflow.PhaseSources, "rpm/other.spec", "mock rpmbuild"},
+		{"no spec", with(map[string]string{"rpm/greet.spec": ""}), rpmflow.FailureSource, rpmflow.PhaseSources, "no spec",
+			"mock rpmbuild"},
+		{"two specs", with(map[string]string{"rpm/other.spec": greetSpec}), rpmflow.FailureSource, rpmflow.PhaseSources,
+			"rpm/other.spec", "mock rpmbuild"},
 		{"unparsable spec", spec("%prep", "%if 1\n%prep"), rpmflow.FailureSpec, rpmflow.PhaseSRPM, "%if", "mock rpmbuild"},
-		{"missing source", spec("Source1:        notes.txt", "Source1:        absent.txt"), rpmflow.FailureSource, rpmflow.PhaseSRPM, "absent.txt", "mock rpmbuild"},
-		{"unknown BuildRequires", spec("BuildRequires:  make", "BuildRequires:  nosuch-package-devel"), rpmflow.FailureDependencies, rpmflow.PhaseDependencies, "nosuch-package-devel", "mock"},
-		{"failing build", with(map[string]string{"greet.c": "int main(void) { return undeclared; }\n"}), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "undeclared", "mock rpmbuild"},
-		{"unpackaged file", spec("%{_bindir}/greet\n\n", "\n"), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "npackaged", "mock rpmbuild"},
+		{"missing source", spec("Source1:        notes.txt", "Source1:        absent.txt"), rpmflow.FailureSource,
+			rpmflow.PhaseSRPM, "absent.txt", "mock rpmbuild"},
+		{"unknown BuildRequires", spec("BuildRequires:  make", "BuildRequires:  nosuch-package-devel"),
+			rpmflow.FailureDependencies, rpmflow.PhaseDependencies, "nosuch-package-devel", "mock"},
+		{"failing build", with(map[string]string{"greet.c": "int main(void) { return undeclared; }\n"}), rpmflow.FailureBuild,
+			rpmflow.PhaseRPMs, "undeclared", "mock rpmbuild"},
+		{"unpackaged file", spec("%{_bindir}/greet\n\n", "\n"), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "npackaged",
+			"mock rpmbuild"},
 	}
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
@@ -87,7 +93,8 @@ func TestPushesThatBuildNothing(t *testing.T) {
 	if answer := r.Push(t, inTree(), "topic"); !strings.Contains(answer, `branch "topic" is not built`) {
 		t.Errorf("a branch that is not configured: %s", answer)
 	}
-	if answer := system.Git(t, r.Tree, "push", "origin", ":topic"); !strings.Contains(answer, "refs/heads/topic was deleted") {
+	if answer := system.Git(t, r.Tree, "push", "origin", ":topic"); !strings.Contains(answer,
+		"refs/heads/topic was deleted") {
 		t.Errorf("a deleted branch: %s", answer)
 	}
 	system.Git(t, r.Tree, "tag", "v1")
@@ -109,7 +116,8 @@ func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
 	system.Git(t, r.Tree, "tag", "again")
 	system.Git(t, r.Tree, "push", "origin", "again")
 	second := s.Finished(t).Build
-	if first.Commit != second.Commit || first.ID == second.ID || first.Outcome.Result != rpmflow.Succeeded || second.Outcome.Result != rpmflow.Succeeded {
+	if first.Commit != second.Commit || first.ID == second.ID || first.Outcome.Result != rpmflow.Succeeded ||
+		second.Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("%s: %+v, %s: %+v", first.Commit, first.Outcome, second.Commit, second.Outcome)
 	}
 	sums := map[string]string{}
@@ -125,8 +133,8 @@ func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-// TestGeneratedBuildRequires builds a package that asks for another one while it is prepared: its own code has no network, so what it asks
-// for is installed apart from it.
+// TestGeneratedBuildRequires builds a package that asks for another one while it is prepared: its own code has no
+// network, so what it asks for is installed apart from it.
 func TestGeneratedBuildRequires(t *testing.T) {
 	more := "zlib-devel"
 	if os.Getenv("MOCK_IMAGE") == "" {
@@ -136,7 +144,8 @@ func TestGeneratedBuildRequires(t *testing.T) {
 	s := system.Start(t, "mock", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
 	files := inTree()
-	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%generate_buildrequires\necho "+more+"\n\n%build\n", 1)
+	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%generate_buildrequires\necho "+more+"\n\n%build\n",
+		1)
 	r.Push(t, files)
 	b := s.Finished(t).Build
 	if b.Outcome.Result != rpmflow.Succeeded {

@@ -83,7 +83,8 @@ func srpm(t *testing.T, name, version string) string {
 	dir := t.TempDir()
 	spec := filepath.Join(dir, name+".spec")
 	system.WriteFile(t, spec, noarch(name, version))
-	if out, err := exec.Command("rpmbuild", "-bs", "--quiet", "--define", "_srcrpmdir "+dir, "--define", "_topdir "+dir, spec).CombinedOutput(); err != nil {
+	if out, err := exec.Command("rpmbuild", "-bs", "--quiet", "--define", "_srcrpmdir "+dir, "--define", "_topdir "+dir,
+		spec).CombinedOutput(); err != nil {
 		t.Fatalf("rpmbuild -bs: %v: %s", err, out)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, name+"-"+version+"-1.src.rpm"))
@@ -102,7 +103,8 @@ func TestPackagesOfOneRepository(t *testing.T) {
     - {name: tools, directory: packages/tools, paths: ['packages/tools/**', 'macros/**', '!**/*.md']}
 `))
 	repo.Announce(t, s, "mono")
-	files := map[string]string{"packages/liba/liba.spec": noarch("liba", "1"), "packages/tools/SPECS/tools.spec": noarch("tools", "1"), "README.md": "Words.\n"}
+	files := map[string]string{"packages/liba/liba.spec": noarch("liba", "1"),
+		"packages/tools/SPECS/tools.spec": noarch("tools", "1"), "README.md": "Words.\n"}
 	repo.Push(t, files)
 	names, _ := built(t, s, 2)
 	want(t, names, "liba-1-1.noarch", "tools-1-1.noarch")
@@ -129,10 +131,13 @@ func TestPackagesOfOneRepository(t *testing.T) {
 func TestTwoRepositories(t *testing.T) {
 	system.NeedRPM(t)
 	source, packaging := system.NewRepository(t), system.NewRepository(t)
-	s := system.Start(t, "rpmbuild", source.Project("greet", "  packaging_url: file://"+packaging.Bare+"\n  packaging_directories: ['*=centos7']\n"))
+	s := system.Start(t, "rpmbuild",
+		source.Project("greet", "  packaging_url: file://"+packaging.Bare+"\n  packaging_directories: ['*=centos7']\n"))
 	source.Announce(t, s, "greet?repository=source")
-	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes}) // says nothing to anybody
-	packaging.Secret = source.Secret                                                                                        // one project, one secret
+	// says nothing to anybody
+	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes})
+	// one project, one secret
+	packaging.Secret = source.Secret
 	packaging.Announce(t, s, "greet?repository=packaging")
 
 	source.Push(t, map[string]string{"greet.c": greetC, "Makefile": greetMakefile})
@@ -140,12 +145,14 @@ func TestTwoRepositories(t *testing.T) {
 		t.Helper()
 		_, builds := built(t, s, 1)
 		b := builds[0]
-		if b.Layout != rpmflow.LayoutSplit || b.Split == nil || b.Split.Source.Commit != source.Head(t) || b.Split.Packaging.Commit != packaging.Head(t) {
+		if b.Layout != rpmflow.LayoutSplit || b.Split == nil || b.Split.Source.Commit != source.Head(t) ||
+			b.Split.Packaging.Commit != packaging.Head(t) {
 			t.Errorf("layout %s, made of %+v; the heads are %s and %s", b.Layout, b.Split, source.Head(t), packaging.Head(t))
 		}
 	}
 	check()
-	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes + "More.\n"})
+	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes +
+		"More.\n"})
 	check()
 }
 
@@ -155,9 +162,11 @@ func TestVersionsFromGit(t *testing.T) {
 	repo := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", repo.Project("tool", "  version: from-git\n  substitute: ['VERSION={version}']\n"))
 	repo.Announce(t, s, "tool")
-	files := map[string]string{"rpm/tool.spec.in": strings.Replace(noarch("tool", "@VERSION@"), "BuildArch", "Source0: %{name}-%{version}.tar.gz\nBuildArch", 1), "Makefile": "all:\n"}
+	files := map[string]string{"rpm/tool.spec.in": strings.Replace(noarch("tool", "@VERSION@"), "BuildArch",
+		"Source0: %{name}-%{version}.tar.gz\nBuildArch", 1), "Makefile": "all:\n"}
 	answer := repo.Push(t, files)
-	if b := s.Finished(t).Build; b.Outcome.Kind != rpmflow.FailureSource && b.Outcome.Kind != rpmflow.FailureSpec || !strings.Contains(b.Outcome.Message, "tag") {
+	if b := s.Finished(t).Build; b.Outcome.Kind != rpmflow.FailureSource && b.Outcome.Kind != rpmflow.FailureSpec ||
+		!strings.Contains(b.Outcome.Message, "tag") {
 		t.Errorf("without a tag: %+v\n%s", *b.Outcome, answer)
 	}
 	system.Git(t, repo.Tree, "tag", "-a", "-m", "Release", "v1.2-rc1")

@@ -1,6 +1,6 @@
-// Package e2e_test drives the whole system as its users do: a git push goes in; an RPM, a log and a finished event come out. NATS,
-// S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE, MOCK_CONFIGDIR and
-// MOCK_TARGET say so.
+// Package e2e_test drives the whole system as its users do: a git push goes in; an RPM, a log and a finished event come
+// out. NATS, S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE,
+// MOCK_CONFIGDIR and MOCK_TARGET say so.
 package e2e_test
 
 import (

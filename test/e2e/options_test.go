@@ -39,7 +39,8 @@ exit 1
 %files
 `
 
-// TestOptions: a project's macros, conditions and repositories are in its package and in its record; a repository without trust is not used.
+// TestOptions: a project's macros, conditions and repositories are in its package and in its record; a repository
+// without trust is not used.
 func TestOptions(t *testing.T) {
 	for _, tool := range []string{"rpmbuild", "createrepo_c"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -48,7 +49,8 @@ func TestOptions(t *testing.T) {
 	}
 	url := extraRepository(t)
 	trusting, other := system.NewRepository(t), system.NewRepository(t)
-	asked := "  macros: ['dist .acme', 'word it''s{\"so\"}']\n  without: [docs]\n  nocheck: true\n  repositories: ['" + url + "']\n"
+	asked := "  macros: ['dist .acme', 'word it''s{\"so\"}']\n  without: [docs]\n  nocheck: true\n  repositories: ['" +
+		url + "']\n"
 	s := system.Start(t, "mock", trusting.Project("trusting", asked+"  trust: true\n"), other.Project("other", asked))
 	trusting.Announce(t, s, "trusting")
 	other.Announce(t, s, "other")
@@ -58,7 +60,8 @@ func TestOptions(t *testing.T) {
 	if b.Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("%+v\n%s", *b.Outcome, system.FetchLog(t, s, b))
 	}
-	if !b.Options.NoCheck || !slices.Equal(b.Options.Without, []string{"docs"}) || len(b.Options.Macros) != 2 || len(b.Options.Repositories) != 1 {
+	if !b.Options.NoCheck || !slices.Equal(b.Options.Without, []string{"docs"}) || len(b.Options.Macros) != 2 ||
+		len(b.Options.Repositories) != 1 {
 		t.Errorf("recorded %+v", b.Options)
 	}
 	var binary []string
@@ -80,7 +83,8 @@ func TestOptions(t *testing.T) {
 
 	other.Push(t, map[string]string{"optional.spec": optionalSpec})
 	b = s.Finished(t).Build
-	if o := b.Outcome; o.Kind != rpmflow.FailureDependencies || !strings.Contains(o.Message, "repositories") || !strings.Contains(o.Hint, "trust") {
+	if o := b.Outcome; o.Kind != rpmflow.FailureDependencies || !strings.Contains(o.Message, "repositories") ||
+		!strings.Contains(o.Hint, "trust") {
 		t.Errorf("without trust: %+v", *o)
 	}
 }
@@ -90,7 +94,8 @@ func extraRepository(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "acme.spec")
-	system.WriteFile(t, spec, "Name: acme-devel\nVersion: 1\nRelease: 1\nSummary: For tests\nLicense: MIT\nBuildArch: noarch\n%description\nFor tests.\n%files\n")
+	system.WriteFile(t, spec, "Name: acme-devel\nVersion: 1\nRelease: 1\nSummary: For tests\nLicense: MIT\nBuildArch: "+
+		"noarch\n%description\nFor tests.\n%files\n")
 	for _, c := range [][]string{
 		{"rpmbuild", "-bb", "--quiet", "--define", "_rpmdir " + dir + "/repo", "--define", "_topdir " + dir, spec},
 		{"createrepo_c", "--quiet", "--general-compress-type=gz", dir + "/repo"}, // gz: the stand-in knows no other

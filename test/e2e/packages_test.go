@@ -56,7 +56,8 @@ const (
 )
 
 func inTree() map[string]string {
-	return map[string]string{"rpm/greet.spec": greetSpec, "rpm/notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile}
+	return map[string]string{"rpm/greet.spec": greetSpec, "rpm/notes.txt": notes, "greet.c": greetC,
+		"Makefile": greetMakefile}
 }
 
 func standard(t *testing.T) map[string]string {
@@ -70,7 +71,8 @@ func tarball(t *testing.T, prefix string, files map[string]string) string {
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
 	for name, content := range files {
-		if err := w.WriteHeader(&tar.Header{Name: prefix + name, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(1_700_000_000, 0)}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: prefix + name, Mode: 0o644, Size: int64(len(content)),
+			ModTime: time.Unix(1_700_000_000, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.Write([]byte(content)); err != nil {

@@ -34,7 +34,8 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) *p
 	t.Helper()
 	p := &process{cmd: exec.Command(program(t, name), args...), log: &system.Buffer{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.log, p.log
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "DOCKER_HOST=" + os.Getenv("DOCKER_HOST")}, env...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "DOCKER_HOST=" +
+		os.Getenv("DOCKER_HOST")}, env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) *p
 // says waits until the program's log has the text.
 func (p *process) says(t *testing.T, text string) {
 	t.Helper()
-	system.Eventually(t, system.Patience, fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(p.log.String(), text) })
+	system.Eventually(t, system.Patience, fmt.Sprintf("%q in the log", text),
+		func() bool { return strings.Contains(p.log.String(), text) })
 }
 
 func (p *process) end(t *testing.T, s syscall.Signal) {
@@ -110,8 +112,9 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	r := system.NewRepository(t)
 	gate := gateFor(t)
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  drain_time: 10m\ntargets:\n- name: host\nprojects:\n"+
-		r.Project("greet", "  layout: in-tree\n"))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+		"builder:\n  engine: rpmbuild\n  drain_time: 10m\ntargets:\n- name: host\nprojects:\n"+
+			r.Project("greet", "  layout: in-tree\n"))
 	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
@@ -136,8 +139,8 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	}
 }
 
-// TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing is left running,
-// nothing is lost, and the build has one outcome.
+// TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing
+// is left running, nothing is lost, and the build has one outcome.
 func TestUpEndsWithAllItStarted(t *testing.T) {
 	system.NeedRPM(t)
 	dir := t.TempDir()
@@ -145,13 +148,16 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	gate := gateFor(t)
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet", "  layout: in-tree\n"))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+		"builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet",
+			"  layout: in-tree\n"))
 	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	system.Eventually(t, system.Patience, "running build", func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
+	system.Eventually(t, system.Patience, "running build",
+		func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
 	var below []int
 	system.Eventually(t, system.Patience, "S3, the supervisor, rpmbuild and its shell", func() bool {
 		below = children(t, up.cmd.Process.Pid)
@@ -163,9 +169,11 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	system.WriteFile(t, gate, "")
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
-	system.Eventually(t, system.Patience, "outcome", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	system.Eventually(t, system.Patience, "outcome",
+		func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
-	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "greet-1:1.2-3") {
+	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") ||
+		!strings.Contains(shown, "greet-1:1.2-3") {
 		t.Errorf("show: %s", shown)
 	}
 	if log := client(t, dir, "logs", id); !strings.Contains(log, "cc -o greet greet.c") {
@@ -209,22 +217,26 @@ func client(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// TestBuildersAreReplaceable runs the programs apart. The listener and the builder start before NATS and S3 are there, say so, and
-// wait. A builder is killed in the middle of a build in a container; another one on the same engine builds it anew, and removes
-// what the dead one has left.
+// TestBuildersAreReplaceable runs the programs apart. The listener and the builder start before NATS and S3 are there,
+// say so, and wait. A builder is killed in the middle of a build in a container; another one on the same engine builds
+// it anew, and removes what the dead one has left.
 func TestBuildersAreReplaceable(t *testing.T) {
 	system.NeedRPM(t)
 	_, targetYAML := system.MockTarget(t)
 	dir := t.TempDir()
 	r := system.NewRepository(t)
 	gateSpec := strings.Replace(greetSpec, "%build\n", "%build\n[ ! -e wait ] || sleep 600\n", 1)
-	files := map[string]string{"greet.spec": gateSpec, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile, "wait": "yes\n"}
+	files := map[string]string{"greet.spec": gateSpec, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile,
+		"wait": "yes\n"}
 	r.Push(t, files)
 
 	natsPort := system.FreePort(t)
 	s3 := storagetest.Start(t)
-	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  drain_time: 1s\ntargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML, r.Project("greet", "  layout: in-tree\n"))
+	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  "+
+		"secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  "+
+		"drain_time: 1s\ntargets:\n%sprojects:\n%s",
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML,
+		r.Project("greet", "  layout: in-tree\n"))
 	file := filepath.Join(dir, "rpmflow.yaml")
 	system.WriteFile(t, file, yaml)
 	if _, err := config.Load(config.Source{File: file}); err != nil {
@@ -282,7 +294,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		t.Errorf("containers after the drain: %v", left)
 	}
 	shown := strings.Join(strings.Fields(client(t, dir, "show", id)), " ")
-	if !strings.Contains(shown, "state queued") || !strings.Contains(shown, "attempt 1 was interrupted") || !strings.Contains(shown, "attempt 2 was interrupted") {
+	if !strings.Contains(shown, "state queued") || !strings.Contains(shown, "attempt 1 was interrupted") ||
+		!strings.Contains(shown, "attempt 2 was interrupted") {
 		t.Errorf("after the drain: %s", shown)
 	}
 }
@@ -299,7 +312,8 @@ func containers(t *testing.T, build string) []string {
 
 func startNATS(t *testing.T, port int) {
 	t.Helper()
-	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: fmt.Sprintf("127.0.0.1:%d", port), Logger: system.Quiet()})
+	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: fmt.Sprintf("127.0.0.1:%d", port),
+		Logger: system.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,12 +326,15 @@ func TestStorageComesLate(t *testing.T) {
 	dir := t.TempDir()
 	natsPort := system.FreePort(t)
 	startNATS(t, natsPort)
-	nc, _, err := events.Connect(t.Context(), events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)}, system.Quiet()) // as a listener does
+	// as a listener does
+	nc, _, err := events.Connect(t.Context(), events.Access{URL: fmt.Sprintf("nats://127.0.0.1:%d", natsPort)},
+		system.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
-	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, system.FreePort(t))
+	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  "+
+		"secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, system.FreePort(t))
 	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b := run(t, dir, nil, "builder")
 	b.says(t, "the storage is not ready, trying again")
@@ -328,7 +345,8 @@ func TestStorageComesLate(t *testing.T) {
 
 	// The wrong key is said in words, too.
 	s3 := storagetest.Start(t)
-	yaml = fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: not-the-secret\nbuilder:\n  engine: rpmbuild\n", natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey)
+	yaml = fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  "+
+		"secret_key: not-the-secret\nbuilder:\n  engine: rpmbuild\n", natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey)
 	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b = run(t, dir, nil, "builder")
 	b.says(t, storage.ErrCredentials.Error())
@@ -344,11 +362,14 @@ func TestImageAppears(t *testing.T) {
 	dir := t.TempDir()
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent, 1)+"projects:\n"+r.Project("greet", ""))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+		"builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent, 1)+"projects:\n"+r.Project("greet",
+			""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	system.Eventually(t, time.Minute, "the reason", func() bool { return strings.Contains(client(t, dir, "list"), absent+" is not on the engine") })
+	system.Eventually(t, time.Minute, "the reason",
+		func() bool { return strings.Contains(client(t, dir, "list"), absent+" is not on the engine") })
 	docker := func(args ...string) {
 		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
 			t.Errorf("docker %v: %v: %s", args, err, out)
@@ -356,9 +377,12 @@ func TestImageAppears(t *testing.T) {
 	}
 	docker("tag", image, absent)
 	defer docker("rmi", absent)
-	system.Eventually(t, 30*time.Second, "its start", func() bool { return strings.Contains(client(t, dir, "list"), "running") })
-	system.Eventually(t, 10*time.Minute, "its end", func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
-	if shown := client(t, dir, "list", "--json"); !strings.Contains(shown, `"attempt": 1`) || !strings.Contains(shown, target) || strings.Contains(shown, `"waiting"`) {
+	system.Eventually(t, 30*time.Second, "its start",
+		func() bool { return strings.Contains(client(t, dir, "list"), "running") })
+	system.Eventually(t, 10*time.Minute, "its end",
+		func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
+	if shown := client(t, dir, "list", "--json"); !strings.Contains(shown, `"attempt": 1`) ||
+		!strings.Contains(shown, target) || strings.Contains(shown, `"waiting"`) {
 		t.Errorf("list: %s", shown)
 	}
 	up.end(t, syscall.SIGTERM)
@@ -370,7 +394,9 @@ func TestNoEngine(t *testing.T) {
 	dir := t.TempDir()
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), "builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: fedora-43-x86_64\nprojects:\n"+r.Project("greet", ""))
+	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+		"builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: "+
+			"fedora-43-x86_64\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
@@ -386,10 +412,12 @@ func TestNoEngine(t *testing.T) {
 	up.end(t, syscall.SIGTERM)
 
 	// auto is mock on a server, and the host's rpmbuild does not build for Fedora.
-	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=auto"}, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=auto"}, "rpmflow", append([]string{"up"},
+		strings.Fields(anyPorts)...)...)
 	up.says(t, "taking no builds for now")
 	up.end(t, syscall.SIGTERM)
-	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=rpmbuild"}, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
+	up = run(t, dir, []string{"RPMFLOW_BUILDER_ENGINE=rpmbuild"}, "rpmflow",
+		append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "NOT IN A CLEAN ROOT")
 	waits("the host's rpmbuild does not build for")
 	up.end(t, syscall.SIGTERM)

@@ -24,7 +24,8 @@ func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
 			standardRepo, inTreeRepo := system.NewRepository(t), system.NewRepository(t)
-			s := system.Start(t, engine, standardRepo.Project("greet-standard", ""), inTreeRepo.Project("greet.in-tree", "  tags: ['v*']\n"))
+			s := system.Start(t, engine, standardRepo.Project("greet-standard", ""),
+				inTreeRepo.Project("greet.in-tree", "  tags: ['v*']\n"))
 			standardRepo.Announce(t, s, "greet-standard")
 			inTreeRepo.Announce(t, s, "greet.in-tree")
 
@@ -44,7 +45,8 @@ func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
 				system.Git(t, inTreeRepo.Tree, "tag", "-a", "-m", "Release", "v1.2")
 				system.Git(t, inTreeRepo.Tree, "push", "origin", "v1.2")
 				e := s.Finished(t)
-				if e.Build.Ref != "refs/tags/v1.2" || e.Build.Commit != inTreeRepo.Head(t) || e.Build.Outcome.Result != rpmflow.Succeeded {
+				if e.Build.Ref != "refs/tags/v1.2" || e.Build.Commit != inTreeRepo.Head(t) ||
+					e.Build.Outcome.Result != rpmflow.Succeeded {
 					t.Errorf("built %s at %s: %+v", e.Build.Ref, e.Build.Commit, e.Build.Outcome)
 				}
 			})
@@ -55,14 +57,17 @@ func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
 	}
 }
 
-func checkBuild(t *testing.T, s *system.System, engine string, r *system.Repository, e events.Event, layout rpmflow.Layout) {
+func checkBuild(t *testing.T, s *system.System, engine string, r *system.Repository, e events.Event,
+	layout rpmflow.Layout) {
 	t.Helper()
 	b := e.Build
 	if b.Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("the build failed: %+v\n%s", *b.Outcome, system.FetchLog(t, s, b))
 	}
-	if b.Commit != r.Head(t) || b.Ref != "refs/heads/main" || b.Target != s.Target || b.Layout != layout || b.Engine != engine || b.Attempt != 1 {
-		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target, b.Layout, b.Engine, b.Attempt)
+	if b.Commit != r.Head(t) || b.Ref != "refs/heads/main" || b.Target != s.Target || b.Layout != layout ||
+		b.Engine != engine || b.Attempt != 1 {
+		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target, b.Layout,
+			b.Engine, b.Attempt)
 	}
 	var phases []string
 	for _, p := range b.Phases {
@@ -93,7 +98,8 @@ func checkBuild(t *testing.T, s *system.System, engine string, r *system.Reposit
 	}
 	stored := system.Object(t, s, b.Prefix()+"build.json")
 	var record rpmflow.Build
-	if err := json.Unmarshal(stored, &record); err != nil || record.Outcome == nil || len(record.Artifacts) != len(b.Artifacts) {
+	if err := json.Unmarshal(stored, &record); err != nil || record.Outcome == nil ||
+		len(record.Artifacts) != len(b.Artifacts) {
 		t.Errorf("build.json: %v: %s", err, stored)
 	}
 }
@@ -123,7 +129,8 @@ func checkArtifact(t *testing.T, s *system.System, b rpmflow.Build, a rpmflow.Ar
 	file := filepath.Join(dir, a.Name)
 	system.WriteFile(t, file, string(raw))
 	info, err := exec.Command("rpm", "-qpi", file).CombinedOutput()
-	if err != nil || !bytes.Contains(info, []byte("Epoch       : 1")) || !bytes.Contains(info, []byte("License     : Apache-2.0")) {
+	if err != nil || !bytes.Contains(info, []byte("Epoch       : 1")) || !bytes.Contains(info,
+		[]byte("License     : Apache-2.0")) {
 		t.Errorf("rpm -qpi %s: %v: %s", a.Name, err, info)
 	}
 	unpacked := filepath.Join(dir, "unpacked")
@@ -135,7 +142,8 @@ func checkArtifact(t *testing.T, s *system.System, b rpmflow.Build, a rpmflow.Ar
 		}
 		return
 	}
-	if listed, err := exec.Command("rpm", "-qplv", file).CombinedOutput(); err != nil || !bytes.HasPrefix(listed, []byte("-rwxr-xr-x")) {
+	if listed, err := exec.Command("rpm", "-qplv", file).CombinedOutput(); err != nil ||
+		!bytes.HasPrefix(listed, []byte("-rwxr-xr-x")) {
 		t.Errorf("rpm -qplv %s: %v: %s", a.Name, err, listed)
 	}
 	greet := filepath.Join(unpacked, "usr/bin/greet")

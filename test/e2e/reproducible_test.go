@@ -13,8 +13,8 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// TestTwoBuildersMakeTheSameBytes builds one commit on two builders, one after the other and at other times: every package has the same
-// checksum, the source package among them.
+// TestTwoBuildersMakeTheSameBytes builds one commit on two builders, one after the other and at other times: every
+// package has the same checksum, the source package among them.
 func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 	system.NeedRPM(t)
 	_, targetYAML := system.MockTarget(t)
@@ -25,7 +25,8 @@ func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 	startNATS(t, natsPort)
 	s3 := storagetest.Start(t)
 	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), fmt.Sprintf(
-		"nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
+		"nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
+			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
 		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML, r.Project("greet", "")))
 	run(t, dir, nil, "listener", "--data-dir", filepath.Join(dir, "l")).says(t, "listening")
 
@@ -70,6 +71,7 @@ func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 		if packages != 3 || len(sums) != 3 {
 			t.Errorf("%d packages of the %s, %d names: %v", packages, name, len(sums), sums)
 		}
-		time.Sleep(time.Until(done.FinishedAt.Truncate(time.Second).Add(time.Second))) // another second of the clock, which packages know
+		// another second of the clock, which packages know
+		time.Sleep(time.Until(done.FinishedAt.Truncate(time.Second).Add(time.Second)))
 	}
 }

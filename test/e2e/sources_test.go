@@ -30,7 +30,8 @@ func TestAPushWithALookaside(t *testing.T) {
 	defer lookaside.Close()
 
 	repo := system.NewRepository(t)
-	s := system.StartWith(t, "rpmbuild", "  allow_addresses: [127.0.0.1]\n", repo.Project("greet", "  lookaside: "+lookaside.URL+"/{name}/{file}/{hashtype}/{hash}/{file}\n"))
+	s := system.StartWith(t, "rpmbuild", "  allow_addresses: [127.0.0.1]\n",
+		repo.Project("greet", "  lookaside: "+lookaside.URL+"/{name}/{file}/{hashtype}/{hash}/{file}\n"))
 	repo.Announce(t, s, "greet")
 	push := func(list string) rpmflow.Build {
 		t.Helper()
@@ -43,7 +44,8 @@ func TestAPushWithALookaside(t *testing.T) {
 		if b.Outcome.Result != rpmflow.Succeeded || b.Layout != rpmflow.LayoutDistGit {
 			t.Fatalf("layout %s: %+v\n%s", b.Layout, b.Outcome, system.FetchLog(t, s, b))
 		}
-		if len(b.SourceFiles) != 1 || b.SourceFiles[0].SHA512 != digest || b.SourceFiles[0].Origin != origin || b.SourceFiles[0].Name != "greet-1.2.tar.gz" {
+		if len(b.SourceFiles) != 1 || b.SourceFiles[0].SHA512 != digest || b.SourceFiles[0].Origin != origin ||
+			b.SourceFiles[0].Name != "greet-1.2.tar.gz" {
 			t.Errorf("recorded %+v, want it from the %s", b.SourceFiles, origin)
 		}
 	}
@@ -51,7 +53,8 @@ func TestAPushWithALookaside(t *testing.T) {
 		t.Errorf("the lookaside was asked %d times", n)
 	}
 	b := push(strings.Replace(list, digest[:4], "0000", 1))
-	if o := b.Outcome; o.Kind != rpmflow.FailureSource || o.Phase != rpmflow.PhaseSources || !strings.Contains(o.Message, "404 Not Found") || b.Attempt != 1 {
+	if o := b.Outcome; o.Kind != rpmflow.FailureSource || o.Phase != rpmflow.PhaseSources ||
+		!strings.Contains(o.Message, "404 Not Found") || b.Attempt != 1 {
 		t.Errorf("what the lookaside does not have: attempt %d, %+v", b.Attempt, o)
 	}
 }

@@ -22,7 +22,8 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 			dir := t.TempDir()
 			system.WriteFile(t, filepath.Join(dir, "said.spec"),
 				"Name: said\nEpoch: 3\nVersion: 1.5\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: words\n\n"+
-					"%description\nx\n\n%install\ninstall -D -m 644 %{SOURCE0} %{buildroot}/usr/share/said/words\n\n%files\n/usr/share/said/words\n")
+					"%description\nx\n\n%install\ninstall -D -m 644 %{SOURCE0} "+
+					"%{buildroot}/usr/share/said/words\n\n%files\n/usr/share/said/words\n")
 			system.WriteFile(t, filepath.Join(dir, "words"), "some words\n")
 			cmd := exec.CommandContext(t.Context(), "rpmbuild", "-bs", "--define", "_sourcedir "+dir, "--define",
 				"_srcrpmdir "+dir, filepath.Join(dir, "said.spec"))
@@ -58,7 +59,8 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 				if b.Push != push || b.Outcome.Result != rpmflow.Succeeded {
 					t.Fatalf("%s: %+v\n%s", b.Push, *b.Outcome, system.FetchLog(t, s, b))
 				}
-				if b.Project != "vendor" || b.Package != "said" || b.Repository+b.Ref+b.Commit != "" || b.SourcePackage == nil || b.SourcePackage.NEVRA != "said-3:1.5-2.src" || b.Layout != rpmflow.LayoutSRPM {
+				if b.Project != "vendor" || b.Package != "said" || b.Repository+b.Ref+b.Commit != "" || b.SourcePackage == nil ||
+					b.SourcePackage.NEVRA != "said-3:1.5-2.src" || b.Layout != rpmflow.LayoutSRPM {
 					t.Errorf("%+v", b)
 				}
 				if stored := system.Object(t, s, "uploads/"+b.SourcePackage.SHA512+"/said-1.5-2.src.rpm"); !bytes.Equal(stored,

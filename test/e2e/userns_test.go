@@ -15,8 +15,9 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// remapped starts an engine whose containers' root is nobody on this machine: in namespaces of its own for network and mounts, so that
-// this machine's bridge and its list of users stay as they are. Its address is set for what the test starts.
+// remapped starts an engine whose containers' root is nobody on this machine: in namespaces of its own for network and
+// mounts, so that this machine's bridge and its list of users stay as they are. Its address is set for what the test
+// starts.
 func remapped(t *testing.T, image string) {
 	t.Helper()
 	const unable = "an engine with user namespaces cannot be started here"
@@ -45,7 +46,8 @@ func remapped(t *testing.T, image string) {
 		t.Fatal(err)
 	}
 	script := "ip link set lo up; "
-	for name, line := range map[string]string{"passwd": "dockremap:x:64999:64999::/:/bin/false\n", "group": "dockremap:x:64999:\n", "subuid": "dockremap:300000:65536\n", "subgid": "dockremap:300000:65536\n"} {
+	for name, line := range map[string]string{"passwd": "dockremap:x:64999:64999::/:/bin/false\n",
+		"group": "dockremap:x:64999:\n", "subuid": "dockremap:300000:65536\n", "subgid": "dockremap:300000:65536\n"} {
 		own, err := os.ReadFile("/etc/" + name)
 		if err != nil {
 			t.Skipf("%s: %v", unable, err)
@@ -58,7 +60,8 @@ func remapped(t *testing.T, image string) {
 	}
 	system.WriteFile(t, filepath.Join(dir, "daemon.json"), "{}")
 	socket := "unix://" + filepath.Join(dir, "docker.sock")
-	script += "exec dockerd --config-file " + dir + "/daemon.json --data-root " + dir + "/data --exec-root " + dir + "/exec --pidfile " + dir + "/pid --host " + socket +
+	script += "exec dockerd --config-file " + dir + "/daemon.json --data-root " + dir + "/data --exec-root " + dir +
+		"/exec --pidfile " + dir + "/pid --host " + socket +
 		" --userns-remap=default --bridge=none --iptables=false --storage-driver=" + strings.TrimSpace(string(driver))
 	log := &system.Buffer{}
 	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-ec", script)
@@ -78,7 +81,8 @@ func remapped(t *testing.T, image string) {
 			<-ended
 		}
 	})
-	for deadline := time.Now().Add(30 * time.Second); exec.Command("docker", "--host", socket, "version").Run() != nil; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); exec.Command("docker", "--host", socket,
+		"version").Run() != nil; time.Sleep(100 * time.Millisecond) {
 		select {
 		case <-ended:
 			t.Skipf("%s: %s", unable, log.String())
@@ -90,10 +94,12 @@ func remapped(t *testing.T, image string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "sh", "-c", "docker save "+image+" | docker --host "+socket+" load").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "sh", "-c",
+		"docker save "+image+" | docker --host "+socket+" load").CombinedOutput(); err != nil {
 		t.Fatalf("load the image: %v: %s", err, out)
 	}
-	if out, err := exec.Command("docker", "--host", socket, "run", "--rm", "--network", "none", image, "true").CombinedOutput(); err != nil {
+	if out, err := exec.Command("docker", "--host", socket, "run", "--rm", "--network", "none", image,
+		"true").CombinedOutput(); err != nil {
 		t.Skipf("%s: %s", unable, out)
 	}
 	t.Setenv("DOCKER_HOST", socket)
@@ -112,7 +118,8 @@ func TestUserNamespaces(t *testing.T) {
 	s := system.StartWith(t, "mock", "  docker:\n    network: none\n", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
 	files := inTree()
-	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%build\necho \"uids: $(cat /proc/self/uid_map)\"\n", 1)
+	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%build\necho \"uids: $(cat /proc/self/uid_map)\"\n",
+		1)
 	r.Push(t, files)
 	b := s.Finished(t).Build
 	log := system.FetchLog(t, s, b)

@@ -40,15 +40,23 @@ func cases(call string) []hostile {
 		amount = 150
 	}
 	return []hostile{
-		{name: "forever", spec: spec{build: "echo " + eternity + " $(date +%%s%%N)\nsleep 600"}, timeout: enough(), kind: rpmflow.FailureTimeout, phase: rpmflow.PhaseRPMs, said: "took longer than"},
-		{name: "disk", spec: spec{build: fmt.Sprintf("echo filling\n"+files, amount)}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "filled the disk: more than"},
+		{name: "forever", spec: spec{build: "echo " + eternity + " $(date +%%s%%N)\nsleep 600"}, timeout: enough(),
+			kind: rpmflow.FailureTimeout, phase: rpmflow.PhaseRPMs, said: "took longer than"},
+		{name: "disk", spec: spec{build: fmt.Sprintf("echo filling\n"+files, amount)}, kind: rpmflow.FailureBuild,
+			phase: rpmflow.PhaseRPMs, said: "filled the disk: more than"},
 		{name: "curious", spec: curious(call)},
-		{name: "forks", spec: spec{build: "while :; do sleep " + sleeper + " & done"}, kind: rpmflow.FailureBuild, others: []rpmflow.FailureKind{rpmflow.FailureTimeout}, phase: rpmflow.PhaseRPMs},
-		{name: "prints", spec: spec{build: "while :; do echo and again and again; done"}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "bytes of output"},
-		{name: "longline", spec: spec{build: "head -c 10G /dev/zero | tr '\\0' x"}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "bytes of output"},
-		{name: "parse", spec: spec{parse: "yes"}, kind: rpmflow.FailureBuild, others: []rpmflow.FailureKind{rpmflow.FailureSpec}, phase: rpmflow.PhaseSRPM, said: "512 MiB"},
-		{name: "path", spec: spec{parse: "echo x", install: "touch %{buildroot}/usr/share/hostile/x\n"}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
-		{name: "link", spec: spec{install: "ln -s /etc/passwd /builddir/build/RPMS/evil.rpm"}, kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
+		{name: "forks", spec: spec{build: "while :; do sleep " + sleeper + " & done"}, kind: rpmflow.FailureBuild,
+			others: []rpmflow.FailureKind{rpmflow.FailureTimeout}, phase: rpmflow.PhaseRPMs},
+		{name: "prints", spec: spec{build: "while :; do echo and again and again; done"}, kind: rpmflow.FailureBuild,
+			phase: rpmflow.PhaseRPMs, said: "bytes of output"},
+		{name: "longline", spec: spec{build: "head -c 10G /dev/zero | tr '\\0' x"}, kind: rpmflow.FailureBuild,
+			phase: rpmflow.PhaseRPMs, said: "bytes of output"},
+		{name: "parse", spec: spec{parse: "yes"}, kind: rpmflow.FailureBuild,
+			others: []rpmflow.FailureKind{rpmflow.FailureSpec}, phase: rpmflow.PhaseSRPM, said: "512 MiB"},
+		{name: "path", spec: spec{parse: "echo x", install: "touch %{buildroot}/usr/share/hostile/x\n"},
+			kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
+		{name: "link", spec: spec{install: "ln -s /etc/passwd /builddir/build/RPMS/evil.rpm"}, kind: rpmflow.FailureBuild,
+			phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
 	}
 }
 
@@ -164,7 +172,8 @@ func check(t *testing.T, s *system.System, h hostile, b rpmflow.Build) {
 	o := b.Outcome
 	said := strings.Join(append([]string{o.Message, o.Hint}, o.Excerpt...), "\n")
 	if o.Kind != h.kind && !slices.Contains(h.others, o.Kind) || o.Phase != h.phase || b.Attempt != 1 {
-		t.Errorf("attempt %d: %s, kind %q in phase %s, want %q in %s: %s", b.Attempt, o.Result, o.Kind, o.Phase, h.kind, h.phase, said)
+		t.Errorf("attempt %d: %s, kind %q in phase %s, want %q in %s: %s", b.Attempt, o.Result, o.Kind, o.Phase, h.kind,
+			h.phase, said)
 	}
 	if !strings.Contains(said, h.said) || o.Result == rpmflow.Failed && o.Hint == "" {
 		t.Errorf("nothing of %q in what the packager is told:\n%s", h.said, said)
@@ -183,10 +192,12 @@ func check(t *testing.T, s *system.System, h hostile, b rpmflow.Build) {
 	if h.phase != rpmflow.PhaseSRPM && logs["installed_pkgs.log"] == "" {
 		t.Error("there is no installed_pkgs.log")
 	}
-	if !strings.Contains(logs["mock.cfg"], "config_opts['isolation'] = 'simple'") || !strings.Contains(logs["mock.cfg"], "SOURCE_DATE_EPOCH") {
+	if !strings.Contains(logs["mock.cfg"], "config_opts['isolation'] = 'simple'") ||
+		!strings.Contains(logs["mock.cfg"], "SOURCE_DATE_EPOCH") {
 		t.Errorf("mock.cfg is not what was in effect:\n%s", logs["mock.cfg"])
 	}
-	if h.name == "forever" && !strings.Contains(logs["build.log"], eternity) || h.name == "disk" && !strings.Contains(logs["build.log"], "filling") {
+	if h.name == "forever" && !strings.Contains(logs["build.log"], eternity) || h.name == "disk" &&
+		!strings.Contains(logs["build.log"], "filling") {
 		t.Errorf("build.log lacks what the build said before it was stopped:\n%s", logs["build.log"])
 	}
 	if h.name == "curious" {
@@ -219,7 +230,8 @@ func checkCurious(t *testing.T, s *system.System, b rpmflow.Build) {
 	}
 	for _, part := range []string{"parse", "prep", "build", "install"} {
 		text := found[part]
-		if !strings.Contains(text, "SOURCE_DATE_EPOCH") || !strings.Contains(text, "\nlo\n") && !strings.Contains(text, " lo\n") {
+		if !strings.Contains(text, "SOURCE_DATE_EPOCH") || !strings.Contains(text, "\nlo\n") &&
+			!strings.Contains(text, " lo\n") {
 			t.Errorf("in %%%s it has not looked at all: %q", part, text)
 		}
 		if strings.Contains(text, got) || strings.Contains(text, "eth0") {
@@ -244,12 +256,14 @@ func noSecrets(t *testing.T, s *system.System, secrets []string, builds map[stri
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	caughtUp := false
-	_ = events.Replay(ctx, s.JS, 0, func() { caughtUp = true; cancel() }, func(e events.Event) error { search("an event", e.Raw); return nil })
+	_ = events.Replay(ctx, s.JS, 0, func() { caughtUp = true; cancel() },
+		func(e events.Event) error { search("an event", e.Raw); return nil })
 	if !caughtUp {
 		t.Error("not all events were searched")
 	}
 	for name, b := range builds {
-		err := events.FollowLog(t.Context(), s.JS, b.ID, true, func(p []byte) error { search("the live log of "+name, p); return nil })
+		err := events.FollowLog(t.Context(), s.JS, b.ID, true,
+			func(p []byte) error { search("the live log of "+name, p); return nil })
 		if err != nil {
 			t.Error(err)
 		}
@@ -282,7 +296,8 @@ func noSecrets(t *testing.T, s *system.System, secrets []string, builds map[stri
 func snapshot(t *testing.T, s *system.System) map[string]string {
 	t.Helper()
 	sums := map[string]string{}
-	for _, name := range []string{"/etc/passwd", "/etc/shadow", "/etc/hosts", "/usr/bin/rpmbuild", "/usr/bin/gcc", filepath.Join(s.Dir, "rpmflow.yaml")} {
+	for _, name := range []string{"/etc/passwd", "/etc/shadow", "/etc/hosts", "/usr/bin/rpmbuild", "/usr/bin/gcc",
+		filepath.Join(s.Dir, "rpmflow.yaml")} {
 		raw, err := os.ReadFile(name)
 		sums[name] = fmt.Sprintf("%s %v", rpmflow.Digest(raw), err)
 	}

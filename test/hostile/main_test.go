@@ -1,5 +1,6 @@
-// Package hostile_test builds packages that mean harm, as a push brings them: they look for secrets and a network, fill what can be
-// filled, never end, and reach for what is not theirs. Each ends in its proper outcome, the builders go on, and nothing leaks.
+// Package hostile_test builds packages that mean harm, as a push brings them: they look for secrets and a network, fill
+// what can be filled, never end, and reach for what is not theirs. Each ends in its proper outcome, the builders go on,
+// and nothing leaks.
 package hostile_test
 
 import (
@@ -37,7 +38,8 @@ func limits() string {
 	if realMock() {
 		disk = "2GiB"
 	}
-	return "  max_output: 2MiB\n  max_failures: 1\n  docker:\n    memory: 512MiB\n    cpus: 1\n    pids: 256\n    disk: " + disk + "\n"
+	return "  max_output: 2MiB\n  max_failures: 1\n  docker:\n    memory: 512MiB\n    cpus: 1\n    pids: 256\n    disk: " +
+		disk + "\n"
 }
 
 // enough is the time that a build without end is given.
@@ -102,7 +104,8 @@ func newCanary(t *testing.T) *canary {
 		}
 		_ = conn.Close()
 	}
-	system.Eventually(t, 5*time.Second, "calls that were counted", func() bool { return c.calls.Load() == int64(len(addresses(t))) })
+	system.Eventually(t, 5*time.Second, "calls that were counted",
+		func() bool { return c.calls.Load() == int64(len(addresses(t))) })
 	c.calls.Store(0)
 	return c
 }
@@ -126,7 +129,8 @@ func addresses(t *testing.T) (found []string) {
 func (c *canary) calling(t *testing.T) string {
 	var b strings.Builder
 	for _, a := range addresses(t) {
-		fmt.Fprintf(&b, "timeout 5 bash -c 'echo called >/dev/tcp/%s/%d' 2>/dev/null && echo 'GOT'-REACHED %s; ", a, c.port, a)
+		fmt.Fprintf(&b, "timeout 5 bash -c 'echo called >/dev/tcp/%s/%d' 2>/dev/null && echo 'GOT'-REACHED %s; ", a, c.port,
+			a)
 	}
 	return b.String() + "true"
 }

@@ -48,23 +48,30 @@ const sleeper = "31337.25"
 // curious looks at everything, reaches for everything, and ends well. What it finds is in its package.
 func curious(call string) spec {
 	look := strings.Join([]string{
-		"env", "cat /proc/self/environ /proc/1/environ /proc/[0-9]*/environ", "cat /proc/[0-9]*/cmdline", "cat /proc/self/mountinfo",
+		"env", "cat /proc/self/environ /proc/1/environ /proc/[0-9]*/environ", "cat /proc/[0-9]*/cmdline",
+		"cat /proc/self/mountinfo",
 		"cat /rpmflow/* /rpmflow/*/* /run/secrets/* /etc/shadow /root/.* /proc/1/root/etc/shadow /proc/1/root/rpmflow/*",
-		"ls -lR /rpmflow /run /var/run /home /root /proc/1/root", "ls /var/run/docker.sock /run/docker.sock && echo 'GOT'-SOCKET",
+		"ls -lR /rpmflow /run /var/run /home /root /proc/1/root",
+		"ls /var/run/docker.sock /run/docker.sock && echo 'GOT'-SOCKET",
 		"cut -d: -f1 /proc/net/dev | tail -n +3", "getent hosts example.com && echo 'GOT'-RESOLVED",
 	}, "; ")
 	reach := strings.Join([]string{
-		"for f in /usr/bin/mock /usr/bin/rpmbuild /etc/mock/site-defaults.cfg /rpmflow/override.cfg /rpmflow/target/*.cfg /etc/passwd /usr/bin/gcc; do echo replaced >$f; rm -f $f; mv $f $f.old; done",
-		"rm -rf /rpmflow /usr/lib/python3 /var/lib/mock /var/lib/rpm", "mount -t tmpfs none /mnt && echo 'GOT'-MOUNTED", "unshare --user --map-root-user true && echo 'GOT'-UNSHARED",
-		"mknod /tmp/disk b 8 0 && echo 'GOT'-MKNOD", "chroot / true && echo 'GOT'-CHROOTED", "kill -9 1 && echo 'GOT'-KILLED", "ln -s /etc/passwd /rpmflow/out/rpms/x.rpm && echo 'GOT'-LINKED",
+		"for f in /usr/bin/mock /usr/bin/rpmbuild /etc/mock/site-defaults.cfg /rpmflow/override.cfg /rpmflow/target/*.cfg " +
+			"/etc/passwd /usr/bin/gcc; do echo replaced >$f; rm -f $f; mv $f $f.old; done",
+		"rm -rf /rpmflow /usr/lib/python3 /var/lib/mock /var/lib/rpm", "mount -t tmpfs none /mnt && echo 'GOT'-MOUNTED",
+		"unshare --user --map-root-user true && echo 'GOT'-UNSHARED",
+		"mknod /tmp/disk b 8 0 && echo 'GOT'-MKNOD", "chroot / true && echo 'GOT'-CHROOTED", "kill -9 1 && echo 'GOT'-KILLED",
+		"ln -s /etc/passwd /rpmflow/out/rpms/x.rpm && echo 'GOT'-LINKED",
 	}, "; ")
 	all := "( " + look + "; " + call + "; " + reach + " ) >%s 2>/dev/null </dev/null || true\n"
 	stay := "nohup sleep " + sleeper + " >/dev/null 2>&1 &\nsetsid sh -c 'while sleep " + sleeper + "; do :; done' &\n"
 	return spec{
-		parse:   "( " + look + "; " + call + "; " + reach + " ) 2>/dev/null | base64 -w0; true",
-		prep:    fmt.Sprintf(all, "prep.txt"),
-		build:   fmt.Sprintf(all, "build.txt") + stay,
-		install: fmt.Sprintf(all, "install.txt") + "cp *.txt %{buildroot}/usr/share/hostile/\necho %{parsed} | base64 -d >%{buildroot}/usr/share/hostile/parse.txt\n" + stay,
+		parse: "( " + look + "; " + call + "; " + reach + " ) 2>/dev/null | base64 -w0; true",
+		prep:  fmt.Sprintf(all, "prep.txt"),
+		build: fmt.Sprintf(all, "build.txt") + stay,
+		install: fmt.Sprintf(all, "install.txt") +
+			"cp *.txt %{buildroot}/usr/share/hostile/\necho %{parsed} | base64 -d >%{buildroot}/usr/share/hostile/parse.txt\n" +
+			stay,
 	}
 }
 

@@ -104,7 +104,8 @@ func image(t *testing.T) string {
 // run creates the container, copies the files in, starts it and waits.
 func run(t *testing.T, s step) ended {
 	t.Helper()
-	create := []string{"create", "--network", "none", "--user", "root", "--security-opt", "no-new-privileges", "--cap-drop", "ALL"}
+	create := []string{"create", "--network", "none", "--user", "root", "--security-opt", "no-new-privileges",
+		"--cap-drop", "ALL"}
 	if s.network != "" {
 		create[2] = s.network
 	}
@@ -126,7 +127,8 @@ func run(t *testing.T, s step) ended {
 	var in bytes.Buffer
 	w := tar.NewWriter(&in)
 	for name, content := range s.files {
-		h := &tar.Header{Name: strings.TrimPrefix(name, "/"), Mode: 0o644, Size: int64(len(content)), Uid: mockUser, Gid: mockGroup}
+		h := &tar.Header{Name: strings.TrimPrefix(name, "/"), Mode: 0o644, Size: int64(len(content)), Uid: mockUser,
+			Gid: mockGroup}
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag, h.Mode = tar.TypeDir, 0o755
 		}
@@ -198,16 +200,19 @@ func results(t *testing.T, e ended, dir string) map[string]string {
 func target(t *testing.T, image string) string {
 	t.Helper()
 	id := mustDocker(t, nil, "run", "--detach", image, "sh", "-c",
-		"mkdir -p /repo/repodata && echo '<repomd/>' >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
+		"mkdir -p /repo/repodata && echo '<repomd/>' >/repo/repodata/repomd.xml && exec python3 -m http.server --directory "+
+			"/repo 80")
 	t.Cleanup(func() { _, _, _ = docker(t, nil, "rm", "--force", "--volumes", id) })
 	for range 100 {
-		if _, _, err := docker(t, nil, "exec", id, "python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1/')"); err == nil {
+		if _, _, err := docker(t, nil, "exec", id, "python3", "-c",
+			"import urllib.request as r; r.urlopen('http://127.0.0.1/')"); err == nil {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	ip := mustDocker(t, nil, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", id)
-	return "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://" + ip + "/\\n'\n"
+	return "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://" + ip +
+		"/\\n'\n"
 }
 
 // args splits a command line that has no spaces within its arguments.
@@ -217,17 +222,20 @@ func TestBuild(t *testing.T) {
 	base := image(t)
 	cfg := target(t, base)
 
-	start := succeeded(t, step{image: base, network: "bridge", files: map[string]string{"/t.x.cfg": cfg}, args: args("-r /t.x.cfg --init")})
+	start := succeeded(t, step{image: base, network: "bridge", files: map[string]string{"/t.x.cfg": cfg},
+		args: args("-r /t.x.cfg --init")})
 	root := commit(t, start)
 
 	parsed := succeeded(t, step{image: root, files: map[string]string{"/in/hello.spec": helloSpec},
-		args: []string{"-r", "/t.x.cfg", "--quiet", "--offline", "--unpriv", "--chroot", "rpm --eval %dist; id -un; echo ~; test ! -e /in && echo hidden"}})
+		args: []string{"-r", "/t.x.cfg", "--quiet", "--offline", "--unpriv", "--chroot",
+			"rpm --eval %dist; id -un; echo ~; test ! -e /in && echo hidden"}})
 	if want := ".s1\nmockbuild\n/builddir\nhidden\n"; parsed.stdout != want {
 		t.Errorf("in the root: %q, want %q", parsed.stdout, want)
 	}
 
 	const offline = "-r /t.x.cfg --offline --no-clean --no-cleanup-after --resultdir /out "
-	source := succeeded(t, step{image: root, args: args(offline + "--buildsrpm --spec /in/hello.spec --sources /in/sources"),
+	source := succeeded(t, step{image: root,
+		args:  args(offline + "--buildsrpm --spec /in/hello.spec --sources /in/sources"),
 		files: map[string]string{"/in/hello.spec": helloSpec, "/in/sources/hello.c": helloC, "/out/": ""}})
 	srpm := results(t, source, "/out")["hello-1.0-1.s1.src.rpm"]
 
@@ -235,7 +243,8 @@ func TestBuild(t *testing.T) {
 	deps := succeeded(t, step{image: root, network: "bridge", files: in,
 		args: args("-r /t.x.cfg --no-clean --no-cleanup-after --resultdir /out --installdeps /in/hello.src.rpm")})
 
-	if early := run(t, step{image: root, files: in, args: args(offline + "--rebuild /in/hello.src.rpm")}); early.code != 30 {
+	if early := run(t, step{image: root, files: in,
+		args: args(offline + "--rebuild /in/hello.src.rpm")}); early.code != 30 {
 		t.Errorf("rebuild without gcc installed: exit code %d, want 30\n%s", early.code, early.stderr)
 	}
 	built := succeeded(t, step{image: commit(t, deps), files: in,
@@ -246,7 +255,8 @@ func TestBuild(t *testing.T) {
 			t.Errorf("no %s among the results", name)
 		}
 	}
-	if !strings.HasSuffix(files["build.log"], "\nChild return code was: 0\n") || !strings.Contains(built.stdout, "+ make hello") {
+	if !strings.HasSuffix(files["build.log"], "\nChild return code was: 0\n") ||
+		!strings.Contains(built.stdout, "+ make hello") {
 		t.Errorf("build.log, and standard output:\n%s\n%s", files["build.log"], built.stdout)
 	}
 	if !strings.Contains(files["installed_pkgs.log"], "gcc-") {
@@ -270,7 +280,8 @@ func TestRefusals(t *testing.T) {
 
 	// pack makes an SRPM of a spec.
 	pack := func(t *testing.T, spec string) string {
-		e := succeeded(t, step{image: root, args: args(buildsrpm), files: map[string]string{"/in/hello.spec": spec, "/in/sources/hello.c": helloC, "/out/": ""}})
+		e := succeeded(t, step{image: root, args: args(buildsrpm), files: map[string]string{"/in/hello.spec": spec,
+			"/in/sources/hello.c": helloC, "/out/": ""}})
 		return results(t, e, "/out")["hello-1.0-1.s1.src.rpm"]
 	}
 	config := func(lines string) map[string]string {
@@ -286,26 +297,41 @@ func TestRefusals(t *testing.T) {
 		log  string // the end of build.log
 	}{
 		{name: "unknown option", step: step{args: args("-r standin-1-x86_64 --bogus --init")}, code: 5, text: "--bogus"},
-		{name: "plain root", step: step{plain: true, args: args("-r standin-1-x86_64 --init")}, code: 1, text: "will not run from the root account"},
-		{name: "no SYS_ADMIN", step: step{unable: true, args: args("-r standin-1-x86_64 --init")}, code: 80, text: "Namespace unshare failed."},
-		{name: "no SYS_ADMIN, gone on", step: step{unable: true, args: args("-r /x.cfg --init"), files: config("config_opts['docker_unshare_warning'] = False")},
+		{name: "plain root", step: step{plain: true, args: args("-r standin-1-x86_64 --init")}, code: 1,
+			text: "will not run from the root account"},
+		{name: "no SYS_ADMIN", step: step{unable: true, args: args("-r standin-1-x86_64 --init")}, code: 80,
+			text: "Namespace unshare failed."},
+		{name: "no SYS_ADMIN, gone on",
+			step: step{unable: true, args: args("-r /x.cfg --init"),
+				files: config("config_opts['docker_unshare_warning'] = False")},
 			code: 32, text: "Let skip unsharing"},
-		{name: "no isolation", step: step{args: args("-r /x.cfg --init"), files: config("config_opts['isolation'] = None")}, code: 3, text: "isolation"},
+		{name: "no isolation", step: step{args: args("-r /x.cfg --init"), files: config("config_opts['isolation'] = None")},
+			code: 3, text: "isolation"},
 		{name: "bootstrap image", step: step{args: args("-r /x.cfg --init"),
-			files: config("config_opts['use_bootstrap'] = config_opts['use_bootstrap_image'] = True")}, code: 3, text: "use_bootstrap_image"},
-		{name: "no configuration", step: step{args: args("-r nosuch-1-x86_64 --init")}, code: 3, text: "Non-existing Mock config 'nosuch-1-x86_64'"},
-		{name: "configuration is no Python", step: step{args: args("-r /x.cfg --init"), files: config("config_opts['a'] = (")}, code: 3, text: "Config error: /x.cfg"},
+			files: config("config_opts['use_bootstrap'] = config_opts['use_bootstrap_image'] = True")}, code: 3,
+			text: "use_bootstrap_image"},
+		{name: "no configuration", step: step{args: args("-r nosuch-1-x86_64 --init")}, code: 3,
+			text: "Non-existing Mock config 'nosuch-1-x86_64'"},
+		{name: "configuration is no Python",
+			step: step{args: args("-r /x.cfg --init"), files: config("config_opts['a'] = (")}, code: 3,
+			text: "Config error: /x.cfg"},
 		{name: "repository out of reach", step: step{args: args("-r /x.cfg --init"),
-			files: config("config_opts['dnf.conf'] = '[r]\\nbaseurl=http://nosuch.invalid/\\n'")}, code: 30, text: "Could not resolve host: nosuch.invalid"},
-		{name: "result directory not to be made", step: step{args: args("-r standin-1-x86_64 --resultdir /root/out --init")}, code: 70, text: "/root/out"},
-		{name: "spec error", step: step{args: args(buildsrpm), files: map[string]string{"/in/hello.spec": "%if 1\n" + helloSpec, "/in/sources/": "", "/out/": ""}},
+			files: config("config_opts['dnf.conf'] = '[r]\\nbaseurl=http://nosuch.invalid/\\n'")}, code: 30,
+			text: "Could not resolve host: nosuch.invalid"},
+		{name: "result directory not to be made", step: step{args: args("-r standin-1-x86_64 --resultdir /root/out --init")},
+			code: 70, text: "/root/out"},
+		{name: "spec error", step: step{args: args(buildsrpm), files: map[string]string{"/in/hello.spec": "%if 1\n" +
+			helloSpec, "/in/sources/": "", "/out/": ""}},
 			code: 1, text: "ERROR: Command failed", log: "\nChild return code was: 1\n"},
-		{name: "unknown BuildRequires", srpm: strings.Replace(helloSpec, "gcc,", "nosuch-devel,", 1), step: step{args: args(r + "--no-clean --installdeps /in/hello.src.rpm")},
+		{name: "unknown BuildRequires", srpm: strings.Replace(helloSpec, "gcc,", "nosuch-devel,", 1),
+			step: step{args: args(r + "--no-clean --installdeps /in/hello.src.rpm")},
 			code: 30, text: "No matching package to install: 'nosuch-devel'"},
 		{name: "failing build", srpm: spec("exit 3"), step: step{args: args(r + "--no-clean -N --rebuild /in/hello.src.rpm")},
 			code: 1, text: "ERROR: Exception(/in/hello.src.rpm)", log: "\nChild return code was: 1\n"},
-		{name: "failing check left out", srpm: spec("make hello && echo false >hello"), step: step{args: args(r + "--no-clean -N --nocheck --rebuild /in/hello.src.rpm")}},
-		{name: "no network while it builds", srpm: spec("getent hosts example.com"), step: step{args: args(r + "--no-clean -N --rebuild /in/hello.src.rpm")},
+		{name: "failing check left out", srpm: spec("make hello && echo false >hello"),
+			step: step{args: args(r + "--no-clean -N --nocheck --rebuild /in/hello.src.rpm")}},
+		{name: "no network while it builds", srpm: spec("getent hosts example.com"),
+			step: step{args: args(r + "--no-clean -N --rebuild /in/hello.src.rpm")},
 			code: 1, log: "\nChild return code was: 1\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

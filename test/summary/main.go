@@ -1,9 +1,10 @@
 // Command summary makes a run of `go test -json` readable: a line for each package, the output of what failed, what was
 // skipped and why, and the counts.
 //
-// The events of test2json come in from the files named as arguments, which may be pipes of runs that go on side by side. The
-// report goes to standard output, with the slowest packages and tests. The exit code is 1 if anything failed and, with
-// TEST_REQUIRE_ALL=1, also if a test was skipped because something that it needs is missing. scripts/test runs it.
+// The events of test2json come in from the files named as arguments, which may be pipes of runs that go on side by
+// side. The report goes to standard output, with the slowest packages and tests. The exit code is 1 if anything failed
+// and, with TEST_REQUIRE_ALL=1, also if a test was skipped because something that it needs is missing. scripts/test
+// runs it.
 package main
 
 import (
@@ -174,8 +175,8 @@ func (r *report) find(pkg, name string) *test {
 	return t
 }
 
-// end counts a package's tests and prints what there is to say of them. A test with subtests counts only where it failed and
-// none of them did: the others are counted for it.
+// end counts a package's tests and prints what there is to say of them. A test with subtests counts only where it
+// failed and none of them did: the others are counted for it.
 func (r *report) end(e event) {
 	failed := r.failed
 	for _, t := range slices.Backward(r.tests[e.Package]) { // subtests come after their parents

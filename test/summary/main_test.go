@@ -85,9 +85,11 @@ func TestSummarize(t *testing.T) {
 			ok:     true, says: []string{"go: something is wrong\n", "no tests\n", "\n0 passed, 0 failed, 0 skipped\n"},
 		},
 		{
-			name:   "skipped, with the reason",
-			events: skipped(p, `x_test.go:8: an aside\n`, `x_test.go:9: NEEDS docker: no engine answers:\n`, `        try another\n`, `x_test.go:10: cleaned up\n`),
-			ok:     true, says: []string{"\nskipped:\n  internal/x TestA: NEEDS docker: no engine answers: try another\n", "\n0 passed, 0 failed, 1 skipped\n"},
+			name: "skipped, with the reason",
+			events: skipped(p, `x_test.go:8: an aside\n`, `x_test.go:9: NEEDS docker: no engine answers:\n`,
+				`        try another\n`, `x_test.go:10: cleaned up\n`),
+			ok: true, says: []string{"\nskipped:\n  internal/x TestA: NEEDS docker: no engine answers: try another\n",
+				"\n0 passed, 0 failed, 1 skipped\n"},
 		},
 		{
 			name: "skipped for a need where all are required", requireAll: true,
@@ -108,7 +110,8 @@ func TestSummarize(t *testing.T) {
 				`{"Action":"pass",` + p + `,"Elapsed":4.5}`,
 			},
 			ok: true, says: []string{
-				"slowest packages:\n     4.5s internal/x\n", "slowest tests:\n     3.0s internal/x TestSlow\n     0.2s internal/x TestQuick\n",
+				"slowest packages:\n     4.5s internal/x\n",
+				"slowest tests:\n     3.0s internal/x TestSlow\n     0.2s internal/x TestQuick\n",
 			},
 		},
 		{
@@ -141,7 +144,8 @@ func TestSummarize(t *testing.T) {
 }
 
 func skipped(p string, output ...string) []string {
-	events := []string{`{"Action":"run",` + p + `,"Test":"TestA"}`, `{"Action":"output",` + p + `,"Test":"TestA","Output":"=== RUN   TestA\n"}`}
+	events := []string{`{"Action":"run",` + p + `,"Test":"TestA"}`, `{"Action":"output",` + p +
+		`,"Test":"TestA","Output":"=== RUN   TestA\n"}`}
 	for _, o := range output {
 		events = append(events, `{"Action":"output",`+p+`,"Test":"TestA","Output":"    `+o+`"}`)
 	}

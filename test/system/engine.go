@@ -60,7 +60,8 @@ func standin(t testing.TB) string {
 	return image
 }
 
-// ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this installation.
+// ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this
+// installation.
 func ForgetRoots(t testing.TB, js jetstream.JetStream) {
 	t.Helper()
 	t.Cleanup(forgetting(t, js))
@@ -75,7 +76,8 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 	id := rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano))
 	return func() {
 		for _, of := range []struct{ list, remove []string }{
-			{[]string{"ps", "--all", "--format", "{{.ID}}"}, []string{"rm", "--force", "--volumes"}}, // what a killed builder has left
+			// what a killed builder has left
+			{[]string{"ps", "--all", "--format", "{{.ID}}"}, []string{"rm", "--force", "--volumes"}},
 			{[]string{"images", "--format", "{{.Repository}}:{{.Tag}}"}, []string{"rmi", "--force"}},
 			{[]string{"volume", "ls", "--format", "{{.Name}}"}, []string{"volume", "rm"}},
 		} {
@@ -95,7 +97,8 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 // Bridge is the address under which containers reach this machine.
 func Bridge(t testing.TB) string {
 	t.Helper()
-	name, err := exec.Command("docker", "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.bridge.name"}}`).Output()
+	name, err := exec.Command("docker", "network", "inspect", "bridge", "--format",
+		`{{index .Options "com.docker.network.bridge.name"}}`).Output()
 	if err != nil {
 		t.Skipf("needs docker's bridge on this machine: %v", err)
 	}

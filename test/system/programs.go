@@ -44,7 +44,8 @@ func InstallHook(t testing.TB, bare, url, secret string) {
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(Program(t, "rpmflow"), "hook", "install", bare, "--url", url, "--secret-file", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command(Program(t, "rpmflow"), "hook", "install", bare, "--url", url, "--secret-file",
+		file).CombinedOutput(); err != nil {
 		t.Fatalf("rpmflow hook install: %v: %s", err, out)
 	}
 }

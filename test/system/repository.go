@@ -18,7 +18,8 @@ type Repository struct{ Bare, Tree, Secret string }
 func NewRepository(t testing.TB) *Repository {
 	t.Helper()
 	dir := t.TempDir()
-	r := &Repository{Bare: filepath.Join(dir, "package.git"), Tree: filepath.Join(dir, "tree"), Secret: "s3cr3t-" + filepath.Base(dir)}
+	r := &Repository{Bare: filepath.Join(dir, "package.git"), Tree: filepath.Join(dir, "tree"), Secret: "s3cr3t-" +
+		filepath.Base(dir)}
 	Git(t, "", "init", "--quiet", "--bare", "--initial-branch=main", r.Bare)
 	Git(t, "", "clone", "--quiet", r.Bare, r.Tree)
 	Git(t, r.Tree, "checkout", "--quiet", "-b", "main")
@@ -27,7 +28,8 @@ func NewRepository(t testing.TB) *Repository {
 
 // Project is the repository's entry in the configuration.
 func (r *Repository) Project(name, more string) string {
-	return fmt.Sprintf("- name: %s\n  url: %s\n  secret: %s\n%s", name, (&url.URL{Scheme: "file", Path: r.Bare}).String(), r.Secret, more)
+	return fmt.Sprintf("- name: %s\n  url: %s\n  secret: %s\n%s", name, (&url.URL{Scheme: "file", Path: r.Bare}).String(),
+		r.Secret, more)
 }
 
 // Announce installs the post-receive hook that users get.
@@ -62,8 +64,10 @@ func Git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8",
-		"GIT_AUTHOR_NAME=e2e", "GIT_AUTHOR_EMAIL=e2e@example.com", "GIT_COMMITTER_NAME=e2e", "GIT_COMMITTER_EMAIL=e2e@example.com"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8",
+		"GIT_AUTHOR_NAME=e2e", "GIT_AUTHOR_EMAIL=e2e@example.com", "GIT_COMMITTER_NAME=e2e",
+		"GIT_COMMITTER_EMAIL=e2e@example.com"}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("git %v: %v: %s", args, err, out)

@@ -1,8 +1,8 @@
-// Package system runs the whole system for tests, as its users see it: `rpmflow up` in the test's process, git repositories that push
-// to it, and looks at what became of a push.
+// Package system runs the whole system for tests, as its users see it: `rpmflow up` in the test's process, git
+// repositories that push to it, and looks at what became of a push.
 //
-// NATS, S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE, MOCK_CONFIGDIR and
-// MOCK_TARGET say so. Tests below test/ import it, whose main function has to call lifeline.Main.
+// NATS, S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE,
+// MOCK_CONFIGDIR and MOCK_TARGET say so. Tests below test/ import it, whose main function has to call lifeline.Main.
 package system
 
 import (
@@ -25,8 +25,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// Patience bounds a whole build, and every wait for a real engine: real mock fills its root from a repository each time, and a machine may have
-// much else to do. What is waited for is looked at all the time, so that nothing takes longer for it.
+// Patience bounds a whole build, and every wait for a real engine: real mock fills its root from a repository each
+// time, and a machine may have much else to do. What is waited for is looked at all the time, so that nothing takes
+// longer for it.
 const Patience = 10 * time.Minute
 
 // System is a running `rpmflow up`, in this process.
@@ -54,7 +55,9 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 	if engine == "mock" {
 		s.Target, targets = MockTarget(t)
 	}
-	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  jobs: 2\n  retry_delay: 1s\n  poll: 500ms\n%stargets:\n%sprojects:\n%s",
+	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  "+
+		"s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  jobs: 2\n  retry_delay: 1s\n  poll: "+
+		"500ms\n%stargets:\n%sprojects:\n%s",
 		s.Dir, engine, builder, targets, strings.Join(projects, ""))
 	file := filepath.Join(s.Dir, "rpmflow.yaml")
 	WriteFile(t, file, yaml)
@@ -111,7 +114,8 @@ func (s *System) subscribe(t testing.TB) {
 	var wait sync.WaitGroup
 	t.Cleanup(func() { cancel(); wait.Wait(); nc.Close() })
 	wait.Go(func() {
-		err := events.Finished(ctx, js, events.Subscription{Durable: "e2e"}, Quiet(), func(e events.Event) error { s.seen <- e; return nil })
+		err := events.Finished(ctx, js, events.Subscription{Durable: "e2e"}, Quiet(),
+			func(e events.Event) error { s.seen <- e; return nil })
 		if err != nil && ctx.Err() == nil {
 			t.Errorf("subscriber: %v", err)
 		}
