@@ -70,8 +70,8 @@ type Warmer interface {
 // Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are. Query and
 // SRPM are left out where a source package is there already; that comes from outside, and its name is a safe one.
 //
-// A step's error is a *rpmflow.Failure when it is the packager's; any other error is ours and leads to another
-// attempt. When ctx ends, a step stops what it has started and returns soon.
+// A step's error is a *rpmflow.Failure when it is the packager's, and a *rpmflow.Skip (NotFor) when rpm refuses the spec for the
+// target. Any other error is the infrastructure's and leads to another attempt. When ctx ends, a step stops what it has started and returns soon.
 type Session interface {
 	// Root makes the clean, up-to-date build root of the target ready.
 	Root(ctx context.Context) error

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -29,7 +28,17 @@ const (
 	skipHintOS   = "nothing to do: rpmflow builds for Linux"
 )
 
-// cpus are the names that rpm may have for an architecture (%_target_cpu) where mock's configurations have others than their names say.
+// NotFor is the end of a build whose spec excludes the target by a tag (ExclusiveArch, ExcludeArch, ExclusiveOS, ExcludeOS). Engines
+// return it when rpm itself refuses the spec.
+func NotFor(tag, arch string) *rpmflow.Skip {
+	if strings.HasSuffix(tag, "OS") {
+		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", targetOS, tag), Hint: skipHintOS}
+	}
+	return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", arch, tag), Hint: skipHintArch}
+}
+
+// cpus are the names that rpm may have for an architecture (%_target_cpu): in some of mock's configurations they differ from the file's
+// name.
 func cpus(b rpmflow.Build, arch string) []string {
 	for _, o := range b.Options.MockOptions {
 		if o.Key == "rpmbuild_arch" {
@@ -48,20 +57,23 @@ func cpus(b rpmflow.Build, arch string) []string {
 	return []string{arch}
 }
 
-// restriction is one of the tags, and whose names are in it.
+// restriction is one of the tags.
 type restriction struct {
 	tag  int
-	name string // in a spec, and in small letters in a query
-	os   bool
+	name string // in a spec, and in lower case in a query
+	os   bool   // it lists operating systems, not architectures
 }
 
 func restrictions() []restriction {
-	return []restriction{{tagExcludeArch, "ExcludeArch", false}, {tagExclusiveArch, "ExclusiveArch", false}, {tagExcludeOS, "ExcludeOS", true}, {tagExclusiveOS, "ExclusiveOS", true}}
+	return []restriction{
+		{tagExcludeArch, "ExcludeArch", false}, {tagExclusiveArch, "ExclusiveArch", false},
+		{tagExcludeOS, "ExcludeOS", true}, {tagExclusiveOS, "ExclusiveOS", true},
+	}
 }
 
-// excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): it is excluded if
-// ExcludeArch has its architecture, or ExclusiveArch does not, in whatever case. Where an architecture has several names and
-// the tag only some of them, rpm decides.
+// excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): the target is
+// excluded if ExcludeArch lists its architecture, or ExclusiveArch does not, in whatever case. If an architecture has several names and
+// the tag lists only some of them, rpm decides.
 func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmflow.Skip {
 	values, hint := cpus(b, arch), skipHintArch
 	if r.os {
@@ -76,14 +88,16 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 	}
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
 	case exclusive && !slices.ContainsFunc(values, named):
-		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]), Hint: hint}
+		return &rpmflow.Skip{
+			Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]), Hint: hint,
+		}
 	case !exclusive && !slices.ContainsFunc(values, unnamed):
 		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", values[0], r.name), Hint: hint}
 	}
 	return nil
 }
 
-// excluded looks at the tags of a source package. The error is a *rpmflow.Skip if it is not for the target.
+// excluded reads the tags of a source package. The error is a *rpmflow.Skip if it excludes the target.
 func excluded(srpm string, b rpmflow.Build, arch string) error {
 	var skip *rpmflow.Skip
 	err := rpmfile.Header(srpm, func(h *rpm.RpmHeader) error {
@@ -108,8 +122,8 @@ func excluded(srpm string, b rpmflow.Build, arch string) error {
 // restricted finds the tags in an expanded spec.
 var restricted = regexp.MustCompile(`(?im)^[ \t]*Exclu(de|sive)(Arch|OS)[ \t]*:`)
 
-// excludedSpec asks rpm about the tags of a spec of which there is no source package yet: without its sources there will not be any. What rpm
-// does not answer is found out later.
+// excludedSpec asks rpm about the tags of a spec before its sources are fetched, which a source package needs. What rpm does not answer
+// is found out later.
 func (r *run) excludedSpec(ctx context.Context, spec, sources string, expanded []byte) error {
 	if r.SRPMOnly || !restricted.Match(expanded) {
 		return nil
@@ -146,34 +160,4 @@ func listed(list []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 	}
 	return strings.Join(list, ", ")
-}
-
-// refusal is what rpm says of a spec that excludes the target (build/parsePreamble.c). It parses the spec before it runs anything of it.
-var refusal = regexp.MustCompile(`^(?:error: )?(Architecture|OS) is (not included|excluded): (\S+)$`)
-
-// ranScript begins the output of a part of the spec.
-var ranScript = regexp.MustCompile(`^Executing\(%\w+\): `)
-
-// refusedByRPM turns the failure of a step that rpm refused by ExclusiveArch and its like into a *rpmflow.Skip, in whatever phase it was. A
-// spec may say other things to the target's rpm than to the one that made the source package.
-func refusedByRPM(err error, arch string) error {
-	var f *rpmflow.Failure
-	if !errors.As(err, &f) || slices.ContainsFunc(f.Excerpt, ranScript.MatchString) {
-		return err
-	}
-	for _, line := range append([]string{f.Message}, f.Excerpt...) {
-		m := refusal.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
-			continue
-		}
-		what, hint, tag := arch, skipHintArch, "ExclusiveArch"
-		if m[1] == "OS" {
-			what, hint, tag = targetOS, skipHintOS, "ExclusiveOS"
-		}
-		if m[2] == "excluded" {
-			tag = strings.Replace(tag, "Exclusive", "Exclude", 1)
-		}
-		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", what, tag), Hint: hint}
-	}
-	return err
 }

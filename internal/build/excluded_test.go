@@ -79,33 +79,15 @@ func TestExcludedByAMacro(t *testing.T) {
 	}
 }
 
-// TestRefusedByRPM has what rpm itself says, which may be in any phase, and what only looks like it.
-func TestRefusedByRPM(t *testing.T) {
+func TestNotFor(t *testing.T) {
 	t.Parallel()
-	fail := func(message string, excerpt ...string) error {
-		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: message, Excerpt: excerpt}
-	}
-	for _, c := range []struct {
-		err  error
-		want string // empty: it stays a failure
-	}{
-		{fail("error: Architecture is not included: x86_64"), "the spec is not for x86_64 (ExclusiveArch)"},
-		{fail("error: Architecture is excluded: x86_64"), "the spec is not for x86_64 (ExcludeArch)"},
-		{fail("error: OS is excluded: linux"), "the spec is not for linux (ExcludeOS)"},
-		{fail("RPM build errors:", "Building target platforms: x86_64", "error: OS is not included: linux"), "the spec is not for linux (ExclusiveOS)"},
-		{fail("error: line 3: Unknown tag"), ""},
-		{fail("Bad exit status", "Executing(%build): /bin/sh -e /var/tmp/x", "error: Architecture is not included: x86_64"), ""},
-		{fail("error: Architecture is not included: x86_64 and more"), ""},
-		{errors.New("error: Architecture is not included: x86_64"), ""},
+	for tag, want := range map[string]string{
+		"ExclusiveArch": "the spec is not for x86_64 (ExclusiveArch)", "ExcludeArch": "the spec is not for x86_64 (ExcludeArch)",
+		"ExclusiveOS": "the spec is not for linux (ExclusiveOS)", "ExcludeOS": "the spec is not for linux (ExcludeOS)",
 	} {
-		err := refusedByRPM(c.err, "x86_64")
-		var skip *rpmflow.Skip
-		if is := errors.As(err, &skip); is != (c.want != "") || is && skip.Message != c.want {
-			t.Errorf("%v became %v", c.err, err)
+		if skip := NotFor(tag, "x86_64"); skip.Message != want || skip.Hint == "" {
+			t.Errorf("%s: %+v", tag, skip)
 		}
-	}
-	if refusedByRPM(nil, "x86_64") != nil {
-		t.Error("nothing became something")
 	}
 }
 

@@ -96,7 +96,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	if cause := context.Cause(tctx); err != nil && cause != nil { // what a step said when it was stopped is of no interest
 		err = cause
 	}
-	outcome := rpmflow.OutcomeOf(run.b.Phase, refusedByRPM(err, a.Target.Arch))
+	outcome := rpmflow.OutcomeOf(run.b.Phase, err)
 	if u, ok := r.Engine.(Unchecker); ok && run.b.Phase == rpmflow.PhaseRPMs && outcome.Result != rpmflow.Skipped {
 		outcome.Unchecked = u.Unchecked()
 	}

@@ -58,7 +58,9 @@ func repository(t testing.TB, files map[string]string) (dir, commit string) {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, name), text)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	git("add", "--all")
 	git("commit", "--quiet", "-m", "x")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -311,8 +312,15 @@ func (s *session) failure(ctx context.Context, phase rpmflow.Phase, err error, o
 	}
 	code := lifeline.ExitCode(err)
 	if code > 0 && code < 128 {
-		ended := build.Ended{Phase: phase, ExitCode: code, BuildLog: s.log, Output: build.Lines(strings.NewReader(output), 50)}
-		if f := build.Classify(ended); f != nil {
+		log, lerr := rpmlog.Tail(s.log)
+		if lerr != nil {
+			return fmt.Errorf("engine rpmbuild: %w", errors.Join(err, lerr))
+		}
+		f := rpmlog.Classify(rpmlog.Ended{Phase: phase, ExitCode: code, Log: log, Output: rpmlog.Lines(strings.NewReader(output), 50)})
+		if f != nil {
+			if tag := rpmlog.Refused(f); tag != "" {
+				return build.NotFor(tag, s.job.Target.Arch)
+			}
 			return f
 		}
 	}

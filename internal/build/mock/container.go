@@ -14,7 +14,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 )
 
 // capabilities are the ones that mock needs in a container of Docker, and no others. Without SETFCAP packages with file
@@ -199,5 +199,5 @@ func (l *lastLines) lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// dnf draws its progress with carriage returns.
-	return build.Lines(strings.NewReader(string(bytes.ReplaceAll(l.data, []byte{'\r'}, []byte{'\n'}))), 300)
+	return rpmlog.Lines(strings.NewReader(string(bytes.ReplaceAll(l.data, []byte{'\r'}, []byte{'\n'}))), 300)
 }

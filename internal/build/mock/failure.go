@@ -9,6 +9,8 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocklog"
+	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 )
 
 // failure sorts the end of a step into the packager's or ours.
@@ -20,17 +22,20 @@ func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase, s
 	if s.e.disk.option() != nil && s.e.disk.over(ctx, end.id) { // the driver's quota stopped what it wrote
 		return (&overDisk{s.e.s.Disk}).failure(phase)
 	}
-	f := build.Classify(build.Ended{
+	f := mocklog.Classify(mocklog.Ended{
 		Phase: phase, ExitCode: end.exitCode, BuildLog: filepath.Join(s.dir(phase), "build.log"), StateLog: filepath.Join(s.dir(phase), "state.log"),
 		RootLog: filepath.Join(s.dir(phase), "root.log"), Output: end.output, Interfered: known.interfered, MemoryLimit: known.memory,
 	})
 	if f != nil {
+		if tag := rpmlog.Refused(f); tag != "" {
+			return build.NotFor(tag, s.job.Target.Arch)
+		}
 		return f
 	}
 	if known.interfered != "" {
 		return fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, known.interfered)
 	}
-	err = fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(errorLines(end.output), " | "))
+	err = fmt.Errorf("engine mock: phase %s: mock ended with exit code %d: %s", phase, end.exitCode, strings.Join(mocklog.Errors(end.output), " | "))
 	if st.failed != nil {
 		err = st.failed(end, err)
 	}

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocklog"
 )
 
 // maxUpdates is how many layers are put on a root before it is made anew: engines allow some 125, and each costs a little.
@@ -71,7 +71,7 @@ func (s *session) rootRecipe(anew bool) recipe {
 			}
 			st := s.step(rpmflow.PhaseRoot, step{image: have.id, network: true, script: scriptUpdate})
 			st.failed = func(end ended, err error) error {
-				if build.Unreachable(end.output) {
+				if mocklog.Unreachable(end.output) {
 					return err
 				}
 				return &outdatedError{err}

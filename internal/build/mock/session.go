@@ -127,20 +127,6 @@ func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, s
 func (s *session) out(phase rpmflow.Phase) string { return path.Join(inOut, string(phase)) }
 func (s *session) dir(phase rpmflow.Phase) string { return filepath.Join(s.job.Dir, string(phase)) }
 
-// errorLines picks what mock or dnf calls an error, or else the last that was said.
-func errorLines(output []string) []string {
-	var lines []string
-	for _, l := range output {
-		if strings.Contains(l, "ERROR") || strings.HasPrefix(l, "Error: ") || strings.HasPrefix(l, "rpmflow:") {
-			lines = append(lines, strings.TrimSpace(l))
-		}
-	}
-	if len(lines) == 0 {
-		lines = output
-	}
-	return lines[max(0, len(lines)-5):]
-}
-
 // inputs gives spec and sources as files for a container.
 func inputs(spec, sources string) ([]file, error) {
 	files := []file{{name: path.Join(inSpecs, filepath.Base(spec)), mode: 0o644, disk: spec}}

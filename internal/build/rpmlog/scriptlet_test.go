@@ -1,13 +1,12 @@
-package build_test
+package rpmlog_test
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 )
 
 // scriptletLog is a build.log that ends with a scriptlet that failed.
@@ -19,9 +18,7 @@ func scriptletLog(name, said string) string {
 
 func classified(t *testing.T, log string) *rpmflow.Failure {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "build.log")
-	write(t, file, log)
-	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	f := rpmlog.Classify(rpmlog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, Log: rpmlog.Lines(strings.NewReader(log), 2000)})
 	if f == nil {
 		t.Fatal("a failure of ours")
 	}
@@ -113,7 +110,7 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 			if f.Kind != rpmflow.FailureBuild || f.Message != test.want {
 				t.Errorf("%s: %s\nwant %s", f.Kind, f.Message, test.want)
 			}
-			excerptIsFit(t, f)
+			checkExcerpt(t, f)
 			if slices.Contains(f.Excerpt, "main.c:1:1: error: of another section") {
 				t.Errorf("of another section: %q", f.Excerpt)
 			}
@@ -121,8 +118,8 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 	}
 }
 
-// excerptIsFit says whether an excerpt is short, ends once, and repeats nothing.
-func excerptIsFit(t *testing.T, f *rpmflow.Failure) {
+// checkExcerpt says whether an excerpt is short, ends once, and repeats nothing.
+func checkExcerpt(t *testing.T, f *rpmflow.Failure) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, l := range f.Excerpt {
@@ -134,63 +131,5 @@ func excerptIsFit(t *testing.T, f *rpmflow.Failure) {
 	}
 	if n := len(f.Excerpt); n == 0 || n > 20 {
 		t.Errorf("%d lines: %q", n, f.Excerpt)
-	}
-}
-
-// What rpmbuild itself finds wrong with the package's files: all of them, by their names in the package, and once.
-func TestFilesOfAPackage(t *testing.T) {
-	for name, test := range map[string]struct{ log, want string }{
-		"not found, rpm 4.16": {"error: File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/a\nerror: File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/b\n\n\nRPM build errors:\n" +
-			"    File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/a\n    File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/b", "File not found: /usr/bin/a, /usr/bin/b"},
-		"not found, rpm 4.20":     {"error: File not found: /builddir/build/BUILD/hello-1.0-build/BUILDROOT/usr/bin/a\n\nRPM build errors:\n    File not found: /builddir/build/BUILD/hello-1.0-build/BUILDROOT/usr/bin/a", "File not found: /usr/bin/a"},
-		"not found, by a pattern": {"error: File not found by glob: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/lib/*.so\n\nRPM build errors:\n    File not found by glob: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/lib/*.so", "File not found by glob: /usr/lib/*.so"},
-		"heading first":           {"RPM build errors:\nerror: File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/a\n    File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/a", "File not found: /usr/bin/a"},
-		"directory":               {"error: Directory not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/share/x\n\nRPM build errors:\n    Directory not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/share/x", "Directory not found: /usr/share/x"},
-		"unpackaged":              {"Checking for unpackaged file(s): /usr/lib/rpm/check-files /b\nerror: Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n   /usr/bin/y\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n   /usr/bin/y", "Installed (but unpackaged) file(s) found: /usr/bin/x, /usr/bin/y"},
-		"no list":                 {"error: Could not open %files file /builddir/build/BUILD/hello-1.0/hello.lang: No such file or directory\n\nRPM build errors:\n    Could not open %files file /builddir/build/BUILD/hello-1.0/hello.lang: No such file or directory", "Could not open %files file /builddir/build/BUILD/hello-1.0/hello.lang: No such file or directory"},
-		"empty list":              {"error: Empty %files file /builddir/build/BUILD/x/debugsourcefiles.list\n\nRPM build errors:\n    Empty %files file /builddir/build/BUILD/x/debugsourcefiles.list", "Empty %files file /builddir/build/BUILD/x/debugsourcefiles.list"},
-		"noarch":                  {"error: Arch dependent binaries in noarch package\n\nRPM build errors:\n    Arch dependent binaries in noarch package", "Arch dependent binaries in noarch package"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := classified(t, "Processing files: hello-1.0-1.x86_64\n"+test.log+"\nChild return code was: 1\n")
-			if f.Kind != rpmflow.FailureBuild || f.Message != test.want {
-				t.Errorf("%s: %s\nwant %s", f.Kind, f.Message, test.want)
-			}
-			excerptIsFit(t, f)
-		})
-	}
-}
-
-// All that is missing is named, once, and nothing else.
-func TestAllThatIsMissing(t *testing.T) {
-	bar := "testdistro                                      1.1 MB/s | 120 kB     00:00    \n"
-	for name, test := range map[string]struct{ output, rootLog, want string }{
-		"one":             {"No matching package to install: 'a-devel'\nNot all dependencies satisfied\nError: Some packages could not be found.", "", "No matching package to install: 'a-devel'"},
-		"dnf 4":           {bar + "No matching package to install: 'a-devel'\nNo matching package to install: 'pkgconfig(b) >= 3'\nNo matching package to install: 'c'\nNot all dependencies satisfied\nError: Some packages could not be found.", "", "3 packages or capabilities are missing: a-devel, pkgconfig(b) >= 3, c"},
-		"dnf 5":           {"Updating and loading repositories:\n testdistro  100% | 1.1 MiB/s |  33.5 KiB |  00m00s\nRepositories loaded.\nFailed to resolve the transaction:\nNo match for argument: a-devel\nNo match for argument: b-devel\nYou can try to add to command line:\n  --skip-unavailable to skip unavailable packages", "", "2 packages or capabilities are missing: a-devel, b-devel"},
-		"dnf 5, problems": {"Failed to resolve the transaction:\nProblem 1: conflicting requests\n  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base\nProblem 2: conflicting requests\n  - nothing provides liby.so.2()(64bit) needed by y-devel-1-1.x86_64 from base", "", "2 packages or capabilities are missing: libx.so.1 needed by x-devel-1-1.x86_64, liby.so.2()(64bit) needed by y-devel-1-1.x86_64"},
-		"rich":            {" Problem: nothing provides requested (a or b)\n Problem 2: nothing provides requested c >= 2", "", "2 packages or capabilities are missing: (a or b), c >= 2"},
-		"yum":             {"No package a available.\nNo package b available.", "", "2 packages or capabilities are missing: a, b"},
-		"dnf, arguments":  {"Error: Unable to find a match: a b c", "", "3 packages or capabilities are missing: a, b, c"},
-		"rpmbuild":        {"error: Failed build dependencies:\n\ta-devel is needed by hello-1.0-1.x86_64\n\tb-devel >= 2 is needed by hello-1.0-1.x86_64", "", "2 packages or capabilities are missing: a-devel is needed by hello-1.0-1.x86_64, b-devel >= 2 is needed by hello-1.0-1.x86_64"},
-		"root.log":        {"No matching package to install: 'c'", "DEBUG util.py:461:  No matching package to install: 'a'\nDEBUG util.py:461:  No matching package to install: 'b'\nDEBUG util.py:461:  No matching package to install: 'c'", "3 packages or capabilities are missing: a, b, c"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ended := build.Ended{Phase: rpmflow.PhaseDependencies, ExitCode: 30, Output: strings.Split(test.output, "\n")}
-			if test.rootLog != "" {
-				ended.RootLog = filepath.Join(t.TempDir(), "root.log")
-				write(t, ended.RootLog, test.rootLog)
-			}
-			f := build.Classify(ended)
-			if f == nil || f.Kind != rpmflow.FailureDependencies || f.Message != test.want {
-				t.Fatalf("%+v\nwant %s", f, test.want)
-			}
-			excerptIsFit(t, f)
-			for _, l := range f.Excerpt {
-				if strings.Contains(l, "kB") || strings.Contains(l, "KiB") || strings.Contains(l, "Repositories loaded") {
-					t.Errorf("%q", f.Excerpt)
-				}
-			}
-		})
 	}
 }

@@ -1,14 +1,16 @@
-package build
+package rpmlog
 
 import (
 	"regexp"
 	"strings"
+
+	"github.com/rpmflow/rpmflow"
 )
 
-// inBuildRoot is where rpmbuild has the files of packages, in front of the names that the spec has.
+// inBuildRoot is the directory of packages' files, which rpmbuild puts before the names in the spec.
 var inBuildRoot = regexp.MustCompile(`/\S*/BUILDROOT(/[^/\s]+-[^/\s]+-[^/\s]+\.\w+)?(/|$)|/\S*-build/BUILDROOT(/|$)`)
 
-// alike are errors of rpmbuild of which there can be many, one for each file; the first group is what they are about.
+// alike are errors of rpmbuild that it repeats for each file. The first group is the file.
 var alike = []*regexp.Regexp{
 	regexp.MustCompile(`^(?:error: |\s+)File not found(?: by glob)?: (.+)$`),
 	regexp.MustCompile(`^(?:error: |\s+)Directory not found: (.+)$`),
@@ -18,23 +20,31 @@ var alike = []*regexp.Regexp{
 
 const mostFiles = 20 // in a message, and errors in an excerpt
 
-// ofFiles are rpmbuild's errors after all commands of the package went well.
-var ofFiles = regexp.MustCompile(`^error: .*|^    (File not found|Directory not found|Installed \(but unpackaged\)).*`)
+// fileErrors are rpmbuild's errors after all commands of the package have succeeded.
+var fileErrors = regexp.MustCompile(`^error: .*|^    (File not found|Directory not found|Installed \(but unpackaged\)).*`)
+
+// packageFiles explains what rpmbuild says about the files of the package.
+func packageFiles(lines []string, i int, hint string) *rpmflow.Failure {
+	return &rpmflow.Failure{
+		Kind: rpmflow.FailureBuild, Message: withDetails(lines, i, strings.TrimSpace(fileErrors.FindString(lines[i]))), Hint: hint,
+		Excerpt: errorsOf(lines, i),
+	}
+}
 
 // errorsOf gives rpmbuild's errors from lines[i] on, each once and with what belongs to it.
 func errorsOf(lines []string, i int) []string {
 	var all []string
 	follows := false
 	for _, l := range lines[i:] {
-		if follows = strings.HasPrefix(l, "error: ") || follows && strings.HasPrefix(l, " "); follows || ofFiles.MatchString(l) {
+		if follows = strings.HasPrefix(l, "error: ") || follows && strings.HasPrefix(l, " "); follows || fileErrors.MatchString(l) {
 			all = append(all, l)
 		}
 	}
-	all = unrepeated(all)
+	all = Unrepeated(all)
 	return all[:min(len(all), mostFiles)]
 }
 
-// withDetails completes what rpmbuild says of the package's files: with all that the line is about, and by their names in the package.
+// withDetails completes rpmbuild's message: with all files that it is about, by their names in the package.
 func withDetails(lines []string, i int, message string) string {
 	var details []string
 	add := func(file string) {

@@ -1,4 +1,4 @@
-package build_test
+package mocklog_test
 
 import (
 	"os"
@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocklog"
+	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 )
 
 const (
@@ -37,7 +37,7 @@ func TestClassify(t *testing.T) {
 		output  string
 		kind    rpmflow.FailureKind // empty: ours
 		message string
-		more    func(*build.Ended) // state.log, and what the engine says
+		more    func(*mocklog.Ended) // state.log, and what the engine says
 	}{
 		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-", "ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\nError: Some packages could not be found.",
 			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'", nil},
@@ -79,8 +79,8 @@ func TestClassify(t *testing.T) {
 		"the root is gone":              {rpmflow.PhaseRPMs, 30, "-", noRepository, "", "", nil},
 		"another phase":                 {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", "", nil},
 
-		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", func(e *build.Ended) { e.Interfered = "the engine was told to stop the container" }},
-		"stopped by others while it installs":           {rpmflow.PhaseDependencies, 30, "-", "No matching package to install: 'x'", "", "", func(e *build.Ended) { e.Interfered = "killed" }},
+		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", func(e *mocklog.Ended) { e.Interfered = "the engine was told to stop the container" }},
+		"stopped by others while it installs":           {rpmflow.PhaseDependencies, 30, "-", "No matching package to install: 'x'", "", "", func(e *mocklog.Ended) { e.Interfered = "killed" }},
 		"mock went away before its end":                 {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm")},
 		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)",
 			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm", "Finish: build phase for x.src.rpm")},
@@ -97,7 +97,7 @@ func TestClassify(t *testing.T) {
 		"out of memory while it installs": {rpmflow.PhaseDependencies, 137, "-", "", "", "", hungry},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ended := build.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"), Output: strings.Split(test.output, "\n")}
+			ended := mocklog.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"), Output: strings.Split(test.output, "\n")}
 			if test.log != "-" {
 				write(t, ended.BuildLog, test.log)
 			}
@@ -109,7 +109,7 @@ func TestClassify(t *testing.T) {
 				write(t, file, ended.StateLog)
 				ended.StateLog = file
 			}
-			f := build.Classify(ended)
+			f := mocklog.Classify(ended)
 			if test.kind == "" {
 				if f != nil {
 					t.Fatalf("%s: %s; want a failure of ours", f.Kind, f.Message)
@@ -122,7 +122,7 @@ func TestClassify(t *testing.T) {
 			if f.Kind != test.kind || f.Message != test.message || f.Hint == "" {
 				t.Errorf("%s: %q (hint %q), want %s: %q", f.Kind, f.Message, f.Hint, test.kind, test.message)
 			}
-			excerptIsFit(t, f)
+			checkExcerpt(t, f)
 			if decisive, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(test.message, "%build failed: "), "%check failed: "), " (in: "); test.message != "rpmbuild failed" && test.more == nil &&
 				!strings.Contains(strings.Join(f.Excerpt, "\n"), strings.TrimSuffix(decisive, " /usr/bin/x")) {
 				t.Errorf("excerpt %q", f.Excerpt)
@@ -134,14 +134,14 @@ func TestClassify(t *testing.T) {
 func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, strings.Repeat(strings.Repeat("noise ", 200)+"\n", 3000)+failedBuild) // longer than what is read of it
-	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
 	if f == nil || !slices.Contains(f.Excerpt, "cc: error: no input files") {
 		t.Fatalf("%+v", f)
 	}
 }
 
-// verdictOnce reports whether the excerpt has rpmbuild's verdict, once.
-func verdictOnce(f *rpmflow.Failure) bool {
+// badExitOnce reports whether the excerpt has rpmbuild's verdict, once.
+func badExitOnce(f *rpmflow.Failure) bool {
 	return strings.Count(strings.Join(f.Excerpt, "\n"), "Bad exit status from") == 1
 }
 
@@ -150,8 +150,8 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		strings.Repeat("cc -c fine.c\n", 50)+"main.c:3: error: expected declaration\nChild return code was: 1\n")
-	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || f.Message != "%build failed: main.c:3: error: expected declaration" || !verdictOnce(f) {
+	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || f.Message != "%build failed: main.c:3: error: expected declaration" || !badExitOnce(f) {
 		t.Errorf("%+v", f)
 	}
 }
@@ -161,8 +161,8 @@ func TestTornVerdict(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \nRPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		"    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
-	f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || f.Message != "%build failed: cc1: fatal error: missing.c: No such file or directory" || !verdictOnce(f) || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
+	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+	if f == nil || f.Message != "%build failed: cc1: fatal error: missing.c: No such file or directory" || !badExitOnce(f) || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -180,24 +180,24 @@ func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "build.log")
 			write(t, file, "Executing(%prep): /bin/sh\nerror: of another section\nExecuting(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
 				"\nerror: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
-			f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !verdictOnce(f) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
+			f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
+			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !badExitOnce(f) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
 				t.Fatalf("%+v", f)
 			}
 		})
 	}
 }
 
-func states(lines ...string) func(*build.Ended) {
-	return func(e *build.Ended) {
+func states(lines ...string) func(*mocklog.Ended) {
+	return func(e *mocklog.Ended) {
 		e.StateLog = "2026-01-01 00:00:00,000 - " + strings.Join(lines, "\n2026-01-01 00:00:00,000 - ") + "\n"
 	}
 }
 
-func hungry(e *build.Ended) { e.MemoryLimit = "2 GiB" }
+func hungry(e *mocklog.Ended) { e.MemoryLimit = "2 GiB" }
 
 func TestAnUnreadableLogIsOurs(t *testing.T) {
-	if f := build.Classify(build.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(), Output: []string{"error: x"}}); f != nil {
+	if f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(), Output: []string{"error: x"}}); f != nil {
 		t.Fatal(f)
 	}
 }
@@ -209,57 +209,32 @@ func write(t testing.TB, file, text string) {
 	}
 }
 
-func TestLines(t *testing.T) {
-	long := strings.Repeat("x", 100_000)
-	for name, test := range map[string]struct {
-		in   string
-		n    int
-		want []string
-	}{
-		"empty":             {"", 3, nil},
-		"no newline at end": {"a\nb", 3, []string{"a", "b"}},
-		"the last":          {"a\nb\nc\nd\n", 2, []string{"c", "d"}},
-		"empty lines":       {"\n\na\n", 3, []string{"", "", "a"}},
-		"carriage returns":  {"a\r\nb\r\r\n", 3, []string{"a", "b"}},
-		"invalid UTF-8":     {"a\xff\xfeb\n", 3, []string{"a\uFFFDb"}},
-		"long line":         {"a\n" + long + "\nb\n", 3, []string{"a", long[:500], "b"}},
-		"long last line":    {"a\n" + long, 3, []string{"a", long[:500]}},
-		"cut in a rune":     {strings.Repeat("x", 499) + "ä\n", 1, []string{strings.Repeat("x", 499) + "\uFFFD"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := build.Lines(strings.NewReader(test.in), test.n); !slices.Equal(got, test.want) {
-				t.Errorf("%.200q, want %.200q", got, test.want)
-			}
-		})
-	}
-}
-
-func FuzzLines(f *testing.F) {
-	f.Add("a\r\nb\xff\n", 2)
-	f.Fuzz(func(t *testing.T, in string, n int) {
-		n = max(1, n%1000)
-		lines := build.Lines(strings.NewReader(in), n)
-		if len(lines) > n {
-			t.Fatalf("%d lines, asked for %d", len(lines), n)
-		}
-		for _, l := range lines {
-			if len(l) > 1500 || !utf8.ValidString(l) || strings.Contains(l, "\n") {
-				t.Fatalf("%q", l)
-			}
-		}
-	})
-}
-
 func FuzzClassify(f *testing.F) {
 	f.Add(failedBuild, noRepository, 1)
 	f.Fuzz(func(t *testing.T, log, output string, code int) {
 		file := filepath.Join(t.TempDir(), "build.log")
 		write(t, file, log)
 		for _, phase := range []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs} {
-			got := build.Classify(build.Ended{Phase: phase, ExitCode: code, BuildLog: file, Output: build.Lines(strings.NewReader(output), 50)})
+			got := mocklog.Classify(mocklog.Ended{Phase: phase, ExitCode: code, BuildLog: file, Output: rpmlog.Lines(strings.NewReader(output), 50)})
 			if got != nil && (got.Kind == rpmflow.FailureInfrastructure || got.Hint == "" || code >= 128) {
 				t.Fatalf("%s: %+v", phase, got)
 			}
 		}
 	})
+}
+
+// checkExcerpt says whether an excerpt is short, ends once, and repeats nothing.
+func checkExcerpt(t *testing.T, f *rpmflow.Failure) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, l := range f.Excerpt {
+		plain := strings.TrimPrefix(strings.TrimSpace(l), "error: ")
+		if seen[plain] && len(plain) > 8 {
+			t.Errorf("%q is there twice: %q", l, f.Excerpt)
+		}
+		seen[plain] = true
+	}
+	if n := len(f.Excerpt); n == 0 || n > 20 {
+		t.Errorf("%d lines: %q", n, f.Excerpt)
+	}
 }
