@@ -66,9 +66,34 @@ type PhaseTime struct {
 	Seconds float64   `json:"seconds"`
 }
 
-// Build is the whole record of one build: the request, its progress and its outcome. Every event carries it, so
-// a build's last event is its state. It holds no secret.
+// Build is the whole record of one build: what was asked for, the attempt that runs or ran last, and the result. Every event
+// carries it, so a build's last event is its state. It holds no secret. In JSON the parts are one object.
 type Build struct {
+	BuildRequest
+
+	State State `json:"state"`
+	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
+	Attempt int `json:"attempt"`
+	// InfrastructureFailures counts the attempts that failed because of the infrastructure. Interrupted attempts do not count.
+	InfrastructureFailures int `json:"infrastructure_failures"`
+	// LostAttempts counts the attempts whose builder stopped sending heartbeats. After too many of them the build fails.
+	LostAttempts int `json:"lost_attempts,omitempty"`
+
+	BuildAttempt
+
+	// Notes are remarks for the packager, of all attempts: how the layout was found, which guarantees an engine lacks.
+	Notes []string `json:"notes,omitempty"`
+	// Waiting is why a queued build has not started: an entry for each builder that could not start it.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	// Cancel is set when somebody has asked to cancel the build. From then on it can only end as canceled.
+	Cancel *Cancel `json:"cancel,omitempty"`
+
+	BuildResult
+}
+
+// BuildRequest is what was asked for. It travels in the message of BUILDS, and every attempt starts from that copy: an attempt
+// writes the layout and the spec that it has found into its own.
+type BuildRequest struct {
 	ID      string `json:"id"`
 	Push    string `json:"push"`
 	Project string `json:"project"`
@@ -90,45 +115,37 @@ type Build struct {
 	Options Options `json:"options,omitzero"`
 	// TimeoutSeconds bounds one attempt from its claim to its upload.
 	TimeoutSeconds float64 `json:"timeout_seconds"`
-	// Concurrency is the project's limit of builds at once; it travels with the request so that builders need no list of projects.
+	// Concurrency is the project's limit of builds at once; it is in the request so that builders need no list of projects.
 	Concurrency int `json:"concurrency"`
 	// RetryOf is the build that this one repeats, where somebody has asked for that.
 	RetryOf string `json:"retry_of,omitempty"`
 
-	State State `json:"state"`
-	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
-	Attempt int `json:"attempt"`
-	// InfrastructureFailures counts the attempts that we spoiled; an attempt that was merely interrupted is not among them.
-	InfrastructureFailures int `json:"infrastructure_failures"`
-	// LostAttempts counts the attempts whose builder fell silent; too many of them, and the build is given up.
-	LostAttempts int    `json:"lost_attempts,omitempty"`
-	Builder      string `json:"builder,omitempty"`
-	// QueueSequence is the message of BUILDS that the attempt runs under.
+	QueuedAt time.Time `json:"queued_at"`
+}
+
+// BuildAttempt is what is recorded of one attempt. The next attempt starts with an empty one.
+type BuildAttempt struct {
+	Builder string `json:"builder,omitempty"`
+	// QueueSequence is the message of BUILDS that the attempt runs under. A build that is queued again keeps it, and Engine.
 	QueueSequence uint64 `json:"queue_sequence,omitempty"`
 	Engine        string `json:"engine,omitempty"`
-	// Containers names what the attempt runs in, newest last.
+	// Containers names the containers of the attempt, newest last.
 	Containers []string `json:"containers,omitempty"`
 	// Root is what the attempt's build root was made from; only the engine mock has one.
 	Root   *BuildRoot  `json:"root,omitempty"`
 	Phase  Phase       `json:"phase,omitempty"`
 	Phases []PhaseTime `json:"phases,omitempty"`
-	// Notes are remarks for the packager: how the layout was found, which guarantees an engine lacks.
-	Notes []string `json:"notes,omitempty"`
 	// SourceFiles are the attempt's sources that are not in git.
 	SourceFiles []SourceFile `json:"source_files,omitempty"`
+	StartedAt   *time.Time   `json:"started_at,omitempty"`
+}
 
-	QueuedAt   time.Time  `json:"queued_at"`
-	StartedAt  *time.Time `json:"started_at,omitempty"`
+// BuildResult is how the build ended and what it made. It is empty until then.
+type BuildResult struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
-
-	// Waiting is why a queued build is not begun, as far as builders have told: an entry for each that could not begin it.
-	Waiting []Waiting `json:"waiting,omitempty"`
-
-	// Cancel is set once somebody has asked for the build's end: from then on it can only end as canceled.
-	Cancel    *Cancel    `json:"cancel,omitempty"`
-	Outcome   *Outcome   `json:"outcome,omitempty"`
-	Packages  []Package  `json:"packages,omitempty"`
-	Artifacts []Artifact `json:"artifacts,omitempty"`
+	Outcome    *Outcome   `json:"outcome,omitempty"`
+	Packages   []Package  `json:"packages,omitempty"`
+	Artifacts  []Artifact `json:"artifacts,omitempty"`
 }
 
 // BuildRoot is the image that a build starts from, and what that was made from.

@@ -7,7 +7,7 @@ import (
 )
 
 func TestEncodeJSON(t *testing.T) {
-	build := rpmflow.Build{Packages: []rpmflow.Package{{Name: "a", Version: "1<2"}}, Notes: []string{"a & b <c>"}}
+	build := rpmflow.Build{BuildResult: rpmflow.BuildResult{Packages: []rpmflow.Package{{Name: "a", Version: "1<2"}}}, Notes: []string{"a & b <c>"}}
 	for indent, want := range map[string]string{"": `{"nevra":"a-1<2-.","name":"a","epoch":0,"version":"1<2","release":"","arch":""}`} {
 		if got, err := rpmflow.EncodeJSON(build.Packages[0], indent); err != nil || string(got) != want {
 			t.Errorf("got %s, %v", got, err)

@@ -169,7 +169,7 @@ func (b *engineBench) open(ctx context.Context, name string, containers *[]strin
 		return nil, err
 	}
 	s, err := b.e.Open(ctx, build.Job{
-		Build:  rpmflow.Build{ID: rpmflow.DeriveID("bench", out), Project: "bench", Package: "bench", Attempt: 1},
+		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID("bench", out), Project: "bench", Package: "bench"}, Attempt: 1},
 		Target: b.target, Epoch: time.Unix(1700000000, 0), Dir: out, Log: io.Discard,
 		OnContainer: func(id string) { *containers = append(*containers, id) }, OnRoot: func(rpmflow.BuildRoot) {},
 	})

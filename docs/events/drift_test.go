@@ -107,9 +107,7 @@ func fill(t *testing.T, v reflect.Value) {
 		if _, ok := described[v.Type()]; !ok {
 			t.Fatalf("%s travels and no schema describes it: add it to a schema and to this test", v.Type())
 		}
-		for i := range v.NumField() {
-			fill(t, v.Field(i))
-		}
+		fillFields(t, v)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(t, v.Elem())
@@ -134,6 +132,18 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetFloat(1)
 	default:
 		t.Fatalf("a %s travels: teach this test to fill it", v.Type())
+	}
+}
+
+// fillFields fills a struct. The fields of an embedded struct are described with it.
+func fillFields(t *testing.T, v reflect.Value) {
+	t.Helper()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Anonymous {
+			fillFields(t, v.Field(i))
+			continue
+		}
+		fill(t, v.Field(i))
 	}
 }
 

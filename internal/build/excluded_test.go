@@ -58,7 +58,7 @@ func TestExcluded(t *testing.T) {
 		{tags: "ExclusiveArch: x86_64", arch: "x86_64_v2"},
 		{tags: "ExclusiveArch: i686", arch: "x86_64", options: rpmflow.Options{MockOptions: []rpmflow.MockOption{{Key: "rpmbuild_arch", Value: "i686"}}}},
 	} {
-		err := excluded(srpmOf(t, c.tags), rpmflow.Build{Options: c.options}, c.arch)
+		err := excluded(srpmOf(t, c.tags), rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: c.options}}, c.arch)
 		var skip *rpmflow.Skip
 		switch {
 		case c.want == "" && err != nil:

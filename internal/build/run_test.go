@@ -104,8 +104,11 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 	}
 	b.attempt = build.Attempt{
 		Build: rpmflow.Build{
-			ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
-			Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, State: rpmflow.Running, Attempt: 1, QueuedAt: time.Now().UTC(),
+			BuildRequest: rpmflow.BuildRequest{
+				ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
+				Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, QueuedAt: time.Now().UTC(),
+			},
+			State: rpmflow.Running, Attempt: 1,
 		},
 		Target: enginetest.Target(), Dir: t.TempDir(), Log: b,
 		Report: func(_ context.Context, r rpmflow.Build) error {

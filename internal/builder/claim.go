@@ -125,20 +125,24 @@ func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Deli
 
 // begin publishes the claim: the started event of the next attempt.
 func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delivery) (held, error) {
-	now := time.Now()
-	n := last.Build.Clone()
+	attempt := rpmflow.BuildAttempt{Builder: b.o.Name, QueueSequence: d.Sequence, Engine: b.runner.Engine.Name()}
+	n := nextAttempt(last.Build, d.Build.BuildRequest, attempt, time.Now())
+	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
+	return held{n, seq}, err
+}
+
+// nextAttempt is the record at the start of an attempt: of the attempt before it only the counters and notes are kept.
+func nextAttempt(b rpmflow.Build, request rpmflow.BuildRequest, attempt rpmflow.BuildAttempt, now time.Time) rpmflow.Build {
+	n := b.Clone()
 	if n.State == rpmflow.Running {
 		lose(&n)
 	}
 	started := now.UTC()
-	n.State, n.Attempt, n.Builder, n.QueueSequence = rpmflow.Running, n.Attempt+1, b.o.Name, d.Sequence
-	n.StartedAt, n.Engine = &started, b.runner.Engine.Name()
-	n.Phases, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil // those of a lost attempt
-	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec                    // as asked for, not as an earlier attempt has found them
-	n.Waiting = nil
+	attempt.StartedAt = &started
+	n.BuildRequest, n.BuildAttempt, n.BuildResult = request, attempt, rpmflow.BuildResult{}
+	n.State, n.Attempt, n.Waiting = rpmflow.Running, n.Attempt+1, nil
 	n.EnterPhase(rpmflow.PhaseClaim, now)
-	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
-	return held{n, seq}, err
+	return n
 }
 
 // lose writes down that the attempt's builder fell silent.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -18,25 +19,34 @@ import (
 )
 
 func TestDecide(t *testing.T) {
+	under := func(message uint64) rpmflow.BuildAttempt { return rpmflow.BuildAttempt{QueueSequence: message} }
+	const queued, running, finished = rpmflow.Queued, rpmflow.Running, rpmflow.Finished
 	for name, test := range map[string]struct {
-		last    rpmflow.Build
-		message rpmflow.Build
-		want    move
+		last     rpmflow.Build
+		failures int // that the message tells of
+		want     move
 	}{
-		"first":                               {rpmflow.Build{State: rpmflow.Queued}, rpmflow.Build{}, moveClaim},
-		"handed back":                         {rpmflow.Build{State: rpmflow.Queued, Attempt: 2, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
-		"retry":                               {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1}, rpmflow.Build{InfrastructureFailures: 1}, moveClaim},
-		"retry, old message":                  {rpmflow.Build{State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1, QueueSequence: 7}, rpmflow.Build{}, moveRequeue},
-		"second retry, oldest message":        {rpmflow.Build{State: rpmflow.Queued, InfrastructureFailures: 2}, rpmflow.Build{}, moveRequeue},
-		"its owner is silent":                 {rpmflow.Build{State: rpmflow.Running, QueueSequence: 7}, rpmflow.Build{}, moveClaim},
-		"running under another message":       {rpmflow.Build{State: rpmflow.Running, QueueSequence: 6}, rpmflow.Build{}, moveAsk},
-		"running under a message to come":     {rpmflow.Build{State: rpmflow.Running, QueueSequence: 8, InfrastructureFailures: 1}, rpmflow.Build{}, moveAsk},
-		"to be canceled, its owner is silent": {rpmflow.Build{State: rpmflow.Running, QueueSequence: 7, Cancel: &rpmflow.Cancel{}}, rpmflow.Build{}, moveCancel},
-		"to be canceled, another message":     {rpmflow.Build{State: rpmflow.Running, QueueSequence: 6, Cancel: &rpmflow.Cancel{}}, rpmflow.Build{}, moveAsk},
-		"finished":                            {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 7}, rpmflow.Build{}, moveDrop},
-		"finished under another message":      {rpmflow.Build{State: rpmflow.Finished, QueueSequence: 3}, rpmflow.Build{}, moveDrop},
+		"first":                           {rpmflow.Build{State: queued}, 0, moveClaim},
+		"handed back":                     {rpmflow.Build{State: queued, Attempt: 2, BuildAttempt: under(7)}, 0, moveClaim},
+		"retry":                           {rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1}, 1, moveClaim},
+		"second retry, oldest message":    {rpmflow.Build{State: queued, InfrastructureFailures: 2}, 0, moveRequeue},
+		"its owner is silent":             {rpmflow.Build{State: running, BuildAttempt: under(7)}, 0, moveClaim},
+		"running under another message":   {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveAsk},
+		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1, BuildAttempt: under(8)}, 0, moveAsk},
+		"finished":                        {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveDrop},
+		"finished under another message":  {rpmflow.Build{State: finished, BuildAttempt: under(3)}, 0, moveDrop},
+		"retry, old message": {
+			rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1, BuildAttempt: under(7)}, 0, moveRequeue,
+		},
+		"to be canceled, its owner is silent": {
+			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(7)}, 0, moveCancel,
+		},
+		"to be canceled, another message": {
+			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(6)}, 0, moveAsk,
+		},
 	} {
-		if got := decide(events.Event{Build: test.last}, &events.Delivery{Build: test.message, Sequence: 7}); got != test.want {
+		message := &events.Delivery{Build: rpmflow.Build{InfrastructureFailures: test.failures}, Sequence: 7}
+		if got := decide(events.Event{Build: test.last}, message); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
@@ -67,7 +77,7 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 		}
 		return seq
 	}
-	b := rpmflow.Build{ID: "b1", Project: "hello", Target: "x", State: rpmflow.Running, Attempt: 1}
+	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b1", Project: "hello", Target: "x"}, State: rpmflow.Running, Attempt: 1}
 	claimed := appended(events.TypeStarted, b, 0)
 	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: held{b, claimed}}
 	phase := b
@@ -91,6 +101,44 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	}
 	if err := o.stillOurs(t.Context()); !errors.Is(err, events.ErrLost) {
 		t.Errorf("does not notice another's claim: %v", err)
+	}
+}
+
+// What an attempt has found is not that of the next one, which may fail before it has found anything: the record of the next begins
+// with an empty attempt and no result, and with the request as it was made.
+func TestNextAttemptStartsEmpty(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	asked := rpmflow.BuildRequest{ID: "b1", Project: "hello", Layout: rpmflow.LayoutAuto, QueuedAt: at}
+	found := asked
+	found.Layout, found.Spec = rpmflow.LayoutDistGit, "hello.spec"
+	lost := rpmflow.Build{
+		BuildRequest: found, State: rpmflow.Running, Attempt: 1, InfrastructureFailures: 1, Notes: []string{"a remark"},
+		BuildAttempt: rpmflow.BuildAttempt{
+			Builder: "one", QueueSequence: 7, Engine: "mock", Containers: []string{"c"}, Root: &rpmflow.BuildRoot{Image: "i"}, StartedAt: &at,
+			Phase: rpmflow.PhaseRPMs, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseRPMs}}, SourceFiles: []rpmflow.SourceFile{{Name: "s"}},
+		},
+		BuildResult: rpmflow.BuildResult{FinishedAt: &at, Outcome: &rpmflow.Outcome{}, Packages: []rpmflow.Package{{}}, Artifacts: []rpmflow.Artifact{{}}},
+	}
+	later := at.Add(time.Minute)
+	got := nextAttempt(lost, asked, rpmflow.BuildAttempt{Builder: "two", QueueSequence: 8, Engine: "hostrpm"}, later)
+	want := rpmflow.Build{
+		BuildRequest: asked, State: rpmflow.Running, Attempt: 2, InfrastructureFailures: 1, LostAttempts: 1,
+		BuildAttempt: rpmflow.BuildAttempt{
+			Builder: "two", QueueSequence: 8, Engine: "hostrpm", StartedAt: &later,
+			Phase: rpmflow.PhaseClaim, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseClaim, Started: later}},
+		},
+		Notes: []string{"a remark", "attempt 1 was interrupted: builder one fell silent"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("next attempt:\n%+v\nwant\n%+v", got, want)
+	}
+	waits := requeued(lost, &events.Delivery{Build: rpmflow.Build{BuildRequest: asked}})
+	want = rpmflow.Build{
+		BuildRequest: asked, State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1, Notes: lost.Notes,
+		BuildAttempt: rpmflow.BuildAttempt{QueueSequence: 7, Engine: "mock"},
+	}
+	if !reflect.DeepEqual(waits, want) {
+		t.Errorf("queued again:\n%+v\nwant\n%+v", waits, want)
 	}
 }
 
@@ -149,7 +197,7 @@ func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 			defer following.Wait()
 			defer cancel()
 			following.Go(func() { b.queue.Follow(ctx, quiet) })
-			r := rpmflow.Build{ID: rpmflow.DeriveID(name), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9, State: rpmflow.Queued}
+			r := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(name), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9}, State: rpmflow.Queued}
 			queued, err := b.ledger.Append(t.Context(), events.TypeQueued, r, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -227,7 +275,7 @@ func TestWorkDirs(t *testing.T) {
 	wg.Wait()
 	close(open)
 	for w := range open {
-		if attempt, err := w.attempt(rpmflow.Build{ID: "x", Attempt: 1}); err != nil {
+		if attempt, err := w.attempt(rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Attempt: 1}); err != nil {
 			t.Errorf("%s: %v", attempt, err)
 		}
 		if err := w.close(); err != nil {

@@ -134,12 +134,13 @@ func (o *owner) waiting(b rpmflow.Build, note string) rpmflow.Build {
 	return n
 }
 
-// requeued is the record of a build that is queued again, as it was asked for in its message.
+// requeued is the record of a build that is queued again, as it was asked for in its message. The last attempt's message tells it
+// from a new request.
 func requeued(b rpmflow.Build, d *events.Delivery) rpmflow.Build {
 	n := b.Clone()
-	n.Layout, n.Spec = d.Build.Layout, d.Build.Spec
-	n.State, n.Phase, n.Phases, n.Builder, n.StartedAt, n.FinishedAt = rpmflow.Queued, "", nil, "", nil, nil
-	n.Outcome, n.Packages, n.Artifacts, n.Containers, n.Root, n.SourceFiles = nil, nil, nil, nil, nil, nil
+	n.State, n.BuildRequest = rpmflow.Queued, d.Build.BuildRequest
+	n.BuildAttempt = rpmflow.BuildAttempt{QueueSequence: b.QueueSequence, Engine: b.Engine}
+	n.BuildResult = rpmflow.BuildResult{}
 	return n
 }
 

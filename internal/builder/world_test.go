@@ -257,9 +257,12 @@ func (w *world) emptyQueue() {
 func (w *world) build(push string) rpmflow.Build {
 	target := enginetest.Target()
 	return rpmflow.Build{
-		ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push), Project: "hello", Package: "hello",
-		Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit, Layout: rpmflow.LayoutAuto,
-		TimeoutSeconds: 60, Concurrency: 4, State: rpmflow.Queued, QueuedAt: time.Now().UTC(),
+		BuildRequest: rpmflow.BuildRequest{
+			ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push), Project: "hello", Package: "hello",
+			Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit, Layout: rpmflow.LayoutAuto,
+			TimeoutSeconds: 60, Concurrency: 4, QueuedAt: time.Now().UTC(),
+		},
+		State: rpmflow.Queued,
 	}
 }
 

@@ -54,8 +54,11 @@ func must[T any](v T, err error) func(testing.TB) T {
 
 func build(project, push string) rpmflow.Build {
 	return rpmflow.Build{
-		ID: rpmflow.BuildID(push, project, "opensuse-leap-15.6-x86_64"), Push: push, Project: project, Package: project,
-		Target: "opensuse-leap-15.6-x86_64", Arch: "x86_64", State: rpmflow.Queued, Concurrency: 1, QueuedAt: time.Now().UTC(),
+		BuildRequest: rpmflow.BuildRequest{
+			ID: rpmflow.BuildID(push, project, "opensuse-leap-15.6-x86_64"), Push: push, Project: project, Package: project,
+			Target: "opensuse-leap-15.6-x86_64", Arch: "x86_64", Concurrency: 1, QueuedAt: time.Now().UTC(),
+		},
+		State: rpmflow.Queued,
 	}
 }
 

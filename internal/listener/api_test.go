@@ -181,8 +181,11 @@ func (w *world) build(n int, state rpmflow.State, change func(*rpmflow.Build)) r
 	push := rpmflow.PushID("hello", fmt.Sprint("seed", n))
 	at := time.Date(2026, 1, 2, 3, 4, n, 0, time.UTC)
 	b := rpmflow.Build{
-		ID: rpmflow.BuildID(push, "hello", "fedora-42-x86_64"), Push: push, Project: "hello", Package: "hello", Target: "fedora-42-x86_64", Arch: "x86_64",
-		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, State: rpmflow.Queued, QueuedAt: at,
+		BuildRequest: rpmflow.BuildRequest{
+			ID: rpmflow.BuildID(push, "hello", "fedora-42-x86_64"), Push: push, Project: "hello", Package: "hello", Target: "fedora-42-x86_64", Arch: "x86_64",
+			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, QueuedAt: at,
+		},
+		State: rpmflow.Queued,
 	}
 	seq, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
 	w.must(err)

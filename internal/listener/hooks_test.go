@@ -321,8 +321,11 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	var ids []string
 	for _, target := range []string{"fedora-42-x86_64", "opensuse-leap-15.6-x86_64"} {
 		b := rpmflow.Build{
-			ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target, Arch: "x86_64", Repository: w.repo,
-			Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, State: rpmflow.Queued, QueuedAt: push.Received,
+			BuildRequest: rpmflow.BuildRequest{
+				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target, Arch: "x86_64", Repository: w.repo,
+				Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, QueuedAt: push.Received,
+			},
+			State: rpmflow.Queued,
 		}
 		push.Builds = append(push.Builds, b)
 		ids = append(ids, b.ID)

@@ -64,11 +64,14 @@ func (l *Listener) builds(project rpmflow.Project, push rpmflow.Push, chosen cho
 func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, p part, target string) rpmflow.Build {
 	i := slices.IndexFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == target })
 	b := rpmflow.Build{
-		ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
-		Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
-		Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(l.o.Targets[i]),
-		TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
-		State: rpmflow.Queued, QueuedAt: push.Received,
+		BuildRequest: rpmflow.BuildRequest{
+			ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
+			Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
+			Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(l.o.Targets[i]),
+			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
+			QueuedAt: push.Received,
+		},
+		State: rpmflow.Queued,
 	}
 	if b.Split = split(project, push); b.Split != nil {
 		pushed, _ := b.Split.Halves()

@@ -251,9 +251,9 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 func TestNamesInFilters(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
-	gone := rpmflow.Build{ID: rpmflow.BuildID("x", "gone", "old-target"), Push: rpmflow.PushID("gone", "1"),
+	gone := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID("x", "gone", "old-target"), Push: rpmflow.PushID("gone", "1"),
 		Project: "gone", Package: "gone", Target: "old-target", Arch: "x86_64",
-		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1, State: rpmflow.Queued}
+		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1}, State: rpmflow.Queued}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, gone, 0)
 	w.must(err)
 	w.eventually("the build", func() bool { return strings.Contains(d.get("/api/v1/builds").text, gone.ID) })
@@ -291,9 +291,9 @@ func TestShortIDs(t *testing.T) {
 	d := w.listen(w.options())
 	ids := []string{"abcd1111-1111-5111-8111-111111111111", "abcd2222-1111-5111-8111-111111111111"}
 	for _, id := range ids {
-		b := rpmflow.Build{ID: id, Push: rpmflow.PushID("hello", "1"), Project: "hello", Package: "hello",
+		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: id, Push: rpmflow.PushID("hello", "1"), Project: "hello", Package: "hello",
 			Target: "fedora-42-x86_64", Arch: "x86_64",
-			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1, State: rpmflow.Queued}
+			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1}, State: rpmflow.Queued}
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 		w.must(err)
 	}

@@ -40,9 +40,11 @@ type Request struct {
 // ctx ends, there is none. What was started has been stopped and removed by its return.
 func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (rpmflow.Build, error) {
 	b := rpmflow.Build{
-		ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch, Layout: req.Layout, Spec: req.Spec,
-		Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1, State: rpmflow.Running, Attempt: 1,
-		QueuedAt: time.Now().UTC(),
+		BuildRequest: rpmflow.BuildRequest{
+			ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch, Layout: req.Layout, Spec: req.Spec,
+			Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1, QueuedAt: time.Now().UTC(),
+		},
+		State: rpmflow.Running, Attempt: 1,
 	}
 	if b.Layout == "" {
 		b.Layout = rpmflow.LayoutAuto

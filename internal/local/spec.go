@@ -67,7 +67,7 @@ func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
 		return nil, err
 	}
 	s.session, err = req.Engine.Open(ctx, build.Job{
-		Build:  rpmflow.Build{ID: work.ID, Attempt: 1, Project: "local", Package: "local", Target: req.Target.Name, Arch: req.Target.Arch, Options: req.Options},
+		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: work.ID, Project: "local", Package: "local", Target: req.Target.Name, Arch: req.Target.Arch, Options: req.Options}, Attempt: 1},
 		Target: req.Target, Epoch: info.ModTime(), Dir: results, Log: req.Log, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	if err != nil {

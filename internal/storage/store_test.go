@@ -211,7 +211,7 @@ func TestBigLogInBoundedMemory(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	s := open(t, storagetest.Start(t))
-	in := rpmflow.Build{ID: "x", Notes: []string{"a < b"}}
+	in := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Notes: []string{"a < b"}}
 	if err := s.PutJSON(t.Context(), prefix+"build.json", in); err != nil {
 		t.Fatal(err)
 	}

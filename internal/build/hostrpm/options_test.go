@@ -39,7 +39,7 @@ func TestOptions(t *testing.T) {
 	open := func(o rpmflow.Options) {
 		var err error
 		b.session, err = b.engine.Open(t.Context(), build.Job{
-			Build: rpmflow.Build{Options: o}, Dir: filepath.Join(t.TempDir()), Epoch: time.Unix(1_700_000_000, 0), Log: &b.log,
+			Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Dir: filepath.Join(t.TempDir()), Epoch: time.Unix(1_700_000_000, 0), Log: &b.log,
 			OnContainer: func(string) {}, Note: func(n string) { notes = append(notes, n) },
 		})
 		b.must(err)

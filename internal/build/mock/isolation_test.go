@@ -33,7 +33,7 @@ func newSession(t *testing.T, s Settings) *session {
 		t.Fatal(err)
 	}
 	opened, err := e.Open(t.Context(), build.Job{
-		Build:  rpmflow.Build{ID: rpmflow.BuildID(t.Name(), "p", "standin-1-x86_64"), Attempt: 1, Target: "standin-1-x86_64"},
+		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID(t.Name(), "p", "standin-1-x86_64"), Target: "standin-1-x86_64"}, Attempt: 1},
 		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image},
 		Epoch:  time.Unix(1_700_000_000, 0), Dir: t.TempDir(), Log: &lastLines{}, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})

@@ -104,7 +104,7 @@ func (e *Engine) ahead(ctx context.Context, u used) error {
 	target.MaxAge /= 2
 	target.AllowStale = false
 	return inTemporary(func(dir string) error {
-		return e.makeReady(ctx, build.Job{Build: rpmflow.Build{Options: u.options}, Target: target, Dir: dir, Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {}})
+		return e.makeReady(ctx, build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: u.options}}, Target: target, Dir: dir, Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {}})
 	})
 }
 

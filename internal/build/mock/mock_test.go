@@ -125,7 +125,7 @@ func (h *host) engine(t *testing.T) *Engine {
 
 func (h *host) open(t *testing.T, e *Engine, name string, target rpmflow.Target) *attempt {
 	t.Helper()
-	return h.openFor(t, e, name, target, rpmflow.Build{Project: "p", Package: "p"})
+	return h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "p"}})
 }
 
 // openFor is a session of a build that asks for more.

@@ -125,7 +125,7 @@ func TestOptions(t *testing.T) {
 	must(t, os.Mkdir(sources, 0o700))
 	run := func(name, project string, o rpmflow.Options, target rpmflow.Target) (a *attempt, rpms []string, err error) {
 		t.Helper()
-		a = h.openFor(t, e, name, target, rpmflow.Build{Project: project, Package: "p", Options: o})
+		a = h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p", Options: o}})
 		must(t, a.Root(t.Context()))
 		srpm, err := a.SRPM(t.Context(), spec, sources)
 		must(t, err)
@@ -208,7 +208,7 @@ func TestOptions(t *testing.T) {
 
 func (h *host) openQuery(t *testing.T, e *Engine, o rpmflow.Options) *attempt {
 	t.Helper()
-	a := h.openFor(t, e, "query", h.target, rpmflow.Build{Project: "p", Package: "p", Options: o})
+	a := h.openFor(t, e, "query", h.target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "p", Options: o}})
 	must(t, a.Root(t.Context()))
 	return a
 }
@@ -220,14 +220,14 @@ func TestTrust(t *testing.T) {
 	facts, err := e.Facts(t.Context())
 	must(t, err)
 	o := rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "http://a/", Trusted: true}, {URL: "http://b/"}}}
-	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{Project: "p", Options: o}, Target: h.target, Dir: t.TempDir()})
+	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o}}, Target: h.target, Dir: t.TempDir()})
 	var failure *rpmflow.Failure
 	if refused := errors.As(err, &failure); refused == facts.UserNamespaces {
 		t.Fatalf("with user namespaces %v: %v", facts.UserNamespaces, err)
 	} else if refused && (failure.Kind != rpmflow.FailureDependencies || !strings.Contains(failure.Message, "http://b/") || strings.Contains(failure.Message, "http://a/") || !strings.Contains(failure.Hint, "trust: true")) {
 		t.Errorf("%s: %v; %s", failure.Kind, failure, failure.Hint)
 	}
-	s, err := e.Open(t.Context(), build.Job{Build: rpmflow.Build{Project: "p", Options: o.Trust()}, Target: h.target, Dir: t.TempDir()})
+	s, err := e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o.Trust()}}, Target: h.target, Dir: t.TempDir()})
 	must(t, err)
 	must(t, s.Close(t.Context()))
 }

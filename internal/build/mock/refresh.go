@@ -16,7 +16,7 @@ import (
 func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writer) (root rpmflow.BuildRoot, err error) {
 	target.MaxAge, target.AllowStale = time.Nanosecond, false
 	err = inTemporary(func(dir string) error {
-		return e.makeReady(ctx, build.Job{Build: rpmflow.Build{Options: target.Options.Trust()}, Target: target, Dir: dir, Log: log, OnContainer: func(string) {}, OnRoot: func(r rpmflow.BuildRoot) { root = r }})
+		return e.makeReady(ctx, build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: target.Options.Trust()}}, Target: target, Dir: dir, Log: log, OnContainer: func(string) {}, OnRoot: func(r rpmflow.BuildRoot) { root = r }})
 	})
 	if err != nil {
 		return root, fmt.Errorf("make the root ready: %w", err)

@@ -66,7 +66,7 @@ func builds(t *testing.T, e *Engine) {
 	must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
 	file := filepath.Join(sources, "hello.spec")
 	must(t, os.WriteFile(file, []byte(spec), 0o600))
-	b := rpmflow.Build{ID: rpmflow.DeriveID(t.Name()), Attempt: 1, Target: "standin-1-x86_64", Arch: "x86_64"}
+	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name()), Target: "standin-1-x86_64", Arch: "x86_64"}, Attempt: 1}
 	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour}
 	s, err := e.Open(t.Context(), build.Job{
 		Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
@@ -287,7 +287,7 @@ func TestEndedWhileAContainerIsMade(t *testing.T) {
 	e := open(t, Settings{Host: "tcp://" + proxy.Listener.Addr().String()})
 	t.Cleanup(func() { forget(t, e.s.Installation) })
 	s, err := e.Open(t.Context(), build.Job{
-		Build:  rpmflow.Build{ID: rpmflow.DeriveID(t.Name()), Attempt: 1},
+		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name())}, Attempt: 1},
 		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour},
 		Dir:    t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
