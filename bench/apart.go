@@ -20,9 +20,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 )
 
@@ -76,7 +76,7 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 	}
 	rctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := assembly.WaitReady(rctx, a.url); err != nil {
+	if err := ready.Wait(rctx, "listener", a.url); err != nil {
 		return nil, err
 	}
 	if a.nc, a.js, err = events.Dial(events.Access{URL: a.server.URL(), Name: "bench"}, quiet); err != nil {

@@ -21,10 +21,10 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/build/mock"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 // mockSettings say which mock is measured.
@@ -83,7 +83,10 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 	uctx, cancel := context.WithCancel(ctx)
 	ready, done := make(chan *config.Config, 1), make(chan error, 1)
 	go func() {
-		done <- assembly.Up(uctx, uctx, cfg, "bench", slog.New(slog.DiscardHandler), func(c *config.Config) { ready <- c })
+		p := up.Program{
+			Config: cfg, Version: "bench", Log: slog.New(slog.DiscardHandler), Ready: func(c *config.Config) { ready <- c },
+		}
+		done <- p.Run(uctx, uctx)
 	}()
 	defer func() { cancel(); <-done }()
 	select {

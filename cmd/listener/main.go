@@ -3,20 +3,25 @@ package main
 
 import (
 	"context"
-	"io"
+	"log/slog"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/listenerd"
 )
 
 func main() {
-	cli.Main(cli.Service(config.ForListener, "Take pushes from forges and queue builds",
-		`The listener takes push webhooks (POST /hooks/github/{project}, /hooks/generic/{project}) and submissions (POST /api/v1/builds),
-stores them in NATS JetStream before it answers, queues their builds, and answers what is known about builds.
-Any number of replicas may run. SIGTERM lets requests in hand end.`,
-		[]string{"", "log", "nats", "s3", "listener"},
-		func(ctx, _ context.Context, cfg *config.Config, stderr io.Writer) error {
-			return assembly.RunListener(ctx, cfg, cli.Version(), nil, assembly.Logger(stderr, cfg.Log))
-		}))
+	cli.Main(cli.Service{
+		Program: config.ForListener, Short: "Take pushes from forges and queue builds",
+		Long: `The listener takes push webhooks (POST /hooks/github/{project}, /hooks/generic/{project}) and submissions
+(POST /api/v1/builds), stores them in NATS JetStream before it answers, queues their builds, and answers questions about builds.
+Any number of replicas may run. After SIGTERM it finishes the requests that it has.`,
+		Sections: []string{"", "log", "nats", "s3", "listener"},
+		Run: func(ctx, _ context.Context, cfg *config.Config, log *slog.Logger) error {
+			p := listenerd.Program{Config: cfg, Version: cli.Version(), Log: log}
+			return p.Run(ctx)
+		},
+		Address: func(cfg *config.Config) (string, error) { return cfg.Listener.Listen, nil },
+		Checks:  listenerd.Checks,
+	}.Command())
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 // clientFlags are those of every command that talks to a server.
@@ -33,18 +33,18 @@ func clientFlags(cmd *cobra.Command) {
 
 // clientConfig loads the configuration of a command. Where none is named, what `rpmflow up` left in its data directory is taken.
 func clientConfig(cmd *cobra.Command) (*config.Config, error) {
-	cfg, err := cli.Load(cmd)
+	cfg, err := cli.Load(cmd, config.ForOperator)
 	if err != nil {
 		return nil, err
 	}
-	left := filepath.Join(cfg.DataDir, assembly.ClientFile)
+	left := filepath.Join(cfg.DataDir, up.ClientFile)
 	if explicit, _ := cmd.Flags().GetString("config"); explicit != "" || os.Getenv("RPMFLOW_CONFIG") != "" {
 		return cfg, nil
 	}
 	if _, err := os.Stat(left); err != nil {
 		return cfg, nil // nothing runs there: the configuration is as it is
 	}
-	return cli.LoadFile(cmd, left)
+	return cli.LoadFile(cmd, left, config.ForOperator)
 }
 
 // client talks to a listener.

@@ -26,7 +26,7 @@ func configCommand() *cobra.Command {
 		if !effective {
 			return config.WriteTemplate(cmd.OutOrStdout())
 		}
-		cfg, err := cli.Load(cmd)
+		cfg, err := cli.Load(cmd, config.ForOperator)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func configCommand() *cobra.Command {
 	}
 	cli.ConfigFlags(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := cli.Load(cmd)
+		cfg, err := cli.Load(cmd, config.ForOperator)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
@@ -42,7 +43,7 @@ like its role. With --role it is the policy of that role's own account instead, 
 	cmd.MarkFlagsMutuallyExclusive("role", "principal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if bucket == "" {
-			cfg, err := cli.Load(cmd)
+			cfg, err := cli.Load(cmd, config.ForOperator)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/hook"
 )
@@ -25,11 +24,14 @@ type demonstration struct {
 	project rpmflow.Project
 	dir     string // of the package
 	repo    string // bare
+	onHost  bool   // the host's rpmbuild was chosen for it, as nothing else can build here
 }
 
 // newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen engine and target,
 // and there is no image to build in, the host's own rpmbuild builds for the host; instead says so.
-func newDemonstration(ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger) (_ *demonstration, instead string, err error) {
+func newDemonstration(
+	ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger,
+) (_ *demonstration, instead string, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, "", fmt.Errorf("demo: %w", err)
@@ -46,7 +48,7 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 	}
 	chosen := target != ""
 	if !chosen {
-		target = assembly.DefaultTarget()
+		target = defaultTarget()
 	}
 	if len(cfg.Targets) == 0 || chosen && len(cfg.Projects) == 0 {
 		cfg.Targets = []rpmflow.Target{{Name: target, Arch: rpmflow.ArchOf(target), Config: target, Image: "rpmflow/mock:latest"}}
@@ -54,7 +56,7 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 		case auto && cfg.Targets[0].OnHost():
 			cfg.Builder.Engine = config.EngineRPMBuild
 		case auto && !chosen:
-			if why := assembly.WithoutImage(ctx, cfg, cfg.Targets[0], log); why != nil {
+			if why := cannotUseMock(ctx, cfg, cfg.Targets[0], log); why != nil {
 				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
 				what, do := rpmflow.Advice(why)
 				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
@@ -62,7 +64,7 @@ func newDemonstration(ctx context.Context, cfg *config.Config, dir, target strin
 			}
 		}
 	}
-	d := &demonstration{dir: dir, repo: filepath.Join(cfg.DataDir, "demo", name+".git")}
+	d := &demonstration{dir: dir, repo: filepath.Join(cfg.DataDir, "demo", name+".git"), onHost: instead != ""}
 	d.project = rpmflow.Project{
 		Name: name, URL: d.repo, Branches: []string{"main"}, Layout: rpmflow.LayoutAuto, Targets: []string{cfg.Targets[0].Name},
 		Secret: rand.Text(), Timeout: time.Hour, Concurrency: 1,

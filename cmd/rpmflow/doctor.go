@@ -8,61 +8,80 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/listenerd"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "doctor [listener|builder]", Short: "Check everything that the system needs, and say what to do about what is missing",
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
-		Long: `Doctor looks at configuration, data directory, NATS, S3, the listener and the container engine, each as it is seen from here, and prints
-a line for each check and what to do about it. With an argument it looks at what that program needs, with that program's
-rights; without one at everything, and what only a builder needs is a warning then. It exits with 1 when something failed.`,
+		Use:   "doctor [listener|builder]",
+		Short: "Check everything that the system needs, and say what to do about what is missing",
+		Args:  cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
+		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as they are seen from here. It
+prints a line for each check and what to do about it. With an argument it checks what that program needs, with that program's
+rights; without one everything, and what only a builder needs is a warning then. It exits with 1 when something failed.`,
 		Example: "  rpmflow doctor\n  rpmflow doctor builder --json",
 	}
 	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder")
 	cli.DoctorFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var program config.Program
+		program := config.ForOperator
 		if len(args) > 0 {
 			program = config.Program(args[0])
 		}
-		return cli.Doctor(cmd, program, func() (*config.Config, error) { return doctorConfig(cmd, program) })
+		return cli.Doctor(cmd, program, func() ([]doctor.Check, error) {
+			cfg, hostReason, err := doctorConfig(cmd, program)
+			switch {
+			case err != nil:
+				return nil, err
+			case program == config.ForListener:
+				return listenerd.Checks(cfg), nil
+			case program == config.ForBuilder:
+				return builderd.Checks(cfg, hostReason), nil
+			}
+			return up.Checks(cfg, hostReason), nil
+		})
 	}
 	return cmd
 }
 
-// doctorConfig is the program's configuration. Beside a running `rpmflow up` its servers are those to look at.
-func doctorConfig(cmd *cobra.Command, program config.Program) (*config.Config, error) {
-	cfg, err := cli.LoadFor(cmd, program)
+// doctorConfig is the program's configuration. Where `rpmflow up` runs in the data directory, its servers are those to check, and its
+// engine; hostReason is set when that has chosen the engine by itself.
+func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Config, hostReason string, err error) {
+	cfg, err = cli.Load(cmd, program)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	file := cmp.Or(cfg.File, "no file rpmflow.yaml, defaults and environment only")
-	left := filepath.Join(cfg.DataDir, assembly.ClientFile)
-	if _, err := os.Stat(left); err != nil {
-		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config DATA_DIR/%s)", file, fromHere(cfg.DataDir), assembly.ClientFile)
-		return cfg, nil
+	client := filepath.Join(cfg.DataDir, up.ClientFile)
+	if _, err := os.Stat(client); err != nil {
+		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config DATA_DIR/%s)",
+			file, fromHere(cfg.DataDir), up.ClientFile)
+		return cfg, "", nil
 	}
-	up, err := cli.LoadFile(cmd, left)
+	running, err := cli.LoadFile(cmd, client, program)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	cfg.File = fmt.Sprintf("%s; and that of the `rpmflow up` that runs in %s", file, fromHere(cfg.DataDir))
-	cfg.NATS, cfg.S3, cfg.PublicURL, cfg.Listener.Listen = up.NATS, up.S3, up.PublicURL, up.PublicURL.Host
-	cfg.Builder.Engine = up.Builder.Engine
-	for _, t := range up.Targets { // those of a demonstration are in no file
+	cfg.NATS, cfg.S3, cfg.PublicURL, cfg.Listener.Listen = running.NATS, running.S3, running.PublicURL, running.PublicURL.Host
+	if cfg.Builder.Engine != running.Builder.Engine {
+		hostReason = fmt.Sprintf("the `rpmflow up` that runs in %s was started so, or found no image to build in", fromHere(cfg.DataDir))
+	}
+	cfg.Builder.Engine = running.Builder.Engine
+	for _, t := range running.Targets { // those of a demonstration are in no file
 		if _, ok := cfg.Target(t.Name); !ok {
 			cfg.Targets = append(cfg.Targets, t)
 		}
 	}
-	for _, p := range up.Projects {
+	for _, p := range running.Projects {
 		if _, ok := cfg.Project(p.Name); !ok {
 			cfg.Projects = append(cfg.Projects, p)
 		}
 	}
-	return cfg, nil
+	return cfg, hostReason, nil
 }

@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+	"log/slog"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
 // lastEvent is a build's newest event, as its subscribers get it.
 func lastEvent(ctx context.Context, cfg *config.Config, build string) ([]byte, error) {
-	nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow show"), assembly.Logger(io.Discard, cfg.Log))
+	nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow show"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/build/mock"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/nearest"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func imagesCommand() *cobra.Command {
@@ -27,7 +28,7 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	}
 	imagesFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *assembly.MockEngine, _ *config.Config) error {
+		return withMock(cmd, func(e *mock.Engine, _ *config.Config) error {
 			kept, err := e.Kept(cmd.Context())
 			if err != nil {
 				return err
@@ -41,7 +42,7 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	}
 	imagesFlags(refresh)
 	refresh.RunE = func(cmd *cobra.Command, names []string) error {
-		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
+		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
 	}
 	var all bool
 	prune := &cobra.Command{
@@ -52,7 +53,7 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	imagesFlags(prune)
 	prune.Flags().BoolVar(&all, "all", false, "remove the others as well: the next builds make them anew")
 	prune.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *assembly.MockEngine, cfg *config.Config) error {
+		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
 			budget := int64(cfg.Builder.Docker.Cache)
 			if all {
 				budget = -1
@@ -77,34 +78,34 @@ func imagesFlags(cmd *cobra.Command) {
 }
 
 // withMock runs f with the engine mock that the configuration describes; which installation it is, the server says.
-func withMock(cmd *cobra.Command, f func(*assembly.MockEngine, *config.Config) error) error {
+func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) error {
 	ctx, _, stop := cli.Signals(cmd.Context())
 	defer stop()
 	cmd.SetContext(ctx)
-	cfg, err := cli.Load(cmd)
+	cfg, err := cli.Load(cmd, config.ForOperator)
 	if err != nil {
 		return err
 	}
 	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data directory.
-	if left := filepath.Join(cfg.DataDir, assembly.ClientFile); fileExists(left) {
-		running, err := cli.LoadFile(cmd, left)
+	if left := filepath.Join(cfg.DataDir, up.ClientFile); fileExists(left) {
+		running, err := cli.LoadFile(cmd, left, config.ForOperator)
 		if err != nil {
 			return err
 		}
 		cfg.NATS = running.NATS
 	}
-	e, shut, err := assembly.Mock(ctx, cfg, assembly.Logger(cmd.ErrOrStderr(), cfg.Log))
+	e, closeEngine, err := installedMock(ctx, cfg, cfg.Log.Logger(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}
-	defer shut()
+	defer closeEngine()
 	if err := e.Ready(ctx); err != nil {
 		return err
 	}
 	return f(e, cfg)
 }
 
-func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Config, names []string) error {
+func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, names []string) error {
 	if len(names) == 0 {
 		for _, t := range cfg.Targets {
 			names = append(names, t.Name)
@@ -137,7 +138,7 @@ func refreshTargets(cmd *cobra.Command, e *assembly.MockEngine, cfg *config.Conf
 	return nil
 }
 
-func printKept(cmd *cobra.Command, kept []assembly.SharedImage) error {
+func printKept(cmd *cobra.Command, kept []mock.Kept) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return printKeptJSON(cmd.OutOrStdout(), kept)
 	}
@@ -156,7 +157,7 @@ func printKept(cmd *cobra.Command, kept []assembly.SharedImage) error {
 	return w.Flush()
 }
 
-func printKeptJSON(w io.Writer, kept []assembly.SharedImage) error {
+func printKeptJSON(w io.Writer, kept []mock.Kept) error {
 	type row struct {
 		Target   string    `json:"target"`
 		Holds    string    `json:"holds"`

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/local"
@@ -19,7 +18,7 @@ import (
 
 // localFlags are those of commands that need no server: where, and with what defined.
 type localFlags struct {
-	where         assembly.Where
+	where         targetChoice
 	define        []string
 	with, without []string
 }
@@ -27,14 +26,14 @@ type localFlags struct {
 func (f *localFlags) add(cmd *cobra.Command) {
 	cli.KeyFlags(cmd, "builder.engine", "builder.docker.host", "builder.docker.network")
 	flags := cmd.Flags()
-	flags.StringVarP(&f.where.Target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file (also --target)")
+	flags.StringVarP(&f.where.target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file (also --target)")
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "target" { // as other commands call it
 			name = "root"
 		}
 		return pflag.NormalizedName(name)
 	})
-	flags.StringVar(&f.where.Image, "image", "rpmflow/mock:latest", "container image with mock in it, for targets that are not configured")
+	flags.StringVar(&f.where.image, "image", "rpmflow/mock:latest", "container image with mock in it, for targets that are not configured")
 	flags.StringArrayVarP(&f.define, "define", "D", nil, "define a macro: 'NAME VALUE' (may be repeated)")
 	flags.StringArrayVar(&f.with, "with", nil, "switch a condition of the spec on (may be repeated)")
 	flags.StringArrayVar(&f.without, "without", nil, "switch a condition of the spec off (may be repeated)")
@@ -46,7 +45,7 @@ func (f *localFlags) options() (rpmflow.Options, error) {
 
 // here is what commands without a server work with.
 type here struct {
-	*assembly.Bench
+	*workplace
 	cfg     *config.Config
 	work    *local.Work
 	options rpmflow.Options
@@ -59,30 +58,30 @@ func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h
 	if err != nil {
 		return err
 	}
-	cfg, err := cli.LoadFor(cmd, config.ForLocal)
+	cfg, err := cli.Load(cmd, config.ForLocal)
 	if err != nil {
 		return err
 	}
 	cfg.Log.Level = max(cfg.Log.Level, slog.LevelWarn) // a service's chatter is nothing for a terminal
-	log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+	log := cfg.Log.Logger(cmd.ErrOrStderr())
 	place, err := local.OpenPlace("")
 	if err != nil {
 		return err
 	}
 	ctx, _, stop := cli.Signals(cmd.Context())
 	defer stop()
-	bench, err := assembly.NewBench(ctx, cfg, place, f.where, log)
+	engine, err := newWorkplace(ctx, cfg, place, f.where, log)
 	if err != nil {
 		return withCode(err)
 	}
-	defer bench.Close()
-	bench.Sweep(ctx)
+	defer engine.Close()
+	engine.Sweep(ctx)
 	work, err := place.Begin()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, work.End()) }()
-	return do(ctx, here{bench, cfg, work, options, log})
+	return do(ctx, here{engine, cfg, work, options, log})
 }
 
 // remark tells the user on standard error what the data on standard output does not say.

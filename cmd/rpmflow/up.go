@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func upCommand() *cobra.Command {
@@ -44,7 +44,7 @@ build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 				return err
 			}
 		}
-		cfg, err := cli.Load(cmd)
+		cfg, err := cli.Load(cmd, config.ForOperator)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 			return err
 		}
 		defer closeLog()
-		log := assembly.Logger(logTo, cfg.Log)
+		log := cfg.Log.Logger(logTo)
 		for _, w := range cfg.Warnings {
 			log.Warn(w)
 		}
@@ -79,13 +79,17 @@ build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 		running, over := context.WithCancel(cmd.Context())
 		defer over()
 		var end *farewell
-		err = assembly.Up(soft, hard, cfg, cli.Version(), log, func(cfg *config.Config) {
+		system := up.Program{Config: cfg, Version: cli.Version(), Log: log, Ready: func(cfg *config.Config) {
 			end = watchEnd(running, soft, cfg, out)
 			announce(out, cfg, logFile)
 			if d != nil {
 				go func() { shown <- d.show(dctx, cfg, out) }()
 			}
-		})
+		}}
+		if d != nil && d.onHost {
+			system.HostReason = "there is no image to build in, so `rpmflow up --demo` has chosen it"
+		}
+		err = system.Run(soft, hard)
 		cancel()
 		over()
 		if end != nil && d != nil {
@@ -123,7 +127,7 @@ func announce(out io.Writer, cfg *config.Config, logFile string) {
 In other directories: export RPMFLOW_CONFIG=%[2]s
 Ctrl-C ends it.
 
-`, self, filepath.Join(cfg.DataDir, assembly.ClientFile))
+`, self, filepath.Join(cfg.DataDir, up.ClientFile))
 }
 
 // openLog opens the file of the log; without one it is standard error. It adds to the file: who has not locked the data directory yet must not

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/local"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -61,7 +60,7 @@ func (s *submission) download(ctx context.Context, cmd *cobra.Command, dir strin
 	d := flags.downloads(cfg)
 	d.MaxFile = max(d.MaxFile, int64(cfg.Listener.MaxUpload))
 	file := filepath.Join(dir, "package.src.rpm")
-	err = local.Download(ctx, d, s.srpm, file, assembly.Logger(cmd.ErrOrStderr(), cfg.Log))
+	err = local.Download(ctx, d, s.srpm, file, cfg.Log.Logger(cmd.ErrOrStderr()))
 	var f *rpmflow.Failure
 	if errors.As(err, &f) && f.Hint != "" {
 		err = fmt.Errorf("%w: %s", err, f.Hint)

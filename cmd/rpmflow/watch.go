@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 )
@@ -43,8 +43,8 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 			}
 		}
 		asJSON, _ := cmd.Flags().GetBool("json")
-		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
-		nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow watch"), log)
+		log := cfg.Log.Logger(cmd.ErrOrStderr())
+		nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow watch"), log)
 		if err != nil {
 			return err
 		}
@@ -115,9 +115,9 @@ func healthCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := assembly.Logger(cmd.ErrOrStderr(), cfg.Log)
+		log := cfg.Log.Logger(cmd.ErrOrStderr())
 		if part == "nats" {
-			nc, js, err := events.Dial(assembly.NATSAccess(cfg, "rpmflow health"), log)
+			nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow health"), log)
 			if err != nil {
 				return err
 			}
@@ -125,7 +125,7 @@ func healthCommand() *cobra.Command {
 			_, err = js.Stream(cmd.Context(), events.StreamEvents)
 			return err
 		}
-		store, err := assembly.Storage(cfg, log)
+		store, err := connect.Storage(cfg, log)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -51,6 +52,15 @@ const (
 	LogText = "text"
 	LogJSON = "json"
 )
+
+// Logger makes the program's logger.
+func (l Log) Logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: l.Level}
+	if l.Format == LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
 
 // NATS is the way to NATS and the measure of our streams. At most one of user, token, nkey and credentials is set.
 type NATS struct {
@@ -188,6 +198,7 @@ const (
 	ForS3       Program = "s3"
 	ForHealth   Program = "health" // asks a program how it is, and needs no secret for it
 	ForLocal    Program = "local"  // what is done on a user's machine without a server
+	ForOperator Program = ""       // `rpmflow up`, and the commands of the person who runs the system
 )
 
 // foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that

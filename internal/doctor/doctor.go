@@ -1,8 +1,7 @@
-// Package doctor looks at everything that a program of rpmflow needs, and says what is well, what is not, and what to do about it.
+// Package doctor runs the checks of a program and reports what they find, for people and as JSON.
 //
-// A role and a way to its configuration come in; a report for people or for programs goes out. What a check finds is said in
-// the words of the package that the programs use for the same thing, so that their logs and the report agree. Nothing is
-// left behind anywhere. Only the commands import it.
+// The checks come in; each lies in the package that it checks and uses that package's own words, so that the programs' logs and
+// the report agree. A report goes out. Everybody may import it; it knows nothing of what is checked.
 package doctor
 
 import (
@@ -14,13 +13,12 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/config"
 )
 
-// State is what a check has come to.
+// State is the result of a check.
 type State string
 
-// The states. Only Failed keeps a program from its work.
+// The states. Only Failed keeps a program from working.
 const (
 	OK      State = "ok"
 	Warning State = "warning"
@@ -28,88 +26,113 @@ const (
 	Skipped State = "skipped"
 )
 
-// Check is one thing that was looked at.
-type Check struct {
+// Finding is one thing that a check has found.
+type Finding struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	Found string `json:"found"`
-	Do    string `json:"do,omitempty"` // what to do, where something is to be done
+	Do    string `json:"do,omitempty"` // what to do about it
 }
 
-// Report is the result.
+// Report is what all checks have found.
 type Report struct {
-	Program config.Program `json:"program,omitempty"` // empty: all of the system, as seen from here
-	OK      bool           `json:"ok"`                // nothing has failed
-	Checks  []Check        `json:"checks"`
+	Program string    `json:"program,omitempty"` // empty: the whole system
+	OK      bool      `json:"ok"`                // nothing has failed
+	Checks  []Finding `json:"checks"`
 }
 
 const (
-	wholeLimit = 3 * time.Minute
-	oneLimit   = 20 * time.Second // one request to NATS or S3, with what its client tries again
+	// RequestLimit bounds one request of a check, with its client's own retries.
+	RequestLimit = 20 * time.Second
+	totalLimit   = 3 * time.Minute
 )
 
-// Examine looks at everything that a program needs; without one at all of the system, and then what only a builder needs is
-// a warning where it fails: this may be no builder's machine.
-func Examine(ctx context.Context, program config.Program, load func() (*config.Config, error)) Report {
-	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
-	defer cancel()
-	e := &examination{program: program}
-	cfg, err := load()
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			e.add("configuration", Failed, strings.TrimSpace(line), "")
+// Check looks at one part of the system and adds what it finds. It leaves nothing behind.
+type Check func(ctx context.Context, f *Findings)
+
+// AsWarnings turns the failures of checks into warnings, with a condition under which they matter.
+func AsWarnings(condition string, checks ...Check) Check {
+	return func(ctx context.Context, f *Findings) {
+		inner := &Findings{}
+		for _, check := range checks {
+			check(ctx, inner)
 		}
-		return e.report()
+		for _, n := range inner.list {
+			if n.State == Failed {
+				n.State, n.Do = Warning, strings.TrimPrefix(n.Do+" ("+condition+")", " ")
+			}
+			f.list = append(f.list, n)
+		}
 	}
-	e.configuration(cfg)
-	e.dataDir(cfg)
-	e.nats(ctx, cfg)
-	e.storage(ctx, cfg)
-	e.programs(ctx, cfg)
-	if program != config.ForListener {
-		e.milder = program == ""
-		e.targets(cfg)
-		e.git(ctx)
-		e.engine(ctx, cfg)
+}
+
+// Examine runs the checks that load gives. Its error is a finding about the configuration, one for each line.
+func Examine(ctx context.Context, program string, load func() ([]Check, error)) Report {
+	ctx, cancel := context.WithTimeout(ctx, totalLimit)
+	defer cancel()
+	f := &Findings{}
+	checks, err := load()
+	if err != nil {
+		f.Lines("configuration", err)
 	}
-	return e.report()
-}
-
-type examination struct {
-	program config.Program
-	milder  bool // failures are warnings
-	checks  []Check
-}
-
-func (e *examination) add(name string, s State, found, do string) {
-	if s == Failed && e.milder {
-		s = Warning
-		do = strings.TrimPrefix(do+" (if builds are to run here)", " ")
+	for _, check := range checks {
+		check(ctx, f)
 	}
-	e.checks = append(e.checks, Check{name, s, found, do})
-}
-
-func (e *examination) ok(name, format string, args ...any) {
-	e.add(name, OK, fmt.Sprintf(format, args...), "")
-}
-
-func (e *examination) skip(name, why string) { e.add(name, Skipped, why, "") }
-
-// fault adds what an error says.
-func (e *examination) fault(name string, s State, err error) {
-	what, do := rpmflow.Advice(err)
-	e.add(name, s, what, do)
-}
-
-func (e *examination) report() Report {
-	r := Report{Program: e.program, OK: true, Checks: e.checks}
-	for _, c := range e.checks {
-		r.OK = r.OK && c.State != Failed
+	r := Report{Program: program, OK: true, Checks: f.list}
+	for _, n := range f.list {
+		r.OK = r.OK && n.State != Failed
 	}
 	return r
 }
 
-// WriteText writes a report for people: a line for each check, and below it what to do.
+// Findings collects what checks find.
+type Findings struct{ list []Finding }
+
+// Add adds a finding; do may be empty.
+func (f *Findings) Add(name string, s State, found, do string) {
+	f.list = append(f.list, Finding{name, s, found, do})
+}
+
+// OK adds that something is as it must be.
+func (f *Findings) OK(name, format string, args ...any) {
+	f.Add(name, OK, fmt.Sprintf(format, args...), "")
+}
+
+// Skip adds that something cannot be checked, and why.
+func (f *Findings) Skip(name, why string) { f.Add(name, Skipped, why, "") }
+
+// Error adds an error with its hint.
+func (f *Findings) Error(name string, s State, err error) {
+	what, do := rpmflow.Advice(err)
+	f.Add(name, s, what, do)
+}
+
+// Lines adds a failure for each line of an error that joins several.
+func (f *Findings) Lines(name string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		f.Add(name, Failed, strings.TrimSpace(line), "")
+	}
+}
+
+// maxSkew is far more than clocks that are set from the network differ by. S3 refuses signatures from 15 minutes on.
+const maxSkew = 10 * time.Second
+
+// Clock compares this machine's clock with another one, which was read between asked and now.
+func (f *Findings) Clock(whose string, theirs, asked time.Time) {
+	name := "clock of " + whose
+	skew := time.Until(theirs)
+	if took := time.Since(asked); skew < 0 && skew > -took { // it was read during the request
+		skew = 0
+	}
+	if skew.Abs() > maxSkew {
+		f.Add(name, Warning, fmt.Sprintf("differs from this machine's by %s", skew.Abs().Round(time.Second)),
+			"set the clocks from the network (NTP): S3 refuses requests that are 15 minutes off")
+		return
+	}
+	f.OK(name, "agrees with this machine's")
+}
+
+// WriteText writes a report for people: a line for each finding, and below it what to do.
 func (r Report) WriteText(w io.Writer) error {
 	width := 0
 	for _, c := range r.Checks {
@@ -121,7 +144,7 @@ func (r Report) WriteText(w io.Writer) error {
 		count[c.State]++
 		mark := string(c.State)
 		if c.State == Failed {
-			mark = "FAILED" // to be seen among the others
+			mark = "FAILED" // stands out among the others
 		}
 		fmt.Fprintf(&b, "%-8s %-*s  %s\n", mark, width, c.Name, strings.ReplaceAll(c.Found, "\n", "; "))
 		if c.Do != "" {

@@ -14,11 +14,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -36,7 +38,7 @@ var endless = []struct {
 	}},
 	{"listener", func(t *testing.T, s *session, r *running) {
 		url := s.client(t).PublicURL.String()
-		r.await(t, "listener", func(string) bool { return assembly.Ready(t.Context(), url) == nil })
+		r.await(t, "listener", func(string) bool { return ready.Ask(t.Context(), "listener", url) == nil })
 	}},
 	{"builder", func(t *testing.T, _ *session, r *running) {
 		r.await(t, "builder", func(printed string) bool { return strings.Contains(printed, "waiting for builds") })
@@ -53,7 +55,7 @@ var endless = []struct {
 // client is the configuration with which the command line would reach the system.
 func (s *session) client(t *testing.T) *config.Config {
 	t.Helper()
-	file := filepath.Join(s.dir, ".rpmflow", assembly.ClientFile)
+	file := filepath.Join(s.dir, ".rpmflow", up.ClientFile)
 	if _, err := os.Stat(file); err != nil {
 		file = filepath.Join(s.dir, "rpmflow.yaml")
 	}
@@ -66,7 +68,7 @@ func (s *session) client(t *testing.T) *config.Config {
 
 func (s *session) jetStream(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	nc, js, err := events.Dial(assembly.NATSAccess(s.client(t), "docs"), quiet)
+	nc, js, err := events.Dial(connect.NATS(s.client(t), "docs"), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

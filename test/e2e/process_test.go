@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
@@ -187,7 +186,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	if left := filter(below, alive); len(left) > 0 {
 		t.Errorf("left running: %v", left)
 	}
-	if _, err := os.Stat(filepath.Join(dir, ".rpmflow", assembly.ClientFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, ".rpmflow", "client.yaml")); err == nil {
 		t.Error("the command line would still look for the server")
 	}
 }

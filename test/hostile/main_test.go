@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 	"github.com/rpmflow/rpmflow/test/system"
@@ -57,7 +57,8 @@ func another(t *testing.T, s *system.System) {
 	cfg.Builder.Name, cfg.DataDir = "another", filepath.Join(s.Dir, "another")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- assembly.RunBuilder(ctx, ctx, &cfg, slog.New(slog.NewTextHandler(s.Log, nil))) }()
+	p := builderd.Program{Config: &cfg, Log: slog.New(slog.NewTextHandler(s.Log, nil))}
+	go func() { done <- p.Run(ctx, ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/connect"
 )
 
 // Get fetches a URL without unpacking anything.
@@ -67,7 +67,7 @@ func Gunzip(t testing.TB, raw []byte) string {
 // Object reads from the bucket itself.
 func Object(t testing.TB, s *System, key string) []byte {
 	t.Helper()
-	store, err := assembly.Storage(s.Config, nil)
+	store, err := connect.Storage(s.Config, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow/docs/events"
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 // Patience bounds a whole build, and every wait for a real engine: real mock fills its root from a repository each
@@ -71,7 +72,8 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 	forget := func() {}
 	t.Cleanup(func() { forget() }) // when nothing runs any more
 	go func() {
-		done <- assembly.Up(ctx, ctx, cfg, "e2e", logger, func(c *config.Config) { ready <- c })
+		p := up.Program{Config: cfg, Version: "e2e", Log: logger, Ready: func(c *config.Config) { ready <- c }}
+		done <- p.Run(ctx, ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -105,7 +107,7 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 // subscribe begins a durable subscription and checks every event of EVENTS against the schema.
 func (s *System) subscribe(t testing.TB) {
 	t.Helper()
-	nc, js, err := events.Dial(assembly.NATSAccess(s.Config, "e2e"), Quiet())
+	nc, js, err := events.Dial(connect.NATS(s.Config, "e2e"), Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package assembly
+package connect
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestAccesses(t *testing.T) {
-	of := accesses(&config.Config{
+	of := GitAccess(&config.Config{
 		Git: config.Git{SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		Projects: []rpmflow.Project{
 			{Name: "open", URL: "https://example.org/open.git"},

@@ -1,4 +1,4 @@
-package assembly
+package up
 
 import (
 	"net/url"

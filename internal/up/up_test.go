@@ -1,4 +1,4 @@
-package assembly_test
+package up_test
 
 import (
 	"bytes"
@@ -17,11 +17,16 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/listenerd"
+	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func TestMain(m *testing.M) {
@@ -48,12 +53,16 @@ func load(t *testing.T, dir, more string) *config.Config {
 	return cfg
 }
 
-// up runs everything, and gives the configuration in effect and a function that stops it.
-func up(t *testing.T, cfg *config.Config) (*config.Config, func()) {
+func system(cfg *config.Config, ready func(*config.Config)) *up.Program {
+	return &up.Program{Config: cfg, Version: "test", Log: quiet, Ready: ready}
+}
+
+// start runs everything, and gives the configuration in effect and a function that stops it.
+func start(t *testing.T, cfg *config.Config) (*config.Config, func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan *config.Config, 1), make(chan error, 1)
-	go func() { done <- assembly.Up(ctx, ctx, cfg, "test", quiet, func(c *config.Config) { ready <- c }) }()
+	go func() { done <- system(cfg, func(c *config.Config) { ready <- c }).Run(ctx, ctx) }()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	stop := func() {
 		t.Helper()
@@ -89,8 +98,8 @@ func TestUp(t *testing.T) {
 	needRPMBuild(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	cfg := load(t, dir, "")
-	own, stop := up(t, cfg)
-	client := filepath.Join(dir, assembly.ClientFile)
+	own, stop := start(t, cfg)
+	client := filepath.Join(dir, up.ClientFile)
 	for _, file := range []string{client, filepath.Join(dir, "secrets.json")} {
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", file, info, err)
@@ -101,15 +110,15 @@ func TestUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := assembly.Ready(t.Context(), theirs.PublicURL.String()); err != nil {
+	if err := ready.Ask(t.Context(), "listener", theirs.PublicURL.String()); err != nil {
 		t.Error(err)
 	}
-	nc, _, err := events.Dial(assembly.NATSAccess(theirs, "test"), quiet)
+	nc, _, err := events.Dial(connect.NATS(theirs, "test"), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
-	store, err := assembly.Storage(theirs, quiet)
+	store, err := connect.Storage(theirs, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +131,7 @@ func TestUp(t *testing.T) {
 		t.Error("NATS takes everybody")
 	}
 
-	if err := assembly.Up(t.Context(), t.Context(), cfg, "test", quiet, func(*config.Config) {}); err == nil || !strings.Contains(err.Error(), "another `rpmflow up` uses it") {
+	if err := system(cfg, func(*config.Config) {}).Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "another `rpmflow up` uses it") {
 		t.Errorf("a second one in the same directory: %v", err)
 	}
 	if _, err := os.Stat(client); err != nil {
@@ -133,7 +142,7 @@ func TestUp(t *testing.T) {
 		t.Errorf("%s is still there: %v", client, err)
 	}
 
-	again, stop := up(t, load(t, dir, "")) // the same data, with the same keys
+	again, stop := start(t, load(t, dir, "")) // the same data, with the same keys
 	defer stop()
 	if again.S3.SecretKey != own.S3.SecretKey || again.NATS.Password != own.NATS.Password {
 		t.Error("other secrets after a restart")
@@ -156,11 +165,11 @@ func TestUpOnATakenPort(t *testing.T) {
 				*address = taken.Addr().String()
 			}
 		}
-		err := assembly.Up(t.Context(), t.Context(), cfg, "test", quiet, func(*config.Config) { t.Error("ready") })
+		err := system(cfg, func(*config.Config) { t.Error("ready") }).Run(t.Context(), t.Context())
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s: %v", key, err)
 		}
-		if _, err := os.Stat(filepath.Join(cfg.DataDir, assembly.ClientFile)); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(cfg.DataDir, up.ClientFile)); !os.IsNotExist(err) {
 			t.Errorf("%s: the client's file is there: %v", key, err)
 		}
 	}
@@ -172,10 +181,10 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 	var log bytes.Buffer
 	for name, run := range map[string]func(context.Context) error{
 		"listener": func(ctx context.Context) error {
-			return assembly.RunListener(ctx, cfg, "test", nil, assembly.Logger(&log, cfg.Log))
+			return (&listenerd.Program{Config: cfg, Version: "test", Log: cfg.Log.Logger(&log)}).Run(ctx)
 		},
 		"builder": func(ctx context.Context) error {
-			return assembly.RunBuilder(ctx, ctx, cfg, assembly.Logger(&log, cfg.Log))
+			return (&builderd.Program{Config: cfg, Log: cfg.Log.Logger(&log)}).Run(ctx, ctx)
 		},
 	} {
 		log.Reset()
@@ -215,14 +224,14 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	g.Go(func() error { return assembly.RunListener(gctx, cfg, "test", nil, quiet) })
-	g.Go(func() error { return assembly.RunBuilder(gctx, gctx, cfg, quiet) })
+	g.Go(func() error { return (&listenerd.Program{Config: cfg, Version: "test", Log: quiet}).Run(gctx) })
+	g.Go(func() error { return (&builderd.Program{Config: cfg, Log: quiet}).Run(gctx, gctx) })
 	programs := map[config.Program]string{config.ForListener: "http://" + addresses[1], config.ForBuilder: "http://" + addresses[2]}
 	until := func(who config.Program, what string, is func(error) bool) {
 		t.Helper()
 		var err error
 		for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-			if err = assembly.Ask(t.Context(), who, programs[who]); is(err) {
+			if err = ready.Ask(t.Context(), string(who), programs[who]); is(err) {
 				return
 			}
 		}
@@ -259,13 +268,17 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 func TestDataDir(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]bool{dir: true, filepath.Join(dir, "a", "b"): false} {
-		if there, err := assembly.DataDir(path); there != want || err != nil {
+		if there, err := machine.DataDir(path); there != want || err != nil {
 			t.Errorf("%s: %v, %v", path, there, err)
 		}
 	}
 	for _, run := range []func(*config.Config) error{
-		func(c *config.Config) error { return assembly.RunListener(t.Context(), c, "test", nil, quiet) },
-		func(c *config.Config) error { return assembly.RunBuilder(t.Context(), t.Context(), c, quiet) },
+		func(c *config.Config) error {
+			return (&listenerd.Program{Config: c, Version: "test", Log: quiet}).Run(t.Context())
+		},
+		func(c *config.Config) error {
+			return (&builderd.Program{Config: c, Log: quiet}).Run(t.Context(), t.Context())
+		},
 	} {
 		if err := run(load(t, "/proc/1/data", "")); err == nil || !strings.Contains(err.Error(), "set data_dir to another directory") {
 			t.Errorf("where nobody can write: %v", err)
@@ -274,7 +287,7 @@ func TestDataDir(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	if err := assembly.Room(filepath.Join(t.TempDir(), "nosuch")); err == nil {
+	if err := machine.CheckSpace(filepath.Join(t.TempDir(), "nosuch")); err == nil {
 		t.Error("there is room in a directory that does not exist")
 	}
 }

@@ -1,4 +1,4 @@
-package assembly
+package up
 
 import (
 	"context"
@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/machine"
 )
 
-// embeddedNATS is the NATS server inside the program. It survives a full disk: the server itself takes nothing more after a
-// failed write, so it is started anew once there is room; clients connect again by themselves.
+// embeddedNATS is the NATS server inside the program. After a failed write the server itself takes nothing more; so after a full
+// disk it is started again once there is room. Clients reconnect by themselves.
 type embeddedNATS struct {
 	options natsserver.Options
 	server  *natsserver.Server
@@ -23,20 +24,21 @@ func startNATS(o natsserver.Options) (*embeddedNATS, error) {
 		return nil, err
 	}
 	e := &embeddedNATS{options: o, server: s, url: s.URL()}
-	e.options.Listen = strings.TrimPrefix(e.url, "nats://") // the same port again, where any was taken
+	e.options.Listen = strings.TrimPrefix(e.url, "nats://") // the same port after a restart
 	return e, nil
 }
 
-// keep looks after the server until ctx ends.
-func (e *embeddedNATS) keep(ctx context.Context) error {
+// supervise restarts the server when it has failed, until ctx ends.
+func (e *embeddedNATS) supervise(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.server.Failed():
 		}
-		e.options.Logger.Error("the embedded NATS could not write: nothing is accepted until there is room again", "dir", e.options.Dir, "error", Room(e.options.Dir))
-		for Room(e.options.Dir) != nil {
+		e.options.Logger.Error("the embedded NATS could not write: nothing is accepted until there is room again",
+			"dir", e.options.Dir, "error", machine.CheckSpace(e.options.Dir))
+		for machine.CheckSpace(e.options.Dir) != nil {
 			select {
 			case <-ctx.Done():
 				return nil

@@ -5,23 +5,35 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/doctor"
 )
 
 // command runs a program's command line.
 func command(t *testing.T, program config.Program, args ...string) (stdout string, err error) {
 	t.Helper()
-	cmd := cli.Service(program, "x", "x", []string{"", "log", "nats", "s3", string(program)}, func(context.Context, context.Context, *config.Config, io.Writer) error {
-		t.Error("the program itself was started")
-		return nil
-	})
+	cmd := cli.Service{
+		Program: program, Short: "x", Long: "x", Sections: []string{"", "log", "nats", "s3", string(program)},
+		Run: func(context.Context, context.Context, *config.Config, *slog.Logger) error {
+			t.Error("the program itself was started")
+			return nil
+		},
+		Address: func(cfg *config.Config) (string, error) {
+			if program == config.ForBuilder {
+				return builderd.StatusAddress(cfg)
+			}
+			return cfg.Listener.Listen, nil
+		},
+		Checks: func(*config.Config) []doctor.Check { return nil },
+	}.Command()
 	var out bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)

@@ -1,4 +1,4 @@
-package assembly_test
+package builderd_test
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
 
@@ -20,7 +20,7 @@ type elsewhere struct {
 
 func (e *elsewhere) Disk(context.Context) (string, error) { return e.dir, nil }
 
-func TestFloors(t *testing.T) {
+func TestCapacity(t *testing.T) {
 	machine := map[string]string{"proc/meminfo": "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable:  2097152 kB\n"} // 2 GiB
 	group := func(limit string) map[string]string {
 		return map[string]string{
@@ -48,7 +48,7 @@ func TestFloors(t *testing.T) {
 		"unreadable":                          {tiny, 1, map[string]string{"proc/meminfo": "MemTotal: 1 kB\n"}, nil, "has no MemAvailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := load(t, t.TempDir(), "")
+			cfg := &config.Config{DataDir: t.TempDir()}
 			cfg.Builder.MinDisk, cfg.Builder.MinMemory = test.disk, test.memory
 			system := t.TempDir()
 			for file, text := range test.files {
@@ -60,9 +60,9 @@ func TestFloors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			f := assembly.NewFloors(cfg, test.engine)
-			f.System(system)
-			err := f.Room(t.Context())
+			f := builderd.NewCapacity(cfg, test.engine)
+			f.SetRoot(system)
+			err := f.Check(t.Context())
 			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("%v, want %q", err, test.says)
 			}

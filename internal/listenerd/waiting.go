@@ -1,4 +1,4 @@
-package assembly
+package listenerd
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// waitingRoom answers on the listener's socket while the listener waits for NATS: it lives, it is not ready, and why. Otherwise
-// whoever asks would be kept waiting too, a container's health check and a forge among them. It opens with the first reason:
-// at a start where nothing is missing requests just wait for the few milliseconds that it takes.
-type waitingRoom struct {
+// waitingServer answers on the listener's socket while the listener waits for NATS: it is alive, it is not ready, and why.
+// Without it a container's health check and a forge would wait for an answer, too. It opens with the first reason: when nothing
+// is missing at the start, requests wait for a few milliseconds instead.
+type waitingServer struct {
 	socket net.Listener
 	log    *slog.Logger
 
@@ -26,8 +26,8 @@ type waitingRoom struct {
 	done   chan struct{}
 }
 
-// say takes the reason in.
-func (w *waitingRoom) say(reason error) {
+// setReason sets what the listener waits for.
+func (w *waitingServer) setReason(reason error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reason = reason
@@ -36,19 +36,20 @@ func (w *waitingRoom) say(reason error) {
 		return
 	}
 	w.server = &http.Server{
-		Handler: http.HandlerFunc(w.answer), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		Handler:           http.HandlerFunc(w.answer),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
 	}
 	w.done = make(chan struct{})
 	go func() { // ends with the server, for which close waits
 		defer close(w.done)
-		if err := w.server.Serve(lent{socket}); !errors.Is(err, http.ErrServerClosed) {
+		if err := w.server.Serve(borrowed{socket}); !errors.Is(err, http.ErrServerClosed) {
 			w.log.Warn("requests are not answered while the listener waits", "error", err)
 		}
 	}()
 }
 
-func (w *waitingRoom) answer(out http.ResponseWriter, r *http.Request) {
+func (w *waitingServer) answer(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	what, do := rpmflow.Advice(w.reason)
 	w.mu.Unlock()
@@ -56,8 +57,11 @@ func (w *waitingRoom) answer(out http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/healthz":
 		status, body = http.StatusOK, map[string]string{"status": "alive"}
-	case r.URL.Path != "/readyz": // what is needed is nobody's business who only wants to push
-		body = map[string]string{"error": "the listener is not ready", "hint": "nothing was accepted: send the same again in a moment; GET /readyz says why"}
+	case r.URL.Path != "/readyz": // what is missing is not shown to those who push
+		body = map[string]string{
+			"error": "the listener is not ready",
+			"hint":  "nothing was accepted: send the same again in a moment; GET /readyz says why",
+		}
 	case do == "":
 		body["hint"] = "the listener's log says more"
 	}
@@ -67,11 +71,11 @@ func (w *waitingRoom) answer(out http.ResponseWriter, r *http.Request) {
 		out.Header().Set("Retry-After", "5")
 	}
 	out.WriteHeader(status)
-	_ = json.NewEncoder(out).Encode(body) // the client is gone: nobody to tell
+	_ = json.NewEncoder(out).Encode(body) // the client is gone
 }
 
-// close gives the socket back, as open as it was.
-func (w *waitingRoom) close() error {
+// close ends the server and leaves the socket open.
+func (w *waitingServer) close() error {
 	w.mu.Lock()
 	server := w.server
 	w.mu.Unlock()
@@ -81,13 +85,13 @@ func (w *waitingRoom) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		_ = server.Close() // who reads too slowly asks again
+		_ = server.Close() // slow clients ask again
 	}
 	<-w.done
 	return w.socket.(*net.TCPListener).SetDeadline(time.Time{})
 }
 
-// lent is a socket that stays open for its owner.
-type lent struct{ *net.TCPListener }
+// borrowed is a socket that stays open for its owner.
+type borrowed struct{ *net.TCPListener }
 
-func (l lent) Close() error { return l.SetDeadline(time.Now()) }
+func (l borrowed) Close() error { return l.SetDeadline(time.Now()) }

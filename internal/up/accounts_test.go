@@ -1,4 +1,4 @@
-package assembly_test
+package up_test
 
 import (
 	"context"
@@ -18,9 +18,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/rpmflow/rpmflow/internal/assembly"
+	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/listenerd"
+	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
@@ -96,7 +98,9 @@ func TestUnderTheDeployedAccounts(t *testing.T) {
 	}
 	b, l := configure("builder"), configure("listener")
 	b.Builder.Archs, l.Listener.Subscribers = []string{"x86_64"}, []string{"subscriber"}
-	run(func(ctx context.Context) error { return assembly.RunBuilder(ctx, ctx, b, assembly.Logger(&log, b.Log)) })
+	run(func(ctx context.Context) error {
+		return (&builderd.Program{Config: b, Log: b.Log.Logger(&log)}).Run(ctx, ctx)
+	})
 	for deadline := time.Now().Add(patience); !strings.Contains(log.String(), "waiting for a listener"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the builder does not wait for a listener\n%s", &log)
@@ -109,11 +113,11 @@ func TestUnderTheDeployedAccounts(t *testing.T) {
 	base := "http://" + socket.Addr().String()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	run(func(ctx context.Context) error {
-		return assembly.RunListener(ctx, l, "test", socket, assembly.Logger(&log, l.Log))
+		return (&listenerd.Program{Config: l, Version: "test", Socket: socket, Log: l.Log.Logger(&log)}).Run(ctx)
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	if err := assembly.WaitReady(ctx, base); err != nil {
+	if err := ready.Wait(ctx, "listener", base); err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rpmflow/rpmflow/internal/config"
+)
+
+// flagName turns a key into a flag: builder.drain_time into drain-time, s3.bucket into s3-bucket.
+func flagName(key string) string {
+	for _, section := range []string{"builder.", "listener."} {
+		key = strings.TrimPrefix(key, section)
+	}
+	return strings.NewReplacer(".", "-", "_", "-").Replace(key)
+}
+
+// ConfigFlags gives a command --config and one flag for each key in the sections ("" for keys outside of any section).
+// Secrets have no flags: they would show in the list of processes.
+func ConfigFlags(cmd *cobra.Command, sections ...string) {
+	configFlags(cmd, func(path string) bool { return inSections(path, sections) })
+}
+
+func configFlags(cmd *cobra.Command, wanted func(path string) bool) {
+	flags := cmd.Flags()
+	flags.String("config", "", "configuration file (RPMFLOW_CONFIG; else ./rpmflow.yaml or /etc/rpmflow/rpmflow.yaml)")
+	keyFlags(cmd, wanted)
+}
+
+func keyFlags(cmd *cobra.Command, wanted func(path string) bool) {
+	flags := cmd.Flags()
+	for _, k := range config.Keys() {
+		if k.Secret || !wanted(k.Path) {
+			continue
+		}
+		usage := k.Doc
+		if k.Env != "" {
+			usage += " (" + k.Env + ")"
+		}
+		flags.Var(&keyFlag{key: k, value: k.Default}, flagName(k.Path), usage)
+	}
+}
+
+// KeyFlags gives a command --config and a flag for each of these keys.
+func KeyFlags(cmd *cobra.Command, paths ...string) {
+	configFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
+}
+
+// MoreKeyFlags gives a command that has --config a flag for each of these keys as well.
+func MoreKeyFlags(cmd *cobra.Command, paths ...string) {
+	keyFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
+}
+
+func inSections(path string, sections []string) bool {
+	section, _, found := strings.Cut(path, ".")
+	if !found {
+		section = ""
+	}
+	return slices.Contains(sections, section)
+}
+
+// keyFlag holds a flag's text as it was given: the configuration parses it like the file's.
+type keyFlag struct {
+	key   config.Key
+	value string
+}
+
+func (f *keyFlag) String() string     { return f.value }
+func (f *keyFlag) Set(s string) error { f.value = s; return nil }
+func (f *keyFlag) Type() string       { return f.key.Type }
+
+// Load reads the configuration that the command's flags, the environment and the file make, with the secrets of that program.
+func Load(cmd *cobra.Command, program config.Program) (*config.Config, error) {
+	explicit, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return nil, err
+	}
+	file, err := config.Find(explicit, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return LoadFile(cmd, file, program)
+}
+
+// LoadFile is Load with this file.
+func LoadFile(cmd *cobra.Command, file string, program config.Program) (*config.Config, error) {
+	given := map[string]string{}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if k, ok := f.Value.(*keyFlag); ok {
+			given[k.key.Path] = k.value
+		}
+	})
+	return config.Load(config.Source{File: file, Env: os.Environ(), Flags: given, For: program})
+}

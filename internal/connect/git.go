@@ -1,0 +1,51 @@
+package connect
+
+import (
+	"cmp"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/source"
+)
+
+// Sources opens the git mirrors in the data directory. cache and uploads may be nil.
+func Sources(
+	cfg *config.Config, cache source.Cache, uploads source.Uploads, log *slog.Logger,
+) (*source.Store, error) {
+	return source.Open(source.Options{
+		Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log, Access: GitAccess(cfg),
+		MaxBytes: int64(cfg.Git.MirrorsMax), MaxAge: cfg.Git.MirrorsAge,
+		MaxFile: int64(cfg.Builder.MaxSource), Allow: cfg.Builder.AllowAddresses, Cache: cache, Uploads: uploads,
+	})
+}
+
+// GitAccess gives the credentials for a repository: those of the project that has it, else those of all repositories.
+func GitAccess(cfg *config.Config) func(repository string) source.Access {
+	return func(repository string) source.Access {
+		all := source.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
+		for _, p := range cfg.Projects {
+			own := source.CleanURL(p.URL) == repository
+			if !own && source.CleanURL(p.Packaging.URL) != repository ||
+				p.Token == "" && p.SSHKeyFile == "" && p.KnownHostsFile == "" {
+				continue
+			}
+			a := source.Access{
+				SSHKeyFile:     cmp.Or(p.SSHKeyFile, all.SSHKeyFile),
+				KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile),
+			}
+			if own || sameHost(source.CleanURL(p.URL), repository) { // a token is not sent to another host
+				a.Token = p.Token
+			}
+			return a
+		}
+		return all
+	}
+}
+
+func sameHost(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && x.Scheme == y.Scheme && x.Host == y.Host
+}

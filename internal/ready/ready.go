@@ -1,0 +1,74 @@
+// Package ready asks a running program over HTTP whether it is ready.
+//
+// The program's name and URL come in; nil, or the program's own reason and hint, goes out. Commands, health checks, doctor and
+// tests import it.
+package ready
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/doctor"
+)
+
+// Ask asks the program at url (GET /readyz) once. The error of a program that is not ready is its own reason and hint.
+func Ask(ctx context.Context, program, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("%s at %s: %w", program, url, err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return rpmflow.Advise(fmt.Errorf("%s at %s does not answer: %w", program, url, err), "start it, or look into its log")
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // a broken answer is reported below
+	var problem struct{ Error, Hint string }
+	if err := json.Unmarshal(text, &problem); err != nil || problem.Error == "" {
+		return rpmflow.Advise(fmt.Errorf("what answers at %s says %s", url, res.Status), "correct the address: that is not a "+program)
+	}
+	return rpmflow.Advise(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Error), problem.Hint)
+}
+
+// Wait asks until the program is ready or ctx ends.
+func Wait(ctx context.Context, program, url string) error {
+	for {
+		err := Ask(ctx, program, url)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Check asks the program at url. With mayBeDown it is not a failure that nothing listens there.
+func Check(program, url string, mayBeDown bool) doctor.Check {
+	return func(ctx context.Context, f *doctor.Findings) {
+		err := Ask(ctx, program, url)
+		switch {
+		case err == nil:
+			f.OK(program, "%s is ready", url)
+		case mayBeDown && errors.Is(err, unix.ECONNREFUSED):
+			f.Skip(program, "does not run here at the moment: nothing listens at "+url)
+		default:
+			f.Error(program, doctor.Failed, err)
+		}
+	}
+}

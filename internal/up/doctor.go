@@ -1,0 +1,28 @@
+package up
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/builderd"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
+	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/ready"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// Checks are those of the whole system as it is seen from this machine. What only a builder needs is a warning where it fails:
+// builders may run elsewhere. hostReason is that of builderd.BuildChecks.
+func Checks(cfg *config.Config, hostReason string) []doctor.Check {
+	return []doctor.Check{
+		cfg.Check,
+		machine.CheckDataDir(cfg.DataDir, func(context.Context) error { return machine.CheckSpace(cfg.DataDir) }),
+		connect.NATS(cfg, "rpmflow doctor").Check,
+		storage.Check(connect.S3(cfg, slog.New(slog.DiscardHandler)), true),
+		ready.Check(string(config.ForListener), strings.TrimRight(cfg.PublicURL.String(), "/"), false),
+		doctor.AsWarnings("if builds are to run here", builderd.BuildChecks(cfg, hostReason)...),
+	}
+}
