@@ -76,7 +76,7 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.Source{File: file})
+	cfg, err := config.Load(config.Source{File: file, For: config.ForOperator})
 	if err != nil {
 		return err
 	}

@@ -29,11 +29,11 @@ rights; without one everything, and what only a builder needs is a warning then.
 	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder")
 	cli.DoctorFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		program := config.ForOperator
+		program, name := config.ForOperator, ""
 		if len(args) > 0 {
-			program = config.Program(args[0])
+			program, name = config.Program(args[0]), args[0]
 		}
-		return cli.Doctor(cmd, program, func() ([]doctor.Check, error) {
+		return cli.Doctor(cmd, name, func() ([]doctor.Check, error) {
 			cfg, hostReason, err := doctorConfig(cmd, program)
 			switch {
 			case err != nil:

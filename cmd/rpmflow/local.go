@@ -58,7 +58,7 @@ func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h
 	if err != nil {
 		return err
 	}
-	cfg, err := cli.Load(cmd, config.ForLocal)
+	cfg, err := cli.Load(cmd, config.NoSecrets)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (s Service) health() *cobra.Command {
 	}
 	ConfigFlags(cmd, s.Sections...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := Load(cmd, config.ForHealth)
+		cfg, err := Load(cmd, config.NoSecrets)
 		if err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (s Service) doctor() *cobra.Command {
 	ConfigFlags(cmd, s.Sections...)
 	DoctorFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return Doctor(cmd, s.Program, func() ([]doctor.Check, error) {
+		return Doctor(cmd, string(s.Program), func() ([]doctor.Check, error) {
 			cfg, err := Load(cmd, s.Program)
 			if err != nil {
 				return nil, err
@@ -101,9 +101,9 @@ func (s Service) doctor() *cobra.Command {
 // DoctorFlags gives a command the flags of Doctor.
 func DoctorFlags(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
 
-// Doctor prints what the checks find. Its error makes the exit code 1 when something has failed.
-func Doctor(cmd *cobra.Command, program config.Program, load func() ([]doctor.Check, error)) error {
-	report := doctor.Examine(cmd.Context(), string(program), load)
+// Doctor prints what the checks of a program, or of the whole system where that is empty, find. Its error makes the exit code 1 when something has failed.
+func Doctor(cmd *cobra.Command, program string, load func() ([]doctor.Check, error)) error {
+	report := doctor.Examine(cmd.Context(), program, load)
 	write := report.WriteText
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		write = report.WriteJSON

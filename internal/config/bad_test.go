@@ -43,6 +43,7 @@ func TestBadInputs(t *testing.T) {
 			}
 		}
 		src.File = write(t, "rpmflow.yaml", strings.ReplaceAll(file, "<TAB>", "\t"))
+		src.For = ForOperator
 		_, err := Load(src)
 		got := "no error\n"
 		if err != nil {

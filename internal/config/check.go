@@ -142,7 +142,7 @@ func (l *loader) together(c *Config) {
 
 // engines names the targets that a builder with this configuration does not build for, whatever is on its engine.
 func (l *loader) engines(c *Config) {
-	if l.program != "" && l.program != ForBuilder {
+	if l.program != ForOperator && l.program != ForBuilder {
 		return // it has no builder
 	}
 	host := c.Builder.Engine == EngineRPMBuild

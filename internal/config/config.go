@@ -184,42 +184,23 @@ type Source struct {
 	File  string            // empty: none
 	Env   []string          // as of os.Environ
 	Flags map[string]string // key to value; only flags that the user gave
-	// For is the program that will run with it: secrets of the others are neither looked for nor kept. The zero value is all of them.
+	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked for. The zero
+	// value gets none.
 	For Program
 }
 
 // Program is one that runs with a part of the configuration.
 type Program string
 
-// The programs that run with less than the whole.
+// The programs for which secrets are listed.
 const (
 	ForListener Program = "listener"
 	ForBuilder  Program = "builder"
 	ForS3       Program = "s3"
-	ForHealth   Program = "health" // asks a program how it is, and needs no secret for it
-	ForLocal    Program = "local"  // what is done on a user's machine without a server
-	ForOperator Program = ""       // `rpmflow up`, and the commands of the person who runs the system
+	ForOperator Program = "operator" // `rpmflow up`, and the commands of the person who runs the system
+	// NoSecrets is for what needs none: health checks, and builds on a user's machine without a server.
+	NoSecrets Program = ""
 )
-
-// foreign are the secrets, by the beginning of their keys, that a program has no business to know. A project's secret is that
-// of its webhooks.
-func (p Program) foreign() []string {
-	switch p {
-	case ForListener:
-		return []string{"gateway."}
-	case ForBuilder:
-		return []string{"gateway.", "listener.", "secret"}
-	case ForS3:
-		return []string{"nats.", "listener.", "secret", "token"}
-	case ForHealth, ForLocal:
-		return []string{""}
-	}
-	return nil
-}
-
-func (p Program) mayKnow(secret string) bool {
-	return !slices.ContainsFunc(p.foreign(), func(prefix string) bool { return strings.HasPrefix(secret, prefix) })
-}
 
 // Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and way out;
 // no error and no warning ever holds a secret.

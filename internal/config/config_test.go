@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -27,8 +28,10 @@ func write(t *testing.T, name, content string) string {
 	return name
 }
 
+// mustLoad loads with every secret, unless src says for whom.
 func mustLoad(t *testing.T, src Source) *Config {
 	t.Helper()
+	src.For = cmp.Or(src.For, ForOperator)
 	c, err := Load(src)
 	if err != nil {
 		t.Fatal(err)
@@ -161,11 +164,11 @@ func TestEngines(t *testing.T) {
 		program Program
 		want    string // in the only warning; empty: there is none
 	}{
-		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, {name: fedora-42-aarch64}]", "", `target "fedora-42-x86_64": builder.engine is rpmbuild`},
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, {name: fedora-42-aarch64}]", ForOperator, `target "fedora-42-x86_64": builder.engine is rpmbuild`},
 		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForBuilder, "wait for another builder"},
 		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForListener, ""},
-		{"builder: {archs: x86_64}\ntargets: [{name: host-fedora-42-x86_64}, {name: fedora-42-x86_64}]", "", `target "host-fedora-42-x86_64": by its name`},
-		{"builder: {engine: rpmbuild}\nprojects: [{name: hello, url: /srv/git/hello.git}]", "", ""},
+		{"builder: {archs: x86_64}\ntargets: [{name: host-fedora-42-x86_64}, {name: fedora-42-x86_64}]", ForOperator, `target "host-fedora-42-x86_64": by its name`},
+		{"builder: {engine: rpmbuild}\nprojects: [{name: hello, url: /srv/git/hello.git}]", ForOperator, ""},
 	} {
 		got, err := Load(Source{File: write(t, "rpmflow.yaml", c.text), For: c.program})
 		if err != nil {
@@ -275,7 +278,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		"projects:\n- name: p\n  url: https://hunter2@-h/x\n", "s3:\n  endpoint: http://u:hunter2@h:1\n", "public_url: http://u:hunter2@h:1\n",
 		"builder:\n  docker:\n    host: tcp://u:hunter2@h:1\n", "projects:\n- name: p\n  secret: [hunter2]\n", "listener:\n  token: {hunter2: x}\n",
 	} {
-		_, err := Load(Source{File: write(t, "bad.yaml", bad)})
+		_, err := Load(Source{File: write(t, "bad.yaml", bad), For: ForOperator})
 		if err == nil || strings.Contains(err.Error(), hidden) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -284,7 +287,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		if !k.Secret {
 			continue
 		}
-		_, err := Load(Source{Env: []string{k.Env + "=" + hidden, k.Env + "_FILE=x", "RPMFLOW_LOG_LEVEL=loud"}})
+		_, err := Load(Source{Env: []string{k.Env + "=" + hidden, k.Env + "_FILE=x", "RPMFLOW_LOG_LEVEL=loud"}, For: ForOperator})
 		if err == nil || strings.Contains(err.Error(), hidden) {
 			t.Errorf("%s: %v", k.Env, err)
 		}
@@ -365,7 +368,50 @@ target "file-as-dir": config_dir: HERE/conf/ours.cfg is no directory`
 	}
 }
 
-// A builder gets along without the secrets of webhooks and API, and does not learn them where they are.
+// Each secret has a list of the programs that get it, and nobody else does.
+func TestWhoGetsSecrets(t *testing.T) {
+	running := []Program{ForListener, ForBuilder, ForOperator}
+	want := map[string][]Program{
+		"nats.password":                running,
+		"nats.token":                   running,
+		"nats.nkey":                    running,
+		"s3.access_key":                {ForListener, ForBuilder, ForS3, ForOperator},
+		"s3.secret_key":                {ForListener, ForBuilder, ForS3, ForOperator},
+		"listener.token":               {ForListener, ForOperator},
+		"gateway.listener_secret_key":  {ForS3, ForOperator},
+		"gateway.builder_secret_key":   {ForS3, ForOperator},
+		"gateway.publisher_secret_key": {ForS3, ForOperator},
+		"projects[].token":             running,
+		"projects[].secret":            {ForListener, ForOperator},
+		"unlisted":                     nil,
+	}
+	var unlisted Secret
+	got := map[string][]Program{"unlisted": nil}
+	for _, program := range []Program{ForListener, ForBuilder, ForS3, ForOperator, NoSecrets, "new program"} {
+		l := &loader{program: program}
+		settings := slices.Concat(new(Config).settings(l), secret(l, "unlisted", "", &unlisted))
+		for _, s := range projectSettings(new(rpmflow.Project), l) {
+			s.path = "projects[]." + s.path
+			settings = append(settings, s)
+		}
+		for _, s := range settings {
+			if !s.secret {
+				continue
+			}
+			if err := s.set(input{values: []string{"value"}}); err != nil {
+				t.Fatal(err)
+			}
+			if s.get()[0] != "" {
+				got[s.path] = append(got[s.path], program)
+			}
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%v\nwant\n%v", got, want)
+	}
+}
+
+// A builder works without the secrets of webhooks and API, and does not get them where they are set.
 func TestSecretsOfOthers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
 	text := "listener: {token_file: gone}\nnats: {user: builder, password_env: OURS}\ngateway: {builder_secret_key: root}\n" +

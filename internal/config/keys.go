@@ -117,9 +117,12 @@ func (n *NATS) settings(l *loader) []setting {
 				doc: "The servers of the cluster; one that answers is enough."},
 			{path: "nats.user", field: text(&n.User, "text", anything), doc: "User, with nats.password."},
 		},
-		secret(l, "nats.password", "Password of nats.user.", &n.Password),
-		secret(l, "nats.token", "Token, where the servers want one instead of a user.", &n.Token),
-		secret(l, "nats.nkey", "Seed of an nkey (SU…), instead of user or token: only its public half is known to the servers.", &n.NKey),
+		secret(l, "nats.password", "Password of nats.user.", &n.Password,
+			ForListener, ForBuilder, ForOperator),
+		secret(l, "nats.token", "Token, where the servers want one instead of a user.", &n.Token,
+			ForListener, ForBuilder, ForOperator),
+		secret(l, "nats.nkey", "Seed of an nkey (SU…), instead of user or token: only its public half is known to the servers.", &n.NKey,
+			ForListener, ForBuilder, ForOperator),
 		[]setting{
 			{path: "nats.credentials", field: file(&n.Credentials), doc: "Credentials file (.creds: JWT and seed), instead of user or token."},
 			{path: "nats.ca_file", field: file(&n.CAFile), doc: "Certificates (PEM) that sign the servers'; empty: those of the system."},
@@ -140,8 +143,10 @@ func (s *S3) settings(l *loader) []setting {
 			{path: "s3.bucket", def: "rpmflow", doc: "Bucket of everything that is kept.",
 				field: text(&s.Bucket, "text", matches(bucketName, "a bucket's name: write 3 to 63 lower-case letters, digits, . and -"))},
 		},
-		secret(l, "s3.access_key", "Access key; with s3.secret_key.", &s.AccessKey),
-		secret(l, "s3.secret_key", "Secret key of s3.access_key.", &s.SecretKey),
+		secret(l, "s3.access_key", "Access key; with s3.secret_key.", &s.AccessKey,
+			ForListener, ForBuilder, ForS3, ForOperator),
+		secret(l, "s3.secret_key", "Secret key of s3.access_key.", &s.SecretKey,
+			ForListener, ForBuilder, ForS3, ForOperator),
 		[]setting{
 			{path: "s3.ca_file", field: file(&s.CAFile), doc: "Certificates (PEM) that sign the storage's; empty: those of the system."},
 			{path: "s3.create_bucket", def: "true", field: boolean(&s.CreateBucket), doc: "Whether a missing bucket is made at the start."},
@@ -153,7 +158,8 @@ func (s *S3) settings(l *loader) []setting {
 func (n *Listener) settings(l *loader) []setting {
 	return slices.Concat(
 		[]setting{{path: "listener.listen", def: "127.0.0.1:8080", field: address(&n.Listen), doc: "Where the listener listens; :8080 is every interface."}},
-		secret(l, "listener.token", "Bearer token for POST /api/v1/builds. Without one only a listener on a loopback address accepts submissions.", &n.Token),
+		secret(l, "listener.token", "Bearer token for POST /api/v1/builds. Without one only a listener on a loopback address accepts submissions.", &n.Token,
+			ForListener, ForOperator),
 		[]setting{
 			{path: "listener.max_body", def: "25MiB", field: size(&n.MaxBody, 1<<10, false), doc: "The largest webhook; the default is GitHub's own limit."},
 			{path: "listener.max_upload", def: "2GiB", field: size(&n.MaxUpload, 1<<10, false),
@@ -171,9 +177,12 @@ func (g *Gateway) settings(l *loader) []setting {
 			{path: "gateway.cert_file", field: file(&g.CertFile), doc: "Certificate (PEM) for TLS; with gateway.key_file. Empty: no TLS."},
 			{path: "gateway.key_file", field: file(&g.KeyFile), doc: "Private key (PEM) of gateway.cert_file."},
 		},
-		secret(l, "gateway.listener_secret_key", "Secret key of the account listener, which reads builds.", &g.ListenerSecretKey),
-		secret(l, "gateway.builder_secret_key", "Secret key of the account builder, which writes builds and sources.", &g.BuilderSecretKey),
-		secret(l, "gateway.publisher_secret_key", "Secret key of the account publisher, which reads builds and writes repositories.", &g.PublisherSecretKey),
+		secret(l, "gateway.listener_secret_key", "Secret key of the account listener, which reads builds.", &g.ListenerSecretKey,
+			ForS3, ForOperator),
+		secret(l, "gateway.builder_secret_key", "Secret key of the account builder, which writes builds and sources.", &g.BuilderSecretKey,
+			ForS3, ForOperator),
+		secret(l, "gateway.publisher_secret_key", "Secret key of the account publisher, which reads builds and writes repositories.", &g.PublisherSecretKey,
+			ForS3, ForOperator),
 	)
 }
 
@@ -287,8 +296,10 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty), doc: "Targets that it is built for; left out: all."},
 		},
 		placeSettings(p),
-		secret(l, "token", "Password or token for the repository over https, for the user in the url or, without one, for the user x-access-token.", &p.Token),
-		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret),
+		secret(l, "token", "Password or token for the repository over https, for the user in the url or, without one, for the user x-access-token.", &p.Token,
+			ForListener, ForBuilder, ForOperator),
+		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret,
+			ForListener, ForOperator),
 		[]setting{
 			{path: "lookaside", example: "fedora", field: text(&p.Sources.Lookaside, "text", orEmpty(func(s string) error { return rpmflow.Lookaside(s).Check() })),
 				doc: "Where the files are that a dist-git repository lists in sources or .PACKAGE.metadata: " + strings.Join(rpmflow.LookasidePresets(), ", ") +

@@ -124,7 +124,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := load(Source{File: "rpmflow.yaml", Env: []string{"RPMFLOW_HELLO_SECRET=s"}}, data)
+		c, err := load(Source{File: "rpmflow.yaml", Env: []string{"RPMFLOW_HELLO_SECRET=s"}, For: ForOperator}, data)
 		if (c == nil) != (err != nil) {
 			t.Fatalf("%v, %v", c, err)
 		}
@@ -149,7 +149,7 @@ func FuzzLoad(f *testing.F) {
 		if strings.Contains(b.String(), redacted) {
 			return
 		}
-		again, err := load(Source{File: "rpmflow.yaml"}, []byte(b.String()))
+		again, err := load(Source{File: "rpmflow.yaml", For: ForOperator}, []byte(b.String()))
 		if err != nil {
 			t.Fatalf("the dump does not load: %v\n%s", err, b.String())
 		}

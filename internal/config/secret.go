@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -37,12 +38,12 @@ func (s Secret) GoString() string { return fmt.Sprintf("%q", s.String()) }
 // MarshalText does the same for JSON, YAML and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// secret makes the three keys of one secret: its value, the file and the environment variable that holds it. At most one
-// of them is not empty when they are applied; that is seen to where the layers are merged.
-func secret[T ~string](l *loader, path, doc string, dst *T) []setting {
+// secret makes the three keys of one secret: its value, the file and the environment variable that holds it. At most one of them
+// is not empty when they are applied: merging the layers ensures it. Only the readers get the secret; without readers nobody does.
+func secret[T ~string](l *loader, path, doc string, dst *T, readers ...Program) []setting {
 	value := func(read func(in input) (string, error)) func(in input) error {
 		return func(in input) error {
-			if in.values[0] == "" || !l.program.mayKnow(path) {
+			if in.values[0] == "" || !slices.Contains(readers, l.program) {
 				return nil
 			}
 			v, err := read(in)

@@ -26,7 +26,7 @@ func TestClientFile(t *testing.T) {
 	if err := writeClient(file, cfg); err != nil {
 		t.Fatal(err)
 	}
-	got, err := config.Load(config.Source{File: file})
+	got, err := config.Load(config.Source{File: file, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (c *clinic) load(role rpmflow.Role, more ...string) func() (*config.Config,
 	for k, v := range values {
 		env = append(env, "RPMFLOW_"+strings.ToUpper(strings.ReplaceAll(k, ".", "_"))+"="+v)
 	}
-	return func() (*config.Config, error) { return config.Load(config.Source{Env: env}) }
+	return func() (*config.Config, error) { return config.Load(config.Source{Env: env, For: config.ForOperator}) }
 }
 
 func (c *clinic) examine(program config.Program, load func() (*config.Config, error)) doctor.Report {

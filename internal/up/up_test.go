@@ -46,7 +46,7 @@ func load(t *testing.T, dir, more string) *config.Config {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(config.Source{File: file})
+	cfg, err := config.Load(config.Source{File: file, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestUp(t *testing.T) {
 		}
 	}
 	// The file that it leaves is a configuration with which everything can be reached.
-	theirs, err := config.Load(config.Source{File: client})
+	theirs, err := config.Load(config.Source{File: client, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
 	}

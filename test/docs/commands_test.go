@@ -59,7 +59,7 @@ func (s *session) client(t *testing.T) *config.Config {
 	if _, err := os.Stat(file); err != nil {
 		file = filepath.Join(s.dir, "rpmflow.yaml")
 	}
-	cfg, err := config.Load(config.Source{File: file, Env: s.env})
+	cfg, err := config.Load(config.Source{File: file, Env: s.env, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
 	}

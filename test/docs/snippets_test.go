@@ -124,7 +124,7 @@ func checkYAML(t *testing.T, b block) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(config.Source{File: path})
+	cfg, err := config.Load(config.Source{File: path, For: config.ForOperator})
 	if err != nil {
 		t.Fatalf("%s: %v", b, err)
 	}

@@ -238,7 +238,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		r.Project("greet", "  layout: in-tree\n"))
 	file := filepath.Join(dir, "rpmflow.yaml")
 	system.WriteFile(t, file, yaml)
-	if _, err := config.Load(config.Source{File: file}); err != nil {
+	if _, err := config.Load(config.Source{File: file, For: config.ForOperator}); err != nil {
 		t.Fatal(err)
 	}
 	listener := run(t, dir, nil, "listener", "--data-dir", filepath.Join(dir, "l"))

@@ -62,7 +62,7 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 		s.Dir, engine, builder, targets, strings.Join(projects, ""))
 	file := filepath.Join(s.Dir, "rpmflow.yaml")
 	WriteFile(t, file, yaml)
-	cfg, err := config.Load(config.Source{File: file})
+	cfg, err := config.Load(config.Source{File: file, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
 	}
