@@ -1,13 +1,11 @@
-// Package forge reads what forges send: signed deliveries that announce a push.
+// Package forge reads what forges send: signed deliveries that announce pushes.
 //
-// The raw body and the headers of a delivery come in; what was pushed goes out, after its signature was checked. The
-// listener imports it; it imports nothing of ours but the domain.
+// The headers and the raw body of a delivery and the project's secret come in; after its signature was checked, the refs that
+// it changes, the repository that it names, and the files that it lists go out. Listener, hook and benchmark import it; it
+// imports the domain and git URLs.
 package forge
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,146 +16,92 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Change is one ref that a delivery says was pushed.
+// Forge is one kind of sender.
+type Forge struct {
+	// Name is part of the webhook's address, POST /hooks/<name>/<project>, and of the record of a push.
+	Name string
+	// Read checks a delivery's signature and reads it. It returns ErrSignature, ErrPayload, or NotAPush.
+	Read func(h http.Header, body []byte, secret string) (Delivery, error)
+}
+
+// Forges lists all kinds of senders. Each one has a file of its own.
+func Forges() []Forge {
+	return []Forge{
+		{"github", GitHub}, // Gitea and Forgejo, too
+		{"generic", Generic},
+	}
+}
+
+// Delivery is one message of a forge. It changes at least one ref of one repository.
+type Delivery struct {
+	// ID is the forge's own, the same when the delivery is sent again. It is empty when the sender gives none.
+	ID     string
+	Pusher string
+	// Repositories are the names of the repository that was pushed to: clone URLs, and its path on the forge.
+	Repositories []string
+	Changes      []Change
+}
+
+// Key tells a change of this delivery from all others. The push's id is derived from it. It has the ref in it, because one
+// delivery can change several refs.
+func (d Delivery) Key(c Change) string {
+	if d.ID != "" {
+		return d.ID + " " + c.Ref
+	}
+	return c.Ref + " " + c.Before + " " + c.Commit
+}
+
+// Change is one ref that was changed.
 type Change struct {
-	Ref      string
-	Before   string
-	Commit   string // the new commit; of a deleted ref the zero commit
-	Delivery string // what tells this delivery from others, also when it is sent again
-	Pusher   string
-	// Files are the paths that the push has changed, those of files that it has deleted too, where the delivery tells of all of them; nil where
-	// it does not. Gone are those of them that are not there any more.
+	Ref    string
+	Before string // the old commit: zeros for a new ref, empty when the sender does not say it
+	Commit string // the new commit: zeros for a deleted ref
+	// Complete says that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are empty.
+	Complete bool
+	// Files are the paths of these files, sorted or as they were sent. Gone are those of them that were deleted.
 	Files, Gone []string
 }
 
 // Deleted reports whether the push deleted the ref.
 func (c Change) Deleted() bool { return rpmflow.IsZeroCommit(c.Commit) }
 
-// ErrSignature says that a delivery is not signed with the project's secret.
-var ErrSignature = errors.New("the signature does not match")
-
-// ErrPayload says that a delivery is not what its forge would send.
-var ErrPayload = errors.New("malformed delivery")
-
-// NotAPush is returned for deliveries that are in order but announce something else.
-type NotAPush struct{ Event string }
-
-func (e NotAPush) Error() string { return fmt.Sprintf("event %q is not a push", e.Event) }
-
-// Verify checks an HMAC-SHA256 signature of the form sha256=<hex> in constant time. An empty secret never matches.
-func Verify(secret string, body []byte, signature string) error {
-	given, ok := strings.CutPrefix(signature, "sha256=")
-	sum, err := hex.DecodeString(given)
-	if secret == "" || !ok || err != nil {
-		return ErrSignature
+// check refuses a change that no git server makes.
+func (c Change) check() error {
+	if !strings.HasPrefix(c.Ref, "refs/") || strings.ContainsAny(c.Ref, " \t\r\n\x00~^:?*[\\") || strings.Contains(c.Ref, "..") {
+		return fmt.Errorf("%w: ref %q is not a full ref name such as refs/heads/main", ErrPayload, c.Ref)
 	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
-	if !hmac.Equal(mac.Sum(nil), sum) {
-		return ErrSignature
+	if !rpmflow.IsCommit(c.Commit) {
+		return fmt.Errorf("%w: new commit %q is not a full commit id", ErrPayload, c.Commit)
+	}
+	if c.Before != "" && !rpmflow.IsCommit(c.Before) {
+		return fmt.Errorf("%w: old commit %q is not a full commit id", ErrPayload, c.Before)
 	}
 	return nil
 }
 
-// Sign makes the signature that Verify accepts.
-func Sign(secret string, body []byte) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
-	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+// ErrPayload says that a delivery does not have its forge's form.
+var ErrPayload = errors.New("malformed delivery")
+
+// NotAPush is returned for valid deliveries of other events.
+type NotAPush struct{ Event string }
+
+func (e NotAPush) Error() string { return fmt.Sprintf("event %q is not a push", e.Event) }
+
+// payload is the JSON of a delivery that was sent as JSON, or as a form with a field "payload".
+func payload(h http.Header, body []byte) ([]byte, error) {
+	if !strings.HasPrefix(h.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return body, nil
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: the form cannot be read: %w", ErrPayload, err)
+	}
+	return []byte(form.Get("payload")), nil
 }
 
-// GitHub reads a delivery of GitHub (and of forges that send GitHub's form), as JSON or as a form with a field "payload".
-func GitHub(h http.Header, body []byte, secret string) (Change, error) {
-	signature := h.Get("X-Hub-Signature-256")
-	if signature == "" {
-		return Change{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's settings", ErrSignature)
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%w: the body is not JSON: %w", ErrPayload, err)
 	}
-	if err := Verify(secret, body, signature); err != nil {
-		return Change{}, err
-	}
-	event := h.Get("X-GitHub-Event")
-	if event == "" {
-		return Change{}, fmt.Errorf("%w: there is no X-GitHub-Event header", ErrPayload)
-	}
-	if event != "push" {
-		return Change{}, NotAPush{event}
-	}
-	if strings.HasPrefix(h.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		form, err := url.ParseQuery(string(body))
-		if err != nil {
-			return Change{}, fmt.Errorf("%w: the form cannot be read: %w", ErrPayload, err)
-		}
-		body = []byte(form.Get("payload"))
-	}
-	var p gitHubPush
-	if err := json.Unmarshal(body, &p); err != nil {
-		return Change{}, notJSON(err)
-	}
-	commit := p.After
-	// Of an annotated tag, "after" is the tag object; the head commit is what it points to.
-	if p.HeadCommit != nil && !rpmflow.IsZeroCommit(commit) && strings.HasPrefix(p.Ref, "refs/tags/") {
-		commit = p.HeadCommit.ID
-	}
-	c, err := change(p.Ref, p.Before, commit, h.Get("X-GitHub-Delivery"), p.Pusher.Name)
-	if err == nil {
-		c.Files, c.Gone = p.files()
-	}
-	return c, err
-}
-
-// Generic reads a delivery in rpmflow's own form: {"ref": …, "before": …, "after": …, "delivery": …, "pusher": …, "files": […],
-// "gone": […]}, signed in the header X-Rpmflow-Signature-256. It is what a post-receive hook sends.
-func Generic(h http.Header, body []byte, secret string) (Change, error) {
-	signature := h.Get("X-Rpmflow-Signature-256")
-	if signature == "" {
-		return Change{}, fmt.Errorf("%w: there is no X-Rpmflow-Signature-256 header", ErrSignature)
-	}
-	if err := Verify(secret, body, signature); err != nil {
-		return Change{}, err
-	}
-	var p struct {
-		Ref      string `json:"ref"`
-		Before   string `json:"before"`
-		After    string `json:"after"`
-		Delivery string `json:"delivery"`
-		Pusher   string `json:"pusher"`
-		// Files is all that differs between before and after, gone what of it was deleted.
-		Files *[]string `json:"files"`
-		Gone  []string  `json:"gone"`
-	}
-	if err := json.Unmarshal(body, &p); err != nil {
-		return Change{}, notJSON(err)
-	}
-	c, err := change(p.Ref, p.Before, p.After, p.Delivery, p.Pusher)
-	if err == nil && p.Files != nil {
-		c.Files, c.Gone = append([]string{}, *p.Files...), p.Gone
-		listed := map[string]bool{}
-		for _, f := range c.Files {
-			listed[f] = true
-		}
-		for _, f := range p.Gone {
-			if !listed[f] {
-				return Change{}, fmt.Errorf("%w: %q is among gone and not among files, which must have all that has changed", ErrPayload, f)
-			}
-		}
-	}
-	return c, err
-}
-
-func notJSON(err error) error { return fmt.Errorf("%w: the body is not JSON: %w", ErrPayload, err) }
-
-func change(ref, before, commit, delivery, pusher string) (Change, error) {
-	if !strings.HasPrefix(ref, "refs/") || strings.ContainsAny(ref, " \t\r\n\x00~^:?*[\\") || strings.Contains(ref, "..") {
-		return Change{}, fmt.Errorf("%w: ref %q is not a full ref name such as refs/heads/main", ErrPayload, ref)
-	}
-	if !rpmflow.IsCommit(commit) {
-		return Change{}, fmt.Errorf("%w: new commit %q is not a full commit id", ErrPayload, commit)
-	}
-	if before != "" && !rpmflow.IsCommit(before) {
-		return Change{}, fmt.Errorf("%w: old commit %q is not a full commit id", ErrPayload, before)
-	}
-	if delivery == "" {
-		delivery = ref + " " + before + " " + commit
-	}
-	return Change{Ref: ref, Before: before, Commit: commit, Delivery: delivery, Pusher: pusher}, nil
+	return nil
 }

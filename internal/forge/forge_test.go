@@ -1,9 +1,13 @@
 package forge
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 
 const (
 	secret = "It's a Secret to Everybody"
+	zero   = "0000000000000000000000000000000000000000"
 	old    = "1111111111111111111111111111111111111111"
 	head   = "2222222222222222222222222222222222222222"
 	tag    = "3333333333333333333333333333333333333333"
@@ -18,6 +23,7 @@ const (
 
 // The example of GitHub's documentation, "Validating webhook deliveries".
 func TestVerifyAgreesWithGitHubsExample(t *testing.T) {
+	t.Parallel()
 	const sig = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 	if err := Verify(secret, []byte("Hello, World!"), sig); err != nil {
 		t.Fatal(err)
@@ -32,63 +38,229 @@ func TestVerifyAgreesWithGitHubsExample(t *testing.T) {
 	}
 }
 
-func TestGitHub(t *testing.T) {
-	header := func(event string) http.Header {
-		return http.Header{"X-Github-Event": {event}, "X-Github-Delivery": {"guid-1"}, "Content-Type": {"application/json"}}
+// recorded reads testdata/<name>.json: the headers of a delivery, as the forge sends them, and its body.
+func recorded(t testing.TB, name string) (http.Header, []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tc := range []struct {
-		name, event, body string
-		want              Change
-		err               error
-	}{
-		{"branch", "push", `{"ref":"refs/heads/main","before":"` + old + `","after":"` + head + `","pusher":{"name":"ann"},"head_commit":{"id":"` + head + `"}}`,
-			Change{Ref: "refs/heads/main", Before: old, Commit: head, Delivery: "guid-1", Pusher: "ann"}, nil},
-		{"annotated tag", "push", `{"ref":"refs/tags/v1","before":"` + strings.Repeat("0", 40) + `","after":"` + tag + `","head_commit":{"id":"` + head + `"}}`,
-			Change{Ref: "refs/tags/v1", Before: strings.Repeat("0", 40), Commit: head, Delivery: "guid-1"}, nil},
-		{"deleted", "push", `{"ref":"refs/heads/x","before":"` + old + `","after":"` + strings.Repeat("0", 40) + `","head_commit":null}`,
-			Change{Ref: "refs/heads/x", Before: old, Commit: strings.Repeat("0", 40), Delivery: "guid-1"}, nil},
-		{"ping", "ping", `{"zen":"…"}`, Change{}, NotAPush{"ping"}},
-		{"no event", "", `{}`, Change{}, ErrPayload},
-		{"not JSON", "push", `<xml/>`, Change{}, ErrPayload},
-		{"short commit", "push", `{"ref":"refs/heads/main","after":"abc"}`, Change{}, ErrPayload},
-		{"odd ref", "push", `{"ref":"main","after":"` + head + `"}`, Change{}, ErrPayload},
-		{"ref with ..", "push", `{"ref":"refs/heads/../../etc","after":"` + head + `"}`, Change{}, ErrPayload},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := header(tc.event)
-			h.Set("X-Hub-Signature-256", Sign(secret, []byte(tc.body)))
-			got, err := GitHub(h, []byte(tc.body), secret)
-			if !errors.Is(err, tc.err) || !reflect.DeepEqual(got, tc.want) {
-				t.Fatalf("got %+v, %v", got, err)
+	var d struct {
+		Headers map[string]string
+		Body    json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	h := http.Header{}
+	for name, value := range d.Headers {
+		h.Set(name, value)
+	}
+	return h, d.Body
+}
+
+// sign replaces the signatures in the headers by right ones. GitHub signs what it sends, Gitea and Forgejo the payload in it.
+func sign(h http.Header, secret string, sent, payload []byte) http.Header {
+	h = h.Clone()
+	for name := range h {
+		switch name {
+		case "X-Gitea-Signature", "X-Forgejo-Signature":
+			h.Set(name, strings.TrimPrefix(Sign(secret, payload), signaturePrefix))
+		case "X-Hub-Signature-256":
+			if h.Get("X-Gitea-Event") != "" {
+				sent = payload
 			}
-			if tc.err == nil {
-				form := "payload=" + url.QueryEscape(tc.body)
-				h.Set("Content-Type", "application/x-www-form-urlencoded")
-				h.Set("X-Hub-Signature-256", Sign(secret, []byte(form)))
-				if got, err := GitHub(h, []byte(form), secret); err != nil || !reflect.DeepEqual(got, tc.want) {
-					t.Fatalf("as a form: %+v, %v", got, err)
+			h.Set(name, Sign(secret, sent))
+		}
+	}
+	return h
+}
+
+// Deliveries in the shapes that forges send, as JSON and as a form, with right and wrong signatures.
+func TestRecordedDeliveries(t *testing.T) {
+	t.Parallel()
+	gitHub := []string{
+		"https://github.com/ann/hello.git", "git@github.com:ann/hello.git", "git://github.com/ann/hello.git",
+		"https://github.com/ann/hello", "https://github.com/ann/hello", "ann/hello",
+	}
+	gitea := []string{
+		"https://forge.example/ann/hello.git", "git@forge.example:ann/hello.git", "https://forge.example/ann/hello",
+		"https://forge.example/api/v1/repos/ann/hello", "ann/hello",
+	}
+	uuid := "f6266f16-1bf3-46a5-9ea4-602e06ead473"
+	delivery := func(repositories []string, c Change) Delivery {
+		return Delivery{ID: uuid, Pusher: "ann", Repositories: repositories, Changes: []Change{c}}
+	}
+	for _, test := range []struct {
+		name string
+		want Delivery
+		err  error
+	}{
+		{"github-push", delivery(gitHub, Change{Ref: "refs/heads/main", Before: old, Commit: head, Complete: true, Files: []string{"hello.spec"}}), nil},
+		{"github-forced", delivery(gitHub, Change{Ref: "refs/heads/main", Before: old, Commit: head}), nil},
+		{"github-tag", delivery(gitHub, Change{Ref: "refs/tags/v1.0", Before: zero, Commit: head}), nil},
+		{"github-deleted", delivery(gitHub, Change{Ref: "refs/heads/topic", Before: old, Commit: zero}), nil},
+		{"github-ping", Delivery{}, NotAPush{"ping"}},
+		{"gitea-push", delivery(gitea, Change{Ref: "refs/heads/main", Before: old, Commit: head}), nil},
+		{"gitea-tag", delivery(gitea, Change{Ref: "refs/tags/v1.0", Before: zero, Commit: head}), nil},
+		{"gitea-create", Delivery{}, NotAPush{"create"}},
+		{"gitea-delete", Delivery{}, NotAPush{"delete"}},
+		{"forgejo-push", delivery(gitea, Change{Ref: "refs/heads/main", Before: old, Commit: head}), nil},
+		{"forgejo-push-of-many", delivery(gitea, Change{Ref: "refs/heads/main", Before: old, Commit: head}), nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h, body := recorded(t, test.name)
+			got, err := GitHub(sign(h, secret, body, body), body, secret)
+			if !errors.Is(err, test.err) || !reflect.DeepEqual(got, test.want) {
+				t.Fatalf("got %+v, %v\nwant %+v, %v", got, err, test.want, test.err)
+			}
+			if _, err := GitHub(sign(h, "wrong", body, body), body, secret); !errors.Is(err, ErrSignature) {
+				t.Errorf("wrong secret: %v", err)
+			}
+			if _, err := GitHub(sign(h, "", body, body), body, ""); !errors.Is(err, ErrSignature) {
+				t.Errorf("empty secret: %v", err)
+			}
+			if _, err := GitHub(sign(h, secret, body, body), append(body, ' '), secret); !errors.Is(err, ErrSignature) {
+				t.Errorf("another body: %v", err)
+			}
+			form := []byte("payload=" + url.QueryEscape(string(body)))
+			h.Set("Content-Type", "application/x-www-form-urlencoded")
+			got, err = GitHub(sign(h, secret, form, body), form, secret)
+			if !errors.Is(err, test.err) || !reflect.DeepEqual(got, test.want) {
+				t.Errorf("as a form: %+v, %v", got, err)
+			}
+			for name := range h {
+				if strings.HasSuffix(name, "-Signature") || name == "X-Hub-Signature-256" {
+					h.Del(name)
 				}
 			}
-			h.Set("X-Hub-Signature-256", Sign("wrong", []byte(tc.body)))
-			if _, err := GitHub(h, []byte(tc.body), secret); !errors.Is(err, ErrSignature) {
-				t.Fatalf("wrong secret: %v", err)
-			}
-			h.Del("X-Hub-Signature-256")
-			if _, err := GitHub(h, []byte(tc.body), secret); !errors.Is(err, ErrSignature) {
-				t.Fatalf("no signature: %v", err)
+			if _, err := GitHub(h, form, secret); !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), "set a secret") {
+				t.Errorf("no signature: %v", err)
 			}
 		})
 	}
 }
 
-func FuzzGeneric(f *testing.F) {
-	f.Add([]byte(`{"ref":"refs/heads/main","before":"` + old + `","after":"` + head + `"}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		h := http.Header{}
-		h.Set("X-Rpmflow-Signature-256", Sign(secret, body))
-		c, err := Generic(h, body, secret)
-		if err == nil && (c.Delivery == "" || len(c.Commit) < 40 || !strings.HasPrefix(c.Ref, "refs/")) {
-			t.Fatalf("accepted %+v", c)
+// A wrong signature in the forge's own header is not replaced by that in another one.
+func TestSignatureOfTheForge(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{"gitea-push": "X-Gitea-Signature", "forgejo-push": "X-Forgejo-Signature"} {
+		h, body := recorded(t, name)
+		h = sign(h, secret, body, body)
+		h.Set(header, strings.TrimPrefix(Sign("wrong", body), signaturePrefix))
+		if _, err := GitHub(h, body, secret); !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+		h.Del(header) // X-Hub-Signature-256 is right, and the only one that some proxies and old versions leave
+		if _, err := GitHub(h, body, secret); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, event, body string }{
+		{"no event", "", `{}`},
+		{"not JSON", "push", `<xml/>`},
+		{"a list", "push", `[]`},
+		{"short commit", "push", `{"ref":"refs/heads/main","after":"abc"}`},
+		{"short old commit", "push", `{"ref":"refs/heads/main","before":"abc","after":"` + head + `"}`},
+		{"odd ref", "push", `{"ref":"main","after":"` + head + `"}`},
+		{"ref with ..", "push", `{"ref":"refs/heads/../../etc","after":"` + head + `"}`},
+	} {
+		h := http.Header{"X-Github-Event": {test.event}, "X-Hub-Signature-256": {Sign(secret, []byte(test.body))}}
+		if _, err := GitHub(h, []byte(test.body), secret); !errors.Is(err, ErrPayload) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// A key is the same for the same change of the same delivery, and another one for every other change.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	main, topic := Change{Ref: "refs/heads/main", Before: old, Commit: head}, Change{Ref: "refs/heads/topic", Before: old, Commit: head}
+	later := main
+	later.Before, later.Commit = head, tag
+	seen := map[string]bool{}
+	for _, d := range []Delivery{{ID: "1"}, {ID: "2"}} {
+		for _, c := range []Change{main, topic} {
+			seen[d.Key(c)] = true
+		}
+	}
+	for _, c := range []Change{main, topic, later} {
+		seen[Delivery{}.Key(c)] = true
+	}
+	if len(seen) != 7 {
+		t.Errorf("%d different keys: %v", len(seen), seen)
+	}
+	if key := (Delivery{}).Key(main); key != fmt.Sprintf("refs/heads/main %s %s", old, head) { // pushes are stored under it
+		t.Errorf("key %q", key)
+	}
+}
+
+// FuzzReaders reads foreign input: what is accepted can be stored and answered.
+func FuzzReaders(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, file := range files {
+		h, body := recorded(f, strings.TrimSuffix(filepath.Base(file), ".json"))
+		brand := ""
+		for _, b := range []string{"Gitea", "Forgejo"} {
+			if h.Get("X-"+b+"-Event") != "" {
+				brand = b
+			}
+		}
+		f.Add(brand, "push", "application/json", body)
+		f.Add(brand, "push", "application/x-www-form-urlencoded", []byte("payload="+url.QueryEscape(string(body))))
+	}
+	f.Add("Rpmflow", "", "", []byte(`{"ref":"refs/heads/main","before":"`+old+`","after":"`+head+`","files":["a"],"gone":["a"],"repository":"git@h:x"}`))
+	f.Add("Rpmflow", "", "", []byte(`{"delivery":"1","changes":[{"ref":"refs/heads/a","after":"`+head+`"},{"ref":"refs/heads/b","after":"`+head+`"}]}`))
+	f.Fuzz(func(t *testing.T, brand, event, contentType string, body []byte) {
+		h := http.Header{"Content-Type": {contentType}, "X-Github-Event": {event}, "X-Hub-Signature-256": {Sign(secret, body)}}
+		read := GitHub
+		switch brand {
+		case "Gitea", "Forgejo":
+			h.Set("X-"+brand+"-Event", event)
+			if raw, err := payload(h, body); err == nil {
+				h.Set("X-"+brand+"-Signature", strings.TrimPrefix(Sign(secret, raw), signaturePrefix))
+			}
+		case "Rpmflow":
+			h.Set("X-Rpmflow-Signature-256", Sign(secret, body))
+			read = Generic
+		}
+		d, err := read(h, body, secret)
+		if err != nil {
+			if errors.Is(err, ErrSignature) {
+				t.Fatalf("the signature is right: %v", err)
+			}
+			return
+		}
+		refs := map[string]bool{}
+		for _, c := range d.Changes {
+			if c.check() != nil || refs[c.Ref] || d.Key(c) == "" {
+				t.Errorf("accepted %+v", c)
+			}
+			refs[c.Ref] = true
+			if !c.Complete && (c.Files != nil || c.Gone != nil) {
+				t.Errorf("files of an incomplete list: %+v", c)
+			}
+			for _, g := range c.Gone {
+				if !strings.Contains(strings.Join(c.Files, "\n"), g) {
+					t.Errorf("%q is gone, but not a file of the push", g)
+				}
+			}
+		}
+		if len(d.Changes) == 0 || len(d.Changes) > maxChanges {
+			t.Errorf("%d changes", len(d.Changes))
+		}
+		for _, name := range d.Repositories {
+			if name == "" {
+				t.Error("a repository without a name")
+			}
 		}
 	})
 }

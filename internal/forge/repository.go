@@ -1,52 +1,9 @@
 package forge
 
 import (
-	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 )
-
-// Repositories lists what a delivery calls the repository that was pushed to: its URLs and names, of which some can be missing. It
-// reads GitHub's form, which others use too, and rpmflow's own, where "repository" is the URL itself.
-func Repositories(h http.Header, body []byte) []string {
-	if strings.HasPrefix(h.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		if form, err := url.ParseQuery(string(body)); err == nil {
-			body = []byte(form.Get("payload"))
-		}
-	}
-	var p struct {
-		Repository json.RawMessage `json:"repository"`
-	}
-	if json.Unmarshal(body, &p) != nil {
-		return nil
-	}
-	var own string
-	if json.Unmarshal(p.Repository, &own) == nil {
-		return named(own)
-	}
-	var r struct {
-		CloneURL string `json:"clone_url"`
-		SSHURL   string `json:"ssh_url"`
-		GitURL   string `json:"git_url"`
-		HTMLURL  string `json:"html_url"`
-		URL      string `json:"url"`
-		FullName string `json:"full_name"`
-	}
-	if json.Unmarshal(p.Repository, &r) != nil {
-		return nil
-	}
-	return named(r.CloneURL, r.SSHURL, r.GitURL, r.HTMLURL, r.URL, r.FullName)
-}
-
-func named(names ...string) (given []string) {
-	for _, name := range names {
-		if name != "" {
-			given = append(given, name)
-		}
-	}
-	return given
-}
 
 // SameRepository reports whether a name from a delivery means the repository that is configured under url: the same host and path
 // over whichever protocol, or, where the delivery has no host, the same path at its end.

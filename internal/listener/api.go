@@ -24,8 +24,9 @@ import (
 
 func (l *Listener) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /hooks/github/{project}", l.hook("github", forge.GitHub))
-	mux.HandleFunc("POST /hooks/generic/{project}", l.hook("generic", forge.Generic))
+	for _, f := range forge.Forges() {
+		mux.HandleFunc("POST /hooks/"+f.Name+"/{project}", l.hook(f))
+	}
 	mux.HandleFunc("POST /api/v1/builds", l.handle(l.submit))
 	mux.HandleFunc("GET /api/v1/builds", l.handle(l.list))
 	mux.HandleFunc("GET /api/v1/builds/{id}", l.handle(l.show))
@@ -103,16 +104,16 @@ func (l *Listener) submit(r *http.Request) (int, any, *problem) {
 	if p != nil {
 		return 0, nil, p
 	}
-	delivery := r.Header.Get("Idempotency-Key")
-	if delivery == "" {
-		delivery = uuid.NewString()
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" {
+		key = uuid.NewString()
 	}
-	change := forge.Change{Ref: ref, Commit: commit, Delivery: "api " + delivery}
+	change := forge.Change{Ref: ref, Commit: commit}
 	chosen, p := l.named(r.Context(), project, change, s.Packages)
 	if p != nil {
 		return 0, nil, p
 	}
-	push := newPush(project, change, "api", time.Now())
+	push := newPush(project, forge.SubmissionKey(key), change, forge.API, time.Now())
 	if project.Layout == rpmflow.LayoutSplit {
 		push.Half = rpmflow.HalfSource
 	}

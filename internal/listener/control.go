@@ -137,7 +137,7 @@ func (l *Listener) retry(r *http.Request) (int, any, *problem) {
 	if key == "" {
 		key = uuid.NewString()
 	}
-	push := newPush(project, forge.Change{Ref: old.Ref, Commit: old.Commit, Delivery: "api retry " + old.ID + " " + key}, "api", time.Now())
+	push := newPush(project, forge.RetryKey(old.ID, key), forge.Change{Ref: old.Ref, Commit: old.Commit}, forge.API, time.Now())
 	b, p := l.again(project, &push, old)
 	if p != nil {
 		return 0, nil, p

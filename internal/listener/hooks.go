@@ -1,17 +1,18 @@
 package listener
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
-// reader reads one forge's deliveries.
-type reader func(h http.Header, body []byte, secret string) (forge.Change, error)
-
-func (l *Listener) hook(name string, read reader) http.HandlerFunc {
+func (l *Listener) hook(f forge.Forge) http.HandlerFunc {
 	return l.handle(func(r *http.Request) (int, any, *problem) {
 		received := time.Now()
 		project, p := l.project(r.PathValue("project"))
@@ -19,27 +20,89 @@ func (l *Listener) hook(name string, read reader) http.HandlerFunc {
 			return 0, nil, p
 		}
 		if project.Secret == "" {
-			return 0, nil, problemf(http.StatusForbidden, "set secret, secret_file or secret_env of the project in the configuration, and the same secret at the forge", "project %q has no webhook secret", project.Name)
+			return 0, nil, problemf(http.StatusForbidden,
+				"set secret, secret_file or secret_env of the project in the configuration, and the same secret at the forge",
+				"project %q has no webhook secret", project.Name)
 		}
 		body, p := l.body(r)
 		if p != nil {
 			return 0, nil, p
 		}
-		change, err := read(r.Header, body, project.Secret)
+		delivery, err := f.Read(r.Header, body, project.Secret)
 		var other forge.NotAPush
 		switch {
 		case errors.As(err, &other):
 			return http.StatusOK, ignored{Builds: []buildAnswer{}, Reason: err.Error() + ": nothing to build"}, nil
 		case errors.Is(err, forge.ErrSignature):
-			return 0, nil, problemf(http.StatusUnauthorized, "sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)", "project %q: %v", project.Name, err)
+			return 0, nil, problemf(http.StatusUnauthorized,
+				"sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)", "project %q: %v", project.Name, err)
 		case err != nil:
-			return 0, nil, problemf(http.StatusBadRequest, "send a push in the form that docs/architecture.md and the forge's documentation describe", "project %q: %v", project.Name, err)
+			return 0, nil, problemf(http.StatusBadRequest,
+				"check that the webhook is of the forge in its address, and sends push events as JSON", "project %q: %v", project.Name, err)
 		}
-		half, p := half(project, r, body)
+		half, p := half(project, r.URL.Query().Get("repository"), delivery.Repositories)
 		if p != nil {
 			return 0, nil, p
 		}
-		push := l.plan(r.Context(), project, change, half, name, received)
-		return l.receive(r.Context(), push)
+		return l.deliver(r.Context(), project, delivery, half, f.Name, received)
 	})
+}
+
+// deliver plans and stores a push for each change of a delivery. When it fails in between, the sender sends all of them again.
+func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge.Delivery, half rpmflow.Half, forgeName string,
+	received time.Time) (int, any, *problem) {
+	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, errSlow) // the rest is for storing
+	defer cancel()
+	a := deliveryAnswer{Project: project.Name, Duplicate: true, Builds: []buildAnswer{}}
+	var reasons []string
+	for _, c := range d.Changes {
+		key, former := d.Key(c), d.ID
+		if half == rpmflow.HalfPackaging { // the same words from the other repository are another push
+			key, former = "packaging "+key, "packaging "+former
+		}
+		var stored rpmflow.Push
+		var again bool
+		var err error
+		if d.ID != "" {
+			stored, again, err = l.storedBefore(ctx, project.Name, former, c.Ref)
+		}
+		var p *problem
+		switch {
+		case err != nil:
+			p = l.unavailable("looking the push up", err)
+		case !again:
+			push := newPush(project, key, c, forgeName, received)
+			push.Half, push.Pusher = half, d.Pusher
+			stored, again, p = l.store(ctx, l.plan(planning, project, push, c))
+		}
+		if p != nil {
+			return 0, nil, p
+		}
+		one := l.pushAnswer(stored, again)
+		a.Pushes = append(a.Pushes, one)
+		a.Builds = append(a.Builds, one.Builds...)
+		a.Duplicate = a.Duplicate && again
+		if !slices.Contains(reasons, one.Reason) {
+			reasons = append(reasons, one.Reason)
+		}
+	}
+	status := http.StatusOK
+	if slices.ContainsFunc(a.Pushes, func(one pushAnswer) bool { return !one.Duplicate && len(one.Builds) > 0 }) {
+		status = http.StatusAccepted
+	}
+	if len(a.Pushes) == 1 {
+		return status, a.Pushes[0], nil
+	}
+	if len(a.Builds) == 0 {
+		a.Reason = strings.Join(reasons, "; ")
+	}
+	return status, a, nil
+}
+
+// storedBefore finds the push with builds that an earlier version has stored for a delivery: its id was derived from the forge's
+// id alone. Without this a delivery that is sent again after an upgrade would be built twice. A message in PUSHES that is older
+// than the upgrade is the only reason for it.
+func (l *Listener) storedBefore(ctx context.Context, project, delivery, ref string) (push rpmflow.Push, found bool, err error) {
+	push, found, err = l.pushes.Find(ctx, project, rpmflow.PushID(project, delivery))
+	return push, found && push.Ref == ref && len(push.Builds) > 0, err
 }

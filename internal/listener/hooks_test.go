@@ -2,6 +2,7 @@ package listener_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -441,4 +442,117 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	<-done
+}
+
+// changes is a delivery in rpmflow's own form that changes several refs.
+func changes(delivery string, refs ...string) []byte {
+	var list []map[string]string
+	for _, ref := range refs {
+		list = append(list, map[string]string{"ref": ref, "before": zero, "after": commit})
+	}
+	raw, err := json.Marshal(map[string]any{"delivery": delivery, "pusher": "ann", "changes": list})
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// A delivery that changes several refs is answered with all of its pushes, and each of them is stored once.
+func TestDeliveryOfSeveralRefs(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	d := w.listen(w.options())
+	type answers struct {
+		Project   string
+		Duplicate bool
+		Reason    string
+		Builds    []struct{ ID string }
+		Pushes    []struct {
+			pushed
+			Ref string
+		}
+	}
+	deliver := func(body []byte) (answer, answers) {
+		t.Helper()
+		a, _ := d.deliver("hello", body)
+		var all answers
+		a.into(&all)
+		return a, all
+	}
+	body := changes("d1", "refs/heads/main", "refs/heads/other", "refs/heads/release-1")
+	a, all := deliver(body)
+	if a.status != http.StatusAccepted || all.Project != "hello" || all.Duplicate || all.Reason != "" || len(all.Builds) != 2 || len(all.Pushes) != 3 {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	ids := map[string]bool{}
+	for i, ref := range []string{"refs/heads/main", "refs/heads/other", "refs/heads/release-1"} {
+		p := all.Pushes[i]
+		ids[p.Push] = true
+		if p.Ref != ref || p.Duplicate || (p.Reason == "") != (ref != "refs/heads/other") || len(p.Builds) > 1 || (len(p.Builds) == 0) != (p.Reason != "") {
+			t.Errorf("%s: %+v", ref, p)
+		}
+	}
+	if len(ids) != 3 || all.Builds[0].ID != all.Pushes[0].Builds[0].ID || all.Builds[1].ID != all.Pushes[2].Builds[0].ID {
+		t.Errorf("%s", a.text)
+	}
+	w.queued(all.Builds[0].ID, all.Builds[1].ID)
+
+	a, again := deliver(body)
+	if a.status != http.StatusOK || !again.Duplicate || len(again.Builds) != 2 || again.Pushes[1].Push != all.Pushes[1].Push {
+		t.Errorf("sent twice: %d %s", a.status, a.text)
+	}
+	// One of its refs alone is the same push, in the answer of one push.
+	a, one := d.deliver("hello", payload("refs/heads/main", zero, commit, "d1"))
+	if a.status != http.StatusOK || !one.Duplicate || one.Push != all.Pushes[0].Push || strings.Contains(a.text, `"pushes"`) {
+		t.Errorf("one of them: %d %s", a.status, a.text)
+	}
+	// Another ref under the same id of a delivery is another push.
+	_, other := d.deliver("hello", payload("refs/heads/release-2", zero, commit, "d1"))
+	if other.Duplicate || len(other.Builds) != 1 {
+		t.Errorf("another ref: %+v", other)
+	}
+	a, none := deliver(changes("d2", "refs/heads/x", "refs/heads/y", "refs/tags/v1"))
+	if a.status != http.StatusOK || len(none.Builds) > 0 || strings.Count(none.Reason, "; ") != 2 {
+		t.Errorf("none is built: %d %s", a.status, a.text)
+	}
+	w.queued(append(other.ids(), all.Builds[0].ID, all.Builds[1].ID)...)
+}
+
+// Earlier versions derived a push's id from the forge's id of the delivery alone. Such a push is answered, not built a second time.
+func TestRedeliveryAfterAnUpgrade(t *testing.T) {
+	w := newWorld(t, events.StreamSettings{})
+	pushes, err := events.NewPushes(t.Context(), w.js)
+	w.must(err)
+	d := w.listen(w.options())
+	stored := func(delivery, ref string, built bool) rpmflow.Push {
+		_, model := d.deliver("hello", payload("refs/heads/main", zero, commit, "model of "+delivery))
+		var last events.Event
+		w.eventually("the model", func() (there bool) {
+			last, err = w.ledger.LastOf(t.Context(), model.Builds[0].ID)
+			return err == nil
+		})
+		p := rpmflow.Push{ID: rpmflow.PushID("hello", delivery), Project: "hello", Ref: ref, Before: zero, Commit: commit, Delivery: delivery,
+			Forge: "generic", Received: time.Now().UTC()}
+		if built {
+			b := last.Build
+			b.ID, b.Push, b.Ref = rpmflow.BuildID(p.ID, "hello", b.Target), p.ID, ref
+			p.Builds = []rpmflow.Build{b}
+		} else {
+			p.Reason = "not built at that time"
+		}
+		_, _, err = pushes.Receive(t.Context(), p)
+		w.must(err)
+		return p
+	}
+	old := stored("d1", "refs/heads/main", true)
+	a, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "d1"))
+	if a.status != http.StatusOK || !p.Duplicate || p.Push != old.ID || !slices.Equal(p.ids(), old.BuildIDs()) {
+		t.Errorf("sent again: %d %s", a.status, a.text)
+	}
+	if _, p := d.deliver("hello", payload("refs/heads/release-1", zero, commit, "d1")); p.Duplicate || len(p.Builds) != 1 {
+		t.Errorf("another ref: %+v", p)
+	}
+	stored("d2", "refs/heads/main", false)
+	if _, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "d2")); p.Duplicate || len(p.Builds) != 1 {
+		t.Errorf("one without builds is decided again: %+v", p)
+	}
 }

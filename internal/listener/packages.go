@@ -113,7 +113,7 @@ func (l *Listener) changed(ctx context.Context, project rpmflow.Project, c forge
 		return nil, c.Ref + " is new"
 	case c.Before == "":
 		return nil, "the push does not say what was there before"
-	case c.Files != nil:
+	case c.Complete:
 		return c.Files, ""
 	}
 	files, err := look(ctx, l, project.Name, func(ctx context.Context) ([]string, error) {
@@ -165,7 +165,7 @@ func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c 
 // guessSRPMs goes by the delivery where the repository cannot be looked at; and where that does not tell, the builder has to look.
 func (l *Listener) guessSRPMs(project rpmflow.Project, c forge.Change, why string) choice {
 	note := "the listener could not look for source packages: " + why
-	if c.Files == nil {
+	if !c.Complete {
 		return choice{parts: []part{{name: project.Name, key: project.Name, layout: rpmflow.LayoutSRPM, sources: project.Sources}}, note: note}
 	}
 	chosen := choice{note: note + "; the package's name is that of its file"}

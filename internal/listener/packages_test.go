@@ -223,16 +223,18 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 	for name, test := range map[string]struct {
 		more, want string
 		looks      int
+		header     []string
 	}{
-		"complete": {`"commits":[{"id":"` + after + `","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0}, // and not what git says
-		"forced":   {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1},
-		"cut":      {`"commits":[{"id":"` + after + `"}]`, "[b]", 1},
+		"complete":            {`"forced":false,"commits":[{"id":"` + after + `","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0, nil}, // and not what git says
+		"forced":              {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, nil},
+		"cut":                 {`"forced":false,"commits":[{"id":"` + after + `"}]`, "[b]", 1, nil},
+		"Gitea's, one commit": {`"total_commits":1,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, []string{"X-Gitea-Event", "push", "X-Gitea-Delivery", "gitea"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			looked := repositories.count()
 			body := fmt.Sprintf(`{"ref":"refs/heads/main","before":%q,"after":%q,%s}`, before, after, test.more)
-			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body), "Content-Type", "application/json",
-				"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))
+			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body), append(test.header, "Content-Type", "application/json",
+				"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))...)
 			var p pushed
 			a.into(&p)
 			if names, _ := w.builds(p); a.status != http.StatusAccepted || fmt.Sprint(names) != test.want || repositories.count()-looked != test.looks {

@@ -13,18 +13,13 @@ import (
 )
 
 // plan decides what a push leads to.
-func (l *Listener) plan(ctx context.Context, project rpmflow.Project, c forge.Change, half rpmflow.Half, forgeName string, received time.Time) rpmflow.Push {
-	if half == rpmflow.HalfPackaging { // the same words from the other repository are another push
-		c.Delivery = "packaging " + c.Delivery
-	}
-	push := newPush(project, c, forgeName, received)
-	push.Half = half
+func (l *Listener) plan(ctx context.Context, project rpmflow.Project, push rpmflow.Push, c forge.Change) rpmflow.Push {
 	if c.Deleted() {
 		push.Reason = fmt.Sprintf("%s was deleted: nothing to build", c.Ref)
 		return push
 	}
 	// The fallback packages branches that are built, whether it is one itself or not.
-	fallback := half == rpmflow.HalfPackaging && project.Sources.Fallback != "" && c.Ref == "refs/heads/"+project.Sources.Fallback
+	fallback := push.Half == rpmflow.HalfPackaging && project.Sources.Fallback != "" && c.Ref == "refs/heads/"+project.Sources.Fallback
 	if reason, ok := project.Wants(c.Ref); !ok && !fallback {
 		push.Reason = reason
 		return push
@@ -39,10 +34,11 @@ func (l *Listener) plan(ctx context.Context, project rpmflow.Project, c forge.Ch
 	return push
 }
 
-func newPush(project rpmflow.Project, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
+// newPush is a push without its builds. Its key tells it from all others.
+func newPush(project rpmflow.Project, key string, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
 	return rpmflow.Push{
-		ID: rpmflow.PushID(project.Name, c.Delivery), Project: project.Name, Ref: c.Ref, Before: c.Before, Commit: c.Commit,
-		Delivery: c.Delivery, Forge: forgeName, Pusher: c.Pusher, Received: received.UTC(),
+		ID: rpmflow.PushID(project.Name, key), Project: project.Name, Ref: c.Ref, Before: c.Before, Commit: c.Commit,
+		Delivery: key, Forge: forgeName, Received: received.UTC(),
 	}
 }
 

@@ -65,7 +65,7 @@ func (l *Listener) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 // suspect says whether a package that is to be built may not be there.
 func suspect(project rpmflow.Project, s rpmflow.PackageSource, c forge.Change) bool {
 	switch {
-	case c.Files != nil:
+	case c.Complete:
 		return slices.ContainsFunc(c.Gone, func(f string) bool { return isOf(s, f) })
 	case len(project.Packages) == 0 && len(s.Filter()) == 0: // nobody has looked at the repository, and most pushes remove no package
 		return false

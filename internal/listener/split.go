@@ -9,10 +9,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// half tells which repository of a project of layout split a delivery is about; of other layouts it is "". The address of the webhook
-// can say it, ?repository=packaging, else the delivery does by the repository's URL.
-func half(project rpmflow.Project, r *http.Request, body []byte) (rpmflow.Half, *problem) {
-	said := r.URL.Query().Get("repository")
+// half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
+// can say it, with ?repository=packaging, else the names of the repository in the delivery.
+func half(project rpmflow.Project, said string, names []string) (rpmflow.Half, *problem) {
 	if project.Layout != rpmflow.LayoutSplit {
 		if said != "" {
 			return "", problemf(http.StatusBadRequest, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
@@ -28,7 +27,6 @@ func half(project rpmflow.Project, r *http.Request, body []byte) (rpmflow.Half, 
 	default:
 		return "", problemf(http.StatusBadRequest, hint, "project %q: repository %q is none of its two", project.Name, said)
 	}
-	names := forge.Repositories(r.Header, body)
 	is := func(url string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return forge.SameRepository(name, url) })
 	}

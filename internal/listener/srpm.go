@@ -122,11 +122,11 @@ func (l *Listener) receiveSRPM(w http.ResponseWriter, r *http.Request) (int, any
 	}
 	l.log.Info("source package stored", "project", project.Name, "package", pkg.NEVRA, "sha512", pkg.SHA512, "size",
 		pkg.Size)
-	delivery := r.Header.Get("Idempotency-Key")
-	if delivery == "" {
-		delivery = uuid.NewString()
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" {
+		key = uuid.NewString()
 	}
-	push := newPush(project, forge.Change{Delivery: "api " + delivery}, "api", time.Now())
+	push := newPush(project, forge.SubmissionKey(key), forge.Change{}, forge.API, time.Now())
 	for _, t := range targets {
 		push.Builds = append(push.Builds, l.srpmBuild(project, push, pkg, name, t))
 	}

@@ -147,9 +147,9 @@ func checkJSON(t *testing.T, b block) {
 		}
 	case object["after"] != nil:
 		header := http.Header{"X-Rpmflow-Signature-256": {forge.Sign("secret", []byte(b.text))}}
-		change, err := forge.Generic(header, []byte(b.text), "secret")
-		if err != nil || change.Delivery != object["delivery"] || change.Pusher != object["pusher"] {
-			t.Errorf("%s: read as %+v: %v", b, change, err)
+		delivery, err := forge.Generic(header, []byte(b.text), "secret")
+		if err != nil || delivery.ID != object["delivery"] || delivery.Pusher != object["pusher"] {
+			t.Errorf("%s: read as %+v: %v", b, delivery, err)
 		}
 	default:
 		t.Errorf("%s: nothing checks what this is", b)
