@@ -155,7 +155,7 @@ func listed(name, short string, patches bool) *cobra.Command {
 		lines, text := []sourceLine{}, strings.Builder{}
 		for _, l := range all {
 			if l.Patch == patches {
-				line := sourceLine{fmt.Sprint(tag, l.Number), l.Number, l.Value, l.File}
+				line := sourceLine{fmt.Sprint(tag, l.Number), l.Number, l.Value, l.Name()}
 				lines = append(lines, line)
 				fmt.Fprintf(&text, "%s: %s\n", line.Tag, line.Value)
 			}

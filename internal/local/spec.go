@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 const (
@@ -110,12 +111,12 @@ func (s *Spec) Ask(ctx context.Context, args ...string) ([]byte, error) {
 func (s *Spec) Expanded(ctx context.Context) ([]byte, error) { return s.Ask(ctx, "-P") }
 
 // Sources lists the Source and Patch lines that are in effect.
-func (s *Spec) Sources(ctx context.Context) ([]source.Listed, error) {
+func (s *Spec) Sources(ctx context.Context) ([]spec.File, error) {
 	text, err := s.Expanded(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return source.List(text), nil
+	return spec.ParseExpanded(text).Files, nil
 }
 
 // formatPackages is how rpmspec writes packages. For the other lists it has popt aliases (--requires), which are the target's own.

@@ -154,7 +154,7 @@ func agree(t *testing.T, s *local.Spec, rpmspec func(args ...string) string) {
 	must(t, err)
 	var basenames []string
 	for _, l := range sources {
-		basenames = append(basenames, l.File)
+		basenames = append(basenames, l.Name())
 	}
 	// As rpm names the files in the source package.
 	listed := strings.Fields(rpmspec("-q", "--srpm", "--qf", `[%{SOURCE}\n][%{PATCH}\n]`))

@@ -9,22 +9,22 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // maxArchive is how many times larger than MaxFile an archive may be before compression.
 const maxArchive = 16
 
-// Complete gets what the expanded spec (the output of `rpmspec -P` for the target) names and git has not: where the tree is the source it makes Source0
+// Complete gets what the spec.Expanded spec (the output of `rpmspec -P` for the target) names and git has not: where the tree is the source it makes Source0
 // out of the commit by git archive, named and laid out as the spec wants it; whatever else has a URL is downloaded. A file that is
 // committed beside the spec is left alone.
 func (p *Prepared) Complete(ctx context.Context, text []byte) error {
-	e := parseExpanded(text)
+	e := spec.ParseExpanded(text)
 	var err error
 	if p.request.WorkTree != nil {
 		if err = p.gather(ctx, e); err == nil {
@@ -45,22 +45,20 @@ func (p *Prepared) Complete(ctx context.Context, text []byte) error {
 	return nil
 }
 
-func (p *Prepared) complete(ctx context.Context, e expanded) error {
-	named := slices.Concat(e.sources, e.patches)
-	if err := p.fetchPending(ctx, func(as string) bool {
-		return slices.ContainsFunc(named, func(n numbered) bool { return n.file() == as })
-	}); err != nil {
+func (p *Prepared) complete(ctx context.Context, e spec.Expanded) error {
+	if err := p.fetchPending(ctx, e.Names); err != nil {
 		return err
 	}
-	for _, n := range named {
-		if mistake := p.leftOut[n.file()]; mistake != nil {
+	for _, f := range e.Files {
+		if mistake := p.leftOut[f.Name()]; mistake != nil {
 			return mistake
 		}
 	}
-	if !slices.ContainsFunc(e.sources, func(n numbered) bool { return n.number == 0 }) {
+	source0, ok := e.Source0()
+	if !ok {
 		return nil
 	}
-	name := e.source0()
+	name := source0.Name()
 	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, 0) {
 		return rpmflow.Fail(rpmflow.FailureSpec, "let Source0 end in the name of the archive", "Source0 %q has no file name", name)
 	}
@@ -70,15 +68,13 @@ func (p *Prepared) complete(ctx context.Context, e expanded) error {
 		return fmt.Errorf("looking for Source0: %w", err)
 	}
 	if compressionOf(name) == "" {
-		for _, t := range e.tags() {
-			if p.request.WorkTree != nil && t.label == "Source0" && !isURL(t.value) {
-				return p.notBeside(t)
-			}
+		if p.request.WorkTree != nil && !source0.IsURL() {
+			return p.notBeside(source0)
 		}
 		return rpmflow.Fail(rpmflow.FailureSpec, "name Source0 with one of "+strings.Join(compressions, ", ")+", or commit the file beside the spec",
 			"Source0 %s cannot be made from the commit: no known suffix of an archive", show(name))
 	}
-	dir, err := e.topDir(name)
+	dir, err := e.TopDir(name)
 	if err != nil {
 		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "Source0 " + show(name) + " cannot be made", Hint: "use %autosetup -n with a plain directory name", Err: err}
 	}

@@ -86,13 +86,13 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 			commit := w.commit(files)
 			p := prepare(t, newStore(t), w.request(commit))
 			text := expand(t, p.Spec, p.Sources)
-			if missing := MissingSources(text, p.Sources); len(missing) != 1 {
+			if missing := missingSources(text, p.Sources); len(missing) != 1 {
 				t.Errorf("missing before: %q", missing)
 			}
 			if err := p.Complete(t.Context(), text); err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
-			if missing := MissingSources(text, p.Sources); len(missing) != 0 {
+			if missing := missingSources(text, p.Sources); len(missing) != 0 {
 				t.Errorf("missing: %q", missing)
 			}
 			top := t.TempDir()

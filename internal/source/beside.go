@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // Dirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
 // being the one to take: beside the spec as it was named, then, if it is a symbolic link, beside what that leads to.
 // For a spec in SPECS that is SOURCES, then SPECS itself.
-func Dirs(spec string) []string {
+func Dirs(name string) []string {
 	var dirs []string
 	add := func(dir string) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
@@ -27,7 +28,7 @@ func Dirs(spec string) []string {
 		}
 	}
 	for range maxLinks {
-		dir := filepath.Dir(spec)
+		dir := filepath.Dir(name)
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil {
 			real = dir
@@ -40,14 +41,14 @@ func Dirs(spec string) []string {
 				add(dir)
 			}
 		}
-		target, err := os.Readlink(spec)
+		target, err := os.Readlink(name)
 		if err != nil {
 			break
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(real, target)
 		}
-		spec = target
+		name = target
 	}
 	return dirs
 }
@@ -207,37 +208,26 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 	return all, nil
 }
 
-// readsBeside are the words with which a spec reads files beside it that no Source line names.
-func readsBeside() []string {
-	return []string{"_sourcedir", "%include", "load:", "%load", "RPM_SOURCE_DIR"}
-}
-
 // copyNamed copies what the spec, as far as can be told before rpm has expanded it, reads while it is expanded.
 func (p *Prepared) copyNamed(ctx context.Context) error {
 	text, err := os.ReadFile(p.Spec)
 	if err != nil {
 		return fmt.Errorf("reading the spec: %w", err)
 	}
-	mentions := func(word string) bool { return strings.Contains(string(text), word) }
-	named := glance(text)
-	// A command or a program in the spec may read any of its sources: %(sha256sum %{SOURCE0}).
-	large := mentions("%(") || mentions("%{lua:") || mentions("%{shell")
-	for _, pattern := range named.all {
-		if strings.ContainsAny(pattern, `*?[\`) {
-			continue // what it stands for is rpm's to say
-		}
-		file, _, err := locate(p.dirs, pattern)
+	seen := spec.ParseUnexpanded(text)
+	for _, name := range seen.Plain() {
+		file, _, err := locate(p.dirs, name)
 		if err != nil || file == "" {
 			continue // it is missed when rpm names it
 		}
-		if info, err := os.Stat(file); err != nil || info.Size() > maxBeside && !large {
+		if info, err := os.Stat(file); err != nil || info.Size() > maxBeside && !seen.RunsPrograms() {
 			continue
 		}
-		if err := p.copyBeside(ctx, file, pattern); err != nil && failureOf(err) == nil {
+		if err := p.copyBeside(ctx, file, name); err != nil && failureOf(err) == nil {
 			return err
 		}
 	}
-	if slices.ContainsFunc(readsBeside(), mentions) {
+	if seen.ReadsNeighbours() {
 		_, err = p.AddNeighbours(ctx)
 	}
 	return err
@@ -277,9 +267,9 @@ func (p *Prepared) copyBeside(ctx context.Context, file, name string) error {
 }
 
 // gather copies the sources that rpm names and that lie on disk.
-func (p *Prepared) gather(ctx context.Context, e expanded) error {
-	for _, t := range e.tags() {
-		name := t.file()
+func (p *Prepared) gather(ctx context.Context, e spec.Expanded) error {
+	for _, f := range e.Files {
+		name := f.Name()
 		if rpmflow.CheckFileName(name) != nil {
 			continue // fetchRemote says what is wrong with it
 		}
@@ -287,11 +277,11 @@ func (p *Prepared) gather(ctx context.Context, e expanded) error {
 		switch {
 		case err == nil && file != "":
 			err = p.copyBeside(ctx, file, name)
-		case err == nil && errors.Is(other, errDangling) && !isURL(t.value):
-			err = p.notBeside(t) // it was to be there
+		case err == nil && errors.Is(other, errDangling) && !f.IsURL():
+			err = p.notBeside(f) // it was to be there
 		}
-		if f := failureOf(err); f != nil && !strings.HasPrefix(f.Message, t.label) {
-			return &rpmflow.Failure{Kind: f.Kind, Message: t.label + " " + f.Message, Hint: f.Hint, Err: f.Err}
+		if m := failureOf(err); m != nil && !strings.HasPrefix(m.Message, f.Label()) {
+			return &rpmflow.Failure{Kind: m.Kind, Message: f.Label() + " " + m.Message, Hint: m.Hint, Err: m.Err}
 		}
 		if err != nil {
 			return err
@@ -315,8 +305,8 @@ func (p *Prepared) onDisk(name string) bool {
 }
 
 // notBeside is the failure of a source that neither lies beside the spec on disk nor has a URL.
-func (p *Prepared) notBeside(t tag) error {
-	_, other, err := locate(p.dirs, t.file())
+func (p *Prepared) notBeside(f spec.File) error {
+	_, other, err := locate(p.dirs, f.Name())
 	if err != nil {
 		return err
 	}
@@ -325,10 +315,10 @@ func (p *Prepared) notBeside(t tag) error {
 		where = append(where, show(dir))
 	}
 	why := "it is not in " + strings.Join(where, ", ")
-	hint := "put the file beside the spec, or correct the " + t.label + " line"
+	hint := "put the file beside the spec, or correct the " + f.Label() + " line"
 	if other != nil {
 		why, hint = other.Error(),
 			"name a file that is there: pack a directory into an archive, or list its files one by one"
 	}
-	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s: %s", t.label, show(t.value), why)
+	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s: %s", f.Label(), show(f.Value), why)
 }

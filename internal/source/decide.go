@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // look is what the decision between the layouts rests on.
@@ -21,10 +22,8 @@ type look struct {
 	files  []string // of the package's directory
 	dirs   []string // of the package's directory
 	lists  []string // dist-git's lists of sources
-	named  tags
+	text   spec.Unexpanded
 	found  evidence
-	// scripts are the parts of the spec that build.
-	scripts string
 	// hasSOURCES: the spec lies in SPECS, and SOURCES is beside.
 	hasSOURCES bool
 }
@@ -79,14 +78,14 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.named, l.scripts = glance(preambles(text)), scriptsOf(text)
+	l.text = spec.ParseUnexpanded(text)
 	return l, nil
 }
 
 // alone makes the directory of a spec that somebody has named the package's, if its Source0 is there or on a list there: what the tree around it is does
 // not matter then.
 func (l *look) alone() {
-	if dir := packageDir(l.spec); dir != "." && (len(l.lists) > 0 || l.named.source0In(l.beside) != "") {
+	if dir := packageDir(l.spec); dir != "." && (len(l.lists) > 0 || l.text.Source0In(l.beside) != "") {
 		l.at.dir = dir
 	}
 }
@@ -94,7 +93,7 @@ func (l *look) alone() {
 // decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or
 // a server (both standard), or out of the tree around the spec (in-tree). For the last there must be something to build in it.
 func (l *look) decide() (rpmflow.Layout, string, error) {
-	spec, place := show(path.Base(l.spec)), l.at.in()
+	name, place := show(path.Base(l.spec)), l.at.in()
 	dir := path.Dir(l.spec)
 	ofRPM := path.Base(dir) == "SPECS"
 	apart := dir != path.Join(l.at.dir, ".") && dir != path.Join(l.at.dir, "SPECS") // a directory of what may be a source tree
@@ -105,17 +104,17 @@ func (l *look) decide() (rpmflow.Layout, string, error) {
 		place = "in " + show(dir)
 	}
 	if len(l.lists) > 0 {
-		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", spec, some(l.lists), place), nil
+		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", name, some(l.lists), place), nil
 	}
-	if f := l.named.source0In(l.beside); f != "" {
+	if f := l.text.Source0In(l.beside); f != "" {
 		kind := "source"
-		if isArchive(f) {
+		if spec.IsArchive(f) {
 			kind = "tarball"
 		}
-		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the %s %s %s", spec, kind, show(f), place), nil
+		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s and the %s %s %s", name, kind, show(f), place), nil
 	}
 	if ofRPM && l.hasSOURCES {
-		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s %s", spec, place), nil
+		return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s %s", name, place), nil
 	}
 	if dirs := l.evidence(); len(dirs) > 0 {
 		if apart {
@@ -132,7 +131,7 @@ func (l *look) decide() (rpmflow.Layout, string, error) {
 
 // evidence is what shows that the tree around the spec is the source. Code alone does, unless Source0 is a URL.
 func (l *look) evidence() []string {
-	if l.named.none {
+	if l.text.None() {
 		return l.found.strong
 	}
 	dir := path.Dir(l.spec)
@@ -140,7 +139,7 @@ func (l *look) evidence() []string {
 	var code []string
 	for _, w := range l.found.weak {
 		// A Makefile is the program's if the spec uses it, or lies apart from it.
-		if !isMakefile(w) || l.named.local() && (apart || makeWord.MatchString(l.scripts)) {
+		if !isMakefile(w) || l.text.Local() && (apart || l.text.RunsMake()) {
 			code = append(code, w)
 		}
 	}
@@ -148,14 +147,14 @@ func (l *look) evidence() []string {
 	case len(l.found.strong) > 0:
 		return slices.Concat(l.found.strong, code)
 	// Beside a program's own code, in a directory for packages, Source0 is called what the release will be called.
-	case len(code) > 0 && (l.named.local() || apart):
+	case len(code) > 0 && (l.text.Local() || apart):
 		return code
-	case !l.named.local():
+	case !l.text.Local():
 		return nil
 	case apart:
 		return l.others()
 	}
-	return uses(l.scripts, l.others())
+	return l.text.Uses(l.others())
 }
 
 // others are the entries that may be of a source, and that the spec does not name as Source or Patch.
@@ -166,16 +165,16 @@ func (l *look) others() []string {
 // doubt is what stands against layout standard, without being evidence.
 func (l *look) doubt() []string {
 	switch {
-	case l.named.none, l.named.source0 != "" && l.named.local() && !isArchive(l.named.source0):
+	case l.text.None(), l.text.Source0 != "" && l.text.Local() && !spec.IsArchive(l.text.Source0):
 		return nil
-	case l.named.local():
+	case l.text.Local():
 		return l.others()
 	}
 	return slices.DeleteFunc(slices.Clone(l.found.weak), isMakefile)
 }
 
 func (l *look) whyDoubt(doubt []string) string {
-	if l.named.remote {
+	if l.text.Remote {
 		return fmt.Sprintf("it is a URL, and the repository has %s, but nothing to build it with", some(doubt))
 	}
 	return fmt.Sprintf("it is not beside the spec, and what the repository has (%s) is not recognised as its source", some(doubt))
@@ -183,7 +182,7 @@ func (l *look) whyDoubt(doubt []string) string {
 
 // note is a remark on a decision that somebody may have meant otherwise.
 func (l *look) note(layout rpmflow.Layout) string {
-	if layout != rpmflow.LayoutInTree || !l.named.remote {
+	if layout != rpmflow.LayoutInTree || !l.text.Remote {
 		return ""
 	}
 	return fmt.Sprintf("Source0 is a URL, and is made of the commit all the same: the repository has %s; layout: standard downloads it instead", some(l.evidence()))
@@ -193,7 +192,7 @@ func (l *look) note(layout rpmflow.Layout) string {
 func (l *look) sourceFiles() []string {
 	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool {
 		up := strings.ToUpper(f)
-		return strings.HasPrefix(f, ".") || isSpec(f) || isTemplate(f) || isArchive(f) || l.named.names(f) ||
+		return strings.HasPrefix(f, ".") || spec.IsSpec(f) || spec.IsTemplate(f) || spec.IsArchive(f) || l.text.Names(f) ||
 			strings.HasPrefix(up, "README") || strings.HasPrefix(up, "LICEN") || strings.HasPrefix(up, "COPYING") ||
 			strings.EqualFold(f, "makefile") || slices.Contains([]string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}, path.Ext(f))
 	})

@@ -2,7 +2,6 @@ package source
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -89,41 +88,4 @@ func (e *evidence) dir(name string, below []object.TreeEntry) {
 	case has(isCode):
 		e.weak = append(e.weak, name)
 	}
-}
-
-// scriptsOf are the parts of a spec, not yet expanded, that make the package out of the source.
-func scriptsOf(spec []byte) string {
-	var kept strings.Builder
-	inside := false
-	for line := range strings.Lines(string(spec)) {
-		word := strings.ToLower(firstWord(line))
-		if strings.HasPrefix(word, "%") && slices.Contains(sections, word) {
-			inside = slices.Contains([]string{"%prep", "%conf", "%build", "%install", "%check"}, word)
-			continue
-		}
-		if inside && !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			kept.WriteString(line)
-		}
-	}
-	return kept.String()
-}
-
-var (
-	// pathWord is a word of a script that may be a path below the directory that it works in.
-	pathWord = regexp.MustCompile(`(?:^|[\s'"=;(&|])(?:\./)?([A-Za-z0-9_][A-Za-z0-9_.+-]*)`)
-	makeWord = regexp.MustCompile(`(?m)(^|[\s;&|])(make\b|%\{?(make_build|make_install|configure|makeinstall|__make)\b)`)
-)
-
-// uses lists those of the names that the scripts of a spec work on.
-func uses(scripts string, names []string) (used []string) {
-	words := map[string]bool{}
-	for _, m := range pathWord.FindAllStringSubmatch(scripts, -1) {
-		words[m[1]] = true
-	}
-	for _, n := range names {
-		if words[n] {
-			used = append(used, n)
-		}
-	}
-	return used
 }

@@ -136,17 +136,3 @@ func FuzzPointers(f *testing.F) {
 		}
 	})
 }
-
-// FuzzTopDir: whatever a spec says, the directory of the archive is one inside of it.
-func FuzzTopDir(f *testing.F) {
-	for _, prep := range []string{"%setup -q -n ../x", "%autosetup -n /etc", "cd /x && tar xf x.tar\ncd ..", "%setup -n 'a b'/c", "tar xf x.tar; cd a//b/./c", "%setup -c -n .."} {
-		f.Add("hello", "1.0", prep)
-	}
-	f.Fuzz(func(t *testing.T, name, version, prep string) {
-		e := parseExpanded([]byte("Name: " + name + "\nVersion: " + version + "\nSource0: x.tar\n%prep\n" + prep + "\n"))
-		dir, err := e.topDir("x.tar")
-		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n")) {
-			t.Errorf("%q: directory %q", prep, dir)
-		}
-	})
-}

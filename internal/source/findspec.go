@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in SPECS, else anywhere below.
@@ -23,9 +24,9 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if want != "" {
 		return specAt(snap, want)
 	}
-	specs, err := searchSpecs(ctx, snap, at, isSpec)
+	specs, err := searchSpecs(ctx, snap, at, spec.IsSpec)
 	if err == nil && len(specs) == 0 {
-		specs, err = searchSpecs(ctx, snap, at, isTemplate)
+		specs, err = searchSpecs(ctx, snap, at, spec.IsTemplate)
 	}
 	if err != nil {
 		return file{}, err
@@ -44,11 +45,11 @@ func findSpec(ctx context.Context, snap *snapshot, at place, want string) (file,
 	if len(specs) == 0 {
 		return file{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s", where)}
 	}
-	spec, err := onlySpec(specs, where)
+	only, err := onlySpec(specs, where)
 	if f := failureOf(err); f != nil {
 		f.Hint = hint
 	}
-	return spec, err
+	return only, err
 }
 
 // searchSpecs lists the specs, or their templates, of the package's directory: those in itself and in SPECS, else those anywhere below.
@@ -145,9 +146,4 @@ func checkInside(want string) error {
 		return rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository", "spec %q lies outside the repository", want)
 	}
 	return nil
-}
-
-func isSpec(name string) bool {
-	name = path.Base(name)
-	return strings.HasSuffix(name, ".spec") && name != ".spec"
 }

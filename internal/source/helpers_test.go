@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -219,6 +220,16 @@ func expand(t *testing.T, spec, sources string) []byte {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// missingSources lists the files of an expanded spec that are not in dir.
+func missingSources(text []byte, dir string) (missing []string) {
+	for _, f := range spec.ParseExpanded(text).Files {
+		if info, err := os.Stat(filepath.Join(dir, f.Name())); err != nil || !info.Mode().IsRegular() {
+			missing = append(missing, f.Name())
+		}
+	}
+	return missing
 }
 
 // specText is a spec with tags and %prep of the test's choice.

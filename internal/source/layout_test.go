@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 func TestDecide(t *testing.T) {
@@ -64,8 +65,8 @@ func TestDecide(t *testing.T) {
 }
 
 // read fills in what lookAt takes from the spec and the tree.
-func (l *look) read(spec string) {
-	l.named, l.scripts = glance(preambles([]byte(spec))), scriptsOf([]byte(spec))
+func (l *look) read(text string) {
+	l.text = spec.ParseUnexpanded([]byte(text))
 	for _, name := range l.files {
 		l.found.file(name)
 	}
@@ -116,16 +117,4 @@ func TestLayoutAsConfigured(t *testing.T) {
 			t.Errorf("%s: got %q, %q", layout, p.Explanation, names(t, p.Sources))
 		}
 	}
-}
-
-func FuzzGlance(f *testing.F) {
-	f.Add("Name: a\nVersion: 1\nSource0: %{name}-%{version}.tar.gz\n", "a-1.tar.gz")
-	f.Add("Source: %{crates_source}\nPatch: [x\\\n", "x")
-	f.Fuzz(func(t *testing.T, text, file string) {
-		g := glance([]byte(text))
-		if got := g.source0In([]string{file}); got != "" && got != file {
-			t.Errorf("got %q", got)
-		}
-		g.names(file)
-	})
 }

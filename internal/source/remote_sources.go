@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +17,8 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
-
-// maxURLs is how many files a spec may have downloaded.
-const maxURLs = 1000
 
 // there reports whether a file of this name is among the sources on disk.
 func (p *Prepared) there(name string) bool {
@@ -139,8 +136,8 @@ func (p *Prepared) compareKnown() error {
 	return nil
 }
 
-// fetchRemote downloads what the expanded spec names by a URL and is not there. Where something else is missing, rpm could not go on.
-func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
+// fetchRemote downloads what the spec.Expanded spec names by a URL and is not there. Where something else is missing, rpm could not go on.
+func (p *Prepared) fetchRemote(ctx context.Context, e spec.Expanded) error {
 	known, err := p.known()
 	if err != nil {
 		return err
@@ -151,107 +148,56 @@ func (p *Prepared) fetchRemote(ctx context.Context, e expanded) error {
 	for _, l := range p.deferred {
 		known[l.name] = append(known[l.name], l.sum)
 	}
-	all, err := e.remote(p.there, known, func(t tag) error {
-		if isDeferred(t.file()) {
-			return p.store.noLookaside(t.file())
+	files, err := e.Downloads(p.there, func(f spec.File) error {
+		if isDeferred(f.Name()) {
+			return p.store.noLookaside(f.Name())
 		}
-		if e.partial { // rpm does without
+		if e.Partial { // rpm does without
 			return nil
 		}
-		return p.missing(ctx, t)
+		return p.missing(ctx, f)
 	})
 	if err != nil {
 		return err
 	}
+	all := wantedOf(files, known)
 	for i, w := range all {
-		fields := rpmflow.LookasideFields{Name: e.name, File: w.name}
+		fields := rpmflow.LookasideFields{Name: e.Name, File: w.name}
 		if len(w.known) > 0 {
 			fields.Checksum = w.known[0]
 		}
 		all[i].places = append(w.places, mirrors(p.request.Sources.Mirrors, fields)...)
 	}
 	for _, l := range p.deferred {
-		if !slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == l.name }) {
+		if !e.Names(l.name) {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s is in the list of sources, but no source of the spec: it is left out", show(l.name)))
 		}
 	}
 	return p.take(ctx, all)
 }
 
-// remote lists what the spec names by a URL and is not there, with the checksums that are known of it. missing is asked about each file that
-// is not there and has no URL.
-func (e expanded) remote(there func(name string) bool, known map[string][]rpmflow.Checksum, missing func(tag) error) ([]wanted, error) {
-	var all []wanted
-	by := map[string]string{} // file name to URL
-	for _, tag := range e.tags() {
-		name := tag.file()
-		if name != "" && rpmflow.CheckFileName(name) == nil && there(name) {
-			continue
-		}
-		if !isURL(tag.value) {
-			if err := missing(tag); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if err := rpmflow.CheckFileName(name); err != nil {
-			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: tag.label + " " + fetch.Clean(tag.value), Err: err,
-				Hint: "give it a name: https://host/path#/file.tar.gz"}
-		}
-		url := tag.value
-		if before, twice := by[name]; twice {
-			if before != url {
-				return nil, rpmflow.Fail(rpmflow.FailureSource, "give one of them another name: https://host/path#/file.tar.gz", "two URLs for the one file %s: %s and %s",
-					show(name), fetch.Clean(before), fetch.Clean(url))
-			}
-			continue
-		}
-		by[name] = url
-		all = append(all, wanted{name: name, what: tag.label, origin: rpmflow.OriginDownload, known: known[name], places: []string{url}})
-	}
-	if len(all) > maxURLs {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "use a lookaside, or pack several files into one", "%d sources are to be downloaded; %d are the most", len(all), maxURLs)
-	}
-	return all, nil
-}
-
-// tag is a Source or Patch of a spec, with the name that it has there.
-type tag struct {
-	numbered
-	label string
-}
-
-func (e expanded) tags() []tag {
-	var all []tag
-	for _, s := range e.sources {
-		all = append(all, tag{s, fmt.Sprintf("Source%d", s.number)})
-	}
-	for _, n := range e.patches {
-		all = append(all, tag{n, fmt.Sprintf("Patch%d", n.number)})
+// wantedOf are the files of a spec as they are downloaded, with the checksums that are known of them.
+func wantedOf(files []spec.File, known map[string][]rpmflow.Checksum) (all []wanted) {
+	for _, f := range files {
+		all = append(all, wanted{name: f.Name(), what: f.Label(), origin: rpmflow.OriginDownload, known: known[f.Name()], places: []string{f.Value}})
 	}
 	return all
 }
 
-// isURL is what rpm takes for one (rpmio/rpmurl.c), without those of files.
-func isURL(value string) bool {
-	scheme, _, ok := strings.Cut(value, "://")
-	return ok && slices.Contains([]string{"http", "https", "ftp"}, strings.ToLower(scheme))
-}
-
 // missing explains why a source is not there that has no URL.
-func (p *Prepared) missing(ctx context.Context, t tag) error {
+func (p *Prepared) missing(ctx context.Context, f spec.File) error {
 	if p.request.WorkTree != nil {
-		return p.notBeside(t)
+		return p.notBeside(f)
 	}
-	name := t.file()
-	hint := "commit the file beside the spec, or mend the " + t.label + " line"
+	name := f.Name()
+	hint := "commit the file beside the spec, or correct the " + f.Label() + " line"
 	if p.Layout == rpmflow.LayoutDistGit {
-		hint = "commit the file beside the spec, upload it to the lookaside, or mend the " + t.label + " line"
+		hint = "commit the file beside the spec, upload it to the lookaside, or correct the " + f.Label() + " line"
 	}
 	req := p.request
 	req.Commit = p.Commit
 	if p.Layout == rpmflow.LayoutSplit { // the request is the source tree's, and the spec is not in it
-		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s is not in the repository", t.label, show(t.value))
+		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s is not in the repository", f.Label(), show(f.Value))
 	}
 	isDir := false
 	err := p.store.read(ctx, req, func(snap *snapshot) error {
@@ -269,27 +215,27 @@ func (p *Prepared) missing(ctx context.Context, t tag) error {
 	}
 	if isDir && rpmflow.CheckFileName(name) == nil {
 		return rpmflow.Fail(rpmflow.FailureSource, "name a file: pack the directory into an archive, or list its files one by one",
-			"%s %s is a directory in the repository", t.label, show(t.value))
+			"%s %s is a directory in the repository", f.Label(), show(f.Value))
 	}
-	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s is not in the repository", t.label, show(t.value))
+	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s is not in the repository", f.Label(), show(f.Value))
 }
 
 // packageDir is the directory that spec and lists of sources are in: SPECS is one below.
-func packageDir(spec string) string {
-	if dir := path.Dir(spec); path.Base(dir) != "SPECS" {
+func packageDir(specPath string) string {
+	if dir := path.Dir(specPath); path.Base(dir) != "SPECS" {
 		return dir
 	}
-	return path.Dir(path.Dir(spec))
+	return path.Dir(path.Dir(specPath))
 }
 
 // mayMiss reports whether the spec, as far as can be told before rpm has expanded it, names a file that is not there.
 func (p *Prepared) mayMiss() (bool, error) {
-	spec, err := os.Open(p.Spec)
+	in, err := os.Open(p.Spec)
 	if err != nil {
 		return false, fmt.Errorf("looking at the spec: %w", err)
 	}
-	defer func() { _ = spec.Close() }() // it was read only
-	text, err := io.ReadAll(io.LimitReader(spec, 1<<20))
+	defer func() { _ = in.Close() }() // it was read only
+	text, err := io.ReadAll(io.LimitReader(in, 1<<20))
 	if err != nil {
 		return false, fmt.Errorf("looking at the spec: %w", err)
 	}
@@ -297,29 +243,9 @@ func (p *Prepared) mayMiss() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("looking at the sources: %w", err)
 	}
-	return slices.ContainsFunc(glance(preambles(text)).all, func(pattern string) bool {
-		return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-			ok, err := path.Match(pattern, e.Name())
-			return err == nil && ok
-		})
-	}), nil
-}
-
-// preambles are the parts of a spec, not yet expanded, in which Source and Patch lines are tags; each line of the sections
-// %sourcelist and %patchlist is made one.
-func preambles(spec []byte) []byte {
-	var kept []byte
-	tags, prefix := true, ""
-	for line := range bytes.Lines(spec) {
-		word, _, _ := strings.Cut(strings.TrimRight(string(line), "\r\n\t "), " ")
-		if word = strings.ToLower(word); strings.HasPrefix(word, "%") && slices.Contains(sections, word) {
-			prefix = map[string]string{"%sourcelist": "Source: ", "%patchlist": "Patch: "}[word]
-			tags = word == "%package" || prefix != ""
-			continue
-		}
-		if tags {
-			kept = append(append(kept, prefix...), line...)
-		}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
 	}
-	return kept
+	return spec.ParseUnexpanded(text).Misses(names), nil
 }

@@ -12,11 +12,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // Options says where and within which bounds a Store works.
@@ -135,11 +138,11 @@ type Request struct {
 	// tree is fetched, and its parents are not there to be read.
 	History bool
 
-	fetched   bool        // by an earlier step of the same build
-	notBefore time.Time   // of CommitTime
-	about     *facts      // for a spec's template; nil: of Ref and Commit
-	version   *gitVersion // of the other repository, of layout split
-	from      *origin     // of a submodule
+	fetched   bool          // by an earlier step of the same build
+	notBefore time.Time     // of CommitTime
+	about     *spec.Facts   // for a spec's template; nil: of Ref and Commit
+	version   *spec.Version // of the other repository, of layout split
+	from      *origin       // of a submodule
 }
 
 // Packaging is a commit of the other repository of layout split, as in Request.
@@ -247,7 +250,7 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 		}
 	}
 	p := &Prepared{
-		Spec:        filepath.Join(dir, "SPECS", specName(plan.spec)),
+		Spec:        filepath.Join(dir, "SPECS", strings.TrimSuffix(plan.spec.as, ".in")),
 		Sources:     filepath.Join(dir, "SOURCES"),
 		Layout:      plan.layout,
 		Explanation: plan.why,
@@ -286,15 +289,15 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, filepath.Base(p.Spec)); err != nil {
 		return nil, err
 	}
-	if isTemplate(plan.spec.as) {
-		known := factsOf(req.Ref, p.Commit)
+	if spec.IsTemplate(plan.spec.as) {
+		known := spec.FactsOf(req.Ref, p.Commit)
 		if req.about != nil {
 			known = *req.about
 		}
 		if version != nil {
-			known.version = version.version
+			known.Version = version.Version
 		}
-		if err := p.finish(req.Sources.Substitute, known); err != nil {
+		if err := p.fillTemplate(req.Sources.Substitute, known); err != nil {
 			return nil, err
 		}
 	}
@@ -335,20 +338,46 @@ func (p *Prepared) putOff(ctx context.Context, snap *snapshot, req Request) func
 }
 
 // setVersion writes the version of git into the spec, and notes what the spec leaves to rpmautospec.
-func (p *Prepared) setVersion(v *gitVersion) error {
-	if v != nil {
-		if err := v.editVersion(p.Spec, p.CommitTime); err != nil {
-			return err
-		}
-		p.Version = v.version
-		p.Explanation += "; " + v.String()
-	}
+func (p *Prepared) setVersion(v *spec.Version) error {
 	text, err := os.ReadFile(p.Spec)
 	if err != nil {
 		return fmt.Errorf("reading the spec: %w", err)
 	}
-	p.automatic = automatic(string(text))
+	if v != nil {
+		edited, err := v.Edit(string(text))
+		if err != nil {
+			return err
+		}
+		text = []byte(edited)
+		if err := p.writeSpec(text); err != nil {
+			return err
+		}
+		p.Version = v.Version
+		p.Explanation += "; " + v.String()
+	}
+	p.automatic = spec.Automatic(string(text))
 	return nil
+}
+
+// fillTemplate makes the spec out of the template that was written to p.Spec.
+func (p *Prepared) fillTemplate(list []rpmflow.Substitution, f spec.Facts) error {
+	text, err := os.ReadFile(p.Spec)
+	if err != nil {
+		return fmt.Errorf("reading the template of the spec: %w", err)
+	}
+	if text, err = spec.Substitute(text, list, f, p.SpecPath); err != nil {
+		return err
+	}
+	p.Explanation += fmt.Sprintf("; %s is made of %s", show(filepath.Base(p.Spec)), show(path.Base(p.SpecPath)))
+	return p.writeSpec(text)
+}
+
+// writeSpec replaces the text of the spec on disk.
+func (p *Prepared) writeSpec(text []byte) error {
+	if err := os.WriteFile(p.Spec, text, 0o644); err != nil {
+		return fmt.Errorf("writing the spec: %w", err)
+	}
+	return setTime(p.Spec, p.CommitTime)
 }
 
 // failureOf is the packager's failure in an error, nil if there is none.
@@ -358,6 +387,15 @@ func failureOf(err error) *rpmflow.Failure {
 		return f
 	}
 	return nil
+}
+
+// Automatic reports whether the spec leaves Release or changelog to rpmautospec, so that its expansion is to be shown to CheckAutomatic.
+func (p *Prepared) Automatic() bool { return len(p.automatic) > 0 }
+
+// CheckAutomatic looks whether the target knows the macros of rpmautospec. In come the expanded spec, or what rpm said instead of
+// expanding it; out comes a remark for the packager, or the error.
+func (p *Prepared) CheckAutomatic(expanded []byte, err error) (remark string, _ error) {
+	return spec.CheckAutomatic(p.automatic, expanded, err)
 }
 
 // NeedsExpansion reports whether Source0 has to be made, or a source may have to be downloaded, for which Complete needs the spec as rpm

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // SpecSources asks for the sources of a spec on disk, which no commit is known of.
@@ -106,24 +107,24 @@ func (f *specFetch) plan() ([]wanted, error) {
 	for name, l := range f.listed {
 		known[name] = []rpmflow.Checksum{l.sum}
 	}
-	e := parseExpanded(f.Expanded)
+	e := spec.ParseExpanded(f.Expanded)
 	var there, missing []string
-	var trouble error
-	all, err := e.remote(func(name string) bool {
+	var failed error
+	files, err := e.Downloads(func(name string) bool {
 		ok, err := f.has(name)
-		trouble = errors.Join(trouble, err)
+		failed = errors.Join(failed, err)
 		if ok && !slices.Contains(there, name) {
 			there = append(there, name)
 		}
 		return ok || err != nil
-	}, known, func(t tag) error {
-		name := t.file()
+	}, func(line spec.File) error {
+		name := line.Name()
 		if _, ok := f.listed[name]; !ok && !slices.Contains(missing, name) && !isBeside(f.Beside, name) {
 			missing = append(missing, name)
 		}
 		return nil
 	})
-	if err = errors.Join(err, trouble); err != nil {
+	if err = errors.Join(err, failed); err != nil {
 		return nil, err
 	}
 	for _, name := range there {
@@ -134,11 +135,11 @@ func (f *specFetch) plan() ([]wanted, error) {
 	for _, name := range missing {
 		f.states = append(f.states, Obtained{Name: name, State: notThere})
 	}
-	return f.planListed(e, all, there)
+	return f.planListed(e, wantedOf(files, known), there)
 }
 
 // planListed puts the lookaside before the places of what the lists name, and adds what they name and the spec does not by a URL.
-func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]wanted, error) {
+func (f *specFetch) planListed(e spec.Expanded, all []wanted, there []string) ([]wanted, error) {
 	for _, name := range slices.Sorted(maps.Keys(f.listed)) {
 		l := f.listed[name]
 		if slices.Contains(there, name) {
@@ -156,7 +157,7 @@ func (f *specFetch) planListed(e expanded, all []wanted, there []string) ([]want
 		if f.Lookaside == "" {
 			switch {
 			case i >= 0: // the spec has a URL of it
-			case slices.ContainsFunc(e.tags(), func(t tag) bool { return t.file() == name }):
+			case e.Names(name):
 				return nil, f.store.noLookaside(name)
 			default:
 				f.states = append(f.states, Obtained{Name: name, State: leftOut})
@@ -249,8 +250,8 @@ func (f *specFetch) fetch(ctx context.Context, all []wanted) (err error) {
 }
 
 // listsOnDisk reads dist-git's lists beside a spec, and gives the package's name there.
-func listsOnDisk(spec string) (pkg string, list []listed, err error) {
-	dir := filepath.Dir(spec)
+func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
+	dir := filepath.Dir(specPath)
 	if filepath.Base(dir) == "SPECS" {
 		dir = filepath.Dir(dir)
 	}
@@ -278,11 +279,11 @@ func listsOnDisk(spec string) (pkg string, list []listed, err error) {
 		}
 		return text, nil
 	}
-	lists, err := listsAmong(files, head, filepath.ToSlash(spec))
+	lists, err := listsAmong(files, head, filepath.ToSlash(specPath))
 	if err != nil {
 		return "", nil, err
 	}
-	return readLists(head, lists, filepath.ToSlash(spec))
+	return readLists(head, lists, filepath.ToSlash(specPath))
 }
 
 // BranchOf is the branch that is checked out where a directory lies in a working tree; empty: none, or it is in none.

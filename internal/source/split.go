@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the ref
@@ -68,7 +69,7 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	}
 	var commit string
 	var when time.Time
-	var version *gitVersion
+	var version *spec.Version
 	err = s.read(ctx, req, func(snap *snapshot) (err error) {
 		commit, when = snap.commit.Hash.String(), snap.commit.Committer.When.UTC()
 		if req.Sources.Version == rpmflow.VersionFromGit {
@@ -81,7 +82,7 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	}
 	packaging := req
 	packaging.URL, packaging.Ref, packaging.Commit, packaging.notBefore = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit, when
-	known := factsOf(req.Ref, commit)
+	known := spec.FactsOf(req.Ref, commit)
 	packaging.about = &known
 	packaging.version, packaging.History = version, false
 	if p, err = s.prepare(ctx, packaging, dir); err != nil {
@@ -127,7 +128,7 @@ func splitPlan(snap *snapshot, req Request) (*plan, error) {
 
 func splitSpec(snap *snapshot, top string) (file, error) {
 	places := []string{path.Join(top, "rpm/SPECS"), path.Join(top, "rpm"), path.Join(top, "SPECS"), top}
-	for _, is := range []func(string) bool{isSpec, isTemplate} {
+	for _, is := range []func(string) bool{spec.IsSpec, spec.IsTemplate} {
 		for _, dir := range places {
 			files, err := snap.files(dir)
 			if err != nil {

@@ -53,7 +53,7 @@ func TestSplit(t *testing.T) {
 			}
 			text := expand(t, p.Spec, p.Sources)
 			must(t, p.Complete(t.Context(), text))
-			if missing := MissingSources(text, p.Sources); len(missing) != 0 {
+			if missing := missingSources(text, p.Sources); len(missing) != 0 {
 				t.Errorf("missing: %q", missing)
 			}
 			prep(t, p)

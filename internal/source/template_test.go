@@ -120,22 +120,3 @@ func TestTemplateRefuses(t *testing.T) {
 		})
 	}
 }
-
-func FuzzSubstitute(f *testing.F) {
-	f.Add(template, "VERSION=1")
-	f.Add("Version: @A@@B@", "A=@B@")
-	f.Add("%package x\n@X@", "X={branch}")
-	f.Fuzz(func(t *testing.T, text, pair string) {
-		s, err := rpmflow.ParseSubstitution(pair)
-		if err != nil {
-			return
-		}
-		got, err := substitute([]byte(text), []rpmflow.Substitution{s}, factsOf("refs/heads/main", strings.Repeat("a", 40)), "x.spec.in")
-		if err == nil && len(unreplaced(got, []rpmflow.Substitution{s})) > 0 {
-			t.Errorf("%q with %q is left with %q", text, pair, got)
-		}
-		if err == nil && strings.Count(string(got), "\n") != strings.Count(text, "\n") {
-			t.Errorf("%q with %q has another number of lines", text, pair)
-		}
-	})
-}

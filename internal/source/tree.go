@@ -339,15 +339,21 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// setTime gives a file the commit's time. Absurd dates, which git allows and file systems do not, become the epoch.
+// setTime gives a file the commit's time.
 func setTime(name string, t time.Time) error {
-	if u := t.Unix(); u < 0 || u > 1<<33 {
-		t = time.Unix(0, 0)
-	}
+	t = sane(t)
 	if err := os.Chtimes(name, t, t); err != nil {
 		return fmt.Errorf("setting the time of a source: %w", err)
 	}
 	return nil
+}
+
+// sane replaces dates that git allows and file systems do not by the epoch.
+func sane(t time.Time) time.Time {
+	if u := t.Unix(); u < 0 || u > 1<<33 {
+		t = time.Unix(0, 0)
+	}
+	return t.UTC()
 }
 
 // show makes a name from a tree fit for messages, whatever bytes it has.

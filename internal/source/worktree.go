@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // WorkTree is a directory of the user as it is now: with changes that are not committed, or without a
@@ -284,7 +285,7 @@ func (w *WorkTree) beside(dirs []string) []file {
 		}
 		for _, e := range w.readDir(dir) {
 			abs := dir + "/" + e.Name()
-			if taken[e.Name()] || e.IsDir() || isSpec(e.Name()) {
+			if taken[e.Name()] || e.IsDir() || spec.IsSpec(e.Name()) {
 				continue
 			}
 			if !e.Type().IsRegular() { // a link is as good as what it leads to
@@ -328,7 +329,7 @@ func (w *WorkTree) ignoredSpecs() []file {
 	var specs []file
 	for _, dir := range []string{"", "SPECS"} {
 		for _, e := range w.readDir(filepath.Join(w.dir, dir)) {
-			if !isSpec(e.Name()) {
+			if !spec.IsSpec(e.Name()) {
 				continue
 			}
 			name := path.Join(dir, e.Name())
@@ -356,12 +357,9 @@ func (w *WorkTree) namedSpec() (file, error) {
 
 // reconsider decides again on the layout of a directory on disk when rpm names a Source0 that is not there: what lies
 // beside the spec is another archive then, and the tree may be the source.
-func (p *Prepared) reconsider(e expanded) {
-	i := slices.IndexFunc(e.tags(), func(t tag) bool { return t.label == "Source0" })
-	if p.look == nil || i < 0 {
-		return
-	}
-	if t := e.tags()[i]; isURL(t.value) || p.there(t.file()) || compressionOf(t.file()) == "" {
+func (p *Prepared) reconsider(e spec.Expanded) {
+	source0, ok := e.Source0()
+	if p.look == nil || !ok || source0.IsURL() || p.there(source0.Name()) || compressionOf(source0.Name()) == "" {
 		return
 	}
 	l := *p.look

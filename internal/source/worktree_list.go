@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // treeFile is a file, a link or an empty directory that is part of a tree.
@@ -297,16 +298,15 @@ func (w *WorkTree) used(ctx context.Context, plan *plan) (files []treeFile, igno
 	if plan.srpm != nil {
 		abs = append(abs, w.path(plan.srpm.hash))
 	} else {
-		spec := w.path(plan.spec.hash)
-		abs = append(abs, spec)
-		text, err := w.head(plan.spec.hash, maxSpec)
+		abs = append(abs, w.path(plan.spec.hash))
+		text, err := w.head(plan.spec.hash, spec.MaxSize)
 		if err != nil {
 			return nil, nil, err
 		}
-		named := glance(text)
+		seen := spec.ParseUnexpanded(text)
 		for _, f := range plan.sources {
 			listed := slices.ContainsFunc(plan.listed, func(l listed) bool { return l.name == f.as })
-			if listed || named.names(f.as) {
+			if listed || seen.Names(f.as) {
 				abs = append(abs, w.path(f.hash))
 			}
 		}

@@ -1,11 +1,12 @@
-package source
+package spec
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow"
 )
 
 // What several rpm versions print for %prep.
@@ -83,20 +84,18 @@ cd deeper
 func TestExpanded(t *testing.T) {
 	for _, tt := range expansions {
 		t.Run(tt.name, func(t *testing.T) {
-			e := parseExpanded([]byte("NAME : foo\n  Version:\t1.2\n" + tt.text))
-			dir, err := e.topDir(e.source0())
-			if err != nil || dir != tt.dir || e.source0() != tt.file {
-				t.Errorf("got %q, %q, %v; want %q, %q", e.source0(), dir, err, tt.file, tt.dir)
+			e := ParseExpanded([]byte("NAME : foo\n  Version:\t1.2\n" + tt.text))
+			source0, _ := e.Source0()
+			dir, err := e.TopDir(source0.Name())
+			if err != nil || dir != tt.dir || source0.Name() != tt.file {
+				t.Errorf("got %q, %q, %v; want %q, %q", source0.Name(), dir, err, tt.file, tt.dir)
 			}
 		})
 	}
 }
 
-func TestMissingSources(t *testing.T) {
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "here.tar"), nil, 0o644))
-	must(t, os.Mkdir(filepath.Join(dir, "directory"), 0o755))
-	got := MissingSources([]byte(`Source0: https://x/here.tar
+func TestFiles(t *testing.T) {
+	e := ParseExpanded([]byte(`Source0: https://x/here.tar
 Source: https://x/y#/gone.tar.gz
 Source: directory
 Source7: gone.tar.gz
@@ -104,6 +103,7 @@ Patch: here.tar
 Patch5: a.patch
 Source: https://x/..
 Source: https://x/
+NoSource: 7
 %patchlist
 b.patch
 # c.patch
@@ -111,9 +111,34 @@ b.patch
 d.conf
 %description
 Patch: no.patch
-`), dir)
-	if want := []string{"gone.tar.gz", "directory", "..", "d.conf", "a.patch", "b.patch"}; !slices.Equal(got, want) {
+`))
+	var got []string
+	for _, f := range e.Files {
+		got = append(got, f.Label()+" "+f.Name())
+	}
+	want := []string{"Source0 here.tar", "Source1 gone.tar.gz", "Source2 directory", "Source7 gone.tar.gz", "Source8 ..", "Source9 ",
+		"Source10 d.conf", "Patch0 here.tar", "Patch5 a.patch", "Patch6 b.patch"}
+	if !slices.Equal(got, want) || !e.Partial {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A file that is there, or that has a URL, is not missing; two URLs cannot have one name.
+func TestDownloads(t *testing.T) {
+	var missing []string
+	none := func(f File) error { missing = append(missing, f.Value); return nil }
+	there := func(name string) bool { return name == "here.tar" }
+	e := ParseExpanded([]byte("Source0: https://x/here.tar\nSource1: a.conf\nSource2: https://x/y#/b.tar\nPatch: https://x/y#/b.tar\n"))
+	all, err := e.Downloads(there, none)
+	if err != nil || len(all) != 1 || all[0].Label() != "Source2" || !slices.Equal(missing, []string{"a.conf"}) {
+		t.Errorf("got %v, %q, %v", all, missing, err)
+	}
+	for text, words := range map[string][]string{
+		"Source0: https://u:secret@x/a.tar\nSource1: https://y/a.tar\n": {"two URLs for the one file a.tar: https://x/a.tar and https://y/a.tar"},
+		"Source0: https://x/..\n": {"Source0 https://x/..", "give it a name"},
+	} {
+		_, err := ParseExpanded([]byte(text)).Downloads(there, none)
+		wantFailure(t, err, rpmflow.FailureSource, words...)
 	}
 }
 
@@ -122,15 +147,16 @@ func FuzzExpanded(f *testing.F) {
 		f.Add([]byte("Name: foo\nVersion: 1.2\n" + e.text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		e := parseExpanded(text)
-		if file := e.source0(); strings.Contains(file, "/") {
-			t.Errorf("Source0 %q", file)
+		e := ParseExpanded(text)
+		source0, _ := e.Source0()
+		if strings.Contains(source0.Name(), "/") {
+			t.Errorf("Source0 %q", source0.Name())
 		}
-		dir, err := e.topDir(e.source0())
+		dir, err := e.TopDir(source0.Name())
 		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n") || filepath.Clean(dir) != dir) {
 			t.Errorf("directory %q", dir)
 		}
-		MissingSources(text, "/nonexistent")
+		_, _ = e.Downloads(func(string) bool { return false }, func(File) error { return nil })
 	})
 }
 
@@ -145,4 +171,18 @@ func TestFileOf(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", value, got, want)
 		}
 	}
+}
+
+// FuzzTopDir: whatever a spec says, the directory of the archive is one inside of it.
+func FuzzTopDir(f *testing.F) {
+	for _, prep := range []string{"%setup -q -n ../x", "%autosetup -n /etc", "cd /x && tar xf x.tar\ncd ..", "%setup -n 'a b'/c", "tar xf x.tar; cd a//b/./c", "%setup -c -n .."} {
+		f.Add("hello", "1.0", prep)
+	}
+	f.Fuzz(func(t *testing.T, name, version, prep string) {
+		e := ParseExpanded([]byte("Name: " + name + "\nVersion: " + version + "\nSource0: x.tar\n%prep\n" + prep + "\n"))
+		dir, err := e.TopDir("x.tar")
+		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n")) {
+			t.Errorf("%q: directory %q", prep, dir)
+		}
+	})
 }

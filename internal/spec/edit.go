@@ -1,8 +1,7 @@
-package source
+package spec
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,29 +13,13 @@ import (
 var (
 	versionTag  = regexp.MustCompile(`(?i)^([ \t]*(version|release)[ \t]*:[ \t]*)(.*?)([ \t]*\r?\n?)$`)
 	autoBase    = regexp.MustCompile(`%\{?\??autorelease\b[^}]*?-b[ \t]*([0-9]+)`)
-	autoMacro   = regexp.MustCompile(`%\{?[!?]*(autorelease|autochangelog)\b`)
 	changelogAt = regexp.MustCompile(`^\*[ \t]+\S+[ \t]+(\S+[ \t]+[0-9]+[ \t]+[0-9]{4})\b`)
 )
 
-// editVersion writes version and release of git into a spec on disk, in place of those that it has, and an entry into its changelog.
-func (v *gitVersion) editVersion(name string, mtime time.Time) error {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return fmt.Errorf("reading the spec: %w", err)
-	}
-	edited, err := v.edit(string(text))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(name, []byte(edited), 0o644); err != nil {
-		return fmt.Errorf("writing the spec: %w", err)
-	}
-	return setTime(name, mtime)
-}
-
-// edit changes the two lines of the main preamble and the changelog, and nothing else. It does not guess: where rpm might take
-// the version from elsewhere, the packager has to mend the spec.
-func (v *gitVersion) edit(spec string) (string, error) {
+// Edit writes version and release into a spec, in place of those that it has, and an entry into its changelog. It changes the
+// two lines of the main preamble and the changelog only. It does not guess: if rpm might take the version from elsewhere, the
+// packager must fix the spec.
+func (v *Version) Edit(spec string) (string, error) {
 	lines := slices.Collect(strings.Lines(spec))
 	found := map[string]int{}
 	changelog := -1
@@ -49,10 +32,9 @@ func (v *gitVersion) edit(spec string) (string, error) {
 		if inside {
 			continue // of a macro's body
 		}
-		word := firstWord(line)
-		if strings.HasPrefix(word, "%") && slices.Contains(sections, strings.ToLower(word)) {
+		if word := section(line); word != "" {
 			preamble = false
-			if strings.EqualFold(word, "%changelog") {
+			if word == "%changelog" {
 				if changelog >= 0 {
 					return "", unclear("it has two %%changelog sections")
 				}
@@ -80,7 +62,7 @@ func (v *gitVersion) edit(spec string) (string, error) {
 			return "", unclear("it has no line %s: of its own", strings.ToUpper(tag[:1])+tag[1:])
 		}
 		m := versionTag.FindStringSubmatch(lines[i])
-		value := v.version
+		value := v.Version
 		if tag == "release" {
 			base = releaseBase(m[3])
 			value = v.release(base) + "%{?dist}"
@@ -90,8 +72,8 @@ func (v *gitVersion) edit(spec string) (string, error) {
 	return v.addEntry(lines, changelog, v.release(base)), nil
 }
 
-// releaseBase is the spec's own Release without the distribution's suffix. Macros are left to rpm; where one of them may have the suffix
-// in its value, rpm takes it off.
+// releaseBase is the spec's own Release without the distribution's suffix. Macros are left to rpm; if one of them may have the
+// suffix in its value, rpm removes it.
 func releaseBase(release string) string {
 	if base := autoBase.FindStringSubmatch(release); base != nil {
 		return base[1]
@@ -118,12 +100,14 @@ func releaseBase(release string) string {
 var distMacro = regexp.MustCompile(`%(\{[?!]*dist(:[^{}]*)?\}|[?!]*dist\b)`)
 
 func unclear(format string, args ...any) error {
-	return rpmflow.Fail(rpmflow.FailureSpec, "give the spec one line Version: and one line Release: before its first section, outside of conditions and macros, or take version: from-git from the project",
+	return rpmflow.Fail(rpmflow.FailureSpec,
+		"give the spec one line Version: and one line Release: before its first section, outside of conditions and macros, "+
+			"or remove version: from-git from the project",
 		"version: from-git cannot change the spec: %s", fmt.Sprintf(format, args...))
 }
 
 // addEntry puts the entry on top of the changelog, or in the place of %autochangelog.
-func (v *gitVersion) addEntry(lines []string, changelog int, release string) string {
+func (v *Version) addEntry(lines []string, changelog int, release string) string {
 	if changelog < 0 {
 		text := strings.Join(lines, "")
 		if text != "" && !strings.HasSuffix(text, "\n") {
@@ -155,15 +139,8 @@ func (v *gitVersion) addEntry(lines []string, changelog int, release string) str
 	return strings.Join(lines[:changelog+1], "") + entry + strings.Join(lines[changelog+1:], "")
 }
 
-func firstWord(line string) string {
-	if i := strings.IndexAny(line, " \t\r\n"); i >= 0 {
-		return line[:i]
-	}
-	return line
-}
-
-// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to know whether a line
-// stands for itself.
+// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to know whether a
+// line stands for itself.
 type scanner struct {
 	brackets    [3]int // open {, ( and [ of macros
 	continued   bool   // by a backslash
@@ -177,7 +154,8 @@ const opening, closing = "{([", "})]"
 func (s *scanner) next(line string) {
 	if !s.inside() {
 		switch word := firstWord(strings.TrimLeft(line, " \t")); {
-		case slices.Contains([]string{"%if", "%ifarch", "%ifnarch", "%ifos", "%ifnos"}, word), strings.HasPrefix(word, "%if("), strings.HasPrefix(word, "%if!"):
+		case slices.Contains([]string{"%if", "%ifarch", "%ifnarch", "%ifos", "%ifnos"}, word),
+			strings.HasPrefix(word, "%if("), strings.HasPrefix(word, "%if!"):
 			s.conditional++
 		case word == "%endif" && s.conditional > 0:
 			s.conditional--
@@ -203,48 +181,4 @@ func (s *scanner) next(line string) {
 			s.brackets[strings.IndexByte(closing, c)]--
 		}
 	}
-}
-
-// automatic lists the macros of rpmautospec that a spec uses outside of comments.
-func automatic(spec string) (macros []string) {
-	for line := range strings.Lines(spec) {
-		if strings.HasPrefix(strings.TrimSpace(line), "#") {
-			continue
-		}
-		for _, m := range autoMacro.FindAllStringSubmatch(line, -1) {
-			if name := "%" + m[1]; !slices.Contains(macros, name) {
-				macros = append(macros, name)
-			}
-		}
-	}
-	return macros
-}
-
-// Automatic reports whether the spec leaves Release or changelog to rpmautospec, so that its expansion is to be shown to CheckAutomatic.
-func (p *Prepared) Automatic() bool { return len(p.automatic) > 0 }
-
-// CheckAutomatic looks whether the target knows the macros of rpmautospec. In come the expanded spec, or what rpm said instead of
-// expanding it; out comes a remark for the packager, or the error.
-func (p *Prepared) CheckAutomatic(expanded []byte, err error) (remark string, _ error) {
-	if !p.Automatic() {
-		return "", err
-	}
-	names := strings.Join(p.automatic, " and ")
-	said := ""
-	if err != nil {
-		said = err.Error()
-		if f := failureOf(err); f != nil {
-			said += strings.Join(f.Excerpt, "\n")
-		} else {
-			return "", err
-		}
-	}
-	if autoMacro.Match(expanded) || strings.Contains(said, "autorelease") || strings.Contains(said, "autochangelog") || strings.Contains(said, "%changelog") {
-		return "", &rpmflow.Failure{Kind: rpmflow.FailureSpec, Err: err, Message: "the spec uses " + names + ", which the target's root does not know: rpmautospec is not there",
-			Hint: "set version: from-git of the project, which counts commits and writes the changelog itself, write Release and %changelog out, or have rpmautospec's macros in the target's root"}
-	}
-	if err != nil {
-		return "", err
-	}
-	return names + " are what the target's macros make of them without history: the same Release for every commit; version: from-git counts commits", nil
 }
