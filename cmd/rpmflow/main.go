@@ -37,7 +37,10 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by
 with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
-	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(), retryCommand(), watchCommand(), healthCommand(), doctorCommand(),
-		projectsCommand(), targetsCommand(), versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand(), hookCommand())
+	cli.WrapHelp(root)
+	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(),
+		retryCommand(), watchCommand(), healthCommand(), doctorCommand(), projectsCommand(), targetsCommand(),
+		versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand(),
+		hookCommand())
 	return root
 }

@@ -25,11 +25,13 @@ func upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine: NATS, S3, listener and builder", Args: cobra.NoArgs,
 		Long: `Up runs the whole system in one process tree, with embedded NATS JetStream and embedded S3; all data are in the data directory.
-It is meant for a laptop, for trying things out, and for small installations. Ctrl-C ends it after the build in hand, a second
+It is meant for a laptop, for trying things out, and for small installations. Ctrl-C ends it after the running builds; a second
 one at once. While it runs, the other commands find it when they are started in the same directory.
 
 With --demo DIR it also makes a git repository of DIR, whose post-receive hook announces pushes, pushes to it, and shows the
-build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
+build from the push to the RPM. The log then goes to DATA_DIR/up.log.
+
+These are the flags that most people need; --help-all shows all of them.`,
 		Example: "  rpmflow up --config rpmflow.yaml\n  rpmflow up --demo examples/hello",
 	}
 	cli.ConfigFlags(cmd, "", "log", "s3", "listener", "builder", "embedded")
@@ -38,6 +40,7 @@ build from the push to the RPM. The log goes to DATA_DIR/up.log then.`,
 	f.StringVar(&demoTarget, "demo-target", "", "mock configuration that the demo builds for (fedora-43 of this machine's architecture when empty)")
 	f.StringVar(&logFile, "log-file", "", "write the log to this file (with --demo: up.log in the data directory; else standard error)")
 	f.BoolVar(&withParent, "with-parent", false, "end when the process that started this one ends")
+	cli.ShortHelp(cmd, "config", "data-dir", "listen", "public-url", "engine", "jobs", "log-level", "log-file", "demo", "demo-target")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if withParent {
 			if err := endWithParent(); err != nil {

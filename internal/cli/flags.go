@@ -37,7 +37,7 @@ func keyFlags(cmd *cobra.Command, wanted func(path string) bool) {
 		if k.Secret || !wanted(k.Path) {
 			continue
 		}
-		usage := k.Doc
+		usage := strings.ReplaceAll(k.Doc, "`", "'") // a flag's value would be called by what is between backquotes
 		if k.Env != "" {
 			usage += " (" + k.Env + ")"
 		}
@@ -53,6 +53,28 @@ func KeyFlags(cmd *cobra.Command, paths ...string) {
 // MoreKeyFlags gives a command that has --config a flag for each of these keys as well.
 func MoreKeyFlags(cmd *cobra.Command, paths ...string) {
 	keyFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
+}
+
+// WrapHelp wraps the flags in the help of a command and of those below it.
+func WrapHelp(cmd *cobra.Command) {
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 110 "))
+}
+
+// ShortHelp makes --help of a command show these flags only, and adds --help-all, which shows all of them.
+func ShortHelp(cmd *cobra.Command, shown ...string) {
+	var all bool
+	cmd.Flags().BoolVar(&all, "help-all", false, "show all flags")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if all {
+			return pflag.ErrHelp // cobra shows the help then
+		}
+		return nil
+	}
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = !all && !slices.Contains(shown, f.Name) })
+		help(cmd, args)
+	})
 }
 
 func inSections(path string, sections []string) bool {

@@ -32,6 +32,7 @@ func (s Service) Command() *cobra.Command {
 		Use: string(s.Program), Short: s.Short, Long: s.Long, Args: cobra.NoArgs,
 		SilenceUsage: true, SilenceErrors: true, Version: Version(),
 	}
+	WrapHelp(cmd)
 	ConfigFlags(cmd, s.Sections...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := Load(cmd, s.Program)
