@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // Forge is one kind of sender.
@@ -49,6 +51,25 @@ func (d Delivery) Key(c Change) string {
 		return d.ID + " " + c.Ref
 	}
 	return c.Ref + " " + c.Before + " " + c.Commit
+}
+
+// IsOf says whether the repository that the delivery names is the one with this address. Protocols and ports can differ, and a
+// name without a host, such as owner/name, is compared with the path.
+func (d Delivery) IsOf(address string) bool {
+	wanted, err := giturl.Parse(address)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(d.Repositories, func(name string) bool {
+		named, err := giturl.Parse(name)
+		if err != nil {
+			return false
+		}
+		if named.Scheme == "" && !strings.HasPrefix(named.Path, "/") {
+			return wanted.Host != "" && named.Location() == wanted.Location() && wanted.Location() != ""
+		}
+		return named.Same(wanted)
+	})
 }
 
 // Change is one ref that was changed.

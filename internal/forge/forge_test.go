@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 const (
@@ -200,6 +202,35 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestRepositoryOfADelivery(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, url string
+		want      bool
+	}{
+		{"https://github.com/ann/hello.git", "https://github.com/ann/hello.git", true},
+		{"https://github.com/ann/hello", "https://token@github.com/Ann/hello.git", true},
+		{"git@github.com:ann/hello.git", "https://me:pa/ss@github.com/ann/hello.git", false}, // such a URL is refused by the configuration
+		{"git@github.com:ann/hello.git", "https://me:pass@github.com/ann/hello.git/", true},
+		{"https://github.com/ann/hello", "ssh://git@github.com:22/ann/hello.git", true},
+		{"ann/hello", "git@github.com:ann/hello.git", true},
+		{"ann/hello", "/srv/ann/hello.git", false},
+		{"hello", "git@github.com:ann/hello.git", false},
+		{"/srv/git/hello.git", "/srv/git/hello.git", true},
+		{"/srv/git/hello.git/", "file:///srv/git/hello.git", true},
+		{"/srv/git/hello.git", "https://host/srv/git/hello.git", false},
+		{"srv/git/hello", "/srv/git/hello.git", false},
+		{"https://github.com/ann/hello", "https://gitlab.com/ann/hello", false},
+		{"https://github.com/ann/hello", "https://github.com/ann/hello-rpm", false},
+		{"", "", false},
+		{"https://github.com/", "https://github.com/", false},
+	} {
+		if got := (Delivery{Repositories: []string{"https://elsewhere.example/x", tt.name}}).IsOf(tt.url); got != tt.want {
+			t.Errorf("a delivery of %q is of %q: %v", tt.name, tt.url, got)
+		}
+	}
+}
+
 // FuzzReaders reads foreign input: what is accepted can be stored and answered.
 func FuzzReaders(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
@@ -260,6 +291,9 @@ func FuzzReaders(f *testing.F) {
 		for _, name := range d.Repositories {
 			if name == "" {
 				t.Error("a repository without a name")
+			}
+			if u, err := giturl.Parse(name); err == nil && u.Location() != "" && u.Host != "" && !d.IsOf(name) {
+				t.Errorf("it is not of %q", name)
 			}
 		}
 	})

@@ -40,7 +40,7 @@ func (l *Listener) hook(f forge.Forge) http.HandlerFunc {
 			return 0, nil, problemf(http.StatusBadRequest,
 				"check that the webhook is of the forge in its address, and sends push events as JSON", "project %q: %v", project.Name, err)
 		}
-		half, p := half(project, r.URL.Query().Get("repository"), delivery.Repositories)
+		half, p := half(project, r.URL.Query().Get("repository"), delivery)
 		if p != nil {
 			return 0, nil, p
 		}

@@ -2,7 +2,6 @@ package listener
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
@@ -11,7 +10,7 @@ import (
 
 // half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
 // can say it, with ?repository=packaging, else the names of the repository in the delivery.
-func half(project rpmflow.Project, said string, names []string) (rpmflow.Half, *problem) {
+func half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half, *problem) {
 	if project.Layout != rpmflow.LayoutSplit {
 		if said != "" {
 			return "", problemf(http.StatusBadRequest, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
@@ -27,10 +26,7 @@ func half(project rpmflow.Project, said string, names []string) (rpmflow.Half, *
 	default:
 		return "", problemf(http.StatusBadRequest, hint, "project %q: repository %q is none of its two", project.Name, said)
 	}
-	is := func(url string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return forge.SameRepository(name, url) })
-	}
-	ofSource, ofPackaging := is(project.URL), is(project.Packaging.URL)
+	ofSource, ofPackaging := d.IsOf(project.URL), d.IsOf(project.Packaging.URL)
 	switch {
 	case ofSource && !ofPackaging:
 		return rpmflow.HalfSource, nil
