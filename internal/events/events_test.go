@@ -78,6 +78,7 @@ func FuzzToken(f *testing.F) {
 }
 
 func TestOneOfManyClaimsWins(t *testing.T) {
+	t.Parallel()
 	_, js := connect(t)
 	ledger := must(events.NewLedger(t.Context(), js))(t)
 	b := build("hello", "p1")
@@ -115,6 +116,7 @@ func TestOneOfManyClaimsWins(t *testing.T) {
 }
 
 func TestAPushIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	_, js := connect(t)
 	pushes := must(events.NewPushes(t.Context(), js))(t)
 	p := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{build("hello", "d1")}}
@@ -144,6 +146,7 @@ func TestAPushIsStoredOnce(t *testing.T) {
 }
 
 func TestStirring(t *testing.T) {
+	t.Parallel()
 	nc, js := connect(t)
 	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
 	stirred, stop, err := q.Stirred("b1")
@@ -164,6 +167,7 @@ func TestStirring(t *testing.T) {
 }
 
 func TestDurableSubscriberResumes(t *testing.T) {
+	t.Parallel()
 	_, js := connect(t)
 	ledger := must(events.NewLedger(t.Context(), js))(t)
 	finish := func(push string) rpmflow.Build {
@@ -207,6 +211,7 @@ func TestDurableSubscriberResumes(t *testing.T) {
 }
 
 func TestReplayThenFollow(t *testing.T) {
+	t.Parallel()
 	_, js := connect(t)
 	ledger := must(events.NewLedger(t.Context(), js))(t)
 	for i := range 3 {
@@ -231,6 +236,7 @@ func TestReplayThenFollow(t *testing.T) {
 }
 
 func TestLiveLog(t *testing.T) {
+	t.Parallel()
 	nc, js := connect(t)
 	w := must(events.NewLogs(nc, quiet))(t).Writer("b1")
 	fmt.Fprint(w, "first line\n")

@@ -18,6 +18,7 @@ import (
 )
 
 func TestLoginByNKey(t *testing.T) {
+	t.Parallel()
 	seeds := map[string]string{}
 	accounts := events.Accounts{Subscribers: []string{"mirror"}, Login: func(user string) string {
 		pair := must(nkeys.CreateUser())(t)
@@ -53,6 +54,7 @@ func TestLoginByNKey(t *testing.T) {
 }
 
 func TestWrongLoginIsTold(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	for words, a := range map[string]events.Access{
 		"check nats.user (builder) and nats.password": {User: "builder", Password: "wrong"},
@@ -68,6 +70,7 @@ func TestWrongLoginIsTold(t *testing.T) {
 
 // A password that is changed while a program runs is told, and what it had to say is said when it is let in again.
 func TestPasswordIsChanged(t *testing.T) {
+	t.Parallel()
 	config, file := node(t)+withPasswords().Config(), filepath.Join(t.TempDir(), "nats.conf")
 	write := func(config string) {
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -119,6 +122,7 @@ func TestPasswordIsChanged(t *testing.T) {
 
 // Builders wait for a listener, in whatever order they and the server start.
 func TestAttachWaitsForTheStreams(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	var log journal
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -142,6 +146,7 @@ func TestAttachWaitsForTheStreams(t *testing.T) {
 }
 
 func TestReplicasNeedACluster(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	as(t, s, "listener", events.StreamSettings{})
 	_, js := as(t, s, "admin", events.StreamSettings{})

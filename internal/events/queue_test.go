@@ -158,6 +158,7 @@ func take(t testing.TB, q *events.Queue) *events.Delivery {
 }
 
 func TestQueueHandsOutEachMessageOnce(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	h.push("mass", 5, 1)
@@ -185,6 +186,7 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 
 // Who runs least on all builders together comes first, and of several such who has waited the longest.
 func TestWhoIsNext(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	builders := []*seat{h.builder(), h.builder()}
 	for _, p := range []string{"d", "b", "a", "c"} { // in this order
@@ -207,6 +209,7 @@ func TestWhoIsNext(t *testing.T) {
 
 // A build that was handed back is the next one, whoever asks and whoever waits.
 func TestHandedBackComesFirst(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a, b := h.builder(), h.builder()
 	for i := range 14 {
@@ -223,6 +226,7 @@ func TestHandedBackComesFirst(t *testing.T) {
 
 // Who begins after a build was handed back finds that in the past.
 func TestHandedBackBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	for _, p := range []string{"b1", "b2", "b3"} {
@@ -235,6 +239,7 @@ func TestHandedBackBeforeTheStart(t *testing.T) {
 
 // Builds of the same project stay behind the one that was handed back, and other projects are not passed over for them.
 func TestHandedBackWithOthersOfItsProject(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	h.push("mass", 4, 3)
@@ -250,6 +255,7 @@ func TestHandedBackWithOthersOfItsProject(t *testing.T) {
 
 // Whatever others claim meanwhile, what was handed back is begun once, and next.
 func TestHandedBackWhileOthersClaim(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	builders := []*seat{h.builder(), h.builder(), h.builder()}
 	for i := range 6 {
@@ -270,6 +276,7 @@ func TestHandedBackWhileOthersClaim(t *testing.T) {
 
 // A retry is a request like any other.
 func TestARetryWaitsInLine(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	h.push("a", 1, 1)
@@ -282,6 +289,7 @@ func TestARetryWaitsInLine(t *testing.T) {
 
 // A build whose builder has died comes first as soon as its message may be had, and not before: meanwhile it counts as running.
 func TestOrphanComesFirst(t *testing.T) {
+	t.Parallel()
 	const ackWait = 2 * time.Second
 	h := newHall(t, ackWait)
 	dead, living := h.builder(), h.builder()
@@ -325,6 +333,7 @@ func heart(j *job) {
 
 // Who starts after a builder has died cannot know since when it is silent, and takes what it left at the latest after an ack wait; an idle one sooner.
 func TestOrphanOfThePast(t *testing.T) {
+	t.Parallel()
 	const ackWait = 2 * time.Second
 	h := newHall(t, ackWait)
 	h.push("a", 1, 1)
@@ -340,6 +349,7 @@ func TestOrphanOfThePast(t *testing.T) {
 
 // A project that is at its limit is not asked, nor is one whose messages are all held: otherwise a take would cost the more the more there are.
 func TestWhoHasNothingIsNotAsked(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	for i := range 20 {
@@ -359,6 +369,7 @@ func TestWhoHasNothingIsNotAsked(t *testing.T) {
 
 // What a take costs does not depend on how many projects there are.
 func TestRequestsOfATake(t *testing.T) {
+	t.Parallel()
 	cost := map[int]int{}
 	for _, projects := range []int{2, 50} {
 		h := newHall(t, time.Minute)
@@ -381,6 +392,7 @@ func TestRequestsOfATake(t *testing.T) {
 
 // A new limit of a project holds as soon as a build is queued with it.
 func TestANewLimit(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a := h.builder()
 	h.push("p", 3, 1)
@@ -391,6 +403,7 @@ func TestANewLimit(t *testing.T) {
 
 // Without what EVENTS tells nothing is handed out, and the reason is told.
 func TestTakeWithoutFollowing(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -402,6 +415,7 @@ func TestTakeWithoutFollowing(t *testing.T) {
 
 // The server loses the consumer: nothing is missed.
 func TestFollowingGoesOn(t *testing.T) {
+	t.Parallel()
 	h := newHall(t, time.Minute)
 	a, b := h.builder(), h.builder()
 	h.push("mass", 3, 3)
@@ -414,6 +428,7 @@ func TestFollowingGoesOn(t *testing.T) {
 }
 
 func TestScheduledBuildComesLater(t *testing.T) {
+	t.Parallel()
 	nc, js := connect(t)
 	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
 	follow(t, q)

@@ -117,6 +117,7 @@ func deleteOrdered(t *testing.T, js jetstream.JetStream, stream string) {
 
 // What the listener does it may do, and what it may do it does.
 func TestListenerRights(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
 	p := newTap(t, anc)
@@ -183,6 +184,7 @@ func TestListenerRights(t *testing.T) {
 }
 
 func TestBuilderRights(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	as(t, s, "listener", events.StreamSettings{})
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
@@ -246,6 +248,7 @@ func TestBuilderRights(t *testing.T) {
 
 // A publisher reads EVENTS with a durable and with an ordered consumer, and writes its own events.
 func TestPublisherRights(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
 	first := build("hello", "d1")
@@ -274,6 +277,7 @@ func TestPublisherRights(t *testing.T) {
 
 // What a program may not do the server refuses, and says so.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	_, ljs := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	for user, subjects := range map[string][]string{

@@ -51,6 +51,7 @@ func id(t *testing.T, raw []byte) string {
 
 // A subscriber of another account fetches and acknowledges with the library's defaults.
 func TestSubscriberFetches(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror.sync", "mail").Config())
 	a := newAnnouncer(t, s, "mirror.sync", "mail")
 	_, js, log := stranger(t, s, "mirror.sync")
@@ -100,6 +101,7 @@ func TestSubscriberFetches(t *testing.T) {
 
 // Where a subscriber says that an answer shall go, it goes in its own account.
 func TestSubscriberInjectsNothing(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror", "mail").Config())
 	a := newAnnouncer(t, s, "mirror", "mail")
 	for i := range 8 {
@@ -150,6 +152,7 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 
 // Without a name a subscriber hears what is stored, once, and no attempt that was refused, in its own account as in that of the streams.
 func TestFinishedWithoutAName(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	a := newAnnouncer(t, s, "mirror")
 	for _, user := range []string{"mirror", "admin"} {
@@ -196,6 +199,7 @@ func TestFinishedWithoutAName(t *testing.T) {
 
 // A durable consumer that the listener keeps is taken as it is, also for one project; whose there is none is told.
 func TestFinishedWithAKeptConsumer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	a := newAnnouncer(t, s, "mirror")
 	a.finish("other", "p0")

@@ -16,6 +16,7 @@ import (
 
 // A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the old one.
 func TestPasswordChanged(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	with := func(password string) {
 		t.Helper()

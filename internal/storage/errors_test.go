@@ -37,6 +37,7 @@ func wantError(t *testing.T, err error, kind error, words ...string) {
 }
 
 func TestBuckets(t *testing.T) {
+	t.Parallel()
 	cfg := storagetest.Start(t)
 	t.Run("there", func(t *testing.T) {
 		cfg := cfg
@@ -88,6 +89,7 @@ func TestBuckets(t *testing.T) {
 }
 
 func TestWrongKeys(t *testing.T) {
+	t.Parallel()
 	cfg := storagetest.Start(t)
 	for name, test := range map[string]struct {
 		change func(*storage.Config)
@@ -116,6 +118,7 @@ func TestWrongKeys(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +137,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestAnswers serves what the embedded S3 cannot be made to say.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status int
 		code   string
@@ -178,6 +182,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
@@ -203,6 +208,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	good := storage.Config{Endpoint: "https://s3.example.org:9000", Bucket: "bucket", AccessKey: "a", SecretKey: "b"}
 	noPEM := write(t, []byte("nothing"))
 	for name, test := range map[string]struct {
@@ -242,6 +248,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	s := open(t, storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "bucket", AccessKey: "a", SecretKey: "b"})
 	for key, ok := range map[string]bool{
 		"a": true, "builds/x/1/libstdc++-1~rc1^git.rpm": true, "a/..b/c..": true, "ü": true, "a b": true,

@@ -33,6 +33,7 @@ func fetch(t *testing.T, link string, gunzip bool) (*http.Response, []byte) {
 }
 
 func TestPresignedLog(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	text := strings.Repeat("make all\n", 1000)
 	a, err := s.PutLog(t.Context(), prefix+"libstdc++ build.log.gz", write(t, []byte(text)))
@@ -57,6 +58,7 @@ func TestPresignedLog(t *testing.T) {
 }
 
 func TestPresignedFileName(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	content := []byte("rpm")
 	key := prefix + "libstdc++-1~rc1^git-1.x86_64.rpm"
@@ -80,6 +82,7 @@ func TestPresignedFileName(t *testing.T) {
 }
 
 func TestPublicURL(t *testing.T) {
+	t.Parallel()
 	cfg := storagetest.Start(t)
 	cfg.PublicURL = "https://cdn.example.org/rpms/"
 	s := open(t, cfg)

@@ -15,6 +15,7 @@ import (
 
 // TestBucketOfSomebodyElse says what to do where the account has no rights.
 func TestBucketOfSomebodyElse(t *testing.T) {
+	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	if err := coreOf(t, r.Root).MakeBucket(t.Context(), "private", minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
@@ -32,6 +33,7 @@ func TestBucketOfSomebodyElse(t *testing.T) {
 }
 
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	if _, err := storage.RolePolicy("b", rpmflow.RoleSubscriber); err == nil || !strings.Contains(err.Error(), "listener, builder, publisher") {
 		t.Error(err)
 	}

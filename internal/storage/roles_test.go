@@ -197,6 +197,7 @@ func refused(err error) bool {
 
 // TestRights goes through who may do what, where; what is not in the table is forbidden.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	root := coreOf(t, r.Root)
 	all := []string{"builds/", "sources/", "uploads/", "repos/", "other/", "builds-not/", ""}
@@ -269,6 +270,7 @@ func TestRights(t *testing.T) {
 
 // TestNoWayAround writes below a prefix that is allowed, with paths that lead out of it on a file system.
 func TestNoWayAround(t *testing.T) {
+	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	root, builder := coreOf(t, r.Root), r.Configs[rpmflow.RoleBuilder]
 	if err := errors.Join(putObject(t, root, "repos/a/b", minio.PutObjectOptions{}), putObject(t, root, "builds/a/b", minio.PutObjectOptions{})); err != nil {
@@ -335,6 +337,7 @@ func TestNoWayAround(t *testing.T) {
 
 // TestRolesThroughStore does what builder and listener do, each with its own account.
 func TestRolesThroughStore(t *testing.T) {
+	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	builder, listener := open(t, r.Configs[rpmflow.RoleBuilder]), open(t, r.Configs[rpmflow.RoleListener])
 	for _, s := range []*storage.Store{builder, listener, open(t, r.Configs[rpmflow.RolePublisher])} {

@@ -23,6 +23,7 @@ import (
 
 // TestRestart keeps objects, changes keys, and brings policy and accounts to what the settings say.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	for _, sidecar := range []bool{false, true} {
 		name := map[bool]string{false: "attributes", true: "sidecar"}[sidecar]
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +125,7 @@ func certificate(t *testing.T) (ca, cert, key string) {
 }
 
 func TestGatewayWithTLS(t *testing.T) {
+	t.Parallel()
 	ca, cert, key := certificate(t)
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) { o.CertFile, o.KeyFile, o.HealthPath = cert, key, "/health" })
 	cfg := r.Configs[rpmflow.RoleBuilder]
@@ -143,6 +145,7 @@ func TestGatewayWithTLS(t *testing.T) {
 }
 
 func TestHealthPath(t *testing.T) {
+	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) { o.HealthPath = "/health" })
 	if resp, _ := fetch(t, r.Root.Endpoint+"/health", false); resp.StatusCode != http.StatusOK {
 		t.Error(resp.Status)

@@ -19,6 +19,7 @@ import (
 
 // The cache of sources is used with a builder's own rights.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	roles := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	c := open(t, roles.Configs[rpmflow.RoleBuilder]).Sources()
 	sum, id := strings.Repeat("ab", 64), rpmflow.Digest([]byte("x"))

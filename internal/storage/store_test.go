@@ -72,6 +72,7 @@ func sum(b []byte) string {
 const prefix = "builds/hello/7b0c7a2e-6f5e-5f0e-9d2d-0c7c8b8e1a11/1/"
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	random := make([]byte, 3<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(random) // never fails
@@ -112,6 +113,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestBigFileGoesInParts(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	s.SetLimits(5<<20, 5<<20)
 	content := make([]byte, 12<<20)
@@ -127,6 +129,7 @@ func TestBigFileGoesInParts(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	for name, content := range map[string]string{"build": strings.Repeat("gcc -O2 grüße\n", 10_000), "empty": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -210,6 +213,7 @@ func TestBigLogInBoundedMemory(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	in := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Notes: []string{"a < b"}}
 	if err := s.PutJSON(t.Context(), prefix+"build.json", in); err != nil {
@@ -229,6 +233,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestRestartAndKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cfg, g := storagetest.StartIn(t, dir)
 	want := []byte("kept")
@@ -261,6 +266,7 @@ func TestRestartAndKill(t *testing.T) {
 }
 
 func TestLocalFilesThatAreNotStored(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	dir := t.TempDir()
 	secret := write(t, []byte("secret"))
@@ -285,6 +291,7 @@ func TestLocalFilesThatAreNotStored(t *testing.T) {
 }
 
 func TestCanceled(t *testing.T) {
+	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -92,6 +92,7 @@ func wantObject(t *testing.T, c *minio.Client, key string, want []byte) {
 
 // TestObjects goes through every call that changes something, with metadata in extended attributes and in files.
 func TestObjects(t *testing.T) {
+	t.Parallel()
 	for _, sidecar := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sidecar=%v", sidecar), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
@@ -164,6 +165,7 @@ func TestObjects(t *testing.T) {
 }
 
 func TestKilledChild(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	g := start(t, options(dir))
 	c := client(t, g)
@@ -189,6 +191,7 @@ func TestKilledChild(t *testing.T) {
 }
 
 func TestBusyAddress(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +206,7 @@ func TestBusyAddress(t *testing.T) {
 }
 
 func TestOneGatewayPerDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	start(t, options(dir))
 	if _, err := gateway.Start(t.Context(), options(dir)); err == nil || !strings.Contains(err.Error(), "another gateway") {
@@ -211,6 +215,7 @@ func TestOneGatewayPerDirectory(t *testing.T) {
 }
 
 func TestManyAtOnceOnFreePorts(t *testing.T) {
+	t.Parallel()
 	var wg sync.WaitGroup
 	for range 6 {
 		dir := t.TempDir()
@@ -229,6 +234,7 @@ func TestManyAtOnceOnFreePorts(t *testing.T) {
 }
 
 func TestCloseWithIdleConnections(t *testing.T) {
+	t.Parallel()
 	g := start(t, options(t.TempDir()))
 	c := client(t, g)
 	if _, err := c.ListBuckets(t.Context()); err != nil { // leaves a connection that is kept alive
@@ -253,6 +259,7 @@ func TestCloseWithIdleConnections(t *testing.T) {
 }
 
 func TestRefusedStarts(t *testing.T) {
+	t.Parallel()
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -290,6 +297,7 @@ func TestRefusedStarts(t *testing.T) {
 }
 
 func TestSecretsStayPrivate(t *testing.T) {
+	t.Parallel()
 	g := start(t, options(t.TempDir()))
 	for _, file := range []string{"cmdline", "environ"} {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", g.Pid(), file))

@@ -23,6 +23,7 @@ var notSynced = []string{
 
 // TestEveryChangeIsSynced fails when an update of versitygw brings a call that changes something and nobody thought of.
 func TestEveryChangeIsSynced(t *testing.T) {
+	t.Parallel()
 	var _ backend.Backend = (*durable)(nil)
 	calls, ours := reflect.TypeFor[backend.Backend](), reflect.TypeFor[*durable]()
 	synced := 0
@@ -54,6 +55,7 @@ func TestEveryChangeIsSynced(t *testing.T) {
 }
 
 func TestLogLines(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	l := &logLines{logger: slog.New(slog.NewTextHandler(&out, nil))}
 	for _, part := range []string{"a\nb", "c\n\n", "\x1b[33mred\x1b[0m\n", strings.Repeat("x", 3*maxLine), "\nlast"} {
