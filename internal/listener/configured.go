@@ -6,39 +6,16 @@ import (
 	"slices"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// configuredProject is what everybody may know of a project: never a secret, nor where one is.
-type configuredProject struct {
-	Name           string         `json:"name"`
-	Repository     string         `json:"repository"` // without credentials
-	Packaging      string         `json:"packaging_repository,omitempty"`
-	Layout         rpmflow.Layout `json:"layout"`
-	Branches       []string       `json:"branches"`
-	Tags           []string       `json:"tags"`
-	Packages       []string       `json:"packages"` // of source packages in a repository, which it tells itself, only those that have been built
-	Targets        []string       `json:"targets"`
-	Webhooks       bool           `json:"webhooks"` // accepted: a secret is set
-	TimeoutSeconds float64        `json:"timeout_seconds"`
-	Concurrency    int            `json:"concurrency"`
-}
-
-// configuredTarget is what everybody may know of a target.
-type configuredTarget struct {
-	Name     string   `json:"name"`
-	Arch     string   `json:"arch"`
-	Config   string   `json:"config"` // of mock
-	Image    string   `json:"image"`
-	Projects []string `json:"projects"` // that are built for it
-}
-
-func (l *Listener) projects(*http.Request) (int, any, *problem) {
-	all := make([]configuredProject, 0, len(l.o.Projects))
+func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *problem) {
+	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
-		c := configuredProject{
+		c := api.Project{
 			Name: p.Name, Repository: source.CleanURL(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags), Packages: []string{}, Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
 		}
@@ -52,13 +29,13 @@ func (l *Listener) projects(*http.Request) (int, any, *problem) {
 		}
 		all = append(all, c)
 	}
-	return http.StatusOK, map[string]any{"projects": all}, nil
+	return http.StatusOK, api.ProjectList{Projects: all}, nil
 }
 
-func (l *Listener) targets(*http.Request) (int, any, *problem) {
-	all := make([]configuredTarget, 0, len(l.o.Targets))
+func (l *Listener) targets(http.ResponseWriter, *http.Request) (int, any, *problem) {
+	all := make([]api.Target, 0, len(l.o.Targets))
 	for _, t := range l.o.Targets {
-		c := configuredTarget{Name: t.Name, Arch: t.Arch, Config: t.Config, Image: t.Image, Projects: []string{}}
+		c := api.Target{Name: t.Name, Arch: t.Arch, Config: t.Config, Image: t.Image, Projects: []string{}}
 		for _, p := range l.o.Projects {
 			if slices.Contains(p.Targets, t.Name) {
 				c.Projects = append(c.Projects, p.Name)
@@ -66,7 +43,7 @@ func (l *Listener) targets(*http.Request) (int, any, *problem) {
 		}
 		all = append(all, c)
 	}
-	return http.StatusOK, map[string]any{"targets": all}, nil
+	return http.StatusOK, api.TargetList{Targets: all}, nil
 }
 
 func notNil(list []string) []string { return append([]string{}, list...) }

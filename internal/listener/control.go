@@ -1,9 +1,7 @@
 package listener
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,24 +13,15 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
-
-// cancellation is the body of a request for a build's end; it may be left empty.
-type cancellation struct {
-	By string `json:"by"` // who asks, for the record
-}
 
 // cancel ends a build: at once while it waits, else by telling the builder that has it. Who is answered with success can rely on it
 // that the build ends as canceled.
-func (l *Listener) cancel(r *http.Request) (int, any, *problem) {
-	if p := l.authorized(r); p != nil {
-		return 0, nil, p
-	}
-	if !isJSON(r) {
-		return 0, nil, problemf(http.StatusUnsupportedMediaType, "send JSON with Content-Type: application/json", "the request is not declared as JSON")
-	}
+func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	by, p := l.asker(r)
 	if p != nil {
 		return 0, nil, p
@@ -79,11 +68,9 @@ func (l *Listener) asker(r *http.Request) (string, *problem) {
 	if p != nil {
 		return "", p
 	}
-	var c cancellation
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil && len(bytes.TrimSpace(body)) > 0 {
-		return "", problemf(http.StatusBadRequest, `send {"by": "your name"}, or nothing`, "the request cannot be read: %v", err)
+	var c api.Cancellation
+	if p := httpd.Decode(body, &c, true, `send {"by": "your name"}, or nothing`); p != nil {
+		return "", p
 	}
 	const longest = 200
 	by := strings.Join(strings.FieldsFunc(c.By, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
@@ -111,13 +98,7 @@ func (l *Listener) say(ctx context.Context, b rpmflow.Build) {
 }
 
 // retry makes a new build of what a finished one was made of: the same commit, package and target, with the project's present settings.
-func (l *Listener) retry(r *http.Request) (int, any, *problem) {
-	if p := l.authorized(r); p != nil {
-		return 0, nil, p
-	}
-	if !isJSON(r) {
-		return 0, nil, problemf(http.StatusUnsupportedMediaType, "send JSON with Content-Type: application/json", "the request is not declared as JSON")
-	}
+func (l *Listener) retry(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	last, p := l.last(r.Context(), r.PathValue("id"))
 	if p != nil {
 		return 0, nil, p

@@ -14,30 +14,25 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// streamWait is how long a client may take to accept the next piece of a download or a live log.
-const streamWait = time.Minute
-
 // buildLog gives the log of a build: the stored one when the build is finished; before, or when none was stored, what there is of the live
 // one, and with ?follow=true also what comes, until the build's end.
-func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	b, p := l.build(r.Context(), r.PathValue("id"))
 	if p != nil {
-		l.refuse(w, r, p)
-		return
+		return 0, nil, p
 	}
 	follow, err := strconv.ParseBool(r.URL.Query().Get("follow"))
 	if err != nil && r.URL.Query().Has("follow") {
-		l.refuse(w, r, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false", r.URL.Query().Get("follow")))
-		return
+		return 0, nil, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false", r.URL.Query().Get("follow"))
 	}
 	stored := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "build.log" })
 	finished := b.State == rpmflow.Finished
 	if finished && stored >= 0 {
-		l.send(w, r, b.Artifacts[stored].Key)
-		return
+		return 0, nil, l.send(w, r, b.Artifacts[stored].Key)
 	}
 	follow = follow && !finished
 	ctx, cancel := context.WithCancel(r.Context())
@@ -57,20 +52,20 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) {
 	shown := false
 	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
 		shown = true
-		_ = control.SetWriteDeadline(time.Now().Add(streamWait))
+		_ = control.SetWriteDeadline(time.Now().Add(httpd.WriteWait))
 		if _, err := w.Write(chunk); err != nil {
 			return err
 		}
 		return control.Flush()
 	})
 	if finished && !shown && err == nil { // canceled while it waited it would have a line
-		l.refuse(w, r, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID))
-		return
+		return 0, nil, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID)
 	}
 	if err != nil && ctx.Err() == nil || follow && l.stopping.Err() != nil {
 		l.log.Info("live log interrupted", "build", b.ID, "error", err)
 		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
 	}
+	return 0, nil, nil
 }
 
 // untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes before that, unless it
@@ -95,27 +90,24 @@ func (l *Listener) untilFinished(ctx context.Context, id string) {
 	}
 }
 
-func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	key := r.PathValue("key")
 	if !strings.HasPrefix(key, "builds/") {
-		l.refuse(w, r, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key))
-		return
+		return 0, nil, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key)
 	}
-	l.send(w, r, key)
+	return 0, nil, l.send(w, r, key)
 }
 
 // send passes a stored object on, as it is encoded or unpacked for clients that do not take gzip.
-func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
+func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) *problem {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	object, info, err := l.artifacts.Open(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrKey) {
-		l.refuse(w, r, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key))
-		return
+		return problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key)
 	}
 	if err != nil {
-		l.refuse(w, r, l.unavailable("reading the artifact", err))
-		return
+		return l.unavailable("reading the artifact", err)
 	}
 	defer func() { _ = object.Close() }()
 	h := w.Header()
@@ -124,8 +116,7 @@ func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
 	case info.ContentEncoding == "gzip" && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
 		unpacked, err := gzip.NewReader(object)
 		if err != nil {
-			l.refuse(w, r, l.unavailable("unpacking the artifact", err))
-			return
+			return l.unavailable("unpacking the artifact", err)
 		}
 		body = unpacked
 	case info.ContentEncoding != "":
@@ -140,24 +131,11 @@ func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) {
 	// Objects never change under their key.
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	if r.Method == http.MethodHead {
-		return
+		return nil
 	}
-	control := http.NewResponseController(w)
-	buffer := make([]byte, 128<<10)
-	for {
-		n, err := body.Read(buffer)
-		if n > 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(streamWait))
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			l.log.Warn("artifact interrupted", "key", key, "error", err)
-			panic(http.ErrAbortHandler)
-		}
+	if err := httpd.Copy(w, body); err != nil {
+		l.log.Warn("artifact interrupted", "key", key, "error", err)
+		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
 	}
+	return nil
 }

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
-func (l *Listener) hook(f forge.Forge) http.HandlerFunc {
-	return l.handle(func(r *http.Request) (int, any, *problem) {
+func (l *Listener) hook(f forge.Forge) httpd.Handler {
+	return func(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 		received := time.Now()
 		project, p := l.project(r.PathValue("project"))
 		if p != nil {
@@ -32,7 +34,7 @@ func (l *Listener) hook(f forge.Forge) http.HandlerFunc {
 		var other forge.NotAPush
 		switch {
 		case errors.As(err, &other):
-			return http.StatusOK, ignored{Builds: []buildAnswer{}, Reason: err.Error() + ": nothing to build"}, nil
+			return http.StatusOK, api.Ignored{Builds: []api.BuildRef{}, Reason: err.Error() + ": nothing to build"}, nil
 		case errors.Is(err, forge.ErrSignature):
 			return 0, nil, problemf(http.StatusUnauthorized,
 				"sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)", "project %q: %v", project.Name, err)
@@ -45,7 +47,7 @@ func (l *Listener) hook(f forge.Forge) http.HandlerFunc {
 			return 0, nil, p
 		}
 		return l.deliver(r.Context(), project, delivery, half, f.Name, received)
-	})
+	}
 }
 
 // deliver plans and stores a push for each change of a delivery. When it fails in between, the sender sends all of them again.
@@ -53,7 +55,7 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 	received time.Time) (int, any, *problem) {
 	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, errSlow) // the rest is for storing
 	defer cancel()
-	a := deliveryAnswer{Project: project.Name, Duplicate: true, Builds: []buildAnswer{}}
+	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
 	var reasons []string
 	for _, c := range d.Changes {
 		key, former := d.Key(c), d.ID
@@ -87,7 +89,7 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 		}
 	}
 	status := http.StatusOK
-	if slices.ContainsFunc(a.Pushes, func(one pushAnswer) bool { return !one.Duplicate && len(one.Builds) > 0 }) {
+	if slices.ContainsFunc(a.Pushes, func(one api.Push) bool { return !one.Duplicate && len(one.Builds) > 0 }) {
 		status = http.StatusAccepted
 	}
 	if len(a.Pushes) == 1 {

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
@@ -75,6 +75,7 @@ type Listener struct {
 	resolve   Resolver
 	loopback  bool
 	socket    net.Listener
+	requests  *httpd.Site
 	looking   map[string]chan struct{} // slots of those who look at a project's repository
 	looks     sync.WaitGroup
 	uploading chan struct{} // slots of those who upload source packages
@@ -114,8 +115,9 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	if err := l.sweepUploads(); err != nil {
 		return nil, errors.Join(err, l.model.Close())
 	}
-	if a, ok := l.socket.Addr().(*net.TCPAddr); ok {
-		l.loopback = a.IP.IsLoopback()
+	l.loopback = httpd.OnLoopback(l.socket)
+	if l.requests, err = l.site(); err != nil {
+		return nil, errors.Join(err, l.model.Close())
 	}
 	return l, nil
 }
@@ -123,28 +125,8 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 // Run serves until ctx ends, then lets requests in hand end and closes everything.
 func (l *Listener) Run(ctx context.Context) error {
 	l.stopping = ctx
-	server := &http.Server{
-		Handler: l.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-gctx.Done()
-		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := server.Shutdown(sctx); err != nil {
-			l.log.Warn("requests in hand took too long and are cut off", "error", err)
-			return server.Close()
-		}
-		return nil
-	})
+	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
 	g.Go(func() error {
 		return l.persist(gctx, "dispatcher", func() error { return l.pushes.Each(gctx, l.log, l.dispatch) })
 	})

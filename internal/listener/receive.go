@@ -7,42 +7,9 @@ import (
 	"net/http"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
 )
-
-// pushAnswer is the answer to a push.
-type pushAnswer struct {
-	Push      string        `json:"push"`
-	Project   string        `json:"project"`
-	Ref       string        `json:"ref"`
-	Commit    string        `json:"commit"`
-	Duplicate bool          `json:"duplicate"` // the same delivery was answered before
-	Builds    []buildAnswer `json:"builds"`
-	Reason    string        `json:"reason,omitempty"` // why there are no builds
-	NotBuilt  []string      `json:"not_built,omitempty"`
-}
-
-type buildAnswer struct {
-	ID      string `json:"id"`
-	Package string `json:"package"`
-	Target  string `json:"target"`
-	URL     string `json:"url"`
-}
-
-// deliveryAnswer is the answer to a delivery that changes several refs: each push as if it had come alone, and the sums of all.
-type deliveryAnswer struct {
-	Project   string        `json:"project"`
-	Duplicate bool          `json:"duplicate"` // all of them
-	Builds    []buildAnswer `json:"builds"`
-	Reason    string        `json:"reason,omitempty"` // why there are no builds at all
-	Pushes    []pushAnswer  `json:"pushes"`
-}
-
-// ignored is the answer to a delivery that is not a push.
-type ignored struct {
-	Builds []buildAnswer `json:"builds"`
-	Reason string        `json:"reason"`
-}
 
 // receive stores a push of the API and answers it.
 func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *problem) {
@@ -71,13 +38,13 @@ func (l *Listener) store(ctx context.Context, push rpmflow.Push) (stored rpmflow
 	return stored, again, nil
 }
 
-func (l *Listener) pushAnswer(push rpmflow.Push, again bool) pushAnswer {
-	a := pushAnswer{
-		Push: push.ID, Project: push.Project, Ref: push.Ref, Commit: push.Commit, Duplicate: again, Builds: []buildAnswer{},
+func (l *Listener) pushAnswer(push rpmflow.Push, again bool) api.Push {
+	a := api.Push{
+		Push: push.ID, Project: push.Project, Ref: push.Ref, Commit: push.Commit, Duplicate: again, Builds: []api.BuildRef{},
 		Reason: push.Reason, NotBuilt: push.NotBuilt,
 	}
 	for _, b := range push.Builds {
-		a.Builds = append(a.Builds, buildAnswer{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
+		a.Builds = append(a.Builds, api.BuildRef{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
 	}
 	l.log.Info("push received", "project", push.Project, "push", push.ID, "ref", push.Ref, "commit", push.Commit,
 		"builds", len(push.Builds), "reason", push.Reason, "duplicate", again)

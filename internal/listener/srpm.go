@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,13 +20,13 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
 const (
-	typeSRPM = "application/x-rpm"
 	// maxUploads is how many source packages are received at once; others wait. Each takes disk.
 	maxUploads = 4
 	// storeWait bounds the storing of one, which has its own bound by size.
@@ -54,30 +53,7 @@ func (l *Listener) sweepUploads() error {
 
 // submitSRPM builds a source package that is the request's body: POST /api/v1/builds/srpm?project=…&target=…. It is
 // stored before anything is queued, and only when it is whole.
-func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) {
-	status, answer, p := l.receiveSRPM(w, r)
-	if p != nil {
-		// Read on for a while, so that a client that sends everything before it listens gets to see the answer.
-		if r.Header.Get("Expect") == "" {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(5 * time.Second))
-			_, _ = io.CopyN(io.Discard, r.Body, l.o.MaxBody)
-		}
-		w.Header().Set("Connection", "close")
-		l.refuse(w, r, p)
-		return
-	}
-	l.answer(w, status, answer)
-}
-
-func (l *Listener) receiveSRPM(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
-	if p := l.authorized(r); p != nil {
-		return 0, nil, p
-	}
-	// A web page of somebody else cannot make a browser send this type.
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != typeSRPM {
-		return 0, nil, problemf(http.StatusUnsupportedMediaType,
-			"send the source package itself with Content-Type: "+typeSRPM, "the body is not declared as a source package")
-	}
+func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	ask, p := l.askedForSRPM(r.URL.Query())
 	if p != nil {
 		return 0, nil, p
@@ -151,11 +127,6 @@ type srpmAsked struct {
 }
 
 func (l *Listener) askedForSRPM(q url.Values) (srpmAsked, *problem) {
-	for name := range q {
-		if !slices.Contains([]string{"project", "target"}, name) {
-			return srpmAsked{}, problemf(http.StatusBadRequest, "known are: project, target", "parameter %q is not known", name)
-		}
-	}
 	ask := srpmAsked{q.Get("project"), q["target"]}
 	if ask.project == "" { // the package's name may say it
 		_, p := l.forTargets(rpmflow.Project{Targets: l.targetNames()}, ask.targets)
@@ -196,13 +167,12 @@ func (l *Listener) spool(w http.ResponseWriter, r *http.Request) (name string, p
 	if err != nil {
 		return "", pkg, l.noDisk(err)
 	}
-	control := http.NewResponseController(w)
+	body, received := httpd.Patient(w, r)
 	sum := sha512.New()
-	body := &patient{r.Body, func() { _ = control.SetReadDeadline(time.Now().Add(streamWait)) }}
 	var disk diskWriter
 	disk.w = file
 	n, err := io.Copy(io.MultiWriter(&disk, sum), io.LimitReader(body, l.o.MaxUpload+1))
-	_ = control.SetReadDeadline(time.Time{})
+	received()
 	if cerr := file.Close(); cerr != nil && disk.err == nil {
 		disk.err = cerr
 	}
@@ -277,17 +247,6 @@ func (l *Listener) notStored(err error) *problem {
 	}
 	return problemf(http.StatusServiceUnavailable,
 		"send it again in a moment: nothing is queued; the listener's log says more", "the storage cannot be reached")
-}
-
-// patient moves the deadline with every read: an upload may take as long as it goes on.
-type patient struct {
-	r     io.Reader
-	moved func()
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	p.moved()
-	return p.r.Read(b)
 }
 
 // diskWriter tells errors of writing from those of the body.

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/docs/events"
+	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/forge"
