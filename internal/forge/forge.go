@@ -1,8 +1,8 @@
 // Package forge reads what forges send: signed deliveries that announce pushes.
 //
-// The headers and the raw body of a delivery and the project's secret come in; after its signature was checked, the refs that
-// it changes, the repository that it names, and the files that it lists go out. Listener, hook and benchmark import it; it
-// imports the domain and git URLs.
+// The headers and the raw body of a delivery and the project's secret come in; after its signature was checked, the
+// refs that it changes, the repository that it names, and the files that it lists go out. Listener, hook and benchmark
+// import it; it imports the domain and git URLs.
 package forge
 
 import (
@@ -44,8 +44,8 @@ type Delivery struct {
 	Changes      []Change
 }
 
-// Key tells a change of this delivery from all others. The push's id is derived from it. It has the ref in it, because one
-// delivery can change several refs.
+// Key tells a change of this delivery from all others. The push's id is derived from it. It has the ref in it, because
+// one delivery can change several refs.
 func (d Delivery) Key(c Change) string {
 	if d.ID != "" {
 		return d.ID + " " + c.Ref
@@ -53,8 +53,8 @@ func (d Delivery) Key(c Change) string {
 	return c.Ref + " " + c.Before + " " + c.Commit
 }
 
-// IsOf says whether the repository that the delivery names is the one with this address. Protocols and ports can differ, and a
-// name without a host, such as owner/name, is compared with the path.
+// IsOf says whether the repository that the delivery names is the one with this address. Protocols and ports can
+// differ, and a name without a host, such as owner/name, is compared with the path.
 func (d Delivery) IsOf(address string) bool {
 	wanted, err := giturl.Parse(address)
 	if err != nil {
@@ -77,7 +77,8 @@ type Change struct {
 	Ref    string
 	Before string // the old commit: zeros for a new ref, empty when the sender does not say it
 	Commit string // the new commit: zeros for a deleted ref
-	// Complete says that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are empty.
+	// Complete says that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are
+	// empty.
 	Complete bool
 	// Files are the paths of these files, sorted or as they were sent. Gone are those of them that were deleted.
 	Files, Gone []string
@@ -88,7 +89,8 @@ func (c Change) Deleted() bool { return rpmflow.IsZeroCommit(c.Commit) }
 
 // check refuses a change that no git server makes.
 func (c Change) check() error {
-	if !strings.HasPrefix(c.Ref, "refs/") || strings.ContainsAny(c.Ref, " \t\r\n\x00~^:?*[\\") || strings.Contains(c.Ref, "..") {
+	if !strings.HasPrefix(c.Ref, "refs/") || strings.Contains(c.Ref, "..") ||
+		strings.ContainsAny(c.Ref, " \t\r\n\x00~^:?*[\\") {
 		return fmt.Errorf("%w: ref %q is not a full ref name such as refs/heads/main", ErrPayload, c.Ref)
 	}
 	if !rpmflow.IsCommit(c.Commit) {

@@ -30,7 +30,8 @@ func TestVerifyAgreesWithGitHubsExample(t *testing.T) {
 	if err := Verify(secret, []byte("Hello, World!"), sig); err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "sha256=", sig[7:], sig[:len(sig)-2], "sha256=" + strings.Repeat("0", 64), "sha1=" + sig[7:]} {
+	for _, bad := range []string{"", "sha256=", sig[7:], sig[:len(sig)-2], "sha256=" + strings.Repeat("0", 64),
+		"sha1=" + sig[7:]} {
 		if err := Verify(secret, []byte("Hello, World!"), bad); !errors.Is(err, ErrSignature) {
 			t.Errorf("signature %q: %v", bad, err)
 		}
@@ -61,7 +62,8 @@ func recorded(t testing.TB, name string) (http.Header, []byte) {
 	return h, d.Body
 }
 
-// sign replaces the signatures in the headers by right ones. GitHub signs what it sends, Gitea and Forgejo the payload in it.
+// sign replaces the signatures in the headers by right ones. GitHub signs what it sends, Gitea and Forgejo the payload
+// in it.
 func sign(h http.Header, secret string, sent, payload []byte) http.Header {
 	h = h.Clone()
 	for name := range h {
@@ -98,7 +100,8 @@ func TestRecordedDeliveries(t *testing.T) {
 		want Delivery
 		err  error
 	}{
-		{"github-push", delivery(gitHub, Change{Ref: "refs/heads/main", Before: old, Commit: head, Complete: true, Files: []string{"hello.spec"}}), nil},
+		{"github-push", delivery(gitHub, Change{Ref: "refs/heads/main", Before: old, Commit: head, Complete: true,
+			Files: []string{"hello.spec"}}), nil},
 		{"github-forced", delivery(gitHub, Change{Ref: "refs/heads/main", Before: old, Commit: head}), nil},
 		{"github-tag", delivery(gitHub, Change{Ref: "refs/tags/v1.0", Before: zero, Commit: head}), nil},
 		{"github-deleted", delivery(gitHub, Change{Ref: "refs/heads/topic", Before: old, Commit: zero}), nil},
@@ -137,7 +140,8 @@ func TestRecordedDeliveries(t *testing.T) {
 					h.Del(name)
 				}
 			}
-			if _, err := GitHub(h, form, secret); !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), "set a secret") {
+			if _, err := GitHub(h, form, secret); !errors.Is(err, ErrSignature) ||
+				!strings.Contains(err.Error(), "set a secret") {
 				t.Errorf("no signature: %v", err)
 			}
 		})
@@ -182,7 +186,8 @@ func TestMalformed(t *testing.T) {
 // A key is the same for the same change of the same delivery, and another one for every other change.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	main, topic := Change{Ref: "refs/heads/main", Before: old, Commit: head}, Change{Ref: "refs/heads/topic", Before: old, Commit: head}
+	main := Change{Ref: "refs/heads/main", Before: old, Commit: head}
+	topic := Change{Ref: "refs/heads/topic", Before: old, Commit: head}
 	later := main
 	later.Before, later.Commit = head, tag
 	seen := map[string]bool{}
@@ -197,7 +202,8 @@ func TestKeys(t *testing.T) {
 	if len(seen) != 7 {
 		t.Errorf("%d different keys: %v", len(seen), seen)
 	}
-	if key := (Delivery{}).Key(main); key != fmt.Sprintf("refs/heads/main %s %s", old, head) { // pushes are stored under it
+	// pushes are stored under it
+	if key := (Delivery{}).Key(main); key != fmt.Sprintf("refs/heads/main %s %s", old, head) {
 		t.Errorf("key %q", key)
 	}
 }
@@ -210,7 +216,8 @@ func TestRepositoryOfADelivery(t *testing.T) {
 	}{
 		{"https://github.com/ann/hello.git", "https://github.com/ann/hello.git", true},
 		{"https://github.com/ann/hello", "https://token@github.com/Ann/hello.git", true},
-		{"git@github.com:ann/hello.git", "https://me:pa/ss@github.com/ann/hello.git", false}, // such a URL is refused by the configuration
+		// such a URL is refused by the configuration
+		{"git@github.com:ann/hello.git", "https://me:pa/ss@github.com/ann/hello.git", false},
 		{"git@github.com:ann/hello.git", "https://me:pass@github.com/ann/hello.git/", true},
 		{"https://github.com/ann/hello", "ssh://git@github.com:22/ann/hello.git", true},
 		{"ann/hello", "git@github.com:ann/hello.git", true},
@@ -248,10 +255,15 @@ func FuzzReaders(f *testing.F) {
 		f.Add(brand, "push", "application/json", body)
 		f.Add(brand, "push", "application/x-www-form-urlencoded", []byte("payload="+url.QueryEscape(string(body))))
 	}
-	f.Add("Rpmflow", "", "", []byte(`{"ref":"refs/heads/main","before":"`+old+`","after":"`+head+`","files":["a"],"gone":["a"],"repository":"git@h:x"}`))
-	f.Add("Rpmflow", "", "", []byte(`{"delivery":"1","changes":[{"ref":"refs/heads/a","after":"`+head+`"},{"ref":"refs/heads/b","after":"`+head+`"}]}`))
+	f.Add("Rpmflow", "", "",
+		[]byte(`{"ref":"refs/heads/main","before":"`+old+`","after":"`+head+`",`+
+			`"files":["a"],"gone":["a"],"repository":"git@h:x"}`))
+	f.Add("Rpmflow", "", "",
+		[]byte(`{"delivery":"1","changes":[{"ref":"refs/heads/a","after":"`+head+`"},`+
+			`{"ref":"refs/heads/b","after":"`+head+`"}]}`))
 	f.Fuzz(func(t *testing.T, brand, event, contentType string, body []byte) {
-		h := http.Header{"Content-Type": {contentType}, "X-Github-Event": {event}, "X-Hub-Signature-256": {Sign(secret, body)}}
+		h := http.Header{"Content-Type": {contentType}, "X-Github-Event": {event}}
+		h.Set("X-Hub-Signature-256", Sign(secret, body))
 		read := GitHub
 		switch brand {
 		case "Gitea", "Forgejo":

@@ -20,8 +20,8 @@ type genericChange struct {
 }
 
 // Generic reads a delivery in rpmflow's own form, which rpmflow hook and other post-receive hooks send: one change as
-// {"ref": …, "before": …, "after": …, "files": […], "gone": […], "delivery": …, "pusher": …, "repository": …}, or several in
-// {"changes": [{"ref": …}, …], …}. It is signed in the header X-Rpmflow-Signature-256.
+// {"ref": …, "before": …, "after": …, "files": […], "gone": […], "delivery": …, "pusher": …, "repository": …}, or
+// several in {"changes": [{"ref": …}, …], …}. It is signed in the header X-Rpmflow-Signature-256.
 func Generic(h http.Header, body []byte, secret string) (Delivery, error) {
 	signature := h.Get("X-Rpmflow-Signature-256")
 	if signature == "" {
@@ -46,7 +46,8 @@ func Generic(h http.Header, body []byte, secret string) (Delivery, error) {
 	case p.Ref != "":
 		return Delivery{}, fmt.Errorf("%w: it has both ref and changes", ErrPayload)
 	case len(p.Changes) > maxChanges:
-		return Delivery{}, fmt.Errorf("%w: %d changes are more than %d: send several deliveries", ErrPayload, len(p.Changes), maxChanges)
+		return Delivery{}, fmt.Errorf("%w: %d changes are more than %d: send several deliveries", ErrPayload, len(p.Changes),
+			maxChanges)
 	}
 	repository, _ := p.Repository.(string)
 	d := Delivery{ID: p.Delivery, Pusher: p.Pusher, Repositories: nonEmpty(repository)}

@@ -50,7 +50,8 @@ func TestGeneric(t *testing.T) {
 	if _, err := Generic(http.Header{}, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
 		t.Errorf("no signature: %v", err)
 	}
-	if _, err := Generic(http.Header{"X-Rpmflow-Signature-256": {Sign("wrong", []byte(`{}`))}}, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
+	wrong := http.Header{"X-Rpmflow-Signature-256": {Sign("wrong", []byte(`{}`))}}
+	if _, err := Generic(wrong, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
 		t.Errorf("wrong secret: %v", err)
 	}
 }
@@ -67,7 +68,8 @@ func TestGenericFiles(t *testing.T) {
 	if c, err := read(`,"files":[]`); err != nil || !c.Complete || len(c.Files) > 0 {
 		t.Errorf("an empty list: %v, %v", c.Files, err)
 	}
-	if c, err := read(`,"files":["a","b"],"gone":["b"]`); err != nil || !c.Complete || fmt.Sprint(c.Files, c.Gone) != "[a b] [b]" {
+	if c, err := read(`,"files":["a","b"],"gone":["b"]`); err != nil || !c.Complete ||
+		fmt.Sprint(c.Files, c.Gone) != "[a b] [b]" {
 		t.Errorf("%v, %v, %v", c.Files, c.Gone, err)
 	}
 	for _, bad := range []string{`,"files":"a"`, `,"files":["a"],"gone":["b"]`} {

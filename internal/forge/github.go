@@ -20,7 +20,8 @@ func GitHub(h http.Header, body []byte, secret string) (Delivery, error) {
 	}
 	signature := h.Get("X-Hub-Signature-256")
 	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's settings", ErrSignature)
+		return Delivery{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's settings",
+			ErrSignature)
 	}
 	if err := Verify(secret, body, signature); err != nil {
 		return Delivery{}, err
@@ -101,8 +102,8 @@ const (
 	maxFiles   = 3000 // in a commit
 )
 
-// listsAllFiles says whether the commits name every file that differs between before and after. They do not after a forced push,
-// whose commits start at the merge base, or when a commit has no files: GitHub lists none for some merges.
+// listsAllFiles says whether the commits name every file that differs between before and after. They do not after a
+// forced push, whose commits start at the merge base, or when a commit has no files: GitHub lists none for some merges.
 func (p gitHubPush) listsAllFiles() bool {
 	n := len(p.Commits)
 	if p.Forced == nil || *p.Forced || n == 0 || n >= maxCommits || p.TotalCommits != nil && *p.TotalCommits != n ||

@@ -37,10 +37,12 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 			return http.StatusOK, api.Ignored{Builds: []api.BuildRef{}, Reason: err.Error() + ": nothing to build"}, nil
 		case errors.Is(err, forge.ErrSignature):
 			return 0, nil, problemf(http.StatusUnauthorized,
-				"sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)", "project %q: %v", project.Name, err)
+				"sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)",
+				"project %q: %v", project.Name, err)
 		case err != nil:
 			return 0, nil, problemf(http.StatusBadRequest,
-				"check that the webhook is of the forge in its address, and sends push events as JSON", "project %q: %v", project.Name, err)
+				"check that the webhook is of the forge in its address, and sends push events as JSON",
+				"project %q: %v", project.Name, err)
 		}
 		half, p := half(project, r.URL.Query().Get("repository"), delivery)
 		if p != nil {
@@ -50,9 +52,10 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 	}
 }
 
-// deliver plans and stores a push for each change of a delivery. When it fails in between, the sender sends all of them again.
-func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge.Delivery, half rpmflow.Half, forgeName string,
-	received time.Time) (int, any, *problem) {
+// deliver plans and stores a push for each change of a delivery. When it fails in between, the sender sends all of them
+// again.
+func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge.Delivery, half rpmflow.Half,
+	forgeName string, received time.Time) (int, any, *problem) {
 	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, errSlow) // the rest is for storing
 	defer cancel()
 	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
@@ -101,10 +104,10 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 	return status, a, nil
 }
 
-// storedBefore finds the push with builds that an earlier version has stored for a delivery: its id was derived from the forge's
-// id alone. Without this a delivery that is sent again after an upgrade would be built twice. A message in PUSHES that is older
-// than the upgrade is the only reason for it.
-func (l *Listener) storedBefore(ctx context.Context, project, delivery, ref string) (push rpmflow.Push, found bool, err error) {
-	push, found, err = l.pushes.Find(ctx, project, rpmflow.PushID(project, delivery))
+// storedBefore finds the push with builds that an earlier version has stored for a delivery: its id was derived from
+// the forge's id alone. Without this a delivery that is sent again after an upgrade would be built twice. A message in
+// PUSHES that is older than the upgrade is the only reason for it.
+func (l *Listener) storedBefore(ctx context.Context, project, delivery, ref string) (rpmflow.Push, bool, error) {
+	push, found, err := l.pushes.Find(ctx, project, rpmflow.PushID(project, delivery))
 	return push, found && push.Ref == ref && len(push.Builds) > 0, err
 }
