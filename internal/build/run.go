@@ -24,6 +24,11 @@ type Store interface {
 	PutJSON(ctx context.Context, key string, v any) error
 }
 
+// StoreRecord stores the final record of a build beside its artifacts.
+func StoreRecord(ctx context.Context, store Store, final rpmflow.Build) error {
+	return store.PutJSON(ctx, final.Prefix()+"build.json", final)
+}
+
 // Sources turns a commit into a spec and sources.
 type Sources interface {
 	Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error)
@@ -107,7 +112,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 		if errors.As(err, &lost) {
 			return run.b, lost.err
 		}
-		// Without its log and record a build has no outcome but this one.
+		// Without its log a build has no other outcome than this.
 		o := rpmflow.OutcomeOf(rpmflow.PhaseUpload, fmt.Errorf("store the results: %w", err))
 		run.b.Outcome, run.b.Artifacts, run.b.Packages = &o, nil, nil
 	}
@@ -301,7 +306,7 @@ func (r *run) root(root rpmflow.BuildRoot) {
 	}
 }
 
-// upload stores packages and logs and last the record; the outcome is part of it.
+// upload stores packages and logs. The record is stored by the caller, who decides whether this attempt was the last.
 func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
 	ctx, cancel := context.WithTimeout(ctx, uploadWait)
 	defer cancel()
@@ -331,10 +336,7 @@ func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
 	r.b.LeavePhase(now)
 	finished := now.UTC()
 	r.b.State, r.b.Outcome, r.b.FinishedAt = rpmflow.Finished, &outcome, &finished
-	if outcome.Kind == rpmflow.FailureInfrastructure || outcome.Kind == rpmflow.FailureCanceled {
-		return nil // whether this was the last attempt, and who has canceled it, is not known here, so there is no final record
-	}
-	return r.Store.PutJSON(ctx, r.b.Prefix()+"build.json", r.b)
+	return nil
 }
 
 // canceled says why the build was canceled, nil if it was not.

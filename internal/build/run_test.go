@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -194,10 +193,6 @@ func TestRunSucceeds(t *testing.T) {
 	if len(got.Notes) != 3 || len(got.Containers) != 1 || got.Layout != rpmflow.LayoutStandard || got.Spec != "hello.spec" {
 		t.Errorf("notes %q, containers %q, layout %s, spec %s", got.Notes, got.Containers, got.Layout, got.Spec)
 	}
-	var record rpmflow.Build
-	if err := json.Unmarshal([]byte(b.stored("build.json")), &record); err != nil || record.Outcome == nil || record.Outcome.Result != rpmflow.Succeeded || len(record.Artifacts) != 3 {
-		t.Errorf("record %+v, %v", record, err)
-	}
 	if b.stored("build.log.gz") != "+ make\n" || !strings.Contains(b.log.String(), "rpmflow: rpms\n+ make\n") {
 		t.Errorf("stored log %q, live log %q", b.stored("build.log.gz"), b.log.String())
 	}
@@ -231,7 +226,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 				if got.Outcome.Phase != test.phase || got.Outcome.Message != failure.Error() || !slices.Equal(b.phases, wantPhases) || len(got.Packages) > 0 {
 					t.Errorf("%+v after %v", got.Outcome, b.phases)
 				}
-				log, record := b.stored("build.log.gz"), b.stored("build.json")
+				log := b.stored("build.log.gz")
 				kind, rest := rpmflow.FailureInfrastructure, "rpmflow: "+got.Outcome.Hint+"\n"
 				if name == "packager's" {
 					kind, rest = rpmflow.FailureSpec, "rpmflow: > line 3: %iff\nrpmflow: mend it\n"
@@ -242,9 +237,6 @@ func TestRunFailsInEachPhase(t *testing.T) {
 				}
 				if got.Outcome.Kind != kind || log != want {
 					t.Errorf("kind %s, log %q", got.Outcome.Kind, log)
-				}
-				if (record == "") != (kind == rpmflow.FailureInfrastructure) {
-					t.Errorf("record of a failure of kind %s: %q", kind, record)
 				}
 			})
 		}
@@ -284,8 +276,8 @@ func TestRunTimesOut(t *testing.T) {
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout || got.Outcome.Phase != rpmflow.PhaseRPMs || got.Outcome.Hint == "" {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "took longer than 1s") || b.stored("build.json") == "" {
-		t.Errorf("log %q, or the record is missing", log)
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "took longer than 1s") {
+		t.Errorf("log %q", log)
 	}
 }
 
@@ -315,7 +307,7 @@ func TestRunIsInterrupted(t *testing.T) {
 	if !errors.Is(err, why) || got.Outcome != nil {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if b.stored("build.log.gz") != "" || b.stored("build.json") != "" {
+	if b.stored("build.log.gz") != "" {
 		t.Error("something was uploaded")
 	}
 }
@@ -332,8 +324,8 @@ func TestRunIsCanceled(t *testing.T) {
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "canceled by ann") || b.stored("build.json") != "" {
-		t.Errorf("log %q, record %q", log, b.stored("build.json"))
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "canceled by ann") {
+		t.Errorf("log %q", log)
 	}
 
 	b = newBench(t, nil)
@@ -366,7 +358,7 @@ func TestRunIsLost(t *testing.T) {
 			if b.phases[len(b.phases)-1] != phase {
 				t.Errorf("went on after the refusal: %v", b.phases)
 			}
-			for _, name := range []string{"build.log.gz", "build.json", "hello-1.0-1.src.rpm", "hello-1.0-1.x86_64.rpm"} {
+			for _, name := range []string{"build.log.gz", "hello-1.0-1.src.rpm", "hello-1.0-1.x86_64.rpm"} {
 				if b.stored(name) != "" {
 					t.Errorf("%s was uploaded", name)
 				}

@@ -51,11 +51,13 @@ const (
 	// An outcome is worth waiting for while NATS is away, less so when the program is to end.
 	settleWait = 15 * time.Minute
 	drainWait  = 30 * time.Second
-	recordWait = 15 * time.Second // for a copy of the record, while no heartbeat is sent
-	fullPause  = 5 * time.Second  // before a full stream is tried again
-	readyFor   = 5 * time.Second  // how long a good answer of engine and storage is believed
-	sweepEvery = 5 * time.Minute
-	maxDelay   = time.Hour // between two attempts
+	recordWait = time.Minute // for storing the final record
+	// The same where the finished event alone will do, in a claim also without heartbeats.
+	optionalRecordWait = 15 * time.Second
+	fullPause          = 5 * time.Second // before a full stream is tried again
+	readyFor           = 5 * time.Second // how long a good answer of engine and storage is believed
+	sweepEvery         = 5 * time.Minute
+	maxDelay           = time.Hour // between two attempts
 )
 
 // Health says whether the storage can take results.
@@ -133,7 +135,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			b.log.Warn("work directory not removed", "error", err)
 		}
 	}()
-	wake, stop, err := b.queue.Wake(b.o.Archs)
+	work, stop, err := b.queue.WorkNotices(b.o.Archs)
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 				b.retract(ctx)
 			}
 			<-slots
-			b.pause(ctx, wake)
+			b.pause(ctx, work)
 			continue
 		}
 		if !complained.IsZero() {
@@ -200,7 +202,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		builds.Go(func() {
 			defer func() { <-slots }()
 			defer over()
-			o.seeThrough(ctx, hard)
+			o.handle(ctx, hard)
 		})
 	}
 }

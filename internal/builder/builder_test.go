@@ -152,7 +152,7 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 		t.Error("it was tried again")
 		return nil
 	})
-	if got := w.finished(b); got.Outcome.Kind != rpmflow.FailureInfrastructure || got.InfrastructureFailures != 0 || !strings.Contains(got.Outcome.Message, "6 builders fell silent") {
+	if got := w.finished(b); got.Outcome.Kind != rpmflow.FailureInfrastructure || got.InfrastructureFailures != 0 || !strings.Contains(got.Outcome.Message, "6 builders stopped responding") {
 		t.Errorf("%+v, failures %d", got.Outcome, got.InfrastructureFailures)
 	}
 	w.liveLog(b)
@@ -181,7 +181,7 @@ func TestKilledBuilder(t *testing.T) {
 	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.LostAttempts != 1 || got.InfrastructureFailures != 0 || got.Builder != "b" || len(got.Containers) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if !slices.ContainsFunc(got.Notes, func(n string) bool { return strings.Contains(n, "builder killed fell silent") }) {
+	if !slices.ContainsFunc(got.Notes, func(n string) bool { return strings.Contains(n, "builder killed stopped responding") }) {
 		t.Errorf("notes %q", got.Notes)
 	}
 	w.emptyQueue()

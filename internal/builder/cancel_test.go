@@ -53,7 +53,7 @@ func TestCancelRunningBuild(t *testing.T) {
 	b := w.enqueue("p1")
 	w.until("the phase rpms", func(e events.Event) bool { return e.Build.ID == b.ID && e.Build.Phase == rpmflow.PhaseRPMs })
 	w.request(b)
-	w.must(w.queue.Stir(b.ID))
+	w.must(w.queue.NotifyCancel(b.ID))
 	got := w.canceled(b)
 	if got.Outcome.Phase != rpmflow.PhaseRPMs || got.Attempt != 1 || got.InfrastructureFailures+got.LostAttempts != 0 || len(got.Artifacts) != 1 || got.Artifacts[0].Name != "build.log" {
 		t.Errorf("%+v", got)
@@ -156,11 +156,11 @@ func TestBuildThatKillsItsBuildersEndsAsInfrastructure(t *testing.T) {
 	o.AckWait = silentWait
 	w.run(o, "", hang(enginetest.Open))
 	got := w.finished(b)
-	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.LostAttempts != most+1 || got.Attempt != most+2 || !strings.Contains(got.Outcome.Message, "6 builders fell silent") || got.Outcome.Hint == "" {
+	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.LostAttempts != most+1 || got.Attempt != most+2 || !strings.Contains(got.Outcome.Message, "6 builders stopped responding") || got.Outcome.Hint == "" {
 		t.Errorf("attempt %d, lost %d: %+v", got.Attempt, got.LostAttempts, got.Outcome)
 	}
 	w.emptyQueue()
-	if log := w.liveLog(b); !strings.Contains(log, "6 builders fell silent") {
+	if log := w.liveLog(b); !strings.Contains(log, "6 builders stopped responding") {
 		t.Errorf("live log %q", log)
 	}
 }

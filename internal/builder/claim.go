@@ -145,18 +145,20 @@ func nextAttempt(b rpmflow.Build, request rpmflow.BuildRequest, attempt rpmflow.
 	return n
 }
 
-// lose writes down that the attempt's builder fell silent.
+// lose writes down that the attempt's builder stopped responding.
 func lose(b *rpmflow.Build) {
 	b.LostAttempts++
-	b.Notes = append(b.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s fell silent", b.Attempt, b.Builder))
+	b.Notes = append(b.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s stopped responding", b.Attempt, b.Builder))
 }
 
-// endCanceled ends a build whose builder fell silent after its end was asked for.
+// endCanceled ends a build whose builder stopped sending heartbeats after somebody had asked to cancel it.
 func (b *Builder) endCanceled(ctx context.Context, last events.Event, log *slog.Logger) error {
 	n := last.Build.Clone()
 	lose(&n)
 	n = n.Canceled(time.Now())
-	b.record(ctx, n, log)
+	if err := b.storeFinal(ctx, stepCancel, n); err != nil {
+		return err
+	}
 	if _, err := b.ledger.Append(ctx, events.TypeFinished, n, last.Sequence, b.instance); err != nil {
 		return err
 	}

@@ -1,19 +1,16 @@
 package builder
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 )
@@ -127,7 +124,7 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 			Builder: "two", QueueSequence: 8, Engine: "hostrpm", StartedAt: &later,
 			Phase: rpmflow.PhaseClaim, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseClaim, Started: later}},
 		},
-		Notes: []string{"a remark", "attempt 1 was interrupted: builder one fell silent"},
+		Notes: []string{"a remark", "attempt 1 was interrupted: builder one stopped responding"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("next attempt:\n%+v\nwant\n%+v", got, want)
@@ -139,104 +136,6 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 	}
 	if !reflect.DeepEqual(waits, want) {
 		t.Errorf("queued again:\n%+v\nwant\n%+v", waits, want)
-	}
-}
-
-// records is a storage that takes final records and nothing else.
-type records struct {
-	build.Store
-	stored []rpmflow.Build
-}
-
-func (r *records) PutJSON(_ context.Context, _ string, v any) error {
-	r.stored = append(r.stored, v.(rpmflow.Build))
-	return nil
-}
-
-// Whatever an owner is about to say, the request for the build's end has come before: it ends as canceled, once, and no message is left.
-func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
-	quiet := slog.New(slog.DiscardHandler)
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	for name, end := range map[string]func(o *owner, b rpmflow.Build){
-		"success": func(o *owner, b rpmflow.Build) {
-			b.Outcome, b.Packages = &rpmflow.Outcome{Result: rpmflow.Succeeded}, []rpmflow.Package{{Name: "hello"}}
-			b.Artifacts = []rpmflow.Artifact{{Name: "hello.rpm", Kind: rpmflow.KindRPM}, {Name: "build.log", Kind: rpmflow.KindLog}}
-			o.finish(t.Context(), b)
-		},
-		"another attempt": func(o *owner, b rpmflow.Build) {
-			out := rpmflow.OutcomeOf(rpmflow.PhaseRoot, errors.New("no disk"))
-			b.Outcome = &out
-			o.finish(t.Context(), b)
-		},
-		"the last attempt": func(o *owner, b rpmflow.Build) {
-			out := rpmflow.OutcomeOf(rpmflow.PhaseRoot, errors.New("no disk"))
-			b.Outcome, b.InfrastructureFailures = &out, 2
-			o.finish(t.Context(), b)
-		},
-		"hand-over": func(o *owner, _ rpmflow.Build) { o.handBack(t.Context(), errDrained) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			store := &records{}
-			b, err := New(t.Context(), Options{Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(), Logger: quiet},
-				nc, js, &build.Runner{Store: store}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.work.close()
-			ctx, cancel := context.WithCancel(t.Context())
-			var following sync.WaitGroup
-			defer following.Wait()
-			defer cancel()
-			following.Go(func() { b.queue.Follow(ctx, quiet) })
-			r := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(name), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9}, State: rpmflow.Queued}
-			queued, err := b.ledger.Append(t.Context(), events.TypeQueued, r, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := b.queue.Enqueue(t.Context(), r, time.Time{}); err != nil {
-				t.Fatal(err)
-			}
-			d, err := b.queue.Take(t.Context(), []string{"x86_64"}, quiet)
-			if err != nil || d == nil {
-				t.Fatal(d, err)
-			}
-			r.State, r.Attempt, r.Builder, r.QueueSequence = rpmflow.Running, 1, "a", d.Sequence
-			r.EnterPhase(rpmflow.PhaseRoot, time.Now())
-			sequence, err := b.ledger.Append(t.Context(), events.TypeStarted, r, queued)
-			if err != nil {
-				t.Fatal(err)
-			}
-			asked := r.Clone()
-			asked.Cancel = &rpmflow.Cancel{By: "ann", At: time.Now()}
-			if _, err := b.ledger.Append(t.Context(), events.TypeCancelRequested, asked, sequence); err != nil {
-				t.Fatal(err)
-			}
-			o := b.newOwner(d, held{r, sequence}, quiet)
-			end(o, r.Clone())
-			last, err := b.ledger.Last(t.Context(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if g := last.Build; last.Type != events.TypeFinished || g.Outcome.Kind != rpmflow.FailureCanceled || g.Outcome.Phase != rpmflow.PhaseRoot || g.Cancel == nil || len(g.Packages) > 0 ||
-				slices.ContainsFunc(g.Artifacts, func(a rpmflow.Artifact) bool { return a.Kind != rpmflow.KindLog }) {
-				t.Errorf("%s: %+v", last.Type, g)
-			}
-			if n := len(store.stored); n == 0 || store.stored[n-1].Outcome.Kind != rpmflow.FailureCanceled {
-				t.Errorf("stored: %+v", store.stored)
-			}
-			if left, err := b.queue.Holds(t.Context(), d.Sequence); left || err != nil {
-				t.Errorf("the message is left: %v, %v", left, err)
-			}
-		})
 	}
 }
 

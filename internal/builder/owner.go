@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -15,14 +14,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// owner sees a claimed build through. Everything it publishes is fenced behind its own last event.
+// owner runs a claimed build to its end. Everything it publishes is fenced behind its own last event.
 type owner struct {
 	*Builder
 	d    *events.Delivery
 	log  *slog.Logger
-	live *events.LogWriter // what is watched of the build
+	live *events.LogWriter // takes the log that is watched live
 
-	canceled context.Context // ends when the build's end was asked for; its cause is what ends the build
+	canceled context.Context // ends when the build is to be canceled; its cause becomes the outcome
 	cancel   context.CancelCauseFunc
 
 	mu   sync.Mutex
@@ -35,8 +34,8 @@ func (b *Builder) newOwner(d *events.Delivery, claimed held, log *slog.Logger) *
 	return o
 }
 
-// seeThrough runs the attempt and says what came of it.
-func (o *owner) seeThrough(ctx, hard context.Context) {
+// handle runs the attempt and publishes what came of it.
+func (o *owner) handle(ctx, hard context.Context) {
 	defer o.cancel(nil)
 	o.log.Info("build claimed", "failures", o.held.build.InfrastructureFailures)
 	b, err := o.run(ctx, hard)
@@ -45,17 +44,18 @@ func (o *owner) seeThrough(ctx, hard context.Context) {
 	defer beats.Wait()
 	defer cancel()
 	beats.Go(func() { o.heartbeats(sctx, func() bool { return true }) }) // publishing the outcome may take long
-	switch {
-	case errors.Is(err, events.ErrLost):
+	if errors.Is(err, events.ErrLost) {
 		o.log.Warn("build lost to another builder, leaving it alone", "error", err)
-	case err != nil:
-		o.handBack(sctx, err)
-	default:
-		o.finish(sctx, b)
+		o.closeLog(sctx, false)
+		return
 	}
+	if err != nil {
+		b = o.current()
+	}
+	o.end(sctx, b, err)
 }
 
-// settling is a context for what has to be said after a build, whatever has ended meanwhile.
+// settling is a context for what must be published after a build, whatever has ended meanwhile.
 func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
 	stop := context.AfterFunc(ctx, func() {
@@ -68,11 +68,11 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return sctx, func() { stop(); cancel() }
 }
 
-// errCanceled says that a build's end was asked for, so that the event that was to be published has been overtaken.
+// errCanceled says that somebody has asked to cancel the build, so that no other end of it may be published.
 var errCanceled = errors.New("the build was canceled")
 
-// publish appends an event of ours; afterwards the record is the new one. Once the build's end was asked for, phases are
-// published, as it goes to its upload, and no end but that one.
+// publish appends an event of this attempt; afterwards the record is the new one. When the build is to be canceled, phases are still
+// published, as it goes to its upload, and no other end than that.
 func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, distinguish ...string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,13 +90,12 @@ func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, dis
 		if !errors.Is(err, events.ErrLost) {
 			return err
 		}
-		// A publish that was broken off may have been stored all the same, and then we are fenced out by ourselves. Or the build's end was
-		// asked for.
+		// A publish that was interrupted may have been stored, and then our own event is in the way. Or it is a request to cancel.
 		last, readErr := o.ledger.Last(ctx, b)
 		if readErr != nil || !o.ours(last) || last.Sequence <= o.held.sequence {
 			return err
 		}
-		o.heed(last)
+		o.observe(last)
 	}
 }
 
@@ -112,8 +111,8 @@ func (o *owner) ours(e events.Event) bool {
 	return e.Build.State == rpmflow.Running && e.Build.Attempt == o.held.build.Attempt
 }
 
-// heed takes in an event of our attempt that was not published by us just now, and stops the build when it asks for that.
-func (o *owner) heed(last events.Event) {
+// observe takes in an event of our attempt that this call has not published. If it is a request to cancel, the build is stopped.
+func (o *owner) observe(last events.Event) {
 	o.held.sequence = last.Sequence
 	if c := last.Build.Cancel; c != nil && o.held.build.Cancel == nil {
 		o.held.build.Cancel = c
@@ -149,12 +148,12 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 	var beats sync.WaitGroup
 	// While NATS is out of reach there are neither heartbeats nor looks: the build goes on, and EVENTS decides afterwards.
 	beats.Go(func() { o.heartbeats(rctx, look) })
-	stirred, deaf, err := o.queue.Stirred(o.held.build.ID)
+	notices, stopNotices, err := o.queue.CancelNotices(o.held.build.ID)
 	if err != nil {
-		o.log.Warn("a request for the build's end is seen with the next heartbeat only", "error", err)
+		o.log.Warn("a request to cancel the build is seen with the next heartbeat only", "error", err)
 	} else {
-		defer deaf()
-		beats.Go(func() { watch(rctx, stirred, look) })
+		defer stopNotices()
+		beats.Go(func() { watch(rctx, notices, look) })
 	}
 	if o.held.build.Attempt > 1 {
 		beats.Go(func() { o.sweep(rctx) }) // an earlier attempt may have died on this engine
@@ -165,13 +164,13 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 	return b, err
 }
 
-// watch looks whenever the owner is stirred, until ctx ends or there is nothing to look after any more.
-func watch(ctx context.Context, stirred <-chan struct{}, look func() bool) {
+// watch looks at EVENTS with each notice, until ctx ends or look reports that there is nothing more to look for.
+func watch(ctx context.Context, notices <-chan struct{}, look func() bool) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-stirred:
+		case <-notices:
 			if !look() {
 				return
 			}
@@ -179,46 +178,40 @@ func watch(ctx context.Context, stirred <-chan struct{}, look func() bool) {
 	}
 }
 
-// attempt runs the build, with what is to be watched of it on its way; the log is marked as ended when nothing more will come.
+// attempt runs the build. Where that cannot begin, the outcome says why.
 func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
-	b, err := o.build(ctx, o.live)
-	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
-	defer cancel()
-	over := err == nil && !o.retryable(b) || o.canceled.Err() != nil
-	o.live.Close(cctx, over && !errors.Is(err, events.ErrLost))
-	return b, err
-}
-
-func (o *owner) build(ctx context.Context, live io.Writer) (rpmflow.Build, error) {
 	b := o.current()
-	spoiled := func(err error) (rpmflow.Build, error) {
+	failed := func(err error) (rpmflow.Build, error) {
 		out := rpmflow.OutcomeOf(b.Phase, err)
 		b.Outcome = &out
-		fmt.Fprintf(live, "rpmflow: %s: %v\n", b.Phase, err)
+		fmt.Fprintf(o.live, "rpmflow: %s: %v\n", b.Phase, err)
 		return b, nil
 	}
-	if o.givenUp() {
-		return spoiled(fmt.Errorf("%d builders fell silent in the middle of this build; it may be what makes them fail", b.LostAttempts))
+	if b.LostAttempts > maxLost {
+		return failed(fmt.Errorf("%d builders stopped responding during this build; the build may be the cause", b.LostAttempts))
 	}
 	target, ok := o.target(b.Target)
 	if !ok {
-		return spoiled(fmt.Errorf("builder %s knows no target %q: define it in its configuration", o.o.Name, b.Target))
+		return failed(fmt.Errorf("target %[2]q is not in the configuration of builder %[1]s: define it there", o.o.Name, b.Target))
 	}
 	dir, err := o.work.attempt(b)
 	if err != nil {
-		return spoiled(err)
+		return failed(err)
 	}
 	defer func() {
 		if err := os.RemoveAll(dir); err != nil {
 			o.log.Warn("work directory of the attempt not removed", "error", err)
 		}
 	}()
-	return o.runner.Run(ctx, build.Attempt{Build: b, Target: target, Dir: dir, Log: live, Cancel: o.canceled, Report: func(ctx context.Context, b rpmflow.Build) error {
-		return o.publish(ctx, events.TypePhase, b, string(b.Phase))
-	}})
+	return o.runner.Run(ctx, build.Attempt{
+		Build: b, Target: target, Dir: dir, Log: o.live, Cancel: o.canceled,
+		Report: func(ctx context.Context, b rpmflow.Build) error {
+			return o.publish(ctx, events.TypePhase, b, string(b.Phase))
+		},
+	})
 }
 
-// heartbeats keeps the message from others until ctx ends or goOn says no.
+// heartbeats keeps the message from others until ctx ends or goOn returns false.
 func (o *owner) heartbeats(ctx context.Context, goOn func() bool) {
 	tick := time.NewTicker(o.o.AckWait / 3)
 	defer tick.Stop()
@@ -237,9 +230,9 @@ func (o *owner) heartbeats(ctx context.Context, goOn func() bool) {
 	}
 }
 
-// stillOurs looks whether the build is ours, and whether its end was asked for.
+// stillOurs reads EVENTS: does the build belong to this attempt, and is it to be canceled?
 func (o *owner) stillOurs(ctx context.Context) error {
-	o.mu.Lock() // not between a publish and its note
+	o.mu.Lock() // not between a publish and the update of held
 	defer o.mu.Unlock()
 	last, err := o.ledger.Last(ctx, o.held.build)
 	if err != nil {
@@ -248,6 +241,6 @@ func (o *owner) stillOurs(ctx context.Context) error {
 	if !o.ours(last) {
 		return fmt.Errorf("%w: %s event of attempt %d by %s", events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
 	}
-	o.heed(last)
+	o.observe(last)
 	return nil
 }

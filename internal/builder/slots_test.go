@@ -122,7 +122,7 @@ func TestSeveralBuildsStopApart(t *testing.T) {
 		w.next(s)
 	}
 	w.request(builds[1])
-	w.must(w.queue.Stir(builds[1].ID))
+	w.must(w.queue.NotifyCancel(builds[1].ID))
 	w.finished(builds[1])
 	p.soft()
 	p.hard()

@@ -88,7 +88,7 @@ func (b *Builder) look(ctx context.Context) {
 // moment, behind others. Other builders get it before this one looks again.
 func (b *Builder) postpone(ctx context.Context, last events.Event, d *events.Delivery, why error, log *slog.Logger) error {
 	n := last.Build.Clone()
-	if n.State == rpmflow.Running { // its builder fell silent
+	if n.State == rpmflow.Running { // its builder stopped responding
 		lose(&n)
 		n = requeued(n, d)
 	}

@@ -149,13 +149,13 @@ func TestStirring(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
 	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
-	stirred, stop, err := q.Stirred("b1")
+	stirred, stop, err := q.CancelNotices("b1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
 	for _, id := range []string{"b2", "b1", "b1"} {
-		if err := q.Stir(id); err != nil {
+		if err := q.NotifyCancel(id); err != nil {
 			t.Fatal(err)
 		}
 	}

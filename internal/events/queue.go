@@ -61,11 +61,11 @@ func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Tim
 	if _, err := q.js.Publish(ctx, subject, data, opts...); err != nil {
 		return fmt.Errorf("queue build %s: %w", b.ID, publishError(err))
 	}
-	return q.Rouse(b.Arch)
+	return q.AnnounceWork(b.Arch)
 }
 
 // Rouse wakes the builders of an architecture that have nothing to do.
-func (q *Queue) Rouse(arch string) error {
+func (q *Queue) AnnounceWork(arch string) error {
 	if err := q.nc.Publish(wakeSubject(arch), nil); err != nil {
 		return fmt.Errorf("wake builders: %w", err)
 	}
@@ -73,7 +73,7 @@ func (q *Queue) Rouse(arch string) error {
 }
 
 // Wake returns a channel that gets a value, soon, after builds of the architectures were queued. Stop it when done.
-func (q *Queue) Wake(archs []string) (wake <-chan struct{}, stop func(), err error) {
+func (q *Queue) WorkNotices(archs []string) (wake <-chan struct{}, stop func(), err error) {
 	c := make(chan struct{}, 1)
 	var subs []*nats.Subscription
 	stop = func() {

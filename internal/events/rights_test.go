@@ -168,7 +168,7 @@ func TestListenerRights(t *testing.T) {
 	for kind, b := range map[events.Type]rpmflow.Build{events.TypeCancelRequested: build("hello", "d2"), events.TypeFinished: build("hello", "d3")} {
 		must(ledger.Append(t.Context(), kind, b, 0))(t)
 	}
-	if err := queue.Stir(b.ID); err != nil {
+	if err := queue.NotifyCancel(b.ID); err != nil {
 		t.Fatal(err)
 	}
 	w := must(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
@@ -193,7 +193,7 @@ func TestBuilderRights(t *testing.T) {
 	nc, js := as(t, s, "builder", events.StreamSettings{})
 	ledger, queue := must(events.NewLedger(t.Context(), js))(t), must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
 	in(t, func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
-	wake, stop, err := queue.Wake([]string{"x86_64"})
+	wake, stop, err := queue.WorkNotices([]string{"x86_64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,12 +210,12 @@ func TestBuilderRights(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("nobody was woken")
 	}
-	stirred, deaf, err := queue.Stirred(b.ID)
+	stirred, deaf, err := queue.CancelNotices(b.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer deaf()
-	if err := errors.Join(nc.Flush(), forListener.Stir(b.ID)); err != nil {
+	if err := errors.Join(nc.Flush(), forListener.NotifyCancel(b.ID)); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -85,7 +85,7 @@ func (l *Listener) asker(r *http.Request) (string, *problem) {
 
 // stir makes the owner of a build look. It looks by itself, only later.
 func (l *Listener) stir(b rpmflow.Build) {
-	if err := l.queue.Stir(b.ID); err != nil {
+	if err := l.queue.NotifyCancel(b.ID); err != nil {
 		l.log.Warn("the builder is not told that its build is canceled: it finds out with its next heartbeat", "build", b.ID, "builder", b.Builder, "error", err)
 	}
 }

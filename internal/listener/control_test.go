@@ -96,7 +96,7 @@ func TestCancelWhileRunning(t *testing.T) {
 	last := d.claim(d.one())
 	queue, err := events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
 	w.must(err)
-	stirred, stop, err := queue.Stirred(last.Build.ID)
+	stirred, stop, err := queue.CancelNotices(last.Build.ID)
 	w.must(err)
 	defer stop()
 	w.must(w.nc.Flush())

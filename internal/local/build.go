@@ -86,9 +86,8 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 		attempt.Failed = func(ctx context.Context, s build.Session) { req.Pause(); explore(ctx, s, os.Stderr) }
 	}
 	done, err := runner.Run(ctx, attempt)
-	if err == nil && (done.Outcome.Kind == rpmflow.FailureCanceled || done.Outcome.Kind == rpmflow.FailureInfrastructure) {
-		// The last word about it is spoken here, and not by a server.
-		err = req.Results.PutJSON(ctx, done.Prefix()+"build.json", done)
+	if err == nil {
+		err = build.StoreRecord(ctx, req.Results, done)
 	}
 	return done, err
 }
