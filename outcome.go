@@ -70,6 +70,9 @@ func (f *Failure) Error() string {
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
+// Hinted is what to do about it, for package hint.
+func (f *Failure) Hinted() string { return f.Hint }
+
 // Fail makes a Failure with a formatted message.
 func Fail(kind FailureKind, hint, format string, args ...any) *Failure {
 	return &Failure{Kind: kind, Hint: hint, Message: fmt.Sprintf(format, args...)}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/hook"
 )
 
@@ -58,7 +59,7 @@ func newDemonstration(
 		case auto && !chosen:
 			if why := cannotUseMock(ctx, cfg, cfg.Targets[0], log); why != nil {
 				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
-				what, do := rpmflow.Advice(why)
+				what, do := hint.Split(why)
 				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
 					target, what, do, cfg.Targets[0].Name)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
@@ -107,8 +108,8 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 		}
 	}
 	if err := hostrpm.Serves(b.Target); err != nil {
-		what, _ := rpmflow.Advice(err)
-		return rpmflow.Advise(errors.New(what), fmt.Sprintf("say --engine mock to build for %s in containers, "+
+		what, _ := hint.Split(err)
+		return hint.Add(errors.New(what), fmt.Sprintf("say --engine mock to build for %s in containers, "+
 			"or leave the target out to build for this machine, %s", name, rpmflow.HostTarget().Name))
 	}
 	e, err := hostrpm.New(ctx, "")

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
@@ -104,9 +105,7 @@ func explained(ctx context.Context, w io.Writer, err error, log *tail) error {
 		for _, line := range f.Excerpt {
 			fmt.Fprintln(w, line)
 		}
-		if f.Hint != "" {
-			return fmt.Errorf("%w: %s", err, f.Hint)
-		}
+		return hint.Full(err)
 	default:
 		_, _ = w.Write(log.bytes()) // of what the engine said this is the end
 	}

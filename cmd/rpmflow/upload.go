@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -35,7 +35,7 @@ func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *client, 
 	_, err = rpmfile.CheckSource(file)
 	var not *rpmfile.NotSource
 	if errors.As(err, &not) {
-		return answer, fmt.Errorf("%s cannot be built: %s: %s", s.srpm, not.Why, not.Hint)
+		return answer, fmt.Errorf("%s cannot be built: %w", s.srpm, hint.Full(not))
 	}
 	if err != nil {
 		return answer, fmt.Errorf("source package: %w", err)
@@ -61,11 +61,7 @@ func (s *submission) download(ctx context.Context, cmd *cobra.Command, dir strin
 	d.MaxFile = max(d.MaxFile, int64(cfg.Listener.MaxUpload))
 	file := filepath.Join(dir, "package.src.rpm")
 	err = local.Download(ctx, d, s.srpm, file, cfg.Log.Logger(cmd.ErrOrStderr()))
-	var f *rpmflow.Failure
-	if errors.As(err, &f) && f.Hint != "" {
-		err = fmt.Errorf("%w: %s", err, f.Hint)
-	}
-	return file, err
+	return file, hint.Full(err)
 }
 
 // send posts a file, which may be large. The listener asks for it only when it can take it.

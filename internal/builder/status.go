@@ -15,8 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Status is what a builder says of itself over HTTP: GET /healthz (does it live?), GET /readyz (does it take builds?) and GET /metrics. It is
@@ -123,7 +123,7 @@ func (s *Status) waitingTargets() []waitingTarget {
 	defer s.mu.Unlock()
 	var all []waitingTarget
 	for _, name := range slices.Sorted(maps.Keys(s.unserved)) {
-		what, do := rpmflow.Advice(s.unserved[name])
+		what, do := hint.Split(s.unserved[name])
 		all = append(all, waitingTarget{name, what, do})
 	}
 	return all
@@ -138,7 +138,7 @@ func answer(w http.ResponseWriter, status string, err error, waiting []waitingTa
 		body["waiting"] = waiting
 	}
 	if err != nil {
-		what, do := rpmflow.Advice(err)
+		what, do := hint.Split(err)
 		if do == "" {
 			do = "the builder's log says more"
 		}
@@ -209,7 +209,7 @@ func (s *Status) alive(now time.Time) error {
 		late = max(late, now.Sub(*end))
 	}
 	if late > 0 {
-		return rpmflow.Advise(fmt.Errorf("the builder hangs: it should have moved on %s ago", late.Round(time.Second)), "restart it; SIGQUIT shows where it hangs")
+		return hint.Add(fmt.Errorf("the builder hangs: it should have moved on %s ago", late.Round(time.Second)), "restart it; SIGQUIT shows where it hangs")
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (s *Status) ready() error {
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
-		return Because(ReasonDraining, rpmflow.Advise(errDrained, "nothing to do: it ends after the builds in hand"))
+		return Because(ReasonDraining, hint.Add(errDrained, "nothing to do: it ends after the builds in hand"))
 	case s.nc != nil:
 		if err := events.Connected(s.nc); err != nil {
 			return Because(ReasonNATS, err)

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // statusOf asks a builder that serves its status.
@@ -69,7 +69,7 @@ func TestStatusBeforeTheStart(t *testing.T) {
 	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "starting") {
 		t.Errorf("%d %s", code, said)
 	}
-	s.Waiting(rpmflow.Advise(errors.New("connect to NATS: refused"), "start it"))
+	s.Waiting(hint.Add(errors.New("connect to NATS: refused"), "start it"))
 	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable || said != "connect to NATS: refused | start it" {
 		t.Errorf("%d %s", code, said)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 const (
@@ -29,7 +30,7 @@ const lookEvery = 5 * time.Second
 func (b *Builder) serves(ctx context.Context, name string) error {
 	t, ok := b.target(name)
 	if !ok {
-		return rpmflow.Advise(fmt.Errorf("the target %q is not in the builder's configuration", name), "define it there and restart the builder, or start a builder that has it")
+		return hint.Add(fmt.Errorf("the target %q is not in the builder's configuration", name), "define it there and restart the builder, or start a builder that has it")
 	}
 	return b.runner.Engine.Serves(ctx, t)
 }
@@ -73,7 +74,7 @@ func (b *Builder) look(ctx context.Context) {
 		_, waited := b.unserved[t.Name]
 		switch {
 		case why != nil && !waited:
-			what, do := rpmflow.Advice(why)
+			what, do := hint.Split(why)
 			b.log.Warn("builds for a target wait", "target", t.Name, "why", what, "what_to_do", do)
 			b.unserved[t.Name] = true
 		case why == nil && waited:
@@ -92,7 +93,7 @@ func (b *Builder) postpone(ctx context.Context, last events.Event, d *events.Del
 		lose(&n)
 		n = requeued(n, d)
 	}
-	what, do := rpmflow.Advice(why)
+	what, do := hint.Split(why)
 	if n.Waits(rpmflow.Waiting{Builder: b.o.Name, Reason: what, Hint: do, Since: time.Now().UTC()}) || n.State != last.Build.State {
 		if _, err := b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance); err != nil {
 			return err
@@ -137,7 +138,7 @@ func (b *Builder) explain(ctx context.Context, why error) {
 	if reasonOf(why) != ReasonEngine {
 		return
 	}
-	what, do := rpmflow.Advice(why)
+	what, do := hint.Split(why)
 	if b.explained.reason != what {
 		b.explained = explanation{what, map[string]uint64{}}
 	}

@@ -14,9 +14,10 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-var errNoImage = rpmflow.Advise(errors.New("the image is not there"), "load it")
+var errNoImage = hint.Add(errors.New("the image is not there"), "load it")
 
 // with is an engine that builds for the targets that there is an image of.
 func with(t *testing.T, image func(target string) bool) *enginetest.Engine {
@@ -143,7 +144,7 @@ func TestWaitsForTheEngine(t *testing.T) {
 		if there.Load() {
 			return nil
 		}
-		return rpmflow.Advise(errors.New("Docker does not answer"), "start it")
+		return hint.Add(errors.New("Docker does not answer"), "start it")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -33,7 +34,7 @@ func Checks(cfg *config.Config, hostReason string) []doctor.Check {
 // StatusAddress is where the builder on this machine answers about itself.
 func StatusAddress(cfg *config.Config) (string, error) {
 	if cfg.Builder.StatusListen == "" {
-		return "", rpmflow.Advise(errors.New("builder.status_listen is empty, so the builder cannot be asked"),
+		return "", hint.Add(errors.New("builder.status_listen is empty, so the builder cannot be asked"),
 			"set it, such as 127.0.0.1:8081")
 	}
 	return cfg.Builder.StatusListen, nil
@@ -45,7 +46,7 @@ func checkStatus(cfg *config.Config) doctor.Check {
 	address, err := StatusAddress(cfg)
 	if err != nil {
 		return func(_ context.Context, f *doctor.Findings) {
-			what, _ := rpmflow.Advice(err)
+			what, _ := hint.Split(err)
 			f.Skip(name, what)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // State is the result of a check.
@@ -103,7 +103,7 @@ func (f *Findings) Skip(name, why string) { f.Add(name, Skipped, why, "") }
 
 // Error adds an error with its hint.
 func (f *Findings) Error(name string, s State, err error) {
-	what, do := rpmflow.Advice(err)
+	what, do := hint.Split(err)
 	f.Add(name, s, what, do)
 }
 

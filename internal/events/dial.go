@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // complainEvery is how often a connection that is refused again and again says so.
@@ -38,11 +39,11 @@ func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	}
 	nc, err := nats.Connect(a.URL, opts...)
 	if err != nil {
-		hint := "is the server running and is nats.url right?"
+		do := "is the server running and is nats.url right?"
 		if refused(err) {
-			hint = a.loginHint()
+			do = a.loginHint()
 		}
-		return nil, nil, rpmflow.Advise(fmt.Errorf("connect to NATS at %s: %w", at, err), hint)
+		return nil, nil, hint.Add(fmt.Errorf("connect to NATS at %s: %w", at, err), do)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(publishWait))
 	if err != nil {

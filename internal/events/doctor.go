@@ -13,6 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 const (
@@ -111,7 +112,7 @@ func (c check) noStream(name string, err error) (goOn bool) {
 		return true
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
 		errors.Is(err, nats.ErrNoResponders):
-		c.f.Error("JetStream", doctor.Failed, rpmflow.Advise(fmt.Errorf("is not there: %w", err), "switch it on for the servers "+
+		c.f.Error("JetStream", doctor.Failed, hint.Add(fmt.Errorf("is not there: %w", err), "switch it on for the servers "+
 			"(jetstream {}) and for the user's account; a cluster needs more than half of its servers"))
 		return false
 	}
@@ -119,7 +120,7 @@ func (c check) noStream(name string, err error) (goOn bool) {
 		c.f.Error(name, doctor.Failed, c.access.Denied(denied))
 		return false
 	}
-	c.f.Error(name, doctor.Failed, rpmflow.Advise(err, "look into the log of the NATS servers"))
+	c.f.Error(name, doctor.Failed, hint.Add(err, "look into the log of the NATS servers"))
 	return false
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Connected says whether the connection is there now and, if not, why and what to do.
@@ -17,11 +17,11 @@ func Connected(nc *nats.Conn) error {
 	err := nc.LastError()
 	switch {
 	case err == nil:
-		return rpmflow.Advise(fmt.Errorf("NATS is not connected: %s", nc.Status()), "check the NATS server and nats.url")
+		return hint.Add(fmt.Errorf("NATS is not connected: %s", nc.Status()), "check the NATS server and nats.url")
 	case refused(err):
-		return rpmflow.Advise(fmt.Errorf("NATS is not connected: %w", err), "check the NATS user and its secret: the server does not take them (any more)")
+		return hint.Add(fmt.Errorf("NATS is not connected: %w", err), "check the NATS user and its secret: the server does not take them (any more)")
 	}
-	return rpmflow.Advise(fmt.Errorf("NATS is not connected: %w", err), "check the NATS server and nats.url")
+	return hint.Add(fmt.Errorf("NATS is not connected: %w", err), "check the NATS server and nats.url")
 }
 
 // Denied says what this user may not do, of an error with which the server has refused it; any other error it gives back.
@@ -30,5 +30,5 @@ func (a Access) Denied(err error) error {
 		return err
 	}
 	verb, subject := violation(err)
-	return rpmflow.Advise(fmt.Errorf("the NATS user %s may not %s %s", a.who(), verb, subject), "use the accounts of `rpmflow config nats`")
+	return hint.Add(fmt.Errorf("the NATS user %s may not %s %s", a.who(), verb, subject), "use the accounts of `rpmflow config nats`")
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the old one.
@@ -54,7 +54,7 @@ func TestPasswordChanged(t *testing.T) {
 		if err == nil {
 			return false
 		}
-		_, do := rpmflow.Advice(err)
+		_, do := hint.Split(err)
 		return strings.Contains(do, "check the NATS user and its secret")
 	})
 	log.until(t, "check nats.user (builder) and nats.password")

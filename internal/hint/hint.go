@@ -40,11 +40,13 @@ func Split(err error) (what, do string) {
 	return what, do
 }
 
-// Text is an error for people: what is wrong and what to do about it.
-func Text(err error) string {
-	what, do := Split(err)
-	if strings.Contains(what, do) { // a text may say it in another place, or not at all
-		return what
+// Full is an error for people: its text says what is wrong and what to do about it. It is nil if err is.
+func Full(err error) error {
+	if err == nil {
+		return nil
 	}
-	return what + ": " + do
+	if _, do := Split(err); !strings.Contains(err.Error(), do) {
+		return Add(err, do)
+	}
+	return err
 }

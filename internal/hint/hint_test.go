@@ -29,9 +29,12 @@ func TestHint(t *testing.T) {
 		{&own{}, "no paper", "", "no paper"},
 		{hint.Add(&own{"add some"}, "print elsewhere"), "no paper", "print elsewhere", "no paper: print elsewhere"},
 	} {
-		if what, do := hint.Split(tt.err); what != tt.what || do != tt.do || hint.Text(tt.err) != tt.text {
-			t.Errorf("%v: %q, %q, %q", tt.err, what, do, hint.Text(tt.err))
+		if what, do := hint.Split(tt.err); what != tt.what || do != tt.do || hint.Full(tt.err).Error() != tt.text {
+			t.Errorf("%v: %q, %q, %q", tt.err, what, do, hint.Full(tt.err))
 		}
+	}
+	if hint.Full(nil) != nil || hint.Full(io.EOF) != io.EOF {
+		t.Error("what needs nothing added is changed")
 	}
 	if !errors.Is(hint.Add(io.EOF, "x"), io.EOF) {
 		t.Error("the cause is lost")

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Keys of git's configuration.
@@ -54,13 +55,13 @@ func Open(ctx context.Context, dir string) (*Repository, error) {
 		return nil, err
 	}
 	if r.URL == "" || r.SecretFile == "" {
-		return r, rpmflow.Advise(fmt.Errorf("%s does not say where its pushes are announced", r.Dir), "run "+r.installWords())
+		return r, hint.Add(fmt.Errorf("%s does not say where its pushes are announced", r.Dir), "run "+r.installWords())
 	}
 	if !filepath.IsAbs(r.SecretFile) {
 		r.SecretFile = filepath.Join(r.Dir, r.SecretFile)
 	}
 	if r.secret, err = readSecret(r.SecretFile); err != nil {
-		return r, rpmflow.Advise(err, "make it readable for who pushes, or run "+r.installWords())
+		return r, hint.Add(err, "make it readable for who pushes, or run "+r.installWords())
 	}
 	return r, nil
 }
@@ -183,7 +184,7 @@ func PostReceive(ctx context.Context, dir string, stdin io.Reader, out io.Writer
 		for ; kept < len(fresh) && s.add(fresh[kept]) == nil; kept++ {
 		}
 		if kept == len(fresh) {
-			what, do := rpmflow.Advice(err)
+			what, do := hint.Split(err)
 			w := words{out: out}
 			w.kept(result{why: what + ": " + do}, kept)
 			return nil

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // ours is the line that makes a hook one that announces pushes, whatever else is in it.
@@ -43,7 +44,7 @@ func Install(ctx context.Context, dir, program, to, secretFile string, out io.Wr
 		return err
 	}
 	if !strings.HasPrefix(file, r.Dir+string(filepath.Separator)) {
-		return rpmflow.Advise(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)", r.Dir, filepath.Dir(file)),
+		return hint.Add(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)", r.Dir, filepath.Dir(file)),
 			fmt.Sprintf("give it hooks of its own, and install again: git -C %s config core.hooksPath %s", r.Dir, filepath.Join(r.Dir, "hooks")))
 	}
 	if err := place(file, program); err != nil {
@@ -71,7 +72,7 @@ func place(file, program string) error {
 	case ours().Match(there): // within a hook that does other things, too
 		return nil
 	default:
-		return rpmflow.Advise(fmt.Errorf("%s is there already, and is not overwritten", file),
+		return hint.Add(fmt.Errorf("%s is there already, and is not overwritten", file),
 			fmt.Sprintf("add this line to it, where its standard input is what git gave it, and install again: %s hook post-receive", quote(program)))
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- as git makes it
@@ -114,20 +115,20 @@ func checkURL(s string) error {
 			return nil
 		}
 	}
-	return rpmflow.Advise(errors.New("--url is not the address at which a listener takes a project's pushes"), "write http://HOST/hooks/generic/PROJECT, with the project's name at its end")
+	return hint.Add(errors.New("--url is not the address at which a listener takes a project's pushes"), "write http://HOST/hooks/generic/PROJECT, with the project's name at its end")
 }
 
 // checkSecret wants a file that nobody else reads. A group may: those who share the repository push as themselves.
 func checkSecret(file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
-		return rpmflow.Advise(fmt.Errorf("secret: %w", err), "name the file that secret_file of the project has, or a copy")
+		return hint.Add(fmt.Errorf("secret: %w", err), "name the file that secret_file of the project has, or a copy")
 	}
 	switch {
 	case !info.Mode().IsRegular():
-		return rpmflow.Advise(fmt.Errorf("secret: %s is not a file", file), "name the file with the project's webhook secret")
+		return hint.Add(fmt.Errorf("secret: %s is not a file", file), "name the file with the project's webhook secret")
 	case info.Mode().Perm()&0o027 != 0:
-		return rpmflow.Advise(fmt.Errorf("secret: others can read or write %s (mode %04o)", file, info.Mode().Perm()), "chmod 600 "+file)
+		return hint.Add(fmt.Errorf("secret: others can read or write %s (mode %04o)", file, info.Mode().Perm()), "chmod 600 "+file)
 	}
 	_, err = readSecret(file)
 	return err

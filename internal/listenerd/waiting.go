@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // waitingServer answers on the listener's socket while the listener waits for NATS: it is alive, it is not ready, and why.
@@ -51,7 +51,7 @@ func (w *waitingServer) setReason(reason error) {
 
 func (w *waitingServer) answer(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
-	what, do := rpmflow.Advice(w.reason)
+	what, do := hint.Split(w.reason)
 	w.mu.Unlock()
 	status, body := http.StatusServiceUnavailable, map[string]string{"error": "the listener waits: " + what, "hint": do}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Place is the user's directory of what lasts longer than one command, and of the work of those that run now.
@@ -27,7 +28,7 @@ func OpenPlace(dir string) (*Place, error) {
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return nil, rpmflow.Advise(fmt.Errorf("directory for git mirrors and running builds: %w", err), "set HOME or XDG_CACHE_HOME")
+			return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err), "set HOME or XDG_CACHE_HOME")
 		}
 		dir = filepath.Join(cache, "rpmflow")
 	}
@@ -36,7 +37,7 @@ func OpenPlace(dir string) (*Place, error) {
 		return nil, fmt.Errorf("directory for git mirrors and running builds: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
-		return nil, rpmflow.Advise(fmt.Errorf("directory for git mirrors and running builds: %w", err), "make it writable, or set XDG_CACHE_HOME to another")
+		return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err), "make it writable, or set XDG_CACHE_HOME to another")
 	}
 	return &Place{dir}, nil
 }

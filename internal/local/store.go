@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -36,7 +37,7 @@ func OpenResults(dir string) (*Results, error) {
 		_, err = (&Results{dir}).write(".gitignore", strings.NewReader("*\n"))
 	}
 	if err != nil {
-		return nil, rpmflow.Advise(fmt.Errorf("directory for results: %w", err), "name another with --resultdir")
+		return nil, hint.Add(fmt.Errorf("directory for results: %w", err), "name another with --resultdir")
 	}
 	return &Results{dir}, nil
 }

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // DataDir says whether the data directory exists, and fails when it, or the directory in which it will be made, cannot be
@@ -28,7 +28,7 @@ func DataDir(dir string) (exists bool, err error) {
 		dir = filepath.Dir(dir) // ends at the root
 	}
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return exists, rpmflow.Advise(fmt.Errorf("data directory: %w", &fs.PathError{Op: "write into", Path: dir, Err: err}),
+		return exists, hint.Add(fmt.Errorf("data directory: %w", &fs.PathError{Op: "write into", Path: dir, Err: err}),
 			fmt.Sprintf("give it to user %d, as whom the program runs, or set data_dir to another directory", os.Geteuid()))
 	}
 	return exists, nil

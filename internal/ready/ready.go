@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Ask asks the program at url (GET /readyz) once. The error of a program that is not ready is its own reason and hint.
@@ -29,7 +29,7 @@ func Ask(ctx context.Context, program, url string) error {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return rpmflow.Advise(fmt.Errorf("%s at %s does not answer: %w", program, url, err), "start it, or look into its log")
+		return hint.Add(fmt.Errorf("%s at %s does not answer: %w", program, url, err), "start it, or look into its log")
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode == http.StatusOK {
@@ -38,9 +38,9 @@ func Ask(ctx context.Context, program, url string) error {
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // a broken answer is reported below
 	var problem struct{ Error, Hint string }
 	if err := json.Unmarshal(text, &problem); err != nil || problem.Error == "" {
-		return rpmflow.Advise(fmt.Errorf("what answers at %s says %s", url, res.Status), "correct the address: that is not a "+program)
+		return hint.Add(fmt.Errorf("what answers at %s says %s", url, res.Status), "correct the address: that is not a "+program)
 	}
-	return rpmflow.Advise(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Error), problem.Hint)
+	return hint.Add(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Error), problem.Hint)
 }
 
 // Wait asks until the program is ready or ctx ends.

@@ -26,6 +26,9 @@ type NotSource struct{ Why, Hint string }
 // Error implements error.
 func (e *NotSource) Error() string { return e.Why }
 
+// Hinted is what to do about it, for package hint.
+func (e *NotSource) Hinted() string { return e.Hint }
+
 // CheckSource reads a whole file and says what package it is. A file that is not a source package, lacks sources, is
 // damaged or cut off is a *NotSource; any other error is one of reading.
 func CheckSource(file string) (rpmflow.Package, error) {

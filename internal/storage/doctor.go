@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Check looks at the bucket with these keys: it exists, belongs to this installation, and can be read, and written where writes
@@ -32,8 +32,8 @@ func Check(c Config, writes bool) doctor.Check {
 			return
 		}
 		if err != nil {
-			if _, do := rpmflow.Advice(err); Temporary(err) && do == "" {
-				err = rpmflow.Advise(err, "start it, or correct s3.endpoint")
+			if _, do := hint.Split(err); Temporary(err) && do == "" {
+				err = hint.Add(err, "start it, or correct s3.endpoint")
 			}
 			f.Error(name, doctor.Failed, err)
 			return

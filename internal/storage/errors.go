@@ -54,8 +54,8 @@ func (e *Error) Error() string {
 	return msg
 }
 
-// Advice says what to do.
-func (e *Error) Advice() string { return e.Hint }
+// Hinted says what to do.
+func (e *Error) Hinted() string { return e.Hint }
 
 // Unwrap gives kind and cause.
 func (e *Error) Unwrap() []error {

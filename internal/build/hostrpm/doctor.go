@@ -6,6 +6,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // Check looks at the host's rpmbuild; why says why it is used.
@@ -33,7 +34,7 @@ func CheckTargets(targets []rpmflow.Target, archs []string) doctor.Check {
 			if !slices.Contains(archs, t.Arch) {
 				f.Skip(name, "other builders build for "+t.Arch)
 			} else if err := Serves(t); err != nil {
-				what, do := rpmflow.Advice(err)
+				what, do := hint.Split(err)
 				f.Add(name, doctor.Failed, what+"; its builds wait for another builder", do)
 			} else {
 				f.OK(name, "is this machine's, as its name says")

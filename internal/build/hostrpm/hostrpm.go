@@ -22,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -106,7 +107,7 @@ func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
 		return nil
 	}
-	return rpmflow.Advise(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…", t.Name),
+	return hint.Add(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…", t.Name),
 		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget().Name)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 const (
@@ -82,7 +83,7 @@ func (e *Engine) checkImage(ctx context.Context, f *doctor.Findings, t rpmflow.T
 		return
 	}
 	if err := e.Serves(ctx, t); err != nil {
-		what, do := rpmflow.Advice(err)
+		what, do := hint.Split(err)
 		f.Add(name, doctor.Failed, what+"; builds wait for it", do)
 		return
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // The labels by which containers and images are found again.
@@ -86,7 +87,7 @@ func New(s Settings) (*Engine, error) {
 	}
 	api, err := client.NewClientWithOpts(w.opts...)
 	if err != nil {
-		return nil, rpmflow.Advise(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
+		return nil, hint.Add(fmt.Errorf("engine mock: client for Docker at %s: %w", w.host, err), "correct builder.docker.host or DOCKER_HOST, and builder.docker.cert_path")
 	}
 	e := &Engine{s: s, way: w, api: api, burials: newBurials()}
 	e.disk = &disk{limit: s.Disk, size: e.size, free: e.free, every: diskEvery}
@@ -137,7 +138,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 // Serves implements build.Engine.
 func (e *Engine) Serves(ctx context.Context, t rpmflow.Target) error {
 	if t.OnHost() {
-		return rpmflow.Advise(fmt.Errorf("engine mock: target %q is a machine itself, by its name", t.Name), "start a builder with builder.engine: rpmbuild on that machine, or name the target otherwise")
+		return hint.Add(fmt.Errorf("engine mock: target %q is a machine itself, by its name", t.Name), "start a builder with builder.engine: rpmbuild on that machine, or name the target otherwise")
 	}
 	_, err := e.Image(ctx, t)
 	return err

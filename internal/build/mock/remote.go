@@ -15,7 +15,7 @@ import (
 
 	"github.com/docker/docker/client"
 
-	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // way is how the engine's API is reached: a socket, TCP with or without TLS, or ssh. It dials itself, because the client
@@ -47,7 +47,7 @@ func newWay(host, certPath string, env func(string) string) (*way, error) {
 	}
 	w := &way{host: host, opts: []client.Opt{client.WithHost(host)}, ssh: map[*sshConn]struct{}{}}
 	bad := func(why string) (*way, error) {
-		return nil, rpmflow.Advise(fmt.Errorf("engine mock: %s: %q %s", from, host, why),
+		return nil, hint.Add(fmt.Errorf("engine mock: %s: %q %s", from, host, why),
 			"write unix:///path/of/the.sock, tcp://host:2376 with TLS in builder.docker.cert_path, or ssh://user@host")
 	}
 	u, err := url.Parse(host)
@@ -90,7 +90,7 @@ func (w *way) secure(scheme, certPath string) error {
 	for _, name := range []string{"ca.pem", "cert.pem", "key.pem"} {
 		f, err := os.Open(path(name))
 		if err != nil {
-			return rpmflow.Advise(fmt.Errorf("engine mock: TLS for Docker at %s: %w", w.host, err), "put ca.pem, cert.pem and key.pem there, readable for the builder, or set builder.docker.cert_path")
+			return hint.Add(fmt.Errorf("engine mock: TLS for Docker at %s: %w", w.host, err), "put ca.pem, cert.pem and key.pem there, readable for the builder, or set builder.docker.cert_path")
 		}
 		_ = f.Close()
 	}
@@ -132,7 +132,7 @@ func (w *way) explain(err error) error {
 	}
 	w.mu.Unlock()
 	why, do := w.cause(err)
-	return rpmflow.Advise(fmt.Errorf("engine mock: Docker at %s does not answer: %w", w.host, why), do)
+	return hint.Add(fmt.Errorf("engine mock: Docker at %s does not answer: %w", w.host, why), do)
 }
 
 func isSocketFile(path string) bool {

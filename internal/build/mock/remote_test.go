@@ -21,20 +21,21 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // says checks that an engine is not ready, and that the error and its way out say why.
 func says(t *testing.T, e *Engine, why, do string) {
 	t.Helper()
-	wantAdvice(t, e.Ready(t.Context()), why, do)
+	wantHint(t, e.Ready(t.Context()), why, do)
 }
 
-func wantAdvice(t *testing.T, err error, why, do string) {
+func wantHint(t *testing.T, err error, why, do string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("ready; want %q", why)
 	}
-	what, way := rpmflow.Advice(err)
+	what, way := hint.Split(err)
 	if !strings.Contains(what, why) || !strings.Contains(way, do) {
 		t.Errorf("got  %s\n  -> %s\nwant %q, %q", what, way, why, do)
 	}
@@ -106,7 +107,7 @@ func TestTLS(t *testing.T) {
 	_, port, _ := net.SplitHostPort(addr)
 	must(t, open(t, Settings{Host: "tcp://localhost:" + port, CertPath: path}).Ready(t.Context()))
 	_, err := New(Settings{Host: "tcp://" + addr, CertPath: t.TempDir()})
-	wantAdvice(t, err, "ca.pem", "put ca.pem, cert.pem and key.pem there")
+	wantHint(t, err, "ca.pem", "put ca.pem, cert.pem and key.pem there")
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -209,7 +210,7 @@ func TestSocket(t *testing.T) {
 	says(t, e, "nobody listens on the socket", "start the engine")
 	must(t, os.Chown(path, -1, os.Getgid()))
 	e.way.note(&fs.PathError{Op: "dial", Path: path, Err: fs.ErrPermission})
-	wantAdvice(t, e.way.explain(errors.New("x")), "may not open the socket "+path, "in the group")
+	wantHint(t, e.way.explain(errors.New("x")), "may not open the socket "+path, "in the group")
 }
 
 func TestLocalEngine(t *testing.T) {
@@ -222,15 +223,15 @@ func TestLocalEngine(t *testing.T) {
 	}
 	says(t, open(t, Settings{Host: host, Archs: []string{"s390x"}}), "cannot build for s390x", "set builder.archs to "+f.Machine)
 	_, err = e.Image(t.Context(), rpmflow.Target{Name: "x", Image: "rpmflow/nothing:1"})
-	wantAdvice(t, err, "image rpmflow/nothing:1 is not on the engine", "docker pull rpmflow/nothing:1; or docker load")
+	wantHint(t, err, "image rpmflow/nothing:1 is not on the engine", "docker pull rpmflow/nothing:1; or docker load")
 	if !errors.Is(err, ErrNoImage) {
 		t.Error(err)
 	}
 	_, err = e.Image(t.Context(), rpmflow.Target{Name: "x", Image: defaultImage})
 	if err != nil {
-		wantAdvice(t, err, "", "docker build --tag rpmflow/mock:latest deploy/images/mock")
+		wantHint(t, err, "", "docker build --tag rpmflow/mock:latest deploy/images/mock")
 	}
-	wantAdvice(t, checkAPI("x", "1.40"), "1.40", "20.10")
+	wantHint(t, checkAPI("x", "1.40"), "1.40", "20.10")
 	must(t, checkAPI("x", "1.41"))
 }
 

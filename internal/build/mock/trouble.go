@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/versions"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // minAPI is Docker Engine 20.10's.
@@ -74,7 +75,7 @@ func checkMachine(host, machine string, archs []string) error {
 			fits = fits || m == machine
 		}
 		if !fits {
-			return rpmflow.Advise(fmt.Errorf("engine mock: Docker at %s runs on %s, and cannot build for %s", host, machine, arch),
+			return hint.Add(fmt.Errorf("engine mock: Docker at %s runs on %s, and cannot build for %s", host, machine, arch),
 				fmt.Sprintf("set builder.archs to %s, or builder.docker.host to an engine on %s", machine, arch))
 		}
 	}
@@ -83,7 +84,7 @@ func checkMachine(host, machine string, archs []string) error {
 
 func checkAPI(host, version string) error {
 	if version != "" && versions.LessThan(version, minAPI) {
-		return rpmflow.Advise(fmt.Errorf("engine mock: Docker at %s speaks version %s of the API, which is too old", host, version), "install Docker Engine 20.10 or later (API "+minAPI+")")
+		return hint.Add(fmt.Errorf("engine mock: Docker at %s speaks version %s of the API, which is too old", host, version), "install Docker Engine 20.10 or later (API "+minAPI+")")
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func missingImage(t rpmflow.Target) error {
 	if t.Image == defaultImage {
 		get = "docker build --tag " + t.Image + " deploy/images/mock, in the top directory of rpmflow's checkout (in deploy/compose: ../images/mock)"
 	}
-	return rpmflow.Advise(fmt.Errorf("image %s %w", t.Image, ErrNoImage),
+	return hint.Add(fmt.Errorf("image %s %w", t.Image, ErrNoImage),
 		get+"; or docker load --input FILE with one that was saved elsewhere; or set the target's image")
 }
 
