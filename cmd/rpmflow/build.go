@@ -71,19 +71,22 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 	f.downloads.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.checksum, "checksum", "", "checksum that the source package must have, as sha256:DIGEST")
-	flags.StringVar(&f.resultDir, "resultdir", "rpmflow-results", "directory for packages, logs and the record of the build")
+	flags.StringVar(&f.resultDir, "resultdir", "rpmflow-results",
+		"directory for packages, logs and the record of the build")
 	flags.BoolVar(&f.noCheck, "nocheck", false, "leave %check out")
 	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in what a failed build has left, on a terminal")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show the whole log while it is written")
 	flags.BoolVar(&f.asJSON, "json", false, "print the build's record as JSON")
 	flags.DurationVar(&f.timeout, "timeout", 24*time.Hour, "the longest that the build may take")
-	flags.StringArrayVar(&f.addRepo, "addrepo", nil, "URL of a further repository to take BuildRequires from (may be repeated)")
+	flags.StringArrayVar(&f.addRepo, "addrepo", nil,
+		"URL of a further repository to take BuildRequires from (may be repeated)")
 }
 
 func buildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
-		Use: "build DIRECTORY|FILE.spec|FILE.src.rpm|URL.src.rpm|GIT-URL[#REF]", Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
+		Use:   "build DIRECTORY|FILE.spec|FILE.src.rpm|URL.src.rpm|GIT-URL[#REF]",
+		Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
 		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in containers, or with the host's
 rpmbuild where there is no container engine and no target is named.
 
@@ -99,11 +102,13 @@ Sources and Patches that the spec names by a URL and that are not there are down
 Packages, logs and the record (build.json) are put into the directory of --resultdir; the packages' paths are printed.
 
 ` + exitHelp,
-		Example: "  rpmflow build . -r fedora-43-x86_64\n  rpmflow build hello.spec --engine rpmbuild --srpm-only\n  rpmflow build https://git.example.com/hello.git#v1.0 -r centos-stream-10-x86_64",
+		Example: "  rpmflow build . -r fedora-43-x86_64\n  rpmflow build hello.spec --engine rpmbuild --srpm-only\n" +
+			"  rpmflow build https://git.example.com/hello.git#v1.0 -r centos-stream-10-x86_64",
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package and no more")
-	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto), "how the directory or repository holds the package")
+	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto),
+		"how the directory or repository holds the package")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseInput) }
 	return cmd
 }
@@ -112,8 +117,10 @@ func rebuildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
 		Use: "rebuild FILE.src.rpm|URL", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
-		Long:    "Rebuild builds a source package, which may be somewhere on the web, as `rpmflow build` does.\n\n" + exitHelp,
-		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64\n  rpmflow rebuild https://example.com/hello-1.0-1.src.rpm --checksum sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+		Long: "Rebuild builds a source package, which may be somewhere on the web, as `rpmflow build` does.\n\n" + exitHelp,
+		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64\n" +
+			"  rpmflow rebuild https://example.com/hello-1.0-1.src.rpm --checksum " +
+			"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
 	}
 	f.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseSRPM) }
@@ -170,7 +177,8 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 	}
 	stderr := cmd.ErrOrStderr()
 	if f.shell && !(terminal(os.Stdin) && terminal(cmd.OutOrStdout()) && terminal(stderr)) {
-		remark(stderr, "there is no terminal on standard input, output and error, so there will be no shell when the build fails")
+		remark(stderr,
+			"there is no terminal on standard input, output and error, so there will be no shell when the build fails")
 		f.shell = false
 	}
 	return f.withHere(cmd, func(_ context.Context, h here) error {

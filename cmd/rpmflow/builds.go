@@ -20,7 +20,8 @@ import (
 
 func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show BUILD", Short: "Show a build's record", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs), Example: "  rpmflow show 54004af1\n  rpmflow show 54004af1 --event",
+		Use: "show BUILD", Short: "Show a build's record", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
+		Example: "  rpmflow show 54004af1\n  rpmflow show 54004af1 --event",
 		Long: `Show prints where a build stands: its phases with their durations, its outcome, its packages and where they are stored.
 With --event it prints the newest event of the build as JSON, as subscribers get it; that one is read from NATS.`,
 	}
@@ -57,8 +58,10 @@ With --event it prints the newest event of the build as JSON, as subscribers get
 func logsCommand() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
-		Use: "logs BUILD", Short: "Print a build's log", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs), Example: "  rpmflow logs -f 54004af1",
-		Long: "Logs prints the stored log of a finished build, or what there is so far of a running one; with -f also what comes, until the build has ended.",
+		Use: "logs BUILD", Short: "Print a build's log", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
+		Example: "  rpmflow logs -f 54004af1",
+		Long: "Logs prints the stored log of a finished build, or what there is so far of a running one; " +
+			"with -f also what comes, until the build has ended.",
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "stay until the build has ended")
 	clientFlags(cmd)

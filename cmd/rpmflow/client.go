@@ -31,7 +31,8 @@ func clientFlags(cmd *cobra.Command) {
 	cli.KeyFlags(cmd)
 }
 
-// clientConfig loads the configuration of a command. Where none is named, what `rpmflow up` left in its data directory is taken.
+// clientConfig loads the configuration of a command. Where none is named, what `rpmflow up` left in its data directory
+// is taken.
 func clientConfig(cmd *cobra.Command) (*config.Config, error) {
 	cfg, err := cli.Load(cmd, config.ForOperator)
 	if err != nil {

@@ -13,11 +13,13 @@ import (
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Short: "Print a template of the configuration, or check one",
-		Long: "One configuration file serves all programs. A value comes from the file, else from the environment (RPMFLOW_…), else from a flag: the later ones win.",
+		Long: "One configuration file serves all programs. A value comes from the file, " +
+			"else from the environment (RPMFLOW_…), else from a flag: the later ones win.",
 	}
 	var effective bool
 	dump := &cobra.Command{
-		Use: "dump", Short: "Print an annotated template with every key, its default and its environment variable", Args: cobra.NoArgs,
+		Use: "dump", Short: "Print an annotated template with every key, its default and its environment variable",
+		Args:    cobra.NoArgs,
 		Example: "  rpmflow config dump > rpmflow.yaml\n  rpmflow config dump --effective",
 	}
 	cli.ConfigFlags(dump)

@@ -31,7 +31,8 @@ func configNATSCommand() *cobra.Command {
 	var subscribers []string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it needs", Args: cobra.NoArgs,
+		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it needs",
+		Args: cobra.NoArgs,
 		Long: `Makes the part of the configuration of nats-server that says who may do what (include "accounts.conf"). Its users: listener, builder,
 publisher, admin (may do everything with the streams), system (for commands about the servers), and subscribers, each of which
 may hear of finished builds and nothing else. Without --subscriber there is one called subscriber.
@@ -41,11 +42,13 @@ may hear of finished builds and nothing else. Without --subscriber there is one 
   --auth nkey       makes keys: public ones go into accounts.conf, the seeds into USER.nk, and USER.env names them
 
 Secrets that are in the directory already are kept, so that a subscriber can be added later; --force makes new ones.`,
-		Example: "  rpmflow config nats > accounts.conf\n  rpmflow config nats --auth nkey --subscriber mirror --subscriber mail --out /etc/rpmflow/nats",
+		Example: "  rpmflow config nats > accounts.conf\n  rpmflow config nats --auth nkey --subscriber mirror " +
+			"--subscriber mail --out /etc/rpmflow/nats",
 	}
 	f := cmd.Flags()
 	f.StringVar(&auth, "auth", authEnv, "how users log in: env, password or nkey")
-	f.StringArrayVar(&subscribers, "subscriber", []string{string(rpmflow.RoleSubscriber)}, "name of a subscriber; may be given several times")
+	f.StringArrayVar(&subscribers, "subscriber", []string{string(rpmflow.RoleSubscriber)},
+		"name of a subscriber; may be given several times")
 	f.StringVar(&out, "out", "", "directory for the files; with --auth env the accounts are printed when it is empty")
 	f.BoolVar(&force, "force", false, "make new secrets in place of those that are there")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -133,7 +136,8 @@ func envLogin(user string) (string, error) {
 	return fmt.Sprintf("user: %q, password: $%s", user, passwordVariable(user)), nil
 }
 
-// passwordVariable is the environment variable of a user's password. Who looks after the servers is one person, under two names.
+// passwordVariable is the environment variable of a user's password. Who looks after the servers is one person, under
+// two names.
 func passwordVariable(user string) string {
 	if user == events.UserSystem {
 		user = string(rpmflow.RoleAdmin)
@@ -199,7 +203,8 @@ func (d *secretDir) write(name, text string, mode fs.FileMode) (err error) {
 	return nil
 }
 
-// secret writes a file that is not there yet. One that is there with other words is of another kind of login, and a secret may be in it.
+// secret writes a file that is not there yet. One that is there with other words is of another kind of login, and a
+// secret may be in it.
 func (d *secretDir) secret(name, text string) error {
 	had, err := d.read(name)
 	switch {
@@ -209,7 +214,8 @@ func (d *secretDir) secret(name, text string) error {
 		d.kept = append(d.kept, name)
 		return nil
 	case had != "":
-		return fmt.Errorf("%s is there already and says something else: name an empty directory, or have it replaced with --force", filepath.Join(d.path, name))
+		return fmt.Errorf("%s is there already and says something else: "+
+			"name an empty directory, or have it replaced with --force", filepath.Join(d.path, name))
 	}
 	return d.write(name, text, 0o600)
 }
@@ -223,7 +229,8 @@ func (d *secretDir) passwordLogin(user string) (string, error) {
 	if password, _, _ = strings.Cut(password, "\n"); password == "" {
 		password = rand.Text()
 	}
-	text := fmt.Sprintf("# The login of %s, for the environment of its program.\nRPMFLOW_NATS_USER=%s\nRPMFLOW_NATS_PASSWORD=%s\n", user, user, password)
+	text := fmt.Sprintf("# The login of %s, for the environment of its program.\nRPMFLOW_NATS_USER=%s\n"+
+		"RPMFLOW_NATS_PASSWORD=%s\n", user, user, password)
 	if err := d.secret(user+".env", text); err != nil {
 		return "", err
 	}
@@ -273,9 +280,11 @@ func (d *secretDir) report(auth string, subscribers []string) string {
 	if len(d.kept) > 0 {
 		fmt.Fprintf(&b, "kept: %s\n", strings.Join(d.kept, ", "))
 	}
-	fmt.Fprintf(&b, "Next: include %s in the configuration of every NATS server, and reload them (nats-server --signal reload).\n", filepath.Join(d.path, "accounts.conf"))
+	fmt.Fprintf(&b, "Next: include %s in the configuration of every NATS server, "+
+		"and reload them (nats-server --signal reload).\n", filepath.Join(d.path, "accounts.conf"))
 	if auth == authEnv {
-		b.WriteString("Set the passwords in the servers' environment as the file says, and RPMFLOW_NATS_USER and RPMFLOW_NATS_PASSWORD in that of each program.\n")
+		b.WriteString("Set the passwords in the servers' environment as the file says, " +
+			"and RPMFLOW_NATS_USER and RPMFLOW_NATS_PASSWORD in that of each program.\n")
 	} else {
 		b.WriteString("Give each program the .env file of its user, and no other; keep them secret.\n")
 	}

@@ -112,7 +112,8 @@ func TestAccountsWithSecrets(t *testing.T) {
 			}
 			accounts := read(t, filepath.Join(dir, "accounts.conf"))
 			config := filepath.Join(t.TempDir(), "nats.conf")
-			if err := os.WriteFile(config, fmt.Appendf(nil, "listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts), 0o600); err != nil {
+			if err := os.WriteFile(config, fmt.Appendf(nil,
+				"listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			url := startNATS(t, config)

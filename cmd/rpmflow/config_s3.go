@@ -33,13 +33,15 @@ like its role. With --role it is the policy of that role's own account instead, 
          mc admin policy attach ALIAS rpmflow-builder --user builder
   Ceph   put the bucket's policy on the bucket (s3cmd setpolicy), with principals such as arn:aws:iam:::user/builder`,
 		Example: "  rpmflow config s3 --role builder > builder.json\n" +
-			"  rpmflow config s3 --bucket rpmflow --principal listener=arn:aws:iam:::user/listener --principal builder=arn:aws:iam:::user/builder > policy.json",
+			"  rpmflow config s3 --bucket rpmflow --principal listener=arn:aws:iam:::user/listener --principal " +
+			"builder=arn:aws:iam:::user/builder > policy.json",
 	}
 	cli.ConfigFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&bucket, "bucket", "", "the bucket (s3.bucket of the configuration when empty)")
 	f.StringVar(&role, "role", "", "print the policy of this role's account: listener, builder or publisher")
-	f.StringArrayVar(&principals, "principal", nil, "ROLE=ACCOUNT, what the storage calls the role's account; may be given for each role")
+	f.StringArrayVar(&principals, "principal", nil,
+		"ROLE=ACCOUNT, what the storage calls the role's account; may be given for each role")
 	cmd.MarkFlagsMutuallyExclusive("role", "principal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if bucket == "" {
@@ -71,7 +73,8 @@ func s3Policy(bucket string, role rpmflow.Role, principals []string) ([]byte, er
 	for _, p := range principals {
 		name, account, _ := strings.Cut(p, "=")
 		if account == "" {
-			return nil, fmt.Errorf("--principal %q: write ROLE=ACCOUNT, such as builder=arn:aws:iam::123456789012:user/builder", p)
+			return nil, fmt.Errorf("--principal %q: write ROLE=ACCOUNT, such as "+
+				"builder=arn:aws:iam::123456789012:user/builder", p)
 		}
 		accounts[rpmflow.Role(name)] = account
 	}

@@ -21,7 +21,8 @@ func cancelCommand() *cobra.Command {
 		Use: "cancel BUILD...", Short: "Stop builds", Args: cobra.MatchAll(cobra.MinimumNArgs(1), buildIDs),
 		Long: `Cancel ends builds: one that waits at once, one that runs as soon as its builder has stopped it, which takes a moment. Their outcome is
 canceled, and the record names who asked. The exit code is 0 when each of the builds ends that way; one that has finished already does not.`,
-		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r '.builds[].id')",
+		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r " +
+			"'.builds[].id')",
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until they have ended")
 	clientFlags(cmd)
@@ -79,13 +80,15 @@ func retryCommand() *cobra.Command {
 	var wait bool
 	var key string
 	cmd := &cobra.Command{
-		Use: "retry BUILD", Short: "Build the same commit or source package again", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
+		Use: "retry BUILD", Short: "Build the same commit or source package again",
+		Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
 		Long: `Retry makes a new build of the commit or source package, package and target of a finished one, with the project's present settings, and prints its id. Its
 record names the build that it repeats. With --wait it stays until it is finished; the exit code is 0 only when it has succeeded.`,
 		Example: "  rpmflow retry 54004af1 --wait",
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the outcome")
-	cmd.Flags().StringVar(&key, "idempotency-key", "", "a retry of the same build with the same key is the same retry: it builds once")
+	cmd.Flags().StringVar(&key, "idempotency-key", "",
+		"a retry of the same build with the same key is the same retry: it builds once")
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())

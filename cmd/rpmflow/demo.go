@@ -28,8 +28,8 @@ type demonstration struct {
 	onHost  bool   // the host's rpmbuild was chosen for it, as nothing else can build here
 }
 
-// newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen engine and target,
-// and there is no image to build in, the host's own rpmbuild builds for the host; instead says so.
+// newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen
+// engine and target, and there is no image to build in, the host's own rpmbuild builds for the host; instead says so.
 func newDemonstration(
 	ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger,
 ) (_ *demonstration, instead string, err error) {
@@ -45,7 +45,8 @@ func newDemonstration(
 		return nil, "", fmt.Errorf("demo: project %q is configured already: push to its repository instead", name)
 	}
 	if specs, err := filepath.Glob(filepath.Join(dir, "*.spec")); err != nil || len(specs) == 0 {
-		return nil, "", fmt.Errorf("demo: no file *.spec in %s: give --demo a directory with a spec, such as examples/hello", dir)
+		return nil, "", fmt.Errorf("demo: no file *.spec in %s: give --demo a directory with a spec, "+
+			"such as examples/hello", dir)
 	}
 	chosen := target != ""
 	if !chosen {
@@ -60,7 +61,8 @@ func newDemonstration(
 			if why := cannotUseMock(ctx, cfg, cfg.Targets[0], log); why != nil {
 				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
 				what, do := hint.Split(why)
-				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
+				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n"+
+					"  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
 					target, what, do, cfg.Targets[0].Name)
 			}
 		}
@@ -79,7 +81,8 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 	if err := d.prepare(ctx, cfg); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	fmt.Fprintf(out, "%s is pushed to a repository whose post-receive hook announces every push:\n\n$ git push %s main\n", fromHere(d.dir), fromHere(d.repo))
+	fmt.Fprintf(out, "%s is pushed to a repository whose post-receive hook announces every push:\n\n$ git push %s "+
+		"main\n", fromHere(d.dir), fromHere(d.repo))
 	answer, err := d.push(ctx)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -146,7 +149,8 @@ func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Write
 		if err := printBuild(out, b); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\nThe server goes on running; Ctrl-C ends it. The whole log of the build, in another terminal:\n  %s logs %s\n", self, b.ID)
+		fmt.Fprintf(out, "\nThe server goes on running; Ctrl-C ends it. The whole log of the build, in another terminal:\n"+
+			"  %s logs %s\n", self, b.ID)
 		return nil
 	}
 	for _, a := range b.Artifacts {
@@ -227,7 +231,8 @@ func (d *demonstration) git(ctx context.Context, dir string, args ...string) (st
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "LC_ALL=C.UTF-8", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=rpmflow demo", "GIT_AUTHOR_EMAIL=demo@example.com", "GIT_COMMITTER_NAME=rpmflow demo", "GIT_COMMITTER_EMAIL=demo@example.com",
+		"GIT_AUTHOR_NAME=rpmflow demo", "GIT_AUTHOR_EMAIL=demo@example.com", "GIT_COMMITTER_NAME=rpmflow demo",
+		"GIT_COMMITTER_EMAIL=demo@example.com",
 	}
 	raw, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(raw))

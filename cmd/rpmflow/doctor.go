@@ -49,8 +49,8 @@ rights; without one everything, and what only a builder needs is a warning then.
 	return cmd
 }
 
-// doctorConfig is the program's configuration. Where `rpmflow up` runs in the data directory, its servers are those to check, and its
-// engine; hostReason is set when that has chosen the engine by itself.
+// doctorConfig is the program's configuration. Where `rpmflow up` runs in the data directory, its servers are those to
+// check, and its engine; hostReason is set when that has chosen the engine by itself.
 func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Config, hostReason string, err error) {
 	cfg, err = cli.Load(cmd, program)
 	if err != nil {

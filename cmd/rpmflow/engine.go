@@ -47,8 +47,8 @@ func (b *workplace) Close() { b.shut() }
 // Sweep removes from the container engine what killed commands of this user have left.
 func (b *workplace) Sweep(ctx context.Context) { b.sweep(ctx) }
 
-// newWorkplace chooses engine and target. What the user has named must exist; else mock is used where it can work, and the host's
-// rpm where it cannot.
+// newWorkplace chooses engine and target. What the user has named must exist; else mock is used where it can work, and
+// the host's rpm where it cannot.
 func newWorkplace(
 	ctx context.Context, cfg *config.Config, place *local.Place, where targetChoice, log *slog.Logger,
 ) (*workplace, error) {
@@ -62,7 +62,8 @@ func newWorkplace(
 	if err != nil {
 		return nil, err
 	}
-	if target.OnHost() && (where.target == "" && cfg.Builder.Engine == config.EngineAuto) { // the only one that is configured
+	// the only one that is configured
+	if target.OnHost() && (where.target == "" && cfg.Builder.Engine == config.EngineAuto) {
 		return b, b.host(ctx, cfg, target.Name, "")
 	}
 	m, err := builderd.Mock(cfg, place.Installation(), log)

@@ -14,7 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
-// TestEngines runs local builds with each engine: what a user sees is the same but for what a script says of one of them.
+// TestEngines runs local builds with each engine: what a user sees is the same but for what a script says of one of
+// them.
 func TestEngines(t *testing.T) {
 	needTools(t)
 	t.Run("rpmbuild", func(t *testing.T) { scripts(t, "testdata/engines", "rpmbuild") })

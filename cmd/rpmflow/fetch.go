@@ -20,8 +20,10 @@ type downloadFlags struct {
 
 func (f *downloadFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.allow, "allow-address", nil, "host, address or range that may be downloaded from though it is not public (may be repeated)")
-	flags.StringVar(&f.lookaside, "lookaside", "", "where the files of dist-git's lists are: fedora or another of the distributions' own, or a template of URLs")
+	flags.StringSliceVar(&f.allow, "allow-address", nil,
+		"host, address or range that may be downloaded from though it is not public (may be repeated)")
+	flags.StringVar(&f.lookaside, "lookaside", "",
+		"where the files of dist-git's lists are: fedora or another of the distributions' own, or a template of URLs")
 }
 
 // check says what is wrong with the flags before anything is done.
@@ -52,7 +54,8 @@ func fetchCommand() *cobra.Command {
 	var dir string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "fetch FILE.spec", Short: "Download the sources that are not there, and compare those that are", Args: cobra.ExactArgs(1),
+		Use: "fetch FILE.spec", Short: "Download the sources that are not there, and compare those that are",
+		Args: cobra.ExactArgs(1),
 		Long: `Fetch downloads what the spec's Source and Patch lines name by a URL and is not there, as a builder does: with retries that
 go on where the transfer broke off, and from public addresses only, unless --allow-address has others. Where dist-git's list
 of sources (sources, .PACKAGE.metadata) lies beside the spec, files must have the checksums in it, those that are there
@@ -61,11 +64,13 @@ too; with --lookaside its files come from there, and else from the spec's URLs.
 A line says what has become of each file.
 
 ` + exitHelp,
-		Example: "  rpmflow spec fetch hello.spec --engine rpmbuild\n  rpmflow spec fetch hello.spec -r fedora-43-x86_64 -C sources --lookaside fedora",
+		Example: "  rpmflow spec fetch hello.spec --engine rpmbuild\n" +
+			"  rpmflow spec fetch hello.spec -r fedora-43-x86_64 -C sources --lookaside fedora",
 	}
 	flags.add(cmd)
 	downloads.add(cmd)
-	cmd.Flags().StringVarP(&dir, "directory", "C", "", "where the sources are put; empty: beside the spec, or in SOURCES beside SPECS")
+	cmd.Flags().StringVarP(&dir, "directory", "C", "",
+		"where the sources are put; empty: beside the spec, or in SOURCES beside SPECS")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := downloads.check(); err != nil {

@@ -28,10 +28,13 @@ func hookInstallCommand() *cobra.Command {
 		Long: `Install writes hooks/post-receive of a repository, bare or not, which calls this program, and sets rpmflow.url and rpmflow.secretFile in the
 repository's git configuration. A hook that is there already is not overwritten: the error says how to call this program from it. Run it again
 after the program has moved. A project with two repositories has ?repository=source or ?repository=packaging at the end of the URL.`,
-		Example: "  rpmflow hook install /srv/git/hello.git --url http://127.0.0.1:8080/hooks/generic/hello --secret-file hello.secret",
+		Example: "  rpmflow hook install /srv/git/hello.git --url http://127.0.0.1:8080/hooks/generic/hello --secret-file " +
+			"hello.secret",
 	}
-	cmd.Flags().StringVar(&to, "url", "", "where the listener takes the project's pushes: http://HOST/hooks/generic/PROJECT")
-	cmd.Flags().StringVar(&secretFile, "secret-file", "", "file with the project's webhook secret, readable by who pushes and by nobody else")
+	cmd.Flags().StringVar(&to, "url", "",
+		"where the listener takes the project's pushes: http://HOST/hooks/generic/PROJECT")
+	cmd.Flags().StringVar(&secretFile, "secret-file", "",
+		"file with the project's webhook secret, readable by who pushes and by nobody else")
 	for _, name := range []string{"url", "secret-file"} {
 		_ = cmd.MarkFlagRequired(name) // it fails for a flag that is not there only
 	}

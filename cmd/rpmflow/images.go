@@ -37,7 +37,8 @@ Images lists them with their age and size. Builders keep them up to date and wit
 		})
 	}
 	refresh := &cobra.Command{
-		Use: "refresh [TARGET…]", Short: "Compare roots with the repositories now, and make or update them where that is needed",
+		Use:     "refresh [TARGET…]",
+		Short:   "Compare roots with the repositories now, and make or update them where that is needed",
 		Example: "  rpmflow images refresh",
 	}
 	imagesFlags(refresh)
@@ -46,7 +47,8 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	}
 	var all bool
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove images that no build finds any more, and those beyond builder.docker.cache", Args: cobra.NoArgs,
+		Use: "prune", Short: "Remove images that no build finds any more, and those beyond builder.docker.cache",
+		Args:    cobra.NoArgs,
 		Long:    "Images that were used in the last ten minutes stay, as do those that a container is made from.",
 		Example: "  rpmflow images prune",
 	}

@@ -26,14 +26,16 @@ type localFlags struct {
 func (f *localFlags) add(cmd *cobra.Command) {
 	cli.KeyFlags(cmd, "builder.engine", "builder.docker.host", "builder.docker.network")
 	flags := cmd.Flags()
-	flags.StringVarP(&f.where.target, "root", "r", "", "target: one of the configuration, else a configuration of mock, by name or as a .cfg file (also --target)")
+	flags.StringVarP(&f.where.target, "root", "r", "",
+		"target: one of the configuration, else a configuration of mock, by name or as a .cfg file (also --target)")
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "target" { // as other commands call it
 			name = "root"
 		}
 		return pflag.NormalizedName(name)
 	})
-	flags.StringVar(&f.where.image, "image", "rpmflow/mock:latest", "container image with mock in it, for targets that are not configured")
+	flags.StringVar(&f.where.image, "image", "rpmflow/mock:latest",
+		"container image with mock in it, for targets that are not configured")
 	flags.StringArrayVarP(&f.define, "define", "D", nil, "define a macro: 'NAME VALUE' (may be repeated)")
 	flags.StringArrayVar(&f.with, "with", nil, "switch a condition of the spec on (may be repeated)")
 	flags.StringArrayVar(&f.without, "without", nil, "switch a condition of the spec off (may be repeated)")

@@ -41,13 +41,15 @@ func needTools(t *testing.T) {
 	}
 }
 
-// setup gives a script what it may count on: examples, a web server of its directory www, and nothing of the user's own.
+// setup gives a script what it may count on: examples, a web server of its directory www, and nothing of the user's
+// own.
 func setup(e *testscript.Env, engine string) {
 	web := httptest.NewServer(cutting(http.FileServer(http.Dir(filepath.Join(e.WorkDir, "www")))))
 	e.Defer(web.Close)
 	here, _ := os.Getwd() // else the scripts find no examples
 	e.Vars = append(e.Vars, "XDG_CACHE_HOME="+filepath.Join(e.WorkDir, ".cache"), "WEB="+web.URL,
-		"HELLO="+filepath.Join(here, "../../examples/hello"), "SPECS="+filepath.Join(here, "../../internal/local/testdata/specs"),
+		"HELLO="+filepath.Join(here, "../../examples/hello"), "SPECS="+filepath.Join(here,
+			"../../internal/local/testdata/specs"),
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "RPMFLOW_BUILDER_ENGINE="+engine,
 		"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com")
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// meter shows how a build goes on: a line for each phase that is over, and on a terminal a last line that changes, with the phase that runs, its
-// time, and the newest line of the log.
+// meter shows how a build goes on: a line for each phase that is over, and on a terminal a last line that changes, with
+// the phase that runs, its time, and the newest line of the log.
 type meter struct {
 	out     *os.File // nil: not a terminal
 	w       io.Writer

@@ -113,7 +113,8 @@ func (s *server) waitHealthy(t *testing.T, address string) {
 func TestS3Server(t *testing.T) {
 	address, dir := freeAddress(t), t.TempDir()
 	env := []string{
-		"RPMFLOW_DATA_DIR=" + dir, "RPMFLOW_GATEWAY_LISTEN=" + address, "RPMFLOW_S3_BUCKET=packages", "RPMFLOW_S3_REGION=eu-central-1",
+		"RPMFLOW_DATA_DIR=" + dir, "RPMFLOW_GATEWAY_LISTEN=" + address, "RPMFLOW_S3_BUCKET=packages",
+		"RPMFLOW_S3_REGION=eu-central-1",
 		"RPMFLOW_S3_ACCESS_KEY=root", "RPMFLOW_S3_SECRET_KEY=root-secret",
 		"RPMFLOW_GATEWAY_BUILDER_SECRET_KEY=builder-secret", "RPMFLOW_GATEWAY_LISTENER_SECRET_KEY=listener-secret",
 		"RPMFLOW_NATS_PASSWORD_ENV=SECRET_OF_ANOTHER_PROGRAM",
@@ -158,7 +159,8 @@ func TestS3Server(t *testing.T) {
 		}
 
 		second := startS3(t, append(env, "RPMFLOW_DATA_DIR="+t.TempDir())...)
-		if code := second.ended(t); code != 1 || !strings.Contains(second.log.String(), "set gateway.listen to another address") {
+		if code := second.ended(t); code != 1 || !strings.Contains(second.log.String(),
+			"set gateway.listen to another address") {
 			t.Errorf("a second one on the port: exit code %d, %s", code, second.log)
 		}
 

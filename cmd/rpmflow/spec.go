@@ -64,8 +64,8 @@ func question(use, short string, answer func(ctx context.Context, s *local.Spec,
 	return cmd
 }
 
-// withSpec runs do with a spec that can be asked about. What the engine says meanwhile is shown if that fails, and a word about the
-// wait where it is long.
+// withSpec runs do with a spec that can be asked about. What the engine says meanwhile is shown if that fails, and a
+// word about the wait where it is long.
 func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.Context, here, *local.Spec) error) error {
 	return f.withHere(cmd, func(ctx context.Context, h here) (err error) {
 		remark(cmd.ErrOrStderr(), h.Remarks...)
@@ -189,7 +189,8 @@ func joinLines(lines []string) string {
 }
 
 func evalCommand() *cobra.Command {
-	return question("eval EXPRESSION FILE.spec", "Say what an expression such as '%{name}-%{version}' means in the spec", func(ctx context.Context, s *local.Spec, args []string) (any, string, error) {
+	return question("eval EXPRESSION FILE.spec", "Say what an expression such as '%{name}-%{version}' means in the "+
+		"spec", func(ctx context.Context, s *local.Spec, args []string) (any, string, error) {
 		value, err := s.Eval(ctx, args[0])
 		return struct {
 			Expression string `json:"expression"`

@@ -95,7 +95,8 @@ type submission struct {
 func submitCommand() *cobra.Command {
 	s := &submission{}
 	cmd := &cobra.Command{
-		Use: "submit PROJECT | submit [PROJECT] --srpm FILE|URL", Short: "Build a project's commit, or a source package, now", Args: cobra.MaximumNArgs(1),
+		Use: "submit PROJECT | submit [PROJECT] --srpm FILE|URL", Short: "Build a project's commit, or a source package, now",
+		Args: cobra.MaximumNArgs(1),
 		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
 Of a project with several packages it builds all, or those that --package names.
 
@@ -106,18 +107,21 @@ listener.max_upload says.
 
 It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have
 succeeded, 16 when the only others were skipped (the spec excludes the target's architecture), else 1.`,
-		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n  rpmflow submit mono --package liba --package libb\n" +
+		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n" +
+			"  rpmflow submit mono --package liba --package libb\n" +
 			"  rpmflow submit hello --srpm hello-2.12-1.src.rpm",
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.ref, "ref", "", "branch, tag or full ref; the default branch when empty")
 	f.StringVar(&s.commit, "commit", "", "full commit id; the newest of the ref when empty")
-	f.StringVar(&s.srpm, "srpm", "", "source package to upload and build instead of a commit, a file or an http, https or ftp URL")
+	f.StringVar(&s.srpm, "srpm", "",
+		"source package to upload and build instead of a commit, a file or an http, https or ftp URL")
 	f.StringSliceVar(&s.targets, "target", nil, "target, may be repeated; those of the project when left out")
 	f.StringSliceVar(&s.packages, "package", nil, "package, may be repeated; all of the project when left out")
 	f.BoolVar(&s.wait, "wait", false, "wait for the outcome")
 	f.StringVar(&s.key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
-	f.StringSliceVar(&s.allow, "allow-address", nil, "host, address or range that --srpm may download from though it is not public (may be repeated)")
+	f.StringSliceVar(&s.allow, "allow-address", nil,
+		"host, address or range that --srpm may download from though it is not public (may be repeated)")
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
@@ -139,7 +143,8 @@ func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *client, ar
 	if s.srpm != "" {
 		for _, name := range []string{"ref", "commit", "package"} {
 			if cmd.Flags().Changed(name) {
-				return answer, fmt.Errorf("--srpm and --%s exclude each other: a source package has no commit, and is one package", name)
+				return answer, fmt.Errorf("--srpm and --%s exclude each other: a source package has no commit, "+
+					"and is one package", name)
 			}
 		}
 		project := ""
@@ -152,7 +157,8 @@ func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *client, ar
 		return answer, errors.New("name a project, or a source package with --srpm: `rpmflow projects` lists the projects")
 	}
 	if cmd.Flags().Changed("allow-address") {
-		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, whose builder.allow_addresses counts")
+		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, " +
+			"whose builder.allow_addresses counts")
 	}
 	body := map[string]any{"project": args[0], "ref": s.ref, "commit": s.commit, "targets": s.targets}
 	if len(s.packages) > 0 {

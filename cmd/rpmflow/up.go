@@ -37,8 +37,10 @@ These are the flags that most people need; --help-all shows all of them.`,
 	cli.ConfigFlags(cmd, "", "log", "s3", "listener", "builder", "embedded")
 	f := cmd.Flags()
 	f.StringVar(&demo, "demo", "", "directory of a package to push and build")
-	f.StringVar(&demoTarget, "demo-target", "", "mock configuration that the demo builds for (fedora-43 of this machine's architecture when empty)")
-	f.StringVar(&logFile, "log-file", "", "write the log to this file (with --demo: up.log in the data directory; else standard error)")
+	f.StringVar(&demoTarget, "demo-target", "",
+		"mock configuration that the demo builds for (fedora-43 of this machine's architecture when empty)")
+	f.StringVar(&logFile, "log-file", "",
+		"write the log to this file (with --demo: up.log in the data directory; else standard error)")
 	f.BoolVar(&withParent, "with-parent", false, "end when the process that started this one ends")
 	cli.ShortHelp(cmd, "config", "data-dir", "listen", "public-url", "engine", "jobs", "log-level", "log-file", "demo", "demo-target")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -133,15 +135,16 @@ Ctrl-C ends it.
 `, self, filepath.Join(cfg.DataDir, up.ClientFile))
 }
 
-// openLog opens the file of the log; without one it is standard error. It adds to the file: who has not locked the data directory yet must not
-// empty the log of the one that has.
+// openLog opens the file of the log; without one it is standard error. It adds to the file: who has not locked the data
+// directory yet must not empty the log of the one that has.
 func openLog(cmd *cobra.Command, file string) (io.Writer, func(), error) {
 	if file == "" {
 		return cmd.ErrOrStderr(), func() {}, nil
 	}
 	err := os.MkdirAll(filepath.Dir(file), 0o700)
 	if err != nil {
-		return nil, nil, fmt.Errorf("log file: %w: name another with --log-file, or another data directory with --data-dir", err)
+		return nil, nil, fmt.Errorf("log file: %w: name another with --log-file, "+
+			"or another data directory with --data-dir", err)
 	}
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -14,7 +14,8 @@ func versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
-		Long: "Version prints the version of this program, the commit that it was built from where the build knows it, and the version of Go. That of a server is in its /healthz.",
+		Long: "Version prints the version of this program, the commit that it was built from where the build knows it, " +
+			"and the version of Go. That of a server is in its /healthz.",
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

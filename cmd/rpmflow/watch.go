@@ -67,8 +67,8 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 	return cmd
 }
 
-// knowProject refuses a project of which there will never be an event, as far as the listener knows. Events come from NATS: where no listener
-// answers, they are waited for all the same.
+// knowProject refuses a project of which there will never be an event, as far as the listener knows. Events come from
+// NATS: where no listener answers, they are waited for all the same.
 func knowProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	c, err := newClient(cmd)
 	if err != nil {
@@ -92,9 +92,11 @@ func knowProject(ctx context.Context, cmd *cobra.Command, name string) error {
 
 func healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "health [listener|nats|s3]", Short: "Say whether a part of the system works", Args: cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		Use: "health [listener|nats|s3]", Short: "Say whether a part of the system works",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"listener", "nats", "s3"},
-		Long:      "Health is for container health checks: it is quiet and exits with 0 when the part works, else it says why and exits with 1. Without an argument it asks the listener.",
+		Long: "Health is for container health checks: it is quiet and exits with 0 when the part works, " +
+			"else it says why and exits with 1. Without an argument it asks the listener.",
 	}
 	clientFlags(cmd)
 	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file", "s3.endpoint", "s3.bucket", "s3.region", "s3.ca_file")

@@ -1,7 +1,7 @@
 // Package builderd is the builder as a program: from a configuration to a builder with its engine that takes builds.
 //
-// A checked configuration and a logger come in; a program that runs until its context ends, and the checks of what it needs, go
-// out. Its command, `rpmflow up`, the commands that use an engine, and tests import it.
+// A checked configuration and a logger come in; a program that runs until its context ends, and the checks of what it
+// needs, go out. Its command, `rpmflow up`, the commands that use an engine, and tests import it.
 package builderd
 
 import (
@@ -120,8 +120,8 @@ func (p *Program) builder(
 	}, nc, js, runner, store)
 }
 
-// repositories gives the URLs of projects with their credentials. The record's own is used for projects that are not configured
-// here.
+// repositories gives the URLs of projects with their credentials. The record's own is used for projects that are not
+// configured here.
 func repositories(cfg *config.Config) func(project, repository string) string {
 	return func(project, repository string) string {
 		if p, ok := cfg.Project(project); ok {
@@ -135,7 +135,8 @@ func repositories(cfg *config.Config) func(project, repository string) string {
 	}
 }
 
-// artifactURL gives the address under which users fetch an object: the bucket's own where it is public, else the listener's.
+// artifactURL gives the address under which users fetch an object: the bucket's own where it is public, else the
+// listener's.
 func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 	if cfg.S3.PublicURL != nil {
 		return store.URL

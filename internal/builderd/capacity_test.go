@@ -21,11 +21,14 @@ type elsewhere struct {
 func (e *elsewhere) Disk(context.Context) (string, error) { return e.dir, nil }
 
 func TestCapacity(t *testing.T) {
-	machine := map[string]string{"proc/meminfo": "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable:  2097152 kB\n"} // 2 GiB
+	// 2 GiB
+	machine := map[string]string{"proc/meminfo": "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable:  2097152 kB\n"}
 	group := func(limit string) map[string]string {
 		return map[string]string{
 			"proc/meminfo": machine["proc/meminfo"], "sys/fs/cgroup/memory.max": limit + "\n",
-			"sys/fs/cgroup/memory.current": "943718400\n", "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 419430400\nactive_file 7\n", // 900 and 400 MiB
+			// 900 and 400 MiB
+			"sys/fs/cgroup/memory.current": "943718400\n", "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 419430400\n" +
+				"active_file 7\n",
 		}
 	}
 	const tiny = 1
@@ -35,11 +38,13 @@ func TestCapacity(t *testing.T) {
 		engine       build.Engine
 		says         string
 	}{
-		"enough":                              {tiny, 1 << 30, machine, &elsewhere{}, ""},
-		"too little memory":                   {tiny, 3 << 30, machine, &elsewhere{}, "2048 MiB are available, less than 3072 MiB"},
-		"no floor of memory":                  {tiny, 0, nil, &elsewhere{}, ""},
-		"no limit of the group":               {tiny, 2 << 30, group("max"), &elsewhere{}, ""},
-		"the group's limit is near":           {tiny, 1 << 30, group("1073741824"), &elsewhere{}, "524 MiB are available, less than 1024 MiB"},
+		"enough": {tiny, 1 << 30, machine, &elsewhere{}, ""},
+		"too little memory": {tiny, 3 << 30, machine, &elsewhere{},
+			"2048 MiB are available, less than 3072 MiB"},
+		"no floor of memory":    {tiny, 0, nil, &elsewhere{}, ""},
+		"no limit of the group": {tiny, 2 << 30, group("max"), &elsewhere{}, ""},
+		"the group's limit is near": {tiny, 1 << 30, group("1073741824"), &elsewhere{},
+			"524 MiB are available, less than 1024 MiB"},
 		"the group's limit is far":            {tiny, 500 << 20, group("1073741824"), &elsewhere{}, ""},
 		"the group's limit is the machine's":  {tiny, 2 << 30, group("107374182400"), &elsewhere{}, ""},
 		"no floor of the disk":                {0, 0, nil, &elsewhere{dir: "/"}, ""},

@@ -53,8 +53,8 @@ func checkStatus(cfg *config.Config) doctor.Check {
 	return ready.Check(name, strings.TrimRight(config.LocalURL(address).String(), "/"), true)
 }
 
-// BuildChecks are those of what builds need on the machine where they run. hostReason says why the host's rpmbuild is used;
-// empty: because builder.engine is set to it.
+// BuildChecks are those of what builds need on the machine where they run. hostReason says why the host's rpmbuild is
+// used; empty: because builder.engine is set to it.
 func BuildChecks(cfg *config.Config, hostReason string) []doctor.Check {
 	return []doctor.Check{cfg.CheckTargets, source.CheckGit, checkEngine(cfg, hostReason)}
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// Mock makes the engine mock. installation tells its containers and images from those of others on the same container engine.
+// Mock makes the engine mock. installation tells its containers and images from those of others on the same container
+// engine.
 func Mock(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{
@@ -28,8 +29,8 @@ func Mock(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engi
 	})
 }
 
-// Installation identifies this rpmflow for a container engine that serves several: by the time at which its stream EVENTS was
-// made.
+// Installation identifies this rpmflow for a container engine that serves several: by the time at which its stream
+// EVENTS was made.
 func Installation(ctx context.Context, js jetstream.JetStream) (string, error) {
 	stream, err := js.Stream(ctx, events.StreamEvents)
 	if err != nil {

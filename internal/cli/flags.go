@@ -95,7 +95,8 @@ func (f *keyFlag) String() string     { return f.value }
 func (f *keyFlag) Set(s string) error { f.value = s; return nil }
 func (f *keyFlag) Type() string       { return f.key.Type }
 
-// Load reads the configuration that the command's flags, the environment and the file make, with the secrets of that program.
+// Load reads the configuration that the command's flags, the environment and the file make, with the secrets of that
+// program.
 func Load(cmd *cobra.Command, program config.Program) (*config.Config, error) {
 	explicit, err := cmd.Flags().GetString("config")
 	if err != nil {

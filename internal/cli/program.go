@@ -1,7 +1,8 @@
-// Package cli is what the programs' commands share: flags for configuration keys, loading, signals, health, doctor, version.
+// Package cli is what the programs' commands share: flags for configuration keys, loading, signals, health, doctor,
+// version.
 //
-// A command's flags and the process environment come in; a checked configuration and contexts that end with signals go out.
-// Only the packages below cmd import it.
+// A command's flags and the process environment come in; a checked configuration and contexts that end with signals go
+// out. Only the packages below cmd import it.
 package cli
 
 import (
@@ -56,7 +57,8 @@ func Version() string {
 	return info.Main.Version
 }
 
-// Signals gives two contexts: soft ends with the first SIGTERM, SIGINT or SIGHUP (drain), hard with the second (stop now).
+// Signals gives two contexts: soft ends with the first SIGTERM, SIGINT or SIGHUP (drain), hard with the second (stop
+// now).
 func Signals(parent context.Context) (soft, hard context.Context, stop func()) {
 	soft, softCancel := context.WithCancel(parent)
 	hard, hardCancel := context.WithCancel(parent)

@@ -20,7 +20,8 @@ type Service struct {
 	Sections    []string // of the configuration, for its flags
 	// Run runs the program until ctx ends; hard ends with the second signal.
 	Run func(ctx, hard context.Context, cfg *config.Config, log *slog.Logger) error
-	// Address is where the program on this machine answers GET /readyz, for the command health; nil: there is no such command.
+	// Address is where the program on this machine answers GET /readyz, for the command health; nil: there is no such
+	// command.
 	Address func(cfg *config.Config) (string, error)
 	// Checks are what the program needs, for the command doctor; nil: there is no such command.
 	Checks func(cfg *config.Config) []doctor.Check
@@ -102,7 +103,8 @@ func (s Service) doctor() *cobra.Command {
 // DoctorFlags gives a command the flags of Doctor.
 func DoctorFlags(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
 
-// Doctor prints what the checks of a program, or of the whole system where that is empty, find. Its error makes the exit code 1 when something has failed.
+// Doctor prints what the checks of a program, or of the whole system where that is empty, find. Its error makes the
+// exit code 1 when something has failed.
 func Doctor(cmd *cobra.Command, program string, load func() ([]doctor.Check, error)) error {
 	report := doctor.Examine(cmd.Context(), program, load)
 	write := report.WriteText

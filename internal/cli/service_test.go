@@ -69,12 +69,14 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: %q, %v", program, out, err)
 		}
 		well = false
-		if _, err := command(t, program, "health"); err == nil || !strings.HasSuffix(err.Error(), "is not ready: the disk is full: free some space") {
+		if _, err := command(t, program, "health"); err == nil || !strings.HasSuffix(err.Error(),
+			"is not ready: the disk is full: free some space") {
 			t.Errorf("%s: %v", program, err)
 		}
 	}
 	t.Setenv("RPMFLOW_BUILDER_STATUS_LISTEN", "")
-	if _, err := command(t, config.ForBuilder, "health"); err == nil || !strings.Contains(err.Error(), "builder.status_listen is empty") {
+	if _, err := command(t, config.ForBuilder, "health"); err == nil || !strings.Contains(err.Error(),
+		"builder.status_listen is empty") {
 		t.Error(err)
 	}
 	s.Close()

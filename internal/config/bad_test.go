@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestBadInputs reads testdata/bad.golden: cases of an input (=== name, then the file; "env:" lines set variables, "flag:"
-// lines flags) and the exact errors (---) that it must give. -update rewrites the errors.
+// TestBadInputs reads testdata/bad.golden: cases of an input (=== name, then the file; "env:" lines set variables,
+// "flag:" lines flags) and the exact errors (---) that it must give. -update rewrites the errors.
 func TestBadInputs(t *testing.T) {
 	raw, err := os.ReadFile("testdata/bad.golden")
 	if err != nil {

@@ -41,7 +41,8 @@ func names(entries []entry) (all []string) {
 	return all
 }
 
-// projects makes the projects of the file's entries; without targets of its own a project is built for all that are defined.
+// projects makes the projects of the file's entries; without targets of its own a project is built for all that are
+// defined.
 func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 	out := make([]rpmflow.Project, 0, len(entries))
 	for _, e := range entries {
@@ -51,7 +52,8 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 		if g, ok := e.keys["targets"]; !ok {
 			p.Targets = slices.Clone(defined)
 			if len(defined) == 0 {
-				l.warnings = append(l.warnings, fmt.Sprintf("project %q: no target is defined, so nothing will be built: define one under targets", p.Name))
+				l.warnings = append(l.warnings, fmt.Sprintf("project %q: no target is defined, so nothing will be built: "+
+					"define one under targets", p.Name))
 			}
 		} else if !g.bad {
 			l.targetsOf(e, p, g, defined)
@@ -66,7 +68,8 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string) {
 	key := within(e.scope, "targets")
 	if len(p.Targets) == 0 {
-		l.problem(g.from, key, fmt.Errorf("project %q: the list is empty, so nothing would be built: name a target, or remove the key for all", e.name()))
+		l.problem(g.from, key, fmt.Errorf("project %q: the list is empty, so nothing would be built: "+
+			"name a target, or remove the key for all", e.name()))
 	}
 	known := strings.Join(defined, ", ")
 	if known == "" {
@@ -90,7 +93,8 @@ func (l *loader) duplicates(entries []entry) {
 			continue
 		}
 		if other, ok := first[name]; ok {
-			l.problem(e.keys["name"].from, within(e.scope, "name"), fmt.Errorf("%s is already the name of %s: rename or remove one", quote(name), other))
+			l.problem(e.keys["name"].from, within(e.scope, "name"), fmt.Errorf("%s is already the name of %s: "+
+				"rename or remove one", quote(name), other))
 			continue
 		}
 		first[name] = e.scope
@@ -133,7 +137,8 @@ func (l *loader) together(c *Config) {
 		l.problem(place{}, "nats.password", errors.New("is set without nats.user: set both"))
 	}
 	if (c.Gateway.CertFile == "") != (c.Gateway.KeyFile == "") {
-		l.problem(place{}, "gateway", errors.New("only one of gateway.cert_file and gateway.key_file is set: set both or none"))
+		l.problem(place{}, "gateway", errors.New("only one of gateway.cert_file and gateway.key_file is set: "+
+			"set both or none"))
 	}
 	if (c.S3.AccessKey == "") != (c.S3.SecretKey == "") {
 		l.problem(place{}, "s3", errors.New("only one of s3.access_key and s3.secret_key is set: set both or none"))
@@ -150,9 +155,12 @@ func (l *loader) engines(c *Config) {
 		switch {
 		case t.OnHost() == host || !slices.Contains(c.Builder.Archs, t.Arch):
 		case host:
-			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, which builds for targets named host or host-… only, so its builds wait for another builder: set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget().Name))
+			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, "+
+				"which builds for targets named host or host-… only, so its builds wait for another builder: "+
+				"set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget().Name))
 		default:
-			l.warnings = append(l.warnings, fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine))
+			l.warnings = append(l.warnings, fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, "+
+				"so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine))
 		}
 	}
 }

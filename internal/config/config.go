@@ -1,8 +1,9 @@
 // Package config is the one configuration of all programs: every key, its default, its meaning and its rules.
 //
-// In come a YAML file, the environment (RPMFLOW_…) and flags, each stronger than the one before; out comes a Config whose
-// values have been checked, so that nobody inside checks them again, or every problem at once, each with its place and
-// the way out. Assemblies and commands import it and hand what they read to the other packages; it imports the domain only.
+// In come a YAML file, the environment (RPMFLOW_…) and flags, each stronger than the one before; out comes a Config
+// whose values have been checked, so that nobody inside checks them again, or every problem at once, each with its
+// place and the way out. Assemblies and commands import it and hand what they read to the other packages; it imports
+// the domain only.
 package config
 
 import (
@@ -114,8 +115,8 @@ func (n Listener) AcceptsSubmissions() bool {
 // Engine is what runs builds.
 type Engine string
 
-// The engines that can be asked for. EngineAuto is mock, but for commands without a server, which take the host's rpmbuild where mock cannot
-// work and no target is named.
+// The engines that can be asked for. EngineAuto is mock, but for commands without a server, which take the host's
+// rpmbuild where mock cannot work and no target is named.
 const (
 	EngineAuto     Engine = "auto"
 	EngineMock     Engine = "mock"
@@ -184,8 +185,8 @@ type Source struct {
 	File  string            // empty: none
 	Env   []string          // as of os.Environ
 	Flags map[string]string // key to value; only flags that the user gave
-	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked for. The zero
-	// value gets none.
+	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked for.
+	// The zero value gets none.
 	For Program
 }
 
@@ -209,7 +210,8 @@ func Load(src Source) (*Config, error) {
 	if src.File != "" {
 		var err error
 		if data, err = os.ReadFile(src.File); errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("read configuration: %w: this program runs as user %d, group %d: let it read the file", err, os.Geteuid(), os.Getegid())
+			return nil, fmt.Errorf("read configuration: %w: this program runs as user %d, group %d: "+
+				"let it read the file", err, os.Geteuid(), os.Getegid())
 		} else if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
@@ -274,7 +276,8 @@ func (c *Config) CheckBuilder() error {
 	for _, t := range c.Targets {
 		if t.ConfigDir != "" {
 			if info, err := os.Stat(t.ConfigDir); err != nil {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this builder can read", t.Name, err))
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this builder can "+
+					"read", t.Name, err))
 				continue
 			} else if !info.IsDir() {
 				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is no directory", t.Name, t.ConfigDir))
@@ -290,7 +293,8 @@ func (c *Config) CheckBuilder() error {
 			continue // a configuration that the image ships
 		}
 		if info, err := os.Stat(path); err != nil {
-			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can read", t.Name, err))
+			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can "+
+				"read", t.Name, err))
 		} else if !info.Mode().IsRegular() {
 			problems = append(problems, fmt.Errorf("target %q: config: %s is no file", t.Name, path))
 		}

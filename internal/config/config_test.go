@@ -156,7 +156,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// Targets that a builder does not build for, whatever is on its engine, are named; without targets the host's rpmbuild has one.
+// Targets that a builder does not build for, whatever is on its engine, are named; without targets the host's rpmbuild
+// has one.
 func TestEngines(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, c := range []struct {
@@ -193,7 +194,8 @@ func TestEveryKey(t *testing.T) {
 		"list of architectures": "s390x", "list of names": "other", "list of addresses": "10.1.0.0/16,other", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
 	}
 	// Some keys are right only together with others, and some only without.
-	with := write(t, "with.yaml", "nats:\n  user: u\ns3:\n  access_key: a\n  secret_key: s\ngateway:\n  cert_file: file\n  key_file: file\n")
+	with := write(t, "with.yaml",
+		"nats:\n  user: u\ns3:\n  access_key: a\n  secret_key: s\ngateway:\n  cert_file: file\n  key_file: file\n")
 	without := write(t, "without.yaml", "")
 	seen := map[string]bool{}
 	for _, k := range Keys() {
@@ -241,7 +243,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	const hidden = "hunter2"
 	write(t, "token", hidden+"-file\n")
 	c := mustLoad(t, Source{
-		File: write(t, "rpmflow.yaml", "projects:\n- name: p\n  url: https://user:"+hidden+"@example.com/p.git\n  secret: "+hidden+"\n"),
+		File: write(t, "rpmflow.yaml", "projects:\n- name: p\n  url: https://user:"+hidden+"@example.com/p.git\n"+
+			"  secret: "+hidden+"\n"),
 		Env: []string{
 			"RPMFLOW_NATS_USER=u", "RPMFLOW_NATS_PASSWORD=" + hidden, "RPMFLOW_LISTENER_TOKEN_FILE=token", "RPMFLOW_S3_ACCESS_KEY=" + hidden,
 			"RPMFLOW_S3_SECRET_KEY_ENV=SK", "SK=" + hidden,
@@ -270,13 +273,19 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 
 	for _, bad := range []string{
-		"nats:\n  password: *hunter2\n", "nats:\n  password: &hunter2\n", "nats:\n  password: !hunter2 x\n", "nats:\n  password: [hunter2]\n",
-		"nats:\n  password: hunter2: x\n", "nats:\n  password: hunter2\n", "nats: hunter2\n", "nats:\n  user: u\n  password_env: hunter2\n",
-		"nats:\n  password: hunter2\n  password_file: x\n", "nats:\n  url: nats://u:hunter2@h\n", "nats:\n  url: nats://u:hunt/hunter2@h\n",
+		"nats:\n  password: *hunter2\n", "nats:\n  password: &hunter2\n", "nats:\n  password: !hunter2 x\n",
+		"nats:\n  password: [hunter2]\n",
+		"nats:\n  password: hunter2: x\n", "nats:\n  password: hunter2\n", "nats: hunter2\n",
+		"nats:\n  user: u\n  password_env: hunter2\n",
+		"nats:\n  password: hunter2\n  password_file: x\n", "nats:\n  url: nats://u:hunter2@h\n",
+		"nats:\n  url: nats://u:hunt/hunter2@h\n",
 		"projects:\n- name: p\n  url: https://u:hunter2@h\n", "projects:\n- name: p\n  url: https://u:hunt/hunter2@h/x\n",
-		"projects:\n- name: p\n  url: u:hunter2@h/x\n", "projects:\n- name: p\n  url: ssh://u:hunter2@h/x\n", "projects:\n- name: p\n  url: htps://u:hunter2@h/x\n",
-		"projects:\n- name: p\n  url: https://hunter2@-h/x\n", "s3:\n  endpoint: http://u:hunter2@h:1\n", "public_url: http://u:hunter2@h:1\n",
-		"builder:\n  docker:\n    host: tcp://u:hunter2@h:1\n", "projects:\n- name: p\n  secret: [hunter2]\n", "listener:\n  token: {hunter2: x}\n",
+		"projects:\n- name: p\n  url: u:hunter2@h/x\n", "projects:\n- name: p\n  url: ssh://u:hunter2@h/x\n",
+		"projects:\n- name: p\n  url: htps://u:hunter2@h/x\n",
+		"projects:\n- name: p\n  url: https://hunter2@-h/x\n", "s3:\n  endpoint: http://u:hunter2@h:1\n",
+		"public_url: http://u:hunter2@h:1\n",
+		"builder:\n  docker:\n    host: tcp://u:hunter2@h:1\n", "projects:\n- name: p\n  secret: [hunter2]\n",
+		"listener:\n  token: {hunter2: x}\n",
 	} {
 		_, err := Load(Source{File: write(t, "bad.yaml", bad), For: ForOperator})
 		if err == nil || strings.Contains(err.Error(), hidden) {
@@ -414,8 +423,10 @@ func TestWhoGetsSecrets(t *testing.T) {
 // A builder works without the secrets of webhooks and API, and does not get them where they are set.
 func TestSecretsOfOthers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
-	text := "listener: {token_file: gone}\nnats: {user: builder, password_env: OURS}\ngateway: {builder_secret_key: root}\n" +
-		"projects:\n  - {name: hello, url: /srv/hello.git, secret_env: NOT_HERE}\n  - {name: other, url: /srv/other.git, secret: s3cret}\n"
+	text := "listener: {token_file: gone}\nnats: {user: builder, password_env: OURS}\n" +
+		"gateway: {builder_secret_key: root}\n" +
+		"projects:\n  - {name: hello, url: /srv/hello.git, secret_env: NOT_HERE}\n" +
+		"  - {name: other, url: /srv/other.git, secret: s3cret}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

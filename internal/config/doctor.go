@@ -27,7 +27,8 @@ func (c *Config) CheckTargets(_ context.Context, f *doctor.Findings) {
 		return
 	}
 	if len(c.Targets) == 0 {
-		f.Add(name, doctor.Warning, "there is none, so nothing can be built", "define one under targets in the configuration file")
+		f.Add(name, doctor.Warning, "there is none, so nothing can be built",
+			"define one under targets in the configuration file")
 		return
 	}
 	f.OK(name, "%d, and the mock configurations that they name are there", len(c.Targets))

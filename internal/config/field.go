@@ -201,7 +201,8 @@ func file(dst *string) field {
 	}
 }
 
-// dir is the path of a directory that need not exist. That of the data starts at the working directory, whoever names it.
+// dir is the path of a directory that need not exist. That of the data starts at the working directory, whoever names
+// it.
 func dir(dst *string, atWorkingDir, required bool) field {
 	return field{
 		typ: "path",
@@ -236,7 +237,8 @@ func mockConfig(dst *string) field {
 				return err
 			// Distributions past their end of life keep theirs in a directory: eol/fedora-38-x86_64.
 			case rpmflow.CheckTargetName(strings.TrimPrefix(v, "eol/")) != nil:
-				return fmt.Errorf("%s is neither a mock configuration's name (fedora-42-x86_64) nor the path of a .cfg file: write one of them", quote(v))
+				return fmt.Errorf("%s is neither a mock configuration's name (fedora-42-x86_64) nor the path of a .cfg file: "+
+					"write one of them", quote(v))
 			}
 			*dst = v
 			return nil
@@ -256,7 +258,8 @@ func checkAddress(s string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || (host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host)) {
-		return fmt.Errorf("%s is not an address to listen on: write host:port, such as 127.0.0.1:8080, or :8080 for all interfaces", quote(s))
+		return fmt.Errorf("%s is not an address to listen on: write host:port, such as 127.0.0.1:8080, "+
+			"or :8080 for all interfaces", quote(s))
 	}
 	return nil
 }
@@ -309,14 +312,16 @@ func checkPattern(s, prefix, such string) error {
 
 func checkSpec(s string) error {
 	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
-		return fmt.Errorf("%s is not a path inside the repository: write it from the repository's top and without .., such as SPECS/hello.spec", quote(s))
+		return fmt.Errorf("%s is not a path inside the repository: write it from the repository's top and without .., "+
+			"such as SPECS/hello.spec", quote(s))
 	}
 	return nil
 }
 
 func checkDirectory(s string) error {
 	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
-		return fmt.Errorf("%s is not a directory inside the repository: write it from the repository's top and without .., such as packages/hello, or leave it out for the top", quote(s))
+		return fmt.Errorf("%s is not a directory inside the repository: "+
+			"write it from the repository's top and without .., such as packages/hello, or leave it out for the top", quote(s))
 	}
 	return nil
 }

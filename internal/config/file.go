@@ -50,8 +50,8 @@ type scope struct {
 	lists    map[string]func(n *yaml.Node) // the lists of entries in it
 }
 
-// parse reads the file's structure with the YAML parser itself instead of viper: only so errors have line numbers, keys keep
-// their case, duplicates are seen, and values stay as they were written.
+// parse reads the file's structure with the YAML parser itself instead of viper: only so errors have line numbers, keys
+// keep their case, duplicates are seen, and values stay as they were written.
 func (l *loader) parse(data []byte, settings []setting) document {
 	doc := document{keys: layer{}}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))

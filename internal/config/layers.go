@@ -123,9 +123,9 @@ func (l *loader) fromFlags(settings []setting, flags map[string]string) layer {
 	return out
 }
 
-// merge lays file, environment and flags over the defaults. viper keeps the order of precedence. Keys are given to it whole,
-// with a delimiter that occurs in none, and values as text, so that it neither splits the ones nor converts the others
-// (a password 0123 would come back as 83).
+// merge lays file, environment and flags over the defaults. viper keeps the order of precedence. Keys are given to it
+// whole, with a delimiter that occurs in none, and values as text, so that it neither splits the ones nor converts the
+// others (a password 0123 would come back as 83).
 func (l *loader) merge(settings []setting, file, env, flags layer) layer {
 	v := viper.NewWithOptions(viper.KeyDelimiter("::"))
 	for _, s := range settings {
@@ -185,7 +185,8 @@ func (l *loader) apply(scope string, settings []setting, in layer) {
 
 // unknownEnv refuses variables of ours that set nothing: they are misspelt.
 func (l *loader) unknownEnv(settings []setting) {
-	known := []string{"RPMFLOW_CONFIG", "RPMFLOW_CHILD", "RPMFLOW_SERVER"} // not keys: which file, which part of us, which listener
+	// not keys: which file, which part of us, which listener
+	known := []string{"RPMFLOW_CONFIG", "RPMFLOW_CHILD", "RPMFLOW_SERVER"}
 	for _, s := range settings {
 		known = append(known, envOf(s.path))
 	}
@@ -193,9 +194,11 @@ func (l *loader) unknownEnv(settings []setting) {
 		switch {
 		case l.unread, !strings.HasPrefix(name, "RPMFLOW_"), slices.Contains(known, name), l.referenced[name]:
 		case name == "RPMFLOW_PROJECTS", name == "RPMFLOW_TARGETS":
-			l.problem(place{name: name}, "", errors.New("projects and targets can be set in the configuration file only: unset it"))
+			l.problem(place{name: name}, "", errors.New("projects and targets can be set in the configuration file only: "+
+				"unset it"))
 		default:
-			l.problem(place{name: name}, "", fmt.Errorf("unknown environment variable: the nearest known one is %s; correct or unset it", nearest.Name(name, known)))
+			l.problem(place{name: name}, "", fmt.Errorf("unknown environment variable: the nearest known one is %s; "+
+				"correct or unset it", nearest.Name(name, known)))
 		}
 	}
 }

@@ -12,15 +12,20 @@ import (
 // optionSettings are the keys of what a target and a project may ask of rpm and mock.
 func optionSettings(o *rpmflow.Options, whose string) []setting {
 	return []setting{
-		{path: "macros", example: "['vendor Example', 'debug_package %{nil}']", field: parsed(&o.Macros, "list of macros", rpmflow.ParseMacro),
-			doc: "Macros of rpm, each as name and value with a space between them. " + whose},
+		{path: "macros", example: "['vendor Example', 'debug_package %{nil}']",
+			field: parsed(&o.Macros, "list of macros", rpmflow.ParseMacro),
+			doc:   "Macros of rpm, each as name and value with a space between them. " + whose},
 		{path: "with", field: conditions(&o.With, o), doc: "Conditions of specs (%bcond) that are switched on."},
-		{path: "without", example: "[docs]", field: conditions(&o.Without, o), doc: "Conditions of specs that are switched off."},
+		{path: "without", example: "[docs]", field: conditions(&o.Without, o),
+			doc: "Conditions of specs that are switched off."},
 		{path: "nocheck", def: "false", field: boolean(&o.NoCheck), doc: "Whether %check is left out."},
-		{path: "repositories", example: "['https://repo.example.com/$releasever/$basearch/ priority=50']", field: parsed(&o.Repositories, "list of repositories", rpmflow.ParseRepository),
-			doc: "Repositories that are asked for BuildRequires besides those of the mock configuration: a URL, behind it where wanted priority=1…99 and gpgkey=URL of the key that signs the packages."},
-		{path: "mock_options", example: "['chroot_additional_packages=glibc-langpack-de']", field: parsed(&o.MockOptions, "list of assignments", rpmflow.ParseMockOption),
-			doc: "Options of mock, as for its --config-opts: " + strings.Join(rpmflow.MockOptionKeys(), ", ") + ". Each set of them has a build root of its own."},
+		{path: "repositories", example: "['https://repo.example.com/$releasever/$basearch/ priority=50']",
+			field: parsed(&o.Repositories, "list of repositories", rpmflow.ParseRepository),
+			doc: "Repositories that are asked for BuildRequires besides those of the mock configuration: " +
+				"a URL, behind it where wanted priority=1…99 and gpgkey=URL of the key that signs the packages."},
+		{path: "mock_options", example: "['chroot_additional_packages=glibc-langpack-de']",
+			field: parsed(&o.MockOptions, "list of assignments", rpmflow.ParseMockOption),
+			doc:   "Options of mock, as for its --config-opts: " + strings.Join(rpmflow.MockOptionKeys(), ", ") + ". Each set of them has a build root of its own."},
 	}
 }
 

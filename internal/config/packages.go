@@ -9,26 +9,36 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// placeSettings are the keys that say where in a repository a project's package lies, and which changes are to build it.
+// placeSettings are the keys that say where in a repository a project's package lies, and which changes are to build
+// it.
 func placeSettings(p *rpmflow.Project) []setting {
 	return []setting{
 		{path: "directory", field: text(&p.Sources.Directory, "path", orEmpty(checkDirectory)),
-			doc: "Directory of the repository that holds the package; empty: its top. Spec, SPECS and SOURCES are looked for from there on; in layout in-tree the archive is made of it alone."},
+			doc: "Directory of the repository that holds the package; " +
+				"empty: its top. Spec, SPECS and SOURCES are looked for from there on; " +
+				"in layout in-tree the archive is made of it alone."},
 		{path: "paths", field: many(&p.Paths, "list of patterns", rpmflow.CheckPathPattern),
 			doc: "Only pushes that change such a file are built, as patterns. Empty: everything below directory."},
 		{path: "srpm", field: many(&p.Sources.SRPMs, "list of patterns", rpmflow.CheckPathPattern),
-			doc: "For layout srpm: patterns of the source packages that are rebuilt, from directory on. Empty: *.src.rpm and *.srpm in it."},
+			doc: "For layout srpm: patterns of the source packages that are rebuilt, from directory on. " +
+				"Empty: *.src.rpm and *.srpm in it."},
 	}
 }
 
 // packageSettings are the keys of one package of several in a repository.
 func packageSettings(s *rpmflow.PackageSource) []setting {
 	return []setting{
-		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName), doc: "What builds and events call it."},
-		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)), doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is made; empty: its top."},
-		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)), doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
-		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']", field: many(&s.Paths, "list of patterns", rpmflow.CheckPathPattern),
-			doc: "Files, from the repository's top on, whose change builds the package, as those of a project; empty: everything below its directory."},
+		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName),
+			doc: "What builds and events call it."},
+		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)),
+			doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is made; " +
+				"empty: its top."},
+		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)),
+			doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
+		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']",
+			field: many(&s.Paths, "list of patterns", rpmflow.CheckPathPattern),
+			doc: "Files, from the repository's top on, whose change builds the package, as those of a project; " +
+				"empty: everything below its directory."},
 	}
 }
 
@@ -60,20 +70,23 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	if p.Layout == rpmflow.LayoutSplit {
 		elsewhere("paths", "means nothing in layout split, in which every push to either repository is built: remove it")
 		if len(entries) > 0 {
-			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("means nothing in layout split: make a project of each package"))
+			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("means nothing in layout split: "+
+				"make a project of each package"))
 		}
 	}
 	srpms := p.Layout == rpmflow.LayoutSRPM || len(p.Sources.SRPMs) > 0
 	switch {
 	case srpms && len(entries) > 0:
-		l.problem(entries[0].from, within(e.scope, "packages"), errors.New("is there for a project of source packages, whose packages are found: remove packages, or layout: srpm and srpm"))
+		l.problem(entries[0].from, within(e.scope, "packages"), errors.New("is there for a project of source packages, "+
+			"whose packages are found: remove packages, or layout: srpm and srpm"))
 	case srpms && p.Layout == rpmflow.LayoutAuto:
 		p.Layout = rpmflow.LayoutSRPM
 	case srpms && p.Layout != rpmflow.LayoutSRPM:
 		elsewhere("srpm", fmt.Sprintf("means nothing in layout %s: remove it, or set layout: srpm", p.Layout))
 	}
 	if p.Sources.Submodules && slices.Contains([]rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}, p.Layout) {
-		elsewhere("submodules", fmt.Sprintf("means nothing in layout %s, in which no archive is made of the tree: remove it, or set layout: in-tree", p.Layout))
+		elsewhere("submodules", fmt.Sprintf("means nothing in layout %s, in which no archive is made of the tree: "+
+			"remove it, or set layout: in-tree", p.Layout))
 	}
 	if srpms {
 		for _, key := range []string{"spec", "paths"} {
@@ -92,6 +105,7 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 // firstTakes refuses lists of patterns that take nothing.
 func (l *loader) firstTakes(e entry, key string, patterns []string) {
 	if len(patterns) > 0 && strings.HasPrefix(patterns[0], "!") {
-		l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf("begins with %s, which takes away from nothing: write first what is taken, such as '**'", quote(patterns[0])))
+		l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf("begins with %s, which takes away from nothing: "+
+			"write first what is taken, such as '**'", quote(patterns[0])))
 	}
 }

@@ -118,8 +118,10 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(input))
 	}
 	for _, seed := range []string{
-		"&a {log: *a, <<: *a}", "a: &a [*a]\n", "log: &a {<<: [*a, *a, {<<: *a}]}", "projects: &p [*p]", "projects:\n- &a {name: a, url: /a, branches: &b [*b]}\n",
-		"\ufefflog:\n", "---\n...\n", "? [a]\n: b\n", "projects: [&a {<<: *a}]", "*a: b", "null", "~: x", "projects: [{name: a, url: /a, branches: []}]",
+		"&a {log: *a, <<: *a}", "a: &a [*a]\n", "log: &a {<<: [*a, *a, {<<: *a}]}", "projects: &p [*p]",
+		"projects:\n- &a {name: a, url: /a, branches: &b [*b]}\n",
+		"\ufefflog:\n", "---\n...\n", "? [a]\n: b\n", "projects: [&a {<<: *a}]", "*a: b", "null", "~: x",
+		"projects: [{name: a, url: /a, branches: []}]",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -20,8 +20,8 @@ const redacted = "(set)"
 // maxSecret bounds what is read from a secret's file: keys and tokens are far smaller.
 const maxSecret = 64 << 10
 
-// envName is a variable's name by the usual convention. What does not look like one may be the secret itself, put where its
-// reference belongs, and is not repeated in errors.
+// envName is a variable's name by the usual convention. What does not look like one may be the secret itself, put where
+// its reference belongs, and is not repeated in errors.
 var envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 // String says only whether there is a secret.
@@ -38,8 +38,9 @@ func (s Secret) GoString() string { return fmt.Sprintf("%q", s.String()) }
 // MarshalText does the same for JSON, YAML and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// secret makes the three keys of one secret: its value, the file and the environment variable that holds it. At most one of them
-// is not empty when they are applied: merging the layers ensures it. Only the readers get the secret; without readers nobody does.
+// secret makes the three keys of one secret: its value, the file and the environment variable that holds it. At most
+// one of them is not empty when they are applied: merging the layers ensures it. Only the readers get the secret;
+// without readers nobody does.
 func secret[T ~string](l *loader, path, doc string, dst *T, readers ...Program) []setting {
 	value := func(read func(in input) (string, error)) func(in input) error {
 		return func(in input) error {
@@ -58,15 +59,17 @@ func secret[T ~string](l *loader, path, doc string, dst *T, readers ...Program) 
 			typ: "secret", secret: true,
 			set: value(func(in input) (string, error) {
 				if in.values[0] == redacted {
-					return "", fmt.Errorf("%s is what a dump shows instead of the secret: write the secret itself, or use %s_file or %s_env", redacted, leaf(path), leaf(path))
+					return "", fmt.Errorf("%s is what a dump shows instead of the secret: "+
+						"write the secret itself, or use %s_file or %s_env", redacted, leaf(path), leaf(path))
 				}
 				return in.values[0], nil
 			}),
 			get: func() []string { return []string{Secret(*dst).String()} },
 		}},
-		{path: path + "_file", doc: "File that holds it instead; a newline at its end is not part of it.", group: path, field: field{
-			typ: "path", set: value(func(in input) (string, error) { return l.secretFile(in) }),
-		}},
+		{path: path + "_file",
+			doc: "File that holds it instead; a newline at its end is not part of it.", group: path, field: field{
+				typ: "path", set: value(func(in input) (string, error) { return l.secretFile(in) }),
+			}},
 		{path: path + "_env", doc: "Environment variable that holds it instead.", group: path, field: field{
 			typ: "variable", set: value(func(in input) (string, error) { return l.secretEnv(in.values[0]) }),
 		}},
@@ -99,7 +102,8 @@ func (l *loader) secretFile(in input) (string, error) {
 		return "", fmt.Errorf("%s is empty: write the secret into it", path)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
-		l.warnings = append(l.warnings, fmt.Sprintf("secret file %s can be read by everybody on this machine: chmod o-r it", path))
+		l.warnings = append(l.warnings, fmt.Sprintf("secret file %s can be read by everybody on this machine: "+
+			"chmod o-r it", path))
 	}
 	return s, nil
 }
@@ -139,7 +143,8 @@ func (l *loader) oneWayEach(scope string, settings []setting, in layer) {
 			continue
 		}
 		if len(set) > 1 && s.path == set[0] {
-			l.problem(in[set[len(set)-1]].from, within(scope, s.group), fmt.Errorf("is given in more than one way (%s): keep one of them", strings.Join(set, ", ")))
+			l.problem(in[set[len(set)-1]].from, within(scope, s.group), fmt.Errorf("is given in more than one way (%s): "+
+				"keep one of them", strings.Join(set, ", ")))
 		}
 		if g, ok := in[s.path]; !ok || len(set) > 1 {
 			in[s.path] = given{values: []string{""}, from: cmp.Or(g.from, in[set[0]].from), bad: len(set) > 1}

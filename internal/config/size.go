@@ -37,7 +37,8 @@ func ParseSize(s string) (Size, error) {
 		}
 		return Size(int64(n) * u.bytes), nil
 	}
-	return 0, fmt.Errorf("%s is not a size: write a whole number and B, KB, KiB, MB, MiB, GB or GiB, such as 256MiB", quote(s))
+	return 0, fmt.Errorf("%s is not a size: write a whole number and B, KB, KiB, MB, MiB, GB or GiB, "+
+		"such as 256MiB", quote(s))
 }
 
 // String writes the size in the largest unit in which it is a whole number, so that ParseSize reads the same again.

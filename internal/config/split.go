@@ -22,7 +22,8 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 			for _, v := range in.values {
 				d, err := parseDirectory(v)
 				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }) {
-					err = fmt.Errorf("%s takes away from nothing: write first which targets have that directory, such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
+					err = fmt.Errorf("%s takes away from nothing: write first which targets have that directory, "+
+						"such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
 				}
 				problems, all = append(problems, err), append(all, d)
 			}
@@ -42,13 +43,16 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
 	target, dir, ok := strings.Cut(s, "=")
 	if !ok || printable(s) != nil || rpmflow.CheckPattern(target, "fedora-*") != nil {
-		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a target and its directory: write target=directory, such as centos-7-x86_64=centos7, with a pattern such as fedora-* for many targets", quote(s))
+		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a target and its directory: "+
+			"write target=directory, such as centos-7-x86_64=centos7, "+
+			"with a pattern such as fedora-* for many targets", quote(s))
 	}
 	if dir == "." {
 		return rpmflow.TargetDirectory{Target: target}, nil
 	}
 	if !filepath.IsLocal(dir) || path.Clean(dir) != dir {
-		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a directory inside the repository: write it from the repository's top and without .., or . for the top", quote(dir))
+		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a directory inside the repository: "+
+			"write it from the repository's top and without .., or . for the top", quote(dir))
 	}
 	return rpmflow.TargetDirectory{Target: target, Directory: dir}, nil
 }
@@ -88,7 +92,8 @@ func checkFallback(s string) error {
 	return nil
 }
 
-// splitOf makes a project that names a packaging repository one of layout split, and sees that layout and keys go together.
+// splitOf makes a project that names a packaging repository one of layout split, and sees that layout and keys go
+// together.
 func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 	if e.keys["layout"].bad || e.keys["packaging_url"].bad {
 		return
@@ -99,7 +104,8 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 			p.Layout = rpmflow.LayoutSplit
 		case rpmflow.LayoutSplit:
 		default:
-			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: layout %s has one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
+			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: layout %s has "+
+				"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
 		}
 		if p.Packaging.URL == p.URL {
 			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout in-tree", e.name()))
@@ -110,12 +116,14 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 		return // a bad one, of which the problem is known
 	}
 	if p.Layout == rpmflow.LayoutSplit {
-		l.problem(e.keys["layout"].from, within(e.scope, "layout"), fmt.Errorf("project %q: layout split needs packaging_url: name the repository with rpm/SPECS", e.name()))
+		l.problem(e.keys["layout"].from, within(e.scope, "layout"), fmt.Errorf("project %q: layout split needs "+
+			"packaging_url: name the repository with rpm/SPECS", e.name()))
 		return
 	}
 	for _, key := range []string{"packaging_directories", "packaging_fallback"} {
 		if g, ok := e.keys[key]; ok && !g.bad && len(g.values) > 0 && g.values[0] != "" {
-			l.problem(g.from, within(e.scope, key), fmt.Errorf("project %q: is set without packaging_url: set that, too", e.name()))
+			l.problem(g.from, within(e.scope, key), fmt.Errorf("project %q: is set without packaging_url: "+
+				"set that, too", e.name()))
 		}
 	}
 }

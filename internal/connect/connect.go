@@ -1,7 +1,7 @@
 // Package connect turns the configuration into what programs share to reach NATS, S3 and git repositories.
 //
-// A checked configuration comes in; options and open stores of events, storage and source go out, so that these need not import
-// the configuration. The programs and the commands import it.
+// A checked configuration comes in; options and open stores of events, storage and source go out, so that these need
+// not import the configuration. The programs and the commands import it.
 package connect
 
 import (

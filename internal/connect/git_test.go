@@ -19,11 +19,12 @@ func TestAccesses(t *testing.T) {
 		},
 	})
 	for url, want := range map[string]source.Access{
-		"https://example.org/open.git":        {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
-		"https://example.org/other.git":       {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
-		"https://example.org/a.git":           {Token: "ta", SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
-		"https://example.org/a-rpm.git":       {Token: "ta", SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
-		"https://elsewhere.example/b-rpm.git": {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"}, // the token is not its host's
+		"https://example.org/open.git":  {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
+		"https://example.org/other.git": {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
+		"https://example.org/a.git":     {Token: "ta", SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
+		"https://example.org/a-rpm.git": {Token: "ta", SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
+		// the token is not its host's
+		"https://elsewhere.example/b-rpm.git": {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		"git@example.org:c.git":               {SSHKeyFile: "/c/key", KnownHostsFile: "/all/hosts"},
 	} {
 		if got := of(url); got != want {

@@ -1,7 +1,7 @@
 // Package listenerd is the listener as a program: from a configuration to a listener that serves.
 //
-// A checked configuration and a logger come in; a program that runs until its context ends, and the checks of what it needs, go
-// out. Its command, `rpmflow up` and tests import it.
+// A checked configuration and a logger come in; a program that runs until its context ends, and the checks of what it
+// needs, go out. Its command, `rpmflow up` and tests import it.
 package listenerd
 
 import (

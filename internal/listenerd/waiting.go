@@ -13,9 +13,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// waitingServer answers on the listener's socket while the listener waits for NATS: it is alive, it is not ready, and why.
-// Without it a container's health check and a forge would wait for an answer, too. It opens with the first reason: when nothing
-// is missing at the start, requests wait for a few milliseconds instead.
+// waitingServer answers on the listener's socket while the listener waits for NATS: it is alive, it is not ready, and
+// why. Without it a container's health check and a forge would wait for an answer, too. It opens with the first reason:
+// when nothing is missing at the start, requests wait for a few milliseconds instead.
 type waitingServer struct {
 	socket net.Listener
 	log    *slog.Logger

@@ -1,5 +1,5 @@
-// Package machine says what the machine that a program runs on offers: a data directory that can be written, free disk space,
-// available memory.
+// Package machine says what the machine that a program runs on offers: a data directory that can be written, free disk
+// space, available memory.
 //
 // Paths and limits come in; numbers, or an error with what to do, go out. The programs and their checks import it.
 package machine
@@ -18,8 +18,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// DataDir says whether the data directory exists, and fails when it, or the directory in which it will be made, cannot be
-// written. It makes nothing.
+// DataDir says whether the data directory exists, and fails when it, or the directory in which it will be made, cannot
+// be written. It makes nothing.
 func DataDir(dir string) (exists bool, err error) {
 	for exists = true; ; exists = false {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

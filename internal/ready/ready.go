@@ -1,7 +1,7 @@
 // Package ready asks a running program over HTTP whether it is ready.
 //
-// The program's name and URL come in; nil, or the program's own reason and hint, goes out. Commands, health checks, doctor and
-// tests import it.
+// The program's name and URL come in; nil, or the program's own reason and hint, goes out. Commands, health checks,
+// doctor and tests import it.
 package ready
 
 import (
@@ -38,7 +38,8 @@ func Ask(ctx context.Context, program, url string) error {
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // a broken answer is reported below
 	var problem struct{ Error, Hint string }
 	if err := json.Unmarshal(text, &problem); err != nil || problem.Error == "" {
-		return hint.Add(fmt.Errorf("what answers at %s says %s", url, res.Status), "correct the address: that is not a "+program)
+		return hint.Add(fmt.Errorf("what answers at %s says %s", url, res.Status),
+			"correct the address: that is not a "+program)
 	}
 	return hint.Add(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Error), problem.Hint)
 }

@@ -44,8 +44,8 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// A push becomes an outcome that a subscriber hears, with each program under the user that the deployed accounts give it; the
-// builder is there before the listener.
+// A push becomes an outcome that a subscriber hears, with each program under the user that the deployed accounts give
+// it; the builder is there before the listener.
 func TestUnderTheDeployedAccounts(t *testing.T) {
 	needRPMBuild(t)
 	for _, role := range []string{"LISTENER", "BUILDER", "PUBLISHER", "ADMIN", "SUBSCRIBER"} {
@@ -68,14 +68,16 @@ func TestUnderTheDeployedAccounts(t *testing.T) {
 
 	s3, repo := storagetest.Start(t), filepath.Join(t.TempDir(), "hello")
 	git(t, "init", "--quiet", "--initial-branch=main", repo)
-	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n%files\n"
+	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n" +
+		"%files\n"
 	if err := os.WriteFile(filepath.Join(repo, "hello.spec"), []byte(spec), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	git(t, "-C", repo, "add", "--all")
 	git(t, "-C", repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
 	configure := func(role string) *config.Config {
-		return load(t, t.TempDir(), fmt.Sprintf("nats: {url: %q, user: %s, password: secret-of-%s}\ns3: {endpoint: %q, access_key: %q, secret_key: %q, bucket: %q}\n"+
+		return load(t, t.TempDir(), fmt.Sprintf("nats: {url: %q, user: %s, password: secret-of-%s}\n"+
+			"s3: {endpoint: %q, access_key: %q, secret_key: %q, bucket: %q}\n"+
 			"targets: [{name: host, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
 			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo))
 	}

@@ -214,7 +214,9 @@ func TestDoctorNATS(t *testing.T) {
 }
 
 func TestDoctorNATSWithoutRights(t *testing.T) {
-	c := newClinic(t, fmt.Sprintf("max_payload: 64KB\njetstream { store_dir: %q }\nauthorization { users: [ { user: builder, password: %q, permissions: { publish: { deny: [\"rpmflow.events.>\", \"$JS.API.STREAM.INFO.LOGS\"] } } } ] }\n", t.TempDir(), password))
+	c := newClinic(t, fmt.Sprintf("max_payload: 64KB\njetstream { store_dir: %q }\n"+
+		"authorization { users: [ { user: builder, password: %q, permissions: { publish: { deny: "+
+		"[\"rpmflow.events.>\", \"$JS.API.STREAM.INFO.LOGS\"] } } } ] }\n", t.TempDir(), password))
 	r := c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
 	c.says(r, "NATS rights", doctor.Failed, "the NATS user builder may not publish to rpmflow.events.doctor.doctor.doctor.started", "`rpmflow config nats`")
 	c.says(r, "stream LOGS", doctor.Failed, "the NATS user builder may not publish to $JS.API.STREAM.INFO.LOGS", "`rpmflow config nats`")

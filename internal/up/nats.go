@@ -10,8 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/machine"
 )
 
-// embeddedNATS is the NATS server inside the program. After a failed write the server itself takes nothing more; so after a full
-// disk it is started again once there is room. Clients reconnect by themselves.
+// embeddedNATS is the NATS server inside the program. After a failed write the server itself takes nothing more; so
+// after a full disk it is started again once there is room. Clients reconnect by themselves.
 type embeddedNATS struct {
 	options natsserver.Options
 	server  *natsserver.Server

@@ -1,7 +1,7 @@
 // Package up is `rpmflow up`: the whole system in one process tree, with NATS and S3 embedded.
 //
-// A checked configuration and a logger come in; a system that runs until its context ends, and the checks of all of it, go out.
-// It is the one package that imports every program; the command rpmflow and tests import it.
+// A checked configuration and a logger come in; a system that runs until its context ends, and the checks of all of it,
+// go out. It is the one package that imports every program; the command rpmflow and tests import it.
 package up
 
 import (
@@ -35,8 +35,8 @@ type Program struct {
 	Ready      func(*config.Config) // called once, with the configuration in effect, when everything runs
 }
 
-// Run runs NATS and S3, a listener and a builder until ctx ends and the running builds with it. When hard ends, these are handed
-// back at once. Children end with the process, however it ends.
+// Run runs NATS and S3, a listener and a builder until ctx ends and the running builds with it. When hard ends, these
+// are handed back at once. Children end with the process, however it ends.
 func (p *Program) Run(ctx, hard context.Context) (err error) {
 	cfg := p.Config
 	unlock, err := lockDir(cfg.DataDir)
@@ -141,8 +141,8 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// defaultOrFree is where an embedded server listens. Nobody has chosen the default address, so a free port replaces it when it is
-// in use.
+// defaultOrFree is where an embedded server listens. Nobody has chosen the default address, so a free port replaces it
+// when it is in use.
 func defaultOrFree(address, standard string) string {
 	if address != standard {
 		return address

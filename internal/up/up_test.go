@@ -42,7 +42,9 @@ const patience = 30 * time.Second
 func load(t *testing.T, dir, more string) *config.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
-	text := fmt.Sprintf("data_dir: %s\nlistener: {listen: '127.0.0.1:0'}\nembedded: {nats_listen: '127.0.0.1:0', s3_listen: '127.0.0.1:0'}\nbuilder: {engine: rpmbuild, name: a}\n%s", dir, more)
+	text := fmt.Sprintf("data_dir: %s\nlistener: {listen: '127.0.0.1:0'}\n"+
+		"embedded: {nats_listen: '127.0.0.1:0', s3_listen: '127.0.0.1:0'}\nbuilder: {engine: rpmbuild, name: "+
+		"a}\n%s", dir, more)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +214,8 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 		l.Close()
 	}
 	s3 := storagetest.Start(t)
-	cfg := load(t, t.TempDir(), fmt.Sprintf("nats: {url: 'nats://%s'}\ns3: {endpoint: '%s', access_key: %s, secret_key: %s, bucket: %s}\n",
+	cfg := load(t, t.TempDir(), fmt.Sprintf("nats: {url: 'nats://%s'}\ns3: {endpoint: '%s', access_key: %s, secret_key: "+
+		"%s, bucket: %s}\n",
 		addresses[0], s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket))
 	cfg.Listener.Listen, cfg.Builder.StatusListen = addresses[1], addresses[2]
 	ctx, cancel := context.WithCancel(context.Background())
@@ -280,7 +283,8 @@ func TestDataDir(t *testing.T) {
 			return (&builderd.Program{Config: c, Log: quiet}).Run(t.Context(), t.Context())
 		},
 	} {
-		if err := run(load(t, "/proc/1/data", "")); err == nil || !strings.Contains(err.Error(), "set data_dir to another directory") {
+		if err := run(load(t, "/proc/1/data", "")); err == nil || !strings.Contains(err.Error(),
+			"set data_dir to another directory") {
 			t.Errorf("where nobody can write: %v", err)
 		}
 	}

@@ -1,4 +1,5 @@
-// Package links_test holds what each program links: a program that faces a network carries nothing that it does not use.
+// Package links_test holds what each program links: a program that faces a network carries nothing that it does not
+// use.
 package links_test
 
 import (
