@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,7 +29,7 @@ With --event it prints the newest event of the build as JSON, as subscribers get
 		if err != nil {
 			return err
 		}
-		b, err := c.build(cmd.Context(), args[0])
+		b, err := c.Build(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -72,7 +69,7 @@ func logsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r, err := c.open(ctx, http.MethodGet, "/api/v1/builds/"+url.PathEscape(args[0])+"/log?follow="+strconv.FormatBool(follow), nil)
+		r, err := c.Log(ctx, args[0], follow)
 		if err != nil {
 			return err
 		}

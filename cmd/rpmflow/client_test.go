@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/api"
 )
 
 // TestRefused has the client's user as the one who reads: the hint is a setting of the command, not of HTTP.
@@ -23,8 +25,9 @@ func TestRefused(t *testing.T) {
 			fmt.Fprint(w, `{"error": "the token is missing", "hint": "send it as Authorization: Bearer …"}`)
 		}))
 		defer s.Close()
-		c := &client{base: s.URL, http: s.Client()}
-		_, err := c.build(t.Context(), "x")
+		c := api.NewClient(s.URL, "")
+		c.Explain = explain(s.URL)
+		_, err := c.Build(t.Context(), "x")
 		for _, want := range test.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%d: %v, want %q", test.status, err, want)

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/user"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
 )
 
@@ -35,7 +34,7 @@ canceled, and the record names who asked. The exit code is 0 when each of the bu
 		}
 		var failures []error
 		for _, id := range args {
-			if err := c.cancel(ctx, cmd, id, wait); err != nil {
+			if err := cancel(ctx, cmd, c, id, wait); err != nil {
 				failures = append(failures, err)
 			}
 			if ctx.Err() != nil {
@@ -48,11 +47,10 @@ canceled, and the record names who asked. The exit code is 0 when each of the bu
 }
 
 // cancel ends one build and prints how it stands then.
-func (c *client) cancel(ctx context.Context, cmd *cobra.Command, id string, wait bool) error {
-	var b rpmflow.Build
-	err := c.call(ctx, http.MethodPost, "/api/v1/builds/"+url.PathEscape(id)+"/cancel", map[string]string{"by": asker()}, &b)
+func cancel(ctx context.Context, cmd *cobra.Command, c *api.Client, id string, wait bool) error {
+	b, err := c.Cancel(ctx, id, asker())
 	if err == nil && wait {
-		b, err = c.wait(ctx, b.ID, func(rpmflow.Build) {})
+		b, err = c.Wait(ctx, b.ID, func(rpmflow.Build) {})
 	}
 	if err != nil {
 		return err
@@ -97,15 +95,11 @@ record names the build that it repeats. With --wait it stays until it is finishe
 		if err != nil {
 			return err
 		}
-		var headers []string
-		if key != "" {
-			headers = []string{"Idempotency-Key", key}
-		}
-		var answer pushAnswer
-		if err := c.call(ctx, http.MethodPost, "/api/v1/builds/"+url.PathEscape(args[0])+"/retry", map[string]any{}, &answer, headers...); err != nil {
+		answer, err := c.Retry(ctx, args[0], key)
+		if err != nil {
 			return err
 		}
-		return c.accepted(ctx, cmd, answer, wait)
+		return accepted(ctx, cmd, c, answer, wait)
 	}
 	return cmd
 }

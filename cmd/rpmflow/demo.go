@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/hook"
@@ -88,12 +89,12 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 		return fmt.Errorf("demo: %w", err)
 	}
 	fmt.Fprintf(out, "%s\n\n", answer)
-	c := &client{base: cfg.PublicURL.String(), http: http.DefaultClient}
 	commit, err := d.git(ctx, d.repo, "rev-parse", "main")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	b, err := c.buildOf(ctx, commit)
+	c := api.NewClient(cfg.PublicURL.String(), "")
+	b, err := buildOf(ctx, c, commit)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -105,10 +106,10 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 }
 
 // buildOf waits for the build of a commit.
-func (c *client) buildOf(ctx context.Context, commit string) (rpmflow.Build, error) {
-	var page struct{ Builds []rpmflow.Build }
+func buildOf(ctx context.Context, c *api.Client, commit string) (rpmflow.Build, error) {
 	for {
-		if err := c.call(ctx, http.MethodGet, "/api/v1/builds?commit="+commit, nil, &page); err != nil {
+		page, err := c.Builds(ctx, url.Values{"commit": {commit}})
+		if err != nil {
 			return rpmflow.Build{}, err
 		}
 		if len(page.Builds) > 0 {
@@ -123,7 +124,7 @@ func (c *client) buildOf(ctx context.Context, commit string) (rpmflow.Build, err
 }
 
 // follow shows the build's steps, and on a terminal the newest line of its log.
-func (d *demonstration) follow(ctx context.Context, c *client, id string, out io.Writer) (b rpmflow.Build, err error) {
+func (d *demonstration) follow(ctx context.Context, c *api.Client, id string, out io.Writer) (b rpmflow.Build, err error) {
 	m := newMeter(out, false)
 	defer func() { m.end(b.Phases) }()
 	lctx, cancel := context.WithCancel(ctx)
@@ -131,14 +132,14 @@ func (d *demonstration) follow(ctx context.Context, c *client, id string, out io
 	defer reading.Wait()
 	defer cancel()
 	reading.Go(func() {
-		r, err := c.open(lctx, http.MethodGet, "/api/v1/builds/"+id+"/log?follow=true", nil)
+		r, err := c.Log(lctx, id, true)
 		if err != nil {
 			return // the steps are seen all the same
 		}
 		defer func() { _ = r.Close() }()
 		_, _ = io.Copy(m, r) // likewise
 	})
-	return c.wait(ctx, id, m.report)
+	return c.Wait(ctx, id, m.report)
 }
 
 // result says what was made and where it is, or why nothing was made, and ends with the next command.

@@ -4,17 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
 
 // farewell says what happens between the first signal and the end of `rpmflow up`.
 type farewell struct {
 	out    io.Writer
-	client *client
+	client *api.Client
 	drain  time.Duration
 	left   map[string]rpmflow.State // builds that ran when the end began, as they were seen last
 	seen   chan struct{}
@@ -24,7 +25,7 @@ type farewell struct {
 func watchEnd(ctx, soft context.Context, cfg *config.Config, out io.Writer) *farewell {
 	f := &farewell{
 		out: out, drain: cfg.Builder.DrainTime, left: map[string]rpmflow.State{}, seen: make(chan struct{}),
-		client: &client{base: cfg.PublicURL.String(), http: http.DefaultClient},
+		client: api.NewClient(cfg.PublicURL.String(), ""),
 	}
 	go func() {
 		defer close(f.seen)
@@ -38,8 +39,8 @@ func watchEnd(ctx, soft context.Context, cfg *config.Config, out io.Writer) *far
 }
 
 func (f *farewell) follow(ctx context.Context) {
-	var page struct{ Builds []rpmflow.Build }
-	if err := f.client.call(ctx, http.MethodGet, "/api/v1/builds?state=running", nil, &page); err != nil || len(page.Builds) == 0 {
+	page, err := f.client.Builds(ctx, url.Values{"state": {string(rpmflow.Running)}})
+	if err != nil || len(page.Builds) == 0 {
 		fmt.Fprintln(f.out, "\nStopping.")
 		return
 	}
@@ -53,7 +54,7 @@ func (f *farewell) follow(ctx context.Context) {
 			if state == rpmflow.Finished {
 				continue
 			}
-			b, err := f.client.build(ctx, id)
+			b, err := f.client.Build(ctx, id)
 			if err != nil {
 				continue // the listener ends, too
 			}

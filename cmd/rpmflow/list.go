@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -54,11 +53,8 @@ The short id of a build is enough for the other commands. On a terminal that is 
 				q.Set(name, *value)
 			}
 		}
-		var page struct {
-			Builds []rpmflow.Build `json:"builds"`
-			Next   string          `json:"next,omitempty"`
-		}
-		if err := c.call(cmd.Context(), http.MethodGet, "/api/v1/builds?"+q.Encode(), nil, &page); err != nil {
+		page, err := c.Builds(cmd.Context(), q)
+		if err != nil {
 			return err
 		}
 		out := cmd.OutOrStdout()

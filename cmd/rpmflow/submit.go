@@ -4,31 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
 )
 
-// pushAnswer is what the listener answers to those who ask for builds.
-type pushAnswer struct {
-	Push    string `json:"push"`
-	Project string `json:"project"`
-	Ref     string `json:"ref"`
-	Commit  string `json:"commit"`
-	Builds  []struct {
-		ID      string `json:"id"`
-		Package string `json:"package"`
-		Target  string `json:"target"`
-		URL     string `json:"url"`
-	} `json:"builds"`
-	Reason string `json:"reason,omitempty"`
-}
-
 // accepted prints which builds there will be, and when it is to wait, what becomes of them.
-func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAnswer, wait bool) error {
+func accepted(ctx context.Context, cmd *cobra.Command, c *api.Client, answer api.Push, wait bool) error {
 	asJSON, _ := cmd.Flags().GetBool("json")
 	out := cmd.OutOrStdout()
 	if asJSON && (!wait || len(answer.Builds) == 0) {
@@ -56,7 +41,7 @@ func (c *client) accepted(ctx context.Context, cmd *cobra.Command, answer pushAn
 	}
 	var failed, skipped bool
 	for _, b := range answer.Builds {
-		done, err := c.wait(ctx, b.ID, func(b rpmflow.Build) {
+		done, err := c.Wait(ctx, b.ID, func(b rpmflow.Build) {
 			if !asJSON {
 				fmt.Fprintln(out, progress(b))
 			}
@@ -134,12 +119,12 @@ succeeded, 16 when the only others were skipped (the spec excludes the target's 
 		if err != nil {
 			return err
 		}
-		return c.accepted(ctx, cmd, answer, s.wait)
+		return accepted(ctx, cmd, c, answer, s.wait)
 	}
 	return cmd
 }
 
-func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *client, args []string) (answer pushAnswer, err error) {
+func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *api.Client, args []string) (answer api.Push, err error) {
 	if s.srpm != "" {
 		for _, name := range []string{"ref", "commit", "package"} {
 			if cmd.Flags().Changed(name) {
@@ -160,16 +145,5 @@ func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *client, ar
 		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, " +
 			"whose builder.allow_addresses counts")
 	}
-	body := map[string]any{"project": args[0], "ref": s.ref, "commit": s.commit, "targets": s.targets}
-	if len(s.packages) > 0 {
-		body["packages"] = s.packages
-	}
-	return answer, c.call(ctx, http.MethodPost, "/api/v1/builds", body, &answer, s.headers()...)
-}
-
-func (s *submission) headers() []string {
-	if s.key == "" {
-		return nil
-	}
-	return []string{"Idempotency-Key", s.key}
+	return c.Submit(ctx, api.Submission{Project: args[0], Ref: s.ref, Commit: s.commit, Targets: s.targets, Packages: s.packages}, s.key)
 }

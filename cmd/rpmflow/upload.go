@@ -2,24 +2,22 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // upload gives a source package to the listener.
-func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *client, project string) (answer pushAnswer,
+func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *api.Client, project string) (answer api.Push,
 	err error) {
 	file := s.srpm
 	if u, perr := url.Parse(s.srpm); perr == nil && u.Host != "" {
@@ -40,11 +38,7 @@ func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *client, 
 	if err != nil {
 		return answer, fmt.Errorf("source package: %w", err)
 	}
-	query := url.Values{"target": s.targets}
-	if project != "" {
-		query.Set("project", project)
-	}
-	return answer, c.send(ctx, "/api/v1/builds/srpm?"+query.Encode(), file, &answer, s.headers()...)
+	return c.SubmitSRPM(ctx, project, s.targets, file, s.key)
 }
 
 // download gets the source package under the rules that hold for all downloads.
@@ -62,38 +56,4 @@ func (s *submission) download(ctx context.Context, cmd *cobra.Command, dir strin
 	file := filepath.Join(dir, "package.src.rpm")
 	err = local.Download(ctx, d, s.srpm, file, cfg.Log.Logger(cmd.ErrOrStderr()))
 	return file, hint.Full(err)
-}
-
-// send posts a file, which may be large. The listener asks for it only when it can take it.
-func (c *client) send(ctx context.Context, path, file string, into any, headers ...string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("source package: %w", err)
-	}
-	defer func() { _ = f.Close() }() // it was read only
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("source package: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, f)
-	if err != nil {
-		return fmt.Errorf("server %s: %w", c.base, err)
-	}
-	req.ContentLength = info.Size()
-	req.Header.Set("Content-Type", "application/x-rpm")
-	req.Header.Set("Expect", "100-continue")
-	transport := c.http.Transport.(*http.Transport).Clone()
-	defer transport.CloseIdleConnections()
-	transport.ExpectContinueTimeout = 30 * time.Second
-	const slowest = 256 << 10 // bytes per second, at which the listener's storage may take it
-	transport.ResponseHeaderTimeout = 2*time.Minute + time.Duration(info.Size()/slowest)*time.Second
-	body, err := c.do(&http.Client{Transport: transport}, req, headers...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	if err := json.NewDecoder(body).Decode(into); err != nil {
-		return fmt.Errorf("answer of %s: %w", c.base, err)
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -74,13 +73,13 @@ func knowProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	list, err := c.projects(ctx)
+	list, err := c.Projects(ctx)
 	if err != nil {
 		remark(cmd.ErrOrStderr(), "whether there is a project "+name+" is not known: "+err.Error())
 		return nil
 	}
 	var known []string
-	for _, p := range list {
+	for _, p := range list.Projects {
 		known = append(known, p.Name)
 	}
 	if slices.Contains(known, name) {
@@ -110,8 +109,7 @@ func healthCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var answer struct{ Status string }
-			return c.call(cmd.Context(), http.MethodGet, "/readyz", nil, &answer)
+			return c.Ready(cmd.Context())
 		}
 		cfg, err := clientConfig(cmd)
 		if err != nil {
