@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // PackageSource is one package of a repository: where it lies, and which changes build it.
@@ -49,7 +51,7 @@ func (s PackageSource) Touched(files []string) bool {
 		if len(s.Paths) == 0 { // a directory's name is no pattern; it is a file itself where a link or a submodule stands for it
 			return f == s.Directory || strings.HasPrefix(f, s.Directory+"/")
 		}
-		return MatchPatterns(s.Paths, f)
+		return pathmatch.MatchList(s.Paths, f)
 	})
 }
 

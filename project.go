@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // Layout is how a repository holds a package.
@@ -26,11 +28,11 @@ var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutDistGit, LayoutInTree, 
 type Project struct {
 	Name     string
 	URL      string   // the git repository
-	Branches []string // patterns (MatchPatterns); a push to any other branch builds nothing
+	Branches []string // patterns (package pathmatch); a push to any other branch builds nothing
 	Tags     []string // patterns of tags that are built; none by default
 	Layout   Layout
 	Spec     string // path of the spec, from Sources.Directory on; empty: there must be exactly one
-	// Paths are patterns of files whose change builds the project (MatchPatterns); empty: all below Sources.Directory.
+	// Paths are patterns of files whose change builds the project (package pathmatch); empty: all below Sources.Directory.
 	Paths []string
 	// Packages are those of a repository with several; without them the project is its one package.
 	Packages []PackageSource
@@ -90,7 +92,7 @@ func (p Project) Wants(ref string) (reason string, ok bool) {
 	default:
 		return fmt.Sprintf("%s is neither a branch nor a tag: only refs/heads/… and refs/tags/… are built", ref), false
 	}
-	if MatchPatterns(patterns, short) {
+	if pathmatch.MatchList(patterns, short) {
 		return "", true
 	}
 	if len(patterns) == 0 {

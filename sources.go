@@ -3,6 +3,8 @@ package rpmflow
 import (
 	"path"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // Sources is what a project says of its sources beyond repository, layout and spec. It travels with the build's request, so that
@@ -12,22 +14,22 @@ type Sources struct {
 	Directory string `json:"directory,omitempty"`
 	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
 	SRPM string `json:"srpm,omitempty"`
-	// SRPMs are patterns of the paths of source packages, from Directory on (MatchPatterns); empty: those that lie in Directory itself.
+	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that lie in Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
 	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty: its HEAD.
 	Fallback string `json:"fallback,omitempty"`
 	// Substitute is what a spec's template, NAME.spec.in, has replaced.
 	Substitute []Substitution `json:"substitute,omitempty"`
 	// Lookaside is where the files of a dist-git repository's list are.
-	Lookaside Lookaside `json:"lookaside,omitempty"`
+	Lookaside string `json:"lookaside,omitempty"`
 	// Mirrors are tried, in this order, where a source cannot be had from its own URL: prefixes before the file's name, or templates
 	// as of a lookaside.
 	Mirrors []string `json:"mirrors,omitempty"`
-	// Checksums are of sources that no list in the repository has, as ParseFileChecksum reads them.
+	// Checksums are of sources that no list in the repository has, as package checksum reads them.
 	Checksums []string `json:"checksums,omitempty"`
 	// Version is VersionFromGit, or empty: what the spec says.
 	Version string `json:"version,omitempty"`
-	// VersionTags are patterns of the tags that are versions (MatchPatterns); empty: those that begin with a digit, or with v and one.
+	// VersionTags are patterns of the tags that are versions (package pathmatch); empty: those that begin with a digit, or with v and one.
 	VersionTags []string `json:"version_tags,omitempty"`
 	// Submodules has the trees of submodules in what is made of a commit's tree; else their directories are empty.
 	Submodules bool `json:"submodules,omitempty"`
@@ -58,7 +60,7 @@ func (s Sources) TakesSRPM(name string) bool {
 	if len(s.SRPMs) == 0 {
 		return IsSRPM(rest) && !strings.Contains(rest, "/")
 	}
-	return MatchPatterns(s.SRPMs, rest)
+	return pathmatch.MatchList(s.SRPMs, rest)
 }
 
 // SRPMPatterns says in patterns which source packages are looked for.

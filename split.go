@@ -1,5 +1,9 @@
 package rpmflow
 
+import (
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
+)
+
 // Half is one of the two repositories of layout split.
 type Half string
 
@@ -25,7 +29,7 @@ type TargetDirectory struct {
 // Directory is where the target's package lies.
 func (p Packaging) Directory(target string) string {
 	for i, d := range p.Directories {
-		if MatchPattern(d.Target, target) && MatchPatterns(patternsOf(p.Directories[i:], d.Directory), target) {
+		if pathmatch.Match(d.Target, target) && pathmatch.MatchList(patternsOf(p.Directories[i:], d.Directory), target) {
 			return d.Directory
 		}
 	}

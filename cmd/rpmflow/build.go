@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
@@ -144,7 +145,7 @@ func (f *buildFlags) options() (rpmflow.Options, error) {
 }
 
 // sum is the source package's checksum, if there is one.
-func (f *buildFlags) sum(input local.Input) ([]rpmflow.Checksum, error) {
+func (f *buildFlags) sum(input local.Input) ([]checksum.Checksum, error) {
 	if f.checksum == "" {
 		return nil, nil
 	}
@@ -152,11 +153,11 @@ func (f *buildFlags) sum(input local.Input) ([]rpmflow.Checksum, error) {
 		return nil, errors.New("--checksum is a source package's: leave it out")
 	}
 	algorithm, digest, _ := strings.Cut(f.checksum, ":")
-	sum, err := rpmflow.NewChecksum(algorithm, digest)
+	sum, err := checksum.New(algorithm, digest)
 	if err != nil {
 		return nil, fmt.Errorf("--checksum: %w: write sha256:DIGEST", err)
 	}
-	return []rpmflow.Checksum{sum}, nil
+	return []checksum.Checksum{sum}, nil
 }
 
 func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (local.Input, error)) error {

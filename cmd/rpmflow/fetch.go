@@ -7,9 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/lookaside"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 )
 
 // downloadFlags are those of commands that download sources.
@@ -29,14 +30,14 @@ func (f *downloadFlags) add(cmd *cobra.Command) {
 // check says what is wrong with the flags before anything is done.
 func (f *downloadFlags) check() error {
 	for _, rule := range f.allow {
-		if _, _, err := rpmflow.ParseAddressRule(rule); err != nil {
+		if err := netrule.Check(rule); err != nil {
 			return fmt.Errorf("--allow-address: %w", err)
 		}
 	}
 	if f.lookaside == "" {
 		return nil
 	}
-	if err := rpmflow.Lookaside(f.lookaside).Check(); err != nil {
+	if err := lookaside.Check(f.lookaside); err != nil {
 		return fmt.Errorf("--lookaside: %w", err)
 	}
 	return nil
@@ -44,7 +45,7 @@ func (f *downloadFlags) check() error {
 
 func (f *downloadFlags) downloads(cfg *config.Config) local.Downloads {
 	return local.Downloads{
-		Allow: append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...), MaxFile: int64(cfg.Builder.MaxSource), Lookaside: rpmflow.Lookaside(f.lookaside),
+		Allow: append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...), MaxFile: int64(cfg.Builder.MaxSource), Lookaside: f.lookaside,
 	}
 }
 

@@ -69,7 +69,7 @@ func TestRunDownloads(t *testing.T) {
 		{"in git", map[string]string{"hello.spec": text, "hello-1.0.tar.gz": "mine"}, "open root srpm dependencies rpms", "", 0},
 	} {
 		steps, requests = nil, 0
-		b.withSources(test.files, rpmflow.Sources{Lookaside: rpmflow.Lookaside(server.URL + "/{file}")})
+		b.withSources(test.files, rpmflow.Sources{Lookaside: server.URL + "/{file}"})
 		b.attempt.Dir = t.TempDir()
 		got, err := b.run()
 		if err != nil || got.Outcome == nil || got.Outcome.Result != rpmflow.Succeeded {

@@ -17,7 +17,10 @@ import (
 	"unicode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/nearest"
+	"github.com/rpmflow/rpmflow/internal/netrule"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // field binds a key to the place in Config that it fills: set parses what was given, get gives it back as text.
@@ -307,7 +310,7 @@ func checkPattern(s, prefix, such string) error {
 	if rest, ok := strings.CutPrefix(strings.TrimPrefix(s, "!"), prefix); ok {
 		return fmt.Errorf("%s would match nothing: write %s without %s", quote(s), quote(rest), prefix)
 	}
-	return rpmflow.CheckPattern(s, such)
+	return pathmatch.Check(s, such)
 }
 
 func checkSpec(s string) error {
@@ -327,12 +330,12 @@ func checkDirectory(s string) error {
 }
 
 func checkAddressRule(s string) error {
-	_, _, err := rpmflow.ParseAddressRule(s)
+	err := netrule.Check(s)
 	return err
 }
 
 func checkFileChecksum(s string) error {
-	_, _, err := rpmflow.ParseFileChecksum(s)
+	_, _, err := checksum.ParseFile(s)
 	return err
 }
 

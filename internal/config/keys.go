@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/lookaside"
 )
 
 // Where the embedded servers listen by default.
@@ -382,11 +383,11 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			ForListener, ForOperator),
 		[]setting{
 			{path: "lookaside", example: "fedora",
-				field: text(&p.Sources.Lookaside, "text", orEmpty(func(s string) error { return rpmflow.Lookaside(s).Check() })),
-				doc: "Where the files are that a dist-git repository lists in sources or .PACKAGE.metadata: " + strings.Join(rpmflow.LookasidePresets(), ", ") +
+				field: text(&p.Sources.Lookaside, "text", orEmpty(lookaside.Check)),
+				doc: "Where the files are that a dist-git repository lists in sources or .PACKAGE.metadata: " + strings.Join(lookaside.Presets(), ", ") +
 					", or a URL with the fields {name}, {branch}, {file}, {hashtype} and {hash}."},
 			{path: "source_mirrors", example: "[https://mirror.example.com/sources]",
-				field: many(&p.Sources.Mirrors, "list of URLs", rpmflow.CheckSourceTemplate),
+				field: many(&p.Sources.Mirrors, "list of URLs", lookaside.CheckTemplate),
 				doc: "Where sources are looked for, by their file names, that cannot be had from their own URLs; " +
 					"the fields of lookaside are known, too."},
 			{path: "checksums", example: "['sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae " +

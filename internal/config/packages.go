@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // placeSettings are the keys that say where in a repository a project's package lies, and which changes are to build
@@ -17,9 +18,9 @@ func placeSettings(p *rpmflow.Project) []setting {
 			doc: "Directory of the repository that holds the package; " +
 				"empty: its top. Spec, SPECS and SOURCES are looked for from there on; " +
 				"in layout in-tree the archive is made of it alone."},
-		{path: "paths", field: many(&p.Paths, "list of patterns", rpmflow.CheckPathPattern),
+		{path: "paths", field: many(&p.Paths, "list of patterns", pathmatch.CheckPath),
 			doc: "Only pushes that change such a file are built, as patterns. Empty: everything below directory."},
-		{path: "srpm", field: many(&p.Sources.SRPMs, "list of patterns", rpmflow.CheckPathPattern),
+		{path: "srpm", field: many(&p.Sources.SRPMs, "list of patterns", pathmatch.CheckPath),
 			doc: "For layout srpm: patterns of the source packages that are rebuilt, from directory on. " +
 				"Empty: *.src.rpm and *.srpm in it."},
 	}
@@ -36,7 +37,7 @@ func packageSettings(s *rpmflow.PackageSource) []setting {
 		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)),
 			doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
 		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']",
-			field: many(&s.Paths, "list of patterns", rpmflow.CheckPathPattern),
+			field: many(&s.Paths, "list of patterns", pathmatch.CheckPath),
 			doc: "Files, from the repository's top on, whose change builds the package, as those of a project; " +
 				"empty: everything below its directory."},
 	}

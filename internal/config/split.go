@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // directories is a list of target=directory.
@@ -42,7 +43,7 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 
 func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
 	target, dir, ok := strings.Cut(s, "=")
-	if !ok || printable(s) != nil || rpmflow.CheckPattern(target, "fedora-*") != nil {
+	if !ok || printable(s) != nil || pathmatch.Check(target, "fedora-*") != nil {
 		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a target and its directory: "+
 			"write target=directory, such as centos-7-x86_64=centos7, "+
 			"with a pattern such as fedora-* for many targets", quote(s))

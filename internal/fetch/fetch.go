@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 // Options are the bounds of a Client.
@@ -96,7 +97,7 @@ type Got struct {
 //
 // Where every place says that it does not have it, or has another file, that is a *rpmflow.Failure; where one of them may have it
 // later, an error worth a retry.
-func (c *Client) Fetch(ctx context.Context, places []string, known []rpmflow.Checksum, out *os.File) (Got, error) {
+func (c *Client) Fetch(ctx context.Context, places []string, known []checksum.Checksum, out *os.File) (Got, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("it took longer than %s", c.Timeout))
 	defer cancel()
 	var refused, troubled []error
@@ -136,7 +137,7 @@ func joined(errs []error) error {
 }
 
 // from tries one place until it has the whole file, gives up, or is told that there is none.
-func (c *Client) from(ctx context.Context, place string, known []rpmflow.Checksum, out *os.File) (Got, error) {
+func (c *Client) from(ctx context.Context, place string, known []checksum.Checksum, out *os.File) (Got, error) {
 	u, err := parse(place)
 	if err != nil {
 		return Got{}, err
@@ -244,7 +245,7 @@ func (p *part) add(r io.Reader) error {
 }
 
 // check sums the whole file.
-func (p *part) check(from string, known []rpmflow.Checksum) (Got, error) {
+func (p *part) check(from string, known []checksum.Checksum) (Got, error) {
 	if _, err := p.Seek(0, io.SeekStart); err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", from, err)
 	}
@@ -262,7 +263,7 @@ func (p *part) check(from string, known []rpmflow.Checksum) (Got, error) {
 
 // WrongSum is content that has not the checksum that it must have.
 type WrongSum struct {
-	Want rpmflow.Checksum
+	Want checksum.Checksum
 	Got  string
 }
 
@@ -271,11 +272,11 @@ func (e *WrongSum) Error() string {
 }
 
 // Sum reads r to its end, gives its SHA-512 and size and compares it with what is known; what differs is a *WrongSum.
-func Sum(r io.Reader, known []rpmflow.Checksum) (sha string, size int64, err error) {
+func Sum(r io.Reader, known []checksum.Checksum) (sha string, size int64, err error) {
 	main := sha512.New()
 	hashes, writers := make([]hash.Hash, len(known)), []io.Writer{main}
 	for i, c := range known {
-		if hashes[i] = c.New(); hashes[i] == nil {
+		if hashes[i] = c.Hash(); hashes[i] == nil {
 			return "", 0, fmt.Errorf("unknown checksum algorithm %q", c.Algorithm)
 		}
 		writers = append(writers, hashes[i])

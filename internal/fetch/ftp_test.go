@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 // ftpServer gives one file out, and breaks its first transfers off in the middle.
@@ -151,7 +152,7 @@ func (s *ftpServer) count(prefix string) (n int) {
 }
 
 func TestFTP(t *testing.T) {
-	known := []rpmflow.Checksum{sha(payload)}
+	known := []checksum.Checksum{sha(payload)}
 	for name, s := range map[string]*ftpServer{
 		"whole":            {changed: "20240101000000"},
 		"broken off":       {changed: "20240101000000", breaks: 2},

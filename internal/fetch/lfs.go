@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 const (
@@ -95,7 +96,7 @@ func (l *LFS) Name(o Object) string { return l.server.Endpoint + "/objects/" + o
 func (l *LFS) Fetch(ctx context.Context, o Object, next []Object, out *os.File) (Got, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, fmt.Errorf("it took longer than %s", l.Timeout))
 	defer cancel()
-	known, err := rpmflow.NewChecksum("sha256", o.OID)
+	known, err := checksum.New("sha256", o.OID)
 	if err != nil {
 		return Got{}, err
 	}
@@ -299,7 +300,7 @@ func lfsStatus(res *http.Response) error {
 	return f
 }
 
-func (l *LFS) download(ctx context.Context, o Object, a action, known rpmflow.Checksum, out *os.File) (Got, error) {
+func (l *LFS) download(ctx context.Context, o Object, a action, known checksum.Checksum, out *os.File) (Got, error) {
 	u, err := url.Parse(a.href)
 	if err != nil {
 		return Got{}, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s names no URL for it", l.at.Host)
@@ -326,5 +327,5 @@ func (l *LFS) download(ctx context.Context, o Object, a action, known rpmflow.Ch
 	if err != nil {
 		return Got{}, err
 	}
-	return p.check(l.Name(o), []rpmflow.Checksum{known})
+	return p.check(l.Name(o), []checksum.Checksum{known})
 }

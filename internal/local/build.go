@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -24,7 +25,7 @@ type Request struct {
 	Spec      string         // path in the repository, where there are several
 	Sources   rpmflow.Sources
 	Downloads Downloads
-	Checksum  []rpmflow.Checksum // of the source package
+	Checksum  []checksum.Checksum // of the source package
 	Timeout   time.Duration
 	MaxOutput int64
 	SRPMOnly  bool

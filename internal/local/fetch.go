@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -14,7 +13,7 @@ import (
 type Downloads struct {
 	Allow     []string // what may be connected to although it is not public, as of source.Options
 	MaxFile   int64    // bytes
-	Lookaside rpmflow.Lookaside
+	Lookaside string
 }
 
 // options are those of downloads and no others.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -159,8 +160,8 @@ func (in Input) remoteName() string {
 type sources struct {
 	*source.Store
 	in       Input
-	dir      string             // for what is asked about a working tree
-	checksum []rpmflow.Checksum // of a source package
+	dir      string              // for what is asked about a working tree
+	checksum []checksum.Checksum // of a source package
 }
 
 // Prepare implements build.Sources.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -103,8 +104,8 @@ func (r *Results) put(name string, from io.Reader) (size int64, sha string, err 
 	}
 	err = errors.Join(err, out.Close())
 	to := filepath.Join(r.dir, name)
-	known, _ := rpmflow.ChecksumOf(sha) // of the right length
-	users := source.CompareFile(to, name, []rpmflow.Checksum{known}) == nil && !source.IsResult(r.dir, name)
+	known, _ := checksum.Of(sha) // of the right length
+	users := source.CompareFile(to, name, []checksum.Checksum{known}) == nil && !source.IsResult(r.dir, name)
 	if err == nil && !users {
 		err = source.NoteResult(r.dir, name, sha) // before it is there: no build may find it without
 	}

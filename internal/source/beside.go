@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -270,7 +271,7 @@ func (p *Prepared) copyBeside(ctx context.Context, file, name string) error {
 func (p *Prepared) gather(ctx context.Context, e spec.Expanded) error {
 	for _, f := range e.Files {
 		name := f.Name()
-		if rpmflow.CheckFileName(name) != nil {
+		if checksum.CheckFileName(name) != nil {
 			continue // fetchRemote says what is wrong with it
 		}
 		file, other, err := locate(p.dirs, name)

@@ -74,7 +74,7 @@ func layoutRequest(t *testing.T, settings string, trees map[string]map[string]st
 		case "srpm":
 			req.Sources.SRPM = value
 		case "lookaside":
-			req.Sources.Lookaside = rpmflow.Lookaside(everything(t) + value)
+			req.Sources.Lookaside = everything(t) + value
 		case "substitute":
 			req.Sources.Substitute = append(req.Sources.Substitute, substitutions(value)...)
 		default:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
@@ -45,7 +46,7 @@ func parsePointer(path string, text []byte) (pointer, error) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		switch {
 		case key == "oid":
-			sum, err := rpmflow.NewChecksum("sha256", strings.TrimPrefix(value, "sha256:"))
+			sum, err := checksum.New("sha256", strings.TrimPrefix(value, "sha256:"))
 			if err != nil || p.OID != "" {
 				return refuse("its oid is no SHA-256 checksum")
 			}
@@ -211,8 +212,8 @@ func (s *Store) fetchObjects(ctx context.Context, project string, server *lfsSer
 }
 
 func wantedObject(p pointer) wanted {
-	sum := rpmflow.Checksum{Algorithm: "sha256", Hex: p.OID}
-	return wanted{name: p.OID, what: show(p.path) + " (Git LFS)", known: []rpmflow.Checksum{sum}, origin: rpmflow.OriginDownload}
+	sum := checksum.Checksum{Algorithm: "sha256", Hex: p.OID}
+	return wanted{name: p.OID, what: show(p.path) + " (Git LFS)", known: []checksum.Checksum{sum}, origin: rpmflow.OriginDownload}
 }
 
 // copyObjects takes them from a repository on this machine.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 // listed is a file that a dist-git repository keeps elsewhere.
 type listed struct {
 	name string
-	sum  rpmflow.Checksum
+	sum  checksum.Checksum
 }
 
 // bsdLine is a line of Fedora's list as rpkg writes it today: SHA512 (file) = digest.
@@ -27,7 +28,7 @@ var bsdLine = regexp.MustCompile(`^([A-Za-z0-9]+) \((.+)\) = ([0-9A-Fa-f]+)$`)
 func parseSources(list string, text []byte) ([]listed, error) {
 	return parseList(list, text, func(line string) (listed, error) {
 		if m := bsdLine.FindStringSubmatch(line); m != nil {
-			sum, err := rpmflow.NewChecksum(m[1], m[3])
+			sum, err := checksum.New(m[1], m[3])
 			return listed{m[2], sum}, err
 		}
 		return digestAndName(line)
@@ -48,7 +49,7 @@ func digestAndName(line string) (listed, error) {
 	if name = strings.TrimLeft(name, " *"); !ok || name == "" { // md5sum marks binary files with a star
 		return listed{}, fmt.Errorf("%.80q is no checksum with a file's name", line)
 	}
-	sum, err := rpmflow.ChecksumOf(digest)
+	sum, err := checksum.Of(digest)
 	return listed{name, sum}, err
 }
 
@@ -61,7 +62,7 @@ func parseList(list string, text []byte, parse func(line string) (listed, error)
 		return nil, refuse(1, fmt.Errorf("the list has more than %d bytes", maxList))
 	}
 	var all []listed
-	by := map[string]rpmflow.Checksum{}
+	by := map[string]checksum.Checksum{}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -71,7 +72,7 @@ func parseList(list string, text []byte, parse func(line string) (listed, error)
 		}
 		l, err := parse(line)
 		if err == nil {
-			err = rpmflow.CheckFileName(l.name)
+			err = checksum.CheckFileName(l.name)
 		}
 		if before, twice := by[l.name]; err == nil && twice && before != l.sum {
 			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", show(l.name), before, l.sum)
@@ -117,7 +118,7 @@ type headOf func(f file, max int64) ([]byte, error)
 // readLists gives what the lists of a dist-git repository name, in their order, and the package's name there.
 func readLists(head headOf, lists []file, spec string) (pkg string, all []listed, err error) {
 	pkg = strings.TrimSuffix(path.Base(spec), ".spec")
-	by := map[string]rpmflow.Checksum{}
+	by := map[string]checksum.Checksum{}
 	for _, f := range lists {
 		text, err := head(f, maxList)
 		if err != nil {

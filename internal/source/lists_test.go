@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/lookaside"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -78,13 +80,13 @@ func FuzzLists(f *testing.F) {
 				t.Fatalf("%v is not the packager's", err)
 			}
 			for _, l := range found {
-				if err := rpmflow.CheckFileName(l.name); err != nil || !filepath.IsLocal(l.name) {
+				if err := checksum.CheckFileName(l.name); err != nil || !filepath.IsLocal(l.name) {
 					t.Errorf("%q: %v", l.name, err)
 				}
-				if sum, err := rpmflow.NewChecksum(l.sum.Algorithm, l.sum.Hex); err != nil || sum != l.sum {
+				if sum, err := checksum.New(l.sum.Algorithm, l.sum.Hex); err != nil || sum != l.sum {
 					t.Errorf("%v: %v", l.sum, err)
 				}
-				u, err := rpmflow.Lookaside("fedora").URL(rpmflow.LookasideFields{Name: "hello", File: l.name, Checksum: l.sum})
+				u, err := lookaside.URL("fedora", lookaside.Fields{Name: "hello", File: l.name, Checksum: l.sum})
 				if err != nil || !strings.HasPrefix(u, "https://src.fedoraproject.org/repo/pkgs/rpms/hello/") || strings.ContainsAny(u, "?#\n ") {
 					t.Errorf("%s: %v", u, err)
 				}

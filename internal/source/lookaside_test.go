@@ -41,7 +41,7 @@ func TestLookaside(t *testing.T) {
 			s, _ := withCache(t)
 			w := newWork(t)
 			req := w.request(w.commit(test.files))
-			req.Sources.Lookaside = rpmflow.Lookaside(remote.url + test.template)
+			req.Sources.Lookaside = remote.url + test.template
 			remote.files = map[string]string{test.path: tarball}
 			p := prepare(t, s, req)
 			if p.Layout != rpmflow.LayoutDistGit || !strings.Contains(p.Explanation, test.why) || p.NeedsExpansion() {
@@ -71,25 +71,6 @@ func TestLookaside(t *testing.T) {
 	}
 }
 
-func TestPresets(t *testing.T) {
-	f := rpmflow.LookasideFields{Name: "gcc-c++", Branch: "c8s", File: "a b#1.tar.gz", Checksum: rpmflow.Checksum{Algorithm: "sha1", Hex: "ab"}}
-	for name, want := range map[rpmflow.Lookaside]string{
-		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
-		"centos-stream": "https://sources.stream.centos.org/sources/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
-		"centos":        "https://git.centos.org/sources/gcc-c++/c8s/ab",
-		"rocky":         "https://sources.build.resf.org/ab",
-		"rocky-8":       "https://rocky-linux-sources-staging.a1.rockylinux.org/ab",
-		"almalinux":     "https://sources.almalinux.org/ab",
-	} {
-		if got, err := name.URL(f); got != want || err != nil || name.Check() != nil {
-			t.Errorf("%s: %s, %v, want %s", name, got, err, want)
-		}
-	}
-	if got := len(rpmflow.LookasidePresets()); got != 6 {
-		t.Errorf("%d presets, and not all of them are tested", got)
-	}
-}
-
 // What a packager can have wrong in a list, and what is said of it.
 func TestLookasideFailures(t *testing.T) {
 	remote := newServer(t)
@@ -100,14 +81,14 @@ func TestLookasideFailures(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		files     map[string]string
-		lookaside rpmflow.Lookaside
+		lookaside string
 		layout    rpmflow.Layout
 		words     []string
 	}{
 		{"not there", files(bsd("x.tar.gz", "x")), "/{hash}", "", []string{"x.tar.gz", "404", "127.0.0.1"}},
 		{"another file", files(bsd("x.tar.gz", "other")), "/{hash}", "", []string{"x.tar.gz", sha("other"), sha(tarball)}},
 		{"in git, but another file", map[string]string{"hello.spec": plainSpec, "sources": bsd("x.tar.gz", "other"), "x.tar.gz": tarball}, "/{hash}", "", []string{"x.tar.gz in the repository", sha("other"), sha(tarball)}},
-		{"climbing", files(bsd("../x.tar.gz", "x")), "/{hash}", "", []string{"sources, line 1", "no plain file name"}},
+		{"climbing", files(bsd("../x.tar.gz", "x")), "/{hash}", "", []string{"sources, line 1", "not a plain file name"}},
 		{"a line that is none", files(bsd("x", "x") + "what?\n"), "/{hash}", "", []string{"sources, line 2"}},
 		{"no list", map[string]string{"hello.spec": plainSpec}, "/{hash}", rpmflow.LayoutDistGit, []string{"neither sources nor .hello.metadata"}},
 		{"foreign lists", map[string]string{"hello.spec": plainSpec, ".a.metadata": "x", ".b.metadata": "x"}, "/{hash}", "", []string{".a.metadata, .b.metadata", "none of which is .hello.metadata"}},
@@ -119,7 +100,7 @@ func TestLookasideFailures(t *testing.T) {
 			req := w.request(w.commit(test.files))
 			req.Layout = test.layout
 			if test.lookaside != "" {
-				req.Sources.Lookaside = rpmflow.Lookaside(remote.url) + test.lookaside
+				req.Sources.Lookaside = remote.url + test.lookaside
 			}
 			_, err := s.Prepare(t.Context(), req, t.TempDir())
 			wantFailure(t, err, rpmflow.FailureSource, test.words...)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
 )
 
@@ -42,10 +43,10 @@ type Cache interface {
 // wanted is a source that is not in git.
 type wanted struct {
 	name   string
-	what   string             // it is for people: Source0, or the list that has it
-	places []string           // its own URL and then the mirrors'
-	known  []rpmflow.Checksum // must all be right
-	origin rpmflow.Origin     // when it comes from one of the places
+	what   string              // it is for people: Source0, or the list that has it
+	places []string            // its own URL and then the mirrors'
+	known  []checksum.Checksum // must all be right
+	origin rpmflow.Origin      // when it comes from one of the places
 	// get, where it is set, downloads it in another way than from the places, of which the first is its name then.
 	get func(ctx context.Context, out *os.File) (fetch.Got, error)
 }
@@ -199,7 +200,7 @@ func (c *collection) find(ctx context.Context, id string) (string, error) {
 	if err != nil || !ok {
 		return "", err
 	}
-	sum, err := rpmflow.NewChecksum("sha512", f.SHA512)
+	sum, err := checksum.New("sha512", f.SHA512)
 	if err != nil {
 		return "", fmt.Errorf("record of %s: %w", id, err)
 	}
@@ -248,7 +249,7 @@ func cacheID(project string, w wanted) string {
 }
 
 // Download gets one file from a URL into a new file, with these checksums.
-func (s *Store) Download(ctx context.Context, url string, known []rpmflow.Checksum, to string) (rpmflow.SourceFile, error) {
+func (s *Store) Download(ctx context.Context, url string, known []checksum.Checksum, to string) (rpmflow.SourceFile, error) {
 	c := &collection{Store: s, dir: filepath.Dir(to), mtime: time.Now()}
 	return c.obtain(ctx, wanted{name: filepath.Base(to), places: []string{url}, known: known, origin: rpmflow.OriginDownload}, ".rpmflow-download.part")
 }
@@ -265,7 +266,7 @@ func DownloadFile(ctx context.Context, o Options, url, to string) error {
 }
 
 // CompareFile compares a file on disk, which people know by the name, with its checksums.
-func CompareFile(file, name string, known []rpmflow.Checksum) error {
+func CompareFile(file, name string, known []checksum.Checksum) error {
 	in, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("comparing %s with its checksum: %w", show(name), err)

@@ -16,7 +16,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/lookaside"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -36,7 +38,7 @@ func (p *Prepared) take(ctx context.Context, all []wanted) error {
 
 // fetchListed gets the files of dist-git's lists from the lookaside. What is in git under such a name must be the same file.
 func (p *Prepared) fetchListed(ctx context.Context) error {
-	fields := rpmflow.LookasideFields{Name: p.listedAs, Branch: strings.TrimPrefix(p.request.Ref, "refs/heads/")}
+	fields := lookaside.Fields{Name: p.listedAs, Branch: strings.TrimPrefix(p.request.Ref, "refs/heads/")}
 	if fields.Branch == p.request.Ref {
 		fields.Branch = "" // a tag
 	}
@@ -57,12 +59,12 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 			continue
 		}
 		fields.File, fields.Checksum = l.name, l.sum
-		own, err := p.request.Sources.Lookaside.URL(fields)
+		own, err := lookaside.URL(p.request.Sources.Lookaside, fields)
 		if err != nil {
 			return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "no URL for " + show(l.name), Err: err,
 				Hint: "push a branch, or set lookaside: in the project's configuration to a template without that field"}
 		}
-		w := wanted{name: l.name, what: show(l.name), origin: rpmflow.OriginLookaside, known: []rpmflow.Checksum{l.sum}}
+		w := wanted{name: l.name, what: show(l.name), origin: rpmflow.OriginLookaside, known: []checksum.Checksum{l.sum}}
 		w.places = append([]string{own}, mirrors(p.request.Sources.Mirrors, fields)...)
 		all = append(all, w)
 	}
@@ -70,7 +72,7 @@ func (p *Prepared) fetchListed(ctx context.Context) error {
 }
 
 func (s *Store) noLookaside(name string) error {
-	return rpmflow.Fail(rpmflow.FailureSource, s.lookaside+" "+strings.Join(rpmflow.LookasidePresets(), ", ")+", or a template of URLs",
+	return rpmflow.Fail(rpmflow.FailureSource, s.lookaside+" "+strings.Join(lookaside.Presets(), ", ")+", or a template of URLs",
 		"%s is in the list of sources only, and there is no lookaside to get it from", show(name))
 }
 
@@ -81,7 +83,7 @@ func compare(file string, l listed, where, hint string) error {
 		return fmt.Errorf("comparing a source with its checksum: %w", err)
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	_, _, err = fetch.Sum(f, []rpmflow.Checksum{l.sum})
+	_, _, err = fetch.Sum(f, []checksum.Checksum{l.sum})
 	var wrong *fetch.WrongSum
 	if errors.As(err, &wrong) {
 		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s has %s by the list of sources", show(l.name), where, wrong)
@@ -90,7 +92,7 @@ func compare(file string, l listed, where, hint string) error {
 }
 
 // mirrors are the URLs that a file has there. One that needs to know more of it than we do is left out.
-func mirrors(templates []string, fields rpmflow.LookasideFields) (urls []string) {
+func mirrors(templates []string, fields lookaside.Fields) (urls []string) {
 	for _, t := range templates {
 		if !strings.Contains(t, "{file}") && !strings.Contains(t, "{hash}") {
 			t = strings.TrimSuffix(t, "/") + "/{file}"
@@ -103,10 +105,10 @@ func mirrors(templates []string, fields rpmflow.LookasideFields) (urls []string)
 }
 
 // known gives the checksums that the project has of its sources, by their names.
-func (p *Prepared) known() (map[string][]rpmflow.Checksum, error) {
-	known := map[string][]rpmflow.Checksum{}
+func (p *Prepared) known() (map[string][]checksum.Checksum, error) {
+	known := map[string][]checksum.Checksum{}
 	for _, text := range p.request.Sources.Checksums {
-		file, sum, err := rpmflow.ParseFileChecksum(text)
+		file, sum, err := checksum.ParseFile(text)
 		if err != nil {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "correct checksums: in the project's configuration", "%v", err)
 		}
@@ -162,7 +164,7 @@ func (p *Prepared) fetchRemote(ctx context.Context, e spec.Expanded) error {
 	}
 	all := wantedOf(files, known)
 	for i, w := range all {
-		fields := rpmflow.LookasideFields{Name: e.Name, File: w.name}
+		fields := lookaside.Fields{Name: e.Name, File: w.name}
 		if len(w.known) > 0 {
 			fields.Checksum = w.known[0]
 		}
@@ -177,7 +179,7 @@ func (p *Prepared) fetchRemote(ctx context.Context, e spec.Expanded) error {
 }
 
 // wantedOf are the files of a spec as they are downloaded, with the checksums that are known of them.
-func wantedOf(files []spec.File, known map[string][]rpmflow.Checksum) (all []wanted) {
+func wantedOf(files []spec.File, known map[string][]checksum.Checksum) (all []wanted) {
 	for _, f := range files {
 		all = append(all, wanted{name: f.Name(), what: f.Label(), origin: rpmflow.OriginDownload, known: known[f.Name()], places: []string{f.Value}})
 	}
@@ -213,7 +215,7 @@ func (p *Prepared) missing(ctx context.Context, f spec.File) error {
 	if err != nil {
 		return err
 	}
-	if isDir && rpmflow.CheckFileName(name) == nil {
+	if isDir && checksum.CheckFileName(name) == nil {
 		return rpmflow.Fail(rpmflow.FailureSource, "name a file: pack the directory into an archive, or list its files one by one",
 			"%s %s is a directory in the repository", f.Label(), show(f.Value))
 	}

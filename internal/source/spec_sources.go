@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/lookaside"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -25,7 +27,7 @@ type SpecSources struct {
 	Dir    string
 	Beside []string
 	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
-	Lookaside rpmflow.Lookaside
+	Lookaside string
 	// Branch is the one that a lookaside may ask for; empty: it is not known.
 	Branch string
 }
@@ -103,9 +105,9 @@ type specFetch struct {
 
 // plan looks at what is there, and gives what is not.
 func (f *specFetch) plan() ([]wanted, error) {
-	known := map[string][]rpmflow.Checksum{}
+	known := map[string][]checksum.Checksum{}
 	for name, l := range f.listed {
-		known[name] = []rpmflow.Checksum{l.sum}
+		known[name] = []checksum.Checksum{l.sum}
 	}
 	e := spec.ParseExpanded(f.Expanded)
 	var there, missing []string
@@ -164,13 +166,13 @@ func (f *specFetch) planListed(e spec.Expanded, all []wanted, there []string) ([
 			}
 			continue
 		}
-		at, err := f.Lookaside.URL(rpmflow.LookasideFields{Name: f.pkg, Branch: f.Branch, File: name, Checksum: l.sum})
+		at, err := lookaside.URL(f.Lookaside, lookaside.Fields{Name: f.pkg, Branch: f.Branch, File: name, Checksum: l.sum})
 		if err != nil {
 			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "no URL for " + show(name), Err: err,
 				Hint: "check out a branch of the repository, or give --lookaside a template without that field"}
 		}
 		if i < 0 {
-			all = append(all, wanted{name: name, what: show(name), known: []rpmflow.Checksum{l.sum}})
+			all = append(all, wanted{name: name, what: show(name), known: []checksum.Checksum{l.sum}})
 			i = len(all) - 1
 		}
 		all[i].origin, all[i].places = rpmflow.OriginLookaside, append([]string{at}, all[i].places...)

@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // srpms lists the source packages of a directory: those in it, or those below that match one of the patterns.
@@ -35,7 +36,7 @@ func (s *snapshot) srpms(ctx context.Context, at place, patterns []string) ([]fi
 	}
 	err := s.walk(ctx, at, func(dir string, e object.TreeEntry) error {
 		name := path.Join(dir, e.Name)
-		if !rpmflow.MatchPatterns(patterns, below(at.dir, name)) {
+		if !pathmatch.MatchList(patterns, below(at.dir, name)) {
 			return nil
 		}
 		f, ok, err := s.file(dir, e)

@@ -13,6 +13,7 @@ import (
 	"github.com/sassoftware/go-rpmutils"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -39,7 +40,7 @@ func (s *snapshot) gitVersion(ctx context.Context, patterns []string) (*spec.Ver
 	// Which tags match is said in the language of all patterns, which is not that of git describe.
 	args := []string{"--git-dir=" + s.mirror, "describe", "--tags", "--long", "--abbrev=40"}
 	for tag := range strings.Lines(string(out)) {
-		if tag = strings.TrimSuffix(tag, "\n"); rpmflow.MatchPatterns(patterns, tag) {
+		if tag = strings.TrimSuffix(tag, "\n"); pathmatch.MatchList(patterns, tag) {
 			args = append(args, "--match="+tag) // a name of a ref has nothing that is special in a pattern
 		}
 	}
@@ -82,7 +83,7 @@ func (s *snapshot) newestTag(ctx context.Context, v *spec.Version, patterns []st
 	}
 	var first error
 	for tag := range strings.Lines(string(out)) {
-		if tag = strings.TrimSuffix(tag, "\n"); !rpmflow.MatchPatterns(patterns, tag) {
+		if tag = strings.TrimSuffix(tag, "\n"); !pathmatch.MatchList(patterns, tag) {
 			continue
 		}
 		version, err := spec.VersionOf(tag, patterns)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 // userClone is a working tree with one commit of a spec with its sources.
@@ -450,7 +451,7 @@ func TestResultsAreNoSources(t *testing.T) {
 			"src/again": "result"} {
 			put(t, dir, name, text)
 			if name != "out/mine" {
-				sum, err := rpmflow.NewChecksum("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
+				sum, err := checksum.New("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
 				must(t, err)
 				must(t, NoteResult(filepath.Dir(filepath.Join(dir, name)), filepath.Base(name), sum.Hex))
 			}

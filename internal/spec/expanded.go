@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
@@ -143,7 +144,7 @@ func (e Expanded) Downloads(there func(name string) bool, missing func(File) err
 	var all []File
 	for _, f := range e.Files {
 		name := f.Name()
-		named := rpmflow.CheckFileName(name)
+		named := checksum.CheckFileName(name)
 		if named == nil && there(name) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
@@ -58,7 +59,7 @@ func bare(tag string, patterns []string) string {
 		}
 		prefix = digitsAtEnd.ReplaceAllString(prefix, "")
 		rest, ok := strings.CutPrefix(tag, prefix)
-		if !ok || prefix == "" || !rpmflow.MatchPattern(p, tag) {
+		if !ok || prefix == "" || !pathmatch.Match(p, tag) {
 			continue
 		}
 		if m := startsWithVersion.FindStringSubmatch(rest); m != nil {

@@ -1,4 +1,8 @@
-package rpmflow
+// Package lookaside has the places where distributions keep the source files that their repositories only list.
+//
+// A preset's name or a template of URLs comes in, with what is known of a file; the URL of the file goes out. It imports nothing of
+// ours but other leaf libraries, and every package may import it.
+package lookaside
 
 import (
 	"errors"
@@ -8,14 +12,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
-// Lookaside is where a list of sources has its files: a preset's name, or a template of URLs.
-type Lookaside string
-
 // presets are the distributions' own.
-func presets() map[Lookaside]string {
-	return map[Lookaside]string{
+func presets() map[string]string {
+	return map[string]string{
 		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/{name}/{file}/{hashtype}/{hash}/{file}",   // fedpkg.conf, namespaced
 		"centos-stream": "https://sources.stream.centos.org/sources/rpms/{name}/{file}/{hashtype}/{hash}/{file}", // centpkg.conf, namespaced
 		"centos":        "https://git.centos.org/sources/{name}/{branch}/{hash}",                                 // get_sources.sh of CentOS 7 and 8
@@ -25,62 +28,58 @@ func presets() map[Lookaside]string {
 	}
 }
 
-// LookasidePresets lists the names that stand for a distribution's lookaside.
-func LookasidePresets() []string {
-	var names []string
-	for name := range maps.Keys(presets()) {
-		names = append(names, string(name))
-	}
-	slices.Sort(names)
-	return names
+// Presets lists the names that stand for a distribution's lookaside.
+func Presets() []string {
+	return slices.Sorted(maps.Keys(presets()))
 }
 
-// LookasideFields are what a template's fields stand for. A field that is empty is not known.
-type LookasideFields struct {
+// Fields are what a template's fields stand for. A field that is empty is not known.
+type Fields struct {
 	Name     string // of the package
 	Branch   string // that was pushed, without refs/heads/
 	File     string
-	Checksum Checksum
+	Checksum checksum.Checksum
 }
 
 var templateField = regexp.MustCompile(`\{[^{}]*\}`)
 
-// Check says whether it is a preset or a usable template.
-func (l Lookaside) Check() error {
-	if _, ok := presets()[l]; ok {
+// Check says whether a place is a preset or a template that can be used.
+func Check(place string) error {
+	if _, ok := presets()[place]; ok {
 		return nil
 	}
-	if !strings.Contains(string(l), "://") {
-		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, {hashtype} and {hash}", l, strings.Join(LookasidePresets(), ", "))
+	if !strings.Contains(place, "://") {
+		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, {hashtype} and {hash}",
+			place, strings.Join(Presets(), ", "))
 	}
-	if !strings.Contains(string(l), "{file}") && !strings.Contains(string(l), "{hash}") {
-		return fmt.Errorf("%q would name the same URL for each file: write {file} or {hash} where they differ", l)
+	if !strings.Contains(place, "{file}") && !strings.Contains(place, "{hash}") {
+		return fmt.Errorf("%q would name the same URL for each file: write {file} or {hash} in it", place)
 	}
-	return CheckSourceTemplate(string(l))
+	return CheckTemplate(place)
 }
 
-// CheckSourceTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not depend
+// CheckTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not depend
 // on them, and credentials have no place in it: it stands in every record.
-func CheckSourceTemplate(t string) error {
+func CheckTemplate(t string) error {
 	for _, f := range templateField.FindAllString(t, -1) {
-		if _, ok := (LookasideFields{}).value(f); !ok {
+		if _, ok := (Fields{}).value(f); !ok {
 			return fmt.Errorf("%q: unknown field %s: there are {name}, {branch}, {file}, {hashtype} and {hash}", t, f)
 		}
 	}
 	u, err := url.Parse(templateField.ReplaceAllString(t, "x"))
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
-		return fmt.Errorf("%q is no http, https or ftp URL", t)
+		return fmt.Errorf("%q is not an http, https or ftp URL", t)
 	}
 	if u.User != nil {
-		return errors.New("credentials do not belong into the URL of a lookaside or mirror, which stands in every record: use one that needs none")
+		return errors.New("the URL of a lookaside or mirror is in every record, and must not have credentials: use one that needs none")
 	}
 	if _, rest, _ := strings.Cut(t, "://"); strings.Contains(rest[:len(u.Host)], "{") {
-		return fmt.Errorf("%q has a field in its host: only what follows may have some", t)
+		return fmt.Errorf("%q has a field in its host: only what follows it may have fields", t)
 	}
 	return nil
 }
 
-func (f LookasideFields) value(field string) (string, bool) {
+func (f Fields) value(field string) (string, bool) {
 	switch field {
 	case "{name}":
 		return f.Name, true
@@ -96,18 +95,18 @@ func (f LookasideFields) value(field string) (string, bool) {
 	return "", false
 }
 
-// URL is where the file lies. A field that is not known is an error that names it.
-func (l Lookaside) URL(f LookasideFields) (string, error) {
-	template := string(l)
-	if preset, ok := presets()[l]; ok {
+// URL is where a place has a file. A field that is not known is an error that names it.
+func URL(place string, f Fields) (string, error) {
+	template := place
+	if preset, ok := presets()[place]; ok {
 		template = preset
 	}
 	return f.Expand(template)
 }
 
-// Expand puts the fields, escaped, into a template that CheckSourceTemplate lets pass.
-func (f LookasideFields) Expand(template string) (string, error) {
-	if err := CheckSourceTemplate(template); err != nil {
+// Expand puts the fields, escaped, into a template that CheckTemplate lets pass.
+func (f Fields) Expand(template string) (string, error) {
+	if err := CheckTemplate(template); err != nil {
 		return "", err
 	}
 	var missing error
