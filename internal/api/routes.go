@@ -51,6 +51,8 @@ type Param struct {
 	Text    string
 	Values  []string // that it can have; nil: any text
 	Integer bool
+	// Required says that a parameter outside of the path must be there.
+	Required bool
 	Repeats bool // it may be given several times
 }
 
@@ -197,7 +199,7 @@ func hooks() (all []Route) {
 			Text:    f.text + " The answer comes once the push is stored.",
 			Params: []Param{
 				{Name: "project", In: InPath, Text: "Name of a configured project."},
-				{Name: f.header, In: InHeader, Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
+				{Name: f.header, In: InHeader, Required: true, Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
 				{Name: "repository", In: InQuery, Values: texts([]rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging}),
 					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery does not say so."},
 			},

@@ -59,12 +59,13 @@ type world struct {
 	repo    string
 	head    string // the commit of its branch main
 	client  *http.Client
+	api     *contract
 }
 
 func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	t.Helper()
 	t.Parallel() // most of the time is waiting
-	w := &world{t: t, natsDir: t.TempDir()}
+	w := &world{t: t, natsDir: t.TempDir(), api: newContract(t)}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()
 	t.Cleanup(func() { w.nats.Close() })
@@ -297,6 +298,9 @@ func (d *door) do(method, path string, body io.Reader, header ...string) answer 
 		d.t.Fatalf("%s %s: %v after %q", method, path, err, text)
 	}
 	a := answer{res.StatusCode, res.Header, string(text), d.t}
+	if err := d.api.check(method, path, a.status, a.header.Get("Content-Type"), a.text); err != nil {
+		d.t.Errorf("%s %s: %v", method, path, err)
+	}
 	if a.status >= 400 && method != http.MethodHead {
 		var p struct{ Error, Hint string }
 		a.into(&p)
