@@ -19,7 +19,7 @@ const (
 	TypeStarted         Type = "started"
 	TypePhase           Type = "phase"
 	TypeCancelRequested Type = "cancel-requested" // the attempt goes on until its owner has seen it
-	TypeFinished        Type = "finished"
+	TypeFinished        Type = "finished" // the last one, whatever becomes of the packages
 )
 
 // TypeReceived is the event of a push.

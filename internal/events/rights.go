@@ -12,7 +12,6 @@ type Rights struct {
 }
 
 const (
-	typePublished = "published" // the publisher's event of a build
 	// consumerDispatcher is shared by all listeners, consumerPublisher by all publishers.
 	consumerDispatcher, consumerPublisher = "dispatcher", "publisher"
 
@@ -24,6 +23,7 @@ const (
 	patternCancel    = "rpmflow.cancel.*"
 	patternBeats     = "rpmflow.beats.*"
 	patternEvents    = "rpmflow.events.*.*.*.*"
+	patternPublished = "rpmflow.published.*.*"
 
 	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
 )
@@ -63,7 +63,10 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.consume(StreamEvents, "*", patternEvents)
 		r.Subscribe = append(r.Subscribe, patternWake, patternCancel, patternBeats)
 	case rpmflow.RolePublisher:
-		r.publish(everyEvent(typePublished), api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
+		// A publisher tells of repositories and not of builds: it makes PUBLISHED, writes to it, and can write no event of a build.
+		r.publish(patternPublished, api("STREAM.CREATE", StreamPublished), api("STREAM.UPDATE", StreamPublished))
+		r.publish(api("STREAM.INFO", StreamPublished), api("STREAM.MSG.GET", StreamPublished))
+		r.publish(api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamEvents, "*", "", SubjectFinished)
 		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"), ack(StreamEvents, consumerPublisher))
 	default:

@@ -246,7 +246,7 @@ func TestBuilderRights(t *testing.T) {
 	p.used(t, events.RightsOf(rpmflow.RoleBuilder))
 }
 
-// A publisher reads EVENTS with a durable and with an ordered consumer, and writes its own events.
+// A publisher reads EVENTS with a durable and with an ordered consumer, and has a stream of its own for what it publishes.
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
@@ -267,7 +267,19 @@ func TestPublisherRights(t *testing.T) {
 	must(cons.Info(t.Context()))(t)
 	ledger := must(events.NewLedger(t.Context(), js))(t)
 	last := must(ledger.Last(t.Context(), first))(t)
-	must(ledger.Append(t.Context(), "published", first, last.Sequence))(t)
+	if last.Type != events.TypeFinished {
+		t.Errorf("last event: %s", last.Type)
+	}
+	config := jetstream.StreamConfig{Name: events.StreamPublished, Subjects: []string{"rpmflow.published.*.*"}}
+	for range 2 { // made, then updated as after a restart
+		must(js.CreateOrUpdateStream(t.Context(), config))(t)
+		config.Description = "revisions of dnf repositories"
+	}
+	published := must(js.Stream(t.Context(), events.StreamPublished))(t)
+	for revision := range uint64(2) { // fenced behind the revision before
+		must(js.Publish(t.Context(), "rpmflow.published.hello.x", nil, jetstream.WithExpectLastSequencePerSubject(revision)))(t)
+	}
+	must(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
 	in(t, func(ctx context.Context) error {
 		return events.Replay(ctx, js, 0, func() {}, func(events.Event) error { return nil })
 	})
@@ -284,16 +296,18 @@ func TestRefused(t *testing.T) {
 		"listener": {
 			"rpmflow.events.p.t.b.started", "rpmflow.schedules.b", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.API.STREAM.CREATE.OTHER", "rpmflow.finished.p.t.b",
+			"rpmflow.published.p.t",
 		},
 		"builder": {
-			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.events.p.t.b.published", "$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS",
+			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t", "$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS",
 			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.BUILDS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.API.STREAM.MSG.GET.PUSHES",
 			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.CREATE.PUSHES.dispatcher.rpmflow.pushes.*.*.received", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror",
 			"$JS.API.CONSUMER.DELETE.PUSHES.dispatcher", "$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.ACK.PUSHES.dispatcher.1.1.1.1.0",
 		},
 		"publisher": {
-			"rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.pushes.p.d.received", "$JS.API.STREAM.UPDATE.EVENTS", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0",
-			"$JS.API.STREAM.PURGE.EVENTS",
+			"rpmflow.events.p.t.b.finished", "rpmflow.events.p.t.b.published", "rpmflow.builds.x86_64.p", "rpmflow.pushes.p.d.received",
+			"$JS.API.STREAM.UPDATE.EVENTS", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.API.STREAM.PURGE.EVENTS",
+			"$JS.API.STREAM.PURGE.PUBLISHED", "$JS.API.STREAM.DELETE.PUBLISHED",
 		},
 		"mirror": {
 			"rpmflow.events.p.t.b.finished", "rpmflow.finished.p.t.b", "rpmflow.pushes.p.d.received", "rpmflow.builds.x86_64.p", "$JS.API.INFO", "$JS.API.STREAM.INFO.EVENTS",

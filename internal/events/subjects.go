@@ -9,12 +9,14 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// The streams.
+// The streams. The listener makes all of them but PUBLISHED, which belongs to publishers: it is made with the first one, and has an
+// event for each revision of a dnf repository, under rpmflow.published.<project>.<target>.
 const (
-	StreamPushes = "PUSHES"
-	StreamBuilds = "BUILDS"
-	StreamEvents = "EVENTS"
-	StreamLogs   = "LOGS"
+	StreamPushes    = "PUSHES"
+	StreamBuilds    = "BUILDS"
+	StreamEvents    = "EVENTS"
+	StreamLogs      = "LOGS"
+	StreamPublished = "PUBLISHED"
 )
 
 // SubjectFinished matches the finished event of every build: what most subscribers want.
