@@ -293,7 +293,8 @@ func ParseRepository(s string) (Repository, error) {
 		err = cmp.Or(err, perr)
 	}
 	if err != nil {
-		return Repository{}, fmt.Errorf("repository %q: %w", withoutUser(r.URL), err)
+		shown := r.URL[strings.LastIndexByte(r.URL, '@')+1:] // what is before it may be a password
+		return Repository{}, fmt.Errorf("repository %q: %w", shorten(shown), err)
 	}
 	return r, nil
 }
@@ -307,16 +308,6 @@ func checkURL(s string) error {
 		return errors.New("user and password would stand in every build's record: write the URL without; a repository that wants them belongs into the target's mock configuration")
 	}
 	return nil
-}
-
-// withoutUser shows a URL in an error.
-func withoutUser(s string) string {
-	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		if i := strings.LastIndex(rest, "@"); i >= 0 {
-			s = scheme + "://…@" + rest[i+1:]
-		}
-	}
-	return shorten(s)
 }
 
 // MockOptionKeys lists the options of mock that a project and a target may set: those that say what is in a root, and how rpmbuild is

@@ -42,23 +42,6 @@ func TestShowDuration(t *testing.T) {
 	}
 }
 
-func TestRedactURL(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://example.com/a.git":       "https://example.com/a.git",
-		"https://token@example.com/a.git": "https://(set)@example.com/a.git",
-		"https://u:p@example.com/a.git":   "https://(set)@example.com/a.git",
-		"https://u:1/p@example.com/a.git": "https://(set)@example.com/a.git",
-		"ssh://git@example.com/a.git":     "ssh://git@example.com/a.git",
-		"git@example.com:a.git":           "git@example.com:a.git",
-		"/srv/a@b.git":                    "/srv/a@b.git",
-		"u:p@example.com/a.git":           "(set)@example.com/a.git",
-	} {
-		if got := redactURL(in); got != want {
-			t.Errorf("redactURL(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestFind(t *testing.T) {
 	t.Chdir(t.TempDir())
 	none := func(string) string { return "" }

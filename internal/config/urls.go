@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // webURL is an http or https URL without credentials, query and slash at its end.
@@ -90,9 +91,6 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 	return u, nil
 }
 
-// scpForm is git's short way to write an ssh address.
-var scpForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[^-\s]\S*$`)
-
 // repository is what git can clone from. Credentials are allowed in http and https URLs, since git knows no other way
 // to get them from us; they are never shown.
 func repository(dst *string) field { return repositoryAs(dst, checkRepository) }
@@ -126,50 +124,25 @@ func checkRepository(s string) error {
 	if printable(s) != nil || strings.ContainsAny(s, " \t") {
 		return fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
 	}
-	if path.IsAbs(s) || scpForm.MatchString(s) {
-		return nil
-	}
 	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an absolute path or ./path"
-	u, err := url.Parse(s)
+	u, err := giturl.Parse(s)
+	_, hasPassword := u.User.Password()
 	switch {
-	case err != nil || u.Opaque != "":
-		return fmt.Errorf("%s is not the URL of a git repository: %s", quote(redactURL(s)), write)
-	case u.Scheme == "file":
-		if u.Host != "" || len(u.Path) < 2 {
-			return fmt.Errorf("%s names no absolute path: write file:///path", quote(redactURL(s)))
-		}
+	case err != nil:
+		return fmt.Errorf("%s is not the URL of a git repository: %w: %s", quote(redactURL(s)), err, write)
+	case u.Local() && (!path.IsAbs(u.Path) || u.Location() == ""):
+		return fmt.Errorf("%s is not an absolute path: %s", quote(redactURL(s)), write)
+	case u.Local():
 		return nil
 	case !slices.Contains([]string{"http", "https", "ssh"}, u.Scheme):
-		return fmt.Errorf("%s is not the URL of a git repository: %s", quote(redactURL(s)), write)
-	// git would hand a host that begins with a hyphen to ssh, which takes it for an option.
-	case !hostName.MatchString(u.Hostname()) && !strings.Contains(u.Host, "["), strings.Trim(u.Path, "/") == "":
-		return fmt.Errorf("%s has no host or no path: %s", quote(redactURL(s)), write)
-	case u.Scheme == "ssh" && u.User != nil && strings.HasPrefix(u.User.Username(), "-"):
-		return fmt.Errorf("%s has a user that begins with a hyphen: %s", quote(redactURL(s)), write)
-	}
-	if _, hasPassword := u.User.Password(); hasPassword && u.Scheme == "ssh" {
+		return fmt.Errorf("%s has none of the schemes https, http, ssh and file: %s", quote(redactURL(s)), write)
+	case u.Location() == "":
+		return fmt.Errorf("%s has no path: %s", quote(redactURL(s)), write)
+	case hasPassword && u.Scheme == "ssh":
 		return errors.New("ssh takes no password from a URL: use a key, and write ssh://git@host/path.git")
 	}
 	return nil
 }
 
-// redactURL hides credentials: everything before the last @, which is too much where a path has an @ in it, and never too
-// little where somebody forgot to escape a slash in a password.
-func redactURL(s string) string {
-	if path.IsAbs(s) || scpForm.MatchString(s) {
-		return s
-	}
-	if u, err := url.Parse(s); err == nil && u.Scheme == "ssh" && u.User != nil {
-		if _, hasPassword := u.User.Password(); !hasPassword {
-			return s // git@ is no secret
-		}
-	}
-	scheme, rest, ok := strings.Cut(s, "://")
-	if scheme += "://"; !ok {
-		scheme, rest = "", s
-	}
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		return scheme + redacted + rest[i:]
-	}
-	return s
-}
+// redactURL shows that a URL has credentials, and not which.
+func redactURL(s string) string { return giturl.RedactAs(s, redacted) }

@@ -44,7 +44,7 @@ var (
 func Parse(text string) (URL, error) {
 	switch {
 	case text == "":
-		return URL{}, errors.New("no URL")
+		return URL{}, errors.New("empty")
 	case strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return URL{}, errors.New("control characters in the URL")
 	case strings.HasPrefix(text, "/"):
@@ -92,10 +92,10 @@ func parseShort(text string) (URL, error) {
 		break
 	case colon < 0 || slash >= 0 && slash < colon:
 		if strings.HasPrefix(text, "-") {
-			return URL{}, errors.New("the path begins with a hyphen: write ./ before it")
+			return URL{}, errors.New("the path begins with a hyphen")
 		}
 		if Redact(text) != text { // user:password@host/path without a scheme
-			return URL{}, errors.New("neither a URL nor user@host:path: write ./ before a path that has an @ in it")
+			return URL{}, errors.New("neither a URL nor user@host:path nor a path")
 		}
 		return URL{Path: text, raw: text}, nil
 	default:
@@ -104,6 +104,8 @@ func parseShort(text string) (URL, error) {
 	switch {
 	case slices.Contains(schemes(), m[2]): // file:a is a malformed URL, not a host
 		return URL{}, errors.New("neither a URL nor an absolute path: two slashes are missing behind " + m[2] + ":")
+	case strings.HasPrefix(m[3], "-"): // git would take it for an option
+		return URL{}, errors.New("the path begins with a hyphen")
 	case m[1] == "" && strings.Contains(m[3], "@"): // user:password@host is no form of git's
 		return URL{}, errors.New("neither a URL nor user@host:path: ssh takes no password from a URL")
 	}

@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 		"", "https:///a", "https://example.org/a\nb", "https://example.org/a%0ab", "https://me:secret%zz@example.org/a", "https://me:sec/ret@example.org/a",
 		"https://me:12/secret@example.org/a", "https://-secret/a", "https://secret@-h/a", "ssh://-osecret@example.org/a", "ssh://-oProxyCommand=secret/a",
 		"-oProxyCommand=secret:a", "-secret", "ext::sh -c secret", "file://example.org/secret", "file:secret", "https:secret", "htps://me:secret@example.org/a",
-		"secret://example.org/a", "me:secret@example.org/a", "me:sec/secret@example.org:a", "https://exa mple.org/secret", "user name@host:secret", ":secret",
+		"secret://example.org/a", "me:secret@example.org/a", "me:sec/secret@example.org:a", "https://exa mple.org/secret", "user name@host:secret", ":secret", "git@host:-secret",
 	} {
 		u, err := giturl.Parse(text)
 		if err == nil {
