@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
@@ -126,7 +127,7 @@ func repositories(cfg *config.Config) func(project, repository string) string {
 	return func(project, repository string) string {
 		if p, ok := cfg.Project(project); ok {
 			for _, url := range []string{p.URL, p.Packaging.URL} {
-				if source.CleanURL(url) == repository {
+				if giturl.Redact(url) == repository {
 					return url
 				}
 			}

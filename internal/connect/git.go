@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -22,20 +24,20 @@ func Sources(
 }
 
 // GitAccess gives the credentials for a repository: those of the project that has it, else those of all repositories.
-func GitAccess(cfg *config.Config) func(repository string) source.Access {
-	return func(repository string) source.Access {
-		all := source.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
+func GitAccess(cfg *config.Config) func(repository string) git.Access {
+	return func(repository string) git.Access {
+		all := git.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
 		for _, p := range cfg.Projects {
-			own := source.CleanURL(p.URL) == repository
-			if !own && source.CleanURL(p.Packaging.URL) != repository ||
+			own := giturl.Redact(p.URL) == repository
+			if !own && giturl.Redact(p.Packaging.URL) != repository ||
 				p.Token == "" && p.SSHKeyFile == "" && p.KnownHostsFile == "" {
 				continue
 			}
-			a := source.Access{
+			a := git.Access{
 				SSHKeyFile:     cmp.Or(p.SSHKeyFile, all.SSHKeyFile),
 				KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile),
 			}
-			if own || sameHost(source.CleanURL(p.URL), repository) { // a token is not sent to another host
+			if own || sameHost(giturl.Redact(p.URL), repository) { // a token is not sent to another host
 				a.Token = p.Token
 			}
 			return a

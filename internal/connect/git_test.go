@@ -5,7 +5,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
-	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 func TestAccesses(t *testing.T) {
@@ -18,7 +18,7 @@ func TestAccesses(t *testing.T) {
 			{Name: "c", URL: "git@example.org:c.git", SSHKeyFile: "/c/key"},
 		},
 	})
-	for url, want := range map[string]source.Access{
+	for url, want := range map[string]git.Access{
 		"https://example.org/open.git":  {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		"https://example.org/other.git": {SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		"https://example.org/a.git":     {Token: "ta", SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},

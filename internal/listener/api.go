@@ -14,9 +14,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
-	"github.com/rpmflow/rpmflow/internal/source"
 )
 
 func (l *Listener) submit(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
@@ -89,7 +89,7 @@ func (l *Listener) resolveRef(ctx context.Context, project rpmflow.Project, s ap
 	}
 	if err != nil {
 		l.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
-		return "", "", problemf(http.StatusBadGateway, "check the repository's server, or give commit and the full ref (refs/heads/…)", "project %q: %s cannot be asked which commit %s is", project.Name, source.CleanURL(project.URL), wanted)
+		return "", "", problemf(http.StatusBadGateway, "check the repository's server, or give commit and the full ref (refs/heads/…)", "project %q: %s cannot be asked which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
 	}
 	if s.Commit != "" {
 		commit = s.Commit

@@ -7,20 +7,20 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
-	"github.com/rpmflow/rpmflow/internal/source"
 )
 
 func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *problem) {
 	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
 		c := api.Project{
-			Name: p.Name, Repository: source.CleanURL(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags), Packages: []string{}, Targets: notNil(p.Targets),
+			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags), Packages: []string{}, Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
 		}
 		if p.Packaging.URL != "" {
-			c.Packaging = source.CleanURL(p.Packaging.URL)
+			c.Packaging = giturl.Redact(p.Packaging.URL)
 		}
 		if p.Layout != rpmflow.LayoutSRPM {
 			for _, s := range p.PackageSources() {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // plan decides what a push leads to.
@@ -63,7 +63,7 @@ func (l *Listener) request(project rpmflow.Project, push rpmflow.Push, p part, t
 		BuildRequest: rpmflow.BuildRequest{
 			ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
 			Target: target, Arch: l.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
-			Repository: source.CleanURL(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(l.o.Targets[i]),
+			Repository: giturl.Redact(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(l.o.Targets[i]),
 			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 			QueuedAt: push.Received,
 		},

@@ -5,7 +5,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
@@ -44,8 +44,8 @@ func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
 	}
 	s := &rpmflow.Split{
 		Pushed:    push.Half,
-		Source:    rpmflow.Revision{Repository: source.CleanURL(project.URL)},
-		Packaging: rpmflow.Revision{Repository: source.CleanURL(project.Packaging.URL)},
+		Source:    rpmflow.Revision{Repository: giturl.Redact(project.URL)},
+		Packaging: rpmflow.Revision{Repository: giturl.Redact(project.Packaging.URL)},
 	}
 	pushed, _ := s.Halves()
 	pushed.Ref, pushed.Commit = push.Ref, push.Commit

@@ -25,8 +25,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/listener"
-	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
@@ -226,7 +226,7 @@ func (w *world) listenOn(o listener.Options, address string, ready bool) *door {
 	w.must(err)
 	nc, js, err := events.Dial(events.Access{URL: w.url, Name: "listener"}, quiet)
 	w.must(err)
-	l, err := listener.New(w.t.Context(), o, socket, nc, js, w.store, source.Resolve)
+	l, err := listener.New(w.t.Context(), o, socket, nc, js, w.store, git.Resolver(nil))
 	w.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -16,10 +16,10 @@ import (
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/listener"
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/ready"
-	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
@@ -82,7 +82,7 @@ func (p *Program) connect(ctx context.Context, socket net.Listener) (*listener.L
 		Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody), MaxUpload: int64(cfg.Listener.MaxUpload),
 		Uploads: store.Uploads(), RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir,
 		Projects: cfg.Projects, Targets: cfg.Targets, Version: p.Version, Logger: log,
-	}, socket, nc, js, store, source.Resolver(connect.GitAccess(cfg)))
+	}, socket, nc, js, store, git.Resolver(connect.GitAccess(cfg)))
 	if err != nil {
 		disconnect()
 		return nil, nil, err

@@ -12,6 +12,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -66,8 +68,8 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 	}
 	defer store.Close()
 	if req.Input.kind == inputGit {
-		b.Repository = source.CleanURL(req.Input.url)
-		if b.Ref, b.Commit, err = source.Resolve(ctx, req.Input.url, req.Input.ref); err != nil {
+		b.Repository = giturl.Redact(req.Input.url)
+		if b.Ref, b.Commit, err = git.Resolver(nil)(ctx, req.Input.url, req.Input.ref); err != nil {
 			return b, Infrastructure(err)
 		}
 	}

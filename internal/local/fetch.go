@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -48,7 +49,7 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 		dir = beside[0]
 	}
 	obtained, err := source.FetchSources(ctx, d.options(log), source.SpecSources{
-		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: source.BranchOf(ctx, filepath.Dir(s.file)),
+		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
 	})
 	return obtained, Infrastructure(err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -113,7 +114,7 @@ func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputR
 
 // withCredentials gives the URL as the user has written it for a repository as the record has it.
 func (in Input) withCredentials(repository string) string {
-	if in.kind == inputGit && source.CleanURL(in.url) == repository {
+	if in.kind == inputGit && giturl.Redact(in.url) == repository {
 		return in.url
 	}
 	return repository

@@ -15,6 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // inTree is a source tree with its spec in rpm/.
@@ -24,17 +26,17 @@ func inTree(spec string) map[string]string {
 }
 
 func TestCompleteIsGitArchive(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		w.commit(nil)
-		commit := w.commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
-		w.git("tag", "-a", "-m", "x", "v1")
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.git("rev-parse", "v1")})
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		w.Commit(nil)
+		commit := w.Commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
+		w.Git("tag", "-a", "-m", "x", "v1")
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.Git("rev-parse", "v1")})
 		if p.Layout != rpmflow.LayoutInTree || !p.NeedsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
 			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
 		}
 		must(t, p.Complete(t.Context(), expand(t, p.Spec, p.Sources)))
 		want := filepath.Join(t.TempDir(), "want.tar")
-		w.git("archive", "--format=tar", "--prefix=hello-src/", "--output="+want, commit)
+		w.Git("archive", "--format=tar", "--prefix=hello-src/", "--output="+want, commit)
 		got := content(t, filepath.Join(p.Sources, "hello.tar"))
 		if got != content(t, want) {
 			t.Error("the archive differs from git's")
@@ -80,11 +82,11 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 		{"%sourcelist", "%sourcelist\n%{name}.tar.gz\na.patch", "%setup -q" + check},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWork(t)
+			w := gittest.New(t)
 			files := inTree(specText(tt.tags, tt.prep))
 			files["rpm/other.tar"] = strings.Repeat("\x00", 10240)
-			commit := w.commit(files)
-			p := prepare(t, newStore(t), w.request(commit))
+			commit := w.Commit(files)
+			p := prepare(t, newStore(t), request(w, commit))
 			text := expand(t, p.Spec, p.Sources)
 			if missing := missingSources(text, p.Sources); len(missing) != 1 {
 				t.Errorf("missing before: %q", missing)
@@ -105,13 +107,13 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 }
 
 func TestCompleteIsReproducible(t *testing.T) {
-	w := newWork(t)
-	commit := w.commit(inTree(specText("", "")))
-	for _, suffix := range compressions {
+	w := gittest.New(t)
+	commit := w.Commit(inTree(specText("", "")))
+	for _, suffix := range git.Suffixes() {
 		text := []byte("Name: hello\nVersion: 1\nSource0: h" + suffix + "\n")
 		var made []string
 		for range 2 {
-			p := prepare(t, newStore(t), w.request(commit))
+			p := prepare(t, newStore(t), request(w, commit))
 			must(t, p.Complete(t.Context(), text))
 			made = append(made, content(t, filepath.Join(p.Sources, "h"+suffix)))
 		}
@@ -122,10 +124,10 @@ func TestCompleteIsReproducible(t *testing.T) {
 }
 
 func TestCompleteLeavesAlone(t *testing.T) {
-	w := newWork(t)
+	w := gittest.New(t)
 	files := inTree(specText("Source0: own.tar.gz", "%setup -q"))
 	files["rpm/own.tar.gz"] = "mine"
-	p := prepare(t, newStore(t), w.request(w.commit(files)))
+	p := prepare(t, newStore(t), request(w, w.Commit(files)))
 	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
 	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
 	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
@@ -134,13 +136,13 @@ func TestCompleteLeavesAlone(t *testing.T) {
 }
 
 func TestCompleteRefuses(t *testing.T) {
-	w := newWork(t)
+	w := gittest.New(t)
 	files := inTree(specText("Source0: x.tar", ""))
 	files["rpm/large"] = strings.Repeat("x", 20_001)
 	files["rpm/lfs.tar.gz"] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n"
 	s := newStore(t)
 	s.maxFile = 20_000
-	p := prepare(t, s, w.request(w.commit(files)))
+	p := prepare(t, s, request(w, w.Commit(files)))
 	for _, tt := range []struct {
 		text  string
 		kind  rpmflow.FailureKind
@@ -166,7 +168,7 @@ func TestCompleteRefuses(t *testing.T) {
 	wantFailure(t, err, rpmflow.FailureSpec, "no Name or no Version")
 
 	s.maxFile = 500 // compressors must end, too
-	for _, suffix := range compressions {
+	for _, suffix := range git.Suffixes() {
 		err := p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x"+suffix+"\n"))
 		wantFailure(t, err, rpmflow.FailureSource, "larger than")
 	}
@@ -183,11 +185,11 @@ func TestCompleteRefuses(t *testing.T) {
 
 // The mirror may go between the two steps.
 func TestCompleteAfterDamage(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		s := newStore(t)
-		p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: w.commit(inTree("Name: hello\n"))})
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		dir := t.TempDir()
+		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: w.Commit(inTree("Name: hello\n"))})
 		text := []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")
-		packs, err := filepath.Glob(filepath.Join(s.dir, "*.git/objects/pack/*.pack"))
+		packs, err := filepath.Glob(filepath.Join(dir, "*.git/objects/pack/*.pack"))
 		must(t, err)
 		for _, pack := range packs {
 			must(t, os.Chmod(pack, 0o600))
@@ -199,8 +201,8 @@ func TestCompleteAfterDamage(t *testing.T) {
 		}
 		must(t, p.Complete(t.Context(), text))
 		must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
-		must(t, os.RemoveAll(s.dir))
-		must(t, os.Mkdir(s.dir, 0o700))
+		must(t, os.RemoveAll(dir))
+		must(t, os.Mkdir(dir, 0o700))
 		must(t, p.Complete(t.Context(), text))
 		if got := names(t, p.Sources); got != "a.patch x.tar" {
 			t.Errorf("got %q", got)
@@ -210,12 +212,12 @@ func TestCompleteAfterDamage(t *testing.T) {
 
 // A tree of 13 objects with 10^12 files in it.
 func TestTreeBomb(t *testing.T) {
-	w := newWork(t)
-	w.commit(map[string]string{"hello.spec": "Name: hello\nSource0: x.tar\n"})
-	blob := w.git("rev-parse", "HEAD:hello.spec")
+	w := gittest.New(t)
+	w.Commit(map[string]string{"hello.spec": "Name: hello\nSource0: x.tar\n"})
+	blob := w.Git("rev-parse", "HEAD:hello.spec")
 	mktree := func(lines string) string {
-		cmd := exec.Command("git", "-C", w.dir, "mktree")
-		cmd.Stdin, cmd.Env = strings.NewReader(lines), childEnv()
+		cmd := exec.Command("git", "-C", w.Dir, "mktree")
+		cmd.Stdin, cmd.Env = strings.NewReader(lines), gittest.Env()
 		out, err := cmd.Output()
 		must(t, err)
 		return strings.TrimSpace(string(out))
@@ -232,9 +234,9 @@ func TestTreeBomb(t *testing.T) {
 		tree = level(filemode.Dir, "tree", tree)
 	}
 	tree = mktree(fmt.Sprintf("040000 tree %s\tbomb\n040000 tree %s\trpm\n", tree, mktree(fmt.Sprintf("100644 blob %s\thello.spec\n", blob))))
-	w.git("reset", "--quiet", "--soft", w.git("commit-tree", "-m", "x", tree))
+	w.Git("reset", "--quiet", "--soft", w.Git("commit-tree", "-m", "x", tree))
 	started := time.Now()
-	s, req := newStore(t), w.request(w.git("rev-parse", "HEAD"))
+	s, req := newStore(t), request(w, w.Git("rev-parse", "HEAD"))
 	_, err := s.Prepare(t.Context(), req, t.TempDir())
 	wantFailure(t, err, rpmflow.FailureSource, "too large to be searched")
 	req.Spec = "rpm/hello.spec"

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -28,7 +27,7 @@ func Dirs(name string) []string {
 			dirs = append(dirs, dir)
 		}
 	}
-	for range maxLinks {
+	for range maxLinks { // as many as Linux follows
 		dir := filepath.Dir(name)
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil {
@@ -70,107 +69,27 @@ func locate(dirs []string, name string) (file string, other error, err error) {
 			}
 			continue
 		case err != nil:
-			return "", nil, unusable(file, err)
+			return "", nil, git.Unusable(file, err)
 		case info.IsDir():
 			if other == nil {
 				other = fmt.Errorf("%s is a directory", show(file))
 			}
 			continue
 		case !info.Mode().IsRegular():
-			return "", nil, unusable(file, notRegular(info.Mode()))
+			return "", nil, git.Unusable(file, git.CheckRegular(info.Mode()))
 		}
 		return file, nil, nil
 	}
 	return "", other, nil
 }
 
-// unusable is the failure of a file that is needed and cannot be read.
-func unusable(file string, err error) error {
-	var why *fs.PathError
-	if errors.As(err, &why) {
-		err = why.Err
-	}
-	hint := "replace it by a file"
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		hint = "make it readable for the user who builds, or remove it"
-	case errors.Is(err, syscall.ELOOP):
-		err, hint = errors.New("its symbolic links lead in a circle"), "correct the link"
-	case errors.Is(err, fs.ErrNotExist):
-		hint = "it was there a moment ago: build again when nothing changes the directory"
-	}
-	return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: show(file) + " cannot be taken", Hint: hint, Err: err}
-}
-
-func notRegular(mode fs.FileMode) error {
-	switch {
-	case mode&fs.ModeNamedPipe != 0:
-		return errors.New("it is a named pipe, not a file")
-	case mode&fs.ModeSocket != 0:
-		return errors.New("it is a socket, not a file")
-	case mode&fs.ModeDevice != 0:
-		return errors.New("it is a device, not a file")
-	}
-	return errors.New("it is not a file")
-}
-
-// openRegular opens a file, links followed, and never waits for the other end of a pipe.
-func openRegular(name string) (*os.File, fs.FileInfo, error) {
-	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := in.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = notRegular(info.Mode())
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, in.Close())
-	}
-	return in, info, nil
-}
-
-// copySource copies a source of the user's. Its time is the commit's, as that of every source.
-func copySource(ctx context.Context, from, to string, mtime time.Time) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	in, info, err := openRegular(from)
-	if err != nil {
-		return unusable(from, err)
-	}
-	defer func() { _ = in.Close() }() // it was read only
-	if info.Size() < maxPointer {
-		text, err := io.ReadAll(io.LimitReader(in, maxPointer))
-		if err == nil && isPointer(text) {
-			return rpmflow.Fail(rpmflow.FailureSource, "get the file itself: git lfs pull",
-				"%s is a Git LFS pointer, not the file", show(from))
-		}
-		if _, serr := in.Seek(0, io.SeekStart); err != nil || serr != nil {
-			return unusable(from, errors.Join(err, serr))
-		}
-	}
-	mode := fs.FileMode(0o644)
-	if info.Mode()&0o100 != 0 {
-		mode = 0o755
-	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return fmt.Errorf("copying the source %s: %w", show(from), err)
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Chmod(mode), out.Close()); err != nil { // whatever the umask: the SRPM records it
-		return fmt.Errorf("copying the source %s: %w", show(from), errors.Join(err, os.Remove(to)))
-	}
-	return setTime(to, mtime)
-}
-
 // CopyFile copies a file of the user's that may be anything.
 func CopyFile(ctx context.Context, from, to string) error {
-	return copySource(ctx, from, to, time.Now())
+	return git.CopyFile(ctx, from, to, time.Now())
 }
 
 const (
+	maxLinks = 40 // of a spec on disk
 	// maxBeside is the largest file that a spec may include which it does not name, maxAllBeside what all of them may
 	// have together, in bytes, and maxFilesBeside how many they may be.
 	maxBeside      = 1 << 20
@@ -201,7 +120,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 			if files--; files < 0 || left < 0 {
 				return false, nil
 			}
-			if err := copySource(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
+			if err := git.CopyFile(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
 				return all, err // an unreadable one is rpm's to complain of
 			}
 		}
@@ -264,7 +183,7 @@ func (p *Prepared) copyBeside(ctx context.Context, file, name string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return nil
 	}
-	return copySource(ctx, file, to, p.CommitTime)
+	return git.CopyFile(ctx, file, to, p.CommitTime)
 }
 
 // gather copies the sources that rpm names and that lie on disk.

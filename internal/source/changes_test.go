@@ -8,66 +8,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
-
-func TestChanged(t *testing.T) {
-	w, s := newWork(t), newStore(t)
-	first := w.commit(map[string]string{"README": "1", "a/a.spec": "1", "a/src/x.c": "1", "b/b.spec": "1", "b/src/y.c": "1", "dir/f": "1", "file": "1", "link": "-> file", "same/1/2/3": "1", "caf\xe9": "1"})
-	w.git("mv", "a/src/x.c", "a/src/z.c")
-	second := w.commit(map[string]string{"a/a.spec": "2", "dir/f": "", "dir": "now a file", "file": "", "file/now/a": "dir", "link": "-> README", "new/deep/er": "1", "caf\xe9": "2"})
-	want := []string{"a/a.spec", "a/src/x.c", "a/src/z.c", "caf\xe9", "dir", "dir/f", "file", "file/now/a", "link", "new/deep/er"}
-
-	got, err := s.Changed(t.Context(), w.request(second), first)
-	must(t, err)
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	// git itself says the same.
-	out, err := exec.Command("git", "-C", w.dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", first, second).Output()
-	must(t, err)
-	if git := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); !slices.Equal(got, git) {
-		t.Errorf("got %q, git says %q", got, git)
-	}
-	back, err := s.Changed(t.Context(), w.request(first), second)
-	must(t, err)
-	slices.Sort(back)
-	if !slices.Equal(back, want) {
-		t.Errorf("backwards: %q", back)
-	}
-	if none, err := s.Changed(t.Context(), w.request(second), second); err != nil || len(none) > 0 {
-		t.Errorf("nothing: %q, %v", none, err)
-	}
-}
-
-// After a forced push what matters is what differs; an old commit that nobody has any more is said to be gone.
-func TestChangedAfterAForcedPush(t *testing.T) {
-	w, s := newWork(t), newStore(t)
-	w.commit(map[string]string{"a/x": "1", "b/x": "1"})
-	old := w.commit(map[string]string{"a/x": "2"})
-	_, err := s.Changed(t.Context(), w.request(old), old) // the mirror has seen it
-	must(t, err)
-	w.git("reset", "--quiet", "--hard", "HEAD^")
-	now := w.commit(map[string]string{"b/x": "3"})
-	got, err := s.Changed(t.Context(), w.request(now), old)
-	if slices.Sort(got); err != nil || fmt.Sprint(got) != "[a/x b/x]" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	_, err = s.Changed(t.Context(), w.request(now), strings.Repeat("ab", 20))
-	wantFailure(t, err, rpmflow.FailureSource, "abababababab", "force-pushed or deleted?")
-}
 
 func TestSourcePackages(t *testing.T) {
 	files := map[string]string{
 		"README": "x", "hello-1.0-1.src.rpm": packed("hello"), "odd name.srpm": packed("odd"),
 		"broken.src.rpm": "\xed\xab\xee\xdb", "deep/c.src.rpm": packed("c"), "a.rpm": "x",
 	}
-	w, s := newWork(t), newStore(t)
-	req := w.request(w.commit(files))
+	w, s := gittest.New(t), newStore(t)
+	req := request(w, w.Commit(files))
 	for _, tt := range []struct {
 		name string
 		set  func(*Request)
@@ -88,7 +41,7 @@ func TestSourcePackages(t *testing.T) {
 		})
 	}
 	files["hello.spec"] = plainSpec
-	with := w.request(w.commit(files))
+	with := request(w, w.Commit(files))
 	if got, err := s.SourcePackages(t.Context(), with); err != nil || len(got) > 0 {
 		t.Errorf("beside a spec: %v, %v", got, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // attributed are files that git writes otherwise than it keeps them.
@@ -38,12 +39,12 @@ func wantAttributed(t *testing.T, p *Prepared, commit string) {
 
 // Spec and sources are what git archive writes of them, not what git keeps.
 func TestSourcesAreAsArchived(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		files := attributed("")
 		files["hello.spec"], files["b.u16"] = plainSpec, "\xff\xfeh\x00i\x00\n\x00"
 		files["hello-1.0.tar.gz"] = "T"
 		files[".gitattributes"] += "*.spec eol=crlf\n"
-		commit := w.commit(files)
+		commit := w.Commit(files)
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit})
 		wantAttributed(t, p, commit)
 		if got, want := content(t, p.Spec), strings.ReplaceAll(plainSpec, "\n", "\r\n"); got != want {
@@ -57,18 +58,18 @@ func TestSourcesAreAsArchived(t *testing.T) {
 
 // So is the packaging half of layout split, and what lies beside a spec in a source tree.
 func TestSourcesAreAsArchivedElsewhere(t *testing.T) {
-	w := newWork(t)
-	packaging := w.sibling("packaging")
+	w := gittest.New(t)
+	packaging := w.Sibling("packaging")
 	files := attributed("rpm/SPECS")
 	files["rpm/SPECS/hello.spec"], files["rpm/SPECS/b.u16"] = plainSpec, "\xff\xfeh\x00i\x00\n\x00"
-	theirs := packaging.commit(files)
-	req := w.request(w.commit(map[string]string{"main.c": "m"}))
-	req.Layout, req.Packaging = rpmflow.LayoutSplit, &Packaging{URL: packaging.dir, Ref: "refs/heads/main", Commit: theirs}
+	theirs := packaging.Commit(files)
+	req := request(w, w.Commit(map[string]string{"main.c": "m"}))
+	req.Layout, req.Packaging = rpmflow.LayoutSplit, &Packaging{URL: packaging.Dir, Ref: "refs/heads/main", Commit: theirs}
 	s := newStore(t)
 	wantAttributed(t, prepare(t, s, req), theirs)
 
 	files["main.c"] = "m"
-	req = w.request(w.commit(files))
+	req = request(w, w.Commit(files))
 	p := prepare(t, s, req)
 	if p.Layout != rpmflow.LayoutInTree {
 		t.Fatalf("got %s", p.Explanation)

@@ -8,15 +8,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // look is what the decision between the layouts rests on.
 type look struct {
-	at     place
+	at     git.Entry
 	spec   string   // its path
 	beside []string // files that lie where rpm would look for sources
 	files  []string // of the package's directory
@@ -28,53 +27,51 @@ type look struct {
 	hasSOURCES bool
 }
 
-func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
-	l := &look{at: at, spec: p.spec.found()}
+func lookAt(tree git.Tree, at git.Entry, p *plan, maxFile int64) (*look, error) {
+	l := &look{at: at, spec: p.spec.Found}
 	for _, f := range p.sources {
-		l.beside = append(l.beside, f.as)
+		l.beside = append(l.beside, f.Name())
 	}
-	for _, f := range p.lists {
-		l.lists = append(l.lists, f.as)
-	}
-	top, err := snap.entries(at.tree)
+	l.lists = p.lists
+	top, err := tree.Entries(at)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range top {
 		switch {
-		case e.Mode == filemode.Dir || e.Mode == filemode.Submodule:
-			l.dirs = append(l.dirs, e.Name)
+		case e.IsDir() || e.IsSubmodule():
+			l.dirs = append(l.dirs, e.Name())
 		default:
-			l.files = append(l.files, e.Name)
+			l.files = append(l.files, e.Name())
 		}
 	}
-	if l.found, err = snap.search(top); err != nil {
+	if l.found, err = findEvidence(tree, top); err != nil {
 		return nil, err
 	}
 	if dir := path.Dir(l.spec); path.Base(dir) == "SPECS" {
-		e, _, err := snap.find(path.Join(path.Dir(dir), "SOURCES"))
+		e, err := tree.Find(path.Join(path.Dir(dir), "SOURCES"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		l.hasSOURCES = err == nil && e.Mode == filemode.Dir
+		l.hasSOURCES = err == nil && e.IsDir()
 	}
 	// A program in a directory of its own, of several, and its spec there or below.
-	for dir := path.Dir(l.spec); dir != path.Join(at.dir, ".") && dir != "." && dir != "/"; dir = path.Dir(dir) {
-		own, _, err := snap.find(dir)
-		if err != nil || own.Mode != filemode.Dir {
+	for dir := path.Dir(l.spec); dir != path.Join(at.Path, ".") && dir != "." && dir != "/"; dir = path.Dir(dir) {
+		own, err := tree.Find(dir)
+		if err != nil || !own.IsDir() {
 			break // it was there a moment ago
 		}
-		list, err := snap.entries(own.Hash)
+		list, err := tree.Entries(own)
 		if err != nil {
 			return nil, err
 		}
-		more, err := snap.search(list)
+		more, err := findEvidence(tree, list)
 		if err != nil {
 			return nil, err
 		}
 		l.found.strong, l.found.weak = append(l.found.strong, more.strong...), append(l.found.weak, more.weak...)
 	}
-	text, err := snap.head(p.spec.hash, min(maxFile, 1<<20))
+	text, err := tree.Head(p.spec.Entry, min(maxFile, 1<<20))
 	if err != nil {
 		return nil, err
 	}
@@ -86,17 +83,17 @@ func lookAt(snap *snapshot, at place, p *plan, maxFile int64) (*look, error) {
 // not matter then.
 func (l *look) alone() {
 	if dir := packageDir(l.spec); dir != "." && (len(l.lists) > 0 || l.text.Source0In(l.beside) != "") {
-		l.at.dir = dir
+		l.at.Path = dir
 	}
 }
 
 // decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or
 // a server (both standard), or out of the tree around the spec (in-tree). For the last there must be something to build in it.
 func (l *look) decide() (rpmflow.Layout, string, error) {
-	name, place := show(path.Base(l.spec)), l.at.in()
+	name, place := show(path.Base(l.spec)), in(l.at)
 	dir := path.Dir(l.spec)
 	ofRPM := path.Base(dir) == "SPECS"
-	apart := dir != path.Join(l.at.dir, ".") && dir != path.Join(l.at.dir, "SPECS") // a directory of what may be a source tree
+	apart := dir != path.Join(l.at.Path, ".") && dir != path.Join(l.at.Path, "SPECS") // a directory of what may be a source tree
 	switch {
 	case ofRPM:
 		place = "in " + show(dir) + " and SOURCES"
@@ -135,7 +132,7 @@ func (l *look) evidence() []string {
 		return l.found.strong
 	}
 	dir := path.Dir(l.spec)
-	apart := dir != path.Join(l.at.dir, ".") && path.Base(dir) != "SPECS" // a directory for packages
+	apart := dir != path.Join(l.at.Path, ".") && path.Base(dir) != "SPECS" // a directory for packages
 	var code []string
 	for _, w := range l.found.weak {
 		// A Makefile is the program's if the spec uses it, or lies apart from it.

@@ -7,21 +7,14 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
-
-// archiveIn is what git archive makes in a directory of the working tree.
-func (w *work) archiveIn(dir, commit, prefix string) string {
-	w.t.Helper()
-	name := filepath.Join(w.t.TempDir(), "want.tar")
-	w.git("-C", dir, "archive", "--format=tar", "--prefix="+prefix, "--output="+name, commit)
-	return content(w.t, name)
-}
 
 // A package of several in a repository is made of its own directory.
 func TestArchiveOfDirectory(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		w.commit(nil)
-		commit := w.commit(map[string]string{
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		w.Commit(nil)
+		commit := w.Commit(map[string]string{
 			"packages/hello/rpm/hello.spec": specText("Source0: x.tar", "%setup -q"), "packages/hello/main.c": "m", "packages/hello/src/b.c": "b", "packages/hello/secret": "s", "packages/hello/v": "$Format:%H %D$\n",
 			"packages/hello/.gitattributes": "secret export-ignore\nv export-subst\n", "packages/other/x.c": "x", "README": "r", "alias": "-> packages/hello",
 		})
@@ -34,11 +27,11 @@ func TestArchiveOfDirectory(t *testing.T) {
 					t.Errorf("%s: %s", p.Layout, p.Explanation)
 				}
 				must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+prep+"\n")))
-				got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archiveIn("packages/hello", commit, prefix)
+				got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.ArchiveIn("packages/hello", commit, prefix)
 				if got != want || !strings.Contains(got, commit+" HEAD -> main\n") || strings.Contains(got, "secret") && !strings.Contains(got, "export-ignore") {
 					t.Errorf("%s: got\n%s\nwant\n%s", prep, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
 				}
-				if id := w.gitIn(got, "get-tar-commit-id"); id != commit {
+				if id := w.GitIn(got, "get-tar-commit-id"); id != commit {
 					t.Errorf("the archive is of commit %s", id)
 				}
 			}
@@ -54,13 +47,13 @@ func TestArchiveOfDirectory(t *testing.T) {
 
 // Submodules and files of Git LFS are found from the repository's top on, and only those of the directory.
 func TestArchiveOfDirectoryInParts(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
-	lib := w.sibling("lib")
-	theirs := lib.commit(map[string]string{"l.c": "l"})
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
+	lib := w.Sibling("lib")
+	theirs := lib.Commit(map[string]string{"l.c": "l"})
 	files := map[string]string{"p/rpm/hello.spec": specText("Source0: x.tar", "%setup -q"), "p/a.bin": h.keep("a"), "q/b.bin": pointerTo("not on the server"),
 		".gitattributes": "*.bin filter=lfs\n", ".gitmodules": gitmodules("p/lib", "../../lib/.git", "q/gone", "../gone")}
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.submodule(files, map[string]string{"p/lib": theirs, "q/gone": theirs}),
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"p/lib": theirs, "q/gone": theirs}),
 		Sources: rpmflow.Sources{LFS: true, Submodules: true, Directory: "p"}}
 	p := prepare(t, lfsStore(t, h), req)
 	must(t, p.Complete(t.Context(), []byte(archiveSpec)))

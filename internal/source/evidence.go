@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 // What in a tree speaks for it being the source itself, and what any repository of a package may have.
@@ -50,21 +49,21 @@ type evidence struct {
 	weak   []string // code without them, and a Makefile
 }
 
-// search looks at the entries of a directory, and at those of its directories.
-func (s *snapshot) search(list []object.TreeEntry) (e evidence, err error) {
+// findEvidence searches the entries of a directory, and those of its directories.
+func findEvidence(tree git.Tree, list []git.Entry) (e evidence, err error) {
 	for _, entry := range list {
-		if entry.Mode != filemode.Dir {
-			e.file(entry.Name)
+		if !entry.IsDir() {
+			e.file(entry.Name())
 			continue
 		}
-		if isPackagersDir(entry.Name) {
+		if isPackagersDir(entry.Name()) {
 			continue
 		}
-		below, err := s.entries(entry.Hash)
+		below, err := tree.Entries(entry)
 		if err != nil {
 			return e, err
 		}
-		e.dir(entry.Name, below)
+		e.dir(entry.Name(), below)
 	}
 	return e, nil
 }
@@ -78,9 +77,9 @@ func (e *evidence) file(name string) {
 	}
 }
 
-func (e *evidence) dir(name string, below []object.TreeEntry) {
+func (e *evidence) dir(name string, below []git.Entry) {
 	has := func(is func(string) bool) bool {
-		return slices.ContainsFunc(below, func(b object.TreeEntry) bool { return b.Mode != filemode.Dir && is(b.Name) })
+		return slices.ContainsFunc(below, func(b git.Entry) bool { return !b.IsDir() && is(b.Name()) })
 	}
 	switch {
 	case name == "src", has(isBuildFile):

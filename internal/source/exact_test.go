@@ -1,7 +1,6 @@
 package source
 
 import (
-	"archive/tar"
 	"bytes"
 	"os"
 	"os/exec"
@@ -12,11 +11,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // An archive is, byte for byte, what the git command makes of the commit in the packager's own repository.
 func TestArchiveIsExact(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		long := strings.Repeat("d", 60) + "/" + strings.Repeat("e", 60)
 		files := map[string]string{
 			"rpm/hello.spec":     specText("Source0: x.tar", "%setup -q"),
@@ -32,18 +32,18 @@ func TestArchiveIsExact(t *testing.T) {
 			"link": "-> sub/b.c", "dangling": "-> nowhere", "farlink": "-> " + strings.Repeat("../x/", 60), "run.sh": "#!/bin/sh\n",
 			"rpm/own.patch": "P",
 		}
-		w.commit(files)
-		must(t, os.Chmod(filepath.Join(w.dir, "run.sh"), 0o755))
-		commit := w.commit(nil)
-		w.git("tag", "-a", "-m", "x", "v1.0")
-		commit2 := w.commit(map[string]string{"later": "x"})
+		w.Commit(files)
+		must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
+		commit := w.Commit(nil)
+		w.Git("tag", "-a", "-m", "x", "v1.0")
+		commit2 := w.Commit(map[string]string{"later": "x"})
 		s := newStore(t)
 		for _, tt := range []struct{ prep, prefix, commit string }{
 			{"%setup -q", "hello-1.0/", commit}, {"%setup -q -n a/b/c", "a/b/c/", commit2}, {"%setup -q -c", "", commit},
 		} {
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: tt.commit})
 			must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+tt.prep+"\n")))
-			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archive(tt.commit, tt.prefix)
+			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(tt.commit, tt.prefix)
 			if got != want {
 				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", tt.prefix, len(got), len(want))
 			}
@@ -64,9 +64,9 @@ func TestArchiveIsExact(t *testing.T) {
 
 // Other programs give the same compressed bytes back, whatever made them.
 func TestCompressionsAreReadByOthers(t *testing.T) {
-	w := newWork(t)
-	p := prepare(t, newStore(t), w.request(w.commit(inTree("Name: hello\n"))))
-	want := w.archive(p.Commit, "hello-1/")
+	w := gittest.New(t)
+	p := prepare(t, newStore(t), request(w, w.Commit(inTree("Name: hello\n"))))
+	want := w.Archive(p.Commit, "hello-1/")
 	for suffix, program := range map[string]string{".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd", ".tgz": "gzip", ".crate": "gzip",
 		".tbz": "bzip2", ".tb2": "bzip2", ".tbz2": "bzip2", ".txz": "xz", ".tzst": "zstd", ".tar.lzma": "xz", ".tar.lz": "xz", ".tlz": "xz", ".TAR.GZ": "gzip"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -90,49 +90,24 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 
 func TestArchiveOfPointers(t *testing.T) {
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("4d", 32) + "\nsize 12345\n"
-	w := newWork(t)
+	w := gittest.New(t)
 	files := inTree("Name: hello\n")
 	files["data/a.bin"], files["data/b.bin"], files["tests/c.bin"] = pointer, pointer, pointer
-	plain := w.commit(files) // without attributes it is text for git, too
+	plain := w.Commit(files) // without attributes it is text for git, too
 	files[".gitattributes"] = "*.bin filter=lfs diff=lfs merge=lfs -text\ntests export-ignore\n"
-	lfs := w.commit(files)
-	ignored := w.commit(map[string]string{"data/a.bin": "real", "data/b.bin": "real"})
+	lfs := w.Commit(files)
+	ignored := w.Commit(map[string]string{"data/a.bin": "real", "data/b.bin": "real"})
 	s := newStore(t)
 	for _, suffix := range []string{".tar.gz", ".zip"} {
 		text := []byte("Name: hello\nVersion: 1\nSource0: x" + suffix + "\n")
-		p := prepare(t, s, w.request(lfs))
+		p := prepare(t, s, request(w, lfs))
 		err := p.Complete(t.Context(), text)
 		wantFailure(t, err, rpmflow.FailureSource, "Git LFS pointers", "data/a.bin, data/b.bin", "export-ignore")
 		if strings.Contains(err.Error(), "tests/c.bin") || names(t, p.Sources) != "a.patch" {
 			t.Errorf("%v, left %q", err, names(t, p.Sources))
 		}
 		for _, commit := range []string{plain, ignored} {
-			must(t, prepare(t, s, w.request(commit)).Complete(t.Context(), text))
+			must(t, prepare(t, s, request(w, commit)).Complete(t.Context(), text))
 		}
 	}
-}
-
-func FuzzPointers(f *testing.F) {
-	var b bytes.Buffer
-	out := tar.NewWriter(&b)
-	for name, text := range map[string]string{"a": "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", strings.Repeat("l", 300): "x", "latin\xe9": ""} {
-		if err := out.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
-			f.Fatal(err)
-		}
-		if _, err := out.Write([]byte(text)); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if err := out.Close(); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b.Bytes())
-	f.Fuzz(func(t *testing.T, archive []byte) {
-		names, _ := pointers(bytes.NewReader(archive))
-		for _, name := range names {
-			if strings.ContainsAny(name, "\n\x00\x1b") {
-				t.Errorf("name %q is not fit for a message", name)
-			}
-		}
-	})
 }

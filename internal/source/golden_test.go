@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // TestLayouts reads testdata/layouts: each file has settings of a project, the files of its repository (tree/) and of the one with its
@@ -58,11 +59,11 @@ func TestLayouts(t *testing.T) {
 
 func layoutRequest(t *testing.T, settings string, trees map[string]map[string]string) Request {
 	t.Helper()
-	w := newWork(t)
-	req := w.request(w.commit(trees["tree"]))
+	w := gittest.New(t)
+	req := request(w, w.Commit(trees["tree"]))
 	if len(trees["packaging"]) > 0 {
-		p := newWork(t)
-		req.Packaging = &Packaging{URL: p.dir, Ref: "refs/heads/main", Commit: p.commit(trees["packaging"])}
+		p := gittest.New(t)
+		req.Packaging = &Packaging{URL: p.Dir, Ref: "refs/heads/main", Commit: p.Commit(trees["packaging"])}
 	}
 	for line := range strings.Lines(settings) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")

@@ -8,10 +8,8 @@ import (
 	"path"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 // plan is what to take from a commit.
@@ -19,11 +17,12 @@ type plan struct {
 	layout  rpmflow.Layout
 	why     string
 	note    string // for the record
-	spec    file
-	sources []file
-	srpm    *file // instead of spec and sources
-	// lists are those of dist-git; listed is what they name, of the package listedAs.
-	lists    []file
+	spec    git.File
+	sources []git.File
+	srpm    *git.File // instead of spec and sources
+	// lists are the names of those of dist-git; listed is what they name, of the package listedAs.
+	lists    []string
+	readList listReader
 	listed   []listed
 	listedAs string
 	// look is what a guess about a directory on disk rests on, which rpm may prove wrong; nil: it is no guess.
@@ -31,53 +30,54 @@ type plan struct {
 }
 
 // findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
-func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64) (*plan, error) {
+func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) (*plan, error) {
 	if req.Layout == rpmflow.LayoutSplit {
-		return splitPlan(snap, req)
+		return splitPlan(tree, req)
 	}
-	at, err := snap.directory(req.Sources.Directory)
+	_, named := namedSpec(tree)
+	at, err := findDirectory(tree, req.Sources.Directory)
 	if err != nil {
 		return nil, err
 	}
 	if req.Layout == rpmflow.LayoutSRPM {
-		return planSRPM(ctx, snap, at, req)
+		return planSRPM(ctx, tree, at, req)
 	}
-	spec, err := findSpec(ctx, snap, at, req.Spec)
+	spec, err := findSpec(ctx, tree, at, req.Spec)
 	var nothing *none
 	if errors.As(err, &nothing) && (req.Layout == rpmflow.LayoutAuto || req.Layout == "") {
-		if p, err := planSRPM(ctx, snap, at, req); !errors.As(err, &nothing) {
+		if p, err := planSRPM(ctx, tree, at, req); !errors.As(err, &nothing) {
 			return p, err
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	beside, err := snap.beside(spec)
+	beside, err := filesBeside(tree, spec)
 	if err != nil {
 		return nil, err
 	}
 	p := &plan{layout: req.Layout, spec: spec, sources: beside}
 	if req.Layout != rpmflow.LayoutStandard && req.Layout != rpmflow.LayoutInTree {
-		if p.lists, err = listsAt(snap, packageDir(spec.found()), spec.found()); err != nil {
+		if p.lists, p.readList, err = listsAt(tree, packageDir(spec.Found), spec.Found); err != nil {
 			return nil, err
 		}
 	}
 	switch req.Layout {
 	case rpmflow.LayoutStandard, rpmflow.LayoutInTree, rpmflow.LayoutDistGit:
-		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.found()))
+		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.Found))
 	case rpmflow.LayoutAuto, "":
-		l, err := lookAt(snap, at, p, maxFile)
+		l, err := lookAt(tree, at, p, maxFile)
 		if err != nil {
 			return nil, err
 		}
-		if snap.disk != nil && snap.disk.spec != "" {
+		if named {
 			l.alone()
 		}
 		if p.layout, p.why, err = l.decide(); err != nil {
 			return nil, err
 		}
 		p.note = l.note(p.layout)
-		if snap.disk != nil && p.layout == rpmflow.LayoutStandard {
+		if req.WorkTree != nil && p.layout == rpmflow.LayoutStandard {
 			p.look = l
 		}
 	default:
@@ -86,20 +86,19 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	if p.layout == rpmflow.LayoutDistGit {
 		if len(p.lists) == 0 {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.as,
-					".spec"), snap.where())
+				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.Name(), ".spec"), tree.Where())
 		}
-		if p.listedAs, p.listed, err = readLists(snap.headOf, p.lists, spec.found()); err != nil {
+		if p.listedAs, p.listed, err = readLists(p.readList, p.lists, spec.Found); err != nil {
 			return nil, err
 		}
 	}
-	if at.dir != "" && p.layout == rpmflow.LayoutInTree {
-		p.why += "; the archive is made of " + show(at.dir) + " alone"
+	if at.Path != "" && p.layout == rpmflow.LayoutInTree {
+		p.why += "; the archive is made of " + show(at.Path) + " alone"
 	}
-	if modules, _, err := snap.find(".gitmodules"); err == nil && modules.Mode != filemode.Dir && p.layout == rpmflow.LayoutInTree {
+	if modules, err := tree.Find(".gitmodules"); err == nil && !modules.IsDir() && p.layout == rpmflow.LayoutInTree {
 		where := "not in the archive"
 		switch {
-		case snap.disk != nil:
+		case req.WorkTree != nil:
 			where = "in the archive, as they are checked out"
 		case req.Sources.Submodules:
 			where = "in the archive, too"
@@ -109,43 +108,31 @@ func findLayout(ctx context.Context, snap *snapshot, req Request, maxFile int64)
 	return p, nil
 }
 
-// place is the directory of a tree that holds the package.
-type place struct {
-	dir  string // "" for the top
-	tree plumbing.Hash
-}
-
-// in says in words where something is.
-func (p place) in() string {
-	if p.dir == "" {
+// in says in words where a directory is.
+func in(dir git.Entry) string {
+	if dir.Path == "" {
 		return "at the top of the repository"
 	}
-	return "in " + show(p.dir)
+	return "in " + show(dir.Path)
 }
 
-// directory finds the place that the project names.
-func (s *snapshot) directory(want string) (place, error) {
+// findDirectory finds the directory that the project names.
+func findDirectory(tree git.Tree, want string) (git.Entry, error) {
 	if want == "" {
-		return place{tree: s.commit.TreeHash}, nil
+		return tree.Root(), nil
 	}
 	const hint = "set directory: to one of the repository's directories, from its top on"
-	if outside(want) {
-		return place{}, rpmflow.Fail(rpmflow.FailureSource, hint, "directory %q lies outside the repository", want)
+	if git.Outside(want) {
+		return git.Entry{}, rpmflow.Fail(rpmflow.FailureSource, hint, "directory %q lies outside the repository", want)
 	}
-	e, real, err := s.find(path.Clean(want))
+	e, err := tree.Find(want)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return place{}, err
+		return git.Entry{}, err
 	}
-	if err != nil || e.Mode != filemode.Dir {
-		return place{}, rpmflow.Fail(rpmflow.FailureSource, hint, "no directory %s at %s", show(want), short(s.commit.Hash.String()))
+	if err != nil || !e.IsDir() {
+		return git.Entry{}, rpmflow.Fail(rpmflow.FailureSource, hint, "no directory %s%s", show(want), tree.Where())
 	}
-	return place{real, e.Hash}, nil
-}
-
-// outside says whether a path that somebody has configured leads out of the repository.
-func outside(name string) bool {
-	clean := path.Clean(name)
-	return path.IsAbs(name) || clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsRune(name, 0)
+	return e, nil
 }
 
 // none is the failure of finding nothing at all: another layout may find something.
@@ -154,41 +141,33 @@ type none struct{ failure *rpmflow.Failure }
 func (n *none) Error() string { return n.failure.Error() }
 func (n *none) Unwrap() error { return n.failure }
 
-// beside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, where that is a link, beside
-// what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
-func (s *snapshot) beside(spec file) ([]file, error) {
-	if s.disk != nil {
-		return s.disk.beside(s.disk.sourceDirs(spec.found())), nil
+// filesBeside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, if that is a
+// link, beside what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
+func filesBeside(tree git.Tree, spec git.File) ([]git.File, error) {
+	if w, is := tree.(*git.WorkTree); is {
+		return besideOnDisk(w, sourceDirs(w, spec.Found)), nil
 	}
 	var dirs []string
-	for _, name := range []string{spec.found(), spec.path} {
+	for _, name := range []string{spec.Found, spec.Path} {
 		dir := path.Dir(name)
 		if path.Base(dir) == "SPECS" {
 			dirs = append(dirs, path.Join(path.Dir(dir), "SOURCES"))
 		}
 		dirs = append(dirs, dir)
 	}
-	var beside []file
+	var beside []git.File
 	taken := map[string]bool{}
 	for _, dir := range dirs {
-		files, err := s.files(dir)
+		files, err := git.Files(tree, dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range files {
-			if !taken[f.as] && f.path != spec.path {
-				taken[f.as] = true
+			if !taken[f.Name()] && f.Path != spec.Path {
+				taken[f.Name()] = true
 				beside = append(beside, f)
 			}
 		}
 	}
 	return beside, nil
-}
-
-// where says in words what was looked at.
-func (s *snapshot) where() string {
-	if s.disk != nil {
-		return " in " + show(s.disk.dir)
-	}
-	return " at " + short(s.commit.Hash.String())
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -95,17 +96,17 @@ func TestDecideInDoubt(t *testing.T) {
 
 // A URL, and a source tree: the record says what was decided.
 func TestURLInASourceTree(t *testing.T) {
-	w, s := newWork(t), newStore(t)
+	w, s := gittest.New(t), newStore(t)
 	spec := specText("Source0: https://example.org/%{name}-%{version}.tar.gz", "%setup -q")
-	p := prepare(t, s, w.request(w.commit(map[string]string{"hello.spec": spec, "sub/pkg/x": "x", "sub/setup.py": "x", "patches/a": "x"})))
+	p := prepare(t, s, request(w, w.Commit(map[string]string{"hello.spec": spec, "sub/pkg/x": "x", "sub/setup.py": "x", "patches/a": "x"})))
 	if p.Layout != rpmflow.LayoutInTree || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "Source0 is a URL") || !strings.Contains(p.Notes[0], "the repository has sub;") {
 		t.Errorf("got %s, notes %q", p.Layout, p.Notes)
 	}
 }
 
 func TestLayoutAsConfigured(t *testing.T) {
-	w, s := newWork(t), newStore(t)
-	req := w.request(w.commit(map[string]string{"hello.spec": plainSpec, "a.patch": "x", "src/main.c": "x", ".gitmodules": "x"}))
+	w, s := gittest.New(t), newStore(t)
+	req := request(w, w.Commit(map[string]string{"hello.spec": plainSpec, "a.patch": "x", "src/main.c": "x", ".gitmodules": "x"}))
 	for layout, want := range map[rpmflow.Layout]string{
 		rpmflow.LayoutStandard: "standard: hello.spec, as the project's configuration says",
 		rpmflow.LayoutInTree:   "in-tree: hello.spec, as the project's configuration says; its submodules are not in the archive",

@@ -10,14 +10,15 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // Files beside the spec have their content in every layout; of a tree that is the source only those that the spec names.
 func TestLFSSources(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	req := func(layout rpmflow.Layout, files map[string]string) Request {
-		return Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.commit(files), Layout: layout, Sources: rpmflow.Sources{LFS: true}}
+		return Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Layout: layout, Sources: rpmflow.Sources{LFS: true}}
 	}
 	s := lfsStore(t, h)
 
@@ -54,12 +55,12 @@ func TestLFSSources(t *testing.T) {
 
 	// A repository on disk has its files beside it.
 	local := standard
-	local.URL, local.Sources.LFS = w.dir, true
+	local.URL, local.Sources.LFS = w.Dir, true
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
 	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "lfs/objects", "git lfs push --all")
 	for _, text := range []string{tarball, "#!/bin/sh\n"} {
 		oid := oidOf(text)
-		object := filepath.Join(w.dir, ".git/lfs/objects", oid[:2], oid[2:4], oid)
+		object := filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid)
 		must(t, os.MkdirAll(filepath.Dir(object), 0o755))
 		must(t, os.WriteFile(object, []byte(text), 0o600))
 	}
@@ -68,19 +69,19 @@ func TestLFSSources(t *testing.T) {
 		t.Error("not the repository's own file")
 	}
 	oid := oidOf(tarball)
-	must(t, os.WriteFile(filepath.Join(w.dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"), 0o600))
+	must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"), 0o600))
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
 	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "another file than its pointer says")
 }
 
 func TestLFSOfSubmodules(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
-	lib := w.sibling("lib")
-	theirs := lib.commit(map[string]string{".gitattributes": lfsAttributes, "l.bin": h.keep("of the library")})
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
+	lib := w.Sibling("lib")
+	theirs := lib.Commit(map[string]string{".gitattributes": lfsAttributes, "l.bin": h.keep("of the library")})
 	files := inTree("Name: hello\n")
 	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib", "../../lib/.git"), h.keep("own"), lfsAttributes
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.submodule(files, map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
 	p := prepare(t, lfsStore(t, h), req)
 	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
 	got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n")
@@ -95,8 +96,8 @@ func TestLFSOfSubmodules(t *testing.T) {
 }
 
 func TestLFSFailures(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	download := func(o map[string]any, change func(d map[string]any)) {
 		change(o["actions"].(map[string]any)["download"].(map[string]any))
 	}
@@ -133,7 +134,7 @@ func TestLFSFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			files := inTree("Name: hello\n")
 			files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", tt.text, tt.config
-			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.commit(files), Sources: rpmflow.Sources{LFS: true}}
+			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
 			if tt.spoil != nil {
 				tt.spoil()
 			}
@@ -154,7 +155,7 @@ func TestLFSFailures(t *testing.T) {
 	// What is out of order for a while is asked again.
 	files := inTree("Name: hello\n")
 	files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", h.keep("patience"), ""
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.commit(files), Sources: rpmflow.Sources{LFS: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
 	h.busy, h.stale = 2, 1
 	must(t, prepare(t, lfsStore(t, h), req).Complete(t.Context(), []byte(archiveSpec)))
 	h.busy, h.stale = 0, 0
@@ -162,8 +163,8 @@ func TestLFSFailures(t *testing.T) {
 
 // The token is shown to no server but the project's own, whatever .lfsconfig says.
 func TestLFSConfig(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	other := newLFSHost(t, t.TempDir(), "")
 	var shown []string
 	watch := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -174,7 +175,7 @@ func TestLFSConfig(t *testing.T) {
 	files := inTree("Name: hello\n")
 	files[".gitattributes"], files["a.bin"] = "*.bin filter=lfs\n", other.keep("elsewhere")
 	files[".lfsconfig"] = "[lfs]\n\turl = http://ann:hunter2@" + strings.TrimPrefix(watch.URL, "http://") + "/some/where/\n"
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.commit(files), Sources: rpmflow.Sources{LFS: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
 	err := prepare(t, lfsStore(t, h), req).Complete(t.Context(), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "not a public address")
 	if len(shown) != 0 || strings.Contains(err.Error(), "hunter2") {
@@ -188,54 +189,4 @@ func TestLFSConfig(t *testing.T) {
 	if len(shown) != 1 || shown[0] != "" {
 		t.Errorf("shown %q", shown)
 	}
-}
-
-func TestLFSEndpoints(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://host/a/b":                 "https://host/a/b.git/info/lfs",
-		"https://me:pw@host:8443/a/b.git/": "https://host:8443/a/b.git/info/lfs",
-		"http://host/b.git":                "http://host/b.git/info/lfs",
-		"ssh://git@host:2222/a/b.git":      "https://host/a/b.git/info/lfs",
-		"ssh://host/a/b":                   "https://host/a/b.git/info/lfs",
-		"git@host:a/b.git":                 "https://host/a/b.git/info/lfs",
-		"git@host:/a/b":                    "https://host/a/b.git/info/lfs",
-		"git@host:2222:/a/b":               "https://host/a/b.git/info/lfs",
-		"git@[::1]:a/b":                    "https://[::1]/a/b.git/info/lfs",
-		"ssh://git@[2001:db8::1]:2222/b":   "https://[2001:db8::1]/b.git/info/lfs",
-		"/srv/git/b.git":                   "",
-	} {
-		r, err := parseRemote(url)
-		must(t, err)
-		if got, err := r.with(Access{Token: "tok"}).lfsEndpoint(); got != want || err != nil {
-			t.Errorf("%s: %s, %v, want %s", url, got, err, want)
-		}
-	}
-	for url, want := range map[string]string{ // base64 of user:password
-		"https://host/a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "git@host:a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "https://me:pw@host/a": "Basic bWU6cHc=",
-	} {
-		r, err := parseRemote(url)
-		must(t, err)
-		if got := r.with(Access{Token: "tok"}).lfsAuthorization(); got != want {
-			t.Errorf("%s: %s, want %s", url, got, want)
-		}
-	}
-	r, err := parseRemote("git@host:a")
-	must(t, err)
-	if got := r.with(Access{}).lfsAuthorization(); got != "" {
-		t.Errorf("without a token: %s", got)
-	}
-}
-
-func FuzzParsePointer(f *testing.F) {
-	f.Add(pointerTo("x"))
-	f.Add("version https://git-lfs.github.com/spec/v1\r\noid sha256:" + oidOf("y") + "\r\nsize 9223372036854775808\r\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		p, err := parsePointer("a\x1bb", []byte(text))
-		if err == nil && (len(p.OID) != 64 || strings.Trim(p.OID, "0123456789abcdef") != "" || p.Size < 0) {
-			t.Errorf("%q: %+v", text, p)
-		}
-		if err != nil && strings.ContainsAny(err.Error(), "\x1b\x00\n") {
-			t.Errorf("%q is not fit for a message", err)
-		}
-	})
 }

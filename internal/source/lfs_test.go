@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // lfsHost is a git server with Git LFS that answers nothing but what git-lfs would ask, and refuses all else.
@@ -42,7 +44,7 @@ func newLFSHost(t *testing.T, repositories, token string) *lfsHost {
 	must(t, err)
 	git := &cgi.Handler{
 		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:    append(childEnv(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
 		Stderr: io.Discard,
 	}
 	h := &lfsHost{t: t, token: token, objects: map[string]string{}}
@@ -165,22 +167,22 @@ func pointerTo(text string) string {
 }
 
 // smudgedArchive is what git archive makes where git-lfs is its filter, for which a shell stands in.
-func (w *work) smudgedArchive(commit, prefix string, objects map[string]string) string {
-	w.t.Helper()
-	dir := w.t.TempDir()
+func smudgedArchive(t *testing.T, w *gittest.Repository, commit, prefix string, objects map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
 	for oid, text := range objects {
-		must(w.t, os.WriteFile(filepath.Join(dir, oid), []byte(text), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, oid), []byte(text), 0o600))
 	}
 	out := filepath.Join(dir, "want.tar")
-	w.git("-c", "filter.lfs.required=true", "-c", "filter.lfs.smudge=cd '"+dir+"' && cat >in && oid=$(sed -n 's/^oid sha256://p' in) && if [ -n \"$oid\" ]; then cat $oid; else cat in; fi", "archive", "--prefix="+prefix, "--output="+out, commit)
-	return content(w.t, out)
+	w.Git("-c", "filter.lfs.required=true", "-c", "filter.lfs.smudge=cd '"+dir+"' && cat >in && oid=$(sed -n 's/^oid sha256://p' in) && if [ -n \"$oid\" ]; then cat $oid; else cat in; fi", "archive", "--prefix="+prefix, "--output="+out, commit)
+	return content(t, out)
 }
 
 func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 	t.Helper()
 	s, err := Open(Options{
 		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &shelf{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
-		Access: func(string) Access { return Access{Token: h.token} },
+		Access: func(string) git.Access { return git.Access{Token: h.token} },
 	})
 	must(t, err)
 	s.client.Pause = 1
@@ -191,8 +193,8 @@ func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 const lfsAttributes = "*.bin filter=lfs diff=lfs merge=lfs -text\nsecret export-ignore\n"
 
 func TestLFSArchive(t *testing.T) {
-	w := newWork(t)
-	h := newLFSHost(t, filepath.Dir(w.dir), "tok-en")
+	w := gittest.New(t)
+	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	files := inTree("Name: hello\n")
 	files[".gitattributes"] = lfsAttributes
 	long := strings.Repeat("d", 90) + "/" + strings.Repeat("e", 90) + "/" + strings.Repeat("f", 120) + ".bin"
@@ -203,10 +205,10 @@ func TestLFSArchive(t *testing.T) {
 	files["plain.bin"] = "committed before git lfs track"
 	files["pointer.txt"] = pointerTo("text for git, too")
 	files["secret/x.bin"] = pointerTo("not on the server")
-	w.commit(files)
-	must(t, os.Chmod(filepath.Join(w.dir, "run.bin"), 0o755))
-	commit := w.commit(nil)
-	want := w.smudgedArchive(commit, "hello-1.0/", h.objects)
+	w.Commit(files)
+	must(t, os.Chmod(filepath.Join(w.Dir, "run.bin"), 0o755))
+	commit := w.Commit(nil)
+	want := smudgedArchive(t, w, commit, "hello-1.0/", h.objects)
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{LFS: true}}
 	s := lfsStore(t, h)
 	for i := range 2 {

@@ -3,11 +3,14 @@ package source
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 const (
@@ -112,30 +115,31 @@ func isMetadata(name string) (pkg string, ok bool) {
 	return pkg, ok && dot && pkg != ""
 }
 
-// headOf gives the beginning of a file in a commit or on disk.
-type headOf func(f file, max int64) ([]byte, error)
+// listReader reads the beginning of one of the lists.
+type listReader func(name string, max int64) ([]byte, error)
 
 // readLists gives what the lists of a dist-git repository name, in their order, and the package's name there.
-func readLists(head headOf, lists []file, spec string) (pkg string, all []listed, err error) {
+func readLists(read listReader, lists []string, spec string) (pkg string, all []listed, err error) {
 	pkg = strings.TrimSuffix(path.Base(spec), ".spec")
 	by := map[string]checksum.Checksum{}
-	for _, f := range lists {
-		text, err := head(f, maxList)
+	for _, list := range lists {
+		text, err := read(list, maxList)
 		if err != nil {
 			return "", nil, err
 		}
 		parse := parseSources
-		if name, ok := isMetadata(f.as); ok {
+		if name, ok := isMetadata(list); ok {
 			pkg, parse = name, parseMetadata
 		}
-		found, err := parse(f.as, text)
+		found, err := parse(list, text)
 		if err != nil {
 			return "", nil, err
 		}
 		for _, l := range found {
 			before, twice := by[l.name]
 			if twice && before.Algorithm == l.sum.Algorithm && before != l.sum {
-				return "", nil, rpmflow.Fail(rpmflow.FailureSource, "let one of both go", "two lists have different checksums of %s: %s and %s", show(l.name), before, l.sum)
+				return "", nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of them",
+					"two lists have different checksums of %s: %s and %s", show(l.name), before, l.sum)
 			}
 			if !twice {
 				by[l.name] = l.sum
@@ -147,45 +151,61 @@ func readLists(head headOf, lists []file, spec string) (pkg string, all []listed
 }
 
 // listsAt finds the lists in the package's directory.
-func listsAt(snap *snapshot, dir, spec string) ([]file, error) {
-	var files []file
-	var err error
-	if snap.disk != nil {
-		files = snap.disk.lists(dir)
-	} else if files, err = snap.files(dir); err != nil {
-		return nil, err
+func listsAt(tree git.Tree, dir, spec string) ([]string, listReader, error) {
+	files := map[string]git.File{}
+	var names []string
+	add := func(f git.File) {
+		files[f.Name()] = f
+		names = append(names, f.Name())
 	}
-	return listsAmong(files, snap.headOf, spec)
+	if w, is := tree.(*git.WorkTree); is {
+		for _, e := range w.ReadDir(filepath.Join(w.Dir(), filepath.FromSlash(dir))) {
+			if _, is := isMetadata(e.Name()); !is && e.Name() != "sources" {
+				continue // of a directory that may have many others
+			}
+			if f, found, err := git.FindFile(w, path.Join(dir, e.Name())); err == nil && found {
+				add(f)
+			}
+		}
+	} else {
+		list, err := git.Files(tree, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, f := range list {
+			add(f)
+		}
+	}
+	read := func(name string, max int64) ([]byte, error) { return tree.Head(files[name].Entry, max) }
+	lists, err := listsAmong(names, read, spec)
+	return lists, read, err
 }
 
-// listsAmong picks the lists: sources, and .PACKAGE.metadata, of which the spec's own is taken where there are several.
-func listsAmong(files []file, head headOf, spec string) ([]file, error) {
+// listsAmong picks the lists: sources, and .PACKAGE.metadata, of which the spec's own is taken if there are several.
+func listsAmong(names []string, read listReader, spec string) ([]string, error) {
 	own := "." + strings.TrimSuffix(path.Base(spec), ".spec") + ".metadata"
-	var lists, metadata []file
-	for _, f := range files {
-		if _, ok := isMetadata(f.as); ok {
-			metadata = append(metadata, f)
-			if f.as == own {
-				metadata = []file{f}
+	var lists, metadata []string
+	for _, name := range names {
+		if _, ok := isMetadata(name); ok {
+			metadata = append(metadata, name)
+			if name == own {
+				metadata = []string{name}
 				break
 			}
 		}
 	}
-	for _, f := range files {
-		if f.as != "sources" {
-			continue
-		}
-		text, err := head(f, maxList)
+	if slices.Contains(names, "sources") {
+		text, err := read("sources", maxList)
 		if err != nil {
 			return nil, err
 		}
 		if looksLikeList(text) {
-			lists = append(lists, f)
+			lists = append(lists, "sources")
 		}
 	}
 	if len(metadata) > 1 {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "leave "+own+" alone", "%d lists of sources beside %s (%s, %s, …), none of which is %s",
-			len(metadata), show(spec), show(metadata[0].as), show(metadata[1].as), own)
+			len(metadata), show(spec), show(metadata[0]), show(metadata[1]), own)
 	}
 	return append(lists, metadata...), nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // TestLookaside prepares repositories as the distributions have them, from a lookaside with their URLs.
@@ -39,8 +40,8 @@ func TestLookaside(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, _ := withCache(t)
-			w := newWork(t)
-			req := w.request(w.commit(test.files))
+			w := gittest.New(t)
+			req := request(w, w.Commit(test.files))
 			req.Sources.Lookaside = remote.url + test.template
 			remote.files = map[string]string{test.path: tarball}
 			p := prepare(t, s, req)
@@ -96,8 +97,8 @@ func TestLookasideFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, _ := withCache(t)
-			w := newWork(t)
-			req := w.request(w.commit(test.files))
+			w := gittest.New(t)
+			req := request(w, w.Commit(test.files))
 			req.Layout = test.layout
 			if test.lookaside != "" {
 				req.Sources.Lookaside = remote.url + test.lookaside
@@ -108,9 +109,9 @@ func TestLookasideFailures(t *testing.T) {
 	}
 	t.Run("a tag has no branch", func(t *testing.T) {
 		s, _ := withCache(t)
-		w := newWork(t)
-		req := w.request(w.commit(files(bsd("x.tar.gz", "x"))))
-		w.git("tag", "v1")
+		w := gittest.New(t)
+		req := request(w, w.Commit(files(bsd("x.tar.gz", "x"))))
+		w.Git("tag", "v1")
 		req.Ref, req.Sources.Lookaside = "refs/tags/v1", "centos"
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "x.tar.gz", "{branch}", "push a branch")
@@ -140,8 +141,8 @@ func TestListWithoutLookaside(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := withCache(t)
-			w := newWork(t)
-			p, err := s.Prepare(t.Context(), w.request(w.commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})), t.TempDir())
+			w := gittest.New(t)
+			p, err := s.Prepare(t.Context(), request(w, w.Commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})), t.TempDir())
 			must(t, err)
 			if !p.NeedsExpansion() {
 				t.Error("rpm is not asked where the sources are")

@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/filetime"
 )
 
 const (
@@ -128,7 +129,7 @@ func (c *collection) obtain(ctx context.Context, w wanted, part string) (f rpmfl
 	if err = errors.Join(err, out.Close()); err != nil {
 		return f, err
 	}
-	if err = setTime(filepath.Join(c.dir, part), c.mtime); err != nil {
+	if err = filetime.Set(filepath.Join(c.dir, part), c.mtime); err != nil {
 		return f, err
 	}
 	return f, root.Rename(part, w.name)
@@ -256,7 +257,7 @@ func (s *Store) Download(ctx context.Context, url string, known []checksum.Check
 
 // DownloadFile downloads one file as sources are downloaded, and puts it on disk under this name. Of the options those of downloads count.
 func DownloadFile(ctx context.Context, o Options, url, to string) error {
-	s, err := openStore(o)
+	s, err := openDownloads(o)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // remoteSpec is the start of a spec as rpmspec prints it, with these tags.
@@ -21,9 +22,9 @@ func TestDownload(t *testing.T) {
 	remote.files = map[string]string{"/v1.0.tar.gz": tarball, "/get": "sub", "/fix.patch": "P"}
 	mirror.files = map[string]string{"/m/gone.tar.gz": "from the mirror"}
 	s, cache := withCache(t)
-	w := newWork(t)
+	w := gittest.New(t)
 	text := "Name: hello\nVersion: 1.0\nSource0: " + remote.url + "/v%{version}.tar.gz#/hello-%{version}.tar.gz\n"
-	req := w.request(w.commit(map[string]string{"hello.spec": text, "local.conf": "L"}))
+	req := request(w, w.Commit(map[string]string{"hello.spec": text, "local.conf": "L"}))
 	req.Sources.Mirrors = []string{mirror.url + "/m", mirror.url + "/{hash}/{file}"}
 	req.Sources.Checksums = []string{"sha512:" + sha("sub") + " sub.txt"}
 	expanded := remoteSpec("Source0: "+remote.url+"/v1.0.tar.gz#/hello-1.0.tar.gz", "Source1: local.conf", "Source2: "+strings.Replace(remote.url, "//", "//ann:hunter2@", 1)+"/get?sub#/sub.txt",
@@ -85,8 +86,8 @@ func TestDownloadWithABadCache(t *testing.T) {
 	remote := newServer(t)
 	remote.files["/x.tar.gz"] = tarball
 	s, cache := withCache(t)
-	w := newWork(t)
-	req := w.request(w.commit(map[string]string{"hello.spec": "Name: hello\nSource0: " + remote.url + "/x.tar.gz\n"}))
+	w := gittest.New(t)
+	req := request(w, w.Commit(map[string]string{"hello.spec": "Name: hello\nSource0: " + remote.url + "/x.tar.gz\n"}))
 	complete := func() *Prepared {
 		t.Helper()
 		p := prepare(t, s, req)
@@ -131,8 +132,8 @@ func TestDownloadFailures(t *testing.T) {
 		return tags
 	}
 	s, _ := withCache(t)
-	w := newWork(t)
-	req := w.request(w.commit(map[string]string{"hello.spec": "Name: hello\n", "data/x": "x"}))
+	w := gittest.New(t)
+	req := request(w, w.Commit(map[string]string{"hello.spec": "Name: hello\n", "data/x": "x"}))
 	req.Layout = rpmflow.LayoutStandard
 	for _, test := range []struct {
 		name  string
@@ -211,8 +212,8 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := withCache(t)
-			w := newWork(t)
-			req := w.request(w.commit(tt.files))
+			w := gittest.New(t)
+			req := request(w, w.Commit(tt.files))
 			req.Layout = tt.layout
 			make := func() (*Prepared, error) {
 				p, err := s.Prepare(t.Context(), req, t.TempDir())

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 var plainSpec = specText("Source0: %{name}-%{version}.tar.gz", "%setup -q")
@@ -39,9 +42,9 @@ func TestPrepareStandard(t *testing.T) {
 			"SPECS/hello.spec", "hello-1.0.tar.gz", "in SPECS and SOURCES"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWork(t)
-			commit := w.commit(tt.files)
-			p := prepare(t, newStore(t), w.request(commit))
+			w := gittest.New(t)
+			commit := w.Commit(tt.files)
+			p := prepare(t, newStore(t), request(w, commit))
 			if p.Layout != rpmflow.LayoutStandard || !strings.Contains(p.Explanation, tt.why) || p.NeedsExpansion() {
 				t.Errorf("got layout %s, %q", p.Layout, p.Explanation)
 			}
@@ -94,8 +97,8 @@ func TestPrepareFindsSpec(t *testing.T) {
 		{"said, link outside", map[string]string{"a.spec": "-> ../../etc/passwd"}, "a.spec", "", []string{"no spec file a.spec"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWork(t)
-			req := w.request(w.commit(tt.files))
+			w := gittest.New(t)
+			req := request(w, w.Commit(tt.files))
 			req.Spec = tt.spec
 			p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
 			if tt.want == "" {
@@ -111,10 +114,10 @@ func TestPrepareFindsSpec(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
-	w := newWork(t)
+	w := gittest.New(t)
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-	lfs := w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": pointer})
-	large := w.commit(map[string]string{"hello-1.0.tar.gz": strings.Repeat("x", 10_001)})
+	lfs := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": pointer})
+	large := w.Commit(map[string]string{"hello-1.0.tar.gz": strings.Repeat("x", 10_001)})
 	s := newStore(t)
 	s.maxFile = 10_000
 	for _, tt := range []struct {
@@ -129,14 +132,14 @@ func TestPrepareRefuses(t *testing.T) {
 		{"refspec as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "refs/heads/main:refs/heads/x" }, []string{"full name of a ref"}},
 		{"option as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "--upload-pack=x" }, []string{"full name of a ref"}},
 		{"layout", func(r *Request) { r.Layout = "odd" }, []string{`"odd"`}},
-		{"a file, not a commit", func(r *Request) { r.Commit = w.git("rev-parse", "HEAD:hello.spec") }, []string{"not a commit"}},
-		{"no repository", func(r *Request) { r.URL = w.dir + "-not" }, []string{"not found", "url setting"}},
+		{"a file, not a commit", func(r *Request) { r.Commit = w.Git("rev-parse", "HEAD:hello.spec") }, []string{"not a commit"}},
+		{"no repository", func(r *Request) { r.URL = w.Dir + "-not" }, []string{"not found", "url setting"}},
 		{"no git repository", func(r *Request) { r.URL = t.TempDir() }, []string{"not found", "url setting"}},
 		{"scheme", func(r *Request) { r.URL = "git://localhost/x" }, []string{`scheme "git"`}},
 		{"helper", func(r *Request) { r.URL = "ext::sh -c true" }, []string{"neither"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			req := w.request(large)
+			req := request(w, large)
 			tt.change(&req)
 			_, err := s.Prepare(t.Context(), req, t.TempDir())
 			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
@@ -144,24 +147,13 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
-// transports are the ways to one repository: the git command's and go-git's.
-func transports(t *testing.T, run func(t *testing.T, w *work, url string)) {
-	t.Run("path", func(t *testing.T) { w := newWork(t); run(t, w, w.dir) })
-	t.Run("file", func(t *testing.T) { w := newWork(t); run(t, w, "file://"+w.dir) })
-	t.Run("http", func(t *testing.T) {
-		w := newWork(t)
-		url := serve(t, filepath.Dir(w.dir), "se/cr@t")
-		run(t, w, strings.Replace(url, "://", "://me:se%2Fcr%40t@", 1)+"/hello/.git")
-	})
-}
-
 func TestPrepareOverTransports(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		s := newStore(t)
-		first := w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1"})
-		second := w.commit(map[string]string{"hello-1.0.tar.gz": "2"})
-		w.git("tag", "-a", "-m", "x", "v1")
-		w.git("tag", "-a", "-m", "x", "v1-again", "v1")
+		first := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1"})
+		second := w.Commit(map[string]string{"hello-1.0.tar.gz": "2"})
+		w.Git("tag", "-a", "-m", "x", "v1")
+		w.Git("tag", "-a", "-m", "x", "v1-again", "v1")
 		check := func(ref, commit, want string) {
 			t.Helper()
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: ref, Commit: commit})
@@ -173,24 +165,24 @@ func TestPrepareOverTransports(t *testing.T) {
 			}
 		}
 		check("refs/heads/main", first, "1") // an ancestor of what the branch is by now
-		check("refs/tags/v1", w.git("rev-parse", "v1"), "2")
-		check("refs/tags/v1-again", w.git("rev-parse", "v1-again"), "2")
-		third := w.commit(map[string]string{"hello-1.0.tar.gz": "3"})
+		check("refs/tags/v1", w.Git("rev-parse", "v1"), "2")
+		check("refs/tags/v1-again", w.Git("rev-parse", "v1-again"), "2")
+		third := w.Commit(map[string]string{"hello-1.0.tar.gz": "3"})
 		check("refs/heads/main", third, "3")
 
 		// A branch on top of the name of a deleted one.
-		w.git("checkout", "--quiet", "-b", "a")
-		check("refs/heads/a", w.commit(map[string]string{"hello-1.0.tar.gz": "4"}), "4")
-		w.git("checkout", "--quiet", "main")
-		w.git("branch", "-D", "a")
-		w.git("checkout", "--quiet", "-b", "a/b")
-		check("refs/heads/a/b", w.commit(map[string]string{"hello-1.0.tar.gz": "5"}), "5")
+		w.Git("checkout", "--quiet", "-b", "a")
+		check("refs/heads/a", w.Commit(map[string]string{"hello-1.0.tar.gz": "4"}), "4")
+		w.Git("checkout", "--quiet", "main")
+		w.Git("branch", "-D", "a")
+		w.Git("checkout", "--quiet", "-b", "a/b")
+		check("refs/heads/a/b", w.Commit(map[string]string{"hello-1.0.tar.gz": "5"}), "5")
 
 		// What has been fetched once needs no repository any more.
-		must(t, os.Rename(w.dir, w.dir+"-away"))
+		must(t, os.Rename(w.Dir, w.Dir+"-away"))
 		check("refs/heads/main", first, "1")
 		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)}, t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "not found", CleanURL(url))
+		wantFailure(t, err, rpmflow.FailureSource, "not found", giturl.Redact(url))
 		if strings.Contains(err.Error(), "cr@t") || strings.Contains(err.Error(), "cr%40t") {
 			t.Errorf("credentials in %q", err)
 		}
@@ -198,15 +190,15 @@ func TestPrepareOverTransports(t *testing.T) {
 }
 
 func TestPrepareForcePushed(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		w.commit(map[string]string{"hello.spec": plainSpec})
-		lost := w.commit(map[string]string{"hello-1.0.tar.gz": "lost"})
-		w.git("reset", "--quiet", "--hard", "HEAD~")
-		w.commit(map[string]string{"hello-1.0.tar.gz": "new"})
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		w.Commit(map[string]string{"hello.spec": plainSpec})
+		lost := w.Commit(map[string]string{"hello-1.0.tar.gz": "lost"})
+		w.Git("reset", "--quiet", "--hard", "HEAD~")
+		w.Commit(map[string]string{"hello-1.0.tar.gz": "new"})
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: lost}
 
 		// As long as the server has it and gives it out, it is built.
-		w.git("config", "uploadpack.allowAnySHA1InWant", "true")
+		w.Git("config", "uploadpack.allowAnySHA1InWant", "true")
 		p := prepare(t, newStore(t), req)
 		if got := content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")); got != "lost" {
 			t.Errorf("got %q", got)
@@ -216,10 +208,10 @@ func TestPrepareForcePushed(t *testing.T) {
 		req.Ref = "refs/heads/deleted"
 		prepare(t, newStore(t), req)
 
-		w.git("reflog", "expire", "--expire=now", "--all")
-		w.git("gc", "--quiet", "--prune=now")
+		w.Git("reflog", "expire", "--expire=now", "--all")
+		w.Git("gc", "--quiet", "--prune=now")
 		for _, allow := range []string{"true", "false"} {
-			w.git("config", "uploadpack.allowAnySHA1InWant", allow)
+			w.Git("config", "uploadpack.allowAnySHA1InWant", allow)
 			for _, req.Ref = range []string{"refs/heads/main", "refs/heads/deleted", ""} {
 				_, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
 				wantFailure(t, err, rpmflow.FailureSource, "commit "+lost[:12]+" is not in "+req.Ref, "any more (force-pushed or deleted?)")
@@ -229,20 +221,20 @@ func TestPrepareForcePushed(t *testing.T) {
 }
 
 func TestPrepareEmptyRemote(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		_, err := newStore(t).Prepare(t.Context(), Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)}, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "any more")
-		_, _, err = Resolve(t.Context(), url, "HEAD")
+		_, _, err = git.Resolver(nil)(t.Context(), url, "HEAD")
 		wantFailure(t, err, rpmflow.FailureSource, "no branch or tag")
 	})
 }
 
 func TestPrepareTwiceInOneDirectory(t *testing.T) {
-	w, s, dir := newWork(t), newStore(t), t.TempDir()
-	first := w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1", "old.patch": "x"})
-	second := w.commit(map[string]string{"hello-1.0.tar.gz": "2", "old.patch": ""})
+	w, s, dir := gittest.New(t), newStore(t), t.TempDir()
+	first := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1", "old.patch": "x"})
+	second := w.Commit(map[string]string{"hello-1.0.tar.gz": "2", "old.patch": ""})
 	for _, commit := range []string{first, second} {
-		if _, err := s.Prepare(t.Context(), w.request(commit), dir); err != nil {
+		if _, err := s.Prepare(t.Context(), request(w, commit), dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,20 +248,20 @@ func TestRepositoryOfAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: a repository of another user cannot be made, so safe.directory goes untested")
 	}
-	w := newWork(t)
-	commit := w.commit(map[string]string{"hello.spec": plainSpec})
-	if out, err := exec.Command("chown", "-R", "12345:12345", w.dir).CombinedOutput(); err != nil {
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{"hello.spec": plainSpec})
+	if out, err := exec.Command("chown", "-R", "12345:12345", w.Dir).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %v %s", err, out)
 	}
-	prepare(t, newStore(t), w.request(commit))
-	if _, got, err := Resolve(t.Context(), "file://"+w.dir, "main"); err != nil || got != commit {
+	prepare(t, newStore(t), request(w, commit))
+	if _, got, err := git.Resolver(nil)(t.Context(), "file://"+w.Dir, "main"); err != nil || got != commit {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
 
 func TestPrepareCancelled(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		commit := w.commit(map[string]string{"hello.spec": plainSpec})
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		commit := w.Commit(map[string]string{"hello.spec": plainSpec})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := newStore(t).Prepare(ctx, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}, t.TempDir())

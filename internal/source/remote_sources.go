@@ -13,11 +13,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/lookaside"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
@@ -202,13 +201,13 @@ func (p *Prepared) missing(ctx context.Context, f spec.File) error {
 		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s %s is not in the repository", f.Label(), show(f.Value))
 	}
 	isDir := false
-	err := p.store.read(ctx, req, func(snap *snapshot) error {
+	err := p.store.read(ctx, req, func(tree git.Tree) error {
 		for _, dir := range []string{path.Dir(p.SpecPath), path.Join(packageDir(p.SpecPath), "SOURCES")} {
-			e, _, err := snap.find(path.Join(dir, name))
+			e, err := tree.Find(path.Join(dir, name))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			isDir = isDir || (err == nil && e.Mode == filemode.Dir)
+			isDir = isDir || (err == nil && e.IsDir())
 		}
 		return nil
 	})

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 // ResultsList is the file in a directory of results that names what local builds have put there, in the form of
@@ -70,7 +71,7 @@ func isResult(dir, name string, list map[string]string) bool {
 	if !listed {
 		return false
 	}
-	in, _, err := openRegular(filepath.Join(dir, name))
+	in, _, err := git.OpenRegular(filepath.Join(dir, name))
 	if err != nil {
 		return false
 	}
@@ -85,7 +86,7 @@ func isResult(dir, name string, list map[string]string) bool {
 // readResults reads the list of a directory. What is not understood names nothing.
 func readResults(dir string) map[string]string {
 	list := map[string]string{}
-	in, _, err := openRegular(filepath.Join(dir, ResultsList))
+	in, _, err := git.OpenRegular(filepath.Join(dir, ResultsList))
 	if err != nil {
 		return list
 	}
@@ -100,7 +101,11 @@ func readResults(dir string) map[string]string {
 	return list
 }
 
-// hasResults reports whether some of a directory's entries may be results.
-func hasResults(entries []fs.DirEntry) bool {
-	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ResultsList })
+// resultsIn gives which of the names in a directory are results; nil: none are.
+func resultsIn(dir string, names []string) func(name string) bool {
+	if !slices.Contains(names, ResultsList) {
+		return nil
+	}
+	list := readResults(dir)
+	return func(name string) bool { return isResult(dir, name, list) }
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -19,6 +18,9 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/filetime"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -39,10 +41,10 @@ type Options struct {
 	Uploads Uploads
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access knows what the repository with this URL (as of CleanURL) wants to see; nil: nothing but what the URL holds.
-	Access func(url string) Access
-	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long one is kept that nobody uses; both are seen to
-	// after a fetch. Zero: without bound.
+	// Access gives the credentials for the repository with this URL, without credentials in it; nil: none but the URL's own.
+	Access func(url string) git.Access
+	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long an unused one is kept. Both are
+	// enforced after a fetch. Zero: without bound.
 	MaxBytes int64
 	MaxAge   time.Duration
 }
@@ -56,53 +58,39 @@ type Advice struct {
 
 // Store keeps the mirrors. It may be used by many goroutines, and its directory by many processes.
 type Store struct {
-	dir          string
-	log          *slog.Logger
-	maxFile      int64
-	fetchTimeout time.Duration
-	access       func(url string) Access
-	maxBytes     int64
-	maxAge       time.Duration
-	client       *fetch.Client
-	cache        Cache
-	uploads      Uploads
-	lookaside    string // as of Advice
+	log       *slog.Logger
+	maxFile   int64
+	mirrors   *git.Mirrors // nil: only downloads are possible
+	client    *fetch.Client
+	cache     Cache
+	uploads   Uploads
+	lookaside string // as in Advice
 }
 
 // Open makes the directory of mirrors ready and checks that the git command is there, which makes archives.
 func Open(o Options) (*Store, error) {
-	if o.Dir == "" {
-		return nil, errors.New("source: no directory for the git mirrors; set one")
-	}
-	if err := findGit(); err != nil {
+	s, err := openDownloads(o)
+	if err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(o.Dir)
+	s.mirrors, err = git.Open(git.Options{Dir: o.Dir, Logger: o.Logger, FetchTimeout: o.FetchTimeout, Access: o.Access,
+		Dial: s.client.Dial, MaxBytes: o.MaxBytes, MaxAge: o.MaxAge})
 	if err != nil {
-		return nil, fmt.Errorf("source: directory of git mirrors %q: %w", o.Dir, err)
+		s.Close()
+		return nil, fmt.Errorf("source: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("source: making the directory of git mirrors: %w", err)
-	}
-	o.Dir = dir
-	return openStore(o)
+	return s, nil
 }
 
-// openStore has no use for git yet.
-func openStore(o Options) (*Store, error) {
-	s := &Store{dir: o.Dir, log: o.Logger, maxFile: o.MaxFile, fetchTimeout: o.FetchTimeout, access: o.Access, maxBytes: o.MaxBytes, maxAge: o.MaxAge, cache: o.Cache, uploads: o.Uploads,
+// openDownloads is a store without mirrors.
+func openDownloads(o Options) (*Store, error) {
+	s := &Store{log: o.Logger, maxFile: o.MaxFile, cache: o.Cache, uploads: o.Uploads,
 		lookaside: cmp.Or(o.Advice.Lookaside, "set lookaside: in the project's configuration:")}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	if s.access == nil {
-		s.access = func(string) Access { return Access{} }
-	}
 	if s.maxFile <= 0 {
 		s.maxFile = 1 << 30
-	}
-	if s.fetchTimeout <= 0 {
-		s.fetchTimeout = 10 * time.Minute
 	}
 	var err error
 	if s.client, err = fetch.New(fetch.Options{Allow: o.Allow, MaxFile: s.maxFile, Permit: o.Advice.Permit, Raise: o.Advice.Raise}); err != nil {
@@ -121,7 +109,7 @@ type Request struct {
 	// credentials; they are used and never repeated.
 	URL string
 	// WorkTree is a directory on disk that is built as it is, in place of a commit: URL, Ref and Commit are not looked at.
-	WorkTree *WorkTree
+	WorkTree *git.WorkTree
 	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server allows.
 	Ref string
 	// Commit is what was pushed; the id of an annotated tag stands for the commit that it tags.
@@ -142,7 +130,20 @@ type Request struct {
 	notBefore time.Time     // of CommitTime
 	about     *spec.Facts   // for a spec's template; nil: of Ref and Commit
 	version   *spec.Version // of the other repository, of layout split
-	from      *origin       // of a submodule
+}
+
+// commit is the commit that is requested.
+func (req Request) commit() git.Request {
+	return git.Request{Project: req.Project, URL: req.URL, Ref: req.Ref, Commit: req.Commit, History: req.History, Fetched: req.fetched}
+}
+
+// read calls use with the tree that is requested, which is valid until use returns. use may be called more than once, and must begin
+// from the start each time.
+func (s *Store) read(ctx context.Context, req Request, use func(git.Tree) error) error {
+	if req.WorkTree != nil {
+		return use(req.WorkTree)
+	}
+	return s.mirrors.Read(ctx, req.commit(), func(c *git.Commit) error { return use(c) })
 }
 
 // Packaging is a commit of the other repository of layout split, as in Request.
@@ -228,43 +229,44 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Prepared
 }
 
 func (s *Store) prepare(ctx context.Context, req Request, dir string) (p *Prepared, err error) {
-	err = s.readAsNeeded(ctx, req, func(snap *snapshot) (err error) {
-		p, err = s.write(ctx, snap, req, dir)
+	err = s.read(ctx, req, func(tree git.Tree) (err error) {
+		p, err = s.write(ctx, tree, req, dir)
 		return err
 	})
 	return p, err
 }
 
-func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir string) (_ *Prepared, err error) {
-	plan, err := findLayout(ctx, snap, req, s.maxFile)
+func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir string) (_ *Prepared, err error) {
+	plan, err := findLayout(ctx, tree, req, s.maxFile)
 	if err != nil {
 		return nil, err
 	}
 	if plan.srpm != nil {
-		return s.writeSRPM(ctx, snap, plan, req, dir)
+		return s.writeSRPM(ctx, tree, plan, req, dir)
 	}
 	version := req.version
 	if version == nil && req.Sources.Version == rpmflow.VersionFromGit {
-		if version, err = snap.gitVersion(ctx, req.Sources.VersionTags); err != nil {
+		if version, err = gitVersion(ctx, tree, req.Sources.VersionTags); err != nil {
 			return nil, err
 		}
 	}
+	commit, when := tree.Revision()
 	p := &Prepared{
-		Spec:        filepath.Join(dir, "SPECS", strings.TrimSuffix(plan.spec.as, ".in")),
+		Spec:        filepath.Join(dir, "SPECS", strings.TrimSuffix(plan.spec.Name(), ".in")),
 		Sources:     filepath.Join(dir, "SOURCES"),
 		Layout:      plan.layout,
 		Explanation: plan.why,
-		SpecPath:    plan.spec.found(),
-		Commit:      snap.commit.Hash.String(),
-		CommitTime:  later(snap.commit.Committer.When.UTC(), req.notBefore),
+		SpecPath:    plan.spec.Found,
+		Commit:      commit,
+		CommitTime:  later(when, req.notBefore),
 		store:       s,
 		request:     req,
 		leftOut:     map[string]*rpmflow.Failure{},
 		listed:      plan.listed,
 		listedAs:    plan.listedAs,
 	}
-	if snap.disk != nil {
-		if err := p.takeState(ctx, snap.disk, plan); err != nil {
+	if req.WorkTree != nil {
+		if err := p.takeState(ctx, req.WorkTree, plan); err != nil {
 			return nil, err
 		}
 	}
@@ -277,19 +279,15 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 			return nil, fmt.Errorf("making %s: %w", d, err)
 		}
 	}
-	out := writer{snap: snap, max: s.maxFile, mtime: p.CommitTime}
-	parts := filepath.Join(dir, "converted")
-	defer func() { err = errors.Join(err, os.RemoveAll(parts)) }()
-	if err := os.RemoveAll(parts); err != nil { // of a first try
-		return nil, fmt.Errorf("making a directory for sources: %w", err)
-	}
-	if out.converted, err = snap.convert(ctx, append([]file{plan.spec}, plan.sources...), req.Ref, parts, s.maxFile); err != nil {
+	out, err := p.checkout(ctx, tree, append([]git.File{plan.spec}, plan.sources...), dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := out.write(ctx, filepath.Dir(p.Spec), plan.spec, filepath.Base(p.Spec)); err != nil {
+	defer func() { err = errors.Join(err, out.remove()) }()
+	if err := out.writeSpec(ctx, plan.spec, p.Spec); err != nil {
 		return nil, err
 	}
-	if spec.IsTemplate(plan.spec.as) {
+	if spec.IsTemplate(plan.spec.Name()) {
 		known := spec.FactsOf(req.Ref, p.Commit)
 		if req.about != nil {
 			known = *req.about
@@ -304,15 +302,14 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	if err := p.setVersion(version); err != nil {
 		return nil, err
 	}
-	if snap.disk != nil {
+	if req.WorkTree != nil {
 		return p, p.copyNamed(ctx)
 	}
-	out.later = p.putOff(ctx, snap, req)
 	for _, f := range plan.sources {
-		err := out.write(ctx, p.Sources, f, f.as)
+		err := out.writeSource(ctx, f, p.Sources, f.Name())
 		var mistake *rpmflow.Failure
 		if p.makesSource0() && errors.As(err, &mistake) {
-			p.leftOut[f.as] = mistake
+			p.leftOut[f.Name()] = mistake
 			continue
 		}
 		if err != nil {
@@ -322,19 +319,51 @@ func (s *Store) write(ctx context.Context, snap *snapshot, req Request, dir stri
 	return p, nil
 }
 
-// putOff gives what notes the pointers of Git LFS for later, when no mirror is locked; nil where they are to be refused.
-func (p *Prepared) putOff(ctx context.Context, snap *snapshot, req Request) func(pointer, string, fs.FileMode) error {
-	if !req.Sources.LFS {
-		return nil
+// checkout writes files of a tree to the directories of a build.
+type checkout struct {
+	*Prepared
+	tree    git.Tree
+	files   *git.Checkout
+	scratch string
+	server  *git.LFSServer // of the repository, once it is needed
+}
+
+func (p *Prepared) checkout(ctx context.Context, tree git.Tree, files []git.File, dir string) (*checkout, error) {
+	c := &checkout{Prepared: p, tree: tree, scratch: filepath.Join(dir, "converted")}
+	var err error
+	c.files, err = tree.Checkout(ctx, files, git.CheckoutOptions{Scratch: c.scratch, MaxFile: p.store.maxFile, Time: p.CommitTime,
+		LFS: p.request.Sources.LFS})
+	if err != nil {
+		return nil, errors.Join(err, c.remove())
 	}
-	var server *lfsServer
-	return func(l pointer, as string, mode fs.FileMode) (err error) {
-		if server == nil {
-			server, err = p.store.lfsServer(ctx, snap, req)
-		}
-		p.pending = append(p.pending, pending{pointer: l, as: as, mode: mode, server: server})
+	return c, nil
+}
+
+// remove removes temporary files.
+func (c *checkout) remove() error { return os.RemoveAll(c.scratch) }
+
+// writeSpec writes the spec, which must not be in Git LFS.
+func (c *checkout) writeSpec(ctx context.Context, f git.File, to string) error {
+	pointer, err := c.files.Write(ctx, f, filepath.Dir(to), filepath.Base(to))
+	if err == nil && pointer != nil {
+		err = rpmflow.Fail(rpmflow.FailureSource, "commit the file itself", "%s is a Git LFS pointer, not the file", show(f.Path))
+	}
+	return err
+}
+
+// writeSource writes a file beside the spec, or a source package. One that is in Git LFS is fetched later, when no mirror is locked.
+func (c *checkout) writeSource(ctx context.Context, f git.File, dir, as string) error {
+	pointer, err := c.files.Write(ctx, f, dir, as)
+	if err != nil || pointer == nil {
 		return err
 	}
+	if commit, is := c.tree.(*git.Commit); is && c.server == nil {
+		if c.server, err = commit.LFSServer(ctx); err != nil {
+			return err
+		}
+	}
+	c.pending = append(c.pending, pending{Pointer: *pointer, as: as, mode: f.Perm(), server: c.server})
+	return nil
 }
 
 // setVersion writes the version of git into the spec, and notes what the spec leaves to rpmautospec.
@@ -377,8 +406,12 @@ func (p *Prepared) writeSpec(text []byte) error {
 	if err := os.WriteFile(p.Spec, text, 0o644); err != nil {
 		return fmt.Errorf("writing the spec: %w", err)
 	}
-	return setTime(p.Spec, p.CommitTime)
+	return filetime.Set(p.Spec, p.CommitTime)
 }
+
+func show(name string) string { return printable.Name(name) }
+
+func short(commit string) string { return commit[:min(len(commit), 12)] }
 
 // failureOf is the packager's failure in an error, nil if there is none.
 func failureOf(err error) *rpmflow.Failure {

@@ -74,7 +74,7 @@ func (o Obtained) String() string {
 // FetchSources downloads the sources of a spec that are not there, and compares those that are with the checksums of dist-git's lists. It
 // gives what it has done up to an error. Of the options it heeds those of downloads.
 func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obtained, err error) {
-	s, err := openStore(o)
+	s, err := openDownloads(o)
 	if err != nil {
 		return nil, err
 	}
@@ -261,16 +261,16 @@ func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("looking for lists of sources: %w", err)
 	}
-	var files []file
+	var names []string
 	for _, e := range entries {
 		if e.Name() == "sources" || strings.HasSuffix(e.Name(), ".metadata") {
 			if isOnDisk(filepath.Join(dir, e.Name())) {
-				files = append(files, file{path: e.Name(), as: e.Name()})
+				names = append(names, e.Name())
 			}
 		}
 	}
-	head := func(f file, n int64) ([]byte, error) {
-		in, err := os.Open(filepath.Join(dir, f.as))
+	read := func(name string, n int64) ([]byte, error) {
+		in, err := os.Open(filepath.Join(dir, name))
 		if err != nil {
 			return nil, fmt.Errorf("list of sources: %w", err)
 		}
@@ -281,20 +281,9 @@ func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
 		}
 		return text, nil
 	}
-	lists, err := listsAmong(files, head, filepath.ToSlash(specPath))
+	lists, err := listsAmong(names, read, filepath.ToSlash(specPath))
 	if err != nil {
 		return "", nil, err
 	}
-	return readLists(head, lists, filepath.ToSlash(specPath))
-}
-
-// BranchOf is the branch that is checked out where a directory lies in a working tree; empty: none, or it is in none.
-func BranchOf(ctx context.Context, dir string) string {
-	cmd := gitCommand(ctx, append(readOnly(), "symbolic-ref", "--quiet", "--short", "HEAD")...)
-	cmd.Dir = dir
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(out))
+	return readLists(read, lists, filepath.ToSlash(specPath))
 }

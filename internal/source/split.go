@@ -9,38 +9,33 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the ref
 // with the same name, else of the branch fallback, else of HEAD. The explanation says which of them it was.
 func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, explanation string, err error) {
-	r, err := parseRemote(url)
+	refs, err := s.mirrors.Refs(ctx, url)
 	if err != nil {
 		return found, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
-	refs, err := r.with(s.access(r.clean)).list(ctx)
-	if err != nil {
-		return found, "", r.explain("listing refs", err)
-	}
-	found.Repository = r.clean
-	found.Ref, found.Commit, explanation, err = match(refs, pushed, fallback, r.clean)
+	found.Repository = refs.URL
+	found.Ref, found.Commit, explanation, err = match(refs, pushed, fallback)
 	return found, explanation, err
 }
 
-func match(refs []advertised, pushed, fallback, where string) (ref, commit, explanation string, err error) {
+func match(refs *git.Refs, pushed, fallback string) (ref, commit, explanation string, err error) {
 	tried := ""
 	if strings.HasPrefix(pushed, "refs/") {
-		if ref, commit, err = pick(refs, pushed, where); err == nil {
-			return ref, commit, fmt.Sprintf("%s of %s, which has the same name", ref, where), nil
+		if ref, commit, err = refs.Pick(pushed); err == nil {
+			return ref, commit, fmt.Sprintf("%s of %s, which has the same name", ref, refs.URL), nil
 		}
 		tried = fmt.Sprintf(", which has no %s", pushed)
 	}
 	if fallback != "" {
-		if ref, commit, err = pick(refs, "refs/heads/"+fallback, where); err == nil {
-			return ref, commit, fmt.Sprintf("%s of %s%s: the configured fallback", ref, where, tried), nil
+		if ref, commit, err = refs.Pick("refs/heads/" + fallback); err == nil {
+			return ref, commit, fmt.Sprintf("%s of %s%s: the configured fallback", ref, refs.URL, tried), nil
 		}
 		if tried == "" {
 			tried = fmt.Sprintf(", which has no branch %q (packaging_fallback)", fallback)
@@ -48,11 +43,11 @@ func match(refs []advertised, pushed, fallback, where string) (ref, commit, expl
 			tried += fmt.Sprintf(" and no branch %q (packaging_fallback)", fallback)
 		}
 	}
-	if ref, commit, err = pick(refs, "HEAD", where); err == nil {
-		return ref, commit, fmt.Sprintf("%s of %s%s: its HEAD", ref, where, tried), nil
+	if ref, commit, err = refs.Pick("HEAD"); err == nil {
+		return ref, commit, fmt.Sprintf("%s of %s%s: its HEAD", ref, refs.URL, tried), nil
 	}
 	return "", "", "", rpmflow.Fail(rpmflow.FailureSource, "push the branch there, or set packaging_fallback of the project to one that is there",
-		"no branch of %s goes with %s%s; and its HEAD names no commit", where, orNothing(pushed), tried)
+		"no branch of %s goes with %s%s; and its HEAD names no commit", refs.URL, orNothing(pushed), tried)
 }
 
 func orNothing(ref string) string {
@@ -70,10 +65,10 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	var commit string
 	var when time.Time
 	var version *spec.Version
-	err = s.read(ctx, req, func(snap *snapshot) (err error) {
-		commit, when = snap.commit.Hash.String(), snap.commit.Committer.When.UTC()
+	err = s.read(ctx, req, func(tree git.Tree) (err error) {
+		commit, when = tree.Revision()
 		if req.Sources.Version == rpmflow.VersionFromGit {
-			version, err = snap.gitVersion(ctx, req.Sources.VersionTags)
+			version, err = gitVersion(ctx, tree, req.Sources.VersionTags)
 		}
 		return err
 	})
@@ -94,12 +89,12 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 
 // splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it, or in one of
 // the places where it would be without these directories.
-func splitPlan(snap *snapshot, req Request) (*plan, error) {
+func splitPlan(tree git.Tree, req Request) (*plan, error) {
 	top := req.Sources.Directory
 	if err := checkDirectory(top); err != nil {
 		return nil, err
 	}
-	var spec file
+	var spec git.File
 	var err error
 	if req.Spec != "" {
 		// Checked before it is joined: the directory must not hide that it leads out.
@@ -107,36 +102,36 @@ func splitPlan(snap *snapshot, req Request) (*plan, error) {
 			return nil, err
 		}
 		// From the target's directory, else from the top, which is how the record has it.
-		if spec, err = specAt(snap, path.Join(top, req.Spec)); err != nil && top != "" {
-			if fromTop, other := specAt(snap, req.Spec); other == nil {
+		if spec, err = specAt(tree, path.Join(top, req.Spec)); err != nil && top != "" {
+			if fromTop, other := specAt(tree, req.Spec); other == nil {
 				spec, err = fromTop, nil
 			}
 		}
 	} else {
-		spec, err = splitSpec(snap, top)
+		spec, err = splitSpec(tree, top)
 	}
 	if err != nil {
 		return nil, err
 	}
-	sources, err := snap.beside(spec)
+	sources, err := filesBeside(tree, spec)
 	if err != nil {
 		return nil, err
 	}
 	return &plan{layout: rpmflow.LayoutSplit, spec: spec, sources: sources,
-		why: fmt.Sprintf("split: %s of the packaging repository, and the tree of the source repository", show(spec.path))}, nil
+		why: fmt.Sprintf("split: %s of the packaging repository, and the tree of the source repository", show(spec.Path))}, nil
 }
 
-func splitSpec(snap *snapshot, top string) (file, error) {
+func splitSpec(tree git.Tree, top string) (git.File, error) {
 	places := []string{path.Join(top, "rpm/SPECS"), path.Join(top, "rpm"), path.Join(top, "SPECS"), top}
 	for _, is := range []func(string) bool{spec.IsSpec, spec.IsTemplate} {
 		for _, dir := range places {
-			files, err := snap.files(dir)
+			files, err := git.Files(tree, dir)
 			if err != nil {
-				return file{}, err
+				return git.File{}, err
 			}
-			var specs []file
+			var specs []git.File
 			for _, f := range files {
-				if is(f.as) && is(f.path) && !slices.ContainsFunc(specs, func(s file) bool { return s.path == f.path }) {
+				if is(f.Name()) && is(f.Path) && !slices.ContainsFunc(specs, func(s git.File) bool { return s.Path == f.Path }) {
 					specs = append(specs, f)
 				}
 			}
@@ -145,13 +140,13 @@ func splitSpec(snap *snapshot, top string) (file, error) {
 			}
 		}
 	}
-	return file{}, rpmflow.Fail(rpmflow.FailureSource, "add one, or say with packaging_directories in which directory the target's package lies",
-		"no spec file in %s of the packaging repository at %s", show(places[0]), short(snap.commit.Hash.String()))
+	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "add one, or say with packaging_directories in which directory the target's package lies",
+		"no spec file in %s of the packaging repository%s", show(places[0]), tree.Where())
 }
 
 // checkDirectory refuses a directory outside of the repository.
 func checkDirectory(dir string) error {
-	if dir != "" && outside(dir) {
+	if dir != "" && git.Outside(dir) {
 		return rpmflow.Fail(rpmflow.FailureSource, "set the directory relative to the top of the repository", "directory %q lies outside the repository", dir)
 	}
 	return nil

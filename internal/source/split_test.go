@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // halves are the two repositories of layout split.
-func halves(t *testing.T, packaging map[string]string) (source, pack *work, req Request) {
+func halves(t *testing.T, packaging map[string]string) (source, pack *gittest.Repository, req Request) {
 	t.Helper()
-	source, pack = newWork(t), newWork(t)
-	req = Request{Project: "hello", URL: source.dir, Ref: "refs/heads/main", Layout: rpmflow.LayoutSplit}
-	req.Commit = source.commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n", "rpm/SPECS/not-this.spec": "Name: other\n"})
-	req.Packaging = &Packaging{URL: pack.dir, Ref: "refs/heads/main", Commit: pack.commit(packaging)}
+	source, pack = gittest.New(t), gittest.New(t)
+	req = Request{Project: "hello", URL: source.Dir, Ref: "refs/heads/main", Layout: rpmflow.LayoutSplit}
+	req.Commit = source.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n", "rpm/SPECS/not-this.spec": "Name: other\n"})
+	req.Packaging = &Packaging{URL: pack.Dir, Ref: "refs/heads/main", Commit: pack.Commit(packaging)}
 	return source, pack, req
 }
 
@@ -62,18 +63,18 @@ func TestSplit(t *testing.T) {
 	t.Run("the archive is git's", func(t *testing.T) {
 		p := prepare(t, s, req)
 		must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")))
-		if content(t, filepath.Join(p.Sources, "x.tar")) != source.archive(req.Commit, "hello-1/") {
+		if content(t, filepath.Join(p.Sources, "x.tar")) != source.Archive(req.Commit, "hello-1/") {
 			t.Error("the archive differs from git's")
 		}
 	})
 	t.Run("tags", func(t *testing.T) {
-		source.git("tag", "-a", "-m", "x", "v1")
-		pack.git("tag", "-a", "-m", "x", "v1")
+		source.Git("tag", "-a", "-m", "x", "v1")
+		pack.Git("tag", "-a", "-m", "x", "v1")
 		req := req
-		req.Ref, req.Commit = "refs/tags/v1", source.git("rev-parse", "v1")
-		req.Packaging = &Packaging{URL: pack.dir, Ref: "refs/tags/v1", Commit: pack.git("rev-parse", "v1")}
+		req.Ref, req.Commit = "refs/tags/v1", source.Git("rev-parse", "v1")
+		req.Packaging = &Packaging{URL: pack.Dir, Ref: "refs/tags/v1", Commit: pack.Git("rev-parse", "v1")}
 		p := prepare(t, s, req)
-		if p.Commit != source.git("rev-parse", "HEAD") || p.Packaging != pack.git("rev-parse", "HEAD") {
+		if p.Commit != source.Git("rev-parse", "HEAD") || p.Packaging != pack.Git("rev-parse", "HEAD") {
 			t.Errorf("got %s, %s", p.Commit, p.Packaging)
 		}
 	})
@@ -88,11 +89,11 @@ func TestSplitTime(t *testing.T) {
 		if younger == "packaging" {
 			w, commit = pack, &req.Packaging.Commit
 		}
-		w.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "y")
-		tree := w.git("rev-parse", "HEAD^{tree}")
+		w.Git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "y")
+		tree := w.Git("rev-parse", "HEAD^{tree}")
 		text := fmt.Sprintf("tree %s\nauthor a <a@b> %d +0000\ncommitter a <a@b> %d +0000\n\ny\n", tree, young.Unix(), young.Unix())
-		*commit = w.gitIn(text, "hash-object", "-t", "commit", "-w", "--stdin")
-		w.git("update-ref", "refs/heads/main", *commit)
+		*commit = w.GitIn(text, "hash-object", "-t", "commit", "-w", "--stdin")
+		w.Git("update-ref", "refs/heads/main", *commit)
 		if p := prepare(t, newStore(t), req); !p.CommitTime.Equal(young) {
 			t.Errorf("%s is younger: time %s", younger, p.CommitTime)
 		}
@@ -136,13 +137,13 @@ func TestSplitRefuses(t *testing.T) {
 }
 
 func TestMatch(t *testing.T) {
-	w := newWork(t)
-	head := w.commit(map[string]string{"a": "a"})
-	w.git("branch", "rpm-master")
-	w.git("checkout", "--quiet", "-b", "stable/1.0")
-	stable := w.commit(map[string]string{"a": "b"})
-	w.git("tag", "v1")
-	w.git("checkout", "--quiet", "main")
+	w := gittest.New(t)
+	head := w.Commit(map[string]string{"a": "a"})
+	w.Git("branch", "rpm-master")
+	w.Git("checkout", "--quiet", "-b", "stable/1.0")
+	stable := w.Commit(map[string]string{"a": "b"})
+	w.Git("tag", "v1")
+	w.Git("checkout", "--quiet", "main")
 	s := newStore(t)
 	for _, tt := range []struct{ pushed, fallback, ref, commit, says string }{
 		{"refs/heads/stable/1.0", "rpm-master", "refs/heads/stable/1.0", stable, "which has the same name"},
@@ -154,14 +155,14 @@ func TestMatch(t *testing.T) {
 		{"", "", "refs/heads/main", head, "its HEAD"},
 		{"", "gone", "refs/heads/main", head, `which has no branch "gone"`},
 	} {
-		got, says, err := s.Match(t.Context(), w.dir, tt.pushed, tt.fallback)
+		got, says, err := s.Match(t.Context(), w.Dir, tt.pushed, tt.fallback)
 		must(t, err)
-		if got != (rpmflow.Revision{Repository: w.dir, Ref: tt.ref, Commit: tt.commit}) || !strings.Contains(says, tt.says) {
+		if got != (rpmflow.Revision{Repository: w.Dir, Ref: tt.ref, Commit: tt.commit}) || !strings.Contains(says, tt.says) {
 			t.Errorf("%q, fallback %q: got %+v, %q", tt.pushed, tt.fallback, got, says)
 		}
 	}
-	_, _, err := s.Match(t.Context(), newWork(t).dir, "refs/heads/x", "y")
+	_, _, err := s.Match(t.Context(), gittest.New(t).Dir, "refs/heads/x", "y")
 	wantFailure(t, err, rpmflow.FailureSource, `has no refs/heads/x and no branch "y"`, "packaging_fallback")
-	_, _, err = s.Match(t.Context(), w.dir+"-not", "refs/heads/x", "")
+	_, _, err = s.Match(t.Context(), w.Dir+"-not", "refs/heads/x", "")
 	wantFailure(t, err, rpmflow.FailureSource, "not found")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 func TestPrepareSRPM(t *testing.T) {
@@ -42,8 +43,8 @@ func TestPrepareSRPM(t *testing.T) {
 		{"of an absolute directory", two, func(r *Request) { r.Sources.Directory = "/etc" }, "", "", []string{"outside"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWork(t)
-			req := w.request(w.commit(tt.files))
+			w := gittest.New(t)
+			req := request(w, w.Commit(tt.files))
 			if tt.set != nil {
 				tt.set(&req)
 			}
@@ -70,8 +71,8 @@ func TestSRPMIgnoresNothingSilently(t *testing.T) {
 		func(s *rpmflow.Sources) { s.Version = rpmflow.VersionFromGit },
 		func(s *rpmflow.Sources) { s.Checksums = []string{"sha512:" + sha("x") + " x.tar.gz"} },
 	} {
-		w := newWork(t)
-		req := w.request(w.commit(map[string]string{"a-1-1.src.rpm": "A"}))
+		w := gittest.New(t)
+		req := request(w, w.Commit(map[string]string{"a-1-1.src.rpm": "A"}))
 		set(&req.Sources)
 		p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
 		must(t, err)

@@ -21,25 +21,9 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
-
-// sibling is another repository in the same directory.
-func (w *work) sibling(name string) *work {
-	w.t.Helper()
-	s := &work{w.t, filepath.Join(filepath.Dir(w.dir), name)}
-	s.git("init", "--quiet", "--initial-branch=main", s.dir)
-	return s
-}
-
-// submodule makes commits of other repositories submodules, by path, with what .gitmodules says of them.
-func (w *work) submodule(files map[string]string, commits map[string]string) string {
-	w.t.Helper()
-	for path, commit := range commits {
-		must(w.t, os.MkdirAll(filepath.Join(w.dir, path), 0o755)) // or git would take it for removed
-		w.git("update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
-	}
-	return w.commit(files)
-}
 
 func gitmodules(entries ...string) string {
 	var b strings.Builder
@@ -82,15 +66,15 @@ const archiveSpec = "Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n%setup -q
 
 // Each submodule is in the archive as git archive makes it with its path as the prefix.
 func TestSubmodules(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		inner, lib := w.sibling("inner"), w.sibling("lib")
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		inner, lib := w.Sibling("inner"), w.Sibling("lib")
 		long := strings.Repeat("d", 90)
-		deep := inner.commit(map[string]string{"i.c": "i\n", "secret": "s", ".gitattributes": "secret export-ignore\nv export-subst\n", "v": "$Format:%H %(describe:tags)$\n",
+		deep := inner.Commit(map[string]string{"i.c": "i\n", "secret": "s", ".gitattributes": "secret export-ignore\nv export-subst\n", "v": "$Format:%H %(describe:tags)$\n",
 			long + "/" + long + "/" + long: "long", "link": "-> i.c"})
-		inner.git("tag", "v3")
-		inner.commit(map[string]string{"i.c": "later\n"})
-		libCommit := lib.submodule(map[string]string{"lib.c": "l\n", ".gitmodules": gitmodules("in/ner", "../../inner/.git")}, map[string]string{"in/ner": deep})
-		lib.git("commit", "--quiet", "--allow-empty", "-m", "later")
+		inner.Git("tag", "v3")
+		inner.Commit(map[string]string{"i.c": "later\n"})
+		libCommit := lib.CommitSubmodules(map[string]string{"lib.c": "l\n", ".gitmodules": gitmodules("in/ner", "../../inner/.git")}, map[string]string{"in/ner": deep})
+		lib.Git("commit", "--quiet", "--allow-empty", "-m", "later")
 		relative := "../lib/.git"
 		if strings.HasPrefix(url, "http") { // the URL ends in /hello/.git
 			relative = "../../lib/.git"
@@ -98,18 +82,18 @@ func TestSubmodules(t *testing.T) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("vendor/lib", relative, "docs/unused", "../nowhere", "none", "../nowhere") + "\tupdate = none\n"
 		files[".gitattributes"] += "docs/unused export-ignore\n"
-		commit := w.submodule(files, map[string]string{"vendor/lib": libCommit, "docs/unused": libCommit, "none": libCommit})
+		commit := w.CommitSubmodules(files, map[string]string{"vendor/lib": libCommit, "docs/unused": libCommit, "none": libCommit})
 
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		empty := prepare(t, newStore(t), req)
 		must(t, empty.Complete(t.Context(), []byte(archiveSpec)))
-		if got := content(t, filepath.Join(empty.Sources, "x.tar")); got != w.archive(commit, "hello-1.0/") {
+		if got := content(t, filepath.Join(empty.Sources, "x.tar")); got != w.Archive(commit, "hello-1.0/") {
 			t.Error("without the setting the archive is not git's")
 		}
 
 		req.Sources.Submodules = true
-		want := entriesOf(t, w.archive(commit, "hello-1.0/"))
-		sub := splice(t, entriesOf(t, lib.archive(libCommit, "hello-1.0/vendor/lib/")), "hello-1.0/vendor/lib/in/ner", entriesOf(t, inner.archive(deep, "hello-1.0/vendor/lib/in/ner/")))
+		want := entriesOf(t, w.Archive(commit, "hello-1.0/"))
+		sub := splice(t, entriesOf(t, lib.Archive(libCommit, "hello-1.0/vendor/lib/")), "hello-1.0/vendor/lib/in/ner", entriesOf(t, inner.Archive(deep, "hello-1.0/vendor/lib/in/ner/")))
 		want = splice(t, want, "hello-1.0/vendor/lib", sub)
 		var made []string
 		for range 2 {
@@ -138,7 +122,7 @@ func TestSubmodules(t *testing.T) {
 		if out, err := exec.Command("tar", "tf", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "hello-1.0/vendor/lib/in/ner/i.c\n") || strings.Count(string(out), "vendor/lib/\n") != 1 {
 			t.Errorf("tar: %v\n%s", err, out)
 		}
-		if id := w.gitIn(made[0], "get-tar-commit-id"); id != commit {
+		if id := w.GitIn(made[0], "get-tar-commit-id"); id != commit {
 			t.Errorf("the archive is of commit %s, want %s", id, commit)
 		}
 	})
@@ -163,7 +147,7 @@ func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 	must(t, err)
 	backend := &cgi.Handler{
 		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:    append(childEnv(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
 		Stderr: io.Discard,
 	}
 	seen := &askedOf{}
@@ -184,20 +168,20 @@ func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 
 // A token is shown to the project's own server only, and other servers must be public ones or allowed.
 func TestSubmodulesOfOtherServers(t *testing.T) {
-	w := newWork(t)
-	other := newWork(t)
-	theirs := other.commit(map[string]string{"o.c": "o"})
-	own := w.sibling("own")
-	ours := own.commit(map[string]string{"own.c": "o"})
-	home, homeSaw := serveWatched(t, filepath.Dir(w.dir), "tok-en")
-	away, awaySaw := serveWatched(t, filepath.Dir(other.dir), "")
+	w := gittest.New(t)
+	other := gittest.New(t)
+	theirs := other.Commit(map[string]string{"o.c": "o"})
+	own := w.Sibling("own")
+	ours := own.Commit(map[string]string{"own.c": "o"})
+	home, homeSaw := serveWatched(t, filepath.Dir(w.Dir), "tok-en")
+	away, awaySaw := serveWatched(t, filepath.Dir(other.Dir), "")
 	files := inTree("Name: hello\n")
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git", "other", away+"/hello/.git")
-	commit := w.submodule(files, map[string]string{"own": ours, "other": theirs})
+	commit := w.CommitSubmodules(files, map[string]string{"own": ours, "other": theirs})
 	req := Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}}
 	open := func(allow ...string) *Store {
-		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: allow, Access: func(url string) Access {
-			return map[string]Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away + "/hello/.git": {Token: "another"}}[url]
+		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: allow, Access: func(url string) git.Access {
+			return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away + "/hello/.git": {Token: "another"}}[url]
 		}})
 		must(t, err)
 		t.Cleanup(s.Close)
@@ -223,10 +207,10 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 		t.Errorf("the project's own server was shown %q", got)
 	}
 	// What a project may read is in no mirror that another project's submodules are taken from.
-	stranger := newWork(t)
-	public, _ := serveWatched(t, filepath.Dir(stranger.dir), "")
+	stranger := gittest.New(t)
+	public, _ := serveWatched(t, filepath.Dir(stranger.Dir), "")
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git")
-	req.URL, req.Commit = public+"/hello/.git", stranger.submodule(files, map[string]string{"own": ours})
+	req.URL, req.Commit = public+"/hello/.git", stranger.CommitSubmodules(files, map[string]string{"own": ours})
 	err = prepare(t, s, req).Complete(t.Context(), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
 	if got := homeSaw.passwords(); !slices.Equal(got, []string{"", "tok-en"}) {
@@ -235,35 +219,35 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 }
 
 func TestSubmoduleFailures(t *testing.T) {
-	w := newWork(t)
-	lib := w.sibling("lib")
-	there := lib.commit(map[string]string{"lib.c": "l\n"})
+	w := gittest.New(t)
+	lib := w.Sibling("lib")
+	there := lib.Commit(map[string]string{"lib.c": "l\n"})
 	gone := strings.Repeat("12", 20)
-	remote, _ := serveWatched(t, filepath.Dir(w.dir), "")
+	remote, _ := serveWatched(t, filepath.Dir(w.Dir), "")
 	for _, tt := range []struct {
 		name, modules, commit, url string
 		words                      []string
 	}{
-		{"no entry", gitmodules("other", "../lib"), there, w.dir, []string{"submodule lib has no entry", ".gitmodules"}},
-		{"no .gitmodules", "", there, w.dir, []string{"submodule lib has no entry", "git submodule add"}},
-		{"no URL", "[submodule \"lib\"]\n\tpath = lib\n", there, w.dir, []string{"submodule lib has no entry"}},
-		{"a path outside", gitmodules("../lib", "../lib"), there, w.dir, []string{"../lib", "outside"}},
-		{"one path twice", gitmodules("lib", "../lib") + "[submodule \"b\"]\n\tpath = lib/\n\turl = x\n", there, w.dir, []string{"submodules b and lib", "same path lib"}},
-		{"no such commit", gitmodules("lib", "../lib"), gone, w.dir, []string{"submodule lib", short(gone), "push the commit"}},
-		{"no such repository", gitmodules("lib", "../nowhere"), there, w.dir, []string{"submodule lib", "nowhere not found", ".gitmodules"}},
-		{"malformed", "[submodule \"lib\"\n", there, w.dir, []string{"git cannot read .gitmodules"}},
-		{"a path of the builder", gitmodules("lib", lib.dir), there, remote + "/hello/.git", []string{"submodule lib", lib.dir, "builder's own disk"}},
-		{"a file URL", gitmodules("lib", "file://"+lib.dir), there, remote + "/hello/.git", []string{"submodule lib", "builder's own disk"}},
-		{"another scheme", gitmodules("lib", "ext::sh -c id"), there, w.dir, []string{"submodule lib", "neither a URL nor an absolute path"}},
-		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.dir, []string{"submodule lib", `scheme "git" is not allowed`}},
-		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.dir, []string{"submodule lib", "neither a URL"}},
+		{"no entry", gitmodules("other", "../lib"), there, w.Dir, []string{"submodule lib has no entry", ".gitmodules"}},
+		{"no .gitmodules", "", there, w.Dir, []string{"submodule lib has no entry", "git submodule add"}},
+		{"no URL", "[submodule \"lib\"]\n\tpath = lib\n", there, w.Dir, []string{"submodule lib has no entry"}},
+		{"a path outside", gitmodules("../lib", "../lib"), there, w.Dir, []string{"../lib", "outside"}},
+		{"one path twice", gitmodules("lib", "../lib") + "[submodule \"b\"]\n\tpath = lib/\n\turl = x\n", there, w.Dir, []string{"submodules b and lib", "same path lib"}},
+		{"no such commit", gitmodules("lib", "../lib"), gone, w.Dir, []string{"submodule lib", short(gone), "push the commit"}},
+		{"no such repository", gitmodules("lib", "../nowhere"), there, w.Dir, []string{"submodule lib", "nowhere not found", ".gitmodules"}},
+		{"malformed", "[submodule \"lib\"\n", there, w.Dir, []string{"git cannot read .gitmodules"}},
+		{"a path of the builder", gitmodules("lib", lib.Dir), there, remote + "/hello/.git", []string{"submodule lib", lib.Dir, "builder's own disk"}},
+		{"a file URL", gitmodules("lib", "file://"+lib.Dir), there, remote + "/hello/.git", []string{"submodule lib", "builder's own disk"}},
+		{"another scheme", gitmodules("lib", "ext::sh -c id"), there, w.Dir, []string{"submodule lib", "neither a URL nor user@host:path"}},
+		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.Dir, []string{"submodule lib", `scheme "git" is not allowed`}},
+		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.Dir, []string{"submodule lib", "begins with a hyphen"}},
 		{"keys elsewhere", gitmodules("lib", "git@example.org:lib.git"), there, remote + "/hello/.git", []string{"submodule lib", "keys are for the server", "https"}},
 		{"above the server", gitmodules("lib", "../../../../example.org/lib"), there, remote + "/hello/.git", []string{"submodule lib", "leads out of the server"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := inTree("Name: hello\n")
 			files[".gitmodules"] = tt.modules
-			commit := w.submodule(files, map[string]string{"lib": tt.commit})
+			commit := w.CommitSubmodules(files, map[string]string{"lib": tt.commit})
 			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
 			err := p.Complete(t.Context(), []byte(archiveSpec))
 			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
@@ -273,76 +257,30 @@ func TestSubmoduleFailures(t *testing.T) {
 		})
 	}
 	t.Run("too deep", func(t *testing.T) {
-		commit := lib.git("rev-parse", "HEAD")
-		for range maxNesting + 1 {
-			commit = lib.submodule(map[string]string{".gitmodules": gitmodules("again", "../lib")}, map[string]string{"again": commit})
+		commit := lib.Git("rev-parse", "HEAD")
+		for range 11 {
+			commit = lib.CommitSubmodules(map[string]string{".gitmodules": gitmodules("again", "../lib")}, map[string]string{"again": commit})
 		}
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("lib", "../lib")
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: w.submodule(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
 		err := p.Complete(t.Context(), []byte(archiveSpec))
 		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
 	})
 	t.Run("zip", func(t *testing.T) {
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: w.git("rev-parse", "HEAD"), Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.Git("rev-parse", "HEAD"), Sources: rpmflow.Sources{Submodules: true}})
 		err := p.Complete(t.Context(), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
 		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
 	})
 }
 
-func TestSubmoduleURL(t *testing.T) {
-	for _, tt := range [][3]string{
-		{"https://host/a/b.git", "../c.git", "https://host/a/c.git"},
-		{"https://me:pw@host:8443/a/b.git/", "../../c", "https://me:pw@host:8443/c"},
-		{"https://host/b", "./c", "https://host/b/c"},
-		{"https://host/b", "../../evil", ""},
-		{"https://host/b", "../../../evil.example/c", ""},
-		{"https://host/b", "../", ""},
-		{"https://host/b", "https://other/c", "https://other/c"},
-		{"ssh://git@host:2222/a/b", "../c", "ssh://git@host:2222/a/c"},
-		{"git@host:a/b.git", "../c.git", "git@host:a/c.git"},
-		{"git@host:b.git", "../c.git", "git@host:c.git"},
-		{"git@host:/srv/b.git", "../c.git", "git@host:/srv/c.git"},
-		{"git@host:b.git", "../../c.git", ""},
-		{"/srv/git/b", "../c", "/srv/git/c"},
-		{"file:///srv/git/b", "../../../../c", ""},
-		{"/srv/git/b", "", ""},
-	} {
-		got, err := submoduleURL(tt[0], tt[1])
-		if got != tt[2] || (err != nil) != (tt[2] == "") {
-			t.Errorf("%s and %s: got %q, %v, want %q", tt[0], tt[1], got, err, tt[2])
-		}
-	}
-}
-
-func FuzzSubmoduleURL(f *testing.F) {
-	for _, s := range []string{"../x", "./../..//y", "..", ".././../", "../\\x", "../%2e%2e/x", "../@evil:x", "../#?"} {
-		f.Add("https://user@host/a/b.git", s)
-		f.Add("git@host:a/b.git", s)
-	}
-	f.Fuzz(func(t *testing.T, base, raw string) {
-		b, err := parseRemote(base)
-		if err != nil || !strings.HasPrefix(raw, "../") && !strings.HasPrefix(raw, "./") {
-			return
-		}
-		joined, err := submoduleURL(base, raw)
-		if err != nil {
-			return
-		}
-		r, err := parseRemote(joined)
-		if err == nil && (r.server() != b.server() || r.ssh != b.ssh || (r.path == "") != (b.path == "")) {
-			t.Errorf("%q and %q lead to %q, which is another server", base, raw, joined)
-		}
-	})
-}
-
 // Git goes through the builder's own proxy to other servers: with TLS from end to end, and not where a redirect leads into the builder's network.
 func TestSubmodulesThroughTheGate(t *testing.T) {
-	w := newWork(t)
-	other := newWork(t)
-	theirs := other.commit(map[string]string{"o.c": "o"})
-	home, _ := serveWatched(t, filepath.Dir(w.dir), "")
-	plain, _ := serveWatched(t, filepath.Dir(other.dir), "")
+	w := gittest.New(t)
+	other := gittest.New(t)
+	theirs := other.Commit(map[string]string{"o.c": "o"})
+	home, _ := serveWatched(t, filepath.Dir(w.Dir), "")
+	plain, _ := serveWatched(t, filepath.Dir(other.Dir), "")
 	backend, err := url.Parse(plain)
 	must(t, err)
 	tls := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(backend) }})
@@ -356,7 +294,7 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 	complete := func(url string) (*Prepared, error) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("other", url)
-		commit := w.submodule(files, map[string]string{"other": theirs})
+		commit := w.CommitSubmodules(files, map[string]string{"other": theirs})
 		p := prepare(t, s, Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
 		return p, p.Complete(t.Context(), []byte(archiveSpec))
 	}

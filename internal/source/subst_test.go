@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // substTree is a tree with everything in it that git archive can be asked to say of a commit, a placeholder a line: %(describe) is expanded once in an archive.
@@ -23,17 +24,17 @@ func substTree() map[string]string {
 
 // What stands in the place of $Format:…$ is what git writes where the pushed ref is checked out, and nothing of the mirror's own.
 func TestSubstitution(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
-		w.commit(nil)
-		commit := w.commit(substTree())
-		w.git("tag", "v1.0")
-		w.git("tag", "-a", "-m", "x", "signed/v1")
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		w.Commit(nil)
+		commit := w.Commit(substTree())
+		w.Git("tag", "v1.0")
+		w.Git("tag", "-a", "-m", "x", "signed/v1")
 		check := func(ref string, words ...string) {
 			t.Helper()
 			s := newStore(t)
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: ref, Commit: commit})
 			must(t, p.Complete(t.Context(), []byte(archiveSpec)))
-			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.archive(commit, "hello-1.0/")
+			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(commit, "hello-1.0/")
 			if got != want {
 				t.Errorf("%s: got\n%s\nwant\n%s", ref, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
 			}
@@ -47,31 +48,31 @@ func TestSubstitution(t *testing.T) {
 			}
 		}
 		check("refs/heads/main", " (HEAD -> main, tag: v1.0, tag: signed/v1)\n", "a Ann Lee ann@example.org", "signed/v1\n")
-		w.git("checkout", "--quiet", "-b", "feature/x")
-		w.git("branch", "--quiet", "-D", "main")
+		w.Git("checkout", "--quiet", "-b", "feature/x")
+		w.Git("branch", "--quiet", "-D", "main")
 		check("refs/heads/feature/x", "HEAD -> feature/x, tag: v1.0")
-		w.git("checkout", "--quiet", "--detach")
-		w.git("branch", "--quiet", "-D", "feature/x")
+		w.Git("checkout", "--quiet", "--detach")
+		w.Git("branch", "--quiet", "-D", "feature/x")
 		check("refs/tags/v1.0", " (HEAD, tag: v1.0, tag: signed/v1)\n")
 	})
 }
 
 // The state of a signature is a matter of whose keys one has.
 func TestSubstitutionOfSignatures(t *testing.T) {
-	w := newWork(t)
-	w.commit(substTree())
-	raw := w.git("cat-file", "commit", "HEAD")
-	signed := w.gitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
-	w.git("reset", "--quiet", "--hard", signed)
-	err := prepare(t, newStore(t), w.request(signed)).Complete(t.Context(), []byte(archiveSpec))
+	w := gittest.New(t)
+	w.Commit(substTree())
+	raw := w.Git("cat-file", "commit", "HEAD")
+	signed := w.GitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
+	w.Git("reset", "--quiet", "--hard", signed)
+	err := prepare(t, newStore(t), request(w, signed)).Complete(t.Context(), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "signature.subst", "signature", "keys")
-	unasked := w.commit(map[string]string{"signature.subst": ""})
-	raw = w.git("cat-file", "commit", unasked)
-	signed = w.gitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
-	w.git("reset", "--quiet", "--hard", signed)
-	p := prepare(t, newStore(t), w.request(signed))
+	unasked := w.Commit(map[string]string{"signature.subst": ""})
+	raw = w.Git("cat-file", "commit", unasked)
+	signed = w.GitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
+	w.Git("reset", "--quiet", "--hard", signed)
+	p := prepare(t, newStore(t), request(w, signed))
 	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
-	if content(t, filepath.Join(p.Sources, "x.tar")) != w.archive(signed, "hello-1.0/") {
+	if content(t, filepath.Join(p.Sources, "x.tar")) != w.Archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 const template = `Name: hello
@@ -42,9 +43,9 @@ func substitutions(list ...string) (all []rpmflow.Substitution) {
 }
 
 func TestTemplate(t *testing.T) {
-	w := newWork(t)
-	commit := w.commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P", "main.c": "@VERSION@ @LATER@\n"})
-	w.git("tag", "v1.2")
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P", "main.c": "@VERSION@ @LATER@\n"})
+	w.Git("tag", "v1.2")
 	for _, tt := range []struct {
 		ref, version string
 		substitute   []rpmflow.Substitution
@@ -55,7 +56,7 @@ func TestTemplate(t *testing.T) {
 		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "nobody=@nobody@", "UNUSED={tag}"), nil},
 		{"refs/heads/main", "3", substitutions("VERSION=3", "SHORT={short}", "nobody=@nobody@"), func(r *Request) { r.Spec = "packaging/rpm/hello.spec.in" }},
 	} {
-		req := Request{Project: "hello", URL: w.dir, Ref: tt.ref, Commit: commit, Sources: rpmflow.Sources{Substitute: tt.substitute}}
+		req := Request{Project: "hello", URL: w.Dir, Ref: tt.ref, Commit: commit, Sources: rpmflow.Sources{Substitute: tt.substitute}}
 		if tt.change != nil {
 			tt.change(&req)
 		}
@@ -80,8 +81,8 @@ func TestTemplate(t *testing.T) {
 
 // A spec goes before a template, and templates of layout split tell of the source, not of the packaging.
 func TestTemplateAmongOthers(t *testing.T) {
-	w := newWork(t)
-	req := w.request(w.commit(map[string]string{"rpm/hello.spec": plainSpec, "rpm/hello.spec.in": template}))
+	w := gittest.New(t)
+	req := request(w, w.Commit(map[string]string{"rpm/hello.spec": plainSpec, "rpm/hello.spec.in": template}))
 	if p := prepare(t, newStore(t), req); p.SpecPath != "rpm/hello.spec" || content(t, p.Spec) != plainSpec || names(t, p.Sources) != "hello.spec.in" {
 		t.Errorf("got %q, %q", p.SpecPath, names(t, p.Sources))
 	}
@@ -93,11 +94,11 @@ func TestTemplateAmongOthers(t *testing.T) {
 }
 
 func TestTemplateRefuses(t *testing.T) {
-	w := newWork(t)
-	req := w.request(w.commit(map[string]string{"rpm/hello.spec.in": template}))
-	w.git("branch", "50%")
-	two := newWork(t)
-	reqTwo := two.request(two.commit(map[string]string{"a.spec.in": template, "b.spec.in": template}))
+	w := gittest.New(t)
+	req := request(w, w.Commit(map[string]string{"rpm/hello.spec.in": template}))
+	w.Git("branch", "50%")
+	two := gittest.New(t)
+	reqTwo := request(two, two.Commit(map[string]string{"a.spec.in": template, "b.spec.in": template}))
 	for _, tt := range []struct {
 		name  string
 		req   Request
@@ -109,7 +110,7 @@ func TestTemplateRefuses(t *testing.T) {
 		{"one left", req, substitutions("VERSION=1", "nobody=me"), rpmflow.FailureSpec, []string{"has @SHORT@, for", "[SHORT=…]"}},
 		{"one in a text", req, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSpec, []string{"has @nobody@, for", "[nobody=…]"}},
 		{"no tag", req, substitutions("VERSION={version}", "SHORT=1"), rpmflow.FailureSpec, []string{"{version} is not known: no tag was pushed"}},
-		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.dir, Ref: "refs/heads/50%", Commit: req.Commit}, substitutions("VERSION={branch}", "SHORT=1"),
+		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%", Commit: req.Commit}, substitutions("VERSION={branch}", "SHORT=1"),
 			rpmflow.FailureSpec, []string{`"50%" would mean something to rpm`}},
 		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at", "a.spec.in, b.spec.in"}},
 	} {

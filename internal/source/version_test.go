@@ -10,6 +10,7 @@ import (
 	"github.com/sassoftware/go-rpmutils"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // rpmCompare is rpm's own opinion.
@@ -27,15 +28,15 @@ func rpmCompare(t *testing.T, a, b string) int {
 
 // Each commit's package is newer than the one before, whatever is tagged.
 func TestVersionsSort(t *testing.T) {
-	w, s := newWork(t), newStore(t)
+	w, s := gittest.New(t), newStore(t)
 	spec := "Name: hello\nVersion: 0\nRelease: 3%{?dist}\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"
 	var all []string
 	build := func(tags ...string) {
-		commit := w.commit(map[string]string{"hello.spec": spec})
+		commit := w.Commit(map[string]string{"hello.spec": spec})
 		for _, tag := range tags {
-			w.git("tag", tag)
+			w.Git("tag", tag)
 		}
-		p := prepare(t, s, Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
+		p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
 		out, err := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release}", "--define", "dist .fc43", p.Spec).Output()
 		if err != nil {
 			t.Skipf("needs rpmspec: what rpm makes of the version goes untested; install rpm: %v", err)
@@ -54,7 +55,7 @@ func TestVersionsSort(t *testing.T) {
 	build("v1.2-rc2", "v1.2") // a candidate that was found good
 	build()
 	build("v1.10", "unrelated")
-	short := w.git("rev-parse", "HEAD~1")[:7]
+	short := w.Git("rev-parse", "HEAD~1")[:7]
 	if all[0] != "1.1-3.fc43" || all[14] != "1.2-3.fc43" || all[15] != "1.2-3.1.g"+short+".fc43" || all[12] != "1.2~rc1-3.fc43" {
 		t.Errorf("got %q", all)
 	}
@@ -72,14 +73,14 @@ func TestVersionsSort(t *testing.T) {
 }
 
 func TestVersionFromGit(t *testing.T) {
-	transports(t, func(t *testing.T, w *work, url string) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		s := newStore(t)
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}}
-		req.Commit = w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
+		req.Commit = w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0", "version_tags")
-		w.git("tag", "v2.0") // of a commit that was fetched before
-		w.git("tag", "hello-7")
+		w.Git("tag", "v2.0") // of a commit that was fetched before
+		w.Git("tag", "hello-7")
 		p := prepare(t, s, req)
 		if p.Version != "2.0" || !strings.HasSuffix(p.Explanation, "; version 2.0 from the tag v2.0") {
 			t.Errorf("got %q, %q", p.Version, p.Explanation)
@@ -89,8 +90,8 @@ func TestVersionFromGit(t *testing.T) {
 			t.Errorf("got %q", p.Version)
 		}
 		req.Sources.VersionTags = nil
-		w.git("commit", "--quiet", "--allow-empty", "-m", "100% of %{dangerous}\\", "--author", "B %d <b@c>")
-		req.Commit = w.git("rev-parse", "HEAD")
+		w.Git("commit", "--quiet", "--allow-empty", "-m", "100% of %{dangerous}\\", "--author", "B %d <b@c>")
+		req.Commit = w.Git("rev-parse", "HEAD")
 		p = prepare(t, s, req)
 		want := strings.NewReplacer("Version: 1.0", "Version: 2.0", "Release: 1", "Release: 1.1.g"+req.Commit[:7]+"%{?dist}").Replace(plainSpec) +
 			"\n%changelog\n* Sat Feb 03 2024 B %%d <b@c> - 2.0-1.1.g" + req.Commit[:7] + "\n- 100%% of %%{dangerous}\\ (B %%d, 2024-02-03)\n- x (a, 2024-02-03)\n"
@@ -110,19 +111,19 @@ func TestVersionFromGit(t *testing.T) {
 
 // Release is made of macros, and what rpm makes of it has the spec's own number and one suffix.
 func TestReleaseOfMacros(t *testing.T) {
-	w, s := newWork(t), newStore(t)
+	w, s := gittest.New(t), newStore(t)
 	for release, want := range map[string]string{
 		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7", "%{?x}%{!?x:5}%{?dist}": "5", "%{?dist}": "1",
 	} {
 		spec := "%global rel 7\n%global full 7%{?dist}\n" + strings.Replace(plainSpec, "Release: 1", "Release: "+release, 1)
-		commit := w.commit(map[string]string{"hello.spec": spec, "hello-1.0.tar.gz": release})
-		w.git("tag", "--force", "v1")
+		commit := w.Commit(map[string]string{"hello.spec": spec, "hello-1.0.tar.gz": release})
+		w.Git("tag", "--force", "v1")
 		for _, since := range []bool{false, true} {
 			if since {
-				commit = w.commit(map[string]string{"other": release})
+				commit = w.Commit(map[string]string{"other": release})
 				want += ".1.g" + commit[:7]
 			}
-			p := prepare(t, s, Request{Project: "hello", URL: w.dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
+			p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
 			cmd := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release} %{changelogname}", "--define", "dist .fc43", p.Spec)
 			out, err := cmd.Output()
 			if err != nil {
@@ -137,11 +138,11 @@ func TestReleaseOfMacros(t *testing.T) {
 
 // Names in a commit's own encoding are UTF-8 in the changelog.
 func TestCommitsInOtherEncodings(t *testing.T) {
-	w := newWork(t)
-	w.commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
-	w.git("tag", "v1")
-	w.git("-c", "i18n.commitEncoding=ISO-8859-1", "-c", "core.quotePath=false", "commit", "--quiet", "--allow-empty", "--author=Andr\xe9 <a@b>", "-m", "caf\xe9")
-	req := w.request(w.git("rev-parse", "HEAD"))
+	w := gittest.New(t)
+	w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
+	w.Git("tag", "v1")
+	w.Git("-c", "i18n.commitEncoding=ISO-8859-1", "-c", "core.quotePath=false", "commit", "--quiet", "--allow-empty", "--author=Andr\xe9 <a@b>", "-m", "caf\xe9")
+	req := request(w, w.Git("rev-parse", "HEAD"))
 	req.Sources.Version = rpmflow.VersionFromGit
 	text := content(t, prepare(t, newStore(t), req).Spec)
 	if !strings.Contains(text, " André <a@b> - 1-1.1.g") || !strings.Contains(text, "- café (André, ") {
@@ -151,9 +152,9 @@ func TestCommitsInOtherEncodings(t *testing.T) {
 
 // What the target's rpm does not know is said as it is.
 func TestAutomatic(t *testing.T) {
-	w, s := newWork(t), newStore(t)
+	w, s := gittest.New(t), newStore(t)
 	spec := "Name: hello\nVersion: 1\nRelease: %autorelease\nSummary: x\nLicense: MIT\n%description\nx\n%files\n%changelog\n%autochangelog\n"
-	req := w.request(w.commit(map[string]string{"hello.spec": spec}))
+	req := request(w, w.Commit(map[string]string{"hello.spec": spec}))
 	p := prepare(t, s, req)
 	if !p.Automatic() {
 		t.Fatal("not recognised")
@@ -167,7 +168,7 @@ func TestAutomatic(t *testing.T) {
 	if remark, err := p.CheckAutomatic([]byte("Release: 1\n"), nil); err != nil || !strings.Contains(remark, "version: from-git counts commits") {
 		t.Errorf("got %q, %v", remark, err)
 	}
-	w.git("tag", "v3")
+	w.Git("tag", "v3")
 	req.Sources.Version = rpmflow.VersionFromGit
 	if p = prepare(t, s, req); p.Automatic() || p.Version != "3" {
 		t.Errorf("with versions from git: %v, %q", p.automatic, p.Version)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // userClone is a working tree with one commit of a spec with its sources.
@@ -509,13 +510,13 @@ func TestFilesForTheExpansion(t *testing.T) {
 
 // A spec of a commit that is a link has its sources beside the link, then beside what it leads to.
 func TestLinkedSpecOfACommit(t *testing.T) {
-	w := newWork(t)
-	commit := w.commit(map[string]string{
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{
 		"shared/demo.spec": "Name: demo\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n", "shared/a.txt": "shared",
 		"shared/b.txt":  "shared",
 		"pkg/demo.spec": "-> ../shared/demo.spec", "pkg/a.txt": "pkg",
 	})
-	p := prepare(t, newStore(t), Request{Project: "demo", URL: w.dir, Ref: "refs/heads/main", Commit: commit,
+	p := prepare(t, newStore(t), Request{Project: "demo", URL: w.Dir, Ref: "refs/heads/main", Commit: commit,
 		Sources: rpmflow.Sources{Directory: "pkg"}})
 	if got := sourcesOf(t, p); got != "a.txt=pkg b.txt=shared" || p.SpecPath != "pkg/demo.spec" ||
 		p.Layout != rpmflow.LayoutStandard {

@@ -1,0 +1,141 @@
+package git
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
+)
+
+func TestTokenOfTheProject(t *testing.T) {
+	const token = "tok-en/with:%strange@signs"
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{"data": "T"})
+	url := gittest.Serve(t, filepath.Dir(w.Dir), token) + "/hello/.git"
+	var log bytes.Buffer
+	var asked []string
+	open := func(token string) *Mirrors {
+		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), FetchTimeout: time.Minute,
+			Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Access: func(url string) Access { asked = append(asked, url); return Access{Token: token} }})
+		must(t, err)
+		return s
+	}
+	said := []string{}
+	req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
+	s := open(token)
+	mustRead(t, s, req)
+	named := req
+	named.URL = strings.Replace(url, "://", "://me@", 1) // the user from the URL, the token as its password
+	mustRead(t, s, named)
+	if !slices.Contains(asked, url) || slices.ContainsFunc(asked, func(u string) bool { return u != url }) {
+		t.Errorf("asked for the access of %q", asked)
+	}
+	if _, got, err := Resolver(func(string) Access { return Access{Token: token} })(t.Context(), url, "main"); err != nil || got != commit {
+		t.Errorf("got %s, %v", got, err)
+	}
+	req.Commit = strings.Repeat("b", 40)
+	_, err := read(s, req)
+	wantFailure(t, err, rpmflow.FailureSource, "any more")
+	said = append(said, err.Error())
+	_, err = read(open(token+"x"), req)
+	wantFailure(t, err, rpmflow.FailureSource, "authentication refused by "+url)
+	said = append(said, err.Error())
+	// Nor is it in what stays on the disk.
+	must(t, filepath.WalkDir(s.dir, func(name string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			text, err := os.ReadFile(name)
+			said = append(said, name, string(text))
+			return err
+		}
+		return err
+	}))
+	for _, text := range append(said, log.String()) {
+		for _, secret := range []string{token, base64.StdEncoding.EncodeToString([]byte("x-access-token:" + token)), base64.StdEncoding.EncodeToString([]byte("me:" + token))} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in %.200q", secret, text)
+			}
+		}
+	}
+}
+
+// What git is called with can be read by everybody on the machine, and its configuration must not send secrets elsewhere.
+func TestSecretsAreNoArguments(t *testing.T) {
+	for url, address := range map[string]string{
+		"https://me:pass-word@example.org:8443/a.git": "https://example.org:8443/a.git",
+		"https://example.org/a.git":                   "https://example.org/a.git",
+		"https://toktoktok@example.org/a.git":         "https://example.org/a.git",
+	} {
+		r, err := parseRemote(url)
+		must(t, err)
+		r.with(Access{Token: "tok-en"})
+		env, err := r.environment()
+		must(t, err)
+		if got := r.address(); got != address {
+			t.Errorf("%s: got %q", url, got)
+		}
+		scope := strings.TrimSuffix(address, "a.git")
+		if !slices.Contains(env, "GIT_CONFIG_KEY_0=http."+scope+".extraHeader") || !slices.Contains(env, "GIT_ALLOW_PROTOCOL=https") {
+			t.Errorf("%s: got %q", url, env)
+		}
+		text := r.scrub(errors.New(strings.Join(env, "\n"))).Error()
+		if strings.Contains(text, "Basic ") && !strings.Contains(text, "Basic ***") {
+			t.Errorf("%s: not scrubbed: %s", url, text)
+		}
+	}
+	for url, address := range map[string]string{
+		"ssh://example.org/a":       "ssh://git@example.org/a",
+		"ssh://git:pw@example.org/": "ssh://git@example.org/",
+		"me@example.org:a/b.git":    "me@example.org:a/b.git",
+		"example.org:a/b.git":       "git@example.org:a/b.git",
+		"git@example.org:2222:/a":   "ssh://git@example.org:2222/a",
+		"file:///srv/a.git":         "/srv/a.git",
+	} {
+		r, err := parseRemote(url)
+		must(t, err)
+		if got := r.address(); got != address {
+			t.Errorf("%s: got %q", url, got)
+		}
+	}
+}
+
+// The environment of the program is not that of git: what changes git's behaviour must not come in from there.
+func TestGitIsIsolated(t *testing.T) {
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{"data": "T"})
+	bad := filepath.Join(t.TempDir(), "gitconfig")
+	touched := bad + "-touched"
+	must(t, os.WriteFile(bad, []byte("[core]\n\tsshCommand = touch "+touched+"\n\tfsmonitor = touch "+touched+"\n[credential]\n\thelper = !touch "+touched+"\n[protocol]\n\tallow = never\n"), 0o600))
+	for _, name := range []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"} {
+		t.Setenv(name, bad)
+	}
+	t.Setenv("GIT_DIR", "/nonexistent")
+	t.Setenv("GIT_SSH_COMMAND", "touch "+touched)
+	t.Setenv("GIT_ASKPASS", bad)
+	t.Setenv("GIT_TRACE", touched)
+	s := newMirrors(t)
+	mustRead(t, s, request(w, commit))
+	url := gittest.Serve(t, filepath.Dir(w.Dir), "password")
+	_, err := read(s, Request{Project: "hello", URL: url + "/hello/.git", Ref: "refs/heads/main", Commit: commit})
+	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
+	if _, err := os.Stat(touched); err == nil {
+		t.Error("git has run what a foreign configuration says")
+	}
+	// A repository must not make git speak another protocol than the one that its URL has.
+	r, err := parseRemote("https://example.org/")
+	must(t, err)
+	env, err := r.environment()
+	must(t, err)
+	if _, err := runGitWith(t.Context(), env, nil, "ls-remote", "ext::touch "+touched); err == nil || !strings.Contains(err.Error(), "not allowed") {
+		t.Errorf("got %v", err)
+	}
+}

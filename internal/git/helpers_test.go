@@ -1,0 +1,103 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newMirrors(t *testing.T) *Mirrors { t.Helper(); return mirrorsIn(t, t.TempDir()) }
+
+func mirrorsIn(t *testing.T, dir string) *Mirrors {
+	t.Helper()
+	m, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler), FetchTimeout: time.Minute})
+	must(t, err)
+	return m
+}
+
+func request(r *gittest.Repository, commit string) Request {
+	return Request{Project: "hello", URL: r.Dir, Ref: "refs/heads/main", Commit: commit}
+}
+
+// read gives the content of the file "data" in a commit.
+func read(m *Mirrors, req Request) (text string, err error) {
+	err = m.Read(context.Background(), req, func(c *Commit) error {
+		e, err := c.Find("data")
+		if err != nil {
+			return err
+		}
+		content, err := c.Head(e, 1<<30)
+		text = string(content)
+		return err
+	})
+	return text, err
+}
+
+func mustRead(t *testing.T, m *Mirrors, req Request) string {
+	t.Helper()
+	text, err := read(m, req)
+	must(t, err)
+	return text
+}
+
+// wantFailure checks that err is a failure that the packager can act on, with these words in its text.
+func wantFailure(t *testing.T, err error, kind rpmflow.FailureKind, words ...string) {
+	t.Helper()
+	var f *rpmflow.Failure
+	if !errors.As(err, &f) {
+		t.Fatalf("got %v, want a failure of kind %s", err, kind)
+	}
+	if f.Kind != kind || f.Hint == "" {
+		t.Errorf("got kind %q, hint %q; want kind %q with a hint", f.Kind, f.Hint, kind)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error()+"\n"+f.Hint, word) {
+			t.Errorf("%q (hint %q) does not say %q", err, f.Hint, word)
+		}
+	}
+}
+
+func wantPlain(t *testing.T, err error) {
+	t.Helper()
+	var f *rpmflow.Failure
+	if err == nil || errors.As(err, &f) {
+		t.Fatalf("got %v, want an error that is not the packager's", err)
+	}
+}
+
+// silentServer takes requests and answers none until it hangs up. asked is closed at the first.
+func silentServer(t *testing.T) (url string, asked <-chan struct{}, hangUp func()) {
+	t.Helper()
+	first := make(chan struct{})
+	var once sync.Once
+	ctx, cancel := context.WithCancel(context.Background())
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(first) })
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { cancel(); server.Close() })
+	return server.URL + "/a", first, cancel
+}

@@ -1,0 +1,226 @@
+package git
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/giturl"
+)
+
+// maxPointer is the size below which a file can be a pointer (git-lfs/docs/spec.md).
+const maxPointer = 1024
+
+// pointerStart is how a pointer begins.
+var pointerStart = []byte("version https://git-lfs.github.com/spec/v1")
+
+// Pointer stands in a tree for a file that Git LFS keeps elsewhere.
+type Pointer struct {
+	Path string // in the tree
+	OID  string // SHA-256 of the content, in hex
+	Size int64  // of the content, in bytes
+}
+
+func isPointer(text []byte) bool {
+	return len(text) < maxPointer && bytes.HasPrefix(text, pointerStart) && bytes.Contains(text, []byte("\noid sha256:"))
+}
+
+// parsePointer reads a pointer: lines of a key and a value.
+func parsePointer(path string, text []byte) (Pointer, error) {
+	p := Pointer{Path: path, Size: -1}
+	refuse := func(why string) (Pointer, error) {
+		return Pointer{}, rpmflow.Fail(rpmflow.FailureSource, "have git lfs write it again, or commit the file itself",
+			"%s is a malformed pointer of Git LFS: %s", show(path), why)
+	}
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		switch {
+		case key == "oid":
+			sum, err := checksum.New("sha256", strings.TrimPrefix(value, "sha256:"))
+			if err != nil || p.OID != "" {
+				return refuse("its oid is not a SHA-256 checksum")
+			}
+			p.OID = sum.Hex
+		case key == "size":
+			size, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || size < 0 || p.Size >= 0 {
+				return refuse("its size is not a number")
+			}
+			p.Size = size
+		case strings.HasPrefix(key, "ext-"):
+			return refuse("it was written with an extension, " + show(key) + ", whose program is not here")
+		}
+	}
+	if p.OID == "" || p.Size < 0 {
+		return refuse("it has no oid or no size")
+	}
+	return p, nil
+}
+
+// LFSServer is where the files are that a repository has pointers to.
+type LFSServer struct {
+	Local    string // a repository on this machine; "" if the files are on a server
+	Endpoint string // the server's address, without credentials
+	Ref      string // the pushed ref; "" if there is none
+	// Trusted says that it is the project's own server, for which Authorization is.
+	Trusted       bool
+	Authorization string
+}
+
+// LFSServer finds it as git-lfs does: .lfsconfig names it, else it is derived from the repository's URL. The project's credentials
+// are for the project's own server only: anybody who may push writes .lfsconfig.
+func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
+	const hint = "set lfs.url in .lfsconfig to a URL of https"
+	settings, err := c.config(ctx, ".lfsconfig", hint)
+	if err != nil {
+		return nil, err
+	}
+	own := c.remote.lfsEndpoint()
+	endpoint := own
+	for _, s := range settings {
+		if s.key == "lfs.url" && s.value != "" {
+			named, err := parseRemote(s.value)
+			if err != nil || named.url.Local() {
+				return nil, rpmflow.Fail(rpmflow.FailureSource, hint,
+					"lfs.url in .lfsconfig, %q, is not the address of a Git LFS server", giturl.Redact(s.value))
+			}
+			endpoint = named.url.Web().String()
+		}
+	}
+	if endpoint == "" {
+		return &LFSServer{Local: c.remote.path()}, nil
+	}
+	server := &LFSServer{Endpoint: endpoint}
+	if strings.HasPrefix(c.ref, "refs/") {
+		server.Ref = c.ref
+	}
+	if sameServer(endpoint, own) && c.remote.dial == nil {
+		server.Trusted, server.Authorization = true, c.remote.lfsAuthorization()
+	}
+	return server, nil
+}
+
+// sameServer compares scheme, host and port of two addresses.
+func sameServer(a, b string) bool {
+	x, errX := giturl.Parse(a)
+	y, errY := giturl.Parse(b)
+	return errX == nil && errY == nil && x.Server() != "" && x.Server() == y.Server()
+}
+
+// lfsEndpoint is the server's address if nothing else names it; "" for a repository on disk. For one behind ssh it is the same path on
+// the same host (git-lfs/docs/api/server-discovery.md).
+func (r *remote) lfsEndpoint() string {
+	web := r.url.Web()
+	if web == nil {
+		return ""
+	}
+	address := web.String()
+	if !strings.HasSuffix(address, ".git") {
+		address += ".git"
+	}
+	return address + "/info/lfs"
+}
+
+// lfsAuthorization is as over https, also if git itself goes through ssh: then the token alone counts.
+func (r *remote) lfsAuthorization() string {
+	if r.ssh() {
+		return basic(nil, r.access.Token)
+	}
+	return r.authorization()
+}
+
+// refusePointers searches what git archive would write for pointers: an archive must have the files themselves. This takes a second
+// archive, so it is done only if the attributes of the tree name Git LFS.
+func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
+	var names []string
+	err := c.gitArchive(ctx, archiving{format: "tar", directory: a.Directory}, func(r io.Reader) (err error) {
+		if names, err = pointers(r); err != nil {
+			err = &damage{fmt.Errorf("reading what git archive makes: %w", err)}
+		}
+		return err
+	})
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	const most = 20
+	list := strings.Join(names[:min(len(names), most)], ", ")
+	if n := len(names) - most; n > 0 {
+		list += fmt.Sprintf(" and %d more", n)
+	}
+	hint := "set lfs: true of the project to have their content, commit the files themselves, " +
+		"or mark those that the package does not need with export-ignore in .gitattributes"
+	if a.Objects != nil { // then only a zip archive comes here
+		hint = "name Source0 with .tar.gz or another suffix of tar: a zip archive with Git LFS files cannot be made"
+	}
+	return rpmflow.Fail(rpmflow.FailureSource, hint,
+		"the archive of %s would have Git LFS pointers instead of files: %s", short(c.ID), list)
+}
+
+// pointers lists the files of a tar archive that are pointers of Git LFS.
+func pointers(archive io.Reader) (names []string, err error) {
+	t := tar.NewReader(archive)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, archive) // the padding at the end, for which git would wait
+			return names, err
+		}
+		if err != nil {
+			return names, err
+		}
+		if h.Typeflag != tar.TypeReg || h.Size >= maxPointer {
+			continue
+		}
+		text, err := io.ReadAll(t)
+		if err != nil {
+			return names, err
+		}
+		if isPointer(text) {
+			names = append(names, show(h.Name))
+		}
+	}
+}
+
+// filtered tells for which of the files git-lfs would write the content: their attributes decide, not how a file looks. A file
+// whose content git would also change itself is refused.
+func (c *Commit) filtered(ctx context.Context, index string, paths []string) (map[string]bool, error) {
+	env := []string{"GIT_INDEX_FILE=" + index}
+	defer func() { _ = os.Remove(index) }() // in a directory that is removed
+	if _, err := runGitWith(ctx, env, nil, "--git-dir="+c.dir, "read-tree", c.object.TreeHash.String()); err != nil {
+		return nil, runError(ctx, err)
+	}
+	cmd := gitCommand(ctx, "--git-dir="+c.dir, "check-attr", "--cached", "--stdin", "-z", "filter", "export-subst")
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stdin = strings.NewReader(strings.Join(paths, "\x00") + "\x00")
+	errs := tail{max: 4 << 10}
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, runError(ctx, childError(ctx, err, &errs))
+	}
+	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	lfs, substituted := map[string]bool{}, map[string]bool{}
+	for f := range slices.Chunk(fields, 3) {
+		if len(f) != 3 {
+			return nil, fmt.Errorf("git check-attr says %q, which is not understood", f)
+		}
+		lfs[f[0]] = lfs[f[0]] || f[1] == "filter" && f[2] == "lfs"
+		substituted[f[0]] = substituted[f[0]] || f[1] == "export-subst" && f[2] == "set"
+	}
+	for _, path := range paths {
+		if lfs[path] && substituted[path] {
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of both attributes",
+				"%s has both filter=lfs and export-subst: what Git LFS keeps is not changed", show(path))
+		}
+	}
+	return lfs, nil
+}

@@ -1,0 +1,83 @@
+package git
+
+import (
+	"archive/tar"
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestLFSEndpoints(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://host/a/b":                 "https://host/a/b.git/info/lfs",
+		"https://me:pw@host:8443/a/b.git/": "https://host:8443/a/b.git/info/lfs",
+		"http://host/b.git":                "http://host/b.git/info/lfs",
+		"ssh://git@host:2222/a/b.git":      "https://host/a/b.git/info/lfs",
+		"ssh://host/a/b":                   "https://host/a/b.git/info/lfs",
+		"git@host:a/b.git":                 "https://host/a/b.git/info/lfs",
+		"git@host:/a/b":                    "https://host/a/b.git/info/lfs",
+		"git@host:2222:/a/b":               "https://host/a/b.git/info/lfs",
+		"git@[::1]:a/b":                    "https://[::1]/a/b.git/info/lfs",
+		"ssh://git@[2001:db8::1]:2222/b":   "https://[2001:db8::1]/b.git/info/lfs",
+		"/srv/git/b.git":                   "",
+	} {
+		r, err := parseRemote(url)
+		must(t, err)
+		if got := r.with(Access{Token: "tok"}).lfsEndpoint(); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+	for url, want := range map[string]string{ // base64 of user:password
+		"https://host/a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "git@host:a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "https://me:pw@host/a": "Basic bWU6cHc=",
+	} {
+		r, err := parseRemote(url)
+		must(t, err)
+		if got := r.with(Access{Token: "tok"}).lfsAuthorization(); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+	r, err := parseRemote("git@host:a")
+	must(t, err)
+	if got := r.with(Access{}).lfsAuthorization(); got != "" {
+		t.Errorf("without a token: %s", got)
+	}
+}
+
+func FuzzParsePointer(f *testing.F) {
+	f.Add("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("ab", 32) + "\nsize 1\n")
+	f.Add("version https://git-lfs.github.com/spec/v1\r\noid sha256:" + strings.Repeat("cd", 32) + "\r\nsize 9223372036854775808\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePointer("a\x1bb", []byte(text))
+		if err == nil && (len(p.OID) != 64 || strings.Trim(p.OID, "0123456789abcdef") != "" || p.Size < 0) {
+			t.Errorf("%q: %+v", text, p)
+		}
+		if err != nil && strings.ContainsAny(err.Error(), "\x1b\x00\n") {
+			t.Errorf("%q is not fit for a message", err)
+		}
+	})
+}
+
+func FuzzPointers(f *testing.F) {
+	var b bytes.Buffer
+	out := tar.NewWriter(&b)
+	for name, text := range map[string]string{"a": "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", strings.Repeat("l", 300): "x", "latin\xe9": ""} {
+		if err := out.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := out.Write([]byte(text)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		names, _ := pointers(bytes.NewReader(archive))
+		for _, name := range names {
+			if strings.ContainsAny(name, "\n\x00\x1b") {
+				t.Errorf("name %q is not fit for a message", name)
+			}
+		}
+	})
+}

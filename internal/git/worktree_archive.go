@@ -1,0 +1,348 @@
+package git
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// treeArchive is an archive of a directory on disk. The attributes export-ignore and export-subst in the tree's own files
+// .gitattributes count as for git archive; nothing else changes the content.
+type treeArchive struct {
+	Archive
+	tree   *WorkTree
+	commit string // that the archive is of; empty: of none
+	time   time.Time
+
+	substituted map[string]bool   // files whose $Format:…$ are filled in
+	formats     map[string]string // what has been filled in
+	lfs         bool              // its attributes name Git LFS
+}
+
+// Archive writes an archive of the tree as it is on disk, in the format that git archive has. All files get this time. If the tree is
+// as it is in a commit, the archive names that; commit is empty otherwise.
+func (w *WorkTree) Archive(ctx context.Context, a Archive, commit string, mtime time.Time, out io.Writer) error {
+	t := &treeArchive{Archive: a, tree: w, commit: commit, time: mtime, formats: map[string]string{}}
+	files, err := t.files(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Suffix == ".zip" {
+		return t.zip(ctx, &limitedWriter{w: out, left: a.MaxSize, err: t.tooLarge("compressed", a.MaxSize)}, files)
+	}
+	return a.compress(ctx, show(w.dir), out, func(w io.Writer) error { return t.tar(ctx, w, files) })
+}
+
+func (a *treeArchive) tooLarge(what string, most int64) error {
+	return a.Archive.tooLarge(show(a.tree.dir), what, most)
+}
+
+// files lists what the archive has, in git's order: directories too, each before what is in it.
+func (a *treeArchive) files(ctx context.Context) ([]treeFile, error) {
+	list, err := a.tree.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(f treeFile) bool { return f.info == nil })
+	seen := map[string]bool{"./": true}
+	for _, f := range list[:len(list):len(list)] {
+		for dir := path.Dir(strings.TrimSuffix(f.name, "/")) + "/"; !seen[dir]; dir = path.Dir(strings.TrimSuffix(dir,
+			"/")) + "/" {
+			seen[dir] = true
+			list = append(list, treeFile{name: dir, abs: filepath.Join(a.tree.dir, dir)})
+		}
+	}
+	slices.SortFunc(list, func(a, b treeFile) int { return strings.Compare(a.name, b.name) })
+	list = slices.CompactFunc(list, func(a, b treeFile) bool { return a.name == b.name })
+	return a.applyAttributes(ctx, list)
+}
+
+// applyAttributes leaves out what has export-ignore, and notes what has export-subst.
+func (a *treeArchive) applyAttributes(ctx context.Context, list []treeFile) ([]treeFile, error) {
+	repo := a.tree.repo
+	if repo == nil {
+		return list, nil
+	}
+	export := false
+	look := func(file string) {
+		in, _, err := OpenRegular(file)
+		if err != nil {
+			return
+		}
+		defer func() { _ = in.Close() }() // it was read only
+		text, err := io.ReadAll(io.LimitReader(in, 1<<20))
+		export = export || err == nil && bytes.Contains(text, []byte("export-"))
+		a.lfs = a.lfs || err == nil && bytes.Contains(text, []byte("filter=lfs"))
+	}
+	for _, f := range list {
+		if path.Base(f.name) == ".gitattributes" {
+			look(f.abs)
+		}
+	}
+	if !export {
+		// For git archive those above a directory do not count; but a file that Git LFS keeps is not there in any case.
+		for dir := a.tree.dir; dir != repo.top && len(dir) > len(repo.top); {
+			dir = filepath.Dir(dir)
+			look(filepath.Join(dir, ".gitattributes"))
+		}
+		return list, nil
+	}
+	var names []string
+	for _, f := range list {
+		names = append(names, f.name)
+	}
+	set, err := repo.attributes(ctx, a.tree.dir, names, "export-ignore", "export-subst")
+	if err != nil {
+		return nil, err
+	}
+	a.substituted = set["export-subst"]
+	out := ""
+	return slices.DeleteFunc(list, func(f treeFile) bool {
+		if out != "" && strings.HasPrefix(f.name, out) {
+			return true
+		}
+		if !set["export-ignore"][f.name] {
+			return false
+		}
+		if strings.HasSuffix(f.name, "/") {
+			out = f.name
+		}
+		return true
+	}), nil
+}
+
+// open gives a file's content as it is in the archive.
+func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int64, error) {
+	in, info, err := OpenRegular(f.abs)
+	if err != nil {
+		return nil, 0, Unusable(f.abs, err)
+	}
+	if !a.substituted[f.name] && (!a.lfs || info.Size() >= maxPointer) {
+		return in, info.Size(), nil
+	}
+	defer func() { _ = in.Close() }() // it was read only
+	if info.Size() > a.MaxSize {
+		return nil, 0, a.tooLarge("before compression", a.MaxSize)
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return nil, 0, Unusable(f.abs, err)
+	}
+	if a.lfs && isPointer(text) {
+		return nil, 0, rpmflow.Fail(rpmflow.FailureSource,
+			"get the files themselves: git lfs pull, or mark them with export-ignore in .gitattributes",
+			"the archive would have Git LFS pointers instead of files: %s", show(f.name))
+	}
+	if a.substituted[f.name] {
+		if text, err = a.fillIn(ctx, f, text); err != nil {
+			return nil, 0, err
+		}
+	}
+	return io.NopCloser(bytes.NewReader(text)), int64(len(text)), nil
+}
+
+var (
+	placeholder     = regexp.MustCompile(`\$Format:([^$\n]*)\$`)
+	signatureFormat = regexp.MustCompile(`%G[GKSFPT?]`)
+)
+
+// fillIn replaces $Format:…$ by what git writes for the commit that is checked out.
+func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]byte, error) {
+	repo := a.tree.repo
+	if repo.head == "" {
+		return text, nil
+	}
+	commit, _, err := repo.git(ctx, repo.top, "cat-file", "commit", repo.head)
+	if err != nil {
+		return nil, brokenRepository(ctx, repo.top, err)
+	}
+	signed := bytes.Contains(commit, []byte("\ngpgsig"))
+	var failure error
+	made := placeholder.ReplaceAllFunc(text, func(found []byte) []byte {
+		format := string(placeholder.FindSubmatch(found)[1])
+		if failure != nil {
+			return found
+		}
+		if signed && signatureFormat.MatchString(format) {
+			failure = signatureRefused(f.name)
+			return found
+		}
+		value, known := a.formats[format]
+		if !known {
+			out, _, err := repo.git(ctx, repo.top, "log", "-1", "--no-color", "--no-show-signature", "--no-notes",
+				"--format=format:"+format, repo.head, "--")
+			if err != nil {
+				failure = brokenRepository(ctx, repo.top, err)
+				return found
+			}
+			value = string(out)
+			a.formats[format] = value
+		}
+		return []byte(value)
+	})
+	return made, failure
+}
+
+// tar writes the archive as git archive does.
+func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) error {
+	out := &tarWriter{w: w}
+	mtime := a.time.Unix()
+	mask := int64(0o22)
+	if a.tree.repo != nil {
+		mask = 0o02 // as git archive has it
+	}
+	if a.commit != "" {
+		if err := out.comment(a.commit, mtime); err != nil {
+			return err
+		}
+	}
+	if a.Prefix != "" {
+		if err := out.header(tarFile{name: a.prefix(), kind: '5', mode: 0o777 &^ mask, mtime: mtime}); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h := tarFile{name: a.prefix() + f.name, kind: '0', mode: 0o666 &^ mask, mtime: mtime}
+		switch {
+		case strings.HasSuffix(f.name, "/"):
+			h.kind, h.mode = '5', 0o777&^mask
+			if err := out.header(h); err != nil {
+				return err
+			}
+			continue
+		case f.info.Mode()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(f.abs)
+			if err != nil {
+				return Unusable(f.abs, err)
+			}
+			h.kind, h.mode, h.link = '2', 0o777, target
+			if err := out.header(h); err != nil {
+				return err
+			}
+			continue
+		case f.info.Mode()&0o100 != 0:
+			h.mode = 0o777 &^ mask
+		}
+		if err := a.put(ctx, f, func(in io.Reader, size int64) error {
+			h.size = size
+			if err := out.header(h); err != nil {
+				return err
+			}
+			return out.content(in)
+		}); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// put gives write the content of a file, exactly as many bytes as its size.
+func (a *treeArchive) put(ctx context.Context, f treeFile, write func(in io.Reader, size int64) error) error {
+	in, size, err := a.open(ctx, f)
+	if err != nil {
+		return err
+	}
+	exact := &exactly{in: in, left: size, name: f.abs}
+	return errors.Join(write(exact, size), in.Close())
+}
+
+// exactly reads as many bytes as there were when reading began.
+type exactly struct {
+	in   io.Reader
+	left int64
+	name string
+}
+
+func (e *exactly) Read(b []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.in.Read(b[:min(int64(len(b)), e.left)])
+	e.left -= int64(n)
+	switch {
+	case errors.Is(err, io.EOF) && e.left > 0:
+		err = rpmflow.Fail(rpmflow.FailureSource, "build again when nothing changes it",
+			"%s became shorter while it was read", show(e.name))
+	case err != nil && !errors.Is(err, io.EOF):
+		err = Unusable(e.name, err)
+	}
+	return n, err
+}
+
+// zip writes the archive for sources that are named .zip.
+func (a *treeArchive) zip(ctx context.Context, w io.Writer, files []treeFile) error {
+	out := zip.NewWriter(w)
+	if a.commit != "" {
+		if err := out.SetComment(a.commit); err != nil {
+			return fmt.Errorf("zip archive: %w", err)
+		}
+	}
+	put := func(name string, mode fs.FileMode, write func(w io.Writer) error) error {
+		h := &zip.FileHeader{Name: a.prefix() + name, Method: zip.Deflate, Modified: a.time.UTC()}
+		h.SetMode(mode)
+		if mode.IsDir() {
+			h.Method = zip.Store
+		}
+		entry, err := out.CreateHeader(h)
+		if err != nil {
+			return err
+		}
+		return write(entry)
+	}
+	nothing := func(io.Writer) error { return nil }
+	if a.Prefix != "" {
+		if err := put("", fs.ModeDir|0o755, nothing); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var err error
+		switch {
+		case strings.HasSuffix(f.name, "/"):
+			err = put(f.name, fs.ModeDir|0o755, nothing)
+		case f.info.Mode()&fs.ModeSymlink != 0:
+			err = put(f.name, fs.ModeSymlink|0o777, func(w io.Writer) error {
+				target, err := os.Readlink(f.abs)
+				if err != nil {
+					return Unusable(f.abs, err)
+				}
+				_, err = io.WriteString(w, target)
+				return err
+			})
+		default:
+			mode := fs.FileMode(0o644)
+			if f.info.Mode()&0o100 != 0 {
+				mode = 0o755
+			}
+			err = a.put(ctx, f, func(in io.Reader, _ int64) error {
+				return put(f.name, mode, func(w io.Writer) error {
+					_, err := io.Copy(w, in)
+					return err
+				})
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
