@@ -15,7 +15,8 @@ type Access struct {
 	Token string
 	// SSHKeyFile is a private key without a passphrase. Empty: the ssh agent's keys and the usual ones in ~/.ssh.
 	SSHKeyFile string
-	// KnownHostsFile has the keys of ssh servers. Empty: ~/.ssh/known_hosts, or what SSH_KNOWN_HOSTS names, and the system's.
+	// KnownHostsFile has the keys of ssh servers. Empty: ~/.ssh/known_hosts, or what SSH_KNOWN_HOSTS names, and the
+	// system's.
 	KnownHostsFile string
 }
 
@@ -69,8 +70,8 @@ func (r *remote) address() string {
 	return r.url.Address("git") // not the user that the program happens to run as
 }
 
-// environment is what git needs in addition to its own environment to reach the remote: the one protocol that may be spoken, and
-// secrets, which must not be on a command line.
+// environment is what git needs in addition to its own environment to reach the remote: the one protocol that may be
+// spoken, and secrets, which must not be on a command line.
 func (r *remote) environment() ([]string, error) {
 	switch {
 	case r.url.Local():

@@ -40,7 +40,8 @@ func TestTokenOfTheProject(t *testing.T) {
 	if !slices.Contains(asked, url) || slices.ContainsFunc(asked, func(u string) bool { return u != url }) {
 		t.Errorf("asked for the access of %q", asked)
 	}
-	if _, got, err := Resolver(func(string) Access { return Access{Token: token} })(t.Context(), url, "main"); err != nil || got != commit {
+	if _, got, err := Resolver(func(string) Access { return Access{Token: token} })(t.Context(), url, "main"); err != nil ||
+		got != commit {
 		t.Errorf("got %s, %v", got, err)
 	}
 	req.Commit = strings.Repeat("b", 40)
@@ -68,7 +69,8 @@ func TestTokenOfTheProject(t *testing.T) {
 	}
 }
 
-// What git is called with can be read by everybody on the machine, and its configuration must not send secrets elsewhere.
+// What git is called with can be read by everybody on the machine, and its configuration must not send secrets
+// elsewhere.
 func TestSecretsAreNoArguments(t *testing.T) {
 	for url, address := range map[string]string{
 		"https://me:pass-word@example.org:8443/a.git": "https://example.org:8443/a.git",
@@ -84,7 +86,8 @@ func TestSecretsAreNoArguments(t *testing.T) {
 			t.Errorf("%s: got %q", url, got)
 		}
 		scope := strings.TrimSuffix(address, "a.git")
-		if !slices.Contains(env, "GIT_CONFIG_KEY_0=http."+scope+".extraHeader") || !slices.Contains(env, "GIT_ALLOW_PROTOCOL=https") {
+		if !slices.Contains(env, "GIT_CONFIG_KEY_0=http."+scope+".extraHeader") ||
+			!slices.Contains(env, "GIT_ALLOW_PROTOCOL=https") {
 			t.Errorf("%s: got %q", url, env)
 		}
 		text := r.scrub(errors.New(strings.Join(env, "\n"))).Error()
@@ -114,7 +117,16 @@ func TestGitIsIsolated(t *testing.T) {
 	commit := w.Commit(map[string]string{"data": "T"})
 	bad := filepath.Join(t.TempDir(), "gitconfig")
 	touched := bad + "-touched"
-	must(t, os.WriteFile(bad, []byte("[core]\n\tsshCommand = touch "+touched+"\n\tfsmonitor = touch "+touched+"\n[credential]\n\thelper = !touch "+touched+"\n[protocol]\n\tallow = never\n"), 0o600))
+	must(
+		t,
+		os.WriteFile(
+			bad,
+			[]byte(
+				"[core]\n\tsshCommand = touch "+touched+"\n\tfsmonitor = touch "+touched+"\n[credential]\n\thelper = !touch "+touched+"\n[protocol]\n\tallow = never\n",
+			),
+			0o600,
+		),
+	)
 	for _, name := range []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"} {
 		t.Setenv(name, bad)
 	}
@@ -135,7 +147,8 @@ func TestGitIsIsolated(t *testing.T) {
 	must(t, err)
 	env, err := r.environment()
 	must(t, err)
-	if _, err := runGitWith(t.Context(), env, nil, "ls-remote", "ext::touch "+touched); err == nil || !strings.Contains(err.Error(), "not allowed") {
+	if _, err := runGitWith(t.Context(), env, nil, "ls-remote", "ext::touch "+touched); err == nil ||
+		!strings.Contains(err.Error(), "not allowed") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,7 +27,8 @@ type Archive struct {
 	MaxSize int64
 	// Submodules says that the files of submodules are part of it.
 	Submodules bool
-	// Objects gets the content of pointers of Git LFS into dir, each as a file called by its OID. nil: pointers are refused.
+	// Objects gets the content of pointers of Git LFS into dir, each as a file called by its OID. nil: pointers are
+	// refused.
 	Objects func(ctx context.Context, server *LFSServer, pointers []Pointer, dir string) error
 	// Scratch is a directory for temporary files.
 	Scratch string
@@ -143,8 +144,8 @@ type content struct {
 	substitution bool              // its attributes name $Format:…$
 }
 
-// scan lists a directory of the tree. It refuses trees with which git archive would use up the memory: a few objects can stand for
-// billions of files. And it asks for history if the archive may need it.
+// scan lists a directory of the tree. It refuses trees with which git archive would use up the memory: a few objects
+// can stand for billions of files. And it asks for history if the archive may need it.
 func (c *Commit) scan(ctx context.Context, dir string) (*content, error) {
 	top, err := c.Find(dir)
 	if err != nil {
@@ -166,7 +167,8 @@ func (c *Commit) scan(ctx context.Context, dir string) (*content, error) {
 		}
 		t.lfs = t.lfs || bytes.Contains(text, []byte("filter=lfs"))
 	}
-	// For git archive those above the directory do not count; but what Git LFS keeps is not in the tree, wherever the attribute is.
+	// For git archive those above the directory do not count; but what Git LFS keeps is not in the tree, wherever the
+	// attribute is.
 	for dir := top.Path; dir != "" && !t.lfs; {
 		if dir = path.Dir(dir); dir == "." {
 			dir = ""

@@ -11,8 +11,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Changed lists the paths of the files that differ between a commit of the repository and the requested one: those that
-// were added, modified or deleted, a renamed one under both of its names. One commit need not be an ancestor of the other.
+// Changed lists the paths of the files that differ between a commit of the repository and the requested one: those
+// that were added, modified or deleted, a renamed one under both of its names. One commit need not be an ancestor of
+// the other.
 func (m *Mirrors) Changed(ctx context.Context, req Request, before string) ([]string, error) {
 	var after plumbing.Hash
 	err := m.Read(ctx, req, func(c *Commit) error {

@@ -13,10 +13,45 @@ import (
 
 func TestChanged(t *testing.T) {
 	w, s := gittest.New(t), newMirrors(t)
-	first := w.Commit(map[string]string{"README": "1", "a/a.spec": "1", "a/src/x.c": "1", "b/b.spec": "1", "b/src/y.c": "1", "dir/f": "1", "file": "1", "link": "-> file", "same/1/2/3": "1", "caf\xe9": "1"})
+	first := w.Commit(
+		map[string]string{
+			"README":     "1",
+			"a/a.spec":   "1",
+			"a/src/x.c":  "1",
+			"b/b.spec":   "1",
+			"b/src/y.c":  "1",
+			"dir/f":      "1",
+			"file":       "1",
+			"link":       "-> file",
+			"same/1/2/3": "1",
+			"caf\xe9":    "1",
+		},
+	)
 	w.Git("mv", "a/src/x.c", "a/src/z.c")
-	second := w.Commit(map[string]string{"a/a.spec": "2", "dir/f": "", "dir": "now a file", "file": "", "file/now/a": "dir", "link": "-> README", "new/deep/er": "1", "caf\xe9": "2"})
-	want := []string{"a/a.spec", "a/src/x.c", "a/src/z.c", "caf\xe9", "dir", "dir/f", "file", "file/now/a", "link", "new/deep/er"}
+	second := w.Commit(
+		map[string]string{
+			"a/a.spec":    "2",
+			"dir/f":       "",
+			"dir":         "now a file",
+			"file":        "",
+			"file/now/a":  "dir",
+			"link":        "-> README",
+			"new/deep/er": "1",
+			"caf\xe9":     "2",
+		},
+	)
+	want := []string{
+		"a/a.spec",
+		"a/src/x.c",
+		"a/src/z.c",
+		"caf\xe9",
+		"dir",
+		"dir/f",
+		"file",
+		"file/now/a",
+		"link",
+		"new/deep/er",
+	}
 
 	got, err := s.Changed(t.Context(), request(w, second), first)
 	must(t, err)
@@ -25,7 +60,8 @@ func TestChanged(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	// git itself says the same.
-	out, err := exec.Command("git", "-C", w.Dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", first, second).Output()
+	out, err := exec.Command("git", "-C", w.Dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", first, second).
+		Output()
 	must(t, err)
 	if git := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); !slices.Equal(got, git) {
 		t.Errorf("got %q, git says %q", got, git)

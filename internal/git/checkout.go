@@ -33,14 +33,15 @@ type Checkout struct {
 	converted *conversions
 }
 
-// Checkout implements Tree. Files whose content is not that of their blobs, by the attributes of the tree, are converted first.
+// Checkout implements Tree. Files whose content is not that of their blobs, by the attributes of the tree, are
+// converted first.
 func (c *Commit) Checkout(ctx context.Context, files []File, o CheckoutOptions) (*Checkout, error) {
 	converted, err := c.convert(ctx, files, o)
 	return &Checkout{c, o, converted}, err
 }
 
-// Write copies a file to dir/as. It cannot reach anything outside dir, whatever the name. A pointer of Git LFS is returned, and not
-// written.
+// Write copies a file to dir/as. It cannot reach anything outside dir, whatever the name. A pointer of Git LFS is
+// returned, and not written.
 func (o *Checkout) Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -64,7 +65,8 @@ func (o *Checkout) Write(ctx context.Context, f File, dir, as string) (pointer *
 	}
 	if bytes.HasPrefix(start[:n], pointerStart) && n < maxPointer {
 		if !o.LFS {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "set lfs: true of the project to have the content, or commit the file itself",
+			return nil, rpmflow.Fail(rpmflow.FailureSource,
+				"set lfs: true of the project to have the content, or commit the file itself",
 				"%s is a Git LFS pointer, not the file", show(f.Path))
 		}
 		p, err := parsePointer(f.Path, start[:n])

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// The git command speaks to repositories, go-git reads what has been fetched. One way for all transports: a fetch by go-git takes 2.4
-// times as long and five times the memory where history is large, and asks for single commits only where a server's configuration
-// allows it, whereas git's protocol 2 always may. Git in turn refuses a repository on disk that belongs to another user
-// (safe.directory), which a builder in a container meets with every mounted one.
+// The git command speaks to repositories, go-git reads what has been fetched. One way for all transports: a fetch by
+// go-git takes 2.4 times as long and five times the memory where history is large, and asks for single commits only
+// where a server's configuration allows it, whereas git's protocol 2 always may. Git in turn refuses a repository on
+// disk that belongs to another user (safe.directory), which a builder in a container meets with every mounted one.
 
 func findGit() error {
 	if _, err := exec.LookPath("git"); err != nil {
@@ -24,8 +24,8 @@ func findGit() error {
 	return nil
 }
 
-// gitCommand is git without what in the program's environment, or in a user's configuration, could change what it does. When ctx
-// ends, git is killed with all that it has started.
+// gitCommand is git without what in the program's environment, or in a user's configuration, could change what it
+// does. When ctx ends, git is killed with all that it has started.
 func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Env = childEnv()
@@ -52,8 +52,8 @@ func runGitWith(ctx context.Context, env []string, inherit *os.File, args ...str
 	if inherit != nil {
 		cmd.ExtraFiles = []*os.File{inherit}
 	}
-	// The kernel sends the signal when the thread that has started the child ends. The programs that git has started end when their
-	// connection does: a server that stays silent keeps them for http.lowSpeedTime at most.
+	// The kernel sends the signal when the thread that has started the child ends. The programs that git has started end
+	// when their connection does: a server that stays silent keeps them for http.lowSpeedTime at most.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

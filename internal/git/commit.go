@@ -58,7 +58,12 @@ func (c *Commit) Entries(dir Entry) ([]Entry, error) {
 func (c *Commit) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
 	t, err := object.GetTree(c.repo.Storer, id)
 	if errors.Is(err, object.ErrMalformedTree) {
-		return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "malformed tree " + short(id.String()), Hint: "git fsck", Err: err}
+		return nil, &rpmflow.Failure{
+			Kind:    rpmflow.FailureSource,
+			Message: "malformed tree " + short(id.String()),
+			Hint:    "git fsck",
+			Err:     err,
+		}
 	}
 	if err != nil {
 		return nil, &damage{fmt.Errorf("tree %s: %w", short(id.String()), err)}
@@ -167,7 +172,41 @@ func blobError(blob plumbing.Hash, err error) error {
 	return &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
 }
 
-// runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was stopped.
+// peel follows annotated tags to the commit.
+func peel(repo *gogit.Repository, id plumbing.Hash) (*object.Commit, error) {
+	hash := id
+	for range maxTags {
+		o, err := repo.Storer.EncodedObject(plumbing.AnyObject, hash)
+		if errors.Is(err, plumbing.ErrObjectNotFound) && hash == id {
+			return nil, errAbsent
+		}
+		if err != nil {
+			return nil, &damage{err}
+		}
+		switch o.Type() {
+		case plumbing.CommitObject:
+			c, err := object.DecodeCommit(repo.Storer, o)
+			if err != nil {
+				return nil, &damage{err}
+			}
+			return c, nil
+		case plumbing.TagObject:
+			t, err := object.DecodeTag(repo.Storer, o)
+			if err != nil {
+				return nil, &damage{err}
+			}
+			hash = t.Target
+		default:
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit",
+				"%s is a %s, not a commit", short(id.String()), o.Type())
+		}
+	}
+	return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit",
+		"%s is a tag of a tag of a tag, and so on", short(id.String()))
+}
+
+// runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was
+// stopped.
 func runError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err

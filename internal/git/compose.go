@@ -17,9 +17,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// composer makes an archive of several: what git archive makes of the commit, and in place of each submodule's empty directory
-// what it makes of that one. Each is written to disk first, so that no mirror is locked while another one is fetched.
-// Files of Git LFS have their content in it, as if git-lfs were the filter.
+// composer makes an archive of several: what git archive makes of the commit, and in place of each submodule's empty
+// directory what it makes of that one. Each is written to disk first, so that no mirror is locked while another one
+// is fetched. Files of Git LFS have their content in it, as if git-lfs were the filter.
 type composer struct {
 	*Mirrors
 	archive Archive
@@ -101,7 +101,8 @@ func (c *composer) section(ctx context.Context, req Request, at, prefix string, 
 		case m.none:
 			continue
 		case depth >= maxNesting:
-			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodule %s lies in more than %d others", show(place), maxNesting)
+			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodule %s lies in more than %d others", show(place),
+				maxNesting)
 		case c.count > maxSubmodules:
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "there are more than %d submodules", maxSubmodules)
 		}
@@ -188,8 +189,8 @@ func (c *composer) tooLarge() error {
 	return c.archive.tooLarge(c.commit, "before compression", c.archive.maxRaw())
 }
 
-// scan finds the submodules that are in the archive: export-ignore may have left some out. And it finds what may be a pointer of
-// Git LFS.
+// scan finds the submodules that are in the archive: export-ignore may have left some out. And it finds what may be a
+// pointer of Git LFS.
 func (s *section) scan(in *content, a Archive) (submodules []string, err error) {
 	file, err := os.Open(s.file)
 	if err != nil {

@@ -15,10 +15,11 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// Suffixes are those of the archives that can be made. rpm reads more: gems, 7z, lrzip and compress have no writer in Go.
+// Suffixes are those of the archives that can be made. rpm reads more: gems, 7z, lrzip and compress have no writer in
+// Go.
 func Suffixes() []string {
-	return []string{".tar", ".tar.gz", ".tgz", ".crate", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz", ".tb2", ".tar.zst", ".tzst",
-		".tar.lz", ".tlz", ".tar.lzma", ".zip"}
+	return []string{".tar", ".tar.gz", ".tgz", ".crate", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz", ".tb2",
+		".tar.zst", ".tzst", ".tar.lz", ".tlz", ".tar.lzma", ".zip"}
 }
 
 // SuffixOf is the one of an archive's name, "" for an archive that cannot be made.

@@ -17,8 +17,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// converting are the attributes with which git archive writes another content than that of the blob. Filters are not among them:
-// those of a repository are never run.
+// converting are the attributes with which git archive writes another content than that of the blob. Filters are not
+// among them: those of a repository are never run.
 var converting = regexp.MustCompile(`(?m)\s(eol=crlf|working-tree-encoding=|ident(\s|$)|export-subst(\s|$))`)
 
 // substituting is the one of them for which git may need the commit's history.
@@ -77,8 +77,8 @@ type conversions struct {
 	refused map[string]error
 }
 
-// convert writes the files whose content is not that of their blobs to the scratch directory, as git archive writes them. Those that
-// export-ignore leaves out of an archive are written, too: a checkout has them.
+// convert writes the files whose content is not that of their blobs to the scratch directory, as git archive writes
+// them. Those that export-ignore leaves out of an archive are written, too: a checkout has them.
 func (c *Commit) convert(ctx context.Context, files []File, o CheckoutOptions) (*conversions, error) {
 	attributes := &attributes{commit: c, seen: map[string]string{}}
 	done := &conversions{files: map[string]string{}, refused: map[string]error{}}

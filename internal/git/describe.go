@@ -42,7 +42,8 @@ func (c *Commit) Describe(ctx context.Context, match func(tag string) bool) (*De
 	return describe(ctx, c.dir, c.ID, match)
 }
 
-// describe finds the nearest tag as git describe does. Which tags match is decided by match, and not by the patterns of git describe.
+// describe finds the nearest tag as git describe does. Which tags match is decided by match, and not by the patterns
+// of git describe.
 func describe(ctx context.Context, dir, commit string, match func(tag string) bool) (*Description, error) {
 	if text, err := os.ReadFile(filepath.Join(dir, "shallow")); err == nil && len(text) > 0 {
 		return nil, rpmflow.Fail(rpmflow.FailureSource,
@@ -79,7 +80,8 @@ func describe(ctx context.Context, dir, commit string, match func(tag string) bo
 	if err != nil {
 		return nil, runError(ctx, err)
 	}
-	if out, err = runGit(ctx, "--git-dir="+dir, "tag", "--points-at="+strings.TrimSpace(string(tagged)), "--list"); err != nil {
+	out, err = runGit(ctx, "--git-dir="+dir, "tag", "--points-at="+strings.TrimSpace(string(tagged)), "--list")
+	if err != nil {
 		return nil, runError(ctx, err)
 	}
 	d.Tags = matching(out, match)
@@ -98,8 +100,8 @@ func matching(lines []byte, match func(tag string) bool) (tags []string) {
 
 // readLog gives the last commits.
 func readLog(ctx context.Context, dir, commit string) ([]LogEntry, error) {
-	out, err := runGit(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature", "--no-color",
-		"--max-count="+strconv.Itoa(logLength), "--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
+	out, err := runGit(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature",
+		"--no-color", "--max-count="+strconv.Itoa(logLength), "--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
 	if err != nil {
 		return nil, runError(ctx, err)
 	}

@@ -22,9 +22,11 @@ type Options struct {
 	Logger *slog.Logger // slog.Default() if nil
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access gives the credentials for the repository with this URL, without credentials in it; nil: none but the URL's own.
+	// Access gives the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
+	// own.
 	Access func(url string) Access
-	// Dial connects to the servers of submodules that are not on the project's own server. nil: such submodules are refused.
+	// Dial connects to the servers of submodules that are not on the project's own server. nil: such submodules are
+	// refused.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long an unused one is kept. Both are
 	// enforced after a fetch. Zero: without bound.
@@ -32,8 +34,8 @@ type Options struct {
 	MaxAge   time.Duration
 }
 
-// Mirrors are the bare repositories that are kept of remote ones. They may be used by many goroutines, and their directory by many
-// processes.
+// Mirrors are the bare repositories that are kept of remote ones. They may be used by many goroutines, and their
+// directory by many processes.
 type Mirrors struct {
 	dir          string
 	log          *slog.Logger
@@ -79,12 +81,13 @@ type Request struct {
 	// URL is the repository: https, http, ssh (also git@host:path), file:// or an absolute path. It may hold
 	// credentials; they are used and never repeated.
 	URL string
-	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server allows.
+	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server
+	// allows.
 	Ref string
 	// Commit is a full id; the id of an annotated tag stands for the commit that it tags.
 	Commit string
-	// History asks for all commits behind the commit, and for the repository's tags as they are now. Without it only the commit's
-	// tree is fetched, and its parents cannot be read.
+	// History asks for all commits behind the commit, and for the repository's tags as they are now. Without it only the
+	// commit's tree is fetched, and its parents cannot be read.
 	History bool
 	// Fetched says that an earlier step has fetched what History asks for: tags are not fetched again.
 	Fetched bool

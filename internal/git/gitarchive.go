@@ -36,8 +36,8 @@ func (c *Commit) gitArchive(ctx context.Context, a archiving, read func(r io.Rea
 	})
 }
 
-// gitArchiveInto has git write to the file itself, so that no byte goes through a pipe and this process. over is the error if the
-// archive has more than most bytes, which the kernel limits.
+// gitArchiveInto has git write to the file itself, so that no byte goes through a pipe and this process. over is the
+// error if the archive has more than most bytes, which the kernel limits.
 func (c *Commit) gitArchiveInto(ctx context.Context, a archiving, out *os.File, most int64, over error) error {
 	return c.withArchive(ctx, a, func(ctx context.Context, _ func(), cmd *exec.Cmd) error {
 		errs := tail{max: 4 << 10}
@@ -54,7 +54,8 @@ func (c *Commit) gitArchiveInto(ctx context.Context, a archiving, out *os.File, 
 			_ = cmd.Cancel() // Wait says so
 		}
 		err := cmd.Wait()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == unix.SIGXFSZ {
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() &&
+			status.Signal() == unix.SIGXFSZ {
 			return over
 		}
 		switch info, statErr := out.Stat(); {
@@ -105,8 +106,8 @@ func (c *Commit) withArchive(ctx context.Context, a archiving,
 	return use(ctx, stop, cmd)
 }
 
-// run gives read what a command of git writes that changes nothing. stop ends the command: git must not wait for a reader that has
-// failed.
+// run gives read what a command of git writes that changes nothing. stop ends the command: git must not wait for a
+// reader that has failed.
 func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader) error) error {
 	errs := tail{max: 4 << 10}
 	cmd.Stderr = &errs
@@ -136,7 +137,8 @@ func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader)
 	return nil
 }
 
-// listTree lists a directory of the tree with all below it: its submodules into t, and the ids of the files .gitattributes.
+// listTree lists a directory of the tree with all below it: its submodules into t, and the ids of the files
+// .gitattributes.
 func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attributes []plumbing.Hash, err error) {
 	n := 0
 	visit := func(mode, id, name string) error {

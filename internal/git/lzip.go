@@ -10,8 +10,8 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// lzip writes the format of that name (https://www.nongnu.org/lzip/manual/lzip_manual.html#File-format): one member, which is
-// a header, an LZMA stream with an end marker, and a trailer.
+// lzip writes the format of that name (https://www.nongnu.org/lzip/manual/lzip_manual.html#File-format): one member,
+// which is a header, an LZMA stream with an end marker, and a trailer.
 type lzip struct {
 	w      io.Writer
 	stream *lzma.Writer
@@ -33,7 +33,11 @@ func newLzip(w io.Writer) (io.WriteCloser, error) {
 		return nil, err
 	}
 	var err error
-	config := lzma.WriterConfig{Properties: &lzma.Properties{LC: 3, LP: 0, PB: 2}, DictCap: 1 << lzipDictBits, EOSMarker: true}
+	config := lzma.WriterConfig{
+		Properties: &lzma.Properties{LC: 3, LP: 0, PB: 2},
+		DictCap:    1 << lzipDictBits,
+		EOSMarker:  true,
+	}
 	if l.stream, err = config.NewWriter(lzipStream{l}); err != nil {
 		return nil, fmt.Errorf("compressing with lzip: %w", err)
 	}

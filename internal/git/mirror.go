@@ -14,7 +14,6 @@ import (
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"github.com/rpmflow/rpmflow"
@@ -24,12 +23,13 @@ import (
 const (
 	// largeObject is the size from which go-git streams an object instead of reading it into memory.
 	largeObject = 8 << 20
-	// manyPacks is how many packs a mirror may have before they are joined: every fetch adds one, and every look-up reads the index
-	// of each.
+	// manyPacks is how many packs a mirror may have before they are joined: every fetch adds one, and every look-up
+	// reads the index of each.
 	manyPacks = 40
 	// maxTags bounds tags of tags.
 	maxTags = 10
-	// maxRounds is how often a commit is fetched and read before giving up: another process may replace the mirror in between.
+	// maxRounds is how often a commit is fetched and read before giving up: another process may replace the mirror in
+	// between.
 	maxRounds = 4
 )
 
@@ -46,9 +46,10 @@ type damage struct{ err error }
 func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
 func (d *damage) Unwrap() error { return d.err }
 
-// mirror is the bare repository that is kept of a remote. There may be two: most builds need the trees of the commits that were
-// pushed and nothing else, which for a repository with 3,000 commits is a third of the disk and a quarter of the time of the first
-// fetch, and no slower later. One with history is a mirror of its own, so that neither changes what the other is.
+// mirror is the bare repository that is kept of a remote. There may be two: most builds need the trees of the commits
+// that were pushed and nothing else, which for a repository with 3,000 commits is a third of the disk and a quarter
+// of the time of the first fetch, and no slower later. One with history is a mirror of its own, so that neither
+// changes what the other is.
 type mirror struct {
 	*Mirrors
 	remote  *remote
@@ -57,9 +58,10 @@ type mirror struct {
 	history bool // all commits, and the tags
 }
 
-// Read calls use with the requested commit, which is valid until use returns: others may read the mirror then, but nobody changes
-// it. It fetches the commit if it is missing, and its history if use turns out to need it. If use finds the mirror damaged, the
-// mirror is replaced once. So use may be called more than once, and must begin from the start each time.
+// Read calls use with the requested commit, which is valid until use returns: others may read the mirror then, but
+// nobody changes it. It fetches the commit if it is missing, and its history if use turns out to need it. If use
+// finds the mirror damaged, the mirror is replaced once. So use may be called more than once, and must begin from the
+// start each time.
 func (m *Mirrors) Read(ctx context.Context, req Request, use func(*Commit) error) error {
 	err := m.read(ctx, req, use)
 	if errors.Is(err, errHistory) {
@@ -163,7 +165,8 @@ func (m *mirror) tryRead(ctx context.Context, req Request, use func(*Commit) err
 		dir: m.dir, repo: repo, object: c, history: m.history, ref: req.Ref, remote: m.remote})
 }
 
-// update fetches, so that the commit is in the mirror afterwards. If it is there already, it fetches only if always is set.
+// update fetches, so that the commit is in the mirror afterwards. If it is there already, it fetches only if always
+// is set.
 func (m *mirror) update(ctx context.Context, ref, commit string, always bool) error {
 	lock, err := m.lock(ctx, dirlock.Exclusive)
 	if err != nil {
@@ -205,8 +208,8 @@ type attempt struct {
 	options, specs []string
 }
 
-// attempts are the ways to ask for a commit, in the order in which they are tried: by the pushed ref and, if that has moved on
-// without the commit, by its id, which not every server allows.
+// attempts are the ways to ask for a commit, in the order in which they are tried: by the pushed ref and, if that has
+// moved on without the commit, by its id, which not every server allows.
 func (m *mirror) attempts(ref, commit string) []attempt {
 	var list []attempt
 	// The ref is kept under a flat name: a/b on top of a deleted a would be in its way.
@@ -272,7 +275,8 @@ func (m *mirror) notThere(ref, commit string) error {
 		where = ref + " of " + where
 	}
 	return rpmflow.Fail(rpmflow.FailureSource, "push again, or build the ref's newest commit",
-		"commit %s is not in %s any more (force-pushed or deleted?): the repository does not give it out", short(commit), where)
+		"commit %s is not in %s any more (force-pushed or deleted?): the repository does not give it out", short(commit),
+		where)
 }
 
 // fetchError tells damage of the mirror from errors of the remote.
@@ -282,7 +286,8 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.As(explained, &failure) {
 		return explained
 	}
-	// Git has too many texts about broken repositories and broken connections to tell one from the other. So git checks the mirror.
+	// Git has too many texts about broken repositories and broken connections to tell one from the other. So git checks
+	// the mirror.
 	if !errors.Is(err, errOutside) {
 		_, broken := runGit(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress")
 		if broken != nil && ctx.Err() == nil {
@@ -319,7 +324,8 @@ func (m *mirror) renew(ctx context.Context, seen os.FileInfo) error {
 	return nil
 }
 
-// ready opens the mirror, or makes it, and checks that its refs lead to objects, without which nothing can be fetched into it.
+// ready opens the mirror, or makes it, and checks that its refs lead to objects, without which nothing can be fetched
+// into it.
 func (m *mirror) ready() (*gogit.Repository, error) {
 	if _, err := os.Stat(m.dir); errors.Is(err, fs.ErrNotExist) {
 		if _, err := gogit.PlainInit(m.dir, true); err != nil {
@@ -355,39 +361,6 @@ func (m *mirror) open() (*gogit.Repository, error) {
 		return nil, &damage{err}
 	}
 	return repo, nil
-}
-
-// peel follows annotated tags to the commit.
-func peel(repo *gogit.Repository, id plumbing.Hash) (*object.Commit, error) {
-	hash := id
-	for range maxTags {
-		o, err := repo.Storer.EncodedObject(plumbing.AnyObject, hash)
-		if errors.Is(err, plumbing.ErrObjectNotFound) && hash == id {
-			return nil, errAbsent
-		}
-		if err != nil {
-			return nil, &damage{err}
-		}
-		switch o.Type() {
-		case plumbing.CommitObject:
-			c, err := object.DecodeCommit(repo.Storer, o)
-			if err != nil {
-				return nil, &damage{err}
-			}
-			return c, nil
-		case plumbing.TagObject:
-			t, err := object.DecodeTag(repo.Storer, o)
-			if err != nil {
-				return nil, &damage{err}
-			}
-			hash = t.Target
-		default:
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit",
-				"%s is a %s, not a commit", short(id.String()), o.Type())
-		}
-	}
-	return nil, rpmflow.Fail(rpmflow.FailureSource, "tag a commit",
-		"%s is a tag of a tag of a tag, and so on", short(id.String()))
 }
 
 func short(commit string) string { return commit[:min(len(commit), 12)] }

@@ -22,7 +22,8 @@ func (m *mirror) lock(ctx context.Context, kind dirlock.Kind) (*os.File, error) 
 	case err == nil:
 		return lock, nil
 	case ctx.Err() == nil && errors.Is(err, dirlock.ErrBusy):
-		return nil, fmt.Errorf("another builder has held the git mirror's lock %s for %s; check what it does: %w", name, wait, err)
+		return nil, fmt.Errorf("another builder has held the git mirror's lock %s for %s; check what it does: %w", name,
+			wait, err)
 	}
 	return nil, fmt.Errorf("locking the git mirror: %w", err)
 }
@@ -37,7 +38,8 @@ func (m *mirror) used(lock *os.File) {
 	}
 }
 
-// removeRemains removes what a git that was killed has left in the mirror. The caller has the exclusive lock, so nobody uses it.
+// removeRemains removes what a git that was killed has left in the mirror. The caller has the exclusive lock, so
+// nobody uses it.
 func (m *mirror) removeRemains() {
 	err := filepath.WalkDir(m.dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -77,8 +79,8 @@ type stored struct {
 	size int64
 }
 
-// sweep removes mirrors that were not used for too long and, the least recently used first, those that are too much for the
-// disk; never those in use, and never the one called but. Only one process sweeps at a time.
+// sweep removes mirrors that were not used for too long and, the least recently used first, those that are too much
+// for the disk; never those in use, and never the one called but. Only one process sweeps at a time.
 func (m *Mirrors) sweep(but string) {
 	if m.maxBytes <= 0 && m.maxAge <= 0 {
 		return
@@ -112,7 +114,8 @@ func (m *Mirrors) sweep(but string) {
 	}
 }
 
-// list gives the mirrors, the least recently used first, and how many bytes all of them take. Remains of removals are removed.
+// list gives the mirrors, the least recently used first, and how many bytes all of them take. Remains of removals are
+// removed.
 func (m *Mirrors) list() (list []stored, total int64) {
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {

@@ -95,7 +95,15 @@ func TestMirrorAfterKill(t *testing.T) {
 	if len(refs) != 1 {
 		t.Fatalf("refs: %q", refs)
 	}
-	left := []string{"shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x", "objects/pack/pack-1.keep"}
+	left := []string{
+		"shallow.lock",
+		"HEAD.lock",
+		"config.lock",
+		"packed-refs.lock",
+		"objects/pack/tmp_pack_x",
+		"objects/pack/tmp_idx_x",
+		"objects/pack/pack-1.keep",
+	}
 	for i, harm := range []func(){
 		func() {
 			for _, name := range left {
@@ -128,7 +136,15 @@ func TestKilledWhileFetching(t *testing.T) {
 	if dir := os.Getenv("RPMFLOW_TEST_FETCH"); dir != "" {
 		s, err := Open(Options{Dir: dir, FetchTimeout: time.Minute})
 		must(t, err)
-		_, err = read(s, Request{Project: "hello", URL: os.Getenv("RPMFLOW_TEST_URL"), Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)})
+		_, err = read(
+			s,
+			Request{
+				Project: "hello",
+				URL:     os.Getenv("RPMFLOW_TEST_URL"),
+				Ref:     "refs/heads/main",
+				Commit:  strings.Repeat("b", 40),
+			},
+		)
 		t.Fatal("came back with ", err)
 	}
 	s := newMirrors(t)

@@ -76,8 +76,8 @@ type LFSServer struct {
 	Authorization string
 }
 
-// LFSServer finds it as git-lfs does: .lfsconfig names it, else it is derived from the repository's URL. The project's credentials
-// are for the project's own server only: anybody who may push writes .lfsconfig.
+// LFSServer finds it as git-lfs does: .lfsconfig names it, else it is derived from the repository's URL. The
+// project's credentials are for the project's own server only: anybody who may push writes .lfsconfig.
 func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 	const hint = "set lfs.url in .lfsconfig to a URL of https"
 	settings, err := c.config(ctx, ".lfsconfig", hint)
@@ -116,8 +116,8 @@ func sameServer(a, b string) bool {
 	return errX == nil && errY == nil && x.Server() != "" && x.Server() == y.Server()
 }
 
-// lfsEndpoint is the server's address if nothing else names it; "" for a repository on disk. For one behind ssh it is the same path on
-// the same host (git-lfs/docs/api/server-discovery.md).
+// lfsEndpoint is the server's address if nothing else names it; "" for a repository on disk. For one behind ssh it is
+// the same path on the same host (git-lfs/docs/api/server-discovery.md).
 func (r *remote) lfsEndpoint() string {
 	web := r.url.Web()
 	if web == nil {
@@ -138,8 +138,8 @@ func (r *remote) lfsAuthorization() string {
 	return r.authorization()
 }
 
-// refusePointers searches what git archive would write for pointers: an archive must have the files themselves. This takes a second
-// archive, so it is done only if the attributes of the tree name Git LFS.
+// refusePointers searches what git archive would write for pointers: an archive must have the files themselves. This
+// takes a second archive, so it is done only if the attributes of the tree name Git LFS.
 func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
 	var names []string
 	err := c.gitArchive(ctx, archiving{format: "tar", directory: a.Directory}, func(r io.Reader) (err error) {
@@ -190,8 +190,8 @@ func pointers(archive io.Reader) (names []string, err error) {
 	}
 }
 
-// filtered tells for which of the files git-lfs would write the content: their attributes decide, not how a file looks. A file
-// whose content git would also change itself is refused.
+// filtered tells for which of the files git-lfs would write the content: their attributes decide, not how a file
+// looks. A file whose content git would also change itself is refused.
 func (c *Commit) filtered(ctx context.Context, index string, paths []string) (map[string]bool, error) {
 	env := []string{"GIT_INDEX_FILE=" + index}
 	defer func() { _ = os.Remove(index) }() // in a directory that is removed

@@ -45,7 +45,12 @@ func TestLFSEndpoints(t *testing.T) {
 
 func FuzzParsePointer(f *testing.F) {
 	f.Add("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("ab", 32) + "\nsize 1\n")
-	f.Add("version https://git-lfs.github.com/spec/v1\r\noid sha256:" + strings.Repeat("cd", 32) + "\r\nsize 9223372036854775808\r\n")
+	f.Add(
+		"version https://git-lfs.github.com/spec/v1\r\noid sha256:" + strings.Repeat(
+			"cd",
+			32,
+		) + "\r\nsize 9223372036854775808\r\n",
+	)
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := parsePointer("a\x1bb", []byte(text))
 		if err == nil && (len(p.OID) != 64 || strings.Trim(p.OID, "0123456789abcdef") != "" || p.Size < 0) {

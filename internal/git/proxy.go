@@ -15,8 +15,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// proxy is an HTTP proxy on loopback for one run of git. It connects with a given function and so only where downloads may connect
-// to: git itself would follow a name or a redirect into the builder's own network.
+// proxy is an HTTP proxy on loopback for one run of git. It connects with a given function and so only where
+// downloads may connect to: git itself would follow a name or a redirect into the builder's own network.
 type proxy struct {
 	address string
 	out     func(ctx context.Context, network, address string) (net.Conn, error)
@@ -29,7 +29,10 @@ type proxy struct {
 	open    map[net.Conn]bool // nil: closed
 }
 
-func startProxy(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*proxy, error) {
+func startProxy(
+	ctx context.Context,
+	dial func(ctx context.Context, network, address string) (net.Conn, error),
+) (*proxy, error) {
 	var listen net.ListenConfig
 	socket, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/filetime"
 )
 
-// OpenRegular opens a file of the user's, links followed. It never waits for the other end of a pipe: what is not a regular file is an
-// error.
+// OpenRegular opens a file of the user's, links followed. It never waits for the other end of a pipe: what is not a
+// regular file is an error.
 func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -64,7 +64,8 @@ func Unusable(file string, err error) error {
 	return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: show(file) + " cannot be taken", Hint: hint, Err: err}
 }
 
-// CopyFile copies a file of the user's, which may be anything, and gives the copy this time. A pointer of Git LFS is refused.
+// CopyFile copies a file of the user's, which may be anything, and gives the copy this time. A pointer of Git LFS is
+// refused.
 func CopyFile(ctx context.Context, from, to string, mtime time.Time) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err

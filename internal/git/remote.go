@@ -24,8 +24,8 @@ type remote struct {
 	clean   string     // without credentials, for people
 	access  Access
 	secrets []string // what must not be in a message
-	// parent is that of a submodule; scope keeps its mirror apart from those that are read with other credentials, and dial, if it is
-	// set, connects to its server.
+	// parent is that of a submodule; scope keeps its mirror apart from those that are read with other credentials, and
+	// dial, if it is set, connects to its server.
 	parent *parent
 	scope  string
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
@@ -161,9 +161,11 @@ func remoteError(err error) error {
 	return err
 }
 
-// explain sorts the errors of a remote: refused or not found is a mistake of the configuration, all else may pass with a retry.
+// explain sorts the errors of a remote: refused or not found is a mistake of the configuration, all else may pass
+// with a retry.
 func (r *remote) explain(what string, err error) error {
-	hint := "check the project's url setting, and that its credentials (those in the URL, token, the ssh key) may read the repository"
+	hint := "check the project's url setting, and that its credentials " +
+		"(those in the URL, token, the ssh key) may read the repository"
 	if r.parent != nil {
 		hint = "check url in .gitmodules; a submodule is read with the project's own credentials " +
 			"(those in the URL, token, the ssh key) on the project's own server, and without any elsewhere"
@@ -192,7 +194,13 @@ func (r *remote) explain(what string, err error) error {
 const uploadPack = "git -c safe.directory=* upload-pack"
 
 // git runs a command that talks to the remote: global options, the command's own, the remote, further words.
-func (r *remote) git(ctx context.Context, lock *os.File, global []string, command string, options ...string) ([]byte, error) {
+func (r *remote) git(
+	ctx context.Context,
+	lock *os.File,
+	global []string,
+	command string,
+	options ...string,
+) ([]byte, error) {
 	if p := r.path(); p != "" {
 		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
 			return nil, errNoRepository // tells it from one that cannot be read
@@ -231,13 +239,23 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	return out, remoteError(err)
 }
 
-// fetch brings refspecs into the mirror. Git inherits the mirror's lock: if this process is killed, nobody changes the mirror before
-// git has ended, too.
+// fetch brings refspecs into the mirror. Git inherits the mirror's lock: if this process is killed, nobody changes
+// the mirror before git has ended, too.
 func (r *remote) fetch(ctx context.Context, mirror string, lock *os.File, options []string, specs ...string) error {
 	// A pack appears whole or not at all; loose objects of an interrupted fetch would not.
-	global := []string{"--git-dir=" + mirror, "-c", "fetch.unpackLimit=1", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
-		"-c", "core.hooksPath=" + os.DevNull}
-	words := append([]string{"--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-shallow"},
+	global := []string{
+		"--git-dir=" + mirror,
+		"-c",
+		"fetch.unpackLimit=1",
+		"-c",
+		"gc.auto=0",
+		"-c",
+		"maintenance.auto=false",
+		"-c",
+		"core.hooksPath=" + os.DevNull,
+	}
+	words := append(
+		[]string{"--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-shallow"},
 		options...)
 	_, err := r.git(ctx, lock, global, "fetch", append(words, specs...)...)
 	return err
@@ -245,7 +263,8 @@ func (r *remote) fetch(ctx context.Context, mirror string, lock *os.File, option
 
 // checkRef refuses a ref that would mean something else as a refspec.
 func checkRef(ref string) error {
-	if !strings.HasPrefix(ref, "refs/") || plumbing.ReferenceName(ref).Validate() != nil || strings.ContainsAny(ref, "*:^ ~?[\\") {
+	if !strings.HasPrefix(ref, "refs/") || plumbing.ReferenceName(ref).Validate() != nil ||
+		strings.ContainsAny(ref, "*:^ ~?[\\") {
 		return rpmflow.Fail(rpmflow.FailureSource, "push a branch or a tag", "%q is not the full name of a ref", ref)
 	}
 	return nil

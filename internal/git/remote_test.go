@@ -40,7 +40,8 @@ func TestMirrorName(t *testing.T) {
 		return r.mirrorName()
 	}
 	same := name("https://example.org/a/hello.git")
-	if !strings.HasPrefix(same, "hello-") || name("https://new:token@example.org/a/hello.git") != same || name("https://example.org/b/hello.git") == same {
+	if !strings.HasPrefix(same, "hello-") || name("https://new:token@example.org/a/hello.git") != same ||
+		name("https://example.org/b/hello.git") == same {
 		t.Errorf("got %q", same)
 	}
 	if got := name("file:///srv/hello"); got != name("/srv/hello/") || filepath.Base(got) != got {
@@ -54,9 +55,15 @@ func TestMirrorName(t *testing.T) {
 func TestScrub(t *testing.T) {
 	r, err := parseRemote("https://tokentoken:p%40ss@example.org/a")
 	must(t, err)
-	cause := errors.Join(context.DeadlineExceeded, errors.New(`Get "https://tokentoken:***@example.org/a/info/refs": tokentoken:p@ss p%40ss https://tokentoken:p%40ss@example.org/a`))
+	cause := errors.Join(
+		context.DeadlineExceeded,
+		errors.New(
+			`Get "https://tokentoken:***@example.org/a/info/refs": tokentoken:p@ss p%40ss https://tokentoken:p%40ss@example.org/a`,
+		),
+	)
 	got := r.scrub(cause)
-	if text := got.Error(); strings.Contains(text, "tokentoken") || strings.Contains(text, "p@ss") || strings.Contains(text, "p%40ss") {
+	if text := got.Error(); strings.Contains(text, "tokentoken") || strings.Contains(text, "p@ss") ||
+		strings.Contains(text, "p%40ss") {
 		t.Errorf("credentials in %q", text)
 	}
 	if !errors.Is(got, context.DeadlineExceeded) {
@@ -64,7 +71,9 @@ func TestScrub(t *testing.T) {
 	}
 	r, err = parseRemote("https://a:b@example.org/a")
 	must(t, err)
-	if got := r.scrub(errors.New("bad https://a:b@example.org/x, a banana")).Error(); strings.Contains(got, "a:b@") || strings.Contains(got, ":b@") || !strings.Contains(got, "a banana") {
+	if got := r.scrub(errors.New("bad https://a:b@example.org/x, a banana")).Error(); strings.Contains(got, "a:b@") ||
+		strings.Contains(got, ":b@") ||
+		!strings.Contains(got, "a banana") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -101,7 +110,9 @@ func TestResolve(t *testing.T) {
 		wantFailure(t, err, rpmflow.FailureSource, "both a branch and a tag", "refs/heads/both")
 		w.Git("checkout", "--quiet", "--detach", first)
 		// Git says HEAD, go-git a branch that is at the same commit.
-		if full, commit, err := Resolver(nil)(t.Context(), url, "HEAD"); err != nil || (full != "HEAD" && full != "refs/heads/both") || commit != first {
+		if full, commit, err := Resolver(nil)(t.Context(), url, "HEAD"); err != nil ||
+			(full != "HEAD" && full != "refs/heads/both") ||
+			commit != first {
 			t.Errorf("detached: got %q, %q, %v", full, commit, err)
 		}
 	})
@@ -125,7 +136,9 @@ func TestCredentialsRefused(t *testing.T) {
 
 // What may heal by itself is no failure of the packager's.
 func TestRemoteUnreachable(t *testing.T) {
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }))
+	broken := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }),
+	)
 	defer broken.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -28,9 +28,12 @@ func (m *Mirrors) Refs(ctx context.Context, url string) (*Refs, error) {
 	return listRefs(ctx, url, m.access)
 }
 
-// Resolver gives a function that asks a repository which commit a branch, a tag, a full ref or HEAD (also "") names, and returns
-// the full ref with it. A full commit id is returned as it is, without a ref and without asking. access is as in Options.
-func Resolver(access func(url string) Access) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
+// Resolver gives a function that asks a repository which commit a branch, a tag, a full ref or HEAD (also "") names,
+// and returns the full ref with it. A full commit id is returned as it is, without a ref and without asking. access
+// is as in Options.
+func Resolver(
+	access func(url string) Access,
+) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
 	return func(ctx context.Context, url, ref string) (string, string, error) {
 		if rpmflow.IsCommit(ref) {
 			return "", ref, nil
@@ -64,7 +67,8 @@ func listRefs(ctx context.Context, url string, access func(url string) Access) (
 	return &Refs{URL: r.clean, list: parseRefs(string(out))}, nil
 }
 
-// parseRefs reads lines "<id>\t<name>", where <name>^{} is a peeled tag and "ref: <target>" stands for the id of a symbolic ref.
+// parseRefs reads lines "<id>\t<name>", where <name>^{} is a peeled tag and "ref: <target>" stands for the id of a
+// symbolic ref.
 func parseRefs(text string) map[string]listedRef {
 	refs := map[string]listedRef{}
 	for line := range strings.Lines(text) {

@@ -98,9 +98,10 @@ func submoduleURL(base, text string) (string, error) {
 	return joined.String(), nil
 }
 
-// submodule gives a submodule's remote its credentials. Anybody who may push writes .gitmodules, so these are the project's own, on
-// the project's own server, and none elsewhere: else a submodule could read another project's repository, or send a token to
-// another server. Other servers must have public addresses, as those that sources are downloaded from.
+// submodule gives a submodule's remote its credentials. Anybody who may push writes .gitmodules, so these are the
+// project's own, on the project's own server, and none elsewhere: else a submodule could read another project's
+// repository, or send a token to another server. Other servers must have public addresses, as those that sources are
+// downloaded from.
 func (m *Mirrors) submodule(r *remote, of *parent) (*remote, error) {
 	project, err := parseRemote(of.url)
 	if err != nil {
@@ -143,7 +144,8 @@ func (req Request) nested(m module, commit, project string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	if u, err := giturl.Parse(text); err == nil && u.Local() && filepath.IsAbs(u.Path) || strings.HasPrefix(text, "file:") {
+	if u, err := giturl.Parse(text); err == nil && u.Local() && filepath.IsAbs(u.Path) ||
+		strings.HasPrefix(text, "file:") {
 		if p, err := parseRemote(req.URL); err != nil || !p.url.Local() {
 			return Request{}, rpmflow.Fail(rpmflow.FailureSource, "use a URL in .gitmodules, best a relative one",
 				"its URL %q %s", giturl.Redact(text), onDisk)

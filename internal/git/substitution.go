@@ -23,9 +23,9 @@ func (c *Commit) forSubstitution(ctx context.Context, dir string) (*Commit, erro
 	return view, c.refuseSignatures(ctx)
 }
 
-// checkedOut makes a repository in dir in which the commit is checked out as the ref that was pushed, with the repository's tags and
-// no other refs, and gives the commit in it, for git archive. The mirror has refs of its own, which $Format:%d$ would name, and no
-// HEAD, from which git reads .mailmap in a bare repository.
+// checkedOut makes a repository in dir in which the commit is checked out as the ref that was pushed, with the
+// repository's tags and no other refs, and gives the commit in it, for git archive. The mirror has refs of its own,
+// which $Format:%d$ would name, and no HEAD, from which git reads .mailmap in a bare repository.
 func (c *Commit) checkedOut(ctx context.Context, dir string) (*Commit, error) {
 	tags, err := runGit(ctx, "--git-dir="+c.dir, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
 	if err != nil {
@@ -92,8 +92,8 @@ const signaturePattern = `\$Format:[^$]*%G[GKSFPT?]`
 
 var signaturePlaceholder = regexp.MustCompile(signaturePattern)
 
-// refuseSignatures refuses placeholders for the state of a signature. What git writes for them depends on the keys that the machine
-// trusts, so it would be something else than on the packager's machine, and on the next builder.
+// refuseSignatures refuses placeholders for the state of a signature. What git writes for them depends on the keys
+// that the machine trusts, so it would be something else than on the packager's machine, and on the next builder.
 func (c *Commit) refuseSignatures(ctx context.Context) error {
 	if c.object.PGPSignature == "" {
 		return nil

@@ -102,7 +102,8 @@ func (t *tarWriter) put(e tarEntry) error {
 // replace writes an entry with other content, as git would have written it.
 func (t *tarWriter) replace(e tarEntry, content io.Reader, size int64) error {
 	if size > maxTarSize {
-		return rpmflow.Fail(rpmflow.FailureSource, "split it", "%s has %d bytes; up to %d can be put into an archive", show(e.Name), size, int64(maxTarSize))
+		return rpmflow.Fail(rpmflow.FailureSource, "split it", "%s has %d bytes; up to %d can be put into an archive",
+			show(e.Name), size, int64(maxTarSize))
 	}
 	raw := bytes.Clone(e.raw)
 	header := raw[len(raw)-tarBlock:]

@@ -24,7 +24,8 @@ const (
 
 // Tree is the files of a commit, or of a working tree in place of one.
 type Tree interface {
-	// Revision is the commit's id and time; of a working tree those of the commit that is checked out, "" if there is none.
+	// Revision is the commit's id and time; of a working tree those of the commit that is checked out, "" if there is
+	// none.
 	Revision() (commit string, when time.Time)
 	// Where says in words where the tree is, for the end of a message: " at 0123456789ab", " in /home/me/hello".
 	Where() string
@@ -32,8 +33,8 @@ type Tree interface {
 	Root() Entry
 	// Entries lists a directory.
 	Entries(dir Entry) ([]Entry, error)
-	// Find looks up a path from the top on, and follows links. It is fs.ErrNotExist if nothing is there, or if a link in a commit
-	// leads out of it.
+	// Find looks up a path from the top on, and follows links. It is fs.ErrNotExist if nothing is there, or if a link in
+	// a commit leads out of it.
 	Find(name string) (Entry, error)
 	// Head reads the first n bytes of a file.
 	Head(file Entry, n int64) ([]byte, error)
@@ -66,7 +67,8 @@ func (e Entry) IsSubmodule() bool { return e.mode == filemode.Submodule }
 // File is a regular file of a tree, with the path under which it was found.
 type File struct {
 	Entry
-	// Found is the path before links were followed, which is where rpm looks for what belongs to it. Path is that of the file itself.
+	// Found is the path before links were followed, which is where rpm looks for what belongs to it. Path is that of the
+	// file itself.
 	Found string
 }
 
@@ -156,7 +158,8 @@ func Outside(name string) bool {
 // checkName refuses a name that could mean another place, though git makes no such trees.
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository", "the tree has an entry with the name %q", name)
+		return rpmflow.Fail(rpmflow.FailureSource, "remove it from the repository",
+			"the tree has an entry with the name %q", name)
 	}
 	return nil
 }

@@ -21,12 +21,13 @@ import (
 type WorkTreeOptions struct {
 	// Scratch is a directory for temporary files, which the caller removes.
 	Scratch string
-	// Marker is the name of a directory at the top of a tree without a repository. The tree of a file that was named in such a
-	// directory begins above it.
+	// Marker is the name of a directory at the top of a tree without a repository. The tree of a file that was named in
+	// such a directory begins above it.
 	Marker string
 	// BesideMarker are names of directories beside it that are not part of the tree.
 	BesideMarker []string
-	// Excluded gives, for a directory and the names in it, which names are not part of the tree. It may return nil: all are.
+	// Excluded gives, for a directory and the names in it, which names are not part of the tree. It may return nil: all
+	// are.
 	Excluded func(dir string, names []string) func(name string) bool
 }
 
@@ -34,8 +35,9 @@ type WorkTreeOptions struct {
 // repository. It is read, and never written to. It may be used by one goroutine.
 type WorkTree struct {
 	WorkTreeOptions
-	dir   string // of the tree
-	named string // file that the user has named: absolute, with the links that are in its path; empty: a directory was named
+	dir string // of the tree
+	// named is the file that the user has named: absolute, with the links in its path. Empty: a directory was named.
+	named string
 	at    string // of the named file in the tree
 
 	repo   *repository // nil: all that is in the directory counts
@@ -243,7 +245,8 @@ func (w *WorkTree) withoutExcluded(dir string, entries []fs.DirEntry) []fs.DirEn
 		names[i] = e.Name()
 	}
 	excluded := w.excluded(dir, names)
-	marked := dir == w.dir && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == w.Marker && e.IsDir() })
+	marked := dir == w.dir &&
+		slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == w.Marker && e.IsDir() })
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
 		return e.Name() == ".git" || marked && e.IsDir() && slices.Contains(w.BesideMarker, e.Name()) || excluded(e.Name())
 	})

@@ -19,8 +19,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// treeArchive is an archive of a directory on disk. The attributes export-ignore and export-subst in the tree's own files
-// .gitattributes count as for git archive; nothing else changes the content.
+// treeArchive is an archive of a directory on disk. The attributes export-ignore and export-subst in the tree's own
+// files .gitattributes count as for git archive; nothing else changes the content.
 type treeArchive struct {
 	Archive
 	tree   *WorkTree
@@ -32,8 +32,8 @@ type treeArchive struct {
 	lfs         bool              // its attributes name Git LFS
 }
 
-// Archive writes an archive of the tree as it is on disk, in the format that git archive has. All files get this time. If the tree is
-// as it is in a commit, the archive names that; commit is empty otherwise.
+// Archive writes an archive of the tree as it is on disk, in the format that git archive has. All files get this
+// time. If the tree is as it is in a commit, the archive names that; commit is empty otherwise.
 func (w *WorkTree) Archive(ctx context.Context, a Archive, commit string, mtime time.Time, out io.Writer) error {
 	t := &treeArchive{Archive: a, tree: w, commit: commit, time: mtime, formats: map[string]string{}}
 	files, err := t.files(ctx)

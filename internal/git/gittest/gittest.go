@@ -96,7 +96,8 @@ func (r *Repository) Commit(files map[string]string) string {
 	return r.Git("rev-parse", "HEAD")
 }
 
-// CommitSubmodules makes commits of other repositories submodules, by path, with what .gitmodules says of them among the files.
+// CommitSubmodules makes commits of other repositories submodules, by path, with what .gitmodules says of them among
+// the files.
 func (r *Repository) CommitSubmodules(files map[string]string, commits map[string]string) string {
 	r.t.Helper()
 	for path, commit := range commits {
