@@ -3,7 +3,6 @@ package connect
 import (
 	"cmp"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -37,7 +36,7 @@ func GitAccess(cfg *config.Config) func(repository string) git.Access {
 				SSHKeyFile:     cmp.Or(p.SSHKeyFile, all.SSHKeyFile),
 				KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile),
 			}
-			if own || sameHost(giturl.Redact(p.URL), repository) { // a token is not sent to another host
+			if own || sameServer(p.URL, repository) { // a token is not sent to another server
 				a.Token = p.Token
 			}
 			return a
@@ -46,8 +45,8 @@ func GitAccess(cfg *config.Config) func(repository string) git.Access {
 	}
 }
 
-func sameHost(a, b string) bool {
-	x, errX := url.Parse(a)
-	y, errY := url.Parse(b)
-	return errX == nil && errY == nil && x.Scheme == y.Scheme && x.Host == y.Host
+func sameServer(a, b string) bool {
+	x, errX := giturl.Parse(a)
+	y, errY := giturl.Parse(b)
+	return errX == nil && errY == nil && x.Server() != "" && x.Server() == y.Server()
 }

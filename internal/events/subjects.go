@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // The streams. The listener makes all of them but PUBLISHED, which belongs to publishers: it is made with the first one, and has an
@@ -73,13 +74,11 @@ func beatSubject(message uint64) string { return "rpmflow.beats." + strconv.Form
 
 func logSubject(build string) string { return "rpmflow.logs." + Token(build) }
 
-// redact hides passwords in a list of server URLs.
+// redact hides users and passwords in a list of server URLs.
 func redact(urls string) string {
 	list := strings.Split(urls, ",")
 	for i, one := range list {
-		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
-			list[i] = u.Redacted()
-		}
+		list[i] = giturl.Redact(strings.TrimSpace(one))
 	}
 	return strings.Join(list, ",")
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -37,9 +37,6 @@ const (
 	inputRemote // a source package somewhere else
 )
 
-// scp is git's short form of ssh URLs.
-var scp = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]`)
-
 // ParseInput reads what is to be built: a directory, a spec, a source package, its URL, or a git repository's, with # and a branch, tag or
 // commit behind it. A path that is there is that path, whatever it looks like.
 func ParseInput(arg string) (Input, error) {
@@ -63,13 +60,13 @@ func ParseInput(arg string) (Input, error) {
 	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && isSRPM(u.Path) {
 		return Input{kind: inputRemote, url: place}, nil
 	}
-	if strings.Contains(place, "://") || scp.MatchString(place) {
+	if u, uerr := giturl.Parse(place); uerr == nil && !u.Local() || strings.Contains(place, "://") {
 		return gitInput(place, ref)
 	}
 	if info, derr := os.Stat(place); derr == nil && info.IsDir() && place != arg { // ../repository#branch
 		return gitInput(place, ref)
 	}
-	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is no URL of a repository", arg)
+	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is not the URL of a repository", arg)
 }
 
 // ParseSRPM reads which source package is to be built. Its URL need not end as one does.
@@ -127,8 +124,12 @@ func (in Input) Name() string {
 	case inputRemote:
 		name = in.remoteName()
 	case inputGit:
-		name = strings.TrimSuffix(strings.TrimRight(in.url, "/"), ".git")
-		name = name[strings.LastIndexAny(name, "/:")+1:]
+		if u, err := giturl.Parse(in.url); err == nil {
+			name = cmp.Or(u.Name(), u.Host)
+		}
+	}
+	if name == "" {
+		return "local"
 	}
 	if abs, err := filepath.Abs(name); err == nil {
 		name = filepath.Base(abs)

@@ -27,7 +27,6 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	f := lookaside.Fields{Name: "hello", File: "a/../b"}
