@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -65,6 +66,27 @@ func row(b *strings.Builder, cells ...string) {
 func head(b *strings.Builder, cells ...string) {
 	row(b, slices.Clone(cells)...)
 	b.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
+}
+
+// wrapped is a paragraph in lines of prose.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+		case column+1+width > maxWidth:
+			b.WriteString("\n")
+			column = 0
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += width
+	}
+	return b.String()
 }
 
 func code(s string) string {
@@ -216,7 +238,7 @@ func fields(t *testing.T) string {
 		}
 		fmt.Fprintf(&b, "### %s\n\n", title)
 		if intro != "" {
-			fmt.Fprintf(&b, "%s\n\n", intro)
+			fmt.Fprintf(&b, "%s\n\n", wrapped(intro))
 		}
 		head(&b, "Field", "Type", "Always", "Meaning")
 		for _, p := range s.Properties {
