@@ -89,6 +89,7 @@ func TestWhatIsNotRun(t *testing.T) {
 		"make test":             "it runs this test",
 		"make build":            "it is what make test begins with",
 		"git pull\nmake images": "it is for a later version",
+		"export CGO_ENABLED":    "it runs tests",
 		"nats":                  "the nats command is no part of rpmflow",
 		"rpmflow hook install /srv/git/hello.git":                                   "there is no such repository; README's is run",
 		"rpmflow submit hello --srpm":                                               "there is no such source package, and one is a URL",
