@@ -191,6 +191,24 @@ func TestLogMessages(t *testing.T) {
 	}
 }
 
+var ours = regexp.MustCompile("`((?:bench|cmd|deploy|docs|examples|internal|scripts|test)/[A-Za-z0-9_./-]+)`")
+
+// TestPaths looks for the files and packages that contributors are told about.
+func TestPaths(t *testing.T) {
+	for _, file := range []string{"CONTRIBUTING.md", "docs/architecture.md"} {
+		n := 0
+		for _, m := range ours.FindAllStringSubmatch(read(t, file), -1) {
+			n++
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s names what is not there: %v", file, err)
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s names nothing of ours", file)
+		}
+	}
+}
+
 // TestREADMEIsShort keeps it something that one reads.
 func TestREADMEIsShort(t *testing.T) {
 	if n := strings.Count(read(t, "README.md"), "\n"); n > 150 {
