@@ -73,7 +73,7 @@ func markdown() string {
 func route(b *strings.Builder, r api.Route) {
 	fmt.Fprintf(b, "\n### %s %s\n\n%s Access: %s.\n", r.Method, r.URLPath(), r.Summary, access(r.Access))
 	if r.Text != "" {
-		fmt.Fprintf(b, "%s\n", r.Text)
+		fmt.Fprintf(b, "%s\n", wrapped(r.Text))
 	}
 	if len(r.Params) > 0 {
 		fmt.Fprint(b, "\n")
@@ -206,4 +206,24 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// wrapped is a paragraph with lines of at most 100 columns.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > 100:
+			b.WriteString("\n")
+			column = 0
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
 }

@@ -53,7 +53,7 @@ type Param struct {
 	Integer bool
 	// Required says that a parameter outside of the path must be there.
 	Required bool
-	Repeats bool // it may be given several times
+	Repeats  bool // it may be given several times
 }
 
 // Body is the body of a request.
@@ -190,7 +190,9 @@ func texts[T ~string](list []T) (all []string) {
 // hooks has a route for each forge.
 func hooks() (all []Route) {
 	for _, f := range []struct{ name, title, header, text string }{
-		{"github", "GitHub", "X-Hub-Signature-256", "The body is GitHub's push delivery, as JSON or as a form."},
+		{"github", "GitHub, Gitea or Forgejo", "X-Hub-Signature-256",
+			"The body is the forge's push delivery, as JSON or as a form. X-Gitea-Signature and X-Forgejo-Signature " +
+				"count before the header below."},
 		{"generic", "rpmflow hook, and scripts", "X-Rpmflow-Signature-256", "The body is rpmflow's own form, see [Deliveries](#deliveries)."},
 	} {
 		all = append(all, Route{
