@@ -19,7 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
-// exitCodes say which kind of failure a build or a spec has had. All that is not a failure of theirs is 1.
+// exitCodes are those of the kinds of failures of a build or a spec. Other errors have 1.
 func exitCodes() map[rpmflow.FailureKind]int {
 	return map[rpmflow.FailureKind]int{
 		rpmflow.FailureSource: 10, rpmflow.FailureSpec: 11, rpmflow.FailureDependencies: 12, rpmflow.FailureBuild: 13,
@@ -27,13 +27,14 @@ func exitCodes() map[rpmflow.FailureKind]int {
 	}
 }
 
-// exitSkipped says that a spec is not for the target.
+// exitSkipped is that of a spec that is not for the target.
 const exitSkipped = 16
 
-const exitHelp = `Exit codes: 0 all went well, 10 source, 11 spec, 12 dependencies, 13 the package's own build, 14 timeout, 15 canceled (Ctrl-C),
-16 skipped, as the spec excludes the target's architecture, 20 infrastructure, 1 anything else, such as a wrong option.`
+const exitHelp = `Exit codes: 0 success, 10 source, 11 spec, 12 dependencies, 13 the package's own build, 14 timeout,
+15 canceled (Ctrl-C), 16 skipped, as the spec excludes the target's architecture, 20 infrastructure,
+1 anything else, such as a wrong option.`
 
-// coded is an error with the exit code that says what kind it is.
+// coded is an error with the exit code of its kind.
 type coded struct {
 	error
 	code int
@@ -88,19 +89,21 @@ func buildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build DIRECTORY|FILE.spec|FILE.src.rpm|URL.src.rpm|GIT-URL[#REF]",
 		Short: "Build one package here, without a server", Args: cobra.ExactArgs(1),
-		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in containers, or with the host's
-rpmbuild where there is no container engine and no target is named.
+		Long: `Build makes one package on this machine, with the code and the engines of a builder: in a clean root in
+containers, or with the host's rpmbuild if there is no container engine and no target is named.
 
-A spec is taken as it is, with the sources that it names from beside it, or from SOURCES beside SPECS; links are
-followed. A directory is built as it is. Where Source0 is made of it, that has what git tracks and what is new and not
-ignored, as it is on disk; without a repository, all of the directory. Neither git's configuration nor results of
-earlier builds count. A repository's URL is built at its default branch, or at the branch, tag or commit behind #. A
-source package is rebuilt; its URL is downloaded.
+What may be built:
+  a spec            as it is, with its sources from beside it, or from SOURCES beside SPECS; links are followed
+  a directory       as it is. An archive of it has what git tracks and what is new and not ignored, as it is on
+                    disk; without a repository it has the whole directory. Git's configuration and the results of
+                    earlier builds are left out.
+  a git URL         its default branch, or the branch, tag or commit after #
+  a source package  it is rebuilt; from a URL it is downloaded first
 
-Sources and Patches that the spec names by a URL and that are not there are downloaded, from public addresses only, unless
---allow-address has others; what dist-git's list names comes from --lookaside.
+Sources and Patches that the spec names by a URL and that are missing are downloaded, from public addresses only
+unless --allow-address names others. What dist-git's list names comes from --lookaside.
 
-Packages, logs and the record (build.json) are put into the directory of --resultdir; the packages' paths are printed.
+Packages, logs and the record (build.json) are put into the directory of --resultdir. The packages' paths are printed.
 
 ` + exitHelp,
 		Example: "  rpmflow build . -r fedora-43-x86_64\n  rpmflow build hello.spec --engine rpmbuild --srpm-only\n" +
@@ -118,7 +121,7 @@ func rebuildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
 		Use: "rebuild FILE.src.rpm|URL", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
-		Long: "Rebuild builds a source package, which may be somewhere on the web, as `rpmflow build` does.\n\n" + exitHelp,
+		Long: "Rebuild builds a source package, a file or a URL, as `rpmflow build` does.\n\n" + exitHelp,
 		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64\n" +
 			"  rpmflow rebuild https://example.com/hello-1.0-1.src.rpm --checksum " +
 			"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
@@ -138,7 +141,7 @@ func (f *buildFlags) options() (rpmflow.Options, error) {
 	for _, text := range f.addRepo {
 		r, err := rpmflow.ParseRepository(text)
 		errs = append(errs, err)
-		r.Trusted = true // whoever says it, builds here
+		r.Trusted = true // the build runs on the user's own machine
 		o.Repositories = append(o.Repositories, r)
 	}
 	return o, errors.Join(errs...)
@@ -197,8 +200,9 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 		})()
 		m := newMeter(stderr, f.verbose)
 		b, err := local.Build(hard, wanted, h.Place, h.work, local.Request{
-			Input: input, Engine: h.Engine, Target: h.Target, Options: options.Over(h.options), Layout: rpmflow.Layout(f.layout), Timeout: f.timeout,
-			MaxOutput: int64(h.cfg.Builder.MaxOutput), SRPMOnly: f.srpmOnly, Results: results, Log: m, Report: m.report, Explore: f.shell,
+			Input: input, Engine: h.Engine, Target: h.Target, Options: options.Over(h.options),
+			Layout: rpmflow.Layout(f.layout), Timeout: f.timeout, MaxOutput: int64(h.cfg.Builder.MaxOutput),
+			SRPMOnly: f.srpmOnly, Results: results, Log: m, Report: m.report, Explore: f.shell,
 			Downloads: f.downloads.downloads(h.cfg), Checksum: sum, Pause: m.pause, Logger: h.log,
 		})
 		m.end(b.Phases)
@@ -209,7 +213,7 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 	})
 }
 
-// show prints what became of the build: data to out, words to w.
+// show prints the result of the build: data to out, remarks to w.
 func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Build) error {
 	if f.asJSON {
 		if err := printJSON(out, b); err != nil {
@@ -237,7 +241,7 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 	err := fmt.Errorf("%s failed in phase %s: %s: %s", b.Project, o.Phase, o.Kind, o.Message)
 	hint := o.Hint
 	if o.Kind == rpmflow.FailureInfrastructure {
-		hint = "nothing speaks against the package: mend what is named above, and try again"
+		hint = "the package is not the cause: fix what is named above, and try again"
 	}
 	if hint != "" {
 		err = fmt.Errorf("%w: %s", err, hint)
@@ -246,7 +250,7 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 	return &coded{err, exitCodes()[o.Kind]}
 }
 
-// shown is a path as the user would write it: relative where it lies below the working directory.
+// shown is a path as the user would write it: relative if it is below the working directory.
 func shown(path string) string {
 	if wd, err := os.Getwd(); err == nil {
 		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {

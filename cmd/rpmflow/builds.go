@@ -19,8 +19,8 @@ func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show BUILD", Short: "Show a build's record", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
 		Example: "  rpmflow show 54004af1\n  rpmflow show 54004af1 --event",
-		Long: `Show prints where a build stands: its phases with their durations, its outcome, its packages and where they are stored.
-With --event it prints the newest event of the build as JSON, as subscribers get it; that one is read from NATS.`,
+		Long: `Show prints the state of a build: its phases with their durations, its outcome, its packages and where they are
+stored. With --event it prints the newest event of the build as JSON, as subscribers get it; it is read from NATS.`,
 	}
 	event := cmd.Flags().Bool("event", false, "print the newest event of the build (JSON)")
 	clientFlags(cmd)
@@ -57,8 +57,8 @@ func logsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs BUILD", Short: "Print a build's log", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
 		Example: "  rpmflow logs -f 54004af1",
-		Long: "Logs prints the stored log of a finished build, or what there is so far of a running one; " +
-			"with -f also what comes, until the build has ended.",
+		Long: "Logs prints the stored log of a finished build, or the log so far of a running one. " +
+			"With -f it goes on until the build has ended.",
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "stay until the build has ended")
 	clientFlags(cmd)
@@ -82,7 +82,7 @@ func logsCommand() *cobra.Command {
 	return cmd
 }
 
-// what names in a few letters what is built: a commit or a source package.
+// what is a short name of what is built: a commit or a source package.
 func what(b rpmflow.Build) string {
 	if b.SourcePackage != nil {
 		return b.SourcePackage.NEVRA
@@ -92,7 +92,7 @@ func what(b rpmflow.Build) string {
 
 func short(commit string) string { return commit[:min(12, len(commit))] }
 
-// standing is a build's state in a word or two.
+// standing is a build's state in a few words.
 func standing(b rpmflow.Build) string {
 	switch {
 	case b.Outcome != nil && b.Outcome.Kind == rpmflow.FailureCanceled:
@@ -118,7 +118,7 @@ func progress(b rpmflow.Build) string {
 	return fmt.Sprintf("%s  %s/%s  %s", time.Now().Format(time.TimeOnly), whose(b), b.Target, standing(b))
 }
 
-// whose is a build's project, and its package where that is one of several.
+// whose is a build's project, and its package if that is one of several.
 func whose(b rpmflow.Build) string {
 	if b.Package == b.Project || b.Package == "" {
 		return b.Project

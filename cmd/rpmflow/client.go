@@ -29,8 +29,7 @@ func clientFlags(cmd *cobra.Command) {
 	cli.KeyFlags(cmd)
 }
 
-// clientConfig loads the configuration of a command. Where none is named, what `rpmflow up` left in its data directory
-// is taken.
+// clientConfig loads the configuration of a command. If none is named, that of a running `rpmflow up` is used.
 func clientConfig(cmd *cobra.Command) (*config.Config, error) {
 	cfg, err := cli.Load(cmd, config.ForOperator)
 	if err != nil {
@@ -70,15 +69,16 @@ func newClient(cmd *cobra.Command) (*api.Client, error) {
 	return c, nil
 }
 
-// explain says what a user of the command line can do about an error of a request. The listener's own hints about its token are
-// for programs and for its operator.
+// explain says what a user of the command line can do about an error of a request. The listener's own hints about its
+// token are for programs and for its operator.
 func explain(server string) func(error) error {
 	return func(err error) error {
 		var p *httpd.Problem
 		var u *api.Unreachable
 		switch {
 		case errors.As(err, &u):
-			return fmt.Errorf("%w: is the server running? (`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
+			return fmt.Errorf("%w: is the server running? "+
+				"(`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
 		case !errors.As(err, &p):
 		case p.Status == http.StatusUnauthorized:
 			p.Hint = "set " + waysToAuthorize + " to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"

@@ -19,7 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// The ways in which users of NATS prove who they are.
+// The ways in which users of NATS log in.
 const (
 	authEnv      = "env"
 	authPassword = "password"
@@ -33,24 +33,27 @@ func configNATSCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it needs",
 		Args: cobra.NoArgs,
-		Long: `Makes the part of the configuration of nats-server that says who may do what (include "accounts.conf"). Its users: listener, builder,
-publisher, admin (may do everything with the streams), system (for commands about the servers), and subscribers, each of which
-may hear of finished builds and nothing else. Without --subscriber there is one called subscriber.
+		Long: `Makes the part of the configuration of nats-server with users and their rights (include
+"accounts.conf"). The users are listener, builder, publisher, admin (may do everything with the streams),
+system (for commands about the servers), and subscribers, each of which may read finished builds only. Without
+--subscriber there is one named subscriber.
 
-  --auth env        the file has no secrets: the servers take passwords from their environment, NATS_LISTENER_PASSWORD and so on
-  --auth password   makes passwords: hashes of them go into accounts.conf, the passwords into USER.env for the user's program
+  --auth env        the file has no secrets: the servers read passwords from their environment,
+                    NATS_LISTENER_PASSWORD and so on
+  --auth password   makes passwords: hashes of them go into accounts.conf, the passwords into USER.env for the user's
+                    program
   --auth nkey       makes keys: public ones go into accounts.conf, the seeds into USER.nk, and USER.env names them
 
-Secrets that are in the directory already are kept, so that a subscriber can be added later; --force makes new ones.`,
+Secrets in the directory are kept, so that a subscriber can be added later; --force makes new ones.`,
 		Example: "  rpmflow config nats > accounts.conf\n  rpmflow config nats --auth nkey --subscriber mirror " +
 			"--subscriber mail --out /etc/rpmflow/nats",
 	}
 	f := cmd.Flags()
 	f.StringVar(&auth, "auth", authEnv, "how users log in: env, password or nkey")
 	f.StringArrayVar(&subscribers, "subscriber", []string{string(rpmflow.RoleSubscriber)},
-		"name of a subscriber; may be given several times")
+		"name of a subscriber (may be repeated)")
 	f.StringVar(&out, "out", "", "directory for the files; with --auth env the accounts are printed when it is empty")
-	f.BoolVar(&force, "force", false, "make new secrets in place of those that are there")
+	f.BoolVar(&force, "force", false, "replace existing secrets by new ones")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkSubscribers(subscribers); err != nil {
 			return err
@@ -93,7 +96,7 @@ Secrets that are in the directory already are kept, so that a subscriber can be 
 	return cmd
 }
 
-// checkSubscribers takes names that the configuration takes in listener.subscribers, and that are of nobody else.
+// checkSubscribers accepts names that listener.subscribers accepts and that no other user has.
 func checkSubscribers(names []string) error {
 	taken := events.Accounts{}.Users()
 	variables := map[string]string{}
@@ -104,18 +107,18 @@ func checkSubscribers(names []string) error {
 			return fmt.Errorf("--subscriber %q: write letters, digits, . _ and -", name)
 		}
 		if slices.Contains(taken, name) {
-			return fmt.Errorf("--subscriber %s: there is such a user already: take another name", name)
+			return fmt.Errorf("--subscriber %s: there is such a user already: use another name", name)
 		}
 		v := passwordVariable(name)
 		if other, ok := variables[v]; ok {
-			return fmt.Errorf("--subscriber %s: %s would be that of subscriber %s too: take another name", name, v, other)
+			return fmt.Errorf("--subscriber %s: %s would be that of subscriber %s as well: use another name", name, v, other)
 		}
 		taken, variables[v] = append(taken, name), name
 	}
 	return nil
 }
 
-// accountsFile is the whole file. A login that fails is told after the file has been made.
+// accountsFile is the whole file. Errors of logins are returned with it.
 func accountsFile(subscribers []string, login func(user string) (string, error), header string) (string, error) {
 	var failed error
 	accounts := events.Accounts{Subscribers: subscribers, Login: func(user string) string {
@@ -123,21 +126,21 @@ func accountsFile(subscribers []string, login func(user string) (string, error),
 		failed = errors.Join(failed, err)
 		return s
 	}}
-	text := "# The accounts of rpmflow on its NATS servers, made by `rpmflow config nats`: make it anew rather than to edit it.\n" + header + "\n" + accounts.Config()
-	return text, failed
+	const title = "# The accounts of rpmflow on its NATS servers. Do not edit: run `rpmflow config nats` again.\n"
+	return title + header + "\n" + accounts.Config(), failed
 }
 
-const envHeader = `# The passwords come from the servers' environment. A server reads such a value as if it stood here: 1234 would be a number, and
-# a password with # or { an error. So give each in double quotes that are part of the value, NATS_LISTENER_PASSWORD='"SECRET"', of
-# letters and digits, and never empty. A compose file writes NATS_LISTENER_PASSWORD: '"${NATS_LISTENER_PASSWORD:?}"'.
+const envHeader = `# The passwords come from the servers' environment. A server reads such a value as if it were
+# written here: 1234 would be a number, and a password with # or { an error. So put each into double quotes that are
+# part of the value, NATS_LISTENER_PASSWORD='"SECRET"'. Use letters and digits only, and no empty password. In a compose
+# file write NATS_LISTENER_PASSWORD: '"${NATS_LISTENER_PASSWORD:?}"'.
 `
 
 func envLogin(user string) (string, error) {
 	return fmt.Sprintf("user: %q, password: $%s", user, passwordVariable(user)), nil
 }
 
-// passwordVariable is the environment variable of a user's password. Who looks after the servers is one person, under
-// two names.
+// passwordVariable is the environment variable of a user's password. The users admin and system share one.
 func passwordVariable(user string) string {
 	if user == events.UserSystem {
 		user = string(rpmflow.RoleAdmin)
@@ -145,7 +148,7 @@ func passwordVariable(user string) string {
 	return "NATS_" + strings.NewReplacer("-", "_", ".", "_").Replace(strings.ToUpper(user)) + "_PASSWORD"
 }
 
-// secretDir is the directory that the files go to.
+// secretDir is the directory for the files.
 type secretDir struct {
 	path    string
 	force   bool
@@ -164,7 +167,7 @@ func openSecretDir(path string, force bool) (*secretDir, error) {
 	return &secretDir{path: path, force: force}, nil
 }
 
-// read gives a file's text, or nothing when there is none or a new one is wanted.
+// read gives a file's text, or nothing if there is none or a new one is wanted.
 func (d *secretDir) read(name string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(d.path, name))
 	if errors.Is(err, fs.ErrNotExist) || d.force && err == nil {
@@ -176,7 +179,7 @@ func (d *secretDir) read(name string) (string, error) {
 	return string(raw), nil
 }
 
-// write puts a file in its place as a whole, so that none is left half written.
+// write replaces a file as a whole, so that none is left half written.
 func (d *secretDir) write(name, text string, mode fs.FileMode) (err error) {
 	defer func() {
 		if err != nil {
@@ -203,8 +206,8 @@ func (d *secretDir) write(name, text string, mode fs.FileMode) (err error) {
 	return nil
 }
 
-// secret writes a file that is not there yet. One that is there with other words is of another kind of login, and a
-// secret may be in it.
+// secret writes a new file. An existing file with other content is of another kind of login and may contain a secret:
+// it is not replaced.
 func (d *secretDir) secret(name, text string) error {
 	had, err := d.read(name)
 	switch {
@@ -214,8 +217,8 @@ func (d *secretDir) secret(name, text string) error {
 		d.kept = append(d.kept, name)
 		return nil
 	case had != "":
-		return fmt.Errorf("%s is there already and says something else: "+
-			"name an empty directory, or have it replaced with --force", filepath.Join(d.path, name))
+		return fmt.Errorf("%s exists and has other content: "+
+			"name an empty directory, or replace the file with --force", filepath.Join(d.path, name))
 	}
 	return d.write(name, text, 0o600)
 }
@@ -234,7 +237,7 @@ func (d *secretDir) passwordLogin(user string) (string, error) {
 	if err := d.secret(user+".env", text); err != nil {
 		return "", err
 	}
-	// The least work: nobody can guess a password like this, and the servers do the work at every login.
+	// The lowest cost is enough for a random password, and the servers pay it at every login.
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		return "", fmt.Errorf("hash the password of %s: %w", user, err)
@@ -260,7 +263,8 @@ func (d *secretDir) nkeyLogin(user string) (string, error) {
 	}
 	pair, err := nkeys.FromSeed([]byte(seed))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: it has to hold a user's seed; remove it to have a new one made", filepath.Join(d.path, user+".nk"), err)
+		return "", fmt.Errorf("%s: %w: it must contain a user's seed; remove it to get a new one",
+			filepath.Join(d.path, user+".nk"), err)
 	}
 	public, err := pair.PublicKey()
 	if err != nil {
@@ -269,11 +273,12 @@ func (d *secretDir) nkeyLogin(user string) (string, error) {
 	if err := d.secret(user+".nk", seed+"\n"); err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("# The login of %s, for the environment of its program.\nRPMFLOW_NATS_NKEY_FILE=%s\n", user, filepath.Join(d.path, user+".nk"))
+	text := fmt.Sprintf("# The login of %s, for the environment of its program.\nRPMFLOW_NATS_NKEY_FILE=%s\n",
+		user, filepath.Join(d.path, user+".nk"))
 	return fmt.Sprintf("nkey: %s", public), d.secret(user+".env", text)
 }
 
-// report says what there is now and what to do with it.
+// report names the files and what to do with them.
 func (d *secretDir) report(auth string, subscribers []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: written: %s\n", d.path, strings.Join(d.written, ", "))
@@ -283,11 +288,12 @@ func (d *secretDir) report(auth string, subscribers []string) string {
 	fmt.Fprintf(&b, "Next: include %s in the configuration of every NATS server, "+
 		"and reload them (nats-server --signal reload).\n", filepath.Join(d.path, "accounts.conf"))
 	if auth == authEnv {
-		b.WriteString("Set the passwords in the servers' environment as the file says, " +
+		b.WriteString("Set the passwords in the servers' environment as described in the file, " +
 			"and RPMFLOW_NATS_USER and RPMFLOW_NATS_PASSWORD in that of each program.\n")
 	} else {
-		b.WriteString("Give each program the .env file of its user, and no other; keep them secret.\n")
+		b.WriteString("Give each program the .env file of its user, and no other file. Keep the files secret.\n")
 	}
-	fmt.Fprintf(&b, "Set listener.subscribers to %s: the listener keeps their consumers.\n", strings.Join(subscribers, ","))
+	fmt.Fprintf(&b, "Set listener.subscribers to %s: the listener keeps their consumers.\n",
+		strings.Join(subscribers, ","))
 	return b.String()
 }

@@ -19,16 +19,17 @@ func configS3Command() *cobra.Command {
 	var principals []string
 	cmd := &cobra.Command{
 		Use: "s3", Short: "Print the S3 policy that gives each role what it needs", Args: cobra.NoArgs,
-		Long: `Prints the policy of the bucket, for storages that are not ` + "`rpmflow s3`" + `, which writes its own. Each role gets an account, and
-these rights: listener reads builds/; builder reads and writes builds/ and sources/; publisher reads builds/ and reads, writes and
-deletes repos/; each may list names. None may make the bucket: make it first, and set s3.create_bucket to false.
+		Long: `Prints the policy of the bucket. It is for storages other than ` + "`rpmflow s3`" + `, which writes its
+own policy. Each role gets an account with these rights: listener reads builds/; builder reads and writes
+builds/ and sources/; publisher reads builds/ and reads, writes and deletes repos/; each may list names. None
+may make the bucket: make it first, and set s3.create_bucket to false.
 
-Accounts are called as the storage calls them, with one --principal for each role that is to have rights; without any, each is called
-like its role. With --role it is the policy of that role's own account instead, without a principal.
+Name the accounts as the storage does, with one --principal for each role that is to have rights. Without --principal
+each account has the name of its role. With --role it is the policy of that role's own account, without a principal.
 
-  AWS    make a user for each role and put the policy on it (aws iam put-user-policy --user-name builder --policy-name rpmflow
-         --policy-document file://builder.json), or put the bucket's policy on the bucket (aws s3api put-bucket-policy) with principals
-         such as arn:aws:iam::123456789012:user/builder
+  AWS    make a user for each role and put the policy on it (aws iam put-user-policy --user-name builder
+         --policy-name rpmflow --policy-document file://builder.json), or put the bucket's policy on the bucket
+         (aws s3api put-bucket-policy) with principals such as arn:aws:iam::123456789012:user/builder
   MinIO  rights are kept with accounts: mc admin policy create ALIAS rpmflow-builder builder.json, then
          mc admin policy attach ALIAS rpmflow-builder --user builder
   Ceph   put the bucket's policy on the bucket (s3cmd setpolicy), with principals such as arn:aws:iam:::user/builder`,
@@ -38,7 +39,7 @@ like its role. With --role it is the policy of that role's own account instead, 
 	}
 	cli.ConfigFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&bucket, "bucket", "", "the bucket (s3.bucket of the configuration when empty)")
+	f.StringVar(&bucket, "bucket", "", "the bucket; empty: s3.bucket of the configuration")
 	f.StringVar(&role, "role", "", "print the policy of this role's account: listener, builder or publisher")
 	f.StringArrayVar(&principals, "principal", nil,
 		"ROLE=ACCOUNT, what the storage calls the role's account; may be given for each role")

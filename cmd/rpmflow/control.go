@@ -18,8 +18,9 @@ func cancelCommand() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
 		Use: "cancel BUILD...", Short: "Stop builds", Args: cobra.MatchAll(cobra.MinimumNArgs(1), buildIDs),
-		Long: `Cancel ends builds: one that waits at once, one that runs as soon as its builder has stopped it, which takes a moment. Their outcome is
-canceled, and the record names who asked. The exit code is 0 when each of the builds ends that way; one that has finished already does not.`,
+		Long: `Cancel ends builds. A build that waits ends at once; one that runs ends when its builder has stopped it. The
+outcome is canceled, and the record names who has asked. The exit code is 0 if all of the builds end that way; a build
+that has already finished does not.`,
 		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r " +
 			"'.builds[].id')",
 	}
@@ -62,9 +63,9 @@ func cancel(ctx context.Context, cmd *cobra.Command, c *api.Client, id string, w
 	return err
 }
 
-// asker is what the record says of who asked: the user and the machine.
+// asker names in the record who has asked: the user and the machine.
 func asker() string {
-	name := "somebody"
+	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
@@ -80,8 +81,9 @@ func retryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retry BUILD", Short: "Build the same commit or source package again",
 		Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
-		Long: `Retry makes a new build of the commit or source package, package and target of a finished one, with the project's present settings, and prints its id. Its
-record names the build that it repeats. With --wait it stays until it is finished; the exit code is 0 only when it has succeeded.`,
+		Long: `Retry makes a new build with the commit or source package, the package and the target of a finished one and the
+project's present settings, and prints its id. Its record names the build that it repeats. With --wait it stays until
+the build is finished; the exit code is 0 only if it has succeeded.`,
 		Example: "  rpmflow retry 54004af1 --wait",
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the outcome")

@@ -21,7 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hook"
 )
 
-// demonstration is a package directory that is pushed to a repository of its own and built.
+// demonstration is a package directory that is pushed to its own repository and built.
 type demonstration struct {
 	project rpmflow.Project
 	dir     string // of the package
@@ -29,8 +29,8 @@ type demonstration struct {
 	onHost  bool   // the host's rpmbuild was chosen for it, as nothing else can build here
 }
 
-// newDemonstration adds a project and, where none is configured, a target to the configuration. Where nobody has chosen
-// engine and target, and there is no image to build in, the host's own rpmbuild builds for the host; instead says so.
+// newDemonstration adds a project to the configuration, and a target if none is configured. If neither engine nor
+// target is chosen and there is no image to build in, the host's own rpmbuild builds for the host; instead says why.
 func newDemonstration(
 	ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger,
 ) (_ *demonstration, instead string, err error) {
@@ -54,7 +54,9 @@ func newDemonstration(
 		target = defaultTarget()
 	}
 	if len(cfg.Targets) == 0 || chosen && len(cfg.Projects) == 0 {
-		cfg.Targets = []rpmflow.Target{{Name: target, Arch: rpmflow.ArchOf(target), Config: target, Image: "rpmflow/mock:latest"}}
+		cfg.Targets = []rpmflow.Target{
+			{Name: target, Arch: rpmflow.ArchOf(target), Config: target, Image: "rpmflow/mock:latest"},
+		}
 		switch auto := cfg.Builder.Engine == config.EngineAuto; {
 		case auto && cfg.Targets[0].OnHost():
 			cfg.Builder.Engine = config.EngineRPMBuild
@@ -70,8 +72,8 @@ func newDemonstration(
 	}
 	d := &demonstration{dir: dir, repo: filepath.Join(cfg.DataDir, "demo", name+".git"), onHost: instead != ""}
 	d.project = rpmflow.Project{
-		Name: name, URL: d.repo, Branches: []string{"main"}, Layout: rpmflow.LayoutAuto, Targets: []string{cfg.Targets[0].Name},
-		Secret: rand.Text(), Timeout: time.Hour, Concurrency: 1,
+		Name: name, URL: d.repo, Branches: []string{"main"}, Layout: rpmflow.LayoutAuto,
+		Targets: []string{cfg.Targets[0].Name}, Secret: rand.Text(), Timeout: time.Hour, Concurrency: 1,
 	}
 	cfg.Projects = append(cfg.Projects, d.project)
 	return d, instead, nil
@@ -82,8 +84,8 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 	if err := d.prepare(ctx, cfg); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	fmt.Fprintf(out, "%s is pushed to a repository whose post-receive hook announces every push:\n\n$ git push %s "+
-		"main\n", fromHere(d.dir), fromHere(d.repo))
+	fmt.Fprintf(out, "%s is pushed to a repository whose post-receive hook announces every push:\n\n"+
+		"$ git push %s main\n", fromHere(d.dir), fromHere(d.repo))
 	answer, err := d.push(ctx)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -124,7 +126,9 @@ func buildOf(ctx context.Context, c *api.Client, commit string) (rpmflow.Build, 
 }
 
 // follow shows the build's steps, and on a terminal the newest line of its log.
-func (d *demonstration) follow(ctx context.Context, c *api.Client, id string, out io.Writer) (b rpmflow.Build, err error) {
+func (d *demonstration) follow(
+	ctx context.Context, c *api.Client, id string, out io.Writer,
+) (b rpmflow.Build, err error) {
 	m := newMeter(out, false)
 	defer func() { m.end(b.Phases) }()
 	lctx, cancel := context.WithCancel(ctx)
@@ -134,15 +138,15 @@ func (d *demonstration) follow(ctx context.Context, c *api.Client, id string, ou
 	reading.Go(func() {
 		r, err := c.Log(lctx, id, true)
 		if err != nil {
-			return // the steps are seen all the same
+			return // the phases are shown without it
 		}
 		defer func() { _ = r.Close() }()
-		_, _ = io.Copy(m, r) // likewise
+		_, _ = io.Copy(m, r) // the phases are shown without it
 	})
 	return c.Wait(ctx, id, m.report)
 }
 
-// result says what was made and where it is, or why nothing was made, and ends with the next command.
+// result prints what was made and where it is, or why nothing was made, and the next commands.
 func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Writer) error {
 	self := os.Args[0]
 	fmt.Fprintln(out)
@@ -170,7 +174,7 @@ Next: build it again and wait for it:
 	return nil
 }
 
-// prepare makes the bare repository, or takes the one that an earlier run left, and installs the hook.
+// prepare makes the bare repository, or uses the one of an earlier run, and installs the hook.
 func (d *demonstration) prepare(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(filepath.Dir(d.repo), 0o700); err != nil {
 		return err
@@ -231,7 +235,8 @@ func (d *demonstration) git(ctx context.Context, dir string, args ...string) (st
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "LC_ALL=C.UTF-8", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "LC_ALL=C.UTF-8",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
 		"GIT_AUTHOR_NAME=rpmflow demo", "GIT_AUTHOR_EMAIL=demo@example.com", "GIT_COMMITTER_NAME=rpmflow demo",
 		"GIT_COMMITTER_EMAIL=demo@example.com",
 	}

@@ -18,12 +18,14 @@ import (
 
 func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "doctor [listener|builder]",
-		Short: "Check everything that the system needs, and say what to do about what is missing",
-		Args:  cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
-		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as they are seen from here. It
-prints a line for each check and what to do about it. With an argument it checks what that program needs, with that program's
-rights; without one everything, and what only a builder needs is a warning then. It exits with 1 when something failed.`,
+		Use:       "doctor [listener|builder]",
+		Short:     "Check everything that the system needs, and say what to do about what is missing",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
+		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as seen from this
+machine. It prints a line for each check and what to do about it. With an argument it checks what that program
+needs, with that program's rights. Without one it checks everything, and what only a builder needs is a warning.
+It exits with 1 if something has failed.`,
 		Example: "  rpmflow doctor\n  rpmflow doctor builder --json",
 	}
 	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder")
@@ -49,8 +51,8 @@ rights; without one everything, and what only a builder needs is a warning then.
 	return cmd
 }
 
-// doctorConfig is the program's configuration. Where `rpmflow up` runs in the data directory, its servers are those to
-// check, and its engine; hostReason is set when that has chosen the engine by itself.
+// doctorConfig is the program's configuration. If `rpmflow up` runs in the data directory, its servers and its engine
+// are checked; hostReason is set when the configuration has another engine.
 func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Config, hostReason string, err error) {
 	cfg, err = cli.Load(cmd, program)
 	if err != nil {
@@ -68,9 +70,11 @@ func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Confi
 		return nil, "", err
 	}
 	cfg.File = fmt.Sprintf("%s; and that of the `rpmflow up` that runs in %s", file, fromHere(cfg.DataDir))
-	cfg.NATS, cfg.S3, cfg.PublicURL, cfg.Listener.Listen = running.NATS, running.S3, running.PublicURL, running.PublicURL.Host
+	cfg.NATS, cfg.S3 = running.NATS, running.S3
+	cfg.PublicURL, cfg.Listener.Listen = running.PublicURL, running.PublicURL.Host
 	if cfg.Builder.Engine != running.Builder.Engine {
-		hostReason = fmt.Sprintf("the `rpmflow up` that runs in %s was started so, or found no image to build in", fromHere(cfg.DataDir))
+		hostReason = fmt.Sprintf("the `rpmflow up` that runs in %s was started with it, or found no image to build in",
+			fromHere(cfg.DataDir))
 	}
 	cfg.Builder.Engine = running.Builder.Engine
 	for _, t := range running.Targets { // those of a demonstration are in no file

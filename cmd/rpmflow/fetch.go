@@ -22,12 +22,12 @@ type downloadFlags struct {
 func (f *downloadFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.allow, "allow-address", nil,
-		"host, address or range that may be downloaded from though it is not public (may be repeated)")
+		"host, address or range that may be downloaded from although it is not public (may be repeated)")
 	flags.StringVar(&f.lookaside, "lookaside", "",
-		"where the files of dist-git's lists are: fedora or another of the distributions' own, or a template of URLs")
+		"where the files of dist-git's lists are: a distribution such as fedora, or a template of URLs")
 }
 
-// check says what is wrong with the flags before anything is done.
+// check fails for wrong flags before anything is done.
 func (f *downloadFlags) check() error {
 	for _, rule := range f.allow {
 		if err := netrule.Check(rule); err != nil {
@@ -45,7 +45,8 @@ func (f *downloadFlags) check() error {
 
 func (f *downloadFlags) downloads(cfg *config.Config) local.Downloads {
 	return local.Downloads{
-		Allow: append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...), MaxFile: int64(cfg.Builder.MaxSource), Lookaside: f.lookaside,
+		Allow:   append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...),
+		MaxFile: int64(cfg.Builder.MaxSource), Lookaside: f.lookaside,
 	}
 }
 
@@ -55,14 +56,14 @@ func fetchCommand() *cobra.Command {
 	var dir string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "fetch FILE.spec", Short: "Download the sources that are not there, and compare those that are",
+		Use: "fetch FILE.spec", Short: "Download missing sources, and check those that are there",
 		Args: cobra.ExactArgs(1),
-		Long: `Fetch downloads what the spec's Source and Patch lines name by a URL and is not there, as a builder does: with retries that
-go on where the transfer broke off, and from public addresses only, unless --allow-address has others. Where dist-git's list
-of sources (sources, .PACKAGE.metadata) lies beside the spec, files must have the checksums in it, those that are there
-too; with --lookaside its files come from there, and else from the spec's URLs.
+		Long: `Fetch downloads missing files that the spec's Source and Patch lines name by a URL, as a builder does: a broken
+transfer is continued, and only public addresses are used unless --allow-address names others. If dist-git's list of
+sources (sources, .PACKAGE.metadata) is beside the spec, all files must have the checksums in it. With --lookaside its
+files come from there, else from the spec's URLs.
 
-A line says what has become of each file.
+It prints a line for each file.
 
 ` + exitHelp,
 		Example: "  rpmflow spec fetch hello.spec --engine rpmbuild\n" +
@@ -71,7 +72,7 @@ A line says what has become of each file.
 	flags.add(cmd)
 	downloads.add(cmd)
 	cmd.Flags().StringVarP(&dir, "directory", "C", "",
-		"where the sources are put; empty: beside the spec, or in SOURCES beside SPECS")
+		"directory for the sources; empty: beside the spec, or in SOURCES beside SPECS")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := downloads.check(); err != nil {

@@ -22,8 +22,9 @@ import (
 func imagesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "images", Short: "List the build roots that this machine's container engine keeps", Args: cobra.NoArgs,
-		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of their package in it.
-Images lists them with their age and size. Builders keep them up to date and within builder.docker.cache by themselves.`,
+		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of their
+package in it. Images lists them with their age and size. Builders keep them up to date, and within
+builder.docker.cache.`,
 		Example: "  rpmflow images\n  rpmflow images refresh fedora-42-x86_64\n  rpmflow images prune --all",
 	}
 	imagesFlags(cmd)
@@ -38,7 +39,7 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	}
 	refresh := &cobra.Command{
 		Use:     "refresh [TARGET…]",
-		Short:   "Compare roots with the repositories now, and make or update them where that is needed",
+		Short:   "Compare roots with the repositories now, and make or update them if needed",
 		Example: "  rpmflow images refresh",
 	}
 	imagesFlags(refresh)
@@ -47,13 +48,13 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	}
 	var all bool
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove images that no build finds any more, and those beyond builder.docker.cache",
+		Use: "prune", Short: "Remove images that no build uses any more, and those beyond builder.docker.cache",
 		Args:    cobra.NoArgs,
-		Long:    "Images that were used in the last ten minutes stay, as do those that a container is made from.",
+		Long:    "Images stay that were used in the last ten minutes, or that a container is made from.",
 		Example: "  rpmflow images prune",
 	}
 	imagesFlags(prune)
-	prune.Flags().BoolVar(&all, "all", false, "remove the others as well: the next builds make them anew")
+	prune.Flags().BoolVar(&all, "all", false, "remove all others as well: the next builds make them again")
 	prune.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
 			budget := int64(cfg.Builder.Docker.Cache)
@@ -71,15 +72,16 @@ Images lists them with their age and size. Builders keep them up to date and wit
 	return cmd
 }
 
-// imagesFlags name the container engine of this machine; which installation's images it keeps, NATS knows.
+// imagesFlags are for the container engine of this machine, and for NATS, which identifies the installation.
 func imagesFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.Bool("json", false, "print JSON")
-	cli.KeyFlags(cmd, "data_dir", "builder.docker.host", "builder.docker.cert_path", "builder.docker.cache", "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
+	cli.KeyFlags(cmd, "data_dir", "builder.docker.host", "builder.docker.cert_path", "builder.docker.cache",
+		"nats.url", "nats.user", "nats.credentials", "nats.ca_file")
 }
 
-// withMock runs f with the engine mock that the configuration describes; which installation it is, the server says.
+// withMock runs f with the engine mock of this installation.
 func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) error {
 	ctx, _, stop := cli.Signals(cmd.Context())
 	defer stop()
@@ -135,7 +137,8 @@ func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, name
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s  made %s  %s\n", name, roots[name].Made.Local().Format(time.DateTime), roots[name].Image)
+		root := roots[name]
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  made %s  %s\n", name, root.Made.Local().Format(time.DateTime), root.Image)
 	}
 	return nil
 }
@@ -154,7 +157,8 @@ func printKept(cmd *cobra.Command, kept []mock.Kept) error {
 		if k.Outdated {
 			holds += " (outdated)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s ago\t%s ago\t%.1f MB\t%s\n", k.Target, holds, since(k.Made), since(k.Used), float64(k.Size)/1e6, k.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s ago\t%s ago\t%.1f MB\t%s\n",
+			k.Target, holds, since(k.Made), since(k.Used), float64(k.Size)/1e6, k.Name)
 	}
 	return w.Flush()
 }

@@ -21,9 +21,9 @@ func listCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List builds, newest first", Args: cobra.NoArgs,
-		Long: `List shows builds, newest first. Filters may be combined; --cursor takes up where the page before ended.
-The short id of a build is enough for the other commands. On a terminal that is too narrow long names are shortened, in a pipe they are not;
---json has the whole records.`,
+		Long: `List shows builds, newest first. Filters may be combined. --cursor continues after the previous page.
+The short id of a build is enough for the other commands. Long names are shortened on a narrow terminal, but
+not in a pipe; --json has the whole records.`,
 		Example: "  rpmflow list --project hello --result failed\n  rpmflow list --json | jq -r '.builds[].id'",
 	}
 	f := cmd.Flags()
@@ -32,7 +32,7 @@ The short id of a build is enough for the other commands. On a terminal that is 
 		{"package", "only of this package"},
 		{"target", "only for this target"},
 		{"ref", "only of this branch, tag or full ref"},
-		{"commit", "only of this commit, or of those that begin so"},
+		{"commit", "only of this commit, or of those that begin with this"},
 		{"state", "queued, running or finished"},
 		{"result", strings.Join(texts(rpmflow.Results()), " or ")},
 		{"kind", "kind of failure: " + strings.Join(texts(rpmflow.FailureKinds()), ", ")},
@@ -40,7 +40,7 @@ The short id of a build is enough for the other commands. On a terminal that is 
 		filters[filter.name] = f.String(filter.name, "", filter.usage)
 	}
 	f.IntVar(&limit, "limit", 20, "builds on a page, 200 at most")
-	filters["cursor"] = f.String("cursor", "", "next of the page before")
+	filters["cursor"] = f.String("cursor", "", "next of the previous page")
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := newClient(cmd)

@@ -18,7 +18,8 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rpmflow",
 		Short: "Git push in; RPMs, logs and a build-finished event out",
-		Long: `rpmflow builds RPM packages from git pushes in clean build roots, stores packages and logs in S3, and announces every outcome.
+		Long: `rpmflow builds RPM packages from git pushes in clean build roots, stores packages and logs in S3, and announces
+every outcome.
 
   rpmflow up                         run everything on this machine
   rpmflow submit hello               build a project's newest commit
@@ -33,8 +34,8 @@ func command() *cobra.Command {
   rpmflow build .                    build a package here, without a server
   rpmflow spec sources hello.spec    ask rpm about a spec
 
-The commands find a server that ` + "`rpmflow up`" + ` runs in this directory by themselves; otherwise name the configuration
-with --config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
+The commands find a server that ` + "`rpmflow up`" + ` runs in this directory. Otherwise name the configuration with
+--config or RPMFLOW_CONFIG, or the server with --server or RPMFLOW_SERVER.`,
 		SilenceUsage: true, SilenceErrors: true, Version: cli.Version(),
 	}
 	cli.WrapHelp(root)

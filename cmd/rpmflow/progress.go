@@ -16,8 +16,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// meter shows how a build goes on: a line for each phase that is over, and on a terminal a last line that changes, with
-// the phase that runs, its time, and the newest line of the log.
+// meter shows the progress of a build: a line for each finished phase, and on a terminal a last line that changes, with
+// the running phase, its time, and the newest line of the log.
 type meter struct {
 	out     *os.File // nil: not a terminal
 	w       io.Writer
@@ -25,11 +25,11 @@ type meter struct {
 
 	mu      sync.Mutex
 	phases  []rpmflow.PhaseTime
-	since   time.Time // when the phase that runs has begun
+	since   time.Time // when the running phase began
 	last    string    // line of the log
 	partial []byte
 	drawn   bool
-	paused  bool // the terminal is another's
+	paused  bool // another program uses the terminal
 	stop    chan struct{}
 	done    chan struct{}
 }
@@ -134,7 +134,8 @@ func (m *meter) draw() {
 	if err != nil || width < 30 {
 		width = 80
 	}
-	line := fmt.Sprintf("%-14s%6.1fs  %s", m.phases[len(m.phases)-1].Phase, time.Since(m.since).Seconds(), printable(m.last))
+	phase := m.phases[len(m.phases)-1].Phase
+	line := fmt.Sprintf("%-14s%6.1fs  %s", phase, time.Since(m.since).Seconds(), printable(m.last))
 	if r := []rune(line); len(r) >= width {
 		line = string(r[:width-1])
 	}
@@ -149,7 +150,7 @@ func (m *meter) clear() {
 	}
 }
 
-// printable takes out of a package's words what a terminal would obey.
+// printable removes from a package's text what a terminal would execute.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -10,8 +10,8 @@ import (
 func projectsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "projects", Short: "List the server's projects", Args: cobra.NoArgs,
-		Long: `Projects lists what the server is configured to build: the repository of each project, the refs whose pushes are built, and the
-targets. --json has the packages and limits, too. No secret is shown.`,
+		Long: `Projects lists what the server is configured to build: the repository of each project, the refs whose
+pushes are built, and the targets. --json has packages and limits as well. No secret is shown.`,
 	}
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -48,8 +48,9 @@ targets. --json has the packages and limits, too. No secret is shown.`,
 func targetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "targets", Short: "List the server's targets", Args: cobra.NoArgs,
-		Long: `Targets lists what the server is configured to build for, with mock's configuration and the container image of each, and the projects that are
-built for it. What a builder's container engine keeps for them, rpmflow images lists.`,
+		Long: `Targets lists what the server is configured to build for, with mock's configuration and the container
+image of each target, and the projects that are built for it. rpmflow images lists what a builder's container
+engine keeps for them.`,
 	}
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -17,15 +17,17 @@ import (
 func s3Command() *cobra.Command {
 	cmd := cli.Service{
 		Program: config.ForS3, Short: "Run an S3 server with an account for each role",
-		Long: `S3 serves the bucket s3.bucket on gateway.listen, for installations that have no object storage. Every write is synced to disk
-before it is answered. Data are in the directory s3 of the data directory, and belong to one server at a time.
+		Long: `S3 serves the bucket s3.bucket on gateway.listen, for installations without an object storage. Every write is
+synced to disk before it is answered. Data are in the directory s3 of the data directory; one server at a time may
+use them.
 
-The root account, which may do everything, is s3.access_key with s3.secret_key. The accounts listener, builder and publisher
-have the names of their roles as access keys, the secret keys gateway.listener_secret_key, gateway.builder_secret_key and
-gateway.publisher_secret_key, and the rights that the role needs; one without a key does not exist. The bucket and its policy are
-made at every start, so a changed key or a removed account takes effect with the next one.
+The root account, which may do everything, is s3.access_key with s3.secret_key. The accounts listener, builder and
+publisher have the names of their roles as access keys, the secret keys gateway.listener_secret_key,
+gateway.builder_secret_key and gateway.publisher_secret_key, and the rights that the role needs. An account without
+a key does not exist. The bucket and its policy are made at every start, so a changed key or a removed account takes
+effect with the next start.
 
-GET ` + s3HealthPath + ` answers 200 to everybody while it serves. SIGTERM ends it.`,
+GET ` + s3HealthPath + ` answers 200 without a login while it serves. SIGTERM ends it.`,
 		Sections: []string{"", "log", "s3", "gateway"},
 		Run:      runS3,
 	}.Command()
@@ -34,7 +36,7 @@ GET ` + s3HealthPath + ` answers 200 to everybody while it serves. SIGTERM ends 
 	return cmd
 }
 
-// s3HealthPath is where the S3 server answers everybody that it serves.
+// s3HealthPath is where the S3 server says that it serves, without a login.
 const s3HealthPath = "/health"
 
 // runS3 serves S3 until ctx ends: one bucket, in which each role's account may do what the role needs.
@@ -66,7 +68,8 @@ func runS3(ctx, _ context.Context, cfg *config.Config, log *slog.Logger) error {
 func s3Options(cfg *config.Config) (gateway.Options, error) {
 	o := gateway.Options{
 		Dir: filepath.Join(cfg.DataDir, "s3"), Listen: cfg.Gateway.Listen, ListenKey: "gateway.listen",
-		Region: cfg.S3.Region, Bucket: cfg.S3.Bucket, AccessKey: string(cfg.S3.AccessKey), SecretKey: string(cfg.S3.SecretKey), Accounts: map[string]string{},
+		Region: cfg.S3.Region, Bucket: cfg.S3.Bucket, AccessKey: string(cfg.S3.AccessKey),
+		SecretKey: string(cfg.S3.SecretKey), Accounts: map[string]string{},
 		CertFile: cfg.Gateway.CertFile, KeyFile: cfg.Gateway.KeyFile, HealthPath: s3HealthPath,
 	}
 	principals := map[rpmflow.Role]string{}

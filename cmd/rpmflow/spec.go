@@ -20,10 +20,10 @@ import (
 func specCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "spec", Short: "Ask rpm about a spec, and fetch its sources",
-		Long: `The target's own rpm answers, in a container of its root without a network, and with the macros that you define. With
---engine rpmbuild, or where there is no container engine and no target is named, it is the host's rpm. The answers are
-what rpmspec prints. Sources are looked for beside the spec, or in SOURCES beside SPECS, and
-for a symbolic link beside what it leads to as well.`,
+		Long: `These commands print what the target's own rpm says, in a container of its root without a network, with
+the macros that you define. With --engine rpmbuild, or if there is no container engine and no target is named,
+it is the host's rpm. The answers are those of rpmspec. Sources are looked for beside the spec, or in SOURCES
+beside SPECS; for a symbolic link, also beside the file that it points to.`,
 		Example: `  rpmflow spec sources hello.spec -r fedora-43-x86_64
   rpmflow spec build-requires hello.spec --with tests --json
   rpmflow spec eval '%{name}-%{version}' hello.spec -D 'dist .el9'`,
@@ -31,18 +31,22 @@ for a symbolic link beside what it leads to as well.`,
 	cmd.AddCommand(
 		listed("sources", "List the sources, as `TAG: VALUE`", false),
 		listed("patches", "List the patches, as `TAG: VALUE`", true),
-		lined("requires", "List what the packages require, as far as the spec says it", (*local.Spec).Requires),
-		lined("build-requires", "List what has to be installed for the build", (*local.Spec).BuildRequires),
+		lined("requires", "List what the packages require, as far as the spec names it", (*local.Spec).Requires),
+		lined("build-requires", "List what must be installed for the build", (*local.Spec).BuildRequires),
 		lined("provides", "List what the packages provide", (*local.Spec).Provides),
-		packaged("packages", "List the names of the packages that the spec makes", func(p rpmflow.Package) string { return p.Name }),
+		packaged("packages", "List the names of the packages that the spec makes",
+			func(p rpmflow.Package) string { return p.Name }),
 		packaged("nevra", "List the packages that the spec makes as name-epoch:version-release.arch", rpmflow.Package.NEVRA),
 		evalCommand(), expandCommand(), fetchCommand(),
 	)
 	return cmd
 }
 
-// question makes a command whose last argument is a spec. answer gives what is printed as JSON, and as text.
-func question(use, short string, answer func(ctx context.Context, s *local.Spec, args []string) (data any, text string, err error)) *cobra.Command {
+// answerer gives what is printed as JSON, and as text.
+type answerer func(ctx context.Context, s *local.Spec, args []string) (data any, text string, err error)
+
+// question makes a command whose last argument is a spec.
+func question(use, short string, answer answerer) *cobra.Command {
 	var flags localFlags
 	var asJSON bool
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(strings.Count(use, " "))}
@@ -64,20 +68,22 @@ func question(use, short string, answer func(ctx context.Context, s *local.Spec,
 	return cmd
 }
 
-// withSpec runs do with a spec that can be asked about. What the engine says meanwhile is shown if that fails, and a
-// word about the wait where it is long.
-func (f *localFlags) withSpec(cmd *cobra.Command, file string, do func(context.Context, here, *local.Spec) error) error {
+// withSpec runs do with an open spec. What the engine prints is shown if it fails, and a remark if the wait is long.
+func (f *localFlags) withSpec(
+	cmd *cobra.Command, file string, do func(context.Context, here, *local.Spec) error,
+) error {
 	return f.withHere(cmd, func(ctx context.Context, h here) (err error) {
 		remark(cmd.ErrOrStderr(), h.Remarks...)
 		target := h.Target
-		target.MaxAge, target.AllowStale = max(target.MaxAge, specAge), true // macros change seldom
+		target.MaxAge, target.AllowStale = max(target.MaxAge, specAge), true // macros rarely change
 		slow := time.AfterFunc(specPatience, func() {
-			remark(cmd.ErrOrStderr(), "making the root of "+target.Name+" ready, which takes its time once")
+			remark(cmd.ErrOrStderr(), "making the root of "+target.Name+" ready, which takes longer the first time")
 		})
 		defer slow.Stop()
 		var log tail
 		defer func() { err = withCode(explained(ctx, cmd.ErrOrStderr(), err, &log)) }()
-		s, err := local.OpenSpec(ctx, local.SpecRequest{Engine: h.Engine, Target: target, Options: h.options, File: file, Log: &log}, h.work)
+		request := local.SpecRequest{Engine: h.Engine, Target: target, Options: h.options, File: file, Log: &log}
+		s, err := local.OpenSpec(ctx, request, h.work)
 		if err != nil {
 			return err
 		}
@@ -107,7 +113,7 @@ func explained(ctx context.Context, w io.Writer, err error, log *tail) error {
 		}
 		return hint.Full(err)
 	default:
-		_, _ = w.Write(log.bytes()) // of what the engine said this is the end
+		_, _ = w.Write(log.bytes()) // the end of what the engine has printed
 	}
 	return err
 }
@@ -189,21 +195,22 @@ func joinLines(lines []string) string {
 }
 
 func evalCommand() *cobra.Command {
-	return question("eval EXPRESSION FILE.spec", "Say what an expression such as '%{name}-%{version}' means in the "+
-		"spec", func(ctx context.Context, s *local.Spec, args []string) (any, string, error) {
-		value, err := s.Eval(ctx, args[0])
-		return struct {
-			Expression string `json:"expression"`
-			Value      string `json:"value"`
-		}{args[0], value}, value + "\n", err
-	})
+	return question("eval EXPRESSION FILE.spec", "Expand an expression such as '%{name}-%{version}' in the spec",
+		func(ctx context.Context, s *local.Spec, args []string) (any, string, error) {
+			value, err := s.Eval(ctx, args[0])
+			return struct {
+				Expression string `json:"expression"`
+				Value      string `json:"value"`
+			}{args[0], value}, value + "\n", err
+		})
 }
 
 func expandCommand() *cobra.Command {
-	return question("expand FILE.spec", "Print the spec with its macros expanded and its conditions decided", func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
-		text, err := s.Expanded(ctx)
-		return struct {
-			Spec string `json:"spec"`
-		}{string(text)}, string(text), err
-	})
+	return question("expand FILE.spec", "Print the spec with its macros expanded and its conditions decided",
+		func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+			text, err := s.Expanded(ctx)
+			return struct {
+				Spec string `json:"spec"`
+			}{string(text)}, string(text), err
+		})
 }

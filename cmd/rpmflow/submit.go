@@ -82,16 +82,18 @@ func submitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "submit PROJECT | submit [PROJECT] --srpm FILE|URL", Short: "Build a project's commit, or a source package, now",
 		Args: cobra.MaximumNArgs(1),
-		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of --ref, or --commit.
-Of a project with several packages it builds all, or those that --package names.
+		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of
+--ref, or the commit --commit. Of a project with several packages it builds all, or those that --package
+names.
 
-With --srpm it uploads a source package and builds it for the project's targets with the project's settings. The project may be left out when it
-has the package's name, or is the only one. A URL is downloaded by this command, from public addresses only unless
---allow-address has others. The file is checked first: it must be a whole source package. How large it may be, the listener's
-listener.max_upload says.
+With --srpm it uploads a source package and builds it for the project's targets with the project's
+settings. The project may be left out if it has the package's name, or is the only one. A URL is downloaded by
+this command, from public addresses only unless --allow-address names others. The file must be a whole source
+package, and not larger than the listener's listener.max_upload.
 
-It prints the ids of the builds. With --wait it stays until they are finished; the exit code is 0 only when all have
-succeeded, 16 when the only others were skipped (the spec excludes the target's architecture), else 1.`,
+It prints the ids of the builds. With --wait it stays until they are finished. The exit code is then 0
+only if all have succeeded, 16 if the others were skipped (the spec excludes the target's architecture), else
+1.`,
 		Example: "  rpmflow submit hello\n  rpmflow submit hello --ref v1.2 --target fedora-43-x86_64 --wait\n" +
 			"  rpmflow submit mono --package liba --package libb\n" +
 			"  rpmflow submit hello --srpm hello-2.12-1.src.rpm",
@@ -100,13 +102,13 @@ succeeded, 16 when the only others were skipped (the spec excludes the target's 
 	f.StringVar(&s.ref, "ref", "", "branch, tag or full ref; the default branch when empty")
 	f.StringVar(&s.commit, "commit", "", "full commit id; the newest of the ref when empty")
 	f.StringVar(&s.srpm, "srpm", "",
-		"source package to upload and build instead of a commit, a file or an http, https or ftp URL")
+		"source package to build instead of a commit: a file, or an http, https or ftp URL")
 	f.StringSliceVar(&s.targets, "target", nil, "target, may be repeated; those of the project when left out")
 	f.StringSliceVar(&s.packages, "package", nil, "package, may be repeated; all of the project when left out")
 	f.BoolVar(&s.wait, "wait", false, "wait for the outcome")
 	f.StringVar(&s.key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
 	f.StringSliceVar(&s.allow, "allow-address", nil,
-		"host, address or range that --srpm may download from though it is not public (may be repeated)")
+		"host, address or range that --srpm may download from although it is not public (may be repeated)")
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
@@ -124,7 +126,9 @@ succeeded, 16 when the only others were skipped (the spec excludes the target's 
 	return cmd
 }
 
-func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *api.Client, args []string) (answer api.Push, err error) {
+func (s *submission) send(
+	ctx context.Context, cmd *cobra.Command, c *api.Client, args []string,
+) (answer api.Push, err error) {
 	if s.srpm != "" {
 		for _, name := range []string{"ref", "commit", "package"} {
 			if cmd.Flags().Changed(name) {
@@ -145,5 +149,7 @@ func (s *submission) send(ctx context.Context, cmd *cobra.Command, c *api.Client
 		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, " +
 			"whose builder.allow_addresses counts")
 	}
-	return c.Submit(ctx, api.Submission{Project: args[0], Ref: s.ref, Commit: s.commit, Targets: s.targets, Packages: s.packages}, s.key)
+	return c.Submit(ctx, api.Submission{
+		Project: args[0], Ref: s.ref, Commit: s.commit, Targets: s.targets, Packages: s.packages,
+	}, s.key)
 }

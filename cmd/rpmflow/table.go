@@ -40,7 +40,7 @@ func (t table) write(out io.Writer, shorten ...int) error {
 	return w.Flush()
 }
 
-// fit makes columns narrower, down to what still tells something.
+// fit makes columns narrower, down to a width that is still readable.
 func fit(widths []int, columns int, shorten []int) {
 	const least, gap = 8, 2
 	total := gap * (len(widths) - 1)

@@ -24,12 +24,13 @@ func upCommand() *cobra.Command {
 	var withParent bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine: NATS, S3, listener and builder", Args: cobra.NoArgs,
-		Long: `Up runs the whole system in one process tree, with embedded NATS JetStream and embedded S3; all data are in the data directory.
-It is meant for a laptop, for trying things out, and for small installations. Ctrl-C ends it after the running builds; a second
-one at once. While it runs, the other commands find it when they are started in the same directory.
+		Long: `Up runs the whole system in one process tree, with embedded NATS JetStream and embedded S3. All data are in
+the data directory. It is for a laptop, for tests, and for small installations. Ctrl-C ends it after the running
+builds; a second one ends it at once. While it runs, the other commands find it if they are started in the same
+directory.
 
-With --demo DIR it also makes a git repository of DIR, whose post-receive hook announces pushes, pushes to it, and shows the
-build from the push to the RPM. The log then goes to DATA_DIR/up.log.
+With --demo DIR it also makes a git repository of DIR, whose post-receive hook announces pushes. It pushes to
+the repository and shows the build, from the push to the RPM. The log then goes to DATA_DIR/up.log.
 
 These are the flags that most people need; --help-all shows all of them.`,
 		Example: "  rpmflow up --config rpmflow.yaml\n  rpmflow up --demo examples/hello",
@@ -42,7 +43,8 @@ These are the flags that most people need; --help-all shows all of them.`,
 	f.StringVar(&logFile, "log-file", "",
 		"write the log to this file (with --demo: up.log in the data directory; else standard error)")
 	f.BoolVar(&withParent, "with-parent", false, "end when the process that started this one ends")
-	cli.ShortHelp(cmd, "config", "data-dir", "listen", "public-url", "engine", "jobs", "log-level", "log-file", "demo", "demo-target")
+	cli.ShortHelp(cmd, "config", "data-dir", "listen", "public-url", "engine", "jobs",
+		"log-level", "log-file", "demo", "demo-target")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if withParent {
 			if err := endWithParent(); err != nil {
@@ -83,9 +85,9 @@ These are the flags that most people need; --help-all shows all of them.`,
 		defer cancel()
 		running, over := context.WithCancel(cmd.Context())
 		defer over()
-		var end *farewell
+		var end *shutdown
 		system := up.Program{Config: cfg, Version: cli.Version(), Log: log, Ready: func(cfg *config.Config) {
-			end = watchEnd(running, soft, cfg, out)
+			end = watchShutdown(running, soft, cfg, out)
 			announce(out, cfg, logFile)
 			if d != nil {
 				go func() { shown <- d.show(dctx, cfg, out) }()
@@ -108,17 +110,18 @@ These are the flags that most people need; --help-all shows all of them.`,
 		case err != nil:
 			return err
 		case end != nil:
-			end.say(fromHere(cfg.DataDir), again(demo != "" && withParent))
+			end.report(fromHere(cfg.DataDir), again(demo != "" && withParent))
 		}
 		return nil
 	}
 	return cmd
 }
 
-// announce says where everything is, and how to go on.
+// announce prints where everything is, and the next commands.
 func announce(out io.Writer, cfg *config.Config, logFile string) {
 	rows := [][2]string{
-		{"server", cfg.PublicURL.String()}, {"NATS", cfg.NATS.URLs[0]}, {"S3", cfg.S3.Endpoint.String() + ", bucket " + cfg.S3.Bucket}, {"data", fromHere(cfg.DataDir)},
+		{"server", cfg.PublicURL.String()}, {"NATS", cfg.NATS.URLs[0]},
+		{"S3", cfg.S3.Endpoint.String() + ", bucket " + cfg.S3.Bucket}, {"data", fromHere(cfg.DataDir)},
 	}
 	if logFile != "" {
 		rows = append(rows, [2]string{"log", fromHere(logFile)})
@@ -135,8 +138,8 @@ Ctrl-C ends it.
 `, self, filepath.Join(cfg.DataDir, up.ClientFile))
 }
 
-// openLog opens the file of the log; without one it is standard error. It adds to the file: who has not locked the data
-// directory yet must not empty the log of the one that has.
+// openLog opens the file of the log; without one it is standard error. It appends: the data directory is not locked
+// yet, and the log may be that of the process that has locked it.
 func openLog(cmd *cobra.Command, file string) (io.Writer, func(), error) {
 	if file == "" {
 		return cmd.ErrOrStderr(), func() {}, nil

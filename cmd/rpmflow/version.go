@@ -14,8 +14,8 @@ func versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
-		Long: "Version prints the version of this program, the commit that it was built from where the build knows it, " +
-			"and the version of Go. That of a server is in its /healthz.",
+		Long: "Version prints the version of this program, the commit that it was built from if that is known, " +
+			"and the version of Go. The version of a server is in its /healthz.",
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -33,7 +33,8 @@ func versionCommand() *cobra.Command {
 		if modified {
 			commit += " with changes"
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "rpmflow %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "rpmflow %s\ncommit %s\n%s %s/%s\n",
+			version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return err
 	}
 	return cmd

@@ -18,13 +18,14 @@ func watchCommand() *cobra.Command {
 	var durable, project string
 	var count int
 	cmd := &cobra.Command{
-		Use: "watch", Short: "Print every build's outcome as it comes", Args: cobra.NoArgs,
-		Long: `Watch subscribes to the finished events and prints one line for each; with --json the CloudEvent itself, one a line.
-With --durable NAME it goes on where a watch of that name stopped the last time: nothing is missed in between.`,
+		Use: "watch", Short: "Print the outcome of each build when it finishes", Args: cobra.NoArgs,
+		Long: `Watch subscribes to the finished events and prints a line for each; with --json that line is the
+CloudEvent. With --durable NAME it continues where the last watch of that name stopped, so that nothing is
+missed in between.`,
 		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do …; done",
 	}
 	f := cmd.Flags()
-	f.StringVar(&durable, "durable", "", "name under which the place is remembered")
+	f.StringVar(&durable, "durable", "", "name under which the position is kept")
 	f.StringVar(&project, "project", "", "only of this project")
 	f.IntVar(&count, "count", 0, "end after so many events; 0: never")
 	clientFlags(cmd)
@@ -37,7 +38,7 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 			return err
 		}
 		if project != "" {
-			if err := knowProject(ctx, cmd, project); err != nil {
+			if err := checkProject(ctx, cmd, project); err != nil {
 				return err
 			}
 		}
@@ -51,7 +52,8 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 		ctx, enough := context.WithCancel(ctx)
 		defer enough()
 		seen := 0
-		return events.Finished(ctx, js, events.Subscription{Durable: durable, Project: project}, log, func(e events.Event) error {
+		subscription := events.Subscription{Durable: durable, Project: project}
+		return events.Finished(ctx, js, subscription, log, func(e events.Event) error {
 			if seen++; seen == count {
 				defer enough()
 			}
@@ -59,23 +61,25 @@ With --durable NAME it goes on where a watch of that name stopped the last time:
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Raw)
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s/%s  %s  %s\n", e.Time.Local().Format(time.DateTime), e.Build.ID, e.Build.Project, e.Build.Target, what(e.Build), standing(e.Build))
+			b := e.Build
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s/%s  %s  %s\n", e.Time.Local().Format(time.DateTime),
+				b.ID, b.Project, b.Target, what(b), standing(b))
 			return err
 		})
 	}
 	return cmd
 }
 
-// knowProject refuses a project of which there will never be an event, as far as the listener knows. Events come from
-// NATS: where no listener answers, they are waited for all the same.
-func knowProject(ctx context.Context, cmd *cobra.Command, name string) error {
+// checkProject refuses a project that the listener does not have, as there would never be an event. Events come from
+// NATS: if no listener answers, that is only a remark.
+func checkProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	c, err := newClient(cmd)
 	if err != nil {
 		return err
 	}
 	list, err := c.Projects(ctx)
 	if err != nil {
-		remark(cmd.ErrOrStderr(), "whether there is a project "+name+" is not known: "+err.Error())
+		remark(cmd.ErrOrStderr(), "it is not known whether there is a project "+name+": "+err.Error())
 		return nil
 	}
 	var known []string
@@ -94,11 +98,12 @@ func healthCommand() *cobra.Command {
 		Use: "health [listener|nats|s3]", Short: "Say whether a part of the system works",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"listener", "nats", "s3"},
-		Long: "Health is for container health checks: it is quiet and exits with 0 when the part works, " +
+		Long: "Health is for container health checks. It is quiet and exits with 0 if the part works; " +
 			"else it says why and exits with 1. Without an argument it asks the listener.",
 	}
 	clientFlags(cmd)
-	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file", "s3.endpoint", "s3.bucket", "s3.region", "s3.ca_file")
+	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file",
+		"s3.endpoint", "s3.bucket", "s3.region", "s3.ca_file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		part := "listener"
 		if len(args) > 0 {

@@ -112,5 +112,5 @@ func Infrastructure(err error) error {
 	if err == nil || errors.As(err, &f) {
 		return err
 	}
-	return &rpmflow.Failure{Kind: rpmflow.FailureInfrastructure, Message: err.Error(), Hint: "nothing speaks against the package: mend what is named above, and try again"}
+	return &rpmflow.Failure{Kind: rpmflow.FailureInfrastructure, Message: err.Error(), Hint: "the package is not the cause: fix what is named above, and try again"}
 }
