@@ -1,13 +1,11 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path"
 
 	"github.com/rpmflow/rpmflow"
 )
@@ -134,50 +132,4 @@ func (a Archive) compress(ctx context.Context, of string, out io.Writer, produce
 		return errors.Join(err, closeErr) // a compressor that has failed says why
 	}
 	return closeErr
-}
-
-// content is what is known of a directory of a tree before it is archived.
-type content struct {
-	directory    string            // links followed
-	submodules   map[string]string // their commits by their paths below the directory
-	lfs          bool              // its attributes name Git LFS
-	substitution bool              // its attributes name $Format:…$
-}
-
-// scan lists a directory of the tree. It refuses trees with which git archive would use up the memory: a few objects
-// can stand for billions of files. And it asks for history if the archive may need it.
-func (c *Commit) scan(ctx context.Context, dir string) (*content, error) {
-	top, err := c.Find(dir)
-	if err != nil {
-		return nil, err
-	}
-	t := &content{directory: top.Path, submodules: map[string]string{}}
-	attributes, err := c.listTree(ctx, top, t)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range attributes {
-		text, err := c.head(id, maxAttributes)
-		if err != nil {
-			return nil, err
-		}
-		t.substitution = t.substitution || bytes.Contains(text, []byte("export-subst"))
-		if t.substitution && !c.history {
-			return nil, errHistory // $Format:%(describe)$, for one
-		}
-		t.lfs = t.lfs || bytes.Contains(text, []byte("filter=lfs"))
-	}
-	// For git archive those above the directory do not count; but what Git LFS keeps is not in the tree, wherever the
-	// attribute is.
-	for dir := top.Path; dir != "" && !t.lfs; {
-		if dir = path.Dir(dir); dir == "." {
-			dir = ""
-		}
-		text, err := c.attributesIn(dir)
-		if err != nil {
-			return nil, err
-		}
-		t.lfs = bytes.Contains(text, []byte("filter=lfs"))
-	}
-	return t, nil
 }

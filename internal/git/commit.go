@@ -205,15 +205,6 @@ func peel(repo *gogit.Repository, id plumbing.Hash) (*object.Commit, error) {
 		"%s is a tag of a tag of a tag, and so on", short(id.String()))
 }
 
-// runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was
-// stopped.
-func runError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	return &damage{err}
-}
-
 // setting is a line of a file in git's own form.
 type setting struct{ key, value string }
 

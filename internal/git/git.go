@@ -94,3 +94,8 @@ type Request struct {
 
 	parent *parent // of a submodule
 }
+
+// parent is the project whose submodule is read, which decides which credentials the submodule is read with.
+type parent struct {
+	url string // of the project's own repository
+}

@@ -1,22 +1,16 @@
 package git
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
-	"strings"
 	"syscall"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sys/unix"
-
-	"github.com/rpmflow/rpmflow"
 )
 
 // archiving is what git archive is asked for.
@@ -135,50 +129,4 @@ func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader)
 		return childError(ctx, gitErr, &errs)
 	}
 	return nil
-}
-
-// listTree lists a directory of the tree with all below it: its submodules into t, and the ids of the files
-// .gitattributes.
-func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attributes []plumbing.Hash, err error) {
-	n := 0
-	visit := func(mode, id, name string) error {
-		if n++; n > maxEntries || strings.Count(name, "/") > maxDepth {
-			return rpmflow.Fail(rpmflow.FailureSource, "remove them, or use the standard layout",
-				"more than %d files or %d levels of directories at %s", maxEntries, maxDepth, short(c.ID))
-		}
-		if err := checkName(path.Base(name)); err != nil {
-			return err
-		}
-		switch {
-		case mode == "160000":
-			t.submodules[name] = id
-		case path.Base(name) == ".gitattributes" && strings.HasPrefix(mode, "100"):
-			attributes = append(attributes, plumbing.NewHash(id))
-		}
-		return nil
-	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	cmd := gitCommand(ctx, "--git-dir="+c.dir, "ls-tree", "-r", "-t", "-z", "--full-tree", dir.id.String())
-	err = run(ctx, stop, cmd, func(r io.Reader) error {
-		in := bufio.NewReaderSize(r, 64<<10)
-		for {
-			line, err := in.ReadString(0)
-			if errors.Is(err, io.EOF) && line == "" {
-				return nil
-			}
-			if err != nil {
-				return &damage{fmt.Errorf("reading a tree: %w", err)}
-			}
-			about, name, _ := strings.Cut(strings.TrimSuffix(line, "\x00"), "\t")
-			words := strings.Fields(about)
-			if len(words) != 3 || name == "" {
-				return &damage{fmt.Errorf("git lists %q, which is not understood", line)}
-			}
-			if err := visit(words[0], words[2], name); err != nil {
-				return err
-			}
-		}
-	})
-	return attributes, err
 }

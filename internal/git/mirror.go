@@ -33,19 +33,6 @@ const (
 	maxRounds = 4
 )
 
-var (
-	// errAbsent says that the mirror does not have the commit yet.
-	errAbsent = errors.New("the commit is not in the mirror")
-	// errHistory says that the history and the tags are needed, which the mirror at hand does not have.
-	errHistory = errors.New("the commit's history is needed")
-)
-
-// damage is an error that a new mirror would not have: an object that must be there is missing or unreadable.
-type damage struct{ err error }
-
-func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
-func (d *damage) Unwrap() error { return d.err }
-
 // mirror is the bare repository that is kept of a remote. There may be two: most builds need the trees of the commits
 // that were pushed and nothing else, which for a repository with 3,000 commits is a third of the disk and a quarter
 // of the time of the first fetch, and no slower later. One with history is a mirror of its own, so that neither
@@ -362,5 +349,3 @@ func (m *mirror) open() (*gogit.Repository, error) {
 	}
 	return repo, nil
 }
-
-func short(commit string) string { return commit[:min(len(commit), 12)] }

@@ -18,11 +18,6 @@ const (
 	maxSubmodules = 500
 )
 
-// parent is the project whose submodule is read, which decides which credentials the submodule is read with.
-type parent struct {
-	url string // of the project's own repository
-}
-
 // module is an entry of .gitmodules.
 type module struct {
 	name, path, url string

@@ -12,7 +12,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
 const (
@@ -163,5 +162,3 @@ func checkName(name string) error {
 	}
 	return nil
 }
-
-func show(name string) string { return printable.Name(name) }

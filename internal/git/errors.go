@@ -1,0 +1,36 @@
+package git
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rpmflow/rpmflow/internal/printable"
+)
+
+var (
+	// errAbsent says that the mirror does not have the commit yet.
+	errAbsent = errors.New("the commit is not in the mirror")
+	// errHistory says that the history and the tags are needed, which the mirror at hand does not have.
+	errHistory = errors.New("the commit's history is needed")
+)
+
+// damage is an error that a new mirror would not have: an object that must be there is missing or unreadable.
+type damage struct{ err error }
+
+func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
+func (d *damage) Unwrap() error { return d.err }
+
+// runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was
+// stopped.
+func runError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return &damage{err}
+}
+
+// show is a name as it stands in a message.
+func show(name string) string { return printable.Name(name) }
+
+// short is the beginning of an id, for messages.
+func short(id string) string { return id[:min(len(id), 12)] }
