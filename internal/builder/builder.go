@@ -8,9 +8,7 @@ package builder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
@@ -80,7 +79,7 @@ type Builder struct {
 	logs     *events.Logs
 	runner   *build.Runner
 	storage  Health
-	work     *workDir
+	work     *dirlock.Temp
 	status   *Status
 	ready    time.Time   // when engine and storage were last seen to work
 	doubt    atomic.Bool // whether a build has failed since then for reasons that are not its own
@@ -131,7 +130,7 @@ var errDrained = errors.New("the builder is shutting down")
 // enough. When hard ends, they are handed back at once.
 func (b *Builder) Run(ctx, hard context.Context) error {
 	defer func() {
-		if err := b.work.close(); err != nil {
+		if err := b.work.Remove(); err != nil {
 			b.log.Warn("work directory not removed", "error", err)
 		}
 	}()
@@ -307,21 +306,4 @@ func (b *Builder) delay(failures int) time.Duration {
 		}
 	}
 	return d
-}
-
-// workDir is a directory of this process, known to others by a lock that ends with it.
-type workDir struct {
-	path string
-	lock *os.File
-}
-
-func (w *workDir) attempt(b rpmflow.Build) (string, error) {
-	dir := filepath.Join(w.path, fmt.Sprintf("%s-%d", b.ID, b.Attempt))
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("work directory: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("work directory: %w", err)
-	}
-	return dir, nil
 }

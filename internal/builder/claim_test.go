@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 )
@@ -160,7 +161,7 @@ func TestWorkDirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	open := make(chan *workDir, 32)
+	open := make(chan *dirlock.Temp, 32)
 	for range cap(open) {
 		wg.Go(func() {
 			w, err := openWorkDir(dir, slog.New(slog.DiscardHandler))
@@ -174,10 +175,10 @@ func TestWorkDirs(t *testing.T) {
 	wg.Wait()
 	close(open)
 	for w := range open {
-		if attempt, err := w.attempt(rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Attempt: 1}); err != nil {
+		if attempt, err := attemptDir(w, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Attempt: 1}); err != nil {
 			t.Errorf("%s: %v", attempt, err)
 		}
-		if err := w.close(); err != nil {
+		if err := w.Remove(); err != nil {
 			t.Error(err)
 		}
 	}

@@ -133,7 +133,7 @@ func ending(t *testing.T, store build.Store) *owner {
 		Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(), Logger: quiet,
 	}, nc, js, &build.Runner{Store: store}, nil)
 	must(err)
-	t.Cleanup(func() { must(b.work.close()) })
+	t.Cleanup(func() { must(b.work.Remove()) })
 	ctx, cancel := context.WithCancel(context.Background())
 	var following sync.WaitGroup
 	t.Cleanup(func() { cancel(); following.Wait() })

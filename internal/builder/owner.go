@@ -194,7 +194,7 @@ func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
 	if !ok {
 		return failed(fmt.Errorf("target %[2]q is not in the configuration of builder %[1]s: define it there", o.o.Name, b.Target))
 	}
-	dir, err := o.work.attempt(b)
+	dir, err := attemptDir(o.work, b)
 	if err != nil {
 		return failed(err)
 	}

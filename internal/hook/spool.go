@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 )
 
 const (
@@ -25,10 +27,7 @@ const (
 	addWait, turnWait = 5 * time.Second, 10 * time.Second
 )
 
-var (
-	errFull = fmt.Errorf("the spool is full (%d pushes wait)", maxWaiting)
-	errBusy = errors.New("another process holds it")
-)
+var errFull = fmt.Errorf("the spool is full (%d pushes wait)", maxWaiting)
 
 // spool keeps deliveries in files, in the order in which they came: rpmflow/waiting/NUMBER.json below git's own directory. One lock is held
 // for the moment in which one is written, another while they are sent, so that pushing waits for no other's delivery.
@@ -67,30 +66,18 @@ func (s spool) prepare() (fs.FileMode, error) {
 	return mode.Perm() & 0o660, nil
 }
 
-// lock takes a lock file. The process that holds it has it until it ends, however it ends.
-func (s spool) lock(ctx context.Context, name string, mode fs.FileMode, patience time.Duration) (unlock func(), err error) {
+// lock takes a lock file, which those who may write to the repository share.
+func (s spool) lock(ctx context.Context, name string, mode fs.FileMode, wait time.Duration) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_RDWR|os.O_CREATE, mode) // #nosec G304 -- a name of ours
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	_ = f.Chmod(mode) // only its owner may; it has been done then
-	for end := time.Now().Add(patience); ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // #nosec G115 -- a descriptor is a small number
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(end) || ctx.Err() != nil {
-			_ = f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				err = errBusy
-			}
-			return nil, fmt.Errorf("spool: %s: %w", f.Name(), err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
+	_ = f.Chmod(mode) // only its owner may, who has done it before
+	if err := dirlock.Lock(ctx, f, dirlock.Exclusive, wait); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("spool: %w", err)
 	}
+	return func() { _ = f.Close() }, nil
 }
 
 // list gives what waits, oldest first. What is not a number's file was being written when somebody died.
@@ -237,7 +224,7 @@ func (s spool) deliver(ctx context.Context, to *sender, w *words, mine map[strin
 		return err
 	}
 	unlock, err := s.lock(ctx, "delivering", mode, turnWait)
-	if errors.Is(err, errBusy) {
+	if errors.Is(err, dirlock.ErrBusy) {
 		w.say("another push is being announced and takes its time: what was pushed now is kept and follows it")
 		return nil
 	}

@@ -5,18 +5,16 @@
 package local
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
@@ -57,28 +55,22 @@ func (p *Place) Installation() string {
 	return rpmflow.DeriveID("local", strings.TrimSpace(string(machine)), strconv.Itoa(os.Getuid()), p.dir)
 }
 
-// Work is a directory of one command, which is seen to be in use until the command ends, however that is.
+// Work is a directory of one command. Other commands see by its lock that the command runs.
 type Work struct {
 	ID   string // as of a build
 	Dir  string
-	lock *os.File
+	temp *dirlock.Temp
 }
 
-// Begin makes a directory of the caller's own. What commands that were killed have left is removed.
+// Begin makes the directory of a command. What commands that were killed have left is removed.
 func (p *Place) Begin() (*Work, error) {
-	p.tidy()
-	w := &Work{ID: uuid.NewString()}
-	w.Dir = filepath.Join(p.dir, "work", w.ID)
-	var err error
-	if w.lock, err = os.OpenFile(w.Dir+".lock", os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
-		if err = syscall.Flock(int(w.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			err = os.Mkdir(w.Dir, 0o700)
-		}
-	}
+	parent, id := filepath.Join(p.dir, "work"), uuid.NewString()
+	_ = dirlock.RemoveAbandoned(parent) // the next command tries again
+	temp, err := dirlock.NewTemp(parent, id)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make directory for the work: %w", err), w.End())
+		return nil, fmt.Errorf("make directory for the work: %w", err)
 	}
-	return w, nil
+	return &Work{ID: id, Dir: temp.Path, temp: temp}, nil
 }
 
 // Sub makes a directory below the work's.
@@ -92,55 +84,13 @@ func (w *Work) Sub(name string) (string, error) {
 
 // End removes the directory. It may be called twice.
 func (w *Work) End() error {
-	if w.lock == nil {
-		return nil
-	}
-	err := errors.Join(removeAll(w.Dir), os.Remove(w.Dir+".lock"), w.lock.Close())
-	w.lock = nil
-	if err != nil {
+	if err := w.temp.Remove(); err != nil {
 		return fmt.Errorf("remove the directory of the work: %w", err)
 	}
 	return nil
 }
 
-// removeAll removes what a package's build may have made unremovable: directories without the right to write.
-func removeAll(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(name, 0o700) // what cannot be removed for that is said below
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
-}
-
-// Running says whether the command with this work still runs: what it has left on a container engine is its own until then.
+// Running says whether the command with this work still runs: then what is on a container engine belongs to it.
 func (p *Place) Running(id string) bool {
-	f, err := os.Open(filepath.Join(p.dir, "work", filepath.Base(id)+".lock"))
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
-}
-
-// tidy removes the directories of commands that do not run any more. That it does not succeed is of no interest to this one.
-func (p *Place) tidy() {
-	locks, err := filepath.Glob(filepath.Join(p.dir, "work", "*.lock"))
-	if err != nil {
-		return
-	}
-	for _, lock := range locks {
-		// A lock that was made a moment ago may not be held yet.
-		info, err := os.Stat(lock)
-		id := strings.TrimSuffix(filepath.Base(lock), ".lock")
-		if err != nil || age(info) < grace || p.Running(id) {
-			continue
-		}
-		_ = removeAll(strings.TrimSuffix(lock, ".lock"))
-		_ = os.Remove(lock)
-	}
+	return dirlock.InUse(filepath.Join(p.dir, "work", filepath.Base(id)))
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,12 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-const (
-	grace     = time.Minute
-	closeWait = 2 * time.Minute
-)
-
-func age(info fs.FileInfo) time.Duration { return time.Since(info.ModTime()) }
+const closeWait = 2 * time.Minute
 
 // SpecRequest is whom to ask about which spec.
 type SpecRequest struct {

@@ -16,10 +16,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 )
 
 // schemaVersion is part of what a database was made for: another version is thrown away.
@@ -44,10 +44,10 @@ type Model struct {
 // Open opens the read model in dir, or makes an empty one. stream tells which stream it is of (its name and time of
 // creation): the model of another stream is thrown away. after is the sequence of the last event that is in it.
 func Open(dir, stream string) (m *Model, after uint64, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, 0, fmt.Errorf("read model: %w", err)
+	lock, err := dirlock.Dir(dir)
+	if errors.Is(err, dirlock.ErrBusy) {
+		return nil, 0, fmt.Errorf("read model in %s: another listener uses it: give each listener a data_dir of its own", dir)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read model: %w", err)
 	}
@@ -56,9 +56,6 @@ func Open(dir, stream string) (m *Model, after uint64, err error) {
 			_ = lock.Close()
 		}
 	}()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, 0, fmt.Errorf("read model in %s: another listener uses it: give each listener a data_dir of its own", dir)
-	}
 	path := filepath.Join(dir, "builds.db")
 	identity := schemaVersion + " " + stream
 	db, after, err := open(path, identity)

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 )
 
 // ClientFile is the file in the data directory with which the command line finds a running system.
@@ -26,16 +26,13 @@ type secrets struct {
 }
 
 func lockDir(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w: set data_dir to one that can be written", err)
+	f, err := dirlock.Dir(dir)
+	if errors.Is(err, dirlock.ErrBusy) {
+		return nil, fmt.Errorf("data directory %s: another `rpmflow up` uses it%s: "+
+			"use that one, stop it, or take another directory with --data-dir, RPMFLOW_DATA_DIR or data_dir", dir, servedAt(dir))
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w: set data_dir to one that can be written", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s: another `rpmflow up` uses it%s: "+
-			"use that one, stop it, or take another directory with --data-dir, RPMFLOW_DATA_DIR or data_dir", dir, servedAt(dir)), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // the lock ends with the file
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/versity/versitygw/s3api"
 	"golang.org/x/sys/unix"
 
+	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 )
 
@@ -100,26 +101,12 @@ func prepare(ctx context.Context, dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Join(dir, objectsDir), 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the data directory: %w", err)
+	lock, err := dirlock.Open(ctx, filepath.Join(dir, lockFile), dirlock.Exclusive, lockLimit)
+	if errors.Is(err, dirlock.ErrBusy) {
+		return nil, fmt.Errorf("another gateway uses the data directory %s: end it, or use another directory", dir)
 	}
-	deadline := time.Now().Add(lockLimit)
-	for {
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) // ends with the process, however that ends
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock the data directory %s: %w", dir, err), lock.Close())
-		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return nil, errors.Join(fmt.Errorf("another gateway uses the data directory %s: end it, or use another directory", dir), lock.Close())
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
 	// What was made has to survive a power cut before the first object is acknowledged.
 	for _, d := range []string{dir, filepath.Dir(dir)} {
