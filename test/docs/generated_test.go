@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -281,8 +282,22 @@ func fields(t *testing.T) string {
 	return b.String()
 }
 
-// packages lists the packages with the first sentence of their comment and what of ours they import.
-func packages(t *testing.T) string {
+// pkg is a package of ours.
+type pkg struct {
+	path    string // below the module
+	doc     string // the first sentence of its comment
+	imports []string
+}
+
+// short is the package as documents name it.
+func (p pkg) short() string {
+	if p.path == "" {
+		return "the root"
+	}
+	return strings.TrimPrefix(p.path, "internal/")
+}
+
+func listPackages(t *testing.T) (all []pkg) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -294,23 +309,64 @@ func packages(t *testing.T) string {
 		t.Fatalf("go list: %v", err)
 	}
 	const module = "github.com/rpmflow/rpmflow"
-	short := func(path string) string {
-		if path == module {
-			return "(root)"
-		}
-		return strings.TrimPrefix(strings.TrimPrefix(path, module+"/"), "internal/")
-	}
-	var b strings.Builder
-	head(&b, "Package", "What it is", "Imports of ours")
+	below := func(path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, module), "/") }
 	for line := range strings.Lines(string(out)) {
 		parts := strings.Split(strings.TrimSpace(line), "|")
-		var ours []string
+		p := pkg{path: below(parts[0]), doc: parts[1]}
 		for _, i := range strings.Fields(parts[2]) {
 			if strings.HasPrefix(i, module) {
-				ours = append(ours, short(i))
+				p.imports = append(p.imports, pkg{path: below(i)}.short())
 			}
 		}
-		row(&b, code(strings.TrimPrefix(strings.Replace(parts[0], module, "", 1), "/")), parts[1], strings.Join(ours, ", "))
+		all = append(all, p)
 	}
-	return strings.Replace(b.String(), "|  |", "| the root |", 1)
+	return all
+}
+
+// packages lists the packages with the first sentence of their comment and what of ours they import.
+func packages(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	head(&b, "Package", "What it is", "Imports of ours")
+	for _, p := range listPackages(t) {
+		name := code(p.path)
+		if name == "" {
+			name = p.short()
+		}
+		row(&b, name, p.doc, strings.Join(p.imports, ", "))
+	}
+	return b.String()
+}
+
+// TestPicture holds the picture of the packages to their imports: these lead to rows further down.
+func TestPicture(t *testing.T) {
+	const file = "docs/architecture.md"
+	all := blocks(t, file)
+	i := slices.IndexFunc(all, func(b block) bool { return strings.HasPrefix(b.text, "cmd/listener") })
+	if i < 0 {
+		t.Fatalf("%s has no picture that begins with cmd/listener", file)
+	}
+	rows := map[string]int{}
+	for n, line := range strings.Split(strings.TrimSpace(all[i].text), "\n") {
+		names, _, _ := strings.Cut(line, "|")
+		for _, name := range strings.Split(strings.TrimSpace(names), "  ") {
+			rows[strings.TrimSpace(name)] = n + 1
+		}
+	}
+	missing := maps.Clone(rows)
+	for _, p := range listPackages(t) {
+		mine, known := rows[p.short()]
+		if !known && !strings.HasSuffix(p.path, "test") { // what serves tests alone is not in it
+			t.Errorf("%s: package %s is not in the picture", file, p.short())
+		}
+		delete(missing, p.short())
+		for _, i := range p.imports {
+			if row, ok := rows[i]; ok && known && row <= mine {
+				t.Errorf("%s: package %s imports %s, which is not below it", file, p.short(), i)
+			}
+		}
+	}
+	for name := range missing {
+		t.Errorf("%s: the picture has %s, which is not a package", file, name)
+	}
 }
