@@ -104,7 +104,7 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	if err != nil {
 		return nil, err
 	}
-	ledger.Tell(queue)
+	ledger.NotifyQueue(queue)
 	logs, err := events.NewLogs(nc, o.Logger)
 	if err != nil {
 		return nil, err

@@ -11,17 +11,21 @@ import (
 // UserSystem is the user of the system account, for commands about the servers themselves (`nats server …`).
 const UserSystem = "system"
 
-// Accounts are those of NATS servers: one of the streams, with a user for each program, one of each subscriber, from which nothing can
-// be written into the first or to another subscriber, whatever reply subject a message bears, and the system's.
+// Accounts are the accounts of NATS servers: one that has the streams, with a user for each program; one for each
+// subscriber; and the system's. From a subscriber's account nothing can be written into the others, whatever reply
+// subject a message has.
 type Accounts struct {
 	Subscribers []string // names, which are also those of their users
-	// Login says how a user proves who it is, in the words of the servers' configuration: user: "a", password: "b".
+	// Login is how a user logs in, in the language of the servers' configuration: user: "a", password: "b".
 	Login func(user string) string
 }
 
 // Users lists the users that there are.
 func (a Accounts) Users() []string {
-	return slices.Concat([]string{string(rpmflow.RoleListener), string(rpmflow.RoleBuilder), string(rpmflow.RolePublisher), string(rpmflow.RoleAdmin), UserSystem}, a.Subscribers)
+	return slices.Concat([]string{
+		string(rpmflow.RoleListener), string(rpmflow.RoleBuilder), string(rpmflow.RolePublisher), string(rpmflow.RoleAdmin),
+		UserSystem,
+	}, a.Subscribers)
 }
 
 // Config is the part of the servers' configuration that describes the accounts.
@@ -124,6 +128,6 @@ func (c *conf) subjects(verb string, subjects []string) {
 	c.close("] }")
 }
 
-// accountInfo is imported though no subscriber may ask for it: into an account that does not import it the server puts a responder of
-// its own for all of $JS.API, whose "not enabled" comes before the answers that are wanted.
+// accountInfo is imported although no subscriber may use it: in an account that does not import it the server answers
+// all requests to $JS.API itself, and its "not enabled" comes before the answers that are wanted.
 const accountInfo = "$JS.API.INFO"

@@ -61,16 +61,31 @@ func node(t testing.TB) string {
 	return fmt.Sprintf("listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n", t.TempDir())
 }
 
-// journal is a log that a test can read.
+// journal is a log that a test can read and wait for.
 type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed with the next line; nil: nobody waits
 }
 
 func (j *journal) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
 	return j.text.Write(p)
+}
+
+// next is the log so far, and a channel that is closed with its next line.
+func (j *journal) next() (string, <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return j.text.String(), j.changed
 }
 
 func (j *journal) String() string {
@@ -84,9 +99,16 @@ func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j,
 // until waits until the log says something.
 func (j *journal) until(t testing.TB, words string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(j.String(), words); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the log does not say %q:\n%s", words, j)
+	deadline := time.After(time.Minute)
+	for {
+		text, changed := j.next()
+		if strings.Contains(text, words) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("the log does not say %q:\n%s", words, text)
 		}
 	}
 }

@@ -6,16 +6,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Stir makes the owner of a build look at EVENTS at once. Nothing is lost when it is not heard: an owner looks with every heartbeat.
+// NotifyCancel makes the owner of a build read EVENTS at once. A notice that is lost does no harm: the owner also reads
+// EVENTS with each heartbeat.
 func (q *Queue) NotifyCancel(build string) error {
 	if err := q.nc.Publish(cancelSubject(build), nil); err != nil {
-		return fmt.Errorf("wake the owner of build %s: %w", build, err)
+		return fmt.Errorf("notify the owner of build %s: %w", build, err)
 	}
 	return nil
 }
 
-// Stirred returns a channel that gets a value, soon, after somebody has stirred the build's owner. Stop it when done.
-func (q *Queue) CancelNotices(build string) (stirred <-chan struct{}, stop func(), err error) {
+// CancelNotices returns a channel that gets a value after each NotifyCancel for the build. Call stop when done.
+func (q *Queue) CancelNotices(build string) (notices <-chan struct{}, stop func(), err error) {
 	c := make(chan struct{}, 1)
 	s, err := q.nc.Subscribe(cancelSubject(build), func(*nats.Msg) {
 		select {

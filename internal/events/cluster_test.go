@@ -28,7 +28,8 @@ import (
 // deployed is where the files are with which the servers run in containers.
 const deployed = "../../deploy/compose/nats/"
 
-// environment sets what the files take from it, as a compose file does. A password of digits is none without the quotes.
+// environment sets what the files take from it, as a compose file does. A password of digits is none without the
+// quotes.
 func environment(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"LISTENER", "BUILDER", "PUBLISHER", "ADMIN", "SUBSCRIBER", "CLUSTER"} {
@@ -191,7 +192,7 @@ func TestReplicasNeedServers(t *testing.T) {
 		return fmt.Errorf("3 replicas on 2 servers: %w", err)
 	})
 	defer cancel()
-	log.until(t, "nats.replicas is 3, but the cluster has not as many servers")
+	log.until(t, "nats.replicas is 3, but the cluster has fewer servers")
 }
 
 // Three nodes of cluster.conf hold every stream; one may die.

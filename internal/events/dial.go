@@ -16,7 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// complainEvery is how often a connection that is refused again and again says so.
+// complainEvery is the time between log messages about a login that is refused again and again.
 const complainEvery = time.Minute
 
 // Dial connects once. The connection reconnects for ever.
@@ -28,8 +28,9 @@ func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	}
 	r := &reporter{access: a, log: log}
 	opts := append(login,
-		nats.Name(a.Name), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
-		nats.Timeout(cmp.Or(a.Timeout, publishWait)), nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreAuthErrorAbort(),
+		nats.Name(a.Name), nats.Timeout(cmp.Or(a.Timeout, publishWait)),
+		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(500*time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.DisconnectErrHandler(r.disconnected), nats.ReconnectHandler(r.reconnected), nats.ErrorHandler(r.failed))
 	if a.CAFile != "" {
 		opts = append(opts, nats.RootCAs(a.CAFile))
@@ -60,14 +61,15 @@ func (a Access) login() ([]nats.Option, error) {
 	case a.NKey != "":
 		pair, err := nkeys.FromSeed([]byte(a.NKey))
 		if err != nil {
-			return nil, fmt.Errorf("nats.nkey: %w: it takes the seed of a user's nkey, which begins with SU", err)
+			return nil, fmt.Errorf("nats.nkey: %w: set it to the seed of a user's nkey, which begins with SU", err)
 		}
 		public, err := pair.PublicKey()
 		if err != nil {
 			return nil, fmt.Errorf("nats.nkey: %w", err)
 		}
 		if !nkeys.IsValidPublicUserKey(public) {
-			return nil, errors.New("nats.nkey is not the key of a user: it takes the seed of a user's nkey, which begins with SU")
+			return nil, errors.New("nats.nkey is not the key of a user: set it to the seed of a user's nkey, " +
+				"which begins with SU")
 		}
 		return []nats.Option{nats.Nkey(public, pair.Sign)}, nil
 	case a.Token != "":
@@ -88,18 +90,18 @@ func (a Access) inbox() string {
 	}
 }
 
-// who is the user as its operator knows it.
+// who is the user's name for messages.
 func (a Access) who() string {
 	return cmp.Or(a.User, string(a.Role), "of this program")
 }
 
 func (a Access) loginHint() string {
-	keys := "nothing is set that says who this is: set nats.user and nats.password, or nats.nkey, to those of the server"
+	keys := "no login is set: set nats.user and nats.password, or nats.nkey, to those of the server"
 	switch {
 	case a.Credentials != "":
 		keys = "check nats.credentials"
 	case a.NKey != "":
-		keys = "check nats.nkey: the server has to know its public half"
+		keys = "check nats.nkey: the server must have its public half"
 	case a.Token != "":
 		keys = "check nats.token"
 	case a.User != "":
@@ -108,9 +110,10 @@ func (a Access) loginHint() string {
 	return keys
 }
 
-// refused says whether the server does not let this user in.
+// refused reports whether the server has refused the login.
 func refused(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
 // reporter logs what happens to a connection. The library calls it from one goroutine.
@@ -139,7 +142,8 @@ func (r *reporter) failed(_ *nats.Conn, s *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		verb, subject := violation(err)
-		r.log.Error(fmt.Sprintf("the NATS user %s may not %s %s: use the accounts of `rpmflow config nats`", r.access.who(), verb, subject), "subject", subject, "error", err)
+		r.log.Error(fmt.Sprintf("the NATS user %s may not %s %s: use the accounts of `rpmflow config nats`",
+			r.access.who(), verb, subject), "subject", subject, "error", err)
 	case refused(err):
 		if time.Since(r.complained) < complainEvery {
 			return
@@ -151,7 +155,7 @@ func (r *reporter) failed(_ *nats.Conn, s *nats.Subscription, err error) {
 	}
 }
 
-// violation reads the server's words, such as `permissions violation for publish to "rpmflow.x"`.
+// violation parses the server's message, such as `permissions violation for publish to "rpmflow.x"`.
 func violation(err error) (verb, subject string) {
 	before, rest, _ := strings.Cut(err.Error(), `"`)
 	subject, _, _ = strings.Cut(rest, `"`)

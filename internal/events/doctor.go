@@ -22,8 +22,8 @@ const (
 	almostFull         = 80      // percent
 )
 
-// Check looks at the server, at the streams that programs of the role use, and at what the user may not do. Without a role it
-// looks at all streams and tries no rights: it is a person's user, which reads.
+// Check looks at the server, at the streams that programs of the role use, and at what the user may not do. Without a
+// role it looks at all streams and tries no rights: it is a person's user, which reads.
 func (a Access) Check(ctx context.Context, f *doctor.Findings) {
 	const name = "NATS"
 	nc, js, err := Dial(a, slog.New(slog.DiscardHandler))
@@ -156,8 +156,8 @@ func (c check) stream(name string, info *jetstream.StreamInfo) {
 	c.f.Add(name, state, found, do)
 }
 
-// rights tries what the program publishes. Each message has a condition that no stream meets, so none is stored. Outcomes are not
-// tried: others listen to them outside of streams.
+// rights tries what the program publishes. Each message has a condition that no stream meets, so none is stored.
+// Outcomes are not tried: others listen to them outside of streams.
 func (c check) rights(ctx context.Context) {
 	const name = "NATS rights"
 	denied := 0

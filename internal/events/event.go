@@ -18,8 +18,8 @@ const (
 	TypeQueued          Type = "queued"
 	TypeStarted         Type = "started"
 	TypePhase           Type = "phase"
-	TypeCancelRequested Type = "cancel-requested" // the attempt goes on until its owner has seen it
-	TypeFinished        Type = "finished" // the last one, whatever becomes of the packages
+	TypeCancelRequested Type = "cancel-requested" // the attempt runs until its owner has read it
+	TypeFinished        Type = "finished"         // the last event of a build, for ever
 )
 
 // TypeReceived is the event of a push.
@@ -76,7 +76,8 @@ func Parse(raw []byte) (Event, error) {
 		return Event{}, err
 	}
 	var kind string
-	if _, err := fmt.Sscanf(e.Type(), "dev.rpmflow.build.%s", &kind); err != nil || len(kind) < 4 || kind[len(kind)-3:] != ".v1" {
+	_, err = fmt.Sscanf(e.Type(), "dev.rpmflow.build.%s", &kind)
+	if err != nil || len(kind) < 4 || kind[len(kind)-3:] != ".v1" {
 		return Event{}, fmt.Errorf("event %s has type %q, which is not one of a build", e.ID(), e.Type())
 	}
 	ev.ID, ev.Type, ev.Time = e.ID(), Type(kind[:len(kind)-3]), e.Time()

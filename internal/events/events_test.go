@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,10 +179,10 @@ func TestDurableSubscriberResumes(t *testing.T) {
 		return b
 	}
 	sub := events.Subscription{Durable: "mirror.sync"}
-	listen := func(want int) (got []string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	listen := func(want int, log *slog.Logger) (got []string) {
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		err := events.Finished(ctx, js, sub, quiet, func(e events.Event) error {
+		err := events.Finished(ctx, js, sub, log, func(e events.Event) error {
 			got = append(got, e.Build.ID)
 			if len(got) == want {
 				cancel()
@@ -189,23 +190,20 @@ func TestDurableSubscriberResumes(t *testing.T) {
 			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		return got
 	}
-	stop := make(chan struct{})
-	go func() { defer close(stop); listen(1) }()
-	for { // wait for the durable to exist
-		if _, err := js.Consumer(t.Context(), events.StreamEvents, "watch-"+events.Token("mirror.sync")); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	var log journal
+	first := make(chan []string, 1)
+	go func() { first <- listen(1, log.logger()) }()
+	log.until(t, "waiting for finished builds") // which says that the durable consumer is there
+	b1 := finish("p1")
+	if got := <-first; !slices.Equal(got, []string{b1.ID}) {
+		t.Fatalf("first came %v", got)
 	}
-	finish("p1")
-	<-stop
 	b2, b3 := finish("p2"), finish("p3") // nobody listens
-	got := listen(2)
-	if len(got) != 2 || got[0] != b2.ID || got[1] != b3.ID {
+	if got := listen(2, quiet); !slices.Equal(got, []string{b2.ID, b3.ID}) {
 		t.Fatalf("after the pause came %v", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 const (
@@ -20,16 +21,17 @@ const (
 	followInactive = 5 * time.Minute
 	// followMargin is how much earlier than the oldest message of BUILDS the events of its build may be.
 	followMargin = time.Minute
-	followPause  = time.Second
-	followBeat   = 5 * time.Second // of the server: two that are missing say that the consumer is gone
-	followWarn   = time.Minute
+	followPause  = time.Second     // before another try, on average
+	followBeat   = 5 * time.Second // between heartbeats of the server; when two are missing, the consumer is gone
+	followWarn   = time.Minute     // between warnings
 )
 
-// errGap says that an event of the consumer did not come.
+// errGap means that an event was not delivered.
 var errGap = errors.New("an event is missing")
 
-// Follow reads from EVENTS which builds wait and run, and hears of their owners, until ctx ends: without it Take hands out nothing. It
-// reads no further back than to the oldest message of BUILDS, since whatever waits or runs has one, and headers only.
+// Follow reads from EVENTS which builds wait and run, and receives the heartbeats of their owners, until ctx ends.
+// Without it Take returns nothing. It reads headers only, and no further back than to the oldest message of BUILDS,
+// since whatever waits or runs has one.
 func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 	beats, err := q.nc.Subscribe(patternBeats, func(m *nats.Msg) {
 		if message, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64); err == nil {
@@ -37,7 +39,7 @@ func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 		}
 	})
 	if err != nil {
-		log.Warn("who runs a build is not heard of: a build whose builder dies waits behind others", "error", err)
+		log.Warn("no heartbeats of builds: a build whose builder dies waits behind others", "error", err)
 	} else {
 		defer func() { _ = beats.Unsubscribe() }() // fails only when the connection is closed, and then it is done
 	}
@@ -48,20 +50,17 @@ func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 			return
 		}
 		q.mu.Lock()
-		q.trouble = err
+		q.followErr = err
 		q.mu.Unlock()
 		if time.Since(warned) > followWarn && Connected(q.nc) == nil {
 			log.Warn("which builds are running is not known exactly for now", "error", err)
 			warned = time.Now()
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(followPause):
-		}
+		retry.Sleep(ctx, retry.Policy{First: followPause}.Pause(1))
 	}
 }
 
-// follow reads with one consumer until something is wrong with it.
+// follow reads with one consumer until it fails.
 func (q *Queue) follow(ctx context.Context) error {
 	cons, err := q.follower(ctx)
 	if err != nil {
@@ -70,7 +69,7 @@ func (q *Queue) follow(ctx context.Context) error {
 	q.standings.listening(time.Now())
 	past := cons.CachedInfo().NumPending
 	if past == 0 {
-		q.current()
+		q.markCaughtUp()
 	}
 	it, err := cons.Messages(jetstream.PullHeartbeat(followBeat))
 	if err != nil {
@@ -95,12 +94,12 @@ func (q *Queue) follow(ctx context.Context) error {
 			q.standings.take(o, time.Now(), come <= past)
 		}
 		if meta.NumPending == 0 {
-			q.current()
+			q.markCaughtUp()
 		}
 	}
 }
 
-// follower makes the consumer: from where the last one has come to, else from where the oldest build that is not over began to wait.
+// follower makes the consumer. It starts where the last one stopped, else where the oldest build in BUILDS was queued.
 func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamWait)
 	defer cancel()
@@ -113,7 +112,7 @@ func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
 		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: followInactive, MemoryStorage: true, Replicas: 1,
 	}
 	q.standings.mu.Lock()
-	if q.standings.last > stream.CachedInfo().State.LastSeq { // another stream than it was
+	if q.standings.last > stream.CachedInfo().State.LastSeq { // the stream was made again
 		q.standings.reset()
 	}
 	last := q.standings.last
@@ -134,16 +133,17 @@ func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	cons, err := stream.CreateConsumer(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("make a consumer of %s: %w: may the NATS user? Accounts are made by `rpmflow config nats`", StreamEvents, err)
+		return nil, fmt.Errorf("make a consumer of %s: %w: has the NATS user the right? `rpmflow config nats` makes accounts",
+			StreamEvents, err)
 	}
 	return cons, nil
 }
 
-// current says that all of the past is read.
-func (q *Queue) current() {
+// markCaughtUp says that all events of the past are read.
+func (q *Queue) markCaughtUp() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.trouble = nil
+	q.followErr = nil
 	select {
 	case <-q.caughtUp:
 	default:
@@ -151,7 +151,7 @@ func (q *Queue) current() {
 	}
 }
 
-// note takes in an event of this program.
+// note adds an event that this program has published.
 func (q *Queue) note(subject string, b rpmflow.Build, event uint64) {
 	if o, ok := occurrenceOf(subject, queueHeaderOf(b), event); ok {
 		q.standings.note(o, time.Now())

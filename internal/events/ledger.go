@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // publishWait bounds one publish and one read; the caller's context bounds the whole.
@@ -19,7 +20,7 @@ const publishWait = 5 * time.Second
 type Ledger struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
-	queue  *Queue // is told what was published; nil: nobody is
+	queue  *Queue // learns at once what was published; may be nil
 }
 
 // NewLedger opens EVENTS; EnsureStreams has made it.
@@ -31,10 +32,10 @@ func NewLedger(ctx context.Context, js jetstream.JetStream) (*Ledger, error) {
 	return &Ledger{js: js, stream: s}, nil
 }
 
-// Tell has the queue take in what this ledger publishes, so that Take knows of it before EVENTS has brought it back.
-func (l *Ledger) Tell(q *Queue) { l.queue = q }
+// NotifyQueue makes the queue learn at once what this ledger publishes, before it is read back from EVENTS.
+func (l *Ledger) NotifyQueue(q *Queue) { l.queue = q }
 
-// ErrNone says that a build has no event.
+// ErrNone means that a build has no event.
 var ErrNone = errors.New("no event of this build")
 
 // Last reads a build's latest event, which is its state.
@@ -65,15 +66,19 @@ func (l *Ledger) last(ctx context.Context, subject string) (Event, error) {
 	return ev, nil
 }
 
-// Append publishes a build's next event if the build's last one still is the one with sequence `after` (0: there is none
-// yet), and returns the new event's sequence. It is the only way to write an event: all of them are fenced by the
+// Append publishes a build's next event if the build's last one is still the one with sequence `after` (0: there is
+// none yet), and returns the new event's sequence. It is the only way to write an event: all of them are fenced by the
 // byte-identical filter, without which a stale writer slips past on a replicated stream.
 //
-// The id is derived from the build, its attempt and the distinguishing words, so that a writer recognises its own event:
-// after a refusal or a time-out it reads back, and if the last event is its own, it has won. ErrLost: somebody else's.
-func (l *Ledger) Append(ctx context.Context, t Type, b rpmflow.Build, after uint64, distinguish ...string) (uint64, error) {
+// The id is derived from the build, its attempt and the distinguishing words, so that a writer recognises its own
+// event: after a refusal or a time-out it reads back, and if the last event is its own, the publish has succeeded.
+// ErrLost: somebody else's.
+func (l *Ledger) Append(
+	ctx context.Context, t Type, b rpmflow.Build, after uint64, distinguish ...string,
+) (uint64, error) {
 	now := time.Now()
-	id := rpmflow.DeriveID(append([]string{"event", b.ID, string(t), fmt.Sprint(b.Attempt), fmt.Sprint(b.InfrastructureFailures)}, distinguish...)...)
+	words := []string{"event", b.ID, string(t), fmt.Sprint(b.Attempt), fmt.Sprint(b.InfrastructureFailures)}
+	id := rpmflow.DeriveID(append(words, distinguish...)...)
 	raw, err := encode("build."+string(t), id, b.Project, b.ID, now, b)
 	if err != nil {
 		return 0, err
@@ -82,23 +87,27 @@ func (l *Ledger) Append(ctx context.Context, t Type, b rpmflow.Build, after uint
 	msg.Header.Set("Content-Type", contentType)
 	msg.Header.Set(headerQueue, queueHeaderOf(b).String())
 	msg.Data = raw
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		seq, err := l.appendOnce(ctx, msg, b, id, after)
-		if err == nil && l.queue != nil {
-			l.queue.note(msg.Subject, b, seq)
+	var seq uint64
+	// While NATS is out of reach or has no leader, nobody else can have written: wait for it.
+	err = retry.Policy{First: 100 * time.Millisecond}.Do(ctx, func() (err error) {
+		seq, err = l.appendOnce(ctx, msg, b, id, after)
+		if errors.Is(err, ErrLost) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
+			return retry.Permanent(err)
 		}
-		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
-			return seq, err
-		}
-		select { // NATS is out of reach or has no leader: what we know is still the present, so wait for it
-		case <-ctx.Done():
-			return 0, fmt.Errorf("publish %s of build %s: %w (last: %w)", t, b.ID, context.Cause(ctx), err)
-		case <-time.After(pause):
-		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("publish %s of build %s: %w", t, b.ID, err)
 	}
+	if l.queue != nil {
+		l.queue.note(msg.Subject, b, seq)
+	}
+	return seq, nil
 }
 
-func (l *Ledger) appendOnce(ctx context.Context, msg *nats.Msg, b rpmflow.Build, id string, after uint64) (uint64, error) {
+func (l *Ledger) appendOnce(
+	ctx context.Context, msg *nats.Msg, b rpmflow.Build, id string, after uint64,
+) (uint64, error) {
 	pctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	ack, err := l.js.PublishMsg(pctx, msg, jetstream.WithExpectStream(StreamEvents),
@@ -108,19 +117,20 @@ func (l *Ledger) appendOnce(ctx context.Context, msg *nats.Msg, b rpmflow.Build,
 	}
 	err = publishError(err)
 	if errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
-		return 0, fmt.Errorf("publish to %s: %w", StreamEvents, err)
+		return 0, err
 	}
 	last, readErr := l.Last(ctx, b)
 	switch {
 	case readErr == nil && last.ID == id:
 		return last.Sequence, nil
 	case readErr == nil && last.Sequence != after:
-		return 0, fmt.Errorf("publish after event %d of build %s: %w: %s event of attempt %d by %s is the last", after, b.ID, ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
+		return 0, fmt.Errorf("after event %d: %w: %s event of attempt %d by %s is the last",
+			after, ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
 	case errors.Is(readErr, ErrNone) && after != 0:
-		return 0, fmt.Errorf("publish after event %d of build %s: %w: its events were purged", after, b.ID, ErrLost)
+		return 0, fmt.Errorf("after event %d: %w: the build's events were purged", after, ErrLost)
 	case errors.Is(err, ErrLost):
-		// Refused although the last event is the one we know: a write of another under way. Read again.
-		return 0, fmt.Errorf("refused without a visible winner")
+		// Refused although the last event is the expected one: another write is under way. Try again.
+		return 0, errors.New("refused, and no other event is there yet")
 	}
 	return 0, err
 }

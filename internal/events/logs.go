@@ -15,13 +15,13 @@ import (
 const (
 	logChunk   = 64 << 10               // bytes in one message at most
 	logDelay   = 200 * time.Millisecond // until a line is sent that fills no chunk
-	logPending = 128                    // chunks on their way, of all writers: what does not fit is not shown live
-	logEnds    = 16                     // of them kept free for the ends of logs
+	logPending = 128                    // chunks in flight, of all writers; output beyond that is left out of the live log
+	logEnds    = 16                     // of them reserved for the ends of logs
 	headerEnd  = "Rpmflow-Log-End"
 )
 
-// LogWriter sends what is written to it to LOGS, for watching. It never blocks the build: when NATS is slow or away,
-// parts are left out and a line says so. Memory is bounded by the chunk and the pending messages.
+// LogWriter sends what is written to it to LOGS. It never blocks the build: when NATS is slow or away, parts are left
+// out and a line says so. Memory is bounded by the chunk and the pending messages.
 type LogWriter struct {
 	js      jetstream.JetStream
 	subject string
@@ -30,19 +30,19 @@ type LogWriter struct {
 	mu      sync.Mutex
 	buffer  []byte
 	skipped int
-	last    jetstream.PubAckFuture // of the newest message on its way
+	last    jetstream.PubAckFuture // of the newest message in flight
 	timer   *time.Timer
 	closed  bool
 }
 
-// Logs writes to LOGS. What it holds of the connection is freed with the connection: freeing it earlier can leave a goroutine of
-// the library behind for ever (its CleanupPublisher races with the first publish).
+// Logs writes to LOGS. Its resources are freed with the connection: freeing them earlier can leak a goroutine of the
+// library (its CleanupPublisher races with the first publish).
 type Logs struct {
 	js  jetstream.JetStream
 	log *slog.Logger
 }
 
-// NewLogs prepares to write live logs. The limit of messages on their way is one for all of its writers.
+// NewLogs prepares to write live logs. The limit of messages in flight is shared by all of its writers.
 func NewLogs(nc *nats.Conn, log *slog.Logger) (*Logs, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(logPending),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
@@ -106,7 +106,7 @@ func (w *LogWriter) flush() {
 	w.last = sent
 }
 
-// Close sends the rest, and when nothing more will come marks the end of the log, waits for the server within ctx, and frees what it holds.
+// Close sends the rest, marks the end of the log if end is set, and waits for the server until ctx ends.
 func (w *LogWriter) Close(ctx context.Context, end bool) {
 	w.mu.Lock()
 	w.flush()
@@ -125,7 +125,7 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	if last == nil {
 		return
 	}
-	select { // not until all is sent: there may be other writers
+	select { // only for this writer's messages: there may be others
 	case <-last.Ok():
 	case err := <-last.Err():
 		w.log.Debug("live log not stored to its end", "subject", w.subject, "error", err)
@@ -133,8 +133,8 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 	}
 }
 
-// FollowLog hands the live log of a build from its beginning to write, until its end is marked, write fails or ctx ends;
-// unless follow is set, only up to what there is now.
+// FollowLog passes the live log of a build from its beginning to write, until the end of the log, write fails or ctx
+// ends. Unless follow is set, it stops at what there is now.
 func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow bool, write func([]byte) error) error {
 	if !follow {
 		stream, err := js.Stream(ctx, StreamLogs)
@@ -147,7 +147,8 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 			return fmt.Errorf("live log of build %s: %w", build, err)
 		}
 	}
-	cons, err := js.OrderedConsumer(ctx, StreamLogs, jetstream.OrderedConsumerConfig{FilterSubjects: []string{logSubject(build)}})
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{logSubject(build)}}
+	cons, err := js.OrderedConsumer(ctx, StreamLogs, config)
 	if err != nil {
 		return fmt.Errorf("live log of build %s: %w", build, err)
 	}
@@ -157,7 +158,7 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 	}
 	defer stopWith(ctx, it)()
 	for {
-		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
+		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is made again does not notice Stop
 		if ctx.Err() != nil {
 			return nil
 		}

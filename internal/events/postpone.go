@@ -12,9 +12,10 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Postpone puts the message of a delivery back behind the others of its project, not before the given time, and then removes the
-// delivered one: a message that is given back comes first again, and keeps others of its project from being handed out. If the
-// program dies in between, the old message comes again, and its second successor is recognised by its id.
+// Postpone puts a copy of the delivery's message behind the others of its project, to be delivered at the given time or
+// later, and then removes the delivered one. A message that is released instead is delivered first again, which blocks
+// others of its project. If the program dies in between, the old message is delivered again, and a second copy of it is
+// recognised by its id.
 func (q *Queue) Postpone(ctx context.Context, d *Delivery, until time.Time) error {
 	data, err := json.Marshal(d.Build)
 	if err != nil {
@@ -24,8 +25,9 @@ func (q *Queue) Postpone(ctx context.Context, d *Delivery, until time.Time) erro
 	pctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	_, err = q.js.Publish(pctx, "rpmflow.schedules."+Token(d.Build.ID), data,
-		jetstream.WithMsgID(fmt.Sprintf("%s.%d.%d", d.Build.ID, d.Build.InfrastructureFailures, d.Sequence)), jetstream.WithExpectStream(StreamBuilds),
-		jetstream.WithScheduleAt(until), jetstream.WithScheduleTarget(buildSubject(d.Build.Arch, d.Build.Project)))
+		jetstream.WithMsgID(fmt.Sprintf("%s.%d.%d", d.Build.ID, d.Build.InfrastructureFailures, d.Sequence)),
+		jetstream.WithExpectStream(StreamBuilds), jetstream.WithScheduleAt(until),
+		jetstream.WithScheduleTarget(buildSubject(d.Build.Arch, d.Build.Project)))
 	if err != nil {
 		return fmt.Errorf("postpone build %s: %w", d.Build.ID, publishError(err))
 	}
@@ -39,7 +41,7 @@ type Queued struct {
 	At       time.Time // when it came into the queue
 }
 
-// After gives the first message of an architecture behind a sequence, without taking it; nil: there is none.
+// After returns the first message of an architecture behind a sequence, without taking it; nil if there is none.
 func (q *Queue) After(ctx context.Context, arch string, sequence uint64) (*Queued, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
@@ -52,7 +54,7 @@ func (q *Queue) After(ctx context.Context, arch string, sequence uint64) (*Queue
 	}
 	m := &Queued{Sequence: msg.Sequence, At: msg.Time}
 	if err := json.Unmarshal(msg.Data, &m.Build); err != nil {
-		m.Build = rpmflow.Build{} // dropped with a word by whoever takes it
+		m.Build = rpmflow.Build{} // whoever takes it logs and drops it
 	}
 	return m, nil
 }

@@ -28,9 +28,9 @@ func NewPushes(ctx context.Context, js jetstream.JetStream) (*Pushes, error) {
 	return &Pushes{js: js, stream: s}, nil
 }
 
-// Receive stores a push durably and returns what is stored. When the same push was stored before, by whichever replica and
-// however long ago, and led to builds, that one is returned and again is true. One that led to none is decided again with each delivery:
-// what is different now is stored behind it, fenced on it, so that of many replicas one wins.
+// Receive stores a push durably and returns what is stored. If the same push was stored before, by any replica, and led
+// to builds, that one is returned and again is true. A push that led to no builds is decided again with each delivery:
+// what is different now is stored behind it, fenced on it, so that one of many replicas wins.
 func (p *Pushes) Receive(ctx context.Context, push rpmflow.Push) (stored rpmflow.Push, again bool, err error) {
 	after, lost := uint64(0), 0
 	for {
@@ -38,7 +38,7 @@ func (p *Pushes) Receive(ctx context.Context, push rpmflow.Push) (stored rpmflow
 		if err == nil {
 			return push, false, nil
 		}
-		// Each round is lost to another replica that has stored the same push.
+		// In each round another replica has stored the same push first.
 		if lost++; !errors.Is(err, ErrLost) || lost > 10 {
 			return push, false, fmt.Errorf("store push %s of project %q: %w", push.ID, push.Project, err)
 		}
@@ -83,7 +83,7 @@ func (p *Pushes) Find(ctx context.Context, project, id string) (push rpmflow.Pus
 	return push, err == nil, err
 }
 
-// last reads a stored push and where it lies in the stream.
+// last reads a stored push and its sequence in the stream.
 func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
@@ -96,8 +96,8 @@ func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, ui
 	return push, msg.Sequence, err
 }
 
-// Each hands every received push to handle, one after the other, and acknowledges it when handle has returned nil; else the push comes again.
-// All replicas of the listener share one durable consumer. It returns when ctx ends.
+// Each passes every received push to handle, one after the other, and acknowledges it when handle has returned nil;
+// else the push is delivered again. All replicas of the listener share one durable consumer. It returns when ctx ends.
 func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context.Context, rpmflow.Push) error) error {
 	const handleWait = 8 * time.Second
 	cons, err := p.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
@@ -115,7 +115,7 @@ func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context
 			settle(log, msg.Term)
 			return
 		}
-		hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleWait) // what is begun is ended
+		hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleWait) // a push in hand is finished
 		defer cancel()
 		if err := handle(hctx, push); err != nil {
 			log.Warn("push not dispatched, trying again", "project", push.Project, "push", push.ID, "error", err)
@@ -126,9 +126,9 @@ func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context
 	})
 }
 
-// consume works off a consumer one message at a time until ctx ends; the message in hand is finished first.
+// consume handles the messages of a consumer one at a time until ctx ends; the message in hand is finished first.
 func consume(ctx context.Context, cons jetstream.Consumer, log *slog.Logger, handle func(jetstream.Msg)) error {
-	// One at a time: what a program holds when it is killed comes back only after the ack wait.
+	// One at a time: what a program holds when it is killed is delivered again only after the ack wait.
 	it, err := cons.Messages(jetstream.PullMaxMessages(1))
 	if err != nil {
 		return fmt.Errorf("consume: %w", err)
@@ -157,6 +157,6 @@ func consume(ctx context.Context, cons jetstream.Consumer, log *slog.Logger, han
 
 func settle(log *slog.Logger, f func() error) {
 	if err := f(); err != nil {
-		log.Warn("message not settled: it will come again", "error", err)
+		log.Warn("message not acknowledged: it is delivered again", "error", err)
 	}
 }

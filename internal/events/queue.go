@@ -25,22 +25,24 @@ type Queue struct {
 
 	standings *standings    // for Take, kept by Follow
 	caughtUp  chan struct{} // closed once Follow has read the past
-	trouble   error         // what Follow has met last; guarded by mu
+	followErr error         // the last error of Follow; guarded by mu
 }
 
-// NewQueue opens BUILDS; EnsureStreams has made it. ackWait is after how much silence a builder is taken for dead.
+// NewQueue opens BUILDS; EnsureStreams has made it. A builder that sends no heartbeat for ackWait is taken for dead.
 func NewQueue(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, ackWait time.Duration) (*Queue, error) {
 	s, err := js.Stream(ctx, StreamBuilds)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: open: %w", StreamBuilds, err)
 	}
 	return &Queue{
-		nc: nc, js: js, stream: s, ackWait: ackWait, consumers: map[string]knownConsumer{}, standings: newStandings(ackWait), caughtUp: make(chan struct{}),
+		nc: nc, js: js, stream: s, ackWait: ackWait, consumers: map[string]knownConsumer{},
+		standings: newStandings(ackWait), caughtUp: make(chan struct{}),
 	}, nil
 }
 
-// Enqueue makes the build available to builders, at once or not before the given time, and wakes them up. The message is the
-// whole request. Repeating it within the stream's window does nothing; a later repetition is recognised when it is taken.
+// Enqueue makes the build available to builders, at once or not before the given time, and notifies them. The message
+// is the whole request. Repeating it within the stream's window does nothing; a later repetition is recognised when it
+// is taken.
 func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
@@ -64,16 +66,17 @@ func (q *Queue) Enqueue(ctx context.Context, b rpmflow.Build, notBefore time.Tim
 	return q.AnnounceWork(b.Arch)
 }
 
-// Rouse wakes the builders of an architecture that have nothing to do.
+// AnnounceWork notifies idle builders of an architecture that there may be a build for them.
 func (q *Queue) AnnounceWork(arch string) error {
-	if err := q.nc.Publish(wakeSubject(arch), nil); err != nil {
-		return fmt.Errorf("wake builders: %w", err)
+	if err := q.nc.Publish(workSubject(arch), nil); err != nil {
+		return fmt.Errorf("notify builders: %w", err)
 	}
 	return nil
 }
 
-// Wake returns a channel that gets a value, soon, after builds of the architectures were queued. Stop it when done.
-func (q *Queue) WorkNotices(archs []string) (wake <-chan struct{}, stop func(), err error) {
+// WorkNotices returns a channel that gets a value after each AnnounceWork for one of the architectures. Call stop when
+// done.
+func (q *Queue) WorkNotices(archs []string) (notices <-chan struct{}, stop func(), err error) {
 	c := make(chan struct{}, 1)
 	var subs []*nats.Subscription
 	stop = func() {
@@ -82,7 +85,7 @@ func (q *Queue) WorkNotices(archs []string) (wake <-chan struct{}, stop func(), 
 		}
 	}
 	for _, arch := range archs {
-		s, err := q.nc.Subscribe(wakeSubject(arch), func(*nats.Msg) {
+		s, err := q.nc.Subscribe(workSubject(arch), func(*nats.Msg) {
 			select {
 			case c <- struct{}{}:
 			default:
@@ -90,7 +93,7 @@ func (q *Queue) WorkNotices(archs []string) (wake <-chan struct{}, stop func(), 
 		})
 		if err != nil {
 			stop()
-			return nil, nil, fmt.Errorf("subscribe to %s: %w", wakeSubject(arch), err)
+			return nil, nil, fmt.Errorf("subscribe to %s: %w", workSubject(arch), err)
 		}
 		subs = append(subs, s)
 	}
@@ -107,24 +110,24 @@ type Delivery struct {
 	nc         *nats.Conn
 }
 
-// Heartbeat keeps the message from others for another ack wait, and lets them know that it is held.
+// Heartbeat keeps the message from others for another ack wait, and tells them that it is held.
 func (d *Delivery) Heartbeat() error {
 	return errors.Join(d.msg.InProgress(), d.nc.Publish(beatSubject(d.Sequence), nil))
 }
 
-// Done removes the message from the queue, and waits until the server has said so.
+// Done removes the message from the queue, and waits for the server's answer.
 func (d *Delivery) Done(ctx context.Context) error {
-	// A connection that breaks takes the answer with it: nobody would tell us before ctx ends.
+	// If the connection breaks, the answer is lost, and DoubleAck would wait until ctx ends.
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	return d.msg.DoubleAck(ctx)
 }
 
-// Release gives the message back, at once, to whoever wants it. Only with a delay does the server remember that when it is stopped meanwhile,
-// as the one of `rpmflow up` is.
+// Release gives the message back, at once, to any builder. A server that is stopped meanwhile, as that of `rpmflow up`
+// is, remembers it only if it has a delay.
 func (d *Delivery) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
 
-// Holds reports whether the message with this sequence still is in the queue.
+// Holds reports whether the message with this sequence is still in the queue.
 func (q *Queue) Holds(ctx context.Context, sequence uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()

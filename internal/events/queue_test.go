@@ -52,7 +52,7 @@ func (h *hall) builder() *seat {
 	follow(h.t, q)
 	h.queues = append(h.queues, q)
 	l := must(events.NewLedger(h.t.Context(), h.js))(h.t)
-	l.Tell(q)
+	l.NotifyQueue(q)
 	return &seat{h, l, q}
 }
 
@@ -287,7 +287,8 @@ func TestARetryWaitsInLine(t *testing.T) {
 	wantOrder(t, a.order(), "b c a")
 }
 
-// A build whose builder has died comes first as soon as its message may be had, and not before: meanwhile it counts as running.
+// A build whose builder has died comes first as soon as its message may be had, and not before: meanwhile it counts as
+// running.
 func TestOrphanComesFirst(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
@@ -331,7 +332,8 @@ func heart(j *job) {
 	j.t.Cleanup(func() { close(stop); <-done })
 }
 
-// Who starts after a builder has died cannot know since when it is silent, and takes what it left at the latest after an ack wait; an idle one sooner.
+// Who starts after a builder has died cannot know since when it is silent, and takes what it left at the latest after
+// an ack wait; an idle one sooner.
 func TestOrphanOfThePast(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
@@ -347,7 +349,8 @@ func TestOrphanOfThePast(t *testing.T) {
 	}
 }
 
-// A project that is at its limit is not asked, nor is one whose messages are all held: otherwise a take would cost the more the more there are.
+// A project that is at its limit is not asked, nor is one whose messages are all held: otherwise a take would cost the
+// more the more there are.
 func TestWhoHasNothingIsNotAsked(t *testing.T) {
 	t.Parallel()
 	h := newHall(t, time.Minute)

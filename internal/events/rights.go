@@ -6,7 +6,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Rights are the subjects that a user of NATS may publish and subscribe to: what its program's code needs, and no more.
+// Rights are the subjects that a user of NATS may publish and subscribe to: those that its program needs, and no
+// others.
 type Rights struct {
 	Publish, Subscribe []string
 }
@@ -28,17 +29,18 @@ const (
 	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
 )
 
-// RightsOf gives those of a program's role. A role that is none of a program has none here: admin may do everything in the
-// account, and subscribers are in accounts of their own.
+// RightsOf returns the rights of a program's role. Other roles have none here: admin may do everything in the account,
+// and subscribers are in accounts of their own.
 //
-// They are a fence, not a wall: within an account NATS lets an answer be asked for under any subject, so that a program that was taken over can
-// have messages that it wrote itself stored as others. Requests to JetStream cannot be made in that way.
+// The rights do not stop an attacker who has taken over a program: within an account a request of NATS can name any
+// subject for its answer, so that messages that the program has written are stored under other subjects. Requests to
+// JetStream cannot be made in that way.
 func RightsOf(role rpmflow.Role) Rights {
 	r := Rights{Subscribe: []string{inboxPrefix(role) + ".>"}}
 	switch role {
 	case rpmflow.RoleListener:
 		r.publish(patternReceived, everyEvent(TypeQueued), patternBuilds, patternWake)
-		// A build that is canceled: one that waits is finished by the listener, with a line for those who follow its log.
+		// The listener finishes a queued build that is canceled, with a line for those who follow its log.
 		r.publish(everyEvent(TypeCancelRequested), everyEvent(TypeFinished), patternCancel, patternLogs)
 		for _, stream := range []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs} {
 			r.publish(api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.UPDATE", stream))
@@ -46,10 +48,12 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(api("STREAM.MSG.GET", StreamPushes), api("STREAM.MSG.GET", StreamEvents), api("STREAM.MSG.GET", StreamLogs))
 		r.consume(StreamPushes, consumerDispatcher, patternReceived)
 		r.publish(ack(StreamPushes, consumerDispatcher))
-		// The read model and live logs: ordered consumers, whose names are made up, which are made anew and then removed. And those of subscribers.
+		// The read model and live logs use ordered consumers, which have random names, and are made again and removed.
+		// Subscribers' are durable.
 		r.consume(StreamEvents, "*", "", SubjectFinished)
 		r.consume(StreamLogs, "*", patternLogs)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"), api("CONSUMER.DELETE", StreamLogs, "*"))
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"))
+		r.publish(api("CONSUMER.DELETE", StreamLogs, "*"))
 	case rpmflow.RoleBuilder:
 		for _, t := range []Type{TypeQueued, TypeStarted, TypePhase, TypeFinished} {
 			r.publish(everyEvent(t))
@@ -59,44 +63,47 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(api("STREAM.MSG.GET", StreamBuilds), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamBuilds, "*", patternBuilds)
 		r.publish(ack(StreamBuilds, "*"))
-		// What runs, for who is next: a consumer with a name that is made up, which goes away by itself.
+		// Queue.Follow uses a consumer with a random name, which expires.
 		r.consume(StreamEvents, "*", patternEvents)
 		r.Subscribe = append(r.Subscribe, patternWake, patternCancel, patternBeats)
 	case rpmflow.RolePublisher:
-		// A publisher tells of repositories and not of builds: it makes PUBLISHED, writes to it, and can write no event of a build.
+		// A publisher makes PUBLISHED and writes to it. It can write no event of a build.
 		r.publish(patternPublished, api("STREAM.CREATE", StreamPublished), api("STREAM.UPDATE", StreamPublished))
 		r.publish(api("STREAM.INFO", StreamPublished), api("STREAM.MSG.GET", StreamPublished))
 		r.publish(api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamEvents, "*", "", SubjectFinished)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"), ack(StreamEvents, consumerPublisher))
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"))
+		r.publish(ack(StreamEvents, consumerPublisher))
 	default:
 		return Rights{}
 	}
 	return r
 }
 
-// SubscriberRights are those of a subscriber: to hear what is announced, and to work off the one durable consumer of its name.
+// SubscriberRights are the rights of a subscriber: to receive what is announced, and to use the one durable consumer of
+// its name.
 func SubscriberRights(name string) Rights {
 	return Rights{Publish: subscriberRequests(name), Subscribe: []string{SubjectFinished, subjectAnnounced, inboxDefault}}
 }
 
-// subscriberRequests are the requests about one consumer: who it is, what it has, and that something was handled.
+// subscriberRequests are the requests about one consumer: its state, its next message, and acknowledgements.
 func subscriberRequests(name string) []string {
 	consumer := SubscriberConsumer(name)
 	return []string{
-		api("CONSUMER.INFO", StreamEvents, consumer), api("CONSUMER.MSG.NEXT", StreamEvents, consumer), ack(StreamEvents, consumer),
+		api("CONSUMER.INFO", StreamEvents, consumer), api("CONSUMER.MSG.NEXT", StreamEvents, consumer),
+		ack(StreamEvents, consumer),
 	}
 }
 
 func (r *Rights) publish(subjects ...string) { r.Publish = append(r.Publish, subjects...) }
 
-// consume adds what it takes to make a pull consumer with one of the filters (empty: with none) and to fetch from it.
+// consume adds the rights to make a pull consumer with one of the filters (empty: with none) and to fetch from it.
 func (r *Rights) consume(stream, consumer string, filters ...string) {
 	for _, filter := range filters {
 		if filter == "" {
 			r.publish(api("CONSUMER.CREATE", stream, consumer))
 		} else {
-			r.publish(api("CONSUMER.CREATE", stream, consumer, filter)) // the server holds the filter to what stands here
+			r.publish(api("CONSUMER.CREATE", stream, consumer, filter)) // the server checks that the filter is this one
 		}
 	}
 	r.publish(api("CONSUMER.MSG.NEXT", stream, consumer))
@@ -110,5 +117,5 @@ func ack(stream, consumer string) string { return "$JS.ACK." + stream + "." + co
 
 func everyEvent(t Type) string { return "rpmflow.events.*.*.*." + string(t) }
 
-// inboxPrefix is where the answers to a role's requests come, apart from those of others.
+// inboxPrefix is the subject for answers to a role's requests, which other roles cannot read.
 func inboxPrefix(role rpmflow.Role) string { return "_INBOX_" + string(role) }

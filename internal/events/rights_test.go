@@ -246,7 +246,8 @@ func TestBuilderRights(t *testing.T) {
 	p.used(t, events.RightsOf(rpmflow.RoleBuilder))
 }
 
-// A publisher reads EVENTS with a durable and with an ordered consumer, and has a stream of its own for what it publishes.
+// A publisher reads EVENTS with a durable and with an ordered consumer, and has a stream of its own for what it
+// publishes.
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())

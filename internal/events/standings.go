@@ -13,10 +13,10 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// headerQueue tells of every event what deciding who is next takes: those who count read no records.
+// headerQueue is a header of every event. It has what Take needs to know of a build, so that Follow reads no records.
 const headerQueue = "Rpmflow-Queue"
 
-// queueHeader is what headerQueue says of a build.
+// queueHeader is the content of headerQueue.
 type queueHeader struct {
 	arch     string
 	message  uint64 // in BUILDS, of the build's last attempt; 0: it has had none
@@ -26,7 +26,8 @@ type queueHeader struct {
 
 func (h queueHeader) String() string {
 	return url.Values{
-		"arch": {h.arch}, "message": {strconv.FormatUint(h.message, 10)}, "failures": {strconv.Itoa(h.failures)}, "limit": {strconv.Itoa(h.limit)},
+		"arch": {h.arch}, "message": {strconv.FormatUint(h.message, 10)}, "failures": {strconv.Itoa(h.failures)},
+		"limit": {strconv.Itoa(h.limit)},
 	}.Encode()
 }
 
@@ -34,7 +35,7 @@ func queueHeaderOf(b rpmflow.Build) queueHeader {
 	return queueHeader{b.Arch, b.QueueSequence, b.InfrastructureFailures, b.Concurrency}
 }
 
-// parseQueueHeader gives what is readable of a header; without an architecture the event cannot be counted.
+// parseQueueHeader reads as much of a header as it can. Without an architecture the event cannot be counted.
 func parseQueueHeader(header nats.Header) queueHeader {
 	values, err := url.ParseQuery(header.Get(headerQueue))
 	if err != nil {
@@ -47,20 +48,21 @@ func parseQueueHeader(header nats.Header) queueHeader {
 	return h
 }
 
-// standings is how the builds of all projects stand, as EVENTS and the heartbeats of their owners say: which wait and in which order, which
-// run, which were handed back, and whose owner fell silent. It decides only who is asked first: what it has missed costs a question in vain.
+// standings is the state of the builds of all projects, from EVENTS and the heartbeats of owners: which wait and in
+// which order, which run, which were handed back, and which have lost their owner. It only decides which project is
+// asked first: an error in it costs a request that returns nothing.
 type standings struct {
 	mu       sync.Mutex
 	ackWait  time.Duration
 	held     map[string]*holding // builds that run or were handed back, by id
 	messages map[uint64]string   // of those, by the message that they hold
 	waiting  map[string]uint64   // builds that wait: the event that says so
-	lines    map[string][]inLine // by subject of BUILDS, in order; builds that wait no more are still in it until they are first
+	lines    map[string][]inLine // by subject of BUILDS, in order; a build that waits no longer stays until it is first
 	limits   map[string]int      // by subject
-	noted    map[string]uint64   // events of this program that are known before they have come
-	last     uint64              // the event that was taken in last
-	since    time.Time           // from when on heartbeats are heard without a gap
-	connects uint64              // how often the connection was made again until then
+	noted    map[string]uint64   // events that this program has published and not read back yet
+	last     uint64              // the event that was read last
+	since    time.Time           // since when heartbeats are received without a gap
+	connects uint64              // the number of reconnects at that time
 }
 
 // holding is a build that holds a message of BUILDS, or has given it back.
@@ -69,8 +71,8 @@ type holding struct {
 	subject  string
 	event    uint64
 	returned bool      // handed back: the message waits for anybody
-	heard    time.Time // of its owner
-	sure     bool      // heard in our own time, not known from the past
+	beat     time.Time // when the owner has sent its last heartbeat
+	sure     bool      // a heartbeat or an event was received since this program has started
 	ask      time.Time // not to be asked for before
 }
 
@@ -86,27 +88,28 @@ func newStandings(ackWait time.Duration) *standings {
 }
 
 func (s *standings) reset() {
-	s.held, s.messages, s.waiting, s.lines = map[string]*holding{}, map[uint64]string{}, map[string]uint64{}, map[string][]inLine{}
+	s.held, s.messages = map[string]*holding{}, map[uint64]string{}
+	s.waiting, s.lines = map[string]uint64{}, map[string][]inLine{}
 	s.limits, s.noted, s.last = map[string]int{}, map[string]uint64{}, 0
 }
 
-// listening says that from now on heartbeats are heard: those who fell silent before may not have.
+// listening says that heartbeats are received from now on: none before now count as missing.
 func (s *standings) listening(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.since = now
 }
 
-// beat takes in that the owner of a message lives.
+// beat adds a heartbeat of the owner of a message.
 func (s *standings) beat(message uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.held[s.messages[message]]; h != nil {
-		h.heard, h.sure = now, true
+		h.beat, h.sure = now, true
 	}
 }
 
-// occurrence is an event as its subject and its header tell it.
+// occurrence is what subject and header say about an event.
 type occurrence struct {
 	queueHeader
 	id, project string // the project as it stands in subjects
@@ -122,20 +125,20 @@ func occurrenceOf(subject string, h queueHeader, event uint64) (occurrence, bool
 	return occurrence{h, tokens[4], tokens[2], Type(tokens[5]), event}, true
 }
 
-// queue is the subject of BUILDS that the build's messages have.
+// queue is the subject of the build's messages in BUILDS.
 func (o occurrence) queue() string { return "rpmflow.builds." + Token(o.arch) + "." + o.project }
 
-// note takes in an event that this program has published, before it comes back.
+// note adds an event that this program has published, before it is read back.
 func (s *standings) note(o occurrence, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o.event > s.last { // else it has come back already
+	if o.event > s.last { // else it was read back already
 		s.noted[o.id] = o.event
 		s.apply(o, now, true)
 	}
 }
 
-// take takes in an event from the stream; past says that it is from before we listened.
+// take adds an event from the stream; past says that it was published before Follow started.
 func (s *standings) take(o occurrence, now time.Time, past bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +159,8 @@ func (s *standings) apply(o occurrence, now time.Time, sure bool) {
 		s.drop(o.id)
 		delete(s.waiting, o.id)
 	case TypeQueued:
-		if _, waits := s.waiting[o.id]; o.message == 0 && o.limit > 0 && !waits { // a new request, with the project's present settings
+		_, waits := s.waiting[o.id]
+		if o.message == 0 && o.limit > 0 && !waits { // a new request, with the project's present settings
 			s.limits[o.queue()] = o.limit
 		}
 		if held != nil && held.failures == o.failures && held.message == o.message {
@@ -171,7 +175,7 @@ func (s *standings) apply(o occurrence, now time.Time, sure bool) {
 		delete(s.waiting, o.id)
 		s.drop(o.id)
 		if o.arch != "" && o.message != 0 {
-			s.held[o.id] = &holding{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, heard: now, sure: sure}
+			s.held[o.id] = &holding{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, beat: now, sure: sure}
 			s.messages[o.message] = o.id
 		}
 	}
@@ -184,13 +188,13 @@ func (s *standings) drop(id string) {
 	}
 }
 
-// line puts a build behind the others of its project.
+// line adds a build behind the others of its project.
 func (s *standings) line(subject, id string, event uint64) {
 	s.waiting[id] = event
 	s.lines[subject] = append(s.lines[subject], inLine{event, id})
 }
 
-// oldest gives the event of the build that has waited the longest; 0: none is known.
+// oldest returns the event of the build that has waited the longest; 0 if there is none.
 func (s *standings) oldest(subject string) uint64 {
 	line := s.lines[subject]
 	for len(line) > 0 && s.waiting[line[0].id] != line[0].event {
@@ -203,22 +207,22 @@ func (s *standings) oldest(subject string) uint64 {
 	return line[0].event
 }
 
-// standing is that of one project and architecture.
+// standing is the state of one project and architecture.
 type standing struct {
-	running  int      // attempts with an owner that lives, as far as is known
-	orphaned int      // attempts with an owner that fell silent
-	doubtful int      // of those that run: not heard of yet since this program began
-	due      []string // builds that were handed back or orphaned, and are to be asked for first
+	running  int      // attempts whose owner is alive, as far as is known
+	orphaned int      // attempts whose owner sends no heartbeats
+	doubtful int      // of those that run: no heartbeat since this program has started
+	due      []string // builds that were handed back or orphaned, and are asked for first
 	first    uint64   // the event of the oldest of these
 	limit    int      // 0: not known
 	oldest   uint64   // see there
 }
 
-// of gives the standings of all subjects that have messages; reconnects is how often the connection was made again.
+// of returns the state of all subjects that have messages; reconnects is the number of reconnects until now.
 func (s *standings) of(messages map[string]uint64, reconnects uint64, now time.Time) map[string]*standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.connects != reconnects { // what was said meanwhile was not heard
+	if s.connects != reconnects { // heartbeats were missed
 		s.connects, s.since = reconnects, now
 	}
 	all := make(map[string]*standing, len(messages))
@@ -230,7 +234,7 @@ func (s *standings) of(messages map[string]uint64, reconnects uint64, now time.T
 		if st == nil {
 			continue
 		}
-		silent := now.Sub(s.latest(h)) >= s.ackWait
+		silent := now.Sub(s.lastBeat(h)) >= s.ackWait
 		switch {
 		case h.returned:
 		case silent:
@@ -250,15 +254,15 @@ func (s *standings) of(messages map[string]uint64, reconnects uint64, now time.T
 	return all
 }
 
-// latest is when the owner was heard last; where we could not hear it, it may have been well.
-func (s *standings) latest(h *holding) time.Time {
-	if h.heard.Before(s.since) {
+// lastBeat is the time of the owner's last heartbeat. Before s.since heartbeats may have been missed.
+func (s *standings) lastBeat(h *holding) time.Time {
+	if h.beat.Before(s.since) {
 		return s.since
 	}
-	return h.heard
+	return h.beat
 }
 
-// returned reports whether one of the builds still is one that was handed back.
+// returned reports whether one of the builds is still handed back.
 func (s *standings) returned(due []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,8 +276,8 @@ func (s *standings) due(due []string, message uint64) bool {
 	return slices.Contains(due, s.messages[message])
 }
 
-// asked takes in what was handed out (0: nothing) when builds that were handed back or orphaned were asked for: those that it was not are not
-// asked for first again for a while, so that a message that is gone for good gives its project no advantage.
+// asked adds which message was delivered (0: none) when builds that were handed back or orphaned were asked for. The
+// others are not asked for first again for a while, so that a message that is lost gives its project no advantage.
 func (s *standings) asked(due []string, got uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,10 +285,10 @@ func (s *standings) asked(due []string, got uint64, now time.Time) {
 		h := s.held[id]
 		switch {
 		case h == nil || h.message == got:
-		case h.returned: // taken by another, or in line like any other
+		case h.returned: // taken by another builder, or it waits like any other
 			s.drop(id)
 			s.line(h.subject, id, h.event)
-		case got == 0: // the server's clock is a little behind
+		case got == 0: // the server's clock may be a little behind
 			h.ask = now.Add(min(time.Second, s.ackWait/3))
 		default:
 			h.ask = now.Add(s.ackWait)

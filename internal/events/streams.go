@@ -14,19 +14,20 @@ import (
 type StreamSettings struct {
 	Replicas int   // 1 or 3
 	MaxBytes int64 // of PUSHES, EVENTS and LOGS each, reserved by the server; 0: as much as there is
-	// Subscribers are those for whom a durable consumer of the finished events is kept, because they may make none.
+	// Subscribers are the names for which a durable consumer of the finished events is kept, since subscribers may make
+	// none.
 	Subscribers []string
 }
 
-// dedupWindow is for how long JetStream itself drops a second message with the same id. It is only the first line:
-// what comes later is recognised by reading EVENTS.
+// dedupWindow is how long JetStream drops a second message with the same id. A later one is recognised by reading
+// EVENTS.
 const dedupWindow = 10 * time.Minute
 
 // streamWait bounds making one stream: a cluster without a leader does not answer at all.
 const streamWait = 2 * publishWait
 
-// EnsureStreams creates the streams, and the consumers of subscribers, or brings them up to date. Any number of listeners may
-// call it at once.
+// EnsureStreams creates the streams, and the consumers of subscribers, or brings them up to date. Any number of
+// listeners may call it at once.
 func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings) error {
 	replicas := max(s.Replicas, 1)
 	limit := s.MaxBytes
@@ -47,14 +48,17 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 			MaxConsumers:      100_000,
 		},
 		{
-			// Without AllowDirect every read is answered by the stream's leader: a claim that was refused must not be
-			// judged by what a replica that lags behind remembers.
+			// Without AllowDirect every read is answered by the stream's leader: after a claim that was refused, the answer of a
+			// replica that lags behind would be wrong.
 			Name: StreamEvents, Subjects: []string{patternEvents},
 			Description: "all that happened to every build: the one stream of truth",
 			Discard:     jetstream.DiscardNew, MaxBytes: limit, Duplicates: dedupWindow,
 			MaxConsumers: 100_000,
-			// What listens on the events' own subjects hears every attempt to publish, those that are refused too. This says what is stored.
-			RePublish: &jetstream.RePublish{Source: SubjectFinished, Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"},
+			// On the events' own subjects every attempt to publish is seen, also one that is refused. This repeats what is
+			// stored.
+			RePublish: &jetstream.RePublish{
+				Source: SubjectFinished, Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+			},
 		},
 		{
 			Name: StreamLogs, Subjects: []string{"rpmflow.logs.*"},
@@ -79,7 +83,7 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 	return nil
 }
 
-// explain says what to do when a stream cannot be as it should.
+// explain adds what to do when a stream cannot be made or updated.
 func (s StreamSettings) explain(err error) error {
 	const (
 		noPeers              = 10005 // the cluster has not as many servers, or not as many with room
@@ -89,22 +93,26 @@ func (s StreamSettings) explain(err error) error {
 	)
 	var answer *jetstream.APIError
 	if err := publishError(err); errors.Is(err, ErrFull) {
-		return fmt.Errorf("the server has not %d bytes of storage left to reserve for it: free disk space, or lower nats.max_bytes (%w)", s.MaxBytes, err)
+		return fmt.Errorf("the server cannot reserve %d bytes of storage for it: "+
+			"free disk space, or lower nats.max_bytes (%w)", s.MaxBytes, err)
 	}
 	switch {
 	case !errors.As(err, &answer):
 	case answer.ErrorCode == unavailable:
-		return fmt.Errorf("the NATS cluster has no leader now: more than half of its servers have to run, and all of them when it starts for the first time (%w)", err)
+		return fmt.Errorf("the NATS cluster has no leader now: more than half of its servers must run, "+
+			"and all of them when it starts for the first time (%w)", err)
 	case s.Replicas > 1:
 		switch answer.ErrorCode {
 		case replicasNotSupported:
-			return fmt.Errorf("nats.replicas is %d, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of %d (%w)", s.Replicas, s.Replicas, err)
+			return fmt.Errorf("nats.replicas is %d, but this NATS server is in no cluster: "+
+				"set nats.replicas to 1, or run a cluster of %d (%w)", s.Replicas, s.Replicas, err)
 		case noPeers, insufficient:
-			return fmt.Errorf("nats.replicas is %d, but the cluster has not as many servers with JetStream and room for %d bytes: start those that are missing, make room, or lower nats.replicas (%w)",
-				s.Replicas, s.MaxBytes, err)
+			return fmt.Errorf("nats.replicas is %d, but the cluster has fewer servers with JetStream "+
+				"and %d bytes of free storage: start those that are missing, free disk space, or lower nats.replicas (%w)", s.Replicas, s.MaxBytes, err)
 		}
 	}
-	return fmt.Errorf("%w (has the server JetStream, and may the user create and update streams? only listener and admin may)", err)
+	return fmt.Errorf("%w (has the server JetStream, and may the user create and update streams? "+
+		"only listener and admin may)", err)
 }
 
 // findStreams looks for the streams that programs other than the listener use.
@@ -117,16 +125,16 @@ func findStreams(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// ErrFull says that a stream takes no more: nothing was lost, and nothing was taken.
-var ErrFull = errors.New("the stream is full: an operator has to raise nats.max_bytes or to purge what is finished")
+// ErrFull means that a stream takes no more messages. Nothing was lost, and nothing was stored.
+var ErrFull = errors.New("the stream is full: an operator must raise nats.max_bytes or purge finished builds")
 
-// ErrLost says that somebody else wrote first: the caller does not own the build (any more).
+// ErrLost means that somebody else has written first: the caller does not own the build.
 var ErrLost = errors.New("another writer was first")
 
-// ErrTooLarge says that a record does not fit into one message.
+// ErrTooLarge means that a record does not fit into one message.
 var ErrTooLarge = errors.New("the record is larger than a message may be: raise max_payload of the NATS servers")
 
-// publishError sorts what JetStream answered to a publish.
+// publishError turns JetStream's answer to a publish into ErrFull, ErrLost or ErrTooLarge where it is one.
 func publishError(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return ErrTooLarge

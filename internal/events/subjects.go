@@ -10,8 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// The streams. The listener makes all of them but PUBLISHED, which belongs to publishers: it is made with the first one, and has an
-// event for each revision of a dnf repository, under rpmflow.published.<project>.<target>.
+// The streams. The listener makes all of them but PUBLISHED, which belongs to publishers: it is made with the first
+// one, and has an event for each revision of a dnf repository, under rpmflow.published.<project>.<target>.
 const (
 	StreamPushes    = "PUSHES"
 	StreamBuilds    = "BUILDS"
@@ -23,7 +23,7 @@ const (
 // SubjectFinished matches the finished event of every build: what most subscribers want.
 const SubjectFinished = "rpmflow.events.*.*.*.finished"
 
-// subjectAnnounced is where the server repeats a finished event once it is stored, for those who listen without a consumer.
+// subjectAnnounced is where the server repeats a finished event once it is stored, for subscribers without a consumer.
 const subjectAnnounced = "rpmflow.finished.*.*.*"
 
 // Token spells any name as one subject token, reversibly: letters, digits, _ and - stand for themselves, every other
@@ -64,12 +64,12 @@ func buildSubject(arch, project string) string {
 	return "rpmflow.builds." + Token(arch) + "." + Token(project)
 }
 
-func wakeSubject(arch string) string { return "rpmflow.wake." + Token(arch) }
+func workSubject(arch string) string { return "rpmflow.wake." + Token(arch) }
 
-// cancelSubject wakes the owner of a build whose end was asked for.
+// cancelSubject is where the owner of a build is notified that it is to be canceled.
 func cancelSubject(build string) string { return "rpmflow.cancel." + Token(build) }
 
-// beatSubject is where the owner of a build's message tells that it lives.
+// beatSubject is where the owner of a build's message sends its heartbeats.
 func beatSubject(message uint64) string { return "rpmflow.beats." + strconv.FormatUint(message, 10) }
 
 func logSubject(build string) string { return "rpmflow.logs." + Token(build) }

@@ -13,8 +13,8 @@ import (
 
 // Subscription says which finished events a program wants.
 type Subscription struct {
-	// Durable, when set, names a consumer that remembers what was handled: the next run goes on where this one stopped. A new
-	// durable begins with the present. Empty: only what happens while the program runs.
+	// Durable, if set, names a consumer that remembers what was handled: the next run continues where this one stopped. A
+	// new durable starts at the present. Empty: only events that are published while the program runs.
 	Durable string
 	Project string // empty: of all projects
 }
@@ -29,11 +29,14 @@ func (s Subscription) subject() string {
 	return "rpmflow.events." + Token(s.Project) + ".*.*." + string(TypeFinished)
 }
 
-// Finished hands every finished event to handle. It returns when ctx ends, or with the first error of handle.
+// Finished passes every finished event to handle. It returns when ctx ends, or with the first error of handle.
 //
-// With a durable name they come in order, each is acknowledged when handle has returned nil, and one that was not comes again to
-// the same name. Without one they come as they are announced, which needs no right to publish; the log says when some may be missing.
-func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *slog.Logger, handle func(Event) error) error {
+// With a durable name the events are in order, each is acknowledged when handle has returned nil, and one that was not
+// is delivered again to the same name. Without one they come as they are announced, which needs no right to publish;
+// the log says when some may be missing.
+func Finished(
+	ctx context.Context, js jetstream.JetStream, s Subscription, log *slog.Logger, handle func(Event) error,
+) error {
 	if s.Durable == "" {
 		return announced(ctx, js.Conn(), s, log, handle)
 	}
@@ -46,10 +49,10 @@ func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *
 	defer cancel(nil)
 	err = consume(ctx, cons, log, func(msg jetstream.Msg) {
 		if ctx.Err() != nil {
-			return // one has failed already: this one stays for the next run
+			return // handle has failed: this event stays for the next run
 		}
 		ev, err := Parse(msg.Data())
-		if err == nil && (s.Project == "" || ev.Build.Project == s.Project) { // the consumer may be one of all projects
+		if err == nil && (s.Project == "" || ev.Build.Project == s.Project) { // the consumer may be that of all projects
 			err = handle(ev)
 		}
 		if err != nil {
@@ -69,7 +72,7 @@ func Finished(ctx context.Context, js jetstream.JetStream, s Subscription, log *
 	return err
 }
 
-// subscriberConsumer takes the consumer that there is, and makes one only where there is none: not everybody may.
+// subscriberConsumer uses the consumer of this name, and makes it only if there is none: subscribers may not make any.
 func subscriberConsumer(ctx context.Context, js jetstream.JetStream, s Subscription) (jetstream.Consumer, error) {
 	name, subject := SubscriberConsumer(s.Durable), s.subject()
 	cons, err := js.Consumer(ctx, StreamEvents, name)
@@ -78,20 +81,24 @@ func subscriberConsumer(ctx context.Context, js jetstream.JetStream, s Subscript
 			return cons, nil
 		}
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, fmt.Errorf("consumer %s of %s: %w: may the NATS user ask for it? A subscriber may use the name that its accounts were made for", name, StreamEvents, err)
+		return nil, fmt.Errorf("consumer %s of %s: %w: a subscriber may only use the consumer for which its account was made",
+			name, StreamEvents, err)
 	}
 	cons, err = js.CreateOrUpdateConsumer(ctx, StreamEvents, jetstream.ConsumerConfig{
-		Durable: name, Description: "finished events for a subscriber", FilterSubject: subject, DeliverPolicy: jetstream.DeliverNewPolicy,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1,
+		Durable: name, Description: "finished events for a subscriber", FilterSubject: subject,
+		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		MaxDeliver: -1, MaxAckPending: 1,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make consumer %s of %s: %w: where the NATS user may not, name the subscriber in listener.subscribers", name, StreamEvents, err)
+		return nil, fmt.Errorf("make consumer %s of %s: %w: if the NATS user may not, "+
+			"name the subscriber in listener.subscribers", name, StreamEvents, err)
 	}
 	return cons, nil
 }
 
-// announced listens to what the server says of stored events. In the account of the streams it does so under subjectAnnounced, and
-// on the events' own subjects one hears every attempt to publish; in a subscriber's account these are the announced ones. They are told by their header.
+// announced subscribes to the server's repetitions of stored events. In the account of the streams they are under
+// subjectAnnounced, and the events' own subjects have every attempt to publish; in a subscriber's account the
+// repetitions are under the events' own subjects. A header tells them apart.
 func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Logger, handle func(Event) error) error {
 	const atOnce = 4096 // events that may wait for handle
 	msgs := make(chan *nats.Msg, atOnce)
@@ -108,7 +115,7 @@ func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Log
 	err := nc.FlushWithContext(fctx)
 	cancel()
 	if err == nil {
-		err = nc.LastError() // a refused subscription is told beside it
+		err = nc.LastError() // where a refused subscription is reported
 	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("subscribe to %s: %w", SubjectFinished, err)
@@ -119,7 +126,7 @@ func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Log
 		case <-ctx.Done():
 			return nil
 		case <-again:
-			log.Warn("NATS was away: events of that time are missing here; with a durable name they would come now")
+			log.Warn("NATS was away: events of that time are missing here; with a durable name they would be delivered now")
 		case msg := <-msgs:
 			if msg.Header.Get(jetstream.SequenceHeader) == "" {
 				continue
@@ -135,9 +142,11 @@ func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Log
 	}
 }
 
-// Replay hands every event after the given sequence of EVENTS to handle, those of the past and then those that come, in
-// order, until ctx ends or handle fails. caughtUp is called once when the past is over.
-func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp func(), handle func(Event) error) error {
+// Replay passes every event after the given sequence of EVENTS to handle, past ones and then new ones, in order, until
+// ctx ends or handle fails. caughtUp is called once when the past is over.
+func Replay(
+	ctx context.Context, js jetstream.JetStream, after uint64, caughtUp func(), handle func(Event) error,
+) error {
 	stream, err := js.Stream(ctx, StreamEvents)
 	if err != nil {
 		return fmt.Errorf("stream %s: open: %w", StreamEvents, err)
@@ -160,7 +169,7 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 			caughtUp()
 		}
 	}
-	// The newest events of all may have been purged: then no event with that sequence ever comes.
+	// The newest events may have been purged: then no event with that sequence is delivered.
 	if info := cons.CachedInfo(); after >= end || info != nil && info.NumPending == 0 {
 		mark()
 	}
@@ -170,7 +179,7 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 	}
 	defer stopWith(ctx, it)()
 	for {
-		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is being made anew does not hear of its end
+		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is made again does not notice Stop
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -195,9 +204,9 @@ func Replay(ctx context.Context, js jetstream.JetStream, after uint64, caughtUp 
 	}
 }
 
-// stopWith stops the iterator of an ordered consumer when the returned function is called, after the last Next. An
-// iterator that is stopped while it makes its consumer again leaves the new one running, so ctx alone stops it only
-// when Next does not return: while NATS is away it would try for ever.
+// stopWith returns a function that stops the iterator of an ordered consumer, to be called after the last Next. An
+// iterator that is stopped while it makes its consumer again leaves the new one running. So the end of ctx stops it
+// only after a delay, in case Next does not return: while NATS is away it would try for ever.
 func stopWith(ctx context.Context, it jetstream.MessagesContext) (stop func()) {
 	over := make(chan struct{})
 	forget := context.AfterFunc(ctx, func() {

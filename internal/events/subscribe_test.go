@@ -150,7 +150,8 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	}
 }
 
-// Without a name a subscriber hears what is stored, once, and no attempt that was refused, in its own account as in that of the streams.
+// Without a name a subscriber hears what is stored, once, and no attempt that was refused, in its own account as in
+// that of the streams.
 func TestFinishedWithoutAName(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())

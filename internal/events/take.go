@@ -29,11 +29,12 @@ const (
 	consumerRecheck = time.Minute
 	// fetchWait is how long a message that the stream has may take to its consumer.
 	fetchWait = 500 * time.Millisecond
-	// returnWait is the same for one that was handed back. A server that has started gives such messages out after one and a half seconds.
+	// returnWait is the same for a message that was handed back. After its start a server delivers such messages only
+	// after 1.5 s.
 	returnWait = 2 * time.Second
 )
 
-// candidate is a project that may have a build of one architecture to hand out.
+// candidate is a project that may have a build of one architecture.
 type candidate struct {
 	*standing
 	subject string
@@ -41,22 +42,24 @@ type candidate struct {
 	rank    rank
 }
 
-// rank is who is asked first. Of one rank it is who is running least, and of several such whose build has waited the longest.
+// rank is the order in which projects are asked. Within a rank the project with the fewest running builds is first,
+// then the one whose build has waited the longest.
 type rank int
 
 const (
-	rankDue      rank = iota // a build was handed back, or its owner fell silent
+	rankDue      rank = iota // a build was handed back, or its owner sends no heartbeats
 	rankWaiting              // builds wait, and the project is below its limit
-	rankDoubtful             // nothing waits, but an owner was not heard of yet
+	rankDoubtful             // nothing waits, but no heartbeat of an owner was received yet
 )
 
-// Take hands out one build of the architectures, or nil when there is none now; Follow has to run. First come builds that were handed back or
-// whose builder fell silent, then those of the project that is running least, on all builders together, and of several such the one whose
-// build has waited the longest; so a mass rebuild in one delays the others by one free slot at most.
+// Take returns one build of the architectures, or nil if there is none now. Follow must run. Builds that were handed
+// back or whose builder sends no heartbeats come first. Then come those of the project with the fewest running builds
+// on all builders together, and of several such projects the one whose build has waited the longest. So a mass rebuild
+// in one project delays the others by one free slot at most.
 //
-// It costs one request for each architecture and a few for what it takes, however many projects there are.
+// It costs one request for each architecture and a few for the build that it takes, however many projects there are.
 func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*Delivery, error) {
-	if err := q.known(ctx); err != nil {
+	if err := q.waitCaughtUp(ctx); err != nil {
 		return nil, err
 	}
 	candidates, err := q.candidates(ctx, archs)
@@ -64,7 +67,7 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 		return nil, err
 	}
 	for _, c := range candidates {
-		d, err := q.ask(ctx, c, log)
+		d, err := q.takeFrom(ctx, c, log)
 		if err != nil {
 			q.forget(c.subject)
 			if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -79,8 +82,8 @@ func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*De
 	return nil, nil
 }
 
-// known waits until the past is read.
-func (q *Queue) known(ctx context.Context) error {
+// waitCaughtUp waits until all events of the past are read.
+func (q *Queue) waitCaughtUp(ctx context.Context) error {
 	select {
 	case <-q.caughtUp:
 		return nil
@@ -97,8 +100,8 @@ func (q *Queue) known(ctx context.Context) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.trouble != nil {
-		return fmt.Errorf("which builds are running is not known: %w", q.trouble)
+	if q.followErr != nil {
+		return fmt.Errorf("which builds are running is not known: %w", q.followErr)
 	}
 	return errors.New("which builds are running is not known yet: events are being read")
 }
@@ -136,15 +139,16 @@ func (q *Queue) candidates(ctx context.Context, archs []string) ([]*candidate, e
 		candidates = append(candidates, c)
 	}
 	slices.SortFunc(candidates, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.running, b.running), cmp.Compare(a.oldest, b.oldest), cmp.Compare(a.subject, b.subject))
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.running, b.running), cmp.Compare(a.oldest, b.oldest),
+			cmp.Compare(a.subject, b.subject))
 	})
 	return candidates, nil
 }
 
 func projectOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
-// ask takes a message of a project, if it gets one.
-func (q *Queue) ask(ctx context.Context, c *candidate, log *slog.Logger) (*Delivery, error) {
+// takeFrom takes a message of a project, or returns nil.
+func (q *Queue) takeFrom(ctx context.Context, c *candidate, log *slog.Logger) (*Delivery, error) {
 	cons, err := q.consumer(ctx, c.subject, c.limit)
 	if err != nil {
 		return nil, err
@@ -157,13 +161,14 @@ func (q *Queue) ask(ctx context.Context, c *candidate, log *slog.Logger) (*Deliv
 	if err != nil || c.rank != rankDue {
 		return d, err
 	}
-	for end := time.Now().Add(returnWait); d == nil && q.standings.returned(c.due) && time.Now().Before(end) && ctx.Err() == nil; {
+	end := time.Now().Add(returnWait)
+	for d == nil && q.standings.returned(c.due) && time.Now().Before(end) && ctx.Err() == nil {
 		if d, err = q.fetch(ctx, cons, returnWait/10, log); err != nil {
 			return nil, err
 		}
 	}
 	if d != nil && q.standings.returned(c.due) && !q.standings.due(c.due, d.Sequence) {
-		if d, err = q.instead(ctx, cons, c, d, log); err != nil {
+		if d, err = q.preferReturned(ctx, cons, c, d, log); err != nil {
 			return nil, err
 		}
 	}
@@ -175,9 +180,9 @@ func (q *Queue) ask(ctx context.Context, c *candidate, log *slog.Logger) (*Deliv
 	return d, nil
 }
 
-// instead takes the build that was handed back in place of a later one of its project. The server gives it out a moment
-// after the event that says so, and until then the next in line.
-func (q *Queue) instead(
+// preferReturned takes the build that was handed back in place of a later one of its project. The server delivers it a
+// moment after the event, and until then the next one of the project.
+func (q *Queue) preferReturned(
 	ctx context.Context, cons jetstream.Consumer, c *candidate, d *Delivery, log *slog.Logger,
 ) (*Delivery, error) {
 	next, err := q.fetch(ctx, cons, returnWait/10, log)
@@ -192,8 +197,11 @@ func (q *Queue) instead(
 	return next, d.Release()
 }
 
-// fetch takes a message. A consumer hears of a message a little later than the stream: where one is known to wait, so does fetch.
-func (q *Queue) fetch(ctx context.Context, cons jetstream.Consumer, wait time.Duration, log *slog.Logger) (*Delivery, error) {
+// fetch takes a message. A consumer gets a message a little later than the stream: where one is known to wait, so does
+// fetch.
+func (q *Queue) fetch(
+	ctx context.Context, cons jetstream.Consumer, wait time.Duration, log *slog.Logger,
+) (*Delivery, error) {
 	take := func() (jetstream.MessageBatch, error) { return cons.FetchNoWait(1) }
 	if wait > 0 {
 		take = func() (jetstream.MessageBatch, error) { return cons.Fetch(1, jetstream.FetchMaxWait(wait)) }
@@ -210,7 +218,8 @@ func (q *Queue) fetch(ctx context.Context, cons jetstream.Consumer, wait time.Du
 		}
 		b := rpmflow.Build{}
 		if err := json.Unmarshal(msg.Data(), &b); err != nil {
-			log.Error("a build message cannot be read and is dropped", "subject", msg.Subject(), "sequence", meta.Sequence.Stream, "error", err)
+			log.Error("a build message cannot be read and is dropped",
+				"subject", msg.Subject(), "sequence", meta.Sequence.Stream, "error", err)
 			if err := msg.TermWithReason("unreadable: " + err.Error()); err != nil {
 				return nil, err
 			}
@@ -234,8 +243,8 @@ func (q *Queue) info(ctx context.Context, filter string) (*jetstream.StreamInfo,
 	return info, nil
 }
 
-// consumer makes the durable consumer of an (arch, project) on demand. Its MaxAckPending is the project's limit,
-// which the newest message of the project tells.
+// consumer makes the durable consumer of an (arch, project) on demand. Its MaxAckPending is the project's limit, which
+// is in the newest message of the project.
 func (q *Queue) consumer(ctx context.Context, subject string, limit int) (jetstream.Consumer, error) {
 	q.mu.Lock()
 	known, ok := q.consumers[subject]
@@ -261,7 +270,7 @@ func (q *Queue) consumer(ctx context.Context, subject string, limit int) (jetstr
 	known.consumer, err = q.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: subject,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.ackWait,
-		MaxDeliver:    -1, // a message past MaxDeliver would stay in a work queue unseen: builders count deliveries themselves
+		MaxDeliver:    -1, // past it a message would stay undelivered in the work queue: builders count deliveries themselves
 		MaxAckPending: most, InactiveThreshold: consumerInactive,
 	})
 	if err != nil {

@@ -59,12 +59,14 @@ func Start(o Options) (*Server, error) {
 		// The server would only log that its port is taken.
 		l, err := net.Listen("tcp", o.Listen)
 		if err != nil {
-			return nil, fmt.Errorf("embedded NATS: listen on %s: %w: stop what uses the port, or set embedded.nats_listen", o.Listen, err)
+			return nil, fmt.Errorf("embedded NATS: listen on %s: %w: stop what uses the port, or set embedded.nats_listen",
+				o.Listen, err)
 		}
 		_ = l.Close()
 	}
 	s, err := server.NewServer(&server.Options{
-		ServerName: "rpmflow-embedded", Host: host, Port: n, NoSigs: true, JetStream: true, StoreDir: o.Dir, SyncAlways: o.Sync,
+		ServerName: "rpmflow-embedded", Host: host, Port: n, NoSigs: true,
+		JetStream: true, StoreDir: o.Dir, SyncAlways: o.Sync,
 		Username: o.User, Password: o.Password, JetStreamMaxMemory: -1, JetStreamMaxStore: -1,
 		MaxPayload: maxPayload,
 	})

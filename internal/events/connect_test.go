@@ -14,7 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the old one.
+// A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the
+// old one.
 func TestPasswordChanged(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "nats.conf")
