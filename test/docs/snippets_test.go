@@ -15,8 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // compile builds a block of Go and gives the path of the program.
@@ -151,7 +153,21 @@ func checkJSON(t *testing.T, b block) {
 		if err != nil || delivery.ID != object["delivery"] || delivery.Pusher != object["pusher"] {
 			t.Errorf("%s: read as %+v: %v", b, delivery, err)
 		}
+	case object["push"] != nil:
+		strict(t, b, &api.Push{})
+	case object["error"] != nil:
+		strict(t, b, &httpd.Problem{})
 	default:
 		t.Errorf("%s: nothing checks what this is", b)
+	}
+}
+
+// strict decodes an answer, of which every field must be known.
+func strict(t *testing.T, b block, into any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(b.text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		t.Errorf("%s: %v", b, err)
 	}
 }
