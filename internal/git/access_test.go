@@ -40,8 +40,8 @@ func TestTokenOfTheProject(t *testing.T) {
 	if !slices.Contains(asked, url) || slices.ContainsFunc(asked, func(u string) bool { return u != url }) {
 		t.Errorf("asked for the access of %q", asked)
 	}
-	if _, got, err := Resolver(func(string) Access { return Access{Token: token} })(t.Context(), url, "main"); err != nil ||
-		got != commit {
+	resolve := Resolver(func(string) Access { return Access{Token: token} })
+	if _, got, err := resolve(t.Context(), url, "main"); err != nil || got != commit {
 		t.Errorf("got %s, %v", got, err)
 	}
 	req.Commit = strings.Repeat("b", 40)
@@ -61,7 +61,8 @@ func TestTokenOfTheProject(t *testing.T) {
 		return err
 	}))
 	for _, text := range append(said, log.String()) {
-		for _, secret := range []string{token, base64.StdEncoding.EncodeToString([]byte("x-access-token:" + token)), base64.StdEncoding.EncodeToString([]byte("me:" + token))} {
+		encoded := base64.StdEncoding.EncodeToString
+		for _, secret := range []string{token, encoded([]byte("x-access-token:" + token)), encoded([]byte("me:" + token))} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%q is in %.200q", secret, text)
 			}
@@ -117,16 +118,10 @@ func TestGitIsIsolated(t *testing.T) {
 	commit := w.Commit(map[string]string{"data": "T"})
 	bad := filepath.Join(t.TempDir(), "gitconfig")
 	touched := bad + "-touched"
-	must(
-		t,
-		os.WriteFile(
-			bad,
-			[]byte(
-				"[core]\n\tsshCommand = touch "+touched+"\n\tfsmonitor = touch "+touched+"\n[credential]\n\thelper = !touch "+touched+"\n[protocol]\n\tallow = never\n",
-			),
-			0o600,
-		),
-	)
+	touch := "touch " + touched + "\n"
+	config := "[core]\n\tsshCommand = " + touch + "\tfsmonitor = " + touch + "[credential]\n\thelper = !" + touch +
+		"[protocol]\n\tallow = never\n"
+	must(t, os.WriteFile(bad, []byte(config), 0o600))
 	for _, name := range []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"} {
 		t.Setenv(name, bad)
 	}

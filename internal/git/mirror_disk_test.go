@@ -243,7 +243,9 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 			must(t, err)
 			return strings.Join(strings.Fields(string(out)), " ")
 		}
-		for _, tt := range []struct{ do, want string }{{"tag v1", "v1"}, {"tag v1/x", ""}, {"tag v2", "v1 v2"}, {"tag -d v1", "v2"}, {"tag v1/x", "v1/x v2"}} {
+		for _, tt := range []struct{ do, want string }{
+			{"tag v1", "v1"}, {"tag v1/x", ""}, {"tag v2", "v1 v2"}, {"tag -d v1", "v2"}, {"tag v1/x", "v1/x v2"},
+		} {
 			if tt.want == "" {
 				continue
 			}

@@ -27,6 +27,9 @@ func TestMirrorDamaged(t *testing.T) {
 		}
 		return err
 	}
+	fill := func(text string) func(name string) error {
+		return func(name string) error { return os.WriteFile(name, []byte(strings.Repeat(text, 4000)), 0o600) }
+	}
 	for name, harm := range map[string]func(mirror string) error{
 		"no HEAD":      func(m string) error { return os.Remove(filepath.Join(m, "HEAD")) },
 		"empty":        func(m string) error { return errors.Join(os.RemoveAll(m), os.Mkdir(m, 0o700)) },
@@ -44,10 +47,10 @@ func TestMirrorDamaged(t *testing.T) {
 			return each(m, "objects/pack/*.pack", func(n string) error { return os.Truncate(n, 0) })
 		},
 		"pack garbage": func(m string) error {
-			return each(m, "objects/pack/*.pack", func(n string) error { return os.WriteFile(n, []byte(strings.Repeat("\xff\x00zz", 4000)), 0o600) })
+			return each(m, "objects/pack/*.pack", fill("\xff\x00zz"))
 		},
 		"index garbage": func(m string) error {
-			return each(m, "objects/pack/*.idx", func(n string) error { return os.WriteFile(n, []byte(strings.Repeat("x", 4000)), 0o600) })
+			return each(m, "objects/pack/*.idx", fill("x"))
 		},
 		"index empty": func(m string) error {
 			return each(m, "objects/pack/*.idx", func(n string) error { return os.Truncate(n, 0) })

@@ -28,7 +28,8 @@ func TestLFSEndpoints(t *testing.T) {
 		}
 	}
 	for url, want := range map[string]string{ // base64 of user:password
-		"https://host/a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "git@host:a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "https://me:pw@host/a": "Basic bWU6cHc=",
+		"https://host/a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r", "git@host:a": "Basic eC1hY2Nlc3MtdG9rZW46dG9r",
+		"https://me:pw@host/a": "Basic bWU6cHc=",
 	} {
 		r, err := parseRemote(url)
 		must(t, err)
@@ -65,8 +66,11 @@ func FuzzParsePointer(f *testing.F) {
 func FuzzPointers(f *testing.F) {
 	var b bytes.Buffer
 	out := tar.NewWriter(&b)
-	for name, text := range map[string]string{"a": "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", strings.Repeat("l", 300): "x", "latin\xe9": ""} {
-		if err := out.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
+	for name, text := range map[string]string{
+		"a": "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", strings.Repeat("l", 300): "x", "latin\xe9": "",
+	} {
+		h := &tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}
+		if err := out.WriteHeader(h); err != nil {
 			f.Fatal(err)
 		}
 		if _, err := out.Write([]byte(text)); err != nil {

@@ -17,14 +17,17 @@ import (
 )
 
 func TestParseRemote(t *testing.T) {
-	for _, in := range []string{"https://example.org/a", "http://u:p@example.org/a", "ssh://git@example.org:22/a", "git@example.org:a.git",
+	for _, in := range []string{"https://example.org/a", "http://u:p@example.org/a", "ssh://git@example.org:22/a",
+		"git@example.org:a.git",
 		"example.org:a", "git@[::1]:a", "/srv/a", "file:///srv/a", "file://localhost/srv/a"} {
 		if _, err := parseRemote(in); err != nil {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
-	for _, in := range []string{"", "a", "a/b", "./a", "git://example.org/a", "ftp://example.org/a", "ext::sh -c true", "-oProxyCommand=x:a",
-		"file://example.org/a", "file:a", "https:///a", "https://example.org/a\nb", "https://me:secret%zz@example.org/a", "https://me:sec/ret@example.org/a"} {
+	for _, in := range []string{"", "a", "a/b", "./a", "git://example.org/a", "ftp://example.org/a", "ext::sh -c true",
+		"-oProxyCommand=x:a",
+		"file://example.org/a", "file:a", "https:///a", "https://example.org/a\nb", "https://me:secret%zz@example.org/a",
+		"https://me:sec/ret@example.org/a"} {
 		_, err := parseRemote(in)
 		wantFailure(t, err, rpmflow.FailureSource, "url setting")
 		if err != nil && strings.Contains(err.Error(), "sec") {
@@ -58,7 +61,8 @@ func TestScrub(t *testing.T) {
 	cause := errors.Join(
 		context.DeadlineExceeded,
 		errors.New(
-			`Get "https://tokentoken:***@example.org/a/info/refs": tokentoken:p@ss p%40ss https://tokentoken:p%40ss@example.org/a`,
+			`Get "https://tokentoken:***@example.org/a/info/refs": tokentoken:p@ss p%40ss `+
+				"https://tokentoken:p%40ss@example.org/a",
 		),
 	)
 	got := r.scrub(cause)

@@ -132,7 +132,9 @@ func TestSSH(t *testing.T) {
 	commit := w.Commit(map[string]string{"data": "T"})
 	host, port, err := net.SplitHostPort(server.addr)
 	must(t, err)
-	for _, url := range []string{"ssh://git@" + server.addr + w.Dir, "ssh://" + server.addr + w.Dir, "git@" + host + ":" + port + ":" + w.Dir} {
+	for _, url := range []string{
+		"ssh://git@" + server.addr + w.Dir, "ssh://" + server.addr + w.Dir, "git@" + host + ":" + port + ":" + w.Dir,
+	} {
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		if got := mustRead(t, newMirrors(t), req); got != "T" {
 			t.Errorf("%s: got %q", url, got)

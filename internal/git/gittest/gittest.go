@@ -61,7 +61,7 @@ func (r *Repository) GitIn(stdin string, args ...string) string {
 	if args[0] != "init" {
 		args = append([]string{"-C", r.Dir}, args...)
 	}
-	cmd := exec.Command("git", args...)
+	cmd := exec.CommandContext(r.t.Context(), "git", args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(Env(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
 		"GIT_AUTHOR_DATE=2024-02-03T04:05:06Z", "GIT_COMMITTER_DATE=2024-02-03T04:05:06Z")
@@ -133,7 +133,7 @@ func (r *Repository) must(err error) {
 // Backend is git's own server for the repositories in a directory.
 func Backend(t *testing.T, dir string) http.Handler {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
+	out, err := exec.CommandContext(t.Context(), "git", "--exec-path").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

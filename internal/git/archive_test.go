@@ -1,0 +1,156 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
+)
+
+// plainTar is an archive as %setup wants it.
+func plainTar() Archive { return Archive{Suffix: ".tar", Prefix: "hello-1.0"} }
+
+// archive makes an archive, and says how many temporary files it has left.
+func archive(t *testing.T, m *Mirrors, req Request, a Archive) (content string, left int, err error) {
+	t.Helper()
+	a.Scratch = t.TempDir()
+	if a.MaxSize == 0 {
+		a.MaxSize = 1 << 30
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
+	must(t, err)
+	defer out.Close()
+	err = m.Archive(t.Context(), req, a, out)
+	text, rerr := os.ReadFile(out.Name())
+	must(t, rerr)
+	entries, rerr := os.ReadDir(a.Scratch)
+	must(t, rerr)
+	return string(text), len(entries), err
+}
+
+// An archive is, byte for byte, what the git command makes of the commit in the packager's own repository.
+func TestArchiveIsExact(t *testing.T) {
+	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
+		long := strings.Repeat("d", 60) + "/" + strings.Repeat("e", 60)
+		files := map[string]string{
+			".gitattributes": "secret export-ignore\n*.subst export-subst\ncrlf.txt text eol=crlf\nid.txt ident\n" +
+				"/sub/ignored/** export-ignore\n",
+			"sub/.gitattributes": "*.tmp export-ignore\n",
+			"sub/a.tmp":          "no", "sub/b.c": "b\n", "sub/ignored/x": "no", "secret/x": "no",
+			"v.subst":  "$Format:%H %h %T %an <%ae> %cI %s %(describe)$\nno $Format$\n",
+			"crlf.txt": "a\nb\n", "id.txt": "$Id$\n", "empty.subst": "$Format:%b$",
+			long + "/" + strings.Repeat("f", 100): "a path of more than 100 bytes",
+			strings.Repeat("g", 250):              "a name of more than 100 bytes",
+			long + "/" + long + "/" + long + "/h": "a path of more than 255 bytes",
+			"caf\u00e9/\u6f22\u5b57.txt":          "UTF-8", "latin\xe9/\xff\xfe": "not UTF-8",
+			"new\nline": "n", "back\\slash": "b", " blank ": "x", "-dash": "-",
+			"link": "-> sub/b.c", "dangling": "-> nowhere", "farlink": "-> " + strings.Repeat("../x/", 60),
+			"run.sh":        "#!/bin/sh\n",
+			"rpm/own.patch": "P",
+		}
+		w.Commit(files)
+		must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
+		commit := w.Commit(nil)
+		w.Git("tag", "-a", "-m", "x", "v1.0")
+		commit2 := w.Commit(map[string]string{"later": "x"})
+		m := newMirrors(t)
+		for prefix, commit := range map[string]string{"hello-1.0": commit, "a/b/c": commit2, "": commit} {
+			req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
+			made := Archive{Suffix: ".tar", Prefix: prefix}
+			got, _, err := archive(t, m, req, made)
+			must(t, err)
+			want := w.Archive(commit, made.prefix())
+			if got != want {
+				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", prefix, len(got), len(want))
+			}
+			if strings.Contains(got, "secret/x") || !strings.Contains(got, commit+" ") || !strings.Contains(got, "a\r\nb\r\n") {
+				t.Error("attributes do not count")
+			}
+			// The compressed one is the same, with no name and no time in its header.
+			made.Suffix = ".tar.gz"
+			packed, _, err := archive(t, m, req, made)
+			must(t, err)
+			z, err := gzip.NewReader(strings.NewReader(packed))
+			must(t, err)
+			var plain bytes.Buffer
+			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" || z.ModTime.Unix() != 0 {
+				t.Errorf("compressed: %v, name %q, time %s, same %v", err, z.Name, z.ModTime, plain.String() == want)
+			}
+		}
+	})
+}
+
+// Other programs give the same compressed bytes back, whatever made them.
+func TestCompressionsAreReadByOthers(t *testing.T) {
+	w := gittest.New(t)
+	req := request(w, w.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n"}))
+	m, want := newMirrors(t), w.Archive(req.Commit, "hello-1.0/")
+	for suffix, program := range map[string]string{".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd", ".tgz": "gzip", ".crate": "gzip",
+		".tbz": "bzip2", ".tb2": "bzip2", ".tbz2": "bzip2", ".txz": "xz", ".tzst": "zstd", ".tar.lzma": "xz", ".tar.lz": "xz", ".tlz": "xz", ".TAR.GZ": "gzip"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
+			continue
+		}
+		packed, _, err := archive(t, m, req, Archive{Suffix: SuffixOf("h" + suffix), Prefix: "hello-1.0"})
+		must(t, err)
+		args := []string{"-dc"}
+		switch suffix {
+		case ".tar.lzma":
+			args = append(args, "--format=lzma")
+		case ".tar.lz", ".tlz":
+			args = append(args, "--format=lzip")
+		}
+		cmd := exec.Command(program, args...)
+		cmd.Stdin = strings.NewReader(packed)
+		if out, err := cmd.Output(); err != nil || string(out) != want {
+			t.Errorf("%s: %v, same %v", program, err, string(out) == want)
+		}
+	}
+}
+
+// The file has nothing of an attempt before, of which the mirror was damaged.
+func TestArchiveOfADamagedMirror(t *testing.T) {
+	w, m := gittest.New(t), newMirrors(t)
+	req := request(w, w.Commit(map[string]string{"data": "T"}))
+	mustRead(t, m, req)
+	packs, err := filepath.Glob(filepath.Join(m.dir, "*.git/objects/pack/*.pack"))
+	must(t, err)
+	for _, pack := range packs {
+		must(t, os.Chmod(pack, 0o600))
+		data, err := os.ReadFile(pack)
+		must(t, err)
+		// The commit, which comes first, stays readable: only git archive notices.
+		copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
+		must(t, os.WriteFile(pack, data, 0o600))
+	}
+	got, _, err := archive(t, m, req, plainTar())
+	must(t, err)
+	if got != w.Archive(req.Commit, "hello-1.0/") {
+		t.Error("the archive is not git's")
+	}
+}
+
+// Every compression ends when the limit is passed, and when the context ends.
+func TestArchiveLimits(t *testing.T) {
+	w, m := gittest.New(t), newMirrors(t)
+	req := request(w, w.Commit(map[string]string{"data": strings.Repeat(rpmflow.Digest([]byte("x")), 2000)}))
+	for _, suffix := range Suffixes() {
+		_, _, err := archive(t, m, req, Archive{Suffix: suffix, MaxSize: 30})
+		wantFailure(t, err, rpmflow.FailureSource, "larger than", "export-ignore")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
+	must(t, err)
+	defer out.Close()
+	err = m.Archive(ctx, req, Archive{Suffix: ".tar.bz2", MaxSize: 1 << 20, Scratch: t.TempDir()}, out)
+	wantPlain(t, err)
+}
