@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -148,17 +149,9 @@ func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 
 // waitForStorage waits until the bucket exists and belongs to this installation. It tells waiting why it is not ready.
 func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger, waiting func(error)) error {
-	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 15*time.Second) {
-		err := store.Ensure(ctx)
-		if err == nil {
-			return nil
-		}
+	policy := retry.Policy{First: 500 * time.Millisecond, Most: 15 * time.Second, Notify: func(err error, pause time.Duration) {
 		waiting(err)
 		log.Warn("the storage is not ready, trying again", "in", pause, "error", err)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
+	}}
+	return policy.Do(ctx, func() error { return store.Ensure(ctx) })
 }

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Options are the bounds of a Client.
@@ -165,31 +165,32 @@ func (c *Client) from(ctx context.Context, place string, known []checksum.Checks
 // again calls once until it succeeds or another try would not help, with a pause in between. What makes progress goes on, if slowly: the
 // context is the bound then.
 func (c *Client) again(ctx context.Context, once func() (progress bool, err error)) error {
-	pause := c.Pause
-	for try := 1; ; try++ {
+	tries, final := 0, false
+	err := retry.Policy{First: c.Pause, Most: 15 * time.Second, Tries: c.Tries}.Do(ctx, func() error {
 		progress, err := once()
+		tries++
 		var f *rpmflow.Failure
 		var disk *diskError
-		if err == nil || ctx.Err() != nil || errors.As(err, &f) || errors.As(err, &disk) {
-			return err
+		var later *retryAfter
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil, errors.As(err, &f), errors.As(err, &disk):
+			final = true
+			return retry.Permanent(err)
+		case errors.As(err, &later):
+			err = retry.After(err, max(c.Pause, min(later.wait, 30*time.Second)))
 		}
 		if progress {
-			try, pause = 0, c.Pause
+			tries = 0
+			err = retry.Progress(err)
 		}
-		if try >= c.Tries {
-			return fmt.Errorf("%w (after %d tries)", err, try)
-		}
-		wait := pause + rand.N(pause/2+1) //nolint:gosec // not a secret
-		var later *retryAfter
-		if errors.As(err, &later) {
-			wait = max(wait, min(later.wait, 30*time.Second))
-		}
-		pause = min(2*pause, 15*time.Second)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		return err
+	})
+	if err != nil && !final && tries >= c.Tries {
+		return fmt.Errorf("%w (after %d tries)", err, tries)
 	}
+	return err
 }
 
 // part is the file while it comes.

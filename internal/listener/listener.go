@@ -25,6 +25,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
+	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -145,10 +146,7 @@ func (l *Listener) persist(ctx context.Context, what string, f func() error) err
 			return nil
 		}
 		l.log.Warn(what+" interrupted, beginning again", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
+		retry.Sleep(ctx, retry.Policy{First: time.Second}.Pause(1))
 	}
 }
 
