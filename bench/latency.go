@@ -21,7 +21,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/build/mock"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/up"
@@ -160,7 +160,7 @@ func watchCreates(ctx context.Context, engine string) (<-chan time.Time, error) 
 		return nil, err
 	}
 	messages, failures := api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", "container"), filters.Arg("event", "create"), filters.Arg("label", mock.LabelBuild))})
+		filters.Arg("type", "container"), filters.Arg("event", "create"), filters.Arg("label", images.LabelBuild))})
 	creates := make(chan time.Time, 1000)
 	go func() {
 		defer func() { _ = api.Close() }()

@@ -266,12 +266,12 @@ func plainMock(ctx context.Context, m mockSettings, small, large string) (t time
 }
 
 func removeShared(ctx context.Context, e *mock.Engine) {
-	kept, err := e.Kept(ctx)
+	kept, err := e.Images().List(ctx)
 	if err != nil {
 		return
 	}
 	for _, k := range kept {
 		_ = exec.CommandContext(ctx, "docker", "rmi", "-f", k.Name).Run()
 	}
-	_ = e.RemoveDownloads(ctx)
+	_ = e.Images().RemoveDownloads(ctx)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build/mock"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/nearest"
@@ -30,7 +31,7 @@ builder.docker.cache.`,
 	imagesFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withMock(cmd, func(e *mock.Engine, _ *config.Config) error {
-			kept, err := e.Kept(cmd.Context())
+			kept, err := e.Images().List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -61,7 +62,7 @@ builder.docker.cache.`,
 			if all {
 				budget = -1
 			}
-			removed, err := e.Prune(cmd.Context(), budget)
+			removed, err := e.Images().Prune(cmd.Context(), budget)
 			if err != nil {
 				return err
 			}
@@ -143,7 +144,7 @@ func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, name
 	return nil
 }
 
-func printKept(cmd *cobra.Command, kept []mock.Kept) error {
+func printKept(cmd *cobra.Command, kept []images.Entry) error {
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return printKeptJSON(cmd.OutOrStdout(), kept)
 	}
@@ -163,7 +164,7 @@ func printKept(cmd *cobra.Command, kept []mock.Kept) error {
 	return w.Flush()
 }
 
-func printKeptJSON(w io.Writer, kept []mock.Kept) error {
+func printKeptJSON(w io.Writer, kept []images.Entry) error {
 	type row struct {
 		Target   string    `json:"target"`
 		Holds    string    `json:"holds"`

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build/mock"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
@@ -28,9 +29,9 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, engine.Shut())
-		images, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+mock.LabelInstallation+"="+installation).Output()
+		made, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+images.LabelInstallation+"="+installation).Output()
 		must(t, err)
-		for name := range strings.FieldsSeq(string(images)) {
+		for name := range strings.FieldsSeq(string(made)) {
 			must(t, exec.Command("docker", "rmi", "-f", name).Run())
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 )
 
 // Paths in the containers. All of ours is below one directory.
@@ -42,32 +44,33 @@ const maxConfig = 16 << 20
 
 // configured is mock's configuration as a container needs it.
 type configured struct {
-	files []file // to be copied in
+	files []docker.File // to be copied in
 	env   []string
 	// own are the files of the build itself, for the steps that run what the package's author wrote.
-	own []file
-	// repositories is for the steps that install, or look at what is installed; nil: there are none but the target's.
-	repositories []file
+	own []docker.File
+	// repositories is for the steps that install, or look at what is installed; nil: the target's only.
+	repositories []docker.File
 }
 
 // configuration gathers the target's mock configuration and what rpmflow sets on top of it. The script that starts mock
 // joins all into one file: mock's own include() would interpret backslashes in what it includes.
 //
-// The root is initialised, and dependencies are installed, without the build's own time and macros: what is made there serves others.
+// The root is initialised, and dependencies are installed, without the build's own time and macros: other builds use the result.
 func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (configured, error) {
 	own, macros := buildConfig(epoch.Unix(), o)
 	c := configured{
-		files: []file{{name: inOverride, mode: 0o644, content: []byte(overrides)}},
-		own: []file{
-			{name: inEpoch, mode: 0o644, content: append([]byte(shortcuts), own...)}, {name: inMacros, mode: 0o644, content: macros},
-			{name: inBuilddep, mode: 0o755, content: []byte(builddep)},
+		files: []docker.File{{Name: inOverride, Mode: 0o644, Content: []byte(overrides)}},
+		own: []docker.File{
+			{Name: inEpoch, Mode: 0o644, Content: append([]byte(shortcuts), own...)},
+			{Name: inMacros, Mode: 0o644, Content: macros},
+			{Name: inBuilddep, Mode: 0o755, Content: []byte(builddep)},
 		},
 	}
 	if len(o.MockOptions) > 0 {
-		c.files = append(c.files, file{name: inOptions, mode: 0o644, content: optionsConfig(o.MockOptions)})
+		c.files = append(c.files, docker.File{Name: inOptions, Mode: 0o644, Content: optionsConfig(o.MockOptions)})
 	}
 	if len(o.Repositories) > 0 {
-		c.repositories = []file{{name: inRepositories, mode: 0o644, content: repositoriesConfig(o.Repositories)}}
+		c.repositories = []docker.File{{Name: inRepositories, Mode: 0o644, Content: repositoriesConfig(o.Repositories)}}
 	}
 	dir, base := "/etc/mock", t.Config+".cfg"
 	if t.ConfigDir != "" {
@@ -86,13 +89,14 @@ func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (config
 		}
 		base = filepath.Base(t.Config)
 		source = path.Join(inConfig, base)
-		c.files = append(c.files, file{name: source, mode: 0o644, content: content})
+		c.files = append(c.files, docker.File{Name: source, Mode: 0o644, Content: content})
 	}
 	c.env = []string{"CONFIG_DIR=" + dir, "CONFIG=" + source, "CHROOT=" + strings.TrimSuffix(base, ".cfg")}
 	return c, nil
 }
 
-// overrides is what makes mock fit for a container of ours, and its results the same bytes for the same commit.
+// overrides makes mock work in such a container, and its results the same bytes for the same commit. It is part of the key of roots:
+// another text, comments included, makes all roots again.
 const overrides = `
 # Set by rpmflow.
 config_opts['isolation'] = 'simple'                 # 'auto' looks for systemd-nspawn
@@ -112,8 +116,9 @@ config_opts['macros']['%clamp_mtime_to_source_date_epoch'] = '1'
 config_opts['macros']['%build_mtime_policy'] = 'clamp_to_source_date_epoch'
 `
 
-// shortcuts spare the steps that have no network what was done when their image was made, about a third of mock's time: the devices are those
-// of the container, which the script puts into the root at once (mock makes mounts one by one); dnf need not find again what it has installed.
+// shortcuts save the steps without network what was done when their image was made, about a third of mock's time: the devices are
+// those of the container, which the script puts into the root at once (mock makes mounts one by one), and dnf does not search again for
+// what it has installed.
 const shortcuts = `
 config_opts['internal_dev_setup'] = False
 if config_opts.get('dnf4_command') == '/usr/bin/dnf-3':
@@ -122,24 +127,25 @@ if config_opts.get('dnf5_command') == '/usr/bin/dnf5':
     config_opts.setdefault('dnf5_builddep_command', '/rpmflow/bin/dnf5')
 `
 
-// builddep asks dnf only for what was not installed before.
+// builddep replaces dnf's builddep, and asks dnf only for what was not installed before.
 //
 //go:embed builddep.sh
 var builddep string
 
-// digest names all that a root of the target is made from but the repositories: the mock image, the configuration, and our own part in it.
+// digest identifies everything that a root of the target is made from except the repositories: the mock image, the configuration, and
+// the steps of our own.
 func (c configured) digest(image, target string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q", image, target, c.env, prelude+scriptInit)
 	for _, f := range c.files {
-		fmt.Fprintf(h, " %q %q", f.name, f.content)
+		fmt.Fprintf(h, " %q %q", f.Name, f.Content)
 	}
-	return hex.EncodeToString(h.Sum(nil))[:keyLength]
+	return hex.EncodeToString(h.Sum(nil))[:images.KeyLength]
 }
 
 // tree reads the regular files below dir; links are followed, as they are on a host's /etc/mock (default.cfg).
-func tree(dir, as string, limit int64) ([]file, error) {
-	var files []file
+func tree(dir, as string, limit int64) ([]docker.File, error) {
+	var files []docker.File
 	var total int64
 	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -160,7 +166,7 @@ func tree(dir, as string, limit int64) ([]file, error) {
 		if err != nil {
 			return err
 		}
-		files = append(files, file{name: path.Join(as, filepath.ToSlash(rel)), mode: 0o644, content: content})
+		files = append(files, docker.File{Name: path.Join(as, filepath.ToSlash(rel)), Mode: 0o644, Content: content})
 		return nil
 	})
 	return files, err

@@ -2,12 +2,9 @@ package mock
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,14 +13,16 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the package, as long
 // as root and BuildRequires are the same, or a new one.
 //
-// What a source package from elsewhere requires was decided where it was made. The target may see that otherwise: mock makes it anew, and
-// then RPMs asks for what that one requires. So it is no failure yet when something is not to be had.
+// What a source package from elsewhere requires was decided where it was made, and may differ on this target: mock makes it again, and
+// then RPMs installs what that one requires. So it is not a failure yet when something cannot be had.
 func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	s.deps, err = s.install(ctx, srpm, s.root)
 	var missing *rpmflow.Failure
@@ -34,76 +33,72 @@ func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	return err
 }
 
-// install makes the image of the dependencies: that of the root, or of earlier dependencies, with those of a package installed.
-func (s *session) install(ctx context.Context, srpm string, from cached) (cached, error) {
-	key, err := s.dependenciesKey(srpm, from)
+// install gives the image from, which is a root or has earlier dependencies, with those of a source package installed.
+func (s *session) install(ctx context.Context, srpm string, from images.Image) (images.Image, error) {
+	requirements, err := s.requirements(srpm, from)
 	if err != nil {
-		return cached{}, err
+		return images.Image{}, err
 	}
+	key := s.e.images.DependenciesKey(from, requirements)
 	files, env := srpmIn(srpm)
 	files = append(files, s.config.repositories...)
 	found := true
 	asked := time.Now().Truncate(time.Second)
-	c, _, err := s.shared(ctx, recipe{
-		kind: kindDependencies, key: key, phase: rpmflow.PhaseDependencies,
-		// The root's own age says nothing of the build's own repositories.
-		good: func(c cached) bool {
-			return s.config.repositories == nil || !c.made.Before(asked) || time.Since(c.made).Abs() <= s.job.Target.MaxAge
-		},
-		plan: func(*cached) step {
-			found = false
-			return s.step(rpmflow.PhaseDependencies, step{image: from.id, network: true, script: scriptDeps, files: files, env: env})
-		},
-		done: func(ctx context.Context, _ *cached, end ended, began time.Time) (cached, error) {
-			c := from
-			c.key, c.name, c.time = key, "", began
-			// The root has it all; but not what dnf has to know of other repositories when it looks again without a network.
-			if s.config.repositories == nil && isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) {
-				return s.e.touch(ctx, kindDependencies, c, began)
-			}
-			c.made, c.labels = began, maps.Clone(from.labels)
-			if from.labels[LabelKind] == string(kindRoot) {
-				c.labels[labelRoot] = from.id
-			}
-			return s.keep(ctx, kindDependencies, end.id, c)
-		},
-	})
+	var st step
+	r := s.recipe(images.Dependencies, key)
+	r.What = func(*images.Image) string { return "what " + s.job.Build.Package + " needs to be built" }
+	r.Good = func(i images.Image) bool { // the root's own age says nothing about the build's own repositories
+		return s.config.repositories == nil || !i.Made.Before(asked) || time.Since(i.Made).Abs() <= s.job.Target.MaxAge
+	}
+	r.Create = func(ctx context.Context, name string, _ *images.Image) (string, error) {
+		found = false
+		st = s.step(rpmflow.PhaseDependencies,
+			step{name: name, image: from.ID, network: true, script: scriptDeps, files: files, env: env})
+		return s.create(ctx, st)
+	}
+	r.Make = func(ctx context.Context, container string, _ *images.Image) (images.Image, error) {
+		began, err := s.makeShared(ctx, rpmflow.PhaseDependencies, container, st)
+		if err != nil {
+			s.failed = failed{image: from.ID, what: "the root in which the BuildRequires could not be installed, as it was before"}
+			return images.Image{}, err
+		}
+		// If the root has everything, it serves itself; but not if dnf must know other repositories when it looks again without a network.
+		if s.config.repositories == nil && isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) {
+			return s.e.images.Touch(ctx, images.Dependencies, from.As(key, began), began)
+		}
+		return s.e.images.Commit(ctx, images.Dependencies, container, s.job.Target.Name, from.With(key, began))
+	}
+	image, _, err := s.e.images.Get(ctx, r)
 	if err != nil || !found {
-		return c, err
+		return image, err
 	}
-	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: installed at %s\n", c.made.UTC().Format(time.RFC3339))
-	if time.Since(c.time).Abs() < usedSeldom {
-		return c, nil
-	}
-	return s.e.touch(ctx, kindDependencies, c, time.Now())
+	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: installed at %s\n",
+		image.Made.UTC().Format(time.RFC3339))
+	return s.e.images.Use(ctx, images.Dependencies, image)
 }
 
-// usedSeldom is how exactly the time of an image's last use is known.
-const usedSeldom = time.Minute
-
-// dependenciesKey tells apart what is installed into the root: by the root, the package and its requirements. No package shares
-// an image with another: the list of its requirements is made by its own code.
-func (s *session) dependenciesKey(srpm string, from cached) (string, error) {
-	requires, err := rpmfile.Requires(srpm)
-	if err != nil {
-		return "", rpmflow.Fail(rpmflow.FailureSpec, "", "the source package cannot be read: %v", err)
+// requirements are what a source package needs, as the key of the image has them.
+func (s *session) requirements(srpm string, from images.Image) (images.Requirements, error) {
+	r := images.Requirements{Project: s.job.Build.Project, Package: s.job.Build.Package}
+	var err error
+	if r.Requires, err = rpmfile.Requires(srpm); err != nil {
+		return r, rpmflow.Fail(rpmflow.FailureSpec, "", "the source package cannot be read: %v", err)
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q", s.e.s.Installation, from.id, s.job.Build.Project, s.job.Build.Package)
-	if from.labels[labelByName] == "true" {
+	if from.ByName() {
 		p, err := rpmfile.Package(srpm)
 		if err != nil {
-			return "", err
+			return r, err
 		}
-		fmt.Fprintf(h, " %q", p.NEVRA())
+		r.NEVRA = p.NEVRA()
 	}
-	slices.Sort(requires)
-	fmt.Fprintf(h, " %q", slices.Compact(requires))
 	for _, f := range s.config.repositories {
-		fmt.Fprintf(h, " %q", f.content)
+		r.Repositories = append(r.Repositories, string(f.Content))
 	}
-	return hex.EncodeToString(h.Sum(nil))[:keyLength], nil
+	return r, nil
 }
+
+// maxRounds is how often %generate_buildrequires may ask for more packages; mock's own limit.
+const maxRounds = 10
 
 // RPMs runs the package's own build, from the dependencies and without a network.
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
@@ -117,8 +112,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
-	for _, name := range left { // mock leaves what lies in SOURCES
-		files = append(files, file{name: path.Join(inLeftOut, name), mode: 0o644, disk: filepath.Join(s.job.Sources, name)})
+	for _, name := range left { // mock does not remove what is in SOURCES
+		files = append(files, docker.File{Name: path.Join(inLeftOut, name), Mode: 0o644, Disk: filepath.Join(s.job.Sources, name)})
 	}
 	last := strings.Join(requires, "\n")
 	installed := "INSTALLED=yes" // exactly what the package requires
@@ -126,7 +121,7 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		installed = "INSTALLED="
 	}
 	for round := 0; ; round++ {
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.id, script: scriptRPMs, files: files, env: append(env, installed)})
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.ID, script: scriptRPMs, files: files, env: append(env, installed)})
 		if err == nil {
 			break
 		}
@@ -150,14 +145,14 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
-	// mock makes the SRPM anew in the root; the one that was built from is the one that is kept.
+	// mock makes the SRPM again in the root; the one that was built from is kept.
 	return slices.DeleteFunc(found, func(name string) bool {
 		return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".nosrc.rpm")
 	}), nil
 }
 
 // asked finds the package that lists what was asked for and not there: by %generate_buildrequires, or by the source package as mock has
-// made it anew.
+// made it again.
 func (s *session) asked() (name, digest string, err error) {
 	for _, pattern := range []string{"*.buildreqs.nosrc.rpm", "*.src.rpm", "*.nosrc.rpm"} {
 		found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), pattern))

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
@@ -28,7 +29,7 @@ func (e *Engine) Check(ctx context.Context, f *doctor.Findings, targets []rpmflo
 		f.Error(checkName, doctor.Failed, err)
 		return
 	}
-	facts.check(f)
+	checkFacts(f, facts)
 	if !facts.UserNamespaces {
 		checkTrust(f, projects)
 	}
@@ -37,7 +38,7 @@ func (e *Engine) Check(ctx context.Context, f *doctor.Findings, targets []rpmflo
 	}
 }
 
-func (facts Facts) check(f *doctor.Findings) {
+func checkFacts(f *doctor.Findings, facts docker.Facts) {
 	f.OK(checkName, "%s, version %s, API %s, %s, storage %s, cgroup v%s",
 		facts.Host, facts.Version, facts.API, facts.Machine, facts.Storage, facts.Cgroup)
 	u, err := url.Parse(facts.Host)

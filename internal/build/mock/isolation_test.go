@@ -1,10 +1,10 @@
 package mock
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"log/slog"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,19 +15,14 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
 )
 
 // newSession opens an attempt on the engine, with the stand-in's image.
 func newSession(t *testing.T, s Settings) *session {
 	t.Helper()
-	if out, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").CombinedOutput(); err != nil {
-		t.Skipf("needs docker: no engine answers: %s", bytes.TrimSpace(out))
-	}
-	image, err := standinImage()
-	if err != nil {
-		t.Fatalf("the stand-in's image cannot be built: %v", err)
-	}
-	s.Installation, s.Logger = rpmflow.Digest([]byte(t.Name())), slog.New(slog.DiscardHandler)
+	image := mocktest.Image(t)
+	s.Installation, s.Logger = rpmflow.Digest([]byte(t.Name())), quiet
 	e, err := New(s)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +30,7 @@ func newSession(t *testing.T, s Settings) *session {
 	opened, err := e.Open(t.Context(), build.Job{
 		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID(t.Name(), "p", "standin-1-x86_64"), Target: "standin-1-x86_64"}, Attempt: 1},
 		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image},
-		Epoch:  time.Unix(1_700_000_000, 0), Dir: t.TempDir(), Log: &lastLines{}, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Epoch:  time.Unix(1_700_000_000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -57,16 +52,16 @@ func TestContainersAreConfined(t *testing.T) {
 	for _, network := range []bool{false, true} {
 		st := step{image: s.image, network: network, script: "true", env: []string{"A=b"}}
 		if network { // as those that leave an image
-			st.name = s.e.lockName("confined")
+			st.name = s.e.images.LockName("confined")
 		}
 		id, err := s.create(t.Context(), st)
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := s.e.api.ContainerInspect(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.containers = append(s.containers, id)
+		var infos []container.InspectResponse
+		mocktest.Must(t, json.Unmarshal([]byte(mocktest.Docker(t, "inspect", id)), &infos))
+		info := infos[0]
 		h := info.HostConfig
 		want := container.NetworkMode("none")
 		if network {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,26 +16,11 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
 )
 
 const patience = 5 * time.Minute
-
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-var standinImage = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("../../../test/standin/build").Output()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1], err
-})
 
 // host is an installation of rpmflow: its engine, and a repository that its target is made from.
 type host struct {
@@ -48,17 +32,11 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
-		t.Skipf("needs docker: no engine answers: %s", out)
-	}
-	image, err := standinImage()
-	if err != nil {
-		t.Fatalf("the stand-in's image cannot be built: %v", err)
-	}
+	image := mocktest.Image(t)
 	h := &host{image: image, installation: rpmflow.DeriveID("test", t.Name(), time.Now().String())}
-	t.Cleanup(func() { forget(t, h.installation) })
-	h.repository = docker(t, "run", "-d", image, "sh", "-c", "mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
-	t.Cleanup(func() { docker(t, "rm", "-fv", h.repository) })
+	t.Cleanup(func() { mocktest.Forget(t, h.installation) })
+	h.repository = mocktest.Docker(t, "run", "-d", image, "sh", "-c", "mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
+	t.Cleanup(func() { mocktest.Docker(t, "rm", "-fv", h.repository) })
 	end := time.Now().Add(10 * time.Second)
 	for exec.Command("docker", "exec", h.repository, "python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() != nil {
 		if time.Now().After(end) {
@@ -66,32 +44,11 @@ func newHost(t *testing.T) *host {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	ip := docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
+	ip := mocktest.Docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
 	config := filepath.Join(t.TempDir(), "ours.cfg")
-	write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
+	mocktest.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
 	h.target = rpmflow.Target{Name: "ours", Arch: rpmflow.HostArch(), Config: config, Image: image, MaxAge: time.Hour}
 	return h
-}
-
-// forget removes the images of an installation; there are to be no containers any more.
-func forget(t *testing.T, installation string) {
-	t.Helper()
-	for _, id := range strings.Fields(docker(t, "ps", "-aq", "--filter", "label="+LabelInstallation+"="+installation)) {
-		t.Errorf("container %s is left", id)
-		docker(t, "rm", "-fv", id)
-	}
-	for _, name := range images(t, installation) {
-		docker(t, "rmi", "-f", name)
-	}
-	for _, name := range strings.Fields(docker(t, "volume", "ls", "-q", "--filter", "label="+LabelInstallation+"="+installation)) {
-		docker(t, "volume", "rm", name)
-	}
-}
-
-// images lists the names of the images that builds share.
-func images(t *testing.T, installation string) []string {
-	t.Helper()
-	return strings.Fields(docker(t, "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+LabelInstallation+"="+installation))
 }
 
 // serve gives the repository another state; none: it is out of reach.
@@ -101,7 +58,7 @@ func (h *host) serve(t *testing.T, repomd string) {
 	if repomd == "" {
 		script = "rm -r /repo/repodata"
 	}
-	docker(t, "exec", h.repository, "sh", "-c", script)
+	mocktest.Docker(t, "exec", h.repository, "sh", "-c", script)
 }
 
 // attempt is a session with what it reports.
@@ -115,7 +72,13 @@ type attempt struct {
 
 func (h *host) engine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := New(Settings{Network: "bridge", PIDs: 4096, Packages: 1 << 30, Installation: h.installation, Logger: slog.New(slog.DiscardHandler)})
+	return h.engineWith(t, Settings{})
+}
+
+func (h *host) engineWith(t *testing.T, s Settings) *Engine {
+	t.Helper()
+	s.Network, s.PIDs, s.Packages, s.Installation, s.Logger = "bridge", 4096, 1<<30, h.installation, quiet
+	e, err := New(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +165,7 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 	if changed.Image == root.Image || changed.Repositories["r"] == root.Repositories["r"] || changed.Config != root.Config || changed.MockImage != root.MockImage {
 		t.Errorf("root %+v; it was %+v, and the repository has changed since", changed, root)
 	}
-	if names := images(t, h.installation); len(names) != 1 {
+	if names := mocktest.Images(t, h.installation); len(names) != 1 {
 		t.Errorf("images: %q", names)
 	}
 
@@ -228,7 +191,8 @@ func TestDeadOwner(t *testing.T) {
 	a := h.open(t, e, "build", h.target)
 	earlier := h.open(t, e, "build", h.target)
 	earlier.s.job.Build.Attempt = 1
-	st := earlier.s.step(rpmflow.PhaseRoot, step{name: e.lockName(a.s.rootKey()), image: a.s.image, script: "exec sleep 1000"})
+	st := earlier.s.step(rpmflow.PhaseRoot,
+		step{name: e.images.LockName(a.s.rootKey()), image: a.s.image, script: "exec sleep 1000"})
 	if _, err := earlier.s.create(t.Context(), st); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +226,7 @@ func (a *attempt) build(t *testing.T, version, requires, commands string) (conta
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.spec")
-	write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
+	mocktest.Write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
 	sources := filepath.Join(dir, "sources")
 	if err := os.Mkdir(sources, 0o755); err != nil {
 		t.Fatal(err)
@@ -325,8 +289,8 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 	if _, err := h.ready(t, e, "unknown", h.target).build(t, "1", "nosuch-devel", "true"); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies {
 		t.Errorf("an unknown package: %v", err)
 	}
-	for _, name := range images(t, h.installation) {
-		if out := docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
+	for _, name := range mocktest.Images(t, h.installation) {
+		if out := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
 			t.Errorf("%s holds what a build has left: %s", name, out)
 		}
 	}
@@ -339,17 +303,17 @@ func TestForeignSourcePackage(t *testing.T) {
 	foreign := func(name, requires string) (string, *attempt) {
 		t.Helper()
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
-		docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define", "elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
+		mocktest.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
+		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define", "elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
 		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
 	}
 	srpm, a := foreign("decided anew", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
-	must(t, a.Dependencies(t.Context(), srpm))
+	mocktest.Must(t, a.Dependencies(t.Context(), srpm))
 	if rpms, err := a.RPMs(t.Context(), srpm); err != nil || len(rpms) != 1 {
 		t.Errorf("packages %q: %v", rpms, err)
 	}
 	srpm, a = foreign("not to be had", "nosuch-devel")
-	must(t, a.Dependencies(t.Context(), srpm))
+	mocktest.Must(t, a.Dependencies(t.Context(), srpm))
 	var failure *rpmflow.Failure
 	if _, err := a.RPMs(t.Context(), srpm); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies || !strings.Contains(err.Error(), "nosuch-devel") {
 		t.Errorf("a package that is not to be had: %v", err)
@@ -375,10 +339,10 @@ func TestPrune(t *testing.T) {
 	}
 	check := func(what string, budget int64, want ...string) {
 		t.Helper()
-		if _, err := e.Prune(t.Context(), budget); err != nil {
+		if _, err := e.images.Prune(t.Context(), budget); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		kept, err := e.Kept(t.Context())
+		kept, err := e.images.List(t.Context())
 		var got []string
 		for _, k := range kept {
 			if k.Size <= 0 || k.Target != h.target.Name {
@@ -391,26 +355,26 @@ func TestPrune(t *testing.T) {
 		}
 	}
 	// age lets all of a kind be unused for an hour.
-	age := func(k kind, key string) {
+	age := func(k images.Kind, key string) {
 		t.Helper()
-		c, err := e.newest(t.Context(), k, key)
+		c, err := e.images.Newest(t.Context(), k, key)
 		if err != nil || c == nil {
 			t.Fatalf("%v, %v", c, err)
 		}
-		if _, err := e.touch(t.Context(), k, *c, time.Now().Add(-time.Hour)); err != nil {
+		if _, err := e.images.Touch(t.Context(), k, *c, time.Now().Add(-time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const root, outdated = "dependencies=false outdated=false", "dependencies=true outdated=true"
 	check("just used", 1, outdated, root)
-	age(kindDependencies, before.s.deps.key)
+	age(images.Dependencies, before.s.deps.Key)
 	check("outdated", 1<<40, root)
-	age(kindRoot, before.s.rootKey())
-	holds := docker(t, "create", "--label", LabelInstallation+"="+h.installation, current.Image)
+	age(images.Root, before.s.rootKey())
+	holds := mocktest.Docker(t, "create", "--label", images.LabelInstallation+"="+h.installation, current.Image)
 	check("a container is made from it", 1, root)
-	docker(t, "rm", holds)
+	mocktest.Docker(t, "rm", holds)
 	check("too much", 1)
-	if out := docker(t, "images", "-aq", "--filter", "label="+LabelInstallation+"="+h.installation); out != "" {
+	if out := mocktest.Docker(t, "images", "-aq", "--filter", "label="+images.LabelInstallation+"="+h.installation); out != "" {
 		t.Errorf("left: %s", out)
 	}
 }
@@ -437,12 +401,5 @@ func TestNothingIsSharedBetweenBuilds(t *testing.T) {
 	wait.Wait()
 	if _, err := h.ready(t, e, "looks", h.target).build(t, "3", "gcc", look); err != nil {
 		t.Errorf("the next build: %v", err)
-	}
-}
-
-func write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 package mock
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,9 +11,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// What a build asks of rpm and mock is told to mock in three files, for three reasons: mock's own options make another root
-// (inOptions), repositories are for this project's BuildRequires only and not for roots that others share (inRepositories), and macros
-// are for those steps alone that run what the package's author wrote (inEpoch, inMacros).
+// What a build asks of rpm and mock comes in three files: mock's own options make another root (inOptions), repositories are for
+// this project's BuildRequires only and not for roots that others share (inRepositories), and macros are only for the steps that run what
+// the package's author wrote (inEpoch, inMacros).
 
 // optionsConfig sets mock's options as its --config-opts does. What rpmflow itself sets comes later in the configuration, and wins.
 func optionsConfig(options []rpmflow.MockOption) []byte {
@@ -56,7 +55,7 @@ func pythonValue(s string) string {
 		return "None"
 	}
 	if number.MatchString(s) {
-		n, err := strconv.ParseInt(s, 10, 64) // Python takes 08 for a mistake in a program, and for 8 in a text
+		n, err := strconv.ParseInt(s, 10, 64) // Python accepts 08 as a text, but not in a program
 		if err == nil {
 			return strconv.FormatInt(n, 10)
 		}
@@ -67,12 +66,13 @@ func pythonValue(s string) string {
 // python writes a text as a literal of Python. Go's escapes of text that is UTF-8 mean the same there.
 func python(s string) string { return strconv.QuoteToASCII(s) }
 
-// repositoriesConfig adds repositories to dnf's configuration: as mock's --addrepo does, but that a priority or a key can be given, and
-// that the ids, which are names in dnf's cache, are the same in every container.
+// repositoriesConfig adds repositories to dnf's configuration as mock's --addrepo does, but with a priority and a key, and with
+// ids that are the same in every container, as they are names in dnf's cache.
 func repositoriesConfig(repositories []rpmflow.Repository) []byte {
 	var out []byte
 	for _, r := range repositories {
-		section := fmt.Sprintf("\n\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\nskip_if_unavailable=0\nmetadata_expire=0\nbest=1\nmodule_hotfixes=true\n", repositoryID(r.URL), r.URL, r.URL)
+		section := fmt.Sprintf("\n\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\nskip_if_unavailable=0\nmetadata_expire=0\nbest=1\n"+
+			"module_hotfixes=true\n", repositoryID(r.URL), r.URL, r.URL)
 		if r.Priority != 0 {
 			section += fmt.Sprintf("priority=%d\n", r.Priority)
 		}
@@ -86,7 +86,7 @@ func repositoriesConfig(repositories []rpmflow.Repository) []byte {
 	return out
 }
 
-// repositoryID is an id that no repository of a mock configuration has, and that shows which one it is.
+// repositoryID is an id that no repository of a mock configuration has, and that shows the URL.
 func repositoryID(url string) string {
 	sum := sha256.Sum256([]byte(url))
 	_, rest, _ := strings.Cut(url, "://")
@@ -100,8 +100,8 @@ func repositoryID(url string) string {
 }
 
 // buildConfig is the configuration of the steps that run what the package's author wrote. Macros go to mock in a file of rpm's own form:
-// in its configuration they would be templates, which %{#} for instance breaks. Those that the target's configuration sets come behind
-// that file, so they are taken out.
+// in its configuration they would be templates, which %{#} for instance breaks. mock reads those that the target's configuration sets
+// after that file, so they are removed.
 func buildConfig(epoch int64, o rpmflow.Options) (config, macros []byte) {
 	config = fmt.Appendf(nil, "config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'\n", epoch)
 	if o.NoCheck {
@@ -114,33 +114,19 @@ func buildConfig(epoch int64, o rpmflow.Options) (config, macros []byte) {
 	config = fmt.Appendf(config, "config_opts['macrofile'] = %s\n", python(inMacros))
 	for _, m := range definitions {
 		word, _, _ := strings.Cut(m.Name, "(")
-		config = fmt.Appendf(config, "config_opts['macros'].pop(%s, None)\nconfig_opts['macros'].pop(%s, None)\n", python("%"+word), python(word))
+		config = fmt.Appendf(config, "config_opts['macros'].pop(%s, None)\nconfig_opts['macros'].pop(%s, None)\n",
+			python("%"+word), python(word))
 		config = fmt.Appendf(config, "#   %%%s\n", m)
 		macros = fmt.Appendf(macros, "%%%s\n", m)
 	}
 	return config, macros
 }
 
-// defined are the arguments that tell rpmspec of the macros.
+// defined are rpmspec's arguments for the macros.
 func defined(o rpmflow.Options) []string {
 	var args []string
 	for _, m := range o.Definitions() {
 		args = append(args, "--define", m.String())
 	}
 	return args
-}
-
-// trusted refuses repositories whose packages' scriptlets would run as root of the engine's machine, unless the operator has allowed it.
-func (e *Engine) trusted(ctx context.Context, b rpmflow.Build) error {
-	urls := b.Options.Untrusted()
-	if len(urls) == 0 {
-		return nil
-	}
-	facts, err := e.Facts(ctx)
-	if err != nil || facts.UserNamespaces {
-		return err
-	}
-	return rpmflow.Fail(rpmflow.FailureDependencies,
-		fmt.Sprintf("ask an operator: `trust: true` of the project %q lets that happen, an engine with user namespaces (userns-remap, rootless) needs no trust", b.Project),
-		"the project's own repositories (%s) are not used: the scriptlets of their packages would run as root of the engine's machine, which has no user namespaces", strings.Join(urls, ", "))
 }

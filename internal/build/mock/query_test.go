@@ -8,19 +8,20 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
 )
 
 // TestQuery asks the root's rpm, with words that mean something to shells, and about a spec with a name that does.
 func TestQuery(t *testing.T) {
 	s := newSession(t, Settings{Network: "bridge"})
 	t.Cleanup(func() { forgetRoot(t, s) })
-	must(t, s.Root(t.Context()))
+	mocktest.Must(t, s.Root(t.Context()))
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "a $(id);'b.spec")
-	write(t, spec, "%include %{SOURCE0}\nName: hello\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: more.inc\nRequires: %{asked}\n%description\nx\n%files\n")
-	must(t, os.Mkdir(filepath.Join(dir, "SOURCES"), 0o700))
-	write(t, filepath.Join(dir, "SOURCES", "more.inc"), "%global asked %{lua:print('included')}\n")
-	write(t, spec, strings.Replace(readFile(t, spec), "%{SOURCE0}", "%{_sourcedir}/more.inc", 1))
+	mocktest.Write(t, spec, "%include %{SOURCE0}\nName: hello\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: more.inc\nRequires: %{asked}\n%description\nx\n%files\n")
+	mocktest.Must(t, os.Mkdir(filepath.Join(dir, "SOURCES"), 0o700))
+	mocktest.Write(t, filepath.Join(dir, "SOURCES", "more.inc"), "%global asked %{lua:print('included')}\n")
+	mocktest.Write(t, spec, strings.Replace(readFile(t, spec), "%{SOURCE0}", "%{_sourcedir}/more.inc", 1))
 	word := "$(touch /tmp/x) 'a' \"b\"; `id` | &"
 	for _, q := range []struct {
 		args []string
@@ -31,12 +32,12 @@ func TestQuery(t *testing.T) {
 		{[]string{"-q", "--qf", "no end"}, "no end"}, // of the line, which Docker loses
 	} {
 		got, err := s.Query(t.Context(), spec, filepath.Join(dir, "SOURCES"), q.args...)
-		must(t, err)
+		mocktest.Must(t, err)
 		if string(got) != q.want {
 			t.Errorf("rpmspec %q: %q, want %q", q.args, got, q.want)
 		}
 	}
-	write(t, spec, "Name: hello\n%if 1\n")
+	mocktest.Write(t, spec, "Name: hello\n%if 1\n")
 	_, err := s.Query(t.Context(), spec, filepath.Join(dir, "SOURCES"), "-P")
 	var f *rpmflow.Failure
 	if !errors.As(err, &f) || f.Kind != rpmflow.FailureSpec || !strings.Contains(f.Message, "%if") {
@@ -47,14 +48,14 @@ func TestQuery(t *testing.T) {
 // forgetRoot removes the images that the session's installation has made.
 func forgetRoot(t *testing.T, s *session) {
 	t.Helper()
-	for _, name := range images(t, s.e.s.Installation) {
-		docker(t, "rmi", "-f", name)
+	for _, name := range mocktest.Images(t, s.e.s.Installation) {
+		mocktest.Docker(t, "rmi", "-f", name)
 	}
 }
 
 func readFile(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
-	must(t, err)
+	mocktest.Must(t, err)
 	return string(text)
 }

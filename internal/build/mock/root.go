@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,31 +16,33 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocklog"
 )
 
-// maxUpdates is how many layers are put on a root before it is made anew: engines allow some 125, and each costs a little.
+// maxUpdates is how many layers are put on a root before it is made again: engines allow some 125, and each costs a little.
 const maxUpdates = 20
 
-// Root gives the build a root that was compared with the repositories no longer ago than the target allows: the image that is
-// there, or that image after mock has updated it, or a new one.
+// Root gives the build a root that was compared with the repositories no longer ago than the target allows: the existing image, that
+// image after mock has updated it, or a new one.
 func (s *session) Root(ctx context.Context) error {
-	root, have, err := s.shared(ctx, s.rootRecipe(false))
+	root, have, err := s.e.images.Get(ctx, s.rootRecipe(false))
 	var outdated *outdatedError
 	if errors.As(err, &outdated) { // dnf finds no way from the old packages to the new ones
-		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the root cannot be updated, making it anew: %v\n", outdated.err)
-		root, have, err = s.shared(ctx, s.rootRecipe(true))
+		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the root cannot be updated, making it again: %v\n", outdated.err)
+		root, have, err = s.e.images.Get(ctx, s.rootRecipe(true))
 	}
 	stale := false
 	if err != nil {
 		if have == nil || !s.job.Target.AllowStale || ctx.Err() != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, going on with the root of %s, as the target allows: %v\n", have.time.UTC().Format(time.RFC3339), err)
+		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as the target allows: %v\n",
+			have.Time.UTC().Format(time.RFC3339), err)
 		root, stale = *have, true
 	}
 	s.root = root
-	s.job.OnRoot(root.record(stale))
+	s.job.OnRoot(root.Record(stale))
 	return nil
 }
 
@@ -51,81 +52,107 @@ type outdatedError struct{ err error }
 func (e *outdatedError) Error() string { return e.err.Error() }
 func (e *outdatedError) Unwrap() error { return e.err }
 
-func (s *session) rootRecipe(anew bool) recipe {
-	fromMock := func(have *cached) bool { return anew || have == nil || have.updates >= maxUpdates }
-	asked := time.Now().Truncate(time.Second) // as exactly as labels know it
-	return recipe{
-		kind: kindRoot, key: s.rootKey(), phase: rpmflow.PhaseRoot,
-		good: func(c cached) bool {
-			if anew {
-				return !c.made.Before(asked)
-			}
-			// What was compared since the attempt began is as new as the attempt can ask for, however long it took: where a root takes
-			// longer than max_age to make, it would never be good.
-			began := s.job.Build.StartedAt
-			return time.Since(c.time).Abs() <= s.job.Target.MaxAge || began != nil && !c.time.Before(began.Truncate(time.Second))
-		},
-		plan: func(have *cached) step {
-			if fromMock(have) {
-				return s.step(rpmflow.PhaseRoot, step{image: s.image, network: true, script: scriptInit, files: s.config.files})
-			}
-			st := s.step(rpmflow.PhaseRoot, step{image: have.id, network: true, script: scriptUpdate})
-			st.failed = func(end ended, err error) error {
+// rootRecipe makes the root from nothing when there is none, when it has too many layers, or if again is set; otherwise by an update.
+func (s *session) rootRecipe(again bool) images.Recipe {
+	fromNothing := func(have *images.Image) bool { return again || have == nil || have.Updates >= maxUpdates }
+	asked := time.Now().Truncate(time.Second) // as exactly as labels have it
+	var st step
+	r := s.recipe(images.Root, s.rootKey())
+	r.What = func(have *images.Image) string {
+		if have == nil {
+			return "the root of " + s.job.Target.Name
+		}
+		return "the root of " + s.job.Target.Name + ", compared with its repositories"
+	}
+	r.Good = func(i images.Image) bool {
+		if again {
+			return !i.Made.Before(asked)
+		}
+		return i.CheckedWithin(s.job.Target.MaxAge, s.job.Build.StartedAt)
+	}
+	r.Create = func(ctx context.Context, name string, have *images.Image) (string, error) {
+		if fromNothing(have) {
+			st = step{image: s.image, script: scriptInit, files: s.config.files}
+		} else {
+			st = step{image: have.ID, script: scriptUpdate, failed: func(end ended, err error) error {
 				if mocklog.Unreachable(end.output) {
 					return err
 				}
 				return &outdatedError{err}
-			}
-			return st
-		},
-		done: func(ctx context.Context, have *cached, end ended, began time.Time) (cached, error) {
-			return s.rootDone(ctx, have, fromMock(have), end, began)
-		},
+			}}
+		}
+		st.name, st.network = name, true
+		st = s.step(rpmflow.PhaseRoot, st)
+		return s.create(ctx, st)
 	}
+	r.Make = func(ctx context.Context, container string, have *images.Image) (images.Image, error) {
+		began, err := s.makeShared(ctx, rpmflow.PhaseRoot, container, st)
+		if err != nil {
+			s.failed = failed{}
+			return images.Image{}, err
+		}
+		if fromNothing(have) {
+			return s.keepRoot(ctx, container, began)
+		}
+		return s.keepUpdate(ctx, container, *have, began)
+	}
+	return r
 }
 
-// rootKey tells the root of this target from others on the engine: those of other installations among them.
+// recipe is what all recipes of the session have in common.
+func (s *session) recipe(k images.Kind, key string) images.Recipe {
+	return images.Recipe{Kind: k, Key: key, Build: s.job.Build, Log: s.job.Log, Target: s.job.Target.Name, MockImage: s.image}
+}
+
+// makeShared runs the container of a shared image, and says when it began.
+func (s *session) makeShared(ctx context.Context, phase rpmflow.Phase, container string, st step) (time.Time, error) {
+	if err := os.RemoveAll(s.dir(phase)); err != nil { // of an earlier round
+		return time.Time{}, fmt.Errorf("engine mock: %w", err)
+	}
+	began := time.Now()
+	_, err := s.perform(ctx, phase, container, st)
+	return began, err
+}
+
+// rootKey tells the root of this target from others on the engine.
 func (s *session) rootKey() string {
-	sum := sha256.Sum256([]byte(s.e.s.Installation + " " + s.config.digest(s.image, s.job.Target.Name)))
-	return hex.EncodeToString(sum[:])[:keyLength]
+	return s.e.images.RootKey(s.config.digest(s.image, s.job.Target.Name))
 }
 
-// rootDone keeps what mock has made; an update that found nothing new only renews the time of the image that was there.
-func (s *session) rootDone(ctx context.Context, have *cached, fromMock bool, end ended, began time.Time) (cached, error) {
-	dir := s.dir(rpmflow.PhaseRoot)
-	repositories, err := readRepositories(filepath.Join(dir, "repositories"))
+// keepRoot commits a root that mock has made from nothing.
+func (s *session) keepRoot(ctx context.Context, container string, began time.Time) (images.Image, error) {
+	repositories, err := readRepositories(filepath.Join(s.dir(rpmflow.PhaseRoot), "repositories"))
 	if err != nil {
-		return cached{}, err
+		return images.Image{}, err
 	}
-	encoded, err := json.Marshal(repositories)
+	config, err := os.ReadFile(filepath.Join(s.dir(rpmflow.PhaseRoot), "config"))
 	if err != nil {
-		return cached{}, fmt.Errorf("engine mock: %w", err)
-	}
-	if !fromMock {
-		if maps.Equal(repositories, have.repositories()) {
-			return s.e.touch(ctx, kindRoot, *have, began)
-		}
-		c := *have
-		c.time, c.made, c.updates = began, began, have.updates+1
-		c.labels = maps.Clone(have.labels)
-		c.labels[labelRepositories] = string(encoded)
-		made, err := s.keep(ctx, kindRoot, end.id, c)
-		if err == nil {
-			// Its layers stay below the new image; without a name it is found by nobody.
-			err = s.e.removeImage(ctx, have.name)
-		}
-		return made, err
-	}
-	config, err := os.ReadFile(filepath.Join(dir, "config"))
-	if err != nil {
-		return cached{}, fmt.Errorf("engine mock: configuration as mock expands it: %w", err)
+		return images.Image{}, fmt.Errorf("engine mock: configuration as mock expands it: %w", err)
 	}
 	sum := sha256.Sum256(config)
-	labels := map[string]string{labelMockImage: s.image, labelConfig: hex.EncodeToString(sum[:]), labelRepositories: string(encoded), labelByName: fmt.Sprint(byName.Match(config))}
-	return s.keep(ctx, kindRoot, end.id, cached{key: s.rootKey(), time: began, made: began, labels: labels})
+	root := images.NewRoot(s.rootKey(), began, images.RootFacts{
+		MockImage: s.image, Config: hex.EncodeToString(sum[:]), Repositories: repositories, ByName: byName.Match(config),
+	})
+	return s.e.images.Commit(ctx, images.Root, container, s.job.Target.Name, root)
 }
 
-// byName finds the option in the configuration as mock prints it: what differs from the default.
+// keepUpdate commits a root that mock has updated. If nothing was new, the existing image gets a new time.
+func (s *session) keepUpdate(ctx context.Context, container string, have images.Image, began time.Time) (images.Image, error) {
+	repositories, err := readRepositories(filepath.Join(s.dir(rpmflow.PhaseRoot), "repositories"))
+	if err != nil {
+		return images.Image{}, err
+	}
+	if maps.Equal(repositories, have.Repositories()) {
+		return s.e.images.Touch(ctx, images.Root, have, began)
+	}
+	root, err := s.e.images.Commit(ctx, images.Root, container, s.job.Target.Name, have.Updated(began, repositories))
+	if err == nil {
+		err = s.e.images.Forget(ctx, have) // its layers stay below the new image
+	}
+	return root, err
+}
+
+// byName finds the option in the configuration as mock prints it, if it differs from the default.
 var byName = regexp.MustCompile(`(?m)^config_opts\['more_buildreqs'\] = \{.*[^}]`)
 
 // repositoryDir is the directory of a repository in dnf's cache: its id and a digest.
@@ -143,7 +170,7 @@ func readRepositories(name string) (map[string]string, error) {
 	for lines.Scan() {
 		sum, file, ok := strings.Cut(lines.Text(), "  ")
 		if !ok || len(sum) != sha256.Size*2 {
-			return nil, fmt.Errorf("engine mock: what dnf saw of the repositories: %q is not understood", lines.Text())
+			return nil, fmt.Errorf("engine mock: what dnf saw of the repositories: unexpected line %q", lines.Text())
 		}
 		repositories[repositoryDir.ReplaceAllString(path.Base(path.Dir(path.Dir(file))), "$1")] = sum
 	}

@@ -1,4 +1,4 @@
-package mock
+package docker
 
 import (
 	"context"
@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	sshEnd  = 2 * time.Second // until ssh is killed, and until it is asked why it has ended
-	sshPipe = time.Second     // for the rest of what it says
+	sshEnd  = 2 * time.Second // until ssh is killed, and to wait for why it has ended
+	sshPipe = time.Second     // for the rest of its output
 )
 
 // hostForSSH keeps options of ssh out of names.
 var hostForSSH = regexp.MustCompile(`^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]*$`)
 
-// sshArgs are ssh's arguments for one connection to the engine of the host in u. It must not ask on a terminal, nor go on
-// in the background; a connection that is dead is noticed within a minute. The rest is ssh's own configuration.
+// sshArgs are ssh's arguments for one connection to the engine of the host in u. ssh must not ask on a terminal, nor continue in the
+// background, and must notice within a minute that a connection is dead. The rest is ssh's own configuration.
 func sshArgs(u *url.URL) ([]string, error) {
 	_, hasPassword := u.User.Password()
 	switch {
@@ -36,7 +36,7 @@ func sshArgs(u *url.URL) ([]string, error) {
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("has more than a host in it")
 	case !hostForSSH.MatchString(u.Hostname()), u.User.Username() != "" && !hostForSSH.MatchString(u.User.Username()):
-		return nil, errors.New("has no proper host or user")
+		return nil, errors.New("has no valid host or user")
 	}
 	args := []string{"-T"}
 	for _, option := range []string{
@@ -54,44 +54,44 @@ func sshArgs(u *url.URL) ([]string, error) {
 	return append(args, "--", u.Hostname(), "docker system dial-stdio"), nil
 }
 
-// sshConn is a connection through one ssh process. When this process dies, however it does, ssh reads the end of its input
+// sshConn is a connection through one ssh process. When this process dies, in whatever way, ssh reads the end of its input
 // and ends too.
 type sshConn struct {
 	net.Conn // our end of a pair of sockets; the other one is ssh's input and output
-	way      *way
+	link     *connection
 	cmd      *exec.Cmd
-	said     *lastLines    // on stderr
+	stderr   *Tail
 	ended    chan struct{} // closed when ssh is gone
 	result   error         // valid then
 	once     sync.Once
-	closing  chan struct{} // closed by Close: what ssh says from then on is no news
+	closing  chan struct{} // closed by Close: how ssh ends is of no interest from then on
 }
 
-func (w *way) dialSSH(ctx context.Context, args []string) (net.Conn, error) {
+func (l *connection) dialSSH(ctx context.Context, args []string) (net.Conn, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return nil, fmt.Errorf("ssh to %s: %w", w.host, err)
+		return nil, fmt.Errorf("ssh to %s: %w", l.host, err)
 	}
-	c := &sshConn{Conn: ours, way: w, said: &lastLines{}, ended: make(chan struct{}), closing: make(chan struct{})}
+	c := &sshConn{Conn: ours, link: l, stderr: &Tail{}, ended: make(chan struct{}), closing: make(chan struct{})}
 	// The connection outlives the request for which it is made.
 	c.cmd = exec.CommandContext(context.WithoutCancel(ctx), "ssh", args...)
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = theirs, theirs, c.said, sshPipe
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = theirs, theirs, c.stderr, sshPipe
 	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"} {
 		if v, ok := os.LookupEnv(name); ok {
 			c.cmd.Env = append(c.cmd.Env, name+"="+v)
 		}
 	}
-	// A group of its own: Ctrl-C is for us, and a proxy that ssh has started ends with it.
+	// A process group of its own: ssh does not get Ctrl-C, and a proxy that ssh has started ends with it.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = c.cmd.Start()
 	_ = theirs.Close() // ssh has its own copy
 	if err != nil {
 		_ = ours.Close()
-		return nil, &sshError{host: w.host, err: err}
+		return nil, &sshError{host: l.host, err: err}
 	}
-	w.mu.Lock()
-	w.ssh[c] = struct{}{}
-	w.mu.Unlock()
+	l.mu.Lock()
+	l.ssh[c] = struct{}{}
+	l.mu.Unlock()
 	go c.wait() // ends with the process, for which Close waits
 	return c, nil
 }
@@ -113,9 +113,9 @@ func socketPair() (net.Conn, *os.File, error) {
 
 func (c *sshConn) wait() {
 	c.result = c.cmd.Wait()
-	c.way.mu.Lock()
-	delete(c.way.ssh, c)
-	c.way.mu.Unlock()
+	c.link.mu.Lock()
+	delete(c.link.ssh, c)
+	c.link.mu.Unlock()
 	close(c.ended)
 }
 
@@ -131,7 +131,7 @@ func (c *sshConn) Write(p []byte) (int, error) {
 	return n, c.why(err)
 }
 
-// why replaces the end of a connection by what ssh says about it.
+// why replaces the end of a connection by ssh's own message.
 func (c *sshConn) why(err error) error {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		return err
@@ -148,9 +148,9 @@ func (c *sshConn) why(err error) error {
 	if c.result == nil {
 		return err
 	}
-	told := &sshError{host: c.way.host, said: c.said.lines(), err: c.result}
-	c.way.note(told)
-	return told
+	failed := &sshError{host: c.link.host, output: strings.TrimSpace(string(c.stderr.Bytes())), err: c.result}
+	c.link.note(failed)
+	return failed
 }
 
 // Close ends the connection and its process.
@@ -172,7 +172,7 @@ func (c *sshConn) Close() error {
 	return err
 }
 
-// signal reaches ssh and what it has started, as long as it has not been collected.
+// signal reaches ssh and its children until ssh has been waited for.
 func (c *sshConn) signal(s syscall.Signal) {
 	select {
 	case <-c.ended:
@@ -183,15 +183,15 @@ func (c *sshConn) signal(s syscall.Signal) {
 
 // sshError is the end of an ssh process.
 type sshError struct {
-	host string
-	said []string
-	err  error
+	host   string
+	output string // of ssh
+	err    error
 }
 
 func (e *sshError) Error() string {
 	msg := fmt.Sprintf("ssh: %v", e.err)
-	if said := strings.TrimSpace(strings.Join(e.said, "; ")); said != "" {
-		msg += ": " + said
+	if e.output != "" {
+		msg += ": " + strings.Join(strings.FieldsFunc(e.output, func(r rune) bool { return r == '\n' }), "; ")
 	}
 	return msg
 }
@@ -199,15 +199,16 @@ func (e *sshError) Error() string {
 func (e *sshError) Unwrap() error { return e.err }
 
 func (e *sshError) advice() string {
-	said := strings.Join(e.said, "\n")
-	for _, known := range []struct{ says, do string }{
-		{"Host key verification failed", "put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's own)"},
-		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no passphrase, or be in the agent (SSH_AUTH_SOCK)"},
+	for _, known := range []struct{ message, do string }{
+		{"Host key verification failed",
+			"put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's own)"},
+		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no passphrase, " +
+			"or be in the agent (SSH_AUTH_SOCK)"},
 		{"No user exists for uid", "give the user an entry in /etc/passwd: ssh wants one"},
 		{"command not found", "install the docker command there: ssh runs docker system dial-stdio"},
 		{"docker.sock", "the engine must run there, and the user must be in its group docker"},
 	} {
-		if strings.Contains(said, known.says) {
+		if strings.Contains(e.output, known.message) {
 			return known.do
 		}
 	}

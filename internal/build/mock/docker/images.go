@@ -1,0 +1,122 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/volume"
+)
+
+// Image is an image on the engine.
+type Image struct {
+	ID      string
+	Parent  string   // id of the image that it was made from; empty: unknown
+	Names   []string // REPOSITORY:TAG
+	Labels  map[string]string
+	Size    int64 // bytes, with all layers
+	Created time.Time
+	Volumes []string // directories that it declares as volumes; set by Image only
+}
+
+// Image gives an image by its name or id.
+func (c *Client) Image(ctx context.Context, name string) (Image, error) {
+	info, err := c.api.ImageInspect(ctx, name)
+	if err != nil {
+		return Image{}, fmt.Errorf("docker: image %s: %w", name, err)
+	}
+	i := Image{ID: info.ID, Parent: info.Parent, Names: info.RepoTags, Size: info.Size, Created: parseTime(info.Created)}
+	if info.Config != nil {
+		i.Labels = info.Config.Labels
+		for volume := range info.Config.Volumes {
+			i.Volumes = append(i.Volumes, volume)
+		}
+	}
+	return i, nil
+}
+
+// ImageFilter selects images.
+type ImageFilter struct {
+	Labels   []string // KEY or KEY=VALUE, all of them
+	Name     string   // REPOSITORY:TAG, where * stands for any text; empty: any
+	Nameless bool     // only images without a name
+}
+
+// Images lists images.
+func (c *Client) Images(ctx context.Context, f ImageFilter) ([]Image, error) {
+	args := withLabels(f.Labels)
+	if f.Name != "" {
+		args.Add("reference", f.Name)
+	}
+	if f.Nameless {
+		args.Add("dangling", "true")
+	}
+	list, err := c.api.ImageList(ctx, image.ListOptions{Filters: args})
+	if err != nil {
+		return nil, fmt.Errorf("docker: list images: %w", err)
+	}
+	images := make([]Image, 0, len(list))
+	for _, l := range list {
+		images = append(images, Image{
+			ID: l.ID, Parent: l.ParentID, Names: l.RepoTags, Labels: l.Labels, Size: l.Size, Created: time.Unix(l.Created, 0),
+		})
+	}
+	return images, nil
+}
+
+// Tag gives an image another name besides those that it has.
+func (c *Client) Tag(ctx context.Context, id, name string) error {
+	if err := c.api.ImageTag(ctx, id, name); err != nil {
+		return fmt.Errorf("docker: name image %s: %w", id, err)
+	}
+	return nil
+}
+
+// RemoveImage removes an image by its id, or one of its names, and the layers that nothing else needs. An image that is gone, or
+// that somebody else is removing, is not an error.
+func (c *Client) RemoveImage(ctx context.Context, name string) error {
+	_, err := c.removeImage(ctx, name, true)
+	return err
+}
+
+// RemoveUnusedImage is RemoveImage unless a container is made from the image, and reports whether the image was removed.
+func (c *Client) RemoveUnusedImage(ctx context.Context, name string) (bool, error) {
+	return c.removeImage(ctx, name, false)
+}
+
+func (c *Client) removeImage(ctx context.Context, name string, force bool) (bool, error) {
+	_, err := c.api.ImageRemove(ctx, name, image.RemoveOptions{Force: force, PruneChildren: true})
+	if err != nil && !IsNotFound(err) && !IsConflict(err) {
+		return false, fmt.Errorf("docker: remove image %s: %w", name, err)
+	}
+	return err == nil, nil
+}
+
+// Volume is a volume on the engine.
+type Volume struct {
+	Name    string
+	Labels  map[string]string
+	Created time.Time
+}
+
+// Volumes lists volumes with these labels, KEY=VALUE each.
+func (c *Client) Volumes(ctx context.Context, labels ...string) ([]Volume, error) {
+	list, err := c.api.VolumeList(ctx, volume.ListOptions{Filters: withLabels(labels)})
+	if err != nil {
+		return nil, fmt.Errorf("docker: list volumes: %w", err)
+	}
+	volumes := make([]Volume, 0, len(list.Volumes))
+	for _, v := range list.Volumes {
+		volumes = append(volumes, Volume{Name: v.Name, Labels: v.Labels, Created: parseTime(v.CreatedAt)})
+	}
+	return volumes, nil
+}
+
+// RemoveVolume removes a volume unless a container has it. A volume that is gone is not an error.
+func (c *Client) RemoveVolume(ctx context.Context, name string) error {
+	if err := c.api.VolumeRemove(ctx, name, false); err != nil && !IsNotFound(err) && !IsConflict(err) {
+		return fmt.Errorf("docker: remove volume %s: %w", name, err)
+	}
+	return nil
+}

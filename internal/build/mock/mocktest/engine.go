@@ -1,0 +1,131 @@
+// Package mocktest gives tests of the engine mock what they need of a container engine: its command line, the image with the
+// stand-in for mock, and the engine of this machine behind TLS or ssh.
+//
+// Tests come in and are skipped if there is no engine; addresses and images go out. Only tests import it.
+package mocktest
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const patience = 5 * time.Minute
+
+// Must fails the test if there is an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Write writes a file.
+func Write(t testing.TB, name, content string) {
+	t.Helper()
+	Must(t, os.WriteFile(name, []byte(content), 0o644))
+}
+
+// Socket is that of the local engine.
+func Socket(t testing.TB) string {
+	t.Helper()
+	const path = "/var/run/docker.sock"
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Skipf("needs docker: %v", err)
+	}
+	conn.Close()
+	return path
+}
+
+// Docker runs the docker command and gives its output.
+func Docker(t testing.TB, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Image is the image with the stand-in for mock.
+func Image(t testing.TB) string {
+	t.Helper()
+	Socket(t)
+	image, err := build()
+	if err != nil {
+		t.Fatalf("the stand-in's image cannot be built: %v", err)
+	}
+	return image
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	_, file, _, _ := runtime.Caller(0)
+	out, err := exec.Command(filepath.Join(filepath.Dir(file), "../../../../test/standin/build")).Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1], err
+})
+
+const label = "label=dev.rpmflow.installation="
+
+// Images lists the names of the images that an installation's builds share.
+func Images(t testing.TB, installation string) []string {
+	t.Helper()
+	return strings.Fields(Docker(t, "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", label+installation))
+}
+
+// Forget removes the images and volumes of an installation; there must not be containers any more.
+func Forget(t testing.TB, installation string) {
+	t.Helper()
+	for _, id := range strings.Fields(Docker(t, "ps", "-aq", "--filter", label+installation)) {
+		t.Errorf("container %s is left", id)
+		Docker(t, "rm", "-fv", id)
+	}
+	for _, name := range Images(t, installation) {
+		Docker(t, "rmi", "-f", name)
+	}
+	for _, name := range strings.Fields(Docker(t, "volume", "ls", "-q", "--filter", label+installation)) {
+		Docker(t, "volume", "rm", name)
+	}
+}
+
+// Children are the processes that this one has started.
+func Children(t testing.TB) (all []string) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	Must(t, err)
+	for _, task := range tasks {
+		raw, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for pid := range strings.FieldsSeq(string(raw)) {
+			name, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+			all = append(all, pid+" "+strings.ReplaceAll(string(name), "\x00", " "))
+		}
+	}
+	return all
+}
+
+// Eventually waits until something is true.
+func Eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 30 s: %s", what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
