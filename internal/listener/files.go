@@ -15,12 +15,15 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/hub"
+	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
 // buildLog gives the log of a build: the stored one when the build is finished; before, or when none was stored, what there is of the live
 // one, and with ?follow=true also what comes, until the build's end.
 func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
+	changes := l.projection.hub.Now() // before the record is read, so that no change is missed
 	b, p := l.build(r.Context(), r.PathValue("id"))
 	if p != nil {
 		return 0, nil, p
@@ -47,7 +50,7 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 		var watch sync.WaitGroup
 		defer watch.Wait()
 		defer cancel()
-		watch.Go(func() { l.untilFinished(ctx, b.ID); cancel() })
+		watch.Go(func() { l.untilFinished(ctx, changes, b.ID); cancel() })
 	}
 	shown := false
 	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
@@ -68,23 +71,23 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 	return 0, nil, nil
 }
 
-// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes before that, unless it
-// was lost with a connection or a builder.
-func (l *Listener) untilFinished(ctx context.Context, id string) {
-	const interval, grace = 2 * time.Second, 3 * time.Second
-	wait := func(d time.Duration) bool {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-			return true
+// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes before that,
+// unless it was lost with a connection or a builder.
+func (l *Listener) untilFinished(ctx context.Context, changes *hub.Reader, id string) {
+	const grace, pause = 3 * time.Second, time.Second
+	for {
+		e, err := changes.Next(ctx)
+		if errors.Is(err, hub.ErrBehind) { // the record tells what was missed
+			changes = l.projection.hub.Now()
+			if e, err = l.ledger.LastOf(ctx, id); err != nil && retry.Sleep(ctx, pause) {
+				continue
+			}
 		}
-	}
-	for wait(interval) {
-		if last, err := l.ledger.LastOf(ctx, id); err == nil && last.Build.State == rpmflow.Finished {
-			wait(grace)
+		switch {
+		case err != nil:
+			return
+		case e.Build.ID == id && e.Build.State == rpmflow.Finished:
+			retry.Sleep(ctx, grace)
 			return
 		}
 	}

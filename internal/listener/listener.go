@@ -8,13 +8,10 @@ package listener
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +21,6 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
-	"github.com/rpmflow/rpmflow/internal/readmodel"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
@@ -81,10 +77,8 @@ type Listener struct {
 	looks     sync.WaitGroup
 	uploading chan struct{} // slots of those who upload source packages
 
-	stopping context.Context // ends when Run is told to: streams end then, other requests in hand are answered
-	model    *readmodel.Model
-	position uint64
-	caughtUp atomic.Bool
+	stopping   context.Context // ends when Run is told to: streams end then, other requests in hand are answered
+	projection *projection
 }
 
 // New opens the read model; requests on the socket are answered once Run runs, which closes it.
@@ -105,20 +99,15 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	if l.logs, err = events.NewLogs(nc, l.log); err != nil {
 		return nil, err
 	}
-	stream, err := js.Stream(ctx, events.StreamEvents)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
-	}
-	identity := events.StreamEvents + " " + stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
-	if l.model, l.position, err = readmodel.Open(filepath.Join(o.DataDir, "listener"), identity); err != nil {
+	if l.projection, err = openProjection(ctx, js, o.DataDir); err != nil {
 		return nil, err
 	}
 	if err := l.sweepUploads(); err != nil {
-		return nil, errors.Join(err, l.model.Close())
+		return nil, errors.Join(err, l.projection.model.Close())
 	}
 	l.loopback = httpd.OnLoopback(l.socket)
 	if l.requests, err = l.site(); err != nil {
-		return nil, errors.Join(err, l.model.Close())
+		return nil, errors.Join(err, l.projection.model.Close())
 	}
 	return l, nil
 }
@@ -128,58 +117,25 @@ func (l *Listener) Run(ctx context.Context) error {
 	l.stopping = ctx
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
-	g.Go(func() error {
-		return l.persist(gctx, "dispatcher", func() error { return l.pushes.Each(gctx, l.log, l.dispatch) })
-	})
-	g.Go(func() error { return l.persist(gctx, "read model", func() error { return l.replay(gctx) }) })
+	for name, run := range map[string]func(context.Context) error{
+		"dispatcher": dispatcher{l.pushes, l.ledger, l.queue, l.log}.run, "reader of events": l.projection.hub.Run, "read model": l.projection.run,
+	} {
+		g.Go(func() error { l.persist(gctx, name, run); return nil })
+	}
 	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects), "version", l.o.Version)
 	err := g.Wait()
 	l.looks.Wait()
-	return errors.Join(err, l.model.Close())
+	return errors.Join(err, l.projection.model.Close())
 }
 
-// persist runs f again whenever it fails, until ctx ends.
-func (l *Listener) persist(ctx context.Context, what string, f func() error) error {
+// persist runs f again when it fails, until ctx ends.
+func (l *Listener) persist(ctx context.Context, name string, f func(context.Context) error) {
 	for {
-		err := f()
+		err := f(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
-		l.log.Warn(what+" interrupted, beginning again", "error", err)
+		l.log.Warn(name+" interrupted, starting again", "error", err)
 		retry.Sleep(ctx, retry.Policy{First: time.Second}.Pause(1))
 	}
-}
-
-func (l *Listener) replay(ctx context.Context) error {
-	return events.Replay(ctx, l.js, l.position, func() { l.caughtUp.Store(true) }, func(e events.Event) error {
-		if err := l.model.Apply(ctx, e.Sequence, e.Build); err != nil {
-			return err
-		}
-		l.position = e.Sequence
-		return nil
-	})
-}
-
-// dispatch derives the queued events and the build messages from a push. It is repeated until it has succeeded, so each
-// step must do nothing where it was done before.
-func (l *Listener) dispatch(ctx context.Context, p rpmflow.Push) error {
-	for _, b := range p.Builds {
-		_, err := l.ledger.Append(ctx, events.TypeQueued, b, 0)
-		if errors.Is(err, events.ErrLost) {
-			last, err := l.ledger.Last(ctx, b)
-			if err != nil {
-				return err
-			}
-			if last.Build.State != rpmflow.Queued || last.Build.Attempt > 0 || last.Build.InfrastructureFailures > 0 {
-				continue // a builder has had it already
-			}
-		} else if err != nil {
-			return err
-		}
-		if err := l.queue.Enqueue(ctx, b, time.Time{}); err != nil {
-			return err
-		}
-		l.log.Info("build queued", "project", b.Project, "target", b.Target, "build", b.ID, "push", p.ID)
-	}
-	return nil
 }

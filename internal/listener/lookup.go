@@ -37,7 +37,7 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 			return last, p
 		}
 		if time.Since(begun) > lookupWait || ctx.Err() != nil {
-			if !l.caughtUp.Load() && !rpmflow.IsID(id) {
+			if !l.projection.caughtUp.Load() && !rpmflow.IsID(id) {
 				return events.Event{}, problemf(http.StatusServiceUnavailable,
 					"give the whole id, or wait: the list of builds is being read from the event stream", "whether a build begins with %s is not known yet", id)
 			}
@@ -53,7 +53,7 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 
 func (l *Listener) lookUp(ctx context.Context, id string) (last events.Event, found bool, _ *problem) {
 	if !rpmflow.IsID(id) {
-		builds, err := l.model.Beginning(ctx, id, maxCandidates+1)
+		builds, err := l.projection.model.Beginning(ctx, id, maxCandidates+1)
 		switch {
 		case err != nil:
 			return last, false, l.unavailable("looking the build up", err)

@@ -91,7 +91,7 @@ func (l *Listener) handlers() map[string]httpd.Handler {
 		api.GetReadiness:  l.ready,
 		api.GetMetrics: httpd.Metrics(func(w io.Writer) { l.requests.WriteMetrics(w) }, func(w io.Writer) {
 			caughtUp := 0.0
-			if l.caughtUp.Load() {
+			if l.projection.caughtUp.Load() {
 				caughtUp = 1
 			}
 			vm.WriteGaugeFloat64(w, "rpmflow_listener_caught_up", caughtUp)
@@ -122,7 +122,7 @@ func (l *Listener) ready(http.ResponseWriter, *http.Request) (int, any, *problem
 	if !l.nc.IsConnected() {
 		return 0, nil, problemf(http.StatusServiceUnavailable, "check the NATS server and nats.url", "NATS is not connected")
 	}
-	if !l.caughtUp.Load() {
+	if !l.projection.caughtUp.Load() {
 		return 0, nil, problemf(http.StatusServiceUnavailable, "wait: the list of builds is being read from the event stream",
 			"the read model has not caught up")
 	}

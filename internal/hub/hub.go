@@ -1,0 +1,183 @@
+// Package hub hands the events of EVENTS to many readers in one program, of which only the hub asks NATS.
+//
+// Events come in from one consumer of the stream; each reader gets those behind the sequence that it names. The newest events are
+// kept for all readers together: a reader that falls behind them is told so, and can go on from the stream itself. Programs that
+// show builds import it.
+package hub
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+var (
+	// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins too early.
+	ErrBehind = errors.New("the hub does not keep these events any more")
+	// ErrClosed says that there will be no more events.
+	ErrClosed = errors.New("the hub is closed")
+)
+
+// Source hands every event behind a sequence to handle, in order, until ctx ends or handle fails. It calls caughtUp once when the
+// past is over. events.Replay is one.
+type Source func(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error
+
+// Hub keeps the newest events. It never waits for a reader.
+type Hub struct {
+	source Source
+
+	mu     sync.Mutex
+	ring   []events.Event // the newest events; that with number n is at n modulo its length
+	count  uint64         // events so far, which numbers them
+	floor  uint64         // sequence of the newest event that is not kept
+	last   uint64         // sequence of the newest event
+	closed bool
+	more   chan struct{} // closed with the next event, and with the hub
+}
+
+// New makes a hub that begins behind the event with the sequence last, and keeps so many events.
+func New(source Source, last uint64, keep int) *Hub {
+	return &Hub{source: source, ring: make([]events.Event, keep), floor: last, last: last, more: make(chan struct{})}
+}
+
+// Run reads events until ctx ends or the source fails. It can be called again, and goes on where it was.
+func (h *Hub) Run(ctx context.Context) error {
+	h.mu.Lock()
+	after := h.last
+	h.mu.Unlock()
+	return h.source(ctx, after, func() {}, func(e events.Event) error {
+		h.publish(e)
+		return nil
+	})
+}
+
+// Close ends all readers.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.closed = true
+		close(h.more)
+	}
+}
+
+func (h *Hub) publish(e events.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || e.Sequence <= h.last {
+		return
+	}
+	place := &h.ring[h.count%uint64(len(h.ring))]
+	if h.count >= uint64(len(h.ring)) {
+		h.floor = place.Sequence
+	}
+	*place = e
+	h.count++
+	h.last = e.Sequence
+	close(h.more)
+	h.more = make(chan struct{})
+}
+
+// Reader reads events one after the other. It holds nothing of the hub, and needs no closing.
+type Reader struct {
+	hub   *Hub
+	next  uint64 // number of the next event
+	after uint64 // sequence up to which events are passed over: the reader may be ahead of the hub
+}
+
+// Now makes a reader of the events that come.
+func (h *Hub) Now() *Reader {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return &Reader{hub: h, next: h.count}
+}
+
+// After makes a reader of the events behind a sequence, or returns ErrBehind.
+func (h *Hub) After(sequence uint64) (*Reader, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sequence < h.floor {
+		return nil, ErrBehind
+	}
+	return &Reader{hub: h, next: h.oldest(), after: sequence}, nil
+}
+
+// oldest is the number of the oldest event that is kept.
+func (h *Hub) oldest() uint64 { return h.count - min(h.count, uint64(len(h.ring))) }
+
+// Next waits for the next event. It returns ErrBehind when events between the last one and those that are kept are lost to this
+// reader, ErrClosed when there will be no more, or the error of ctx.
+func (r *Reader) Next(ctx context.Context) (events.Event, error) {
+	for {
+		e, more, err := r.take()
+		if more == nil {
+			return e, err
+		}
+		select {
+		case <-ctx.Done():
+			return events.Event{}, context.Cause(ctx)
+		case <-more:
+		}
+	}
+}
+
+// take gives the next event if it is there, else what to wait for.
+func (r *Reader) take() (e events.Event, more <-chan struct{}, err error) {
+	h := r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.next < h.oldest() {
+		return e, nil, ErrBehind
+	}
+	for ; r.next < h.count; r.next++ {
+		if e = h.ring[r.next%uint64(len(h.ring))]; e.Sequence > r.after {
+			r.after = e.Sequence
+			return e, nil, nil
+		}
+	}
+	if h.closed {
+		return e, nil, ErrClosed
+	}
+	return e, h.more, nil
+}
+
+// Follow hands every event behind a sequence to handle, in order, until ctx ends, the hub is closed or handle fails. What the hub
+// does not keep comes from the source; a handle that is too slow for the hub goes back to it, and misses nothing. caughtUp is
+// called once when the past is over.
+func (h *Hub) Follow(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {
+	pass := func(e events.Event) error {
+		if err := handle(e); err != nil {
+			return err
+		}
+		after = e.Sequence
+		return nil
+	}
+	once := sync.OnceFunc(caughtUp)
+	for {
+		reader, err := h.After(after)
+		if err != nil {
+			past, stop := context.WithCancel(ctx)
+			err := h.source(past, after, func() { once(); stop() }, pass)
+			caught := past.Err() != nil
+			stop()
+			if !caught || ctx.Err() != nil {
+				return err
+			}
+			continue
+		}
+		once()
+		for err == nil {
+			var e events.Event
+			if e, err = reader.Next(ctx); err == nil {
+				if err := pass(e); err != nil {
+					return err
+				}
+			}
+		}
+		if !errors.Is(err, ErrBehind) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package listener
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hub"
+	"github.com/rpmflow/rpmflow/internal/readmodel"
+)
+
+// keptEvents is how many of the newest events the hub keeps. One event has the record of a build, mostly a few kilobytes.
+const keptEvents = 512
+
+// projection feeds the read model from EVENTS.
+type projection struct {
+	hub      *hub.Hub
+	model    *readmodel.Model
+	position uint64      // sequence of the last event that is in the model
+	caughtUp atomic.Bool // what happened before the start is in the model
+}
+
+// openProjection opens EVENTS and the read model of it.
+func openProjection(ctx context.Context, js jetstream.JetStream, dataDir string) (*projection, error) {
+	stream, err := js.Stream(ctx, events.StreamEvents)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	}
+	info := stream.CachedInfo()
+	source := func(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {
+		return events.Replay(ctx, js, after, caughtUp, handle)
+	}
+	p := &projection{hub: hub.New(source, info.State.LastSeq, keptEvents)}
+	identity := events.StreamEvents + " " + info.Created.UTC().Format(time.RFC3339Nano)
+	if p.model, p.position, err = readmodel.Open(filepath.Join(dataDir, "listener"), identity); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run applies events until ctx ends, or the model or NATS fails. It can be called again.
+func (p *projection) run(ctx context.Context) error {
+	return p.hub.Follow(ctx, p.position, func() { p.caughtUp.Store(true) }, func(e events.Event) error {
+		if err := p.model.Apply(ctx, e.Sequence, e.Build); err != nil {
+			return err
+		}
+		p.position = e.Sequence
+		return nil
+	})
+}
