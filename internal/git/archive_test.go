@@ -93,8 +93,11 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n"}))
 	m, want := newMirrors(t), w.Archive(req.Commit, "hello-1.0/")
-	for suffix, program := range map[string]string{".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd", ".tgz": "gzip", ".crate": "gzip",
-		".tbz": "bzip2", ".tb2": "bzip2", ".tbz2": "bzip2", ".txz": "xz", ".tzst": "zstd", ".tar.lzma": "xz", ".tar.lz": "xz", ".tlz": "xz", ".TAR.GZ": "gzip"} {
+	for suffix, program := range map[string]string{
+		".tar.gz": "gzip", ".tar.xz": "xz", ".tar.bz2": "bzip2", ".tar.zst": "zstd", ".tgz": "gzip", ".crate": "gzip",
+		".tbz": "bzip2", ".tb2": "bzip2", ".tbz2": "bzip2", ".txz": "xz", ".tzst": "zstd", ".tar.lzma": "xz",
+		".tar.lz": "xz", ".tlz": "xz", ".TAR.GZ": "gzip",
+	} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
 			continue

@@ -67,7 +67,8 @@ func FuzzPointers(f *testing.F) {
 	var b bytes.Buffer
 	out := tar.NewWriter(&b)
 	for name, text := range map[string]string{
-		"a": "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", strings.Repeat("l", 300): "x", "latin\xe9": "",
+		"a":                      "version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n",
+		strings.Repeat("l", 300): "x", "latin\xe9": "",
 	} {
 		h := &tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}
 		if err := out.WriteHeader(h); err != nil {

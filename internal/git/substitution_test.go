@@ -8,20 +8,24 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
-// substTree is a tree with everything in it that git archive can be asked to say of a commit, a placeholder a line: %(describe) is expanded once in an archive.
+// substTree is a tree with every placeholder that git archive fills in, one a file: %(describe) is expanded once in an
+// archive.
 func substTree() map[string]string {
 	files := map[string]string{"main.c": "int main;\n"}
 	files[".gitattributes"] = "*.subst export-subst\n"
 	files[".mailmap"] = "Ann Lee <ann@example.org> <a@b>\n"
-	for name, placeholder := range map[string]string{"d": "%d", "upper-d": "%D", "describe": "%(describe)", "names": "%an %aN %aE %cN", "parents": "%P|%p|%h|%t", "signature": "%G?|%GK|%GS",
-		"dates": "%ad|%cI|%ct", "unknown": "%S|%N|%(decorate)|%x00|%%", "body": "%B|%(trailers)"} {
+	for name, placeholder := range map[string]string{
+		"d": "%d", "upper-d": "%D", "describe": "%(describe)", "names": "%an %aN %aE %cN", "parents": "%P|%p|%h|%t",
+		"signature": "%G?|%GK|%GS", "dates": "%ad|%cI|%ct", "unknown": "%S|%N|%(decorate)|%x00|%%",
+		"body": "%B|%(trailers)",
+	} {
 		files[name+".subst"] = "$Format:" + placeholder + "$\n"
 	}
 	files["not.txt"] = "$Format:%d$\n"
 	return files
 }
 
-// What stands in the place of $Format:…$ is what git writes where the pushed ref is checked out, and nothing of the mirror's own.
+// $Format:…$ is replaced by what git writes where the pushed ref is checked out, and by nothing of the mirror's own.
 func TestSubstitution(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		w.Commit(nil)
