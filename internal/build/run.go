@@ -31,7 +31,7 @@ func StoreRecord(ctx context.Context, store Store, final rpmflow.Build) error {
 
 // Sources turns a commit into a spec and sources.
 type Sources interface {
-	Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error)
+	Prepare(ctx context.Context, req source.Request, dir string) (*source.Draft, error)
 	Match(ctx context.Context, url, pushed, fallback string) (rpmflow.Revision, string, error)
 }
 
@@ -40,7 +40,8 @@ type Runner struct {
 	Engine  Engine
 	Sources Sources
 	Store   Store
-	// Repository gives the URL to fetch from for a repository in a project's record, with the credentials that no record holds.
+	// Repository gives the URL to fetch from for a repository in a project's record, with the credentials that no record
+	// holds.
 	Repository func(project, repository string) string
 	// URL is where everybody can fetch the object with this key.
 	URL       func(key string) string
@@ -59,19 +60,20 @@ type Attempt struct {
 	Target rpmflow.Target
 	Dir    string    // an empty directory of its own
 	Log    io.Writer // what is watched live
-	// Cancel ends when the build is to end, its cause being the outcome; logs are stored then, packages are not. Nil: never.
+	// Cancel ends when the build is to end, its cause being the outcome; logs are stored then, packages are not. Nil:
+	// never.
 	Cancel context.Context
 	// Report makes the record known whenever the build enters a phase. When it fails, the build is not ours any more.
 	Report func(ctx context.Context, b rpmflow.Build) error
 	// SRPMOnly ends the build when there is a source package.
 	SRPMOnly bool
-	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before what it has left is
-	// removed. Nil: nobody wants to look.
+	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before what
+	// it has left is removed. Nil: nobody wants to look.
 	Failed func(ctx context.Context, s Session)
 }
 
-// Run takes the attempt to its outcome, which is in the record that it returns. An error means that there is none: ctx has
-// ended, or the report was refused. All that was started has been stopped by then.
+// Run takes the attempt to its outcome, which is in the record that it returns. An error means that there is none: ctx
+// has ended, or the report was refused. All that was started has been stopped by then.
 func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	run := &run{Runner: r, Attempt: a, b: a.Build.Clone()}
 	run.b.Engine = r.Engine.Name()
@@ -79,14 +81,16 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 
 	tctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	timeout := &rpmflow.Failure{Kind: rpmflow.FailureTimeout, Message: fmt.Sprintf("the build took longer than %s", run.b.Timeout()), Hint: "raise the project's timeout, or find out in the log what hangs"}
+	timeout := rpmflow.Fail(rpmflow.FailureTimeout, "raise the project's timeout, or find out in the log what hangs",
+		"the build took longer than %s", run.b.Timeout())
 	timer := time.AfterFunc(run.b.Timeout(), func() { cancel(timeout) })
 	defer timer.Stop()
 	if a.Cancel != nil {
 		defer context.AfterFunc(a.Cancel, func() { cancel(context.Cause(a.Cancel)) })()
 	}
 	run.output = &limited{w: a.Log, left: r.MaxOutput, exceeded: func() {
-		cancel(&rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: fmt.Sprintf("the build wrote more than %d bytes of output", r.MaxOutput), Hint: "make it write less, or have builder.max_output raised"})
+		cancel(rpmflow.Fail(rpmflow.FailureBuild, "make it write less, or have builder.max_output raised",
+			"the build wrote more than %d bytes of output", r.MaxOutput))
 	}}
 
 	err := run.steps(tctx)
@@ -166,28 +170,30 @@ func (r *run) steps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	prepared, err := r.Sources.Prepare(ctx, req, filepath.Join(r.Dir, "sources"))
+	draft, err := r.Sources.Prepare(ctx, req, filepath.Join(r.Dir, "sources"))
 	if err != nil {
 		return err
 	}
-	r.prepared(prepared)
-	r.note(prepared.Explanation)
-	r.fetched(prepared)
+	r.prepared(draft)
 
 	if err := r.enter(ctx, rpmflow.PhaseRoot); err != nil {
 		return err
 	}
 	warmed()
-	if err := r.open(ctx, prepared, "results"); err != nil {
+	rpm := &targetRPM{run: r, draft: draft}
+	if err := rpm.open(ctx); err != nil {
 		return err
 	}
 
 	if err := r.enter(ctx, rpmflow.PhaseSRPM); err != nil {
 		return err
 	}
-	if err := r.sourcePackage(ctx, prepared); err != nil {
+	complete, err := draft.Complete(ctx, rpm)
+	r.fetched(complete.Layout, complete.Files, complete.Notes)
+	if err != nil {
 		return err
 	}
+	r.srpm = complete.SRPM
 
 	if r.SRPMOnly {
 		return nil
@@ -207,7 +213,8 @@ func (r *run) steps(ctx context.Context) error {
 	}
 	r.rpms, err = r.session.RPMs(ctx, r.srpm)
 	if err == nil && len(r.rpms) == 0 {
-		err = rpmflow.Fail(rpmflow.FailureBuild, "give the spec a %files section for a package that this target builds", "the build made no RPM")
+		err = rpmflow.Fail(rpmflow.FailureBuild, "give the spec a %files section for a package that this target builds",
+			"the build made no RPM")
 	}
 	for _, file := range r.rpms {
 		if err == nil {
@@ -217,92 +224,18 @@ func (r *run) steps(ctx context.Context) error {
 	return err
 }
 
-// open begins the work in the engine, with an empty directory of this name for what it makes.
-func (r *run) open(ctx context.Context, p *source.Prepared, dir string) (err error) {
-	results := filepath.Join(r.Dir, dir)
-	if err := os.Mkdir(results, 0o700); err != nil {
-		return fmt.Errorf("make directory for results: %w", err)
-	}
-	r.session, err = r.Engine.Open(ctx, Job{
-		Build: r.b.Clone(), Target: r.Target, Epoch: p.CommitTime, Dir: results, Sources: p.Sources, Log: r.output,
-		OnContainer: func(id string) { r.b.Containers = append(r.b.Containers, id) },
-		OnRoot:      r.root,
-		Note:        func(remark string) { r.note(remark) },
-	})
-	if err != nil {
-		return err
-	}
-	return r.session.Root(ctx)
-}
-
-// sourcePackage makes the SRPM, unless the repository has it. To expand the spec costs a container, so that is done only where a source seems to be missing; where
-// that guess was wrong, rpm says so, and the work begins anew.
-func (r *run) sourcePackage(ctx context.Context, p *source.Prepared) (err error) {
-	if p.SRPM != "" {
-		r.srpm, err = adopt(p.SRPM, p.SRPMPath, p.Sources)
-		return err
-	}
-	if !p.NeedsExpansion() {
-		r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
-		var f *rpmflow.Failure
-		if !errors.As(err, &f) || f.Kind != rpmflow.FailureSource {
-			return err
-		}
-		fmt.Fprintf(r.Log, "rpmflow: %s: expanding the spec, to get what is missing\n", f.Message)
-		r.close(ctx) // a session is of no use after a failed step
-		r.session = nil
-		if err := r.open(ctx, p, "results-expanded"); err != nil {
-			return err
-		}
-	}
-	expanded, err := r.expand(ctx, p)
-	remark, err := p.CheckAutomatic(expanded, err)
-	if err != nil {
-		return err
-	}
-	r.note(remark)
-	if err := r.excludedSpec(ctx, p.Spec, p.Sources, expanded); err != nil {
-		return err
-	}
-	err = p.Complete(ctx, expanded)
-	r.fetched(p)
-	if err == nil {
-		r.srpm, err = r.session.SRPM(ctx, p.Spec, p.Sources)
-	}
-	return err
-}
-
-// expand gives the spec as rpm prints it. What rpm cannot expand may include files beside it that it does not name.
-func (r *run) expand(ctx context.Context, p *source.Prepared) ([]byte, error) {
-	expanded, err := r.session.Query(ctx, p.Spec, p.Sources, "-P")
-	var f *rpmflow.Failure
-	if !errors.As(err, &f) {
-		return expanded, err
-	}
-	added, aerr := p.AddNeighbours(ctx)
-	if aerr != nil || !added {
-		return expanded, errors.Join(err, aerr)
-	}
-	fmt.Fprintln(r.Log, "rpmflow: expanding the spec again, with the files that lie beside it")
-	r.close(ctx) // a session is of no use after a failed step
-	r.session = nil
-	if err := r.open(ctx, p, "results-neighbours"); err != nil {
-		return nil, err
-	}
-	return r.session.Query(ctx, p.Spec, p.Sources, "-P")
-}
-
-// fetched writes down which sources are not from git.
-func (r *run) fetched(p *source.Prepared) {
-	r.b.SourceFiles, r.b.Layout = p.Files, p.Layout
-	r.note(p.Notes...)
+// fetched records which sources are not from git.
+func (r *run) fetched(layout rpmflow.Layout, files []rpmflow.SourceFile, notes []string) {
+	r.b.SourceFiles, r.b.Layout = files, layout
+	r.note(notes...)
 }
 
 // root writes down what the build starts from.
 func (r *run) root(root rpmflow.BuildRoot) {
 	r.b.Root = &root
 	if root.Stale {
-		r.note("the repositories could not be asked: built in a root that was last compared with them at " + root.Checked.UTC().Format(time.RFC3339))
+		r.note("the repositories could not be asked: built in a root that was last compared with them at " +
+			root.Checked.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -386,8 +319,8 @@ func (r *run) add(a rpmflow.Artifact, name string) {
 	r.b.Artifacts = append(r.b.Artifacts, a)
 }
 
-// logs gives the engine's logs. The build.log of a failed build ends with the reason, which mock may have said elsewhere; a build that
-// came to an end before it had one gets one.
+// logs gives the engine's logs. The build.log of a failed build ends with the reason, which mock may have said
+// elsewhere; a build that came to an end before it had one gets one.
 func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
 	var logs []string
 	if r.session != nil {
@@ -403,7 +336,8 @@ func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
 	} else {
 		logs = append([]string{file}, logs...)
 	}
-	text := fmt.Sprintf("\nrpmflow: %s in phase %s: %s: %s\n", outcome.Result, outcome.Phase, outcome.Kind, outcome.Message)
+	text := fmt.Sprintf("\nrpmflow: %s in phase %s: %s: %s\n", outcome.Result, outcome.Phase, outcome.Kind,
+		outcome.Message)
 	if outcome.Result == rpmflow.Skipped {
 		text = fmt.Sprintf("\nrpmflow: skipped: %s\n", outcome.Message)
 	}
@@ -437,7 +371,8 @@ func (r *run) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	if err := r.session.Close(ctx); err != nil {
-		r.Logger.Warn("engine not cleaned up: it is tried again later", "project", r.b.Project, "target", r.b.Target, "build", r.b.ID, "attempt", r.b.Attempt, "error", err)
+		r.Logger.Warn("engine not cleaned up: it is tried again later", "project", r.b.Project, "target", r.b.Target,
+			"build", r.b.ID, "attempt", r.b.Attempt, "error", err)
 	}
 }
 

@@ -7,11 +7,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// request is what to fetch. Of layout split, the commit of the repository that was not pushed to is decided here, unless an earlier
-// attempt has done so: every event from here on carries it, also that of a failure.
+// request is what to fetch. Of layout split, the commit of the repository that was not pushed to is decided here,
+// unless an earlier attempt has done so: every event from here on carries it, also that of a failure.
 func (r *run) request(ctx context.Context) (source.Request, error) {
 	req := source.Request{
-		Project: r.b.Project, URL: r.Repository(r.b.Project, r.b.Repository), Ref: r.b.Ref, Commit: r.b.Commit, Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
+		Project: r.b.Project, URL: r.Repository(r.b.Project, r.b.Repository), Ref: r.b.Ref, Commit: r.b.Commit,
+		Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
 	}
 	req.SourcePackage = r.b.SourcePackage
 	if r.b.Split == nil {
@@ -30,18 +31,22 @@ func (r *run) request(ctx context.Context) (source.Request, error) {
 		r.note(fmt.Sprintf("the push to the %s repository is built with %s", s.Pushed, explanation))
 	}
 	req.URL, req.Ref, req.Commit = r.Repository(r.b.Project, s.Source.Repository), s.Source.Ref, s.Source.Commit
-	req.Packaging = &source.Packaging{URL: r.Repository(r.b.Project, s.Packaging.Repository), Ref: s.Packaging.Ref, Commit: s.Packaging.Commit}
+	req.Packaging = &source.Packaging{URL: r.Repository(r.b.Project, s.Packaging.Repository), Ref: s.Packaging.Ref,
+		Commit: s.Packaging.Commit}
 	return req, nil
 }
 
-// prepared writes down what the sources turned out to be: commits where tags were pushed, the layout, the spec.
-func (r *run) prepared(p *source.Prepared) {
-	r.b.Commit, r.b.Layout, r.b.Spec, r.b.Sources.SRPM = p.Commit, p.Layout, p.SpecPath, p.SRPMPath
+// prepared records what the sources turned out to be: commits instead of tags, the layout, the spec, what was
+// downloaded.
+func (r *run) prepared(d *source.Draft) {
+	r.note(d.Explanation)
+	r.fetched(d.Layout, d.Files, d.Notes)
+	r.b.Commit, r.b.Spec, r.b.Sources.SRPM = d.Commit, d.SpecPath, d.SRPMPath
 	if r.b.Split == nil {
 		return
 	}
 	s := *r.b.Split
-	s.Source.Commit, s.Packaging.Commit = p.Commit, p.Packaging
+	s.Source.Commit, s.Packaging.Commit = d.Commit, d.Packaging
 	pushed, _ := s.Halves()
 	r.b.Split, r.b.Commit = &s, pushed.Commit
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -13,7 +14,7 @@ import (
 
 // Sources opens the git mirrors in the data directory. cache and uploads may be nil.
 func Sources(
-	cfg *config.Config, cache source.Cache, uploads source.Uploads, log *slog.Logger,
+	cfg *config.Config, cache fetch.Cache, uploads source.Uploads, log *slog.Logger,
 ) (*source.Store, error) {
 	return source.Open(source.Options{
 		Dir: filepath.Join(cfg.DataDir, "mirrors"), Logger: log, Access: GitAccess(cfg),

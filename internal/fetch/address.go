@@ -15,37 +15,32 @@ import (
 	"github.com/rpmflow/rpmflow/internal/netrule"
 )
 
-// allowed is what an operator lets downloads connect to besides public addresses.
-type allowed struct {
-	rules  netrule.Rules
-	permit string   // as of Options
-	doors  []string // host:port, lower case: what the operator has named himself
+// dialer connects to public addresses and to what is allowed besides.
+type dialer struct {
+	rules   netrule.Rules
+	permit  string   // as in Advice
+	servers []string // host:port in small letters: those that the operator has named
 }
 
-func parseAllowed(rules []string, permit string) (*allowed, error) {
-	parsed, err := netrule.Parse(rules)
-	return &allowed{rules: parsed, permit: permit}, err
-}
-
-// dial connects to a public address, or to what is allowed. The address is looked at when it is connected to, after the name was
-// resolved, so that no second answer of a name server can slip in.
-func (a *allowed) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dial connects to a server. The address is checked when it is connected to, after the name was resolved, so that a
+// second answer of a name server cannot replace it.
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	return a.dialAs(ctx, host, network, address)
+	return d.dialAs(ctx, host, network, address)
 }
 
-// dialAs connects to the address for somebody who asked for the host.
-func (a *allowed) dialAs(ctx context.Context, host, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
-	if !a.rules.AllowsHost(host) && !slices.Contains(a.doors, strings.ToLower(address)) {
-		d.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
-			return a.check(host, network, address)
+// dialAs connects to the address for a request that names the host.
+func (d *dialer) dialAs(ctx context.Context, host, network, address string) (net.Conn, error) {
+	plain := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	if !d.rules.AllowsHost(host) && !slices.Contains(d.servers, strings.ToLower(address)) {
+		plain.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
+			return d.check(host, network, address)
 		}
 	}
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := plain.DialContext(ctx, network, address)
 	var refused *rpmflow.Failure
 	if errors.As(err, &refused) {
 		return nil, refused
@@ -53,15 +48,14 @@ func (a *allowed) dialAs(ctx context.Context, host, network, address string) (ne
 	return conn, err
 }
 
-func (a *allowed) check(host, network, address string) error {
+func (d *dialer) check(host, network, address string) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !strings.HasPrefix(network, "tcp") {
 		return fmt.Errorf("connecting to %s by %s: not an internet address", address, network)
 	}
-	ip := at.Addr().WithZone("")
-	if a.rules.Allows(ip) {
-		return nil
+	if ip := at.Addr().WithZone(""); !d.rules.Allows(ip) {
+		return rpmflow.Fail(rpmflow.FailureSource, "use a public server, or "+d.permit,
+			"%s is at %s, which is not a public address: nothing is downloaded from there", host, ip)
 	}
-	return rpmflow.Fail(rpmflow.FailureSource, "use a public server, or "+a.permit,
-		"%s is at %s, which is not a public address: nothing is downloaded from there", host, ip)
+	return nil
 }

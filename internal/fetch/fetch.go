@@ -1,8 +1,8 @@
-// Package fetch downloads one file from the first of several places that has it, as a builder on somebody's network may: with bounds
-// on size and time, never from an address that is not public unless that is allowed, and without handing credentials on.
-//
-// URLs, or an object of Git LFS, and an open file come in; the file's content goes out, or a *rpmflow.Failure where the packager has to act. Package source
-// imports it, and nobody else.
+// Package fetch downloads source files as a program on somebody's network may: with bounds on size and time, never from
+// an address that is not public unless that is allowed, and without handing credentials on. Names, URLs and checksums,
+// objects of Git LFS and lists of dist-git come in; files on disk go out, with a record of where each came from, or a
+// *rpmflow.Failure if the packager must act. Package source imports it, and whoever opens the cache; it knows no commit
+// and no spec, and imports leaf packages only.
 package fetch
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,12 +24,14 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Options are the bounds of a Client.
 type Options struct {
-	// Allow lists what may be connected to although it is not public: host names, addresses, and ranges such as 10.1.0.0/16.
+	// Allow lists what may be connected to although it is not public: host names, addresses, and ranges such as
+	// 10.1.0.0/16.
 	Allow []string
 	// MaxFile is the largest file, in bytes: 1 GiB if zero.
 	MaxFile int64
@@ -40,24 +43,36 @@ type Options struct {
 	Pause time.Duration
 	// Tries in one place: 5 if zero.
 	Tries int
-	// Permit and Raise say in failures who can have an address allowed and MaxFile raised, and how: an operator of builders if empty.
-	Permit, Raise string
+	// Advice is what failures tell people to do.
+	Advice Advice
+	// Cache keeps what was downloaded; nil: nothing does.
+	Cache  Cache
+	Logger *slog.Logger // slog.Default() if nil
+}
+
+// Advice says how to have a setting changed, in words that follow "or". Empty ones name the setting of a builder.
+type Advice struct {
+	Permit string // to have an address allowed that is not public
+	Raise  string // to have MaxFile raised
 }
 
 // Client downloads. It may be used by many goroutines.
 type Client struct {
 	Options
-	allow *allowed
-	http  *http.Client
+	dialer *dialer
+	http   *http.Client
 }
 
 // New checks the options.
 func New(o Options) (*Client, error) {
-	o.Permit = cmp.Or(o.Permit, "ask an operator to list the host or address in builder.allow_addresses")
-	o.Raise = cmp.Or(o.Raise, "ask an operator to raise builder.max_source")
-	allow, err := parseAllowed(o.Allow, o.Permit)
+	o.Advice.Permit = cmp.Or(o.Advice.Permit, "have the host or address listed in builder.allow_addresses")
+	o.Advice.Raise = cmp.Or(o.Advice.Raise, "have builder.max_source raised")
+	rules, err := netrule.Parse(o.Allow)
 	if err != nil {
 		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
 	orElse := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
@@ -73,14 +88,14 @@ func New(o Options) (*Client, error) {
 	orElse(&o.Timeout, 30*time.Minute)
 	orElse(&o.Stall, time.Minute)
 	orElse(&o.Pause, 500*time.Millisecond)
-	c := &Client{Options: o, allow: allow}
+	c := &Client{Options: o, dialer: &dialer{rules: rules, permit: o.Advice.Permit}}
 	c.http = c.client()
 	return c, nil
 }
 
 // Dial connects as downloads do: to a public address, or to what is allowed.
 func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return c.allow.dial(ctx, network, address)
+	return c.dialer.dial(ctx, network, address)
 }
 
 // Close drops idle connections.
@@ -95,12 +110,12 @@ type Got struct {
 
 // Fetch downloads into out, which it truncates, from the first of the places that has the file with these checksums.
 //
-// Where every place says that it does not have it, or has another file, that is a *rpmflow.Failure; where one of them may have it
-// later, an error worth a retry.
+// If every place answers that it does not have it, or has another file, that is a *rpmflow.Failure; if one of them may
+// have it later, an error that is worth a retry.
 func (c *Client) Fetch(ctx context.Context, places []string, known []checksum.Checksum, out *os.File) (Got, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("it took longer than %s", c.Timeout))
 	defer cancel()
-	var refused, troubled []error
+	var refused, failed []error
 	for _, place := range places {
 		got, err := c.from(ctx, place, known, out)
 		var f *rpmflow.Failure
@@ -112,11 +127,11 @@ func (c *Client) Fetch(ctx context.Context, places []string, known []checksum.Ch
 		case errors.As(err, &f):
 			refused = append(refused, err)
 		default:
-			troubled = append(troubled, err)
+			failed = append(failed, err)
 		}
 	}
-	if len(troubled) > 0 || len(refused) == 0 {
-		return Got{}, joined(slices.Concat(troubled, refused))
+	if len(failed) > 0 || len(refused) == 0 {
+		return Got{}, joined(slices.Concat(failed, refused))
 	}
 	var first *rpmflow.Failure
 	errors.As(refused[0], &first)
@@ -145,8 +160,8 @@ func (c *Client) from(ctx context.Context, place string, known []checksum.Checks
 	if err := out.Truncate(0); err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", Clean(place), err)
 	}
-	part := &part{File: out, max: c.MaxFile, raise: c.Raise, refuse: status}
-	err = c.again(ctx, func() (bool, error) {
+	part := &part{File: out, max: c.MaxFile, raise: c.Advice.Raise, refuse: status}
+	err = c.retry(ctx, func() (bool, error) {
 		before := part.have
 		var err error
 		if u.Scheme == "ftp" {
@@ -162,33 +177,29 @@ func (c *Client) from(ctx context.Context, place string, known []checksum.Checks
 	return part.check(Clean(place), known)
 }
 
-// again calls once until it succeeds or another try would not help, with a pause in between. What makes progress goes on, if slowly: the
-// context is the bound then.
-func (c *Client) again(ctx context.Context, once func() (progress bool, err error)) error {
+// retry calls once until it succeeds or another try would not help. What makes progress goes on, however slowly: then
+// the context is the bound.
+func (c *Client) retry(ctx context.Context, once func() (progress bool, err error)) error {
 	tries, final := 0, false
 	err := retry.Policy{First: c.Pause, Most: 15 * time.Second, Tries: c.Tries}.Do(ctx, func() error {
 		progress, err := once()
 		tries++
 		var f *rpmflow.Failure
 		var disk *diskError
-		var later *retryAfter
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil, errors.As(err, &f), errors.As(err, &disk):
 			final = true
 			return retry.Permanent(err)
-		case errors.As(err, &later):
-			err = retry.After(err, max(c.Pause, min(later.wait, 30*time.Second)))
-		}
-		if progress {
+		case progress:
 			tries = 0
-			err = retry.Progress(err)
+			return retry.Progress(err)
 		}
 		return err
 	})
 	if err != nil && !final && tries >= c.Tries {
-		return fmt.Errorf("%w (after %d tries)", err, tries)
+		err = fmt.Errorf("%w (after %d tries)", err, tries)
 	}
 	return err
 }
@@ -197,13 +208,13 @@ func (c *Client) again(ctx context.Context, once func() (progress bool, err erro
 type part struct {
 	*os.File
 	have, max int64
-	raise     string                         // as of Options
-	validator string                         // of the server's file that the bytes so far are of; empty: they cannot be continued
+	raise     string                         // as in Advice
+	validator string                         // of the server's file that the bytes so far belong to; empty: they cannot be continued
 	header    http.Header                    // that the request has, too
-	refuse    func(res *http.Response) error // sorts the answers that are no file
+	refuse    func(res *http.Response) error // sorts the answers that are not a file
 }
 
-// diskError is our own disk's, which another try does not mend.
+// diskError is an error of our own disk, which another try does not fix.
 type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
@@ -218,7 +229,8 @@ func (p *part) restart() error {
 }
 
 func (p *part) tooLarge() error {
-	return rpmflow.Fail(rpmflow.FailureSource, p.raise+", if the file is right", "it has more than %d bytes, the most that is taken", p.max)
+	return rpmflow.Fail(rpmflow.FailureSource, p.raise+", if the file is right",
+		"it has more than %d bytes, the most that is taken", p.max)
 }
 
 // add appends what r gives, up to the limit.
@@ -254,7 +266,7 @@ func (p *part) check(from string, known []checksum.Checksum) (Got, error) {
 	var wrong *WrongSum
 	if errors.As(err, &wrong) {
 		return Got{}, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: from + " has " + wrong.Error(),
-			Hint: "find out which of both is right: the file may have been replaced, or its checksum be an older file's"}
+			Hint: "find out which of both is right: the file may have been replaced, or the checksum may be that of an older file"}
 	}
 	if err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", from, err)
@@ -262,7 +274,7 @@ func (p *part) check(from string, known []checksum.Checksum) (Got, error) {
 	return Got{URL: from, SHA512: sum, Size: size}, nil
 }
 
-// WrongSum is content that has not the checksum that it must have.
+// WrongSum is content that does not have the checksum that it must have.
 type WrongSum struct {
 	Want checksum.Checksum
 	Got  string
@@ -296,10 +308,11 @@ func Sum(r io.Reader, known []checksum.Checksum) (sha string, size int64, err er
 func parse(place string) (*url.URL, error) {
 	u, err := url.Parse(place)
 	if err != nil || u.Hostname() == "" || u.Opaque != "" {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "%s is not a URL", Clean(place))
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line", "%s is not a URL", Clean(place))
 	}
 	if !slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "use http, https or ftp, or commit the file", "%s: %s is not downloaded from", Clean(place), u.Scheme)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "use http, https or ftp, or commit the file",
+			"%s: nothing is downloaded by %s", Clean(place), u.Scheme)
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil

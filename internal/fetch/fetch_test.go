@@ -113,7 +113,8 @@ func TestFetch(t *testing.T) {
 		http.ServeContent(w, r, "x", time.Unix(1e9, 0), strings.NewReader(payload))
 	})
 	text, got, err := fetch(t, newClient(t, nil), []checksum.Checksum{sha(payload)}, url+"/x.tar.gz#/y.tar.gz")
-	if err != nil || text != payload || len(got.SHA512) != 128 || got.URL != url+"/x.tar.gz#/y.tar.gz" || agent.Load() != "rpmflow" {
+	if err != nil || text != payload || len(got.SHA512) != 128 || got.URL != url+"/x.tar.gz#/y.tar.gz" ||
+		agent.Load() != "rpmflow" {
 		t.Fatalf("%v, %+v", err, got)
 	}
 	_, _, err = fetch(t, newClient(t, nil), []checksum.Checksum{sha("another")}, url)
@@ -127,11 +128,13 @@ func TestResume(t *testing.T) {
 		weak         bool
 		ranges       string
 	}{
-		"same file":           {etags: []string{`"a"`, `"a"`}, texts: []string{payload, payload}, ranges: ",bytes=N-"},
-		"changed meanwhile":   {etags: []string{`"a"`, `"b"`}, texts: []string{strings.ToUpper(payload), payload}, ranges: ",bytes=N-"},
-		"weak validator":      {etags: []string{`W/"a"`, `W/"a"`}, texts: []string{payload, payload}, ranges: ","},
-		"no validator":        {etags: []string{"", ""}, texts: []string{payload, payload}, ranges: ","},
-		"shorter than before": {etags: []string{`"a"`, `"a"`, `"a"`}, texts: []string{payload, "short", "short"}, ranges: ",bytes=N-,"},
+		"same file": {etags: []string{`"a"`, `"a"`}, texts: []string{payload, payload}, ranges: ",bytes=N-"},
+		"changed meanwhile": {etags: []string{`"a"`, `"b"`}, texts: []string{strings.ToUpper(payload), payload},
+			ranges: ",bytes=N-"},
+		"weak validator": {etags: []string{`W/"a"`, `W/"a"`}, texts: []string{payload, payload}, ranges: ","},
+		"no validator":   {etags: []string{"", ""}, texts: []string{payload, payload}, ranges: ","},
+		"shorter than before": {etags: []string{`"a"`, `"a"`, `"a"`}, texts: []string{payload, "short", "short"},
+			ranges: ",bytes=N-,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ranges []string
@@ -181,7 +184,8 @@ func TestWhoseFailure(t *testing.T) {
 				calls++
 				w.WriteHeader(test.status)
 			})
-			_, _, err := fetch(t, newClient(t, func(o *Options) { o.Tries = 3 }), nil, strings.Replace(url, "//", "//user:hunter2@", 1)+"/f.tar.gz")
+			_, _, err := fetch(t, newClient(t, func(o *Options) { o.Tries = 3 }), nil,
+				strings.Replace(url, "//", "//user:hunter2@", 1)+"/f.tar.gz")
 			words := []string{"/f.tar.gz", "127.0.0.1:", fmt.Sprint(test.status)}
 			if test.ours {
 				wantOurs(t, err, words...)
@@ -203,7 +207,8 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	if _, _, err := fetch(t, newClient(t, nil), nil, url); err != nil || len(at) != 2 || at[1].Sub(at[0]) < 900*time.Millisecond {
+	if _, _, err := fetch(t, newClient(t, nil), nil, url); err != nil || len(at) != 2 ||
+		at[1].Sub(at[0]) < 900*time.Millisecond {
 		t.Errorf("%v, asked at %v", err, at)
 	}
 }
@@ -254,9 +259,13 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	defer close(release)
-	_, _, err := fetch(t, newClient(t, func(o *Options) { o.Stall, o.Timeout, o.Tries = 20*time.Millisecond, 300*time.Millisecond, 1<<20 }), nil, hanging)
+	_, _, err := fetch(t, newClient(t, func(o *Options) {
+		o.Stall, o.Timeout, o.Tries = 20*time.Millisecond,
+			300*time.Millisecond, 1<<20
+	}), nil, hanging)
 	wantOurs(t, err, "longer than 300ms")
-	_, _, err = fetch(t, newClient(t, func(o *Options) { o.Stall, o.Tries = 20*time.Millisecond, 1 }), nil, serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	_, _, err = fetch(t, newClient(t, func(o *Options) { o.Stall, o.Tries = 20*time.Millisecond, 1 }), nil,
+		serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	wantOurs(t, err, "timeout")
 
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -303,7 +312,10 @@ func TestRedirects(t *testing.T) {
 	_, _, err = fetch(t, newClient(t, nil), nil, loop)
 	wantFailure(t, err, "more than 10 redirects")
 
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, end, http.StatusFound) }))
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r,
+			end, http.StatusFound)
+	}))
 	defer secure.Close()
 	_, _, err = fetch(t, newClient(t, nil), nil, secure.URL)
 	wantFailure(t, err, "certificate is not trusted")
@@ -330,8 +342,10 @@ func TestAllow(t *testing.T) {
 		ok    bool
 	}{
 		{nil, url, false}, {nil, named, false},
-		{[]string{"127.0.0.0/8"}, url, true}, {[]string{"127.0.0.0/8", "::1"}, named, true}, {[]string{"::ffff:127.0.0.1"}, url, true},
-		{[]string{"localhost"}, named, true}, {[]string{"LOCALHOST."}, named, true}, {[]string{"localhost"}, url, false}, {[]string{"10.0.0.0/8"}, url, false},
+		{[]string{"127.0.0.0/8"}, url, true}, {[]string{"127.0.0.0/8", "::1"}, named, true}, {[]string{"::ffff:127.0.0.1"},
+			url, true},
+		{[]string{"localhost"}, named, true}, {[]string{"LOCALHOST."}, named, true}, {[]string{"localhost"}, url, false},
+		{[]string{"10.0.0.0/8"}, url, false},
 	} {
 		_, _, err := fetch(t, newClient(t, func(o *Options) { o.Allow = test.rules }), nil, test.url)
 		if (err == nil) != test.ok {
@@ -341,7 +355,8 @@ func TestAllow(t *testing.T) {
 			wantFailure(t, err, "not a public address")
 		}
 	}
-	for _, bad := range []string{"", "10.0.0.0/33", "http://x", "a b", "*.example.com", "host:80", "[::1]", "fe80::1%eth0"} {
+	for _, bad := range []string{"", "10.0.0.0/33", "http://x", "a b", "*.example.com", "host:80", "[::1]",
+		"fe80::1%eth0"} {
 		if _, err := New(Options{Allow: []string{bad}}); err == nil {
 			t.Errorf("%q is allowed", bad)
 		}
@@ -350,7 +365,9 @@ func TestAllow(t *testing.T) {
 
 func TestBadURLs(t *testing.T) {
 	c := newClient(t, nil)
-	for _, url := range []string{"", "x", "file:///etc/passwd", "gopher://example.org/x", "http://", "http:///x", "http:opaque", "https://user:hunter2@", "http://user:hunter2@[::1", "ftp://127.0.0.1", "ftp://127.0.0.1/a%0d%0aDELE%20b"} {
+	for _, url := range []string{"", "x", "file:///etc/passwd", "gopher://example.org/x", "http://", "http:///x",
+		"http:opaque", "https://user:hunter2@", "http://user:hunter2@[::1", "ftp://127.0.0.1",
+		"ftp://127.0.0.1/a%0d%0aDELE%20b"} {
 		_, _, err := fetch(t, c, nil, url)
 		wantFailure(t, err)
 	}

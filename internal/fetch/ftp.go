@@ -16,11 +16,12 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// ftp takes the rest of a file from an FTP server, in passive mode. Its data connections are dialed by the same rules as the others.
+// ftp takes the rest of a file from an FTP server, in passive mode. Its data connections are dialed by the same rules
+// as the others.
 func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 	name := strings.TrimPrefix(u.Path, "/")
 	if name == "" || strings.ContainsAny(u.Path, "\r\n\x00") {
-		return rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "the URL names no file")
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line", "the URL names no file")
 	}
 	user, password := "anonymous", "anonymous"
 	if u.User != nil {
@@ -28,33 +29,35 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 		password, _ = u.User.Password()
 	}
 	if strings.ContainsAny(user+password, "\r\n\x00") {
-		return rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "the URL's credentials have line breaks in them")
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line",
+			"the URL's credentials have line breaks in them")
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	at := "" // where the control connection went
-	server, err := ftp.Dial(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "21")), ftp.DialWithDialFunc(func(network, address string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		if host == at {
-			host = u.Hostname()
-		}
-		conn, err := c.allow.dialAs(ctx, host, network, address)
-		if err != nil {
-			return nil, err
-		}
-		if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && at == "" {
-			at = tcp.IP.String()
-		}
-		context.AfterFunc(ctx, func() { _ = conn.Close() }) // the library's waits end with ctx
-		return &idle{conn, c.Stall}, nil
-	}))
+	server, err := ftp.Dial(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "21")),
+		ftp.DialWithDialFunc(func(network, address string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			if host == at {
+				host = u.Hostname()
+			}
+			conn, err := c.dialer.dialAs(ctx, host, network, address)
+			if err != nil {
+				return nil, err
+			}
+			if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && at == "" {
+				at = tcp.IP.String()
+			}
+			context.AfterFunc(ctx, func() { _ = conn.Close() }) // the library's waits end with ctx
+			return &idle{conn, c.Stall}, nil
+		}))
 	if err != nil {
 		return explainFTP(ctx, err)
 	}
-	defer func() { _ = server.Quit() }() // the file is here, or is not: a farewell changes nothing
+	defer func() { _ = server.Quit() }() // the file is here, or is not
 	if err := server.Login(user, password); err != nil {
 		return explainFTP(ctx, err)
 	}
@@ -111,7 +114,8 @@ func (i *idle) Write(b []byte) (int, error) {
 func explainFTP(ctx context.Context, err error) error {
 	var answer *textproto.Error
 	if errors.As(err, &answer) && answer.Code >= 500 {
-		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "the server answers %d %.100s", answer.Code, answer.Msg)
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "the server answers %d %.100s",
+			answer.Code, answer.Msg)
 	}
 	if err = explain(ctx, err); err != nil {
 		return fmt.Errorf("ftp: %w", err)

@@ -166,7 +166,8 @@ func TestFTP(t *testing.T) {
 			if err != nil || text != payload {
 				t.Fatalf("%v, %d bytes", err, len(text))
 			}
-			if want := breaks * min(len(s.changed), 1); s.count("REST") != want || s.count("RETR /pub/x.tar.gz")+s.count("RETR pub/x.tar.gz") != breaks+1 {
+			if want := breaks * min(len(s.changed), 1); s.count("REST") != want ||
+				s.count("RETR /pub/x.tar.gz")+s.count("RETR pub/x.tar.gz") != breaks+1 {
 				t.Errorf("taken up %d times, want %d; the server heard %q", s.count("REST"), want, s.said)
 			}
 			if s.count("USER anonymous") != breaks+1 {
@@ -201,7 +202,8 @@ func TestFTPAddresses(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	named := newClient(t, func(o *Options) { o.Allow = []string{"localhost"} })
-	if text, _, err := fetch(t, named, nil, strings.Replace(url, "127.0.0.1", "localhost", 1)+"/x"); err != nil || text != payload {
+	if text, _, err := fetch(t, named, nil, strings.Replace(url, "127.0.0.1", "localhost", 1)+"/x"); err != nil ||
+		text != payload {
 		t.Errorf("by name: %v", err)
 	}
 	_, _, err := fetch(t, newClient(t, func(o *Options) { o.Allow = nil }), nil, url+"/x")

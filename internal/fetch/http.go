@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 const maxRedirects = 10
@@ -24,7 +25,7 @@ const maxRedirects = 10
 func (c *Client) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:            c.allow.dial,
+			DialContext:            c.dialer.dial,
 			TLSHandshakeTimeout:    20 * time.Second,
 			ResponseHeaderTimeout:  c.Stall,
 			IdleConnTimeout:        30 * time.Second,
@@ -40,9 +41,11 @@ func (c *Client) client() *http.Client {
 			case len(via) >= maxRedirects:
 				return rpmflow.Fail(rpmflow.FailureSource, "name the URL that it ends at", "more than %d redirects", maxRedirects)
 			case req.URL.Scheme != "https" && req.URL.Scheme != "http":
-				return rpmflow.Fail(rpmflow.FailureSource, "name a URL of http, https or ftp", "redirected from %s to %s:, which is not followed", from.Host, req.URL.Scheme)
+				return rpmflow.Fail(rpmflow.FailureSource, "name a URL of http, https or ftp",
+					"redirected from %s to %s:, which is not followed", from.Host, req.URL.Scheme)
 			case from.Scheme == "https" && req.URL.Scheme == "http":
-				return rpmflow.Fail(rpmflow.FailureSource, "name a URL that stays with https, or the http one", "redirected from https at %s to http at %s, which is not followed", from.Host, req.URL.Host)
+				return rpmflow.Fail(rpmflow.FailureSource, "name a URL that stays with https, or the http one",
+					"redirected from https at %s to http at %s, which is not followed", from.Host, req.URL.Host)
 			}
 			// Nothing of the first request goes on to the next: neither its credentials nor where it came from.
 			req.URL.User = nil
@@ -56,21 +59,13 @@ func (c *Client) client() *http.Client {
 	}
 }
 
-// retryAfter is an answer that may be another one later.
-type retryAfter struct {
-	error
-	wait time.Duration
-}
-
-func (e *retryAfter) Unwrap() error { return e.error }
-
-// get asks for what is missing of the file, and takes what comes.
+// get requests what is missing of the file, and appends what comes.
 func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return rpmflow.Fail(rpmflow.FailureSource, "mend the Source or Patch line", "it is not a URL")
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line", "it is not a URL")
 	}
 	maps.Copy(req.Header, p.header)
 	req.Header.Set("User-Agent", "rpmflow")
@@ -89,7 +84,8 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	switch {
 	case res.StatusCode == http.StatusPartialContent && req.Header.Get("Range") != "":
 		if !strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", p.have)) {
-			return errors.Join(fmt.Errorf("the server sent another part (%.60q) than was asked for", res.Header.Get("Content-Range")), p.restart())
+			return errors.Join(fmt.Errorf("the server sent another part (%.60q) than was asked for",
+				res.Header.Get("Content-Range")), p.restart())
 		}
 	case res.StatusCode == http.StatusOK:
 		if err := p.restart(); err != nil {
@@ -119,16 +115,15 @@ func validator(h http.Header) string {
 	return h.Get("Last-Modified")
 }
 
-// status sorts the answers that are no file.
+// status sorts the answers that are not a file.
 func status(res *http.Response) error {
 	what := fmt.Sprintf("%s answers %d %s", res.Request.URL.Host, res.StatusCode, http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
-		e := &retryAfter{error: errors.New(what)}
-		if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
-			e.wait = time.Duration(max(0, min(seconds, 3600))) * time.Second
+		if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			return retry.After(errors.New(what), time.Duration(min(seconds, 30))*time.Second)
 		}
-		return e
+		return errors.New(what)
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "%s", what)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
@@ -137,7 +132,7 @@ func status(res *http.Response) error {
 	return rpmflow.Fail(rpmflow.FailureSource, "see with a browser or curl what the URL gives", "%s", what)
 }
 
-// explain tells what another try cannot mend, and repeats no URL: that of a redirect may have a signature in it.
+// explain tells what another try cannot fix. It repeats no URL: that of a redirect may have a signature in it.
 func explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -156,8 +151,9 @@ func explain(ctx context.Context, err error) error {
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
-		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "the server's certificate is not trusted", Err: certificate,
-			Hint: "use another server, or ask an operator to make its authority known to the builder"}
+		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "the server's certificate is not trusted",
+			Err:  certificate,
+			Hint: "use another server, or add its certificate authority to those of the machine that downloads"}
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		return cause
@@ -165,7 +161,7 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// stalling ends a body from which nothing comes any more.
+// stalling ends a body that sends nothing any more.
 type stalling struct {
 	r     io.Reader
 	timer *time.Timer

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
 const (
@@ -29,30 +28,25 @@ const (
 	lfsHint   = "push the files with git lfs push --all, or see with git lfs fetch whether they can be had"
 )
 
-// LFSServer is where the files of a repository are that Git LFS keeps.
+// LFSServer is where the files are that a repository has pointers to.
 type LFSServer struct {
-	Endpoint string // without a slash at its end: https://host/repository.git/info/lfs
-	// Authorization is shown to the endpoint's scheme, host and port, and nowhere else; empty: nothing is.
-	Authorization string
+	Local    string // a repository on this machine; "" if the files are on a server
+	Endpoint string // the server's address without a slash at its end: https://host/repository.git/info/lfs
+	Ref      string // the pushed ref, on which some servers base their rights; may be empty
 	// Trusted says that the operator has named the server: its address need not be public.
 	Trusted bool
-	Ref     string // that the commit was found under, which some servers base their rights on; may be empty
+	// Authorization is sent to the endpoint's scheme, host and port, and nowhere else; empty: nothing is.
+	Authorization string
 }
 
-// Object is a file of Git LFS.
-type Object struct {
-	OID  string // its SHA-256
-	Size int64
-}
-
-// LFS downloads from one server by its batch API and the transfer "basic". It may be used by many goroutines.
-type LFS struct {
+// lfs downloads from one server by its batch API and the transfer "basic". It may be used by many goroutines.
+type lfs struct {
 	*Client
 	server LFSServer
 	at     *url.URL
 
 	mu      sync.Mutex
-	actions map[string]action // by OID: those that nobody has used yet
+	actions map[string]action // by OID: those that were not used yet
 }
 
 // action is what the server says of one object.
@@ -63,20 +57,21 @@ type action struct {
 	own    bool      // whether the server wants to see our own authorization there
 }
 
-// LFS checks the endpoint.
-func (c *Client) LFS(server LFSServer) (*LFS, error) {
+// lfs checks the endpoint.
+func (c *Client) lfs(server LFSServer) (*lfs, error) {
 	u, err := url.Parse(server.Endpoint)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "set lfs.url in .lfsconfig to one of http or https", "%s is not the address of a Git LFS server", Clean(server.Endpoint))
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "set lfs.url in .lfsconfig to one of http or https",
+			"%s is not the address of a Git LFS server", Clean(server.Endpoint))
 	}
 	own := *c
 	if server.Trusted {
-		allow := *c.allow
-		allow.doors = append(allow.doors[:len(allow.doors):len(allow.doors)], net.JoinHostPort(strings.ToLower(u.Hostname()), portOf(u)))
-		own.allow = &allow
+		d := *c.dialer
+		d.servers = []string{net.JoinHostPort(strings.ToLower(u.Hostname()), portOf(u))}
+		own.dialer = &d
 	}
 	own.http = own.client()
-	return &LFS{Client: &own, server: server, at: u, actions: map[string]action{}}, nil
+	return &lfs{Client: &own, server: server, at: u, actions: map[string]action{}}, nil
 }
 
 func portOf(u *url.URL) string {
@@ -89,29 +84,25 @@ func portOf(u *url.URL) string {
 	return "80"
 }
 
-// Name is what an object is called in messages and records: the address that it really comes from often has a signature in it.
-func (l *LFS) Name(o Object) string { return l.server.Endpoint + "/objects/" + o.OID }
+// name is that of an object in messages and records: the address that it really comes from often has a signature in it.
+func (l *lfs) name(o Object) string { return l.server.Endpoint + "/objects/" + o.OID }
 
-// Fetch downloads an object into out, which it truncates. Those that will be wanted next are asked for with it.
-func (l *LFS) Fetch(ctx context.Context, o Object, next []Object, out *os.File) (Got, error) {
+// fetch downloads an object into out, which it truncates. The batch request names those that are wanted next, too.
+func (l *lfs) fetch(ctx context.Context, o Object, next []Object, out *os.File) (Got, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, fmt.Errorf("it took longer than %s", l.Timeout))
 	defer cancel()
-	known, err := checksum.New("sha256", o.OID)
-	if err != nil {
-		return Got{}, err
-	}
 	fail := func(err error) (Got, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return Got{}, fmt.Errorf("download %s: %w", l.Name(o), err)
+		return Got{}, fmt.Errorf("download %s: %w", l.name(o), err)
 	}
 	for first := true; ; first = false {
 		a, err := l.action(ctx, o, next)
 		if err != nil {
 			return fail(err)
 		}
-		got, err := l.download(ctx, o, a, known, out)
+		got, err := l.download(ctx, o, a, out)
 		var denied *deniedError
 		if first && errors.As(err, &denied) { // what we were let in with may have expired while others were downloaded
 			continue
@@ -127,7 +118,7 @@ func (l *LFS) Fetch(ctx context.Context, o Object, next []Object, out *os.File) 
 }
 
 // action gives what the server has said of an object, or asks.
-func (l *LFS) action(ctx context.Context, o Object, next []Object) (action, error) {
+func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a, ok := l.actions[o.OID]; ok {
@@ -143,7 +134,7 @@ func (l *LFS) action(ctx context.Context, o Object, next []Object) (action, erro
 		}
 	}
 	var answer lfsAnswer
-	err := l.again(ctx, func() (bool, error) {
+	err := l.retry(ctx, func() (bool, error) {
 		var err error
 		answer, err = l.batch(ctx, ask)
 		return false, err
@@ -195,7 +186,7 @@ type lfsObject struct {
 	} `json:"error"`
 }
 
-func (l *LFS) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err error) {
+func (l *lfs) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err error) {
 	type object struct {
 		OID  string `json:"oid"`
 		Size int64  `json:"size"`
@@ -214,7 +205,7 @@ func (l *LFS) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err er
 		question.Ref = &ref{l.server.Ref}
 	}
 	for _, o := range ask {
-		question.Objects = append(question.Objects, object(o))
+		question.Objects = append(question.Objects, object{o.OID, o.Size})
 	}
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -245,16 +236,18 @@ func (l *LFS) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err er
 		return answer, explain(ctx, err)
 	}
 	if err := json.Unmarshal(text, &answer); err != nil || len(text) > maxAnswer {
-		return answer, rpmflow.Fail(rpmflow.FailureSource, "see with git lfs env which server is asked", "%s does not answer as a Git LFS server", l.at.Host)
+		return answer, rpmflow.Fail(rpmflow.FailureSource, "see with git lfs env which server is asked",
+			"%s does not answer as a Git LFS server", l.at.Host)
 	}
 	if answer.Transfer != "" && answer.Transfer != "basic" || answer.HashAlgo != "" && answer.HashAlgo != "sha256" {
-		return answer, rpmflow.Fail(rpmflow.FailureSource, "use a server with the transfer basic and SHA-256", "%s wants the transfer %q with %q, which was not offered", l.at.Host, answer.Transfer, answer.HashAlgo)
+		return answer, rpmflow.Fail(rpmflow.FailureSource, "use a server with the transfer basic and SHA-256",
+			"%s wants the transfer %q with %q, which was not offered", l.at.Host, answer.Transfer, answer.HashAlgo)
 	}
 	return answer, nil
 }
 
 // read checks what the server says of one object.
-func (l *LFS) read(said lfsObject) (a action, err error) {
+func (l *lfs) read(said lfsObject) (a action, err error) {
 	if said.Error != nil {
 		message := strings.ToValidUTF8(said.Error.Message, "?")
 		if code := said.Error.Code; code >= 500 || code == http.StatusTooManyRequests {
@@ -271,7 +264,8 @@ func (l *LFS) read(said lfsObject) (a action, err error) {
 		return a, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s names no URL of http or https for it", l.at.Host)
 	}
 	if l.at.Scheme == "https" && u.Scheme == "http" {
-		return a, rpmflow.Fail(rpmflow.FailureSource, "have the server name URLs of https", "%s names a URL of http at %s for it, which is not followed from https", l.at.Host, u.Host)
+		return a, rpmflow.Fail(rpmflow.FailureSource, "have the server name URLs of https",
+			"%s names a URL of http at %s for it, which is not followed from https", l.at.Host, u.Host)
 	}
 	a = action{href: d.Href, header: d.Header, until: d.ExpiresAt, own: !said.Authenticated}
 	if d.ExpiresIn > 0 {
@@ -300,26 +294,28 @@ func lfsStatus(res *http.Response) error {
 	return f
 }
 
-func (l *LFS) download(ctx context.Context, o Object, a action, known checksum.Checksum, out *os.File) (Got, error) {
+func (l *lfs) download(ctx context.Context, o Object, a action, out *os.File) (Got, error) {
 	u, err := url.Parse(a.href)
 	if err != nil {
 		return Got{}, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s names no URL for it", l.at.Host)
 	}
-	p := &part{File: out, max: l.MaxFile, raise: l.Raise, refuse: lfsStatus, header: http.Header{}}
+	p := &part{File: out, max: l.MaxFile, raise: l.Advice.Raise, refuse: lfsStatus, header: http.Header{}}
 	for name, value := range a.header {
 		switch name = http.CanonicalHeaderKey(name); name {
-		case "Connection", "Content-Length", "Host", "If-Range", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Accept-Encoding":
+		case "Connection", "Content-Length", "Host", "If-Range", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+			"Accept-Encoding":
 		default:
 			p.header.Set(name, value)
 		}
 	}
-	if a.own && p.header.Get("Authorization") == "" && l.server.Authorization != "" && u.Scheme == l.at.Scheme && u.Hostname() == l.at.Hostname() && portOf(u) == portOf(l.at) {
+	if a.own && p.header.Get("Authorization") == "" && l.server.Authorization != "" && u.Scheme == l.at.Scheme &&
+		u.Hostname() == l.at.Hostname() && portOf(u) == portOf(l.at) {
 		p.header.Set("Authorization", l.server.Authorization)
 	}
 	if err := p.restart(); err != nil {
 		return Got{}, err
 	}
-	err = l.again(ctx, func() (bool, error) {
+	err = l.retry(ctx, func() (bool, error) {
 		before := p.have
 		err := l.get(ctx, u, p)
 		return p.have > before, err
@@ -327,5 +323,5 @@ func (l *LFS) download(ctx context.Context, o Object, a action, known checksum.C
 	if err != nil {
 		return Got{}, err
 	}
-	return p.check(l.Name(o), []checksum.Checksum{known})
+	return p.check(l.name(o), o.checksums())
 }

@@ -60,9 +60,9 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 	if b.Sources.Lookaside == "" {
 		b.Sources.Lookaside = req.Downloads.Lookaside
 	}
-	options := req.Downloads.options(req.Logger)
-	options.Dir = place.Mirrors()
-	store, err := source.Open(options)
+	store, err := source.Open(source.Options{
+		Dir: place.Mirrors(), Allow: req.Downloads.Allow, MaxFile: req.Downloads.MaxFile, Advice: advice(), Logger: req.Logger,
+	})
 	if err != nil {
 		return b, err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -17,21 +18,28 @@ type Downloads struct {
 	Lookaside string
 }
 
-// options are those of downloads and no others.
-func (d Downloads) options(log *slog.Logger) source.Options {
-	return source.Options{
-		Allow: d.Allow, MaxFile: d.MaxFile, Logger: log,
-		Advice: source.Advice{
-			Permit:    "say --allow-address with the host or address, if you trust the package with it",
-			Raise:     "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
-			Lookaside: "say --lookaside with one of",
+func advice() source.Advice {
+	return source.Advice{
+		Advice: fetch.Advice{
+			Permit: "give --allow-address with the host or address, if you trust the package with it",
+			Raise:  "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
 		},
+		Lookaside: "give --lookaside with one of",
 	}
+}
+
+func (d Downloads) client(log *slog.Logger) (*fetch.Client, error) {
+	return fetch.New(fetch.Options{Allow: d.Allow, MaxFile: d.MaxFile, Advice: advice().Advice, Logger: log})
 }
 
 // Download gets one file, such as a source package, from its server.
 func Download(ctx context.Context, d Downloads, url, file string, log *slog.Logger) error {
-	if err := source.DownloadFile(ctx, d.options(log), url, file); err != nil {
+	client, err := d.client(log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, err := client.Download(ctx, url, nil, file); err != nil {
 		return fmt.Errorf("source package: %w", Infrastructure(err))
 	}
 	return nil
@@ -48,8 +56,14 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	if dir == "" {
 		dir = beside[0]
 	}
-	obtained, err := source.FetchSources(ctx, d.options(log), source.SpecSources{
-		Spec: s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
+	client, err := d.client(log)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	obtained, err := source.FetchSources(ctx, client, source.SpecSources{
+		Advice: advice(),
+		Spec:   s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
 	})
 	return obtained, Infrastructure(err)
 }

@@ -167,7 +167,7 @@ type sources struct {
 }
 
 // Prepare implements build.Sources.
-func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (*source.Prepared, error) {
+func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (*source.Draft, error) {
 	switch s.in.kind {
 	case inputGit:
 		return s.Store.Prepare(ctx, req, dir)

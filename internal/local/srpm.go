@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -19,7 +20,7 @@ import (
 const srpmName = "package.src.rpm"
 
 // adopt copies a source package of the user's.
-func (s *sources) adopt(ctx context.Context, dir string) (*source.Prepared, error) {
+func (s *sources) adopt(ctx context.Context, dir string) (*source.Draft, error) {
 	name := filepath.Base(s.in.path)
 	p, err := prepared(dir, name)
 	if err != nil {
@@ -28,7 +29,7 @@ func (s *sources) adopt(ctx context.Context, dir string) (*source.Prepared, erro
 	if err := source.CopyFile(ctx, s.in.path, p.SRPM); err != nil {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
-	if err := source.CompareFile(p.SRPM, name, s.checksum); err != nil {
+	if err := fetch.Compare(p.SRPM, name, s.checksum); err != nil {
 		return nil, err
 	}
 	if err := s.beside(ctx, p); err != nil {
@@ -38,7 +39,7 @@ func (s *sources) adopt(ctx context.Context, dir string) (*source.Prepared, erro
 }
 
 // beside takes the sources that the package was made without (NoSource, NoPatch) from beside it.
-func (s *sources) beside(ctx context.Context, p *source.Prepared) error {
+func (s *sources) beside(ctx context.Context, p *source.Draft) error {
 	left, err := rpmfile.LeftOut(p.SRPM)
 	if err != nil || len(left) == 0 { // what is not a source package is refused later
 		return nil
@@ -66,12 +67,12 @@ func (s *sources) beside(ctx context.Context, p *source.Prepared) error {
 }
 
 // download gets a source package from its server.
-func (s *sources) download(ctx context.Context, dir string) (*source.Prepared, error) {
+func (s *sources) download(ctx context.Context, dir string) (*source.Draft, error) {
 	p, err := prepared(dir, s.in.remoteName())
 	if err != nil {
 		return nil, err
 	}
-	got, err := s.Download(ctx, s.in.url, s.checksum, p.SRPM)
+	got, err := s.Store.Download(ctx, s.in.url, s.checksum, p.SRPM)
 	if err != nil {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
@@ -81,18 +82,18 @@ func (s *sources) download(ctx context.Context, dir string) (*source.Prepared, e
 	return dated(p), nil
 }
 
-func prepared(dir, name string) (*source.Prepared, error) {
+func prepared(dir, name string) (*source.Draft, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
-	return &source.Prepared{
+	return &source.Draft{
 		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + name + " is rebuilt", SRPM: filepath.Join(dir, srpmName), SRPMPath: name,
 	}, nil
 }
 
 // dated takes the time that the source package was made at for that of the commit, so that it makes the same packages wherever it is copied to. What is
 // no source package has no time, and is refused later.
-func dated(p *source.Prepared) *source.Prepared {
+func dated(p *source.Draft) *source.Draft {
 	var err error
 	if p.CommitTime, err = rpmfile.MadeAt(p.SRPM); err != nil {
 		p.CommitTime = time.Unix(0, 0).UTC()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -105,7 +106,7 @@ func (r *Results) put(name string, from io.Reader) (size int64, sha string, err 
 	err = errors.Join(err, out.Close())
 	to := filepath.Join(r.dir, name)
 	known, _ := checksum.Of(sha) // of the right length
-	users := source.CompareFile(to, name, []checksum.Checksum{known}) == nil && !source.IsResult(r.dir, name)
+	users := fetch.Compare(to, name, []checksum.Checksum{known}) == nil && !source.IsResult(r.dir, name)
 	if err == nil && !users {
 		err = source.NoteResult(r.dir, name, sha) // before it is there: no build may find it without
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -22,6 +23,12 @@ import (
 // Tags of rpmtag.h. The first is set in the header of an SRPM alone, whose arch tag names the machine that made it; the others
 // in that of one that does not hold all of its sources.
 const tagSourcePackage, tagNoSource, tagNoPatch = 1106, 1051, 1052
+
+// fileName is what the file of a package may be called to be stored, fetched and put into a repository under that name.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]{0,240}\.rpm$`)
+
+// ValidName reports whether the file of a package may have this name.
+func ValidName(name string) bool { return fileName.MatchString(name) }
 
 // Requires lists what a package requires, an SRPM its BuildRequires: names, with the versions that are asked for.
 func Requires(file string) (requires []string, err error) {

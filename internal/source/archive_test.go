@@ -31,10 +31,10 @@ func TestCompleteIsGitArchive(t *testing.T) {
 		commit := w.Commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
 		w.Git("tag", "-a", "-m", "x", "v1")
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.Git("rev-parse", "v1")})
-		if p.Layout != rpmflow.LayoutInTree || !p.NeedsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
+		if p.Layout != rpmflow.LayoutInTree || !p.needsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
 			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
 		}
-		must(t, p.Complete(t.Context(), expand(t, p.Spec, p.Sources)))
+		must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
 		want := filepath.Join(t.TempDir(), "want.tar")
 		w.Git("archive", "--format=tar", "--prefix=hello-src/", "--output="+want, commit)
 		got := content(t, filepath.Join(p.Sources, "hello.tar"))
@@ -91,7 +91,7 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 			if missing := missingSources(text, p.Sources); len(missing) != 1 {
 				t.Errorf("missing before: %q", missing)
 			}
-			if err := p.Complete(t.Context(), text); err != nil {
+			if err := finish(t.Context(), p, text); err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
 			if missing := missingSources(text, p.Sources); len(missing) != 0 {
@@ -114,7 +114,7 @@ func TestCompleteIsReproducible(t *testing.T) {
 		var made []string
 		for range 2 {
 			p := prepare(t, newStore(t), request(w, commit))
-			must(t, p.Complete(t.Context(), text))
+			must(t, finish(t.Context(), p, text))
 			made = append(made, content(t, filepath.Join(p.Sources, "h"+suffix)))
 		}
 		if made[0] != made[1] || len(made[0]) == 0 {
@@ -128,8 +128,8 @@ func TestCompleteLeavesAlone(t *testing.T) {
 	files := inTree(specText("Source0: own.tar.gz", "%setup -q"))
 	files["rpm/own.tar.gz"] = "mine"
 	p := prepare(t, newStore(t), request(w, w.Commit(files)))
-	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
-	must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
+	must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
+	must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
 	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
 		t.Errorf("got %q, %q", got, names(t, p.Sources))
 	}
@@ -158,23 +158,23 @@ func TestCompleteRefuses(t *testing.T) {
 		{"Source0: lfs.tar.gz", rpmflow.FailureSource, []string{"Git LFS"}},
 		{"Source0: x.tar", rpmflow.FailureSource, []string{"larger than 20000 bytes"}},
 	} {
-		err := p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\n"+tt.text+"\n"))
+		err := finish(t.Context(), p, []byte("Name: hello\nVersion: 1\n"+tt.text+"\n"))
 		wantFailure(t, err, tt.kind, tt.words...)
 		if got := names(t, p.Sources); got != "a.patch" {
 			t.Errorf("%q left %q", tt.text, got)
 		}
 	}
-	err := p.Complete(t.Context(), []byte("Source0: x.tar.gz\n"))
+	err := finish(t.Context(), p, []byte("Source0: x.tar.gz\n"))
 	wantFailure(t, err, rpmflow.FailureSpec, "no Name or no Version")
 
 	s.maxFile = 500 // compressors must end, too
 	for _, suffix := range git.Suffixes() {
-		err := p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x"+suffix+"\n"))
+		err := finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x"+suffix+"\n"))
 		wantFailure(t, err, rpmflow.FailureSource, "larger than")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err = p.Complete(ctx, []byte("Name: hello\nVersion: 1\nSource0: x.tar.bz2\n"))
+	err = finish(ctx, p, []byte("Name: hello\nVersion: 1\nSource0: x.tar.bz2\n"))
 	if wantPlain(t, err); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -199,11 +199,11 @@ func TestCompleteAfterDamage(t *testing.T) {
 			copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
 			must(t, os.WriteFile(pack, data, 0o600))
 		}
-		must(t, p.Complete(t.Context(), text))
+		must(t, finish(t.Context(), p, text))
 		must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
 		must(t, os.RemoveAll(dir))
 		must(t, os.Mkdir(dir, 0o700))
-		must(t, p.Complete(t.Context(), text))
+		must(t, finish(t.Context(), p, text))
 		if got := names(t, p.Sources); got != "a.patch x.tar" {
 			t.Errorf("got %q", got)
 		}
@@ -241,7 +241,7 @@ func TestTreeBomb(t *testing.T) {
 	wantFailure(t, err, rpmflow.FailureSource, "too large to be searched")
 	req.Spec = "rpm/hello.spec"
 	p := prepare(t, s, req)
-	err = p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x.tar\n"))
+	err = finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x.tar\n"))
 	wantFailure(t, err, rpmflow.FailureSource, "more than 1000000 files")
 	t.Logf("took %s", time.Since(started))
 }

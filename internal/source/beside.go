@@ -129,76 +129,81 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 }
 
 // copyNamed copies what the spec, as far as can be told before rpm has expanded it, reads while it is expanded.
-func (p *Prepared) copyNamed(ctx context.Context) error {
-	text, err := os.ReadFile(p.Spec)
+func (d *Draft) copyNamed(ctx context.Context) error {
+	text, err := os.ReadFile(d.Spec)
 	if err != nil {
 		return fmt.Errorf("reading the spec: %w", err)
 	}
 	seen := spec.ParseUnexpanded(text)
 	for _, name := range seen.Plain() {
-		file, _, err := locate(p.dirs, name)
+		file, _, err := locate(d.dirs, name)
 		if err != nil || file == "" {
 			continue // it is missed when rpm names it
 		}
 		if info, err := os.Stat(file); err != nil || info.Size() > maxBeside && !seen.RunsPrograms() {
 			continue
 		}
-		if err := p.copyBeside(ctx, file, name); err != nil && failureOf(err) == nil {
+		if err := d.copyBeside(ctx, file, name); err != nil && failureOf(err) == nil {
 			return err
 		}
 	}
 	if seen.ReadsNeighbours() {
-		_, err = p.AddNeighbours(ctx)
+		_, err = d.addNeighbours(ctx)
 	}
 	return err
 }
 
-// AddNeighbours copies the small files beside a spec on disk, whether it names them or not: what rpm could not expand
+// addNeighbours copies the small files beside a spec on disk, whether it names them or not: what rpm could not expand
 // may include them. It reports whether there were any that were not there before.
-func (p *Prepared) AddNeighbours(ctx context.Context) (added bool, err error) {
-	if p.request.WorkTree == nil {
+func (d *Draft) addNeighbours(ctx context.Context) (added bool, err error) {
+	if d.request.WorkTree == nil {
 		return false, nil
 	}
-	before, err := os.ReadDir(p.Sources)
+	before, err := os.ReadDir(d.Sources)
 	if err != nil {
 		return false, fmt.Errorf("looking at the sources: %w", err)
 	}
-	all, err := CopySmall(ctx, p.dirs, p.Sources, p.CommitTime)
+	all, err := CopySmall(ctx, d.dirs, d.Sources, d.CommitTime)
 	if err != nil {
 		return false, err
 	}
 	if !all {
-		p.Notes = append(p.Notes,
+		d.Notes = append(d.Notes,
 			"rpm was not shown all files beside the spec, there are too many: name what it includes in a Source line")
 	}
-	after, err := os.ReadDir(p.Sources)
+	after, err := os.ReadDir(d.Sources)
 	if err != nil {
 		return false, fmt.Errorf("looking at the sources: %w", err)
 	}
 	return len(after) > len(before), nil
 }
 
-func (p *Prepared) copyBeside(ctx context.Context, file, name string) error {
-	to := filepath.Join(p.Sources, name)
+func (d *Draft) copyBeside(ctx context.Context, file, name string) error {
+	to := filepath.Join(d.Sources, name)
 	if _, err := os.Lstat(to); err == nil {
 		return nil
 	}
-	return git.CopyFile(ctx, file, to, p.CommitTime)
+	return git.CopyFile(ctx, file, to, d.CommitTime)
+}
+
+// onDisk reports whether a source lies beside a spec on disk.
+func (d *Draft) onDisk(name string) bool {
+	return isBeside(d.dirs, name)
 }
 
 // gather copies the sources that rpm names and that lie on disk.
-func (p *Prepared) gather(ctx context.Context, e spec.Expanded) error {
-	for _, f := range e.Files {
+func (c *completion) gather(ctx context.Context) error {
+	for _, f := range c.expanded.Files {
 		name := f.Name()
 		if checksum.CheckFileName(name) != nil {
-			continue // fetchRemote says what is wrong with it
+			continue // download says what is wrong with it
 		}
-		file, other, err := locate(p.dirs, name)
+		file, other, err := locate(c.dirs, name)
 		switch {
 		case err == nil && file != "":
-			err = p.copyBeside(ctx, file, name)
+			err = c.copyBeside(ctx, file, name)
 		case err == nil && errors.Is(other, errDangling) && !f.IsURL():
-			err = p.notBeside(f) // it was to be there
+			err = c.notBeside(f) // it was to be there
 		}
 		if m := failureOf(err); m != nil && !strings.HasPrefix(m.Message, f.Label()) {
 			return &rpmflow.Failure{Kind: m.Kind, Message: f.Label() + " " + m.Message, Hint: m.Hint, Err: m.Err}
@@ -207,11 +212,11 @@ func (p *Prepared) gather(ctx context.Context, e spec.Expanded) error {
 			return err
 		}
 	}
-	for _, l := range p.listed {
-		if !p.there(l.name) {
+	for _, l := range c.listed {
+		if !c.there(l.Name) {
 			continue
 		}
-		if err := compare(filepath.Join(p.Sources, l.name), l, "beside the spec",
+		if err := compare(filepath.Join(c.Sources, l.Name), l, "beside the spec",
 			"remove it, or correct its checksum in the list"); err != nil {
 			return err
 		}
@@ -219,19 +224,14 @@ func (p *Prepared) gather(ctx context.Context, e spec.Expanded) error {
 	return nil
 }
 
-// onDisk reports whether a source lies beside a spec on disk.
-func (p *Prepared) onDisk(name string) bool {
-	return isBeside(p.dirs, name)
-}
-
 // notBeside is the failure of a source that neither lies beside the spec on disk nor has a URL.
-func (p *Prepared) notBeside(f spec.File) error {
-	_, other, err := locate(p.dirs, f.Name())
+func (c *completion) notBeside(f spec.File) error {
+	_, other, err := locate(c.dirs, f.Name())
 	if err != nil {
 		return err
 	}
 	var where []string
-	for _, dir := range p.dirs {
+	for _, dir := range c.dirs {
 		where = append(where, show(dir))
 	}
 	why := "it is not in " + strings.Join(where, ", ")

@@ -24,7 +24,7 @@ func attributed(dir string) map[string]string {
 	return files
 }
 
-func wantAttributed(t *testing.T, p *Prepared, commit string) {
+func wantAttributed(t *testing.T, p *Draft, commit string) {
 	t.Helper()
 	id := "$Id: 055c8729cdcc372500a08db659c045e16c4409fb $\n" // the blob's: git hash-object of "$Id$\n"
 	for name, want := range map[string]string{

@@ -42,7 +42,7 @@ func TestArchiveIsExact(t *testing.T) {
 			{"%setup -q", "hello-1.0/", commit}, {"%setup -q -n a/b/c", "a/b/c/", commit2}, {"%setup -q -c", "", commit},
 		} {
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: tt.commit})
-			must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+tt.prep+"\n")))
+			must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+tt.prep+"\n")))
 			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(tt.commit, tt.prefix)
 			if got != want {
 				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", tt.prefix, len(got), len(want))
@@ -51,7 +51,7 @@ func TestArchiveIsExact(t *testing.T) {
 				t.Error("attributes are not honoured")
 			}
 			// The compressed one is the same, with no name and no time in its header.
-			must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1.0\nSource0: y.tar.gz\n%prep\n"+tt.prep+"\n")))
+			must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: y.tar.gz\n%prep\n"+tt.prep+"\n")))
 			z, err := gzip.NewReader(strings.NewReader(content(t, filepath.Join(p.Sources, "y.tar.gz"))))
 			must(t, err)
 			var plain bytes.Buffer
@@ -73,7 +73,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
 			continue
 		}
-		must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: h"+suffix+"\n")))
+		must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: h"+suffix+"\n")))
 		args := []string{"-dc"}
 		switch suffix {
 		case ".tar.lzma":
@@ -101,13 +101,13 @@ func TestArchiveOfPointers(t *testing.T) {
 	for _, suffix := range []string{".tar.gz", ".zip"} {
 		text := []byte("Name: hello\nVersion: 1\nSource0: x" + suffix + "\n")
 		p := prepare(t, s, request(w, lfs))
-		err := p.Complete(t.Context(), text)
+		err := finish(t.Context(), p, text)
 		wantFailure(t, err, rpmflow.FailureSource, "Git LFS pointers", "data/a.bin, data/b.bin", "export-ignore")
 		if strings.Contains(err.Error(), "tests/c.bin") || names(t, p.Sources) != "a.patch" {
 			t.Errorf("%v, left %q", err, names(t, p.Sources))
 		}
 		for _, commit := range []string{plain, ignored} {
-			must(t, prepare(t, s, request(w, commit)).Complete(t.Context(), text))
+			must(t, finish(t.Context(), prepare(t, s, request(w, commit)), text))
 		}
 	}
 }

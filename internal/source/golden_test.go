@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestLayouts reads testdata/layouts: each file has settings of a project, the files of its repository (tree/) and of the one with its
 // packaging (packaging/), and last, as golden, what is made of them. -update rewrites that.
@@ -105,8 +108,8 @@ func outcomeOf(t *testing.T, req Request) string {
 		return b.String()
 	}
 	text := expand(t, p.Spec, p.Sources)
-	if p.NeedsExpansion() {
-		must(t, p.Complete(t.Context(), text))
+	if p.needsExpansion() {
+		must(t, finish(t.Context(), p, text))
 	}
 	fmt.Fprintf(&b, "spec: %s as %s\n", p.SpecPath, filepath.Base(p.Spec))
 	if strings.HasSuffix(p.SpecPath, ".in") {

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // prep runs %prep as rpm does.
-func prep(t *testing.T, p *Prepared) {
+func prep(t *testing.T, p *Draft) {
 	t.Helper()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skip("needs rpmbuild: whether archives suit rpm goes untested; install rpm")
@@ -54,11 +54,45 @@ func request(w *gittest.Repository, commit string) Request {
 	return Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit}
 }
 
-func prepare(t *testing.T, s *Store, req Request) *Prepared {
+func prepare(t *testing.T, s *Store, req Request) *Draft {
 	t.Helper()
 	p, err := s.Prepare(t.Context(), req, t.TempDir())
 	must(t, err)
 	return p
+}
+
+// fakeRPM expands every spec to the same text, and misses a file until it was asked to.
+type fakeRPM struct {
+	text  []byte
+	err   error // of the first Expand
+	calls []string
+}
+
+func (r *fakeRPM) Expand(context.Context, string, string) ([]byte, error) {
+	r.calls = append(r.calls, "expand")
+	err := r.err
+	r.err = nil
+	return r.text, err
+}
+
+func (r *fakeRPM) SRPM(context.Context, string, string) (string, error) {
+	r.calls = append(r.calls, "srpm")
+	if !slices.Contains(r.calls, "expand") {
+		return "", rpmflow.Fail(rpmflow.FailureSource, "commit the file", "Bad file: x")
+	}
+	return "", nil
+}
+
+func (r *fakeRPM) Restart(context.Context, string) error {
+	r.calls = append(r.calls, "restart")
+	return nil
+}
+
+// finish completes a draft whose spec rpm expands to this text, and writes down in the draft what was found.
+func finish(ctx context.Context, d *Draft, text []byte) error {
+	done, err := d.Complete(ctx, &fakeRPM{text: text})
+	d.Layout, d.Files, d.Notes = done.Layout, done.Files, done.Notes
+	return err
 }
 
 // names lists the files of a directory.

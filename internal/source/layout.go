@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
 )
 
@@ -22,8 +23,8 @@ type plan struct {
 	srpm    *git.File // instead of spec and sources
 	// lists are the names of those of dist-git; listed is what they name, of the package listedAs.
 	lists    []string
-	readList listReader
-	listed   []listed
+	readList fetch.ListReader
+	listed   []fetch.Listed
 	listedAs string
 	// look is what a guess about a directory on disk rests on, which rpm may prove wrong; nil: it is no guess.
 	look *look
@@ -88,7 +89,7 @@ func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) 
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
 				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.Name(), ".spec"), tree.Where())
 		}
-		if p.listedAs, p.listed, err = readLists(p.readList, p.lists, spec.Found); err != nil {
+		if p.listedAs, p.listed, err = fetch.ReadLists(p.readList, p.lists, spec.Found); err != nil {
 			return nil, err
 		}
 	}

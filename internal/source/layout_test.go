@@ -114,7 +114,7 @@ func TestLayoutAsConfigured(t *testing.T) {
 	} {
 		req.Layout = layout
 		p := prepare(t, s, req)
-		if p.Explanation != want || !p.NeedsExpansion() || !strings.Contains(names(t, p.Sources), "a.patch") {
+		if p.Explanation != want || !p.needsExpansion() || !strings.Contains(names(t, p.Sources), "a.patch") {
 			t.Errorf("%s: got %q, %q", layout, p.Explanation, names(t, p.Sources))
 		}
 	}

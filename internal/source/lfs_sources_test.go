@@ -45,7 +45,7 @@ func TestLFSSources(t *testing.T) {
 	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "", "hello.spec": specText("", ""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
 		".gitattributes": "*.mp4 export-ignore\n*.png export-ignore\n"})
 	p = prepare(t, s, tree)
-	must(t, p.Complete(t.Context(), []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n")))
+	must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n")))
 	if _, asked := h.took(); asked != 1 || content(t, filepath.Join(p.Sources, "logo.png")) != "logo" {
 		t.Errorf("%d downloads, %s", asked, names(t, p.Sources))
 	}
@@ -83,7 +83,7 @@ func TestLFSOfSubmodules(t *testing.T) {
 	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib", "../../lib/.git"), h.keep("own"), lfsAttributes
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
 	p := prepare(t, lfsStore(t, h), req)
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n")
 	if !strings.Contains(got, `"of the library"`) || !strings.Contains(got, `"own"`) || strings.Contains(got, "git-lfs") {
 		t.Errorf("got\n%s", got)
@@ -140,7 +140,7 @@ func TestLFSFailures(t *testing.T) {
 			}
 			s := lfsStore(t, h)
 			p := prepare(t, s, req)
-			err := p.Complete(t.Context(), []byte(archiveSpec))
+			err := finish(t.Context(), p, []byte(archiveSpec))
 			if tt.ours {
 				wantPlain(t, err)
 			} else {
@@ -157,7 +157,7 @@ func TestLFSFailures(t *testing.T) {
 	files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", h.keep("patience"), ""
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
 	h.busy, h.stale = 2, 1
-	must(t, prepare(t, lfsStore(t, h), req).Complete(t.Context(), []byte(archiveSpec)))
+	must(t, finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec)))
 	h.busy, h.stale = 0, 0
 }
 
@@ -176,13 +176,13 @@ func TestLFSConfig(t *testing.T) {
 	files[".gitattributes"], files["a.bin"] = "*.bin filter=lfs\n", other.keep("elsewhere")
 	files[".lfsconfig"] = "[lfs]\n\turl = http://ann:hunter2@" + strings.TrimPrefix(watch.URL, "http://") + "/some/where/\n"
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
-	err := prepare(t, lfsStore(t, h), req).Complete(t.Context(), []byte(archiveSpec))
+	err := finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "not a public address")
 	if len(shown) != 0 || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v, shown %q", err, shown)
 	}
 	p := prepare(t, lfsStore(t, h, "127.0.0.1"), req)
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, `"elsewhere"`) {
 		t.Errorf("got\n%s", got)
 	}

@@ -213,7 +213,7 @@ func TestLFSArchive(t *testing.T) {
 	s := lfsStore(t, h)
 	for i := range 2 {
 		p := prepare(t, s, req)
-		must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+		must(t, finish(t.Context(), p, []byte(archiveSpec)))
 		if got := content(t, filepath.Join(p.Sources, "x.tar")); got != want {
 			t.Error("the archive is not what git makes with git-lfs")
 		}
@@ -227,9 +227,9 @@ func TestLFSArchive(t *testing.T) {
 	}
 	// Without the setting it is refused as before.
 	req.Sources.LFS = false
-	err := prepare(t, s, req).Complete(t.Context(), []byte(archiveSpec))
+	err := finish(t.Context(), prepare(t, s, req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "Git LFS pointers", "a.bin", "lfs: true")
 	req.Sources.LFS = true
-	err = prepare(t, s, req).Complete(t.Context(), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
+	err = finish(t.Context(), prepare(t, s, req), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
 	wantFailure(t, err, rpmflow.FailureSource, "a.bin", ".tar.gz")
 }

@@ -45,8 +45,8 @@ func TestLookaside(t *testing.T) {
 			req.Sources.Lookaside = remote.url + test.template
 			remote.files = map[string]string{test.path: tarball}
 			p := prepare(t, s, req)
-			if p.Layout != rpmflow.LayoutDistGit || !strings.Contains(p.Explanation, test.why) || p.NeedsExpansion() {
-				t.Errorf("got %s, %q, needs expansion %v", p.Layout, p.Explanation, p.NeedsExpansion())
+			if p.Layout != rpmflow.LayoutDistGit || !strings.Contains(p.Explanation, test.why) || p.needsExpansion() {
+				t.Errorf("got %s, %q, needs expansion %v", p.Layout, p.Explanation, p.needsExpansion())
 			}
 			if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball || !strings.HasPrefix(names(t, p.Sources), "a.patch hello-1.0.tar.gz") {
 				t.Errorf("got %s", names(t, p.Sources))
@@ -137,17 +137,17 @@ func TestListWithoutLookaside(t *testing.T) {
 		{"a line that a macro makes", spec("%{!?x:Source0: y}"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz", tarball), nil, nil},
 		{"%sourcelist", spec("%sourcelist\n" + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
 		{"a name behind =", spec("Source0: " + remote.url + "/up/x.tar.gz?f=x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
-		{"not named after all", spec("Source0: %{?hidden}"), spec(""), bsd("x.tar.gz", tarball), []string{"x.tar.gz is in the list of sources, but no source of the spec"}, nil},
+		{"not named after all", spec("Source0: %{?hidden}"), spec(""), bsd("x.tar.gz", tarball), []string{"x.tar.gz is in the list of sources, but is not a source of the spec"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := withCache(t)
 			w := gittest.New(t)
 			p, err := s.Prepare(t.Context(), request(w, w.Commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})), t.TempDir())
 			must(t, err)
-			if !p.NeedsExpansion() {
+			if !p.needsExpansion() {
 				t.Error("rpm is not asked where the sources are")
 			}
-			err = p.Complete(t.Context(), []byte(cmp.Or(tt.expanded, tt.spec)))
+			err = finish(t.Context(), p, []byte(cmp.Or(tt.expanded, tt.spec)))
 			if tt.words != nil {
 				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 				return

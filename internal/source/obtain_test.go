@@ -31,10 +31,10 @@ func TestDownload(t *testing.T) {
 		"Source3: "+remote.url+"/gone.tar.gz", "Patch0: "+remote.url+"/fix.patch")
 
 	p := prepare(t, s, req)
-	if p.Layout != rpmflow.LayoutStandard || !p.NeedsExpansion() || len(p.Files) != 0 {
-		t.Fatalf("%s, needs expansion %v, %+v", p.Layout, p.NeedsExpansion(), p.Files)
+	if p.Layout != rpmflow.LayoutStandard || !p.needsExpansion() || len(p.Files) != 0 {
+		t.Fatalf("%s, needs expansion %v, %+v", p.Layout, p.needsExpansion(), p.Files)
 	}
-	must(t, p.Complete(t.Context(), expanded))
+	must(t, finish(t.Context(), p, expanded))
 	if got := names(t, p.Sources); got != "fix.patch gone.tar.gz hello-1.0.tar.gz local.conf sub.txt" {
 		t.Errorf("got %s", got)
 	}
@@ -54,7 +54,7 @@ func TestDownload(t *testing.T) {
 	}
 
 	again := prepare(t, s, req)
-	must(t, again.Complete(t.Context(), expanded))
+	must(t, finish(t.Context(), again, expanded))
 	if got := remote.requests() + mirror.requests(); got != "/m/gone.tar.gz" || len(again.Files) != 4 || again.Files[2].Origin != rpmflow.OriginCache {
 		t.Errorf("asked again for %q; recorded %+v", got, again.Files)
 	}
@@ -64,7 +64,7 @@ func TestDownload(t *testing.T) {
 	must(t, os.RemoveAll(cache.dir))
 	must(t, os.Mkdir(cache.dir, 0o700))
 	changed := prepare(t, s, req)
-	err := changed.Complete(t.Context(), expanded)
+	err := finish(t.Context(), changed, expanded)
 	wantFailure(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"), "checksums")
 	if strings.Contains(names(t, changed.Sources), "part") || strings.Contains(names(t, changed.Sources), "hello") {
 		t.Errorf("left behind: %s", names(t, changed.Sources))
@@ -78,7 +78,7 @@ func TestDownload(t *testing.T) {
 	} {
 		r := req
 		accept(&r)
-		must(t, prepare(t, s, r).Complete(t.Context(), expanded))
+		must(t, finish(t.Context(), prepare(t, s, r), expanded))
 	}
 }
 
@@ -88,10 +88,10 @@ func TestDownloadWithABadCache(t *testing.T) {
 	s, cache := withCache(t)
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"hello.spec": "Name: hello\nSource0: " + remote.url + "/x.tar.gz\n"}))
-	complete := func() *Prepared {
+	complete := func() *Draft {
 		t.Helper()
 		p := prepare(t, s, req)
-		must(t, p.Complete(t.Context(), remoteSpec("Source0: "+remote.url+"/x.tar.gz")))
+		must(t, finish(t.Context(), p, remoteSpec("Source0: "+remote.url+"/x.tar.gz")))
 		if content(t, filepath.Join(p.Sources, "x.tar.gz")) != tarball || len(p.Files) != 1 {
 			t.Errorf("got %s, %+v", names(t, p.Sources), p.Files)
 		}
@@ -158,7 +158,7 @@ func TestDownloadFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := prepare(t, s, req)
-			err := p.Complete(t.Context(), remoteSpec(test.tags...))
+			err := finish(t.Context(), p, remoteSpec(test.tags...))
 			wantFailure(t, err, rpmflow.FailureSource, test.words...)
 			if got := names(t, p.Sources); strings.Contains(got, ".part") {
 				t.Errorf("left behind: %s", got)
@@ -166,7 +166,7 @@ func TestDownloadFailures(t *testing.T) {
 		})
 	}
 	// What rpm does without need not be there.
-	must(t, prepare(t, s, req).Complete(t.Context(), remoteSpec("Source0: hello.tar.gz", "NoSource: 0")))
+	must(t, finish(t.Context(), prepare(t, s, req), remoteSpec("Source0: hello.tar.gz", "NoSource: 0")))
 }
 
 // Whether to expand is a guess; it must say yes where a source is plainly not there.
@@ -181,7 +181,7 @@ func TestMayMiss(t *testing.T) {
 		"Name: a\n%description\nSource0: none.tar.gz\n":               false,
 	} {
 		dir := t.TempDir()
-		p := &Prepared{Spec: filepath.Join(dir, "a.spec"), Sources: filepath.Join(dir, "s")}
+		p := &Draft{Spec: filepath.Join(dir, "a.spec"), Sources: filepath.Join(dir, "s")}
 		must(t, os.Mkdir(p.Sources, 0o700))
 		must(t, os.WriteFile(p.Spec, []byte(text), 0o600))
 		for _, name := range []string{"a.tar.gz", "fix.patch"} {
@@ -215,10 +215,10 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 			w := gittest.New(t)
 			req := request(w, w.Commit(tt.files))
 			req.Layout = tt.layout
-			make := func() (*Prepared, error) {
+			make := func() (*Draft, error) {
 				p, err := s.Prepare(t.Context(), req, t.TempDir())
 				if err == nil {
-					err = p.Complete(t.Context(), []byte(tt.files["hello.spec"]))
+					err = finish(t.Context(), p, []byte(tt.files["hello.spec"]))
 				}
 				return p, err
 			}

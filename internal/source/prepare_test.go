@@ -45,7 +45,7 @@ func TestPrepareStandard(t *testing.T) {
 			w := gittest.New(t)
 			commit := w.Commit(tt.files)
 			p := prepare(t, newStore(t), request(w, commit))
-			if p.Layout != rpmflow.LayoutStandard || !strings.Contains(p.Explanation, tt.why) || p.NeedsExpansion() {
+			if p.Layout != rpmflow.LayoutStandard || !strings.Contains(p.Explanation, tt.why) || p.needsExpansion() {
 				t.Errorf("got layout %s, %q", p.Layout, p.Explanation)
 			}
 			if p.SpecPath != tt.spec || content(t, p.Spec) != plainSpec || filepath.Base(p.Spec) != "hello.spec" {
@@ -63,7 +63,7 @@ func TestPrepareStandard(t *testing.T) {
 			if !p.CommitTime.Equal(want) || !info.ModTime().Equal(want) || info.Mode() != 0o644 || p.Commit != commit {
 				t.Errorf("got %v, %v, %v, %s", p.CommitTime, info.ModTime(), info.Mode(), p.Commit)
 			}
-			if err := p.Complete(t.Context(), nil); err != nil {
+			if err := finish(t.Context(), p, nil); err != nil {
 				t.Errorf("Complete: %v", err)
 			}
 		})

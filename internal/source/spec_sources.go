@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/lookaside"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
@@ -22,21 +22,22 @@ import (
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
-	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs gives them; Dir may be one
-	// of them.
+	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs gives them; Dir
+	// may be one of them.
 	Dir    string
 	Beside []string
 	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
 	Lookaside string
-	// Branch is the one that a lookaside may ask for; empty: it is not known.
+	// Branch is the one that a lookaside may need; empty: it is not known.
 	Branch string
+	Advice Advice
 }
 
 // Obtained is what has become of one source of a spec.
 type Obtained struct {
 	Name string `json:"name"`
-	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out", for one that
-	// only a list names, when it is not known where that has it.
+	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out", for
+	// one that only a list names, when it is not known where that has it.
 	State string `json:"state"`
 	// Compared says whether its checksum was known, and is right.
 	Compared bool               `json:"compared"`
@@ -71,21 +72,16 @@ func (o Obtained) String() string {
 	return fmt.Sprintf("%-8s  %s: %s", o.State, show(o.Name), what)
 }
 
-// FetchSources downloads the sources of a spec that are not there, and compares those that are with the checksums of dist-git's lists. It
-// gives what it has done up to an error. Of the options it heeds those of downloads.
-func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obtained, err error) {
-	s, err := openDownloads(o)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
+// FetchSources downloads the sources of a spec that are not there, and compares those that are with the checksums of
+// dist-git's lists. With an error it gives what was done until then.
+func FetchSources(ctx context.Context, client *fetch.Client, req SpecSources) (states []Obtained, err error) {
 	pkg, list, err := listsOnDisk(req.Spec)
 	if err != nil {
 		return nil, err
 	}
-	f := &specFetch{SpecSources: req, store: s, listed: map[string]listed{}, pkg: pkg, states: []Obtained{}}
+	f := &specFetch{SpecSources: req, client: client, listed: map[string]fetch.Listed{}, pkg: pkg, states: []Obtained{}}
 	for _, l := range list {
-		f.listed[l.name] = l
+		f.listed[l.Name] = l
 	}
 	all, err := f.plan()
 	if err != nil {
@@ -97,17 +93,17 @@ func FetchSources(ctx context.Context, o Options, req SpecSources) (states []Obt
 
 type specFetch struct {
 	SpecSources
-	store  *Store
+	client *fetch.Client
 	pkg    string
-	listed map[string]listed
+	listed map[string]fetch.Listed
 	states []Obtained
 }
 
 // plan looks at what is there, and gives what is not.
-func (f *specFetch) plan() ([]wanted, error) {
+func (f *specFetch) plan() ([]fetch.File, error) {
 	known := map[string][]checksum.Checksum{}
 	for name, l := range f.listed {
-		known[name] = []checksum.Checksum{l.sum}
+		known[name] = []checksum.Checksum{l.Checksum}
 	}
 	e := spec.ParseExpanded(f.Expanded)
 	var there, missing []string
@@ -137,17 +133,18 @@ func (f *specFetch) plan() ([]wanted, error) {
 	for _, name := range missing {
 		f.states = append(f.states, Obtained{Name: name, State: notThere})
 	}
-	return f.planListed(e, wantedOf(files, known), there)
+	return f.planListed(e, downloads(files, known), there)
 }
 
-// planListed puts the lookaside before the places of what the lists name, and adds what they name and the spec does not by a URL.
-func (f *specFetch) planListed(e spec.Expanded, all []wanted, there []string) ([]wanted, error) {
+// planListed puts the lookaside before the places of what the lists name, and adds what they name and the spec does not
+// by a URL.
+func (f *specFetch) planListed(e spec.Expanded, all []fetch.File, there []string) ([]fetch.File, error) {
 	for _, name := range slices.Sorted(maps.Keys(f.listed)) {
 		l := f.listed[name]
 		if slices.Contains(there, name) {
 			continue
 		}
-		i := slices.IndexFunc(all, func(w wanted) bool { return w.name == name })
+		i := slices.IndexFunc(all, func(w fetch.File) bool { return w.Name == name })
 		if ok, err := f.has(name); err != nil {
 			return nil, err
 		} else if ok { // and the spec does not name it
@@ -160,22 +157,23 @@ func (f *specFetch) planListed(e spec.Expanded, all []wanted, there []string) ([
 			switch {
 			case i >= 0: // the spec has a URL of it
 			case e.Names(name):
-				return nil, f.store.noLookaside(name)
+				return nil, f.Advice.noLookaside(name)
 			default:
 				f.states = append(f.states, Obtained{Name: name, State: leftOut})
 			}
 			continue
 		}
-		at, err := lookaside.URL(f.Lookaside, lookaside.Fields{Name: f.pkg, Branch: f.Branch, File: name, Checksum: l.sum})
+		at, err := lookaside.URL(f.Lookaside, lookaside.Fields{Name: f.pkg, Branch: f.Branch, File: name,
+			Checksum: l.Checksum})
 		if err != nil {
 			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "no URL for " + show(name), Err: err,
 				Hint: "check out a branch of the repository, or give --lookaside a template without that field"}
 		}
 		if i < 0 {
-			all = append(all, wanted{name: name, what: show(name), known: []checksum.Checksum{l.sum}})
+			all = append(all, fetch.File{Name: name, Label: show(name), Checksums: []checksum.Checksum{l.Checksum}})
 			i = len(all) - 1
 		}
-		all[i].origin, all[i].places = rpmflow.OriginLookaside, append([]string{at}, all[i].places...)
+		all[i].Origin, all[i].Places = rpmflow.OriginLookaside, append([]string{at}, all[i].Places...)
 	}
 	return all, nil
 }
@@ -197,7 +195,8 @@ func (f *specFetch) found(name string) error {
 	return nil
 }
 
-// has says whether the file is where a build would take it from. A link is as good as a file there: it is the user's own.
+// has says whether the file is where a build would take it from. A link is as good as a file there: it is the user's
+// own.
 func (f *specFetch) has(name string) (bool, error) {
 	file, other, err := locate(f.where(), name)
 	if err == nil && file == "" && other != nil {
@@ -227,7 +226,7 @@ func isOnDisk(name string) bool {
 }
 
 // fetch downloads into a directory beside the files, so that none is there in part, whatever happens.
-func (f *specFetch) fetch(ctx context.Context, all []wanted) (err error) {
+func (f *specFetch) fetch(ctx context.Context, all []fetch.File) (err error) {
 	if len(all) == 0 {
 		return nil
 	}
@@ -239,7 +238,7 @@ func (f *specFetch) fetch(ctx context.Context, all []wanted) (err error) {
 		return fmt.Errorf("directory for sources: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	files, _, err := f.store.collect(ctx, f.pkg, dir, time.Now(), all)
+	files, _, err := f.client.Collect(ctx, fetch.Into{Project: f.pkg, Dir: dir, Time: time.Now()}, all)
 	for _, got := range files {
 		if rerr := os.Rename(filepath.Join(dir, got.Name), filepath.Join(f.Dir, got.Name)); rerr != nil {
 			err = errors.Join(err, fmt.Errorf("put %s in its place: %w", show(got.Name), rerr))
@@ -252,7 +251,7 @@ func (f *specFetch) fetch(ctx context.Context, all []wanted) (err error) {
 }
 
 // listsOnDisk reads dist-git's lists beside a spec, and gives the package's name there.
-func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
+func listsOnDisk(specPath string) (pkg string, list []fetch.Listed, err error) {
 	dir := filepath.Dir(specPath)
 	if filepath.Base(dir) == "SPECS" {
 		dir = filepath.Dir(dir)
@@ -263,10 +262,8 @@ func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Name() == "sources" || strings.HasSuffix(e.Name(), ".metadata") {
-			if isOnDisk(filepath.Join(dir, e.Name())) {
-				names = append(names, e.Name())
-			}
+		if fetch.IsList(e.Name()) && isOnDisk(filepath.Join(dir, e.Name())) {
+			names = append(names, e.Name())
 		}
 	}
 	read := func(name string, n int64) ([]byte, error) {
@@ -281,9 +278,9 @@ func listsOnDisk(specPath string) (pkg string, list []listed, err error) {
 		}
 		return text, nil
 	}
-	lists, err := listsAmong(names, read, filepath.ToSlash(specPath))
+	lists, err := fetch.FindLists(names, read, filepath.ToSlash(specPath))
 	if err != nil {
 		return "", nil, err
 	}
-	return readLists(read, lists, filepath.ToSlash(specPath))
+	return fetch.ReadLists(read, lists, filepath.ToSlash(specPath))
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the ref
-// with the same name, else of the branch fallback, else of HEAD. The explanation says which of them it was.
+// Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the
+// ref with the same name, else of the branch fallback, else of HEAD. The explanation says which of them it was.
 func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, explanation string, err error) {
 	refs, err := s.mirrors.Refs(ctx, url)
 	if err != nil {
@@ -57,8 +57,9 @@ func orNothing(ref string) string {
 	return ref
 }
 
-// prepareSplit takes spec and sources from the packaging repository; the source tree is fetched, and archived once Source0 is known.
-func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *Prepared, err error) {
+// prepareSplit takes spec and sources from the packaging repository; the source tree is fetched, and archived once
+// Source0 is known.
+func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (d *Draft, err error) {
 	if req.Packaging == nil {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "set packaging_url of the project", "layout split: there is no packaging repository")
 	}
@@ -80,15 +81,15 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (p *P
 	known := spec.FactsOf(req.Ref, commit)
 	packaging.about = &known
 	packaging.version, packaging.History = version, false
-	if p, err = s.prepare(ctx, packaging, dir); err != nil {
+	if d, err = s.prepare(ctx, packaging, dir); err != nil {
 		return nil, fmt.Errorf("packaging repository: %w", err)
 	}
-	p.Commit, p.Packaging, p.request = commit, p.Commit, req
-	return p, nil
+	d.Commit, d.Packaging, d.request = commit, d.Commit, req
+	return d, nil
 }
 
-// splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it, or in one of
-// the places where it would be without these directories.
+// splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it,
+// or in one of the places where it would be without these directories.
 func splitPlan(tree git.Tree, req Request) (*plan, error) {
 	top := req.Sources.Directory
 	if err := checkDirectory(top); err != nil {

@@ -43,7 +43,7 @@ func TestSplit(t *testing.T) {
 			req := req
 			req.Sources.Directory, req.Spec = tt.directory, tt.spec
 			p := prepare(t, s, req)
-			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.NeedsExpansion() || p.Commit != req.Commit || p.Packaging != req.Packaging.Commit {
+			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.needsExpansion() || p.Commit != req.Commit || p.Packaging != req.Packaging.Commit {
 				t.Errorf("got %s, %s, %s, %s", p.SpecPath, p.Layout, p.Commit, p.Packaging)
 			}
 			if got := names(t, p.Sources); got != "a.patch hello.conf" || content(t, filepath.Join(p.Sources, "hello.conf")) != tt.conf {
@@ -53,7 +53,7 @@ func TestSplit(t *testing.T) {
 				t.Errorf("explanation %q", p.Explanation)
 			}
 			text := expand(t, p.Spec, p.Sources)
-			must(t, p.Complete(t.Context(), text))
+			must(t, finish(t.Context(), p, text))
 			if missing := missingSources(text, p.Sources); len(missing) != 0 {
 				t.Errorf("missing: %q", missing)
 			}
@@ -62,7 +62,7 @@ func TestSplit(t *testing.T) {
 	}
 	t.Run("the archive is git's", func(t *testing.T) {
 		p := prepare(t, s, req)
-		must(t, p.Complete(t.Context(), []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")))
+		must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")))
 		if content(t, filepath.Join(p.Sources, "x.tar")) != source.Archive(req.Commit, "hello-1/") {
 			t.Error("the archive differs from git's")
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
 // findSRPMs lists the source packages of a directory: those in it, or those below that match one of the patterns.
@@ -102,27 +103,66 @@ func srpmAt(tree git.Tree, want string) (git.File, error) {
 }
 
 // writeSRPM puts the source package on disk, under a name that tells nothing: the right one is in its header.
-func (s *Store) writeSRPM(ctx context.Context, tree git.Tree, plan *plan, req Request, dir string) (*Prepared, error) {
+func (s *Store) writeSRPM(ctx context.Context, tree git.Tree, plan *plan, req Request, dir string) (*Draft, error) {
 	commit, when := tree.Revision()
-	p := &Prepared{
+	d := &Draft{
 		SRPM: filepath.Join(dir, "SRPM", "package.src.rpm"), SRPMPath: plan.srpm.Path,
 		Layout: plan.layout, Explanation: plan.why, Commit: commit, CommitTime: when, store: s, request: req,
 	}
 	if req.Sources.Version != "" || len(req.Sources.Checksums) > 0 { // a layout that the configuration names cannot have them
-		p.Notes = append(p.Notes, "a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
+		d.Notes = append(d.Notes, "a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
 	}
 	if req.WorkTree != nil {
-		if err := p.takeState(ctx, req.WorkTree, plan); err != nil {
+		if err := d.takeState(ctx, req.WorkTree, plan); err != nil {
 			return nil, err
 		}
 	}
-	out := filepath.Dir(p.SRPM)
+	out := filepath.Dir(d.SRPM)
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
 		return nil, fmt.Errorf("making %s: %w", out, err)
 	}
-	c, err := p.checkout(ctx, tree, nil, dir)
+	c, err := d.checkout(ctx, tree, nil, dir)
 	if err != nil {
 		return nil, err
 	}
-	return p, errors.Join(c.writeSource(ctx, *plan.srpm, out, filepath.Base(p.SRPM)), c.remove())
+	return d, errors.Join(c.writeSource(ctx, *plan.srpm, out, filepath.Base(d.SRPM)), c.remove())
+}
+
+// adopt checks a source package that was made elsewhere, and renames its file as rpmbuild would have named it: its name
+// in the repository may not be usable for engines and storage.
+func (c *completion) adopt() (string, error) {
+	const hint = "commit a source package as rpmbuild -bs makes it"
+	p, err := rpmfile.Package(c.SRPM)
+	switch {
+	case errors.Is(err, rpmfile.ErrNotRPM):
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is %v", c.SRPMPath, rpmfile.ErrNotRPM)
+	case err != nil:
+		return "", err
+	case p.Arch != "src":
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package", c.SRPMPath, p.NEVRA())
+	}
+	incomplete, err := rpmfile.Incomplete(c.SRPM)
+	if err != nil {
+		return "", err
+	}
+	kind := "src"
+	if incomplete {
+		kind = "nosrc"
+		left, err := rpmfile.LeftOut(c.SRPM)
+		if err != nil {
+			return "", err
+		}
+		if len(left) == 0 || c.Sources == "" {
+			return "", rpmflow.Fail(rpmflow.FailureSource, "commit one that has all of its sources in it", "%q lacks sources: its spec says NoSource or NoPatch", c.SRPMPath)
+		}
+	}
+	name := fmt.Sprintf("%s-%s-%s.%s.rpm", p.Name, p.Version, p.Release, kind)
+	if !rpmfile.ValidName(name) {
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have", c.SRPMPath, name)
+	}
+	renamed := filepath.Join(filepath.Dir(c.SRPM), name)
+	if err := os.Rename(c.SRPM, renamed); err != nil {
+		return "", fmt.Errorf("name the source package: %w", err)
+	}
+	return renamed, nil
 }

@@ -54,7 +54,7 @@ func TestPrepareSRPM(t *testing.T) {
 				return
 			}
 			must(t, err)
-			if p.Layout != rpmflow.LayoutSRPM || p.SRPMPath != tt.want || p.Explanation[:min(len(tt.why), len(p.Explanation))] != tt.why || p.NeedsExpansion() || p.Spec+p.Sources+p.SpecPath != "" {
+			if p.Layout != rpmflow.LayoutSRPM || p.SRPMPath != tt.want || p.Explanation[:min(len(tt.why), len(p.Explanation))] != tt.why || p.needsExpansion() || p.Spec+p.Sources+p.SpecPath != "" {
 				t.Errorf("got %+v", p)
 			}
 			if got := content(t, p.SRPM); len(got) != 1 || filepath.Base(p.SRPM) != "package.src.rpm" || p.CommitTime.IsZero() {

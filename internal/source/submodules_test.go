@@ -86,7 +86,7 @@ func TestSubmodules(t *testing.T) {
 
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		empty := prepare(t, newStore(t), req)
-		must(t, empty.Complete(t.Context(), []byte(archiveSpec)))
+		must(t, finish(t.Context(), empty, []byte(archiveSpec)))
 		if got := content(t, filepath.Join(empty.Sources, "x.tar")); got != w.Archive(commit, "hello-1.0/") {
 			t.Error("without the setting the archive is not git's")
 		}
@@ -101,7 +101,7 @@ func TestSubmodules(t *testing.T) {
 			if !strings.Contains(p.Explanation, "its submodules are in the archive") {
 				t.Errorf("explanation %q", p.Explanation)
 			}
-			must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+			must(t, finish(t.Context(), p, []byte(archiveSpec)))
 			made = append(made, content(t, filepath.Join(p.Sources, "x.tar")))
 			if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" {
 				t.Errorf("left behind: %s", left)
@@ -189,14 +189,14 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	}
 	t.Setenv("http_proxy", "http://127.0.0.1:1") // not the way to other servers
 	t.Setenv("no_proxy", "127.0.0.1")
-	err := prepare(t, open(), req).Complete(t.Context(), []byte(archiveSpec))
+	err := finish(t.Context(), prepare(t, open(), req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "not a public address", "builder.allow_addresses")
 	if got := awaySaw.passwords(); len(got) != 0 {
 		t.Errorf("a server that is not allowed was asked with %q", got)
 	}
 	s := open("127.0.0.1")
 	p := prepare(t, s, req)
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/own/own.c ") || !strings.Contains(got, "hello-1.0/other/o.c ") {
 		t.Errorf("got\n%s", got)
 	}
@@ -211,7 +211,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	public, _ := serveWatched(t, filepath.Dir(stranger.Dir), "")
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git")
 	req.URL, req.Commit = public+"/hello/.git", stranger.CommitSubmodules(files, map[string]string{"own": ours})
-	err = prepare(t, s, req).Complete(t.Context(), []byte(archiveSpec))
+	err = finish(t.Context(), prepare(t, s, req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
 	if got := homeSaw.passwords(); !slices.Equal(got, []string{"", "tok-en"}) {
 		t.Errorf("the project's server was shown %q for a stranger's submodule", got)
@@ -249,7 +249,7 @@ func TestSubmoduleFailures(t *testing.T) {
 			files[".gitmodules"] = tt.modules
 			commit := w.CommitSubmodules(files, map[string]string{"lib": tt.commit})
 			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
-			err := p.Complete(t.Context(), []byte(archiveSpec))
+			err := finish(t.Context(), p, []byte(archiveSpec))
 			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 			if names(t, p.Sources) != "a.patch" || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
 				t.Errorf("left %q, %q", names(t, p.Sources), names(t, filepath.Dir(p.Sources)))
@@ -264,12 +264,12 @@ func TestSubmoduleFailures(t *testing.T) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("lib", "../lib")
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
-		err := p.Complete(t.Context(), []byte(archiveSpec))
+		err := finish(t.Context(), p, []byte(archiveSpec))
 		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
 	})
 	t.Run("zip", func(t *testing.T) {
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.Git("rev-parse", "HEAD"), Sources: rpmflow.Sources{Submodules: true}})
-		err := p.Complete(t.Context(), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
+		err := finish(t.Context(), p, []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
 		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
 	})
 }
@@ -291,12 +291,12 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 	away := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest", http.StatusFound))
 	t.Cleanup(away.Close)
 	s, _ := withCache(t) // which allows 127.0.0.1
-	complete := func(url string) (*Prepared, error) {
+	complete := func(url string) (*Draft, error) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("other", url)
 		commit := w.CommitSubmodules(files, map[string]string{"other": theirs})
 		p := prepare(t, s, Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
-		return p, p.Complete(t.Context(), []byte(archiveSpec))
+		return p, finish(t.Context(), p, []byte(archiveSpec))
 	}
 	_, err = complete(away.URL + "/hello/.git")
 	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")

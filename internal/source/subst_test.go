@@ -33,7 +33,7 @@ func TestSubstitution(t *testing.T) {
 			t.Helper()
 			s := newStore(t)
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: ref, Commit: commit})
-			must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+			must(t, finish(t.Context(), p, []byte(archiveSpec)))
 			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(commit, "hello-1.0/")
 			if got != want {
 				t.Errorf("%s: got\n%s\nwant\n%s", ref, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
@@ -64,14 +64,14 @@ func TestSubstitutionOfSignatures(t *testing.T) {
 	raw := w.Git("cat-file", "commit", "HEAD")
 	signed := w.GitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
 	w.Git("reset", "--quiet", "--hard", signed)
-	err := prepare(t, newStore(t), request(w, signed)).Complete(t.Context(), []byte(archiveSpec))
+	err := finish(t.Context(), prepare(t, newStore(t), request(w, signed)), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "signature.subst", "signature", "keys")
 	unasked := w.Commit(map[string]string{"signature.subst": ""})
 	raw = w.Git("cat-file", "commit", unasked)
 	signed = w.GitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
 	w.Git("reset", "--quiet", "--hard", signed)
 	p := prepare(t, newStore(t), request(w, signed))
-	must(t, p.Complete(t.Context(), []byte(archiveSpec)))
+	must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if content(t, filepath.Join(p.Sources, "x.tar")) != w.Archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")
 	}

@@ -74,7 +74,7 @@ func TestTemplate(t *testing.T) {
 			!strings.Contains(p.Explanation, "hello.spec is made of hello.spec.in") {
 			t.Errorf("got %s, %s, %q, %q", p.Layout, p.SpecPath, names(t, p.Sources), p.Explanation)
 		}
-		must(t, p.Complete(t.Context(), expand(t, p.Spec, p.Sources)))
+		must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
 		prep(t, p)
 	}
 }

@@ -21,15 +21,16 @@ type Uploads interface {
 }
 
 // prepareUpload takes a source package from the storage. No repository is looked at.
-func (s *Store) prepareUpload(ctx context.Context, pkg rpmflow.SourcePackage, dir string) (*Prepared, error) {
+func (s *Store) prepareUpload(ctx context.Context, pkg rpmflow.SourcePackage, dir string) (*Draft, error) {
 	if s.uploads == nil {
 		return nil, fmt.Errorf("source package %s: this program has no storage", show(pkg.Name))
 	}
-	p := &Prepared{
+	d := &Draft{
 		SRPM: filepath.Join(dir, "SRPM", "package.src.rpm"), SRPMPath: pkg.Name,
-		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + show(pkg.NEVRA) + " that was submitted is rebuilt", store: s,
+		Layout:      rpmflow.LayoutSRPM,
+		Explanation: "srpm: the source package " + show(pkg.NEVRA) + " that was submitted is rebuilt", store: s,
 	}
-	out := filepath.Dir(p.SRPM)
+	out := filepath.Dir(d.SRPM)
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
 		return nil, fmt.Errorf("making %s: %w", out, err)
 	}
@@ -41,15 +42,15 @@ func (s *Store) prepareUpload(ctx context.Context, pkg rpmflow.SourcePackage, di
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "submit it again with rpmflow submit --srpm",
 			"the source package %s is not in the storage any more", show(pkg.Name))
 	}
-	err = copyUpload(p.SRPM, in, pkg)
+	err = copyUpload(d.SRPM, in, pkg)
 	if err = errors.Join(err, in.Close()); err != nil {
 		return nil, fmt.Errorf("source package %s: %w", show(pkg.Name), err)
 	}
 	// The packages that are made of it are the same wherever they are made.
-	if p.CommitTime, err = rpmfile.MadeAt(p.SRPM); err != nil {
+	if d.CommitTime, err = rpmfile.MadeAt(d.SRPM); err != nil {
 		return nil, fmt.Errorf("source package %s: %w", show(pkg.Name), err)
 	}
-	return p, nil
+	return d, nil
 }
 
 // copyUpload compares what comes with size and checksum: the listener has done so before it was stored, so other

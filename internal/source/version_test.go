@@ -156,21 +156,23 @@ func TestAutomatic(t *testing.T) {
 	spec := "Name: hello\nVersion: 1\nRelease: %autorelease\nSummary: x\nLicense: MIT\n%description\nx\n%files\n%changelog\n%autochangelog\n"
 	req := request(w, w.Commit(map[string]string{"hello.spec": spec}))
 	p := prepare(t, s, req)
-	if !p.Automatic() {
+	if len(p.automatic) == 0 || !p.needsExpansion() {
 		t.Fatal("not recognised")
 	}
 	out, err := exec.Command("rpmspec", "-P", p.Spec).CombinedOutput()
 	if err != nil {
 		err = &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "rpmspec", Excerpt: strings.Split(string(out), "\n")}
 	}
-	_, err = p.CheckAutomatic(out, err)
+	_, err = p.Complete(t.Context(), &fakeRPM{text: out, err: err})
 	wantFailure(t, err, rpmflow.FailureSpec, "%autorelease and %autochangelog", "does not know", "version: from-git")
-	if remark, err := p.CheckAutomatic([]byte("Release: 1\n"), nil); err != nil || !strings.Contains(remark, "version: from-git counts commits") {
-		t.Errorf("got %q, %v", remark, err)
+	known := []byte("Name: hello\nRelease: 1\n")
+	if done, err := p.Complete(t.Context(), &fakeRPM{text: known}); err != nil || len(done.Notes) != 1 ||
+		!strings.Contains(done.Notes[0], "version: from-git counts commits") {
+		t.Errorf("got %q, %v", done.Notes, err)
 	}
 	w.Git("tag", "v3")
 	req.Sources.Version = rpmflow.VersionFromGit
-	if p = prepare(t, s, req); p.Automatic() || p.Version != "3" {
+	if p = prepare(t, s, req); len(p.automatic) > 0 || p.Version != "3" {
 		t.Errorf("with versions from git: %v, %q", p.automatic, p.Version)
 	}
 	if _, err := exec.LookPath("rpmspec"); err == nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
@@ -79,23 +80,8 @@ func ignoredSpecs(w *git.WorkTree) []git.File {
 	return specs
 }
 
-// reconsider decides again on the layout of a directory on disk if rpm names a Source0 that is not there: what lies
-// beside the spec is another archive then, and the tree may be the source.
-func (p *Prepared) reconsider(e spec.Expanded) {
-	source0, ok := e.Source0()
-	if p.look == nil || !ok || source0.IsURL() || p.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
-		return
-	}
-	l := *p.look
-	l.beside, l.at = nil, p.request.WorkTree.Root()
-	if layout, why, err := l.decide(); err == nil && layout == rpmflow.LayoutInTree {
-		p.Layout, p.clean = layout, false
-		p.Notes = append(p.Notes, "rpm's Source0 is not beside the spec, so it is made of the tree; "+why)
-	}
-}
-
 // takeState records what a build of a directory is made of, and where the spec's sources lie.
-func (p *Prepared) takeState(ctx context.Context, w *git.WorkTree, plan *plan) error {
+func (d *Draft) takeState(ctx context.Context, w *git.WorkTree, plan *plan) error {
 	var state git.State
 	var err error
 	if plan.layout == rpmflow.LayoutInTree {
@@ -109,11 +95,11 @@ func (p *Prepared) takeState(ctx context.Context, w *git.WorkTree, plan *plan) e
 	if err != nil {
 		return err
 	}
-	p.Commit, p.CommitTime, p.clean = w.Commit(), state.Time, state.Clean
-	p.Explanation = explainState(w.Commit(), state) + "; " + p.Explanation
-	p.look = plan.look
+	d.Commit, d.CommitTime, d.clean = w.Commit(), state.Time, state.Clean
+	d.Explanation = explainState(w.Commit(), state) + "; " + d.Explanation
+	d.look = plan.look
 	if plan.srpm == nil {
-		p.dirs = sourceDirs(w, plan.spec.Found)
+		d.dirs = sourceDirs(w, plan.spec.Found)
 	}
 	return nil
 }
@@ -130,7 +116,7 @@ func likelyUsed(w *git.WorkTree, plan *plan) ([]git.File, error) {
 	used := []git.File{plan.spec}
 	seen := spec.ParseUnexpanded(text)
 	for _, f := range plan.sources {
-		listed := slices.ContainsFunc(plan.listed, func(l listed) bool { return l.name == f.Name() })
+		listed := slices.ContainsFunc(plan.listed, func(l fetch.Listed) bool { return l.Name == f.Name() })
 		if listed || seen.Names(f.Name()) {
 			used = append(used, f)
 		}
@@ -154,4 +140,19 @@ func explainState(commit string, s git.State) string {
 		text += ", with " + some(s.Ignored) + ", which git ignores"
 	}
 	return text
+}
+
+// reconsider decides again on the layout of a directory on disk if rpm names a Source0 that is not there: what lies
+// beside the spec is another archive then, and the tree may be the source.
+func (c *completion) reconsider() {
+	source0, ok := c.expanded.Source0()
+	if c.look == nil || !ok || source0.IsURL() || c.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
+		return
+	}
+	l := *c.look
+	l.beside, l.at = nil, c.request.WorkTree.Root()
+	if layout, why, err := l.decide(); err == nil && layout == rpmflow.LayoutInTree {
+		c.Layout, c.clean = layout, false
+		c.Notes = append(c.Notes, "rpm's Source0 is not beside the spec, so it is made of the tree; "+why)
+	}
 }

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -56,7 +55,7 @@ func put(t *testing.T, dir, name, text string) {
 }
 
 // local is what a local build makes of a directory or a spec, whose expansion is the text; empty: that of treeSpec.
-func local(t *testing.T, named, expanded string) (*Prepared, error) {
+func local(t *testing.T, named, expanded string) (*Draft, error) {
 	t.Helper()
 	w, err := OpenWorkTree(t.Context(), named, filepath.Join(t.TempDir(), "views"))
 	if err != nil {
@@ -67,19 +66,19 @@ func local(t *testing.T, named, expanded string) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.NeedsExpansion() {
+	if !p.needsExpansion() {
 		t.Error("what is on disk is taken without rpm's word")
 	}
 	if expanded == "" {
 		expanded = treeSpec
 	}
-	return p, p.Complete(t.Context(), []byte(expanded))
+	return p, finish(t.Context(), p, []byte(expanded))
 }
 
 // treeSpec is a spec whose Source0 is made of the tree.
 const treeSpec = "Name: hello\nVersion: 1\nSource0: hello-1.tar\n%prep\n%setup -q\n"
 
-func mustLocal(t *testing.T, named, expanded string) *Prepared {
+func mustLocal(t *testing.T, named, expanded string) *Draft {
 	t.Helper()
 	p, err := local(t, named, expanded)
 	must(t, err)
@@ -87,7 +86,7 @@ func mustLocal(t *testing.T, named, expanded string) *Prepared {
 }
 
 // sourcesOf lists the sources with their content.
-func sourcesOf(t *testing.T, p *Prepared) string {
+func sourcesOf(t *testing.T, p *Draft) string {
 	t.Helper()
 	entries, err := os.ReadDir(p.Sources)
 	must(t, err)
@@ -99,7 +98,7 @@ func sourcesOf(t *testing.T, p *Prepared) string {
 }
 
 // archived lists what is in the archive that was made of a tree.
-func archived(t *testing.T, p *Prepared) string {
+func archived(t *testing.T, p *Draft) string {
 	t.Helper()
 	return strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "hello-1.tar"))), "\n")
 }
@@ -477,7 +476,7 @@ func TestFilesForTheExpansion(t *testing.T) {
 	put(t, dir, "a.txt", "a")
 	put(t, dir, "other.inc", "included")
 	put(t, dir, "large", strings.Repeat("x", maxBeside+1))
-	names := func(p *Prepared) string {
+	names := func(p *Draft) string {
 		entries, err := os.ReadDir(p.Sources)
 		must(t, err)
 		var names []string
@@ -486,7 +485,7 @@ func TestFilesForTheExpansion(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	prepare := func() *Prepared {
+	prepare := func() *Draft {
 		w, err := OpenWorkTree(t.Context(), filepath.Join(dir, "hello.spec"), filepath.Join(t.TempDir(), "views"))
 		must(t, err)
 		p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w}, t.TempDir())
@@ -497,9 +496,12 @@ func TestFilesForTheExpansion(t *testing.T) {
 	if got := names(p); got != "a.txt large" {
 		t.Error(got)
 	}
-	if added, err := p.AddNeighbours(context.Background()); err != nil || !added ||
+	// What rpm cannot expand may include any of the small files.
+	rpm := &fakeRPM{text: []byte("Name: hello\nSource0: a.txt\n"),
+		err: rpmflow.Fail(rpmflow.FailureSpec, "correct it", "cannot open other.inc")}
+	if _, err := p.Complete(t.Context(), rpm); err != nil || strings.Join(rpm.calls, " ") != "expand restart expand srpm" ||
 		!slices.Contains(strings.Fields(names(p)), "other.inc") {
-		t.Errorf("%v, %v: %s", added, err, names(p))
+		t.Errorf("%v, %v: %s", rpm.calls, err, names(p))
 	}
 	put(t, dir, "hello.spec",
 		"Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%include %{_sourcedir}/other.inc\n")

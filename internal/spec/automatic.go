@@ -12,8 +12,8 @@ import (
 // autoMacro is a macro of rpmautospec.
 var autoMacro = regexp.MustCompile(`%\{?[!?]*(autorelease|autochangelog)\b`)
 
-// Automatic lists the macros of rpmautospec to which a spec, as the packager wrote it, leaves Release or changelog; those in
-// comments do not count.
+// Automatic lists the macros of rpmautospec to which a spec, as the packager wrote it, leaves Release or changelog;
+// those in comments do not count.
 func Automatic(spec string) (macros []string) {
 	for line := range strings.Lines(spec) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {

@@ -16,9 +16,9 @@ var (
 	changelogAt = regexp.MustCompile(`^\*[ \t]+\S+[ \t]+(\S+[ \t]+[0-9]+[ \t]+[0-9]{4})\b`)
 )
 
-// Edit writes version and release into a spec, in place of those that it has, and an entry into its changelog. It changes the
-// two lines of the main preamble and the changelog only. It does not guess: if rpm might take the version from elsewhere, the
-// packager must fix the spec.
+// Edit writes version and release into a spec, in place of those that it has, and an entry into its changelog. It
+// changes the two lines of the main preamble and the changelog only. It does not guess: if rpm might take the version
+// from elsewhere, the packager must fix the spec.
 func (v *Version) Edit(spec string) (string, error) {
 	lines := slices.Collect(strings.Lines(spec))
 	found := map[string]int{}
@@ -72,8 +72,8 @@ func (v *Version) Edit(spec string) (string, error) {
 	return v.addEntry(lines, changelog, v.release(base)), nil
 }
 
-// releaseBase is the spec's own Release without the distribution's suffix. Macros are left to rpm; if one of them may have the
-// suffix in its value, rpm removes it.
+// releaseBase is the spec's own Release without the distribution's suffix. Macros are left to rpm; if one of them may
+// have the suffix in its value, rpm removes it.
 func releaseBase(release string) string {
 	if base := autoBase.FindStringSubmatch(release); base != nil {
 		return base[1]
@@ -139,8 +139,8 @@ func (v *Version) addEntry(lines []string, changelog int, release string) string
 	return strings.Join(lines[:changelog+1], "") + entry + strings.Join(lines[changelog+1:], "")
 }
 
-// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to know whether a
-// line stands for itself.
+// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to know
+// whether a line stands for itself.
 type scanner struct {
 	brackets    [3]int // open {, ( and [ of macros
 	continued   bool   // by a backslash

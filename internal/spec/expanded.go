@@ -50,9 +50,9 @@ func (f File) IsURL() bool {
 	return ok && slices.Contains([]string{"http", "https", "ftp"}, strings.ToLower(scheme))
 }
 
-// fileOf is the file name of a Source or Patch as rpm has it (build/parsePreamble.c): what follows the last slash, also in
-// https://host/v1.tar.gz#/foo-1.tar.gz, and of that what follows the last =, as in https://host/get?f=foo-1.tar.gz. A value
-// without a slash is a name as it stands.
+// fileOf is the file name of a Source or Patch as rpm has it (build/parsePreamble.c): what follows the last slash, also
+// in https://host/v1.tar.gz#/foo-1.tar.gz, and of that what follows the last =, as in https://host/get?f=foo-1.tar.gz.
+// A value without a slash is a name as it stands.
 func fileOf(value string) string {
 	slash := strings.LastIndexByte(value, '/')
 	if slash < 0 {
@@ -138,8 +138,8 @@ func (e Expanded) Names(name string) bool {
 	return slices.ContainsFunc(e.Files, func(f File) bool { return f.Name() == name })
 }
 
-// Downloads lists the files that have a URL and are not there, each name once. missing is called for each file that is not
-// there and has no URL; its error ends the search.
+// Downloads lists the files that have a URL and are not there, each name once. missing is called for each file that is
+// not there and has no URL; its error ends the search.
 func (e Expanded) Downloads(there func(name string) bool, missing func(File) error) ([]File, error) {
 	var all []File
 	for _, f := range e.Files {
@@ -155,8 +155,8 @@ func (e Expanded) Downloads(there func(name string) bool, missing func(File) err
 			continue
 		}
 		if named != nil {
-			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Err: named, Message: f.Label() + " " + giturl.Redact(f.Value),
-				Hint: "give it a name: https://host/path#/file.tar.gz"}
+			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Err: named,
+				Message: f.Label() + " " + giturl.Redact(f.Value), Hint: "give it a name: https://host/path#/file.tar.gz"}
 		}
 		if i := slices.IndexFunc(all, func(g File) bool { return g.Name() == name }); i >= 0 {
 			if all[i].Value != f.Value {

@@ -66,7 +66,8 @@ cd deeper
 	{"raw, joined", "Source: foo.tar\n%prep\n%setup -qn bar\n", "foo.tar", "bar"},
 	{"raw, joined value", "Source: foo.tar\n%prep\n%setup -nbar -q\n", "foo.tar", "bar"},
 	{"raw, -c", "Source: foo.tar\n%prep\n%setup -qc -n bar\n", "foo.tar", ""},
-	{"raw, second unpacks", "Source: foo.tar\n%prep\n%setup -q -T -b 1 -n other\n%setup -q -T -D -b 0 -n bar\n", "foo.tar", "bar"},
+	{"raw, second unpacks", "Source: foo.tar\n%prep\n%setup -q -T -b 1 -n other\n%setup -q -T -D -b 0 -n bar\n", "foo.tar",
+		"bar"},
 	{"raw, -a 1", "Source: foo.tar\n%prep\n%setup -q -a 1 -n 'a b'\n%setup -T -D -a 2\n", "foo.tar", "a b"},
 	{"raw autosetup", "Source: foo.tar\n%prep\n%autosetup -p1 -S git -n bar\n", "foo.tar", "bar"},
 	{"no setup", "Source: foo.tar\n%prep\ntrue\n", "foo.tar", "foo-1.2"},
@@ -77,7 +78,8 @@ cd deeper
 	{"quote over lines", "Source: foo.tar\n%prep\nrpmuncompress -x /S/foo.tar\ncd 'foo  -q\n'\n", "foo.tar", "foo-1.2"},
 	{"automatic numbers", "Source: foo.tar\nSource: b\nSource: c\n", "foo.tar", "foo-1.2"},
 	{"not the first", "Source1: b\nsource00: foo.tar\n", "foo.tar", "foo-1.2"},
-	{"in a subpackage", "%package x\nName: bar\nVersion: 9\nSource0: foo.tar\n%description\nSource0: no\n", "foo.tar", "foo-1.2"},
+	{"in a subpackage", "%package x\nName: bar\nVersion: 9\nSource0: foo.tar\n%description\nSource0: no\n", "foo.tar",
+		"foo-1.2"},
 	{"none", "SourceLicense: MIT\nSource3: x\n", "", "foo-1.2"},
 }
 
@@ -116,7 +118,8 @@ Patch: no.patch
 	for _, f := range e.Files {
 		got = append(got, f.Label()+" "+f.Name())
 	}
-	want := []string{"Source0 here.tar", "Source1 gone.tar.gz", "Source2 directory", "Source7 gone.tar.gz", "Source8 ..", "Source9 ",
+	want := []string{"Source0 here.tar", "Source1 gone.tar.gz", "Source2 directory", "Source7 gone.tar.gz", "Source8 ..",
+		"Source9 ",
 		"Source10 d.conf", "Patch0 here.tar", "Patch5 a.patch", "Patch6 b.patch"}
 	if !slices.Equal(got, want) || !e.Partial {
 		t.Errorf("got %q, want %q", got, want)
@@ -153,7 +156,8 @@ func FuzzExpanded(f *testing.F) {
 			t.Errorf("Source0 %q", source0.Name())
 		}
 		dir, err := e.TopDir(source0.Name())
-		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n") || filepath.Clean(dir) != dir) {
+		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n") ||
+			filepath.Clean(dir) != dir) {
 			t.Errorf("directory %q", dir)
 		}
 		_, _ = e.Downloads(func(string) bool { return false }, func(File) error { return nil })
@@ -164,8 +168,9 @@ func FuzzExpanded(f *testing.F) {
 func TestFileOf(t *testing.T) {
 	for value, want := range map[string]string{
 		"a.tar.gz": "a.tar.gz", "https://x/a.tar.gz": "a.tar.gz", "https://x/v1.tar.gz#/a-1.tar.gz": "a-1.tar.gz",
-		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main", "https://x/v1#/c=d.tgz": "d.tgz", "dir/c=d.tgz": "d.tgz",
-		"c=d.tgz": "c=d.tgz", "https://x/x?y=1&z=": "", "https://x/": "", "https://x/q=1/a.tgz": "a.tgz",
+		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main", "https://x/v1#/c=d.tgz": "d.tgz",
+		"dir/c=d.tgz": "d.tgz",
+		"c=d.tgz":     "c=d.tgz", "https://x/x?y=1&z=": "", "https://x/": "", "https://x/q=1/a.tgz": "a.tgz",
 	} {
 		if got := fileOf(value); got != want {
 			t.Errorf("%s: got %q, want %q", value, got, want)
@@ -175,7 +180,8 @@ func TestFileOf(t *testing.T) {
 
 // FuzzTopDir: whatever a spec says, the directory of the archive is one inside of it.
 func FuzzTopDir(f *testing.F) {
-	for _, prep := range []string{"%setup -q -n ../x", "%autosetup -n /etc", "cd /x && tar xf x.tar\ncd ..", "%setup -n 'a b'/c", "tar xf x.tar; cd a//b/./c", "%setup -c -n .."} {
+	for _, prep := range []string{"%setup -q -n ../x", "%autosetup -n /etc", "cd /x && tar xf x.tar\ncd ..",
+		"%setup -n 'a b'/c", "tar xf x.tar; cd a//b/./c", "%setup -c -n .."} {
 		f.Add("hello", "1.0", prep)
 	}
 	f.Fuzz(func(t *testing.T, name, version, prep string) {

@@ -98,7 +98,8 @@ func parseSetup(words []string) setup {
 }
 
 // unpackers are the programs of which one stands on a line that unpacks a source.
-var unpackers = []string{"rpmuncompress", "tar", "gtar", "bsdtar", "gzip", "bzip2", "xz", "zstd", "lzma", "lzip", "lrzip",
+var unpackers = []string{"rpmuncompress", "tar", "gtar", "bsdtar", "gzip", "bzip2", "xz", "zstd", "lzma", "lzip",
+	"lrzip",
 	"unzip", "7za", "7z", "gem", "zcat", "bzcat", "xzcat", "zstdcat"}
 
 // shellDir follows the shell commands of %prep: into what rpm >= 4.18 expands %setup, or what the packager wrote. The

@@ -1,7 +1,7 @@
-// Package spec reads and edits the text of a spec: which sources it names, what is missing of them, its version and changelog.
-// The text comes in, as the packager wrote it or as rpmspec expands it; out go names, an edited text, or a *rpmflow.Failure
-// where the packager must change the spec.
-// Package source, builds and local builds import it; it never sees a commit, a disk or a network, and imports leaf packages only.
+// Package spec reads and edits the text of a spec: which sources it names, what is missing of them, its version and
+// changelog. The text comes in, as the packager wrote it or as rpmspec expands it; out go names, an edited text, or a
+// *rpmflow.Failure where the packager must change the spec. Package source, builds and local builds import it; it never
+// sees a commit, a disk or a network, and imports leaf packages only.
 package spec
 
 import (
@@ -26,9 +26,11 @@ func IsTemplate(name string) bool {
 }
 
 // sections are the words that begin a section of a spec (rpm's build/parseSpec.c).
-var sections = []string{"%package", "%prep", "%generate_buildrequires", "%conf", "%build", "%install", "%check", "%clean",
+var sections = []string{"%package", "%prep", "%generate_buildrequires", "%conf", "%build", "%install", "%check",
+	"%clean",
 	"%preun", "%postun", "%pretrans", "%posttrans", "%preuntrans", "%postuntrans", "%pre", "%post", "%files", "%changelog",
-	"%description", "%triggerpostun", "%triggerprein", "%triggerun", "%triggerin", "%trigger", "%verifyscript", "%sepolicy",
+	"%description", "%triggerpostun", "%triggerprein", "%triggerun", "%triggerin", "%trigger", "%verifyscript",
+	"%sepolicy",
 	"%filetriggerin", "%filetrigger", "%filetriggerun", "%filetriggerpostun", "%transfiletriggerin", "%transfiletrigger",
 	"%transfiletriggerun", "%transfiletriggerpostun", "%sourcelist", "%patchlist", "%end"}
 

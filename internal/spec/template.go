@@ -57,7 +57,8 @@ func (f Facts) expandValue(s rpmflow.Substitution) (string, error) {
 		v := f.value(strings.Trim(fact, "{}"))
 		if v == "" && failure == nil {
 			why := map[string]string{
-				"{branch}": "no branch was pushed", "{tag}": "no tag was pushed", "{version}": "no tag was pushed that would say it",
+				"{branch}": "no branch was pushed", "{tag}": "no tag was pushed",
+				"{version}": "no tag was pushed that would say it",
 			}[fact]
 			failure = rpmflow.Fail(rpmflow.FailureSpec,
 				"use another of "+strings.Join(rpmflow.SubstitutionFacts, ", ")+", or a value that does not depend on the push",
@@ -72,11 +73,12 @@ func (f Facts) expandValue(s rpmflow.Substitution) (string, error) {
 	return text, failure
 }
 
-// Substitute replaces @NAME@ in a template, which people know by the name, and nothing else: no command runs outside of a
-// container.
+// Substitute replaces @NAME@ in a template, which people know by the name, and nothing else: no command runs outside of
+// a container.
 func Substitute(text []byte, list []rpmflow.Substitution, f Facts, name string) ([]byte, error) {
 	if len(text) > MaxSize {
-		return nil, rpmflow.Fail(rpmflow.FailureSpec, "shorten it", "%s has more than %d bytes", printable.Name(name), MaxSize)
+		return nil, rpmflow.Fail(rpmflow.FailureSpec, "shorten it", "%s has more than %d bytes", printable.Name(name),
+			MaxSize)
 	}
 	for _, s := range list {
 		// Only what the template has is looked up: an unknown {tag} does not matter if nothing uses it.
@@ -101,8 +103,8 @@ func Substitute(text []byte, list []rpmflow.Substitution, f Facts, name string) 
 // marked is a name to be replaced, as configure scripts and build systems write it.
 var marked = regexp.MustCompile(`@[A-Za-z_][A-Za-z0-9_.-]*@`)
 
-// unreplaced lists the names that are still to be replaced and are not configured. Comments do not count, nor what a script
-// replaces itself: s/@NAME@/…/.
+// unreplaced lists the names that are still to be replaced and are not configured. Comments do not count, nor what a
+// script replaces itself: s/@NAME@/…/.
 func unreplaced(text []byte, list []rpmflow.Substitution) (left []string) {
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {

@@ -49,8 +49,8 @@ var (
 	rpmVersion = regexp.MustCompile(`^[0-9A-Za-z._+~^]+$`)
 )
 
-// bare is the part of a tag that is a version, with its pre-release; "" if there is none. What a pattern has before its first
-// wildcard is the prefix, except for digits at its end: those of 2.* belong to the version.
+// bare is the part of a tag that is a version, with its pre-release; "" if there is none. What a pattern has before its
+// first wildcard is the prefix, except for digits at its end: those of 2.* belong to the version.
 func bare(tag string, patterns []string) string {
 	for _, p := range patterns {
 		prefix := p
@@ -74,7 +74,8 @@ func bare(tag string, patterns []string) string {
 	return ""
 }
 
-// VersionOf is the Version that a tag stands for. Pre-releases get a tilde, with which rpm sorts them before the release.
+// VersionOf is the Version that a tag stands for. Pre-releases get a tilde, with which rpm sorts them before the
+// release.
 func VersionOf(tag string, patterns []string) (string, error) {
 	version := bare(tag, patterns)
 	if version == "" {
@@ -96,8 +97,9 @@ func VersionOf(tag string, patterns []string) (string, error) {
 	return version, nil
 }
 
-// release is the Release without the distribution's suffix: number on the tag itself, and with the number of commits behind it
-// for those that follow. rpm sorts 1 < 1.1.g… < 1.2.g… also with a suffix, because a number is newer than a word.
+// release is the Release without the distribution's suffix: number on the tag itself, and with the number of commits
+// behind it for those that follow. rpm sorts 1 < 1.1.g… < 1.2.g… also with a suffix, because a number is newer than a
+// word.
 func (v *Version) release(number string) string {
 	if v.Commits == 0 {
 		return number
