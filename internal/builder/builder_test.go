@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestABuildGoesThroughItsPhases(t *testing.T) {
@@ -217,7 +218,7 @@ func TestDuplicateWhileRunning(t *testing.T) {
 		return nil
 	})
 	w.message(b)
-	w.eventually("the duplicate to be dropped", func() bool { return w.messages() == 1 })
+	testkit.Eventually(w.t, "the duplicate to be dropped", func() bool { return w.messages() == 1 })
 	close(g.open)
 	if got := w.finished(b); got.Attempt != 1 || got.Builder != "a" {
 		t.Errorf("%+v", got)
@@ -262,9 +263,9 @@ func TestFullStream(t *testing.T) {
 		}
 		return cons.CachedInfo().Delivered.Consumer
 	}
-	w.eventually("a try", func() bool { return tries() > 0 })
+	testkit.Eventually(w.t, "a try", func() bool { return tries() > 0 })
 	before, begun := tries(), time.Now()
-	w.eventually("more tries", func() bool { return tries() >= before+4 })
+	testkit.Eventually(w.t, "more tries", func() bool { return tries() >= before+4 })
 	if took := time.Since(begun); took < 3*o.Poll {
 		t.Errorf("4 tries in %s", took)
 	}
@@ -286,7 +287,7 @@ func TestNotReady(t *testing.T) {
 		done <- runBuilder(ctx, ctx, w.options("a"), w.access(events.StreamSettings{}), w.s3, engine, func() {})
 	}()
 	b := w.enqueue("p1")
-	w.eventually("three questions", func() bool { return asked.Load() >= 3 })
+	testkit.Eventually(w.t, "three questions", func() bool { return asked.Load() >= 3 })
 	cancel()
 	w.must(<-done)
 	if types := w.types(b); len(types) > 1 || w.messages() != 1 {

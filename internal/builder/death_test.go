@@ -24,6 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // answers is what builders have said of the queue's messages: how often a message had been handed out, and the words.
@@ -63,7 +64,7 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 	w.entered(g)
 	begun := time.Now()
 	w.run(idle, "", nil)
-	w.eventually("end of the third ack wait", func() bool { return time.Since(begun) > 3*o.AckWait })
+	testkit.Eventually(w.t, "end of the third ack wait", func() bool { return time.Since(begun) > 3*o.AckWait })
 	close(g.open)
 	if got := w.finished(b); got.Builder != "a" || got.Attempt != 1 || got.LostAttempts != 0 {
 		t.Errorf("%+v", got)
@@ -166,7 +167,7 @@ func TestNATSIsKilled(t *testing.T) {
 	child := lifeline.Command(context.Background(), childNATS, w.natsDir, address)
 	w.must(child.Start())
 	defer child.Stop(0)
-	w.eventually("the server of its own", func() bool { return w.nc.IsConnected() && w.messages() == 0 })
+	testkit.Eventually(w.t, "the server of its own", func() bool { return w.nc.IsConnected() && w.messages() == 0 })
 	g := newGate(enginetest.RPMs)
 	w.run(w.options("a"), "", g.step)
 	running := w.enqueue("running")
@@ -226,7 +227,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	})
 	messages := w.messages()
 	begun := time.Now()
-	w.eventually("time in which builds would be taken", func() bool { return time.Since(begun) > 3*time.Second })
+	testkit.Eventually(w.t, "time in which builds would be taken", func() bool { return time.Since(begun) > 3*time.Second })
 	if types := w.types(second); messages < 1 || !slices.Equal(types, []string{"queued"}) {
 		t.Errorf("without a storage: %d messages, %v", messages, types)
 	}
@@ -276,7 +277,7 @@ func TestABrokenEngineSpoilsOneAttempt(t *testing.T) {
 		builds = append(builds, w.enqueue(fmt.Sprint(i)))
 	}
 	w.runWith(w.options("a"), "", engine)
-	w.eventually("questions to the broken engine", func() bool { return asked.Load() > 3 })
+	testkit.Eventually(w.t, "questions to the broken engine", func() bool { return asked.Load() > 3 })
 	broken.Store(0)
 	for _, b := range builds {
 		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded {

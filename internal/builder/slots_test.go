@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // of is a request of another project, on the same repository.
@@ -240,7 +241,7 @@ func TestNoRoom(t *testing.T) {
 	}
 	w.run(o, "", nil)
 	b := w.enqueue("p1")
-	w.eventually("three questions", func() bool { return asked.Load() >= 3 })
+	testkit.Eventually(w.t, "three questions", func() bool { return asked.Load() >= 3 })
 	if types := w.types(b); len(types) > 1 || w.messages() != 1 || !strings.Contains(log.String(), "taking no builds for now") || !strings.Contains(log.String(), "the disk is almost full") {
 		t.Errorf("events %v, %d messages, log %s", types, w.messages(), log.String())
 	}

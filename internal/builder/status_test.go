@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // statusOf asks a builder that serves its status.
@@ -150,26 +151,26 @@ func TestStatus(t *testing.T) {
 	says := func(path string, code int, what string) func() bool {
 		return func() bool { c, said := at.get(t, path); return c == code && strings.Contains(said, what) }
 	}
-	w.eventually("the reason", says("/readyz", http.StatusServiceUnavailable, "the disk is full"))
+	testkit.Eventually(w.t, "the reason", says("/readyz", http.StatusServiceUnavailable, "the disk is full"))
 	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="memory"}`: "1", `rpmflow_builder_builds_in_hand`: "0"})
 	mu.Lock()
 	full = nil
 	mu.Unlock()
-	w.eventually("ready", says("/readyz", http.StatusOK, "ready"))
+	testkit.Eventually(w.t, "ready", says("/readyz", http.StatusOK, "ready"))
 
 	w.enqueue("p1")
 	w.entered(g)
-	w.eventually("ready while it builds", says("/readyz", http.StatusOK, "ready"))
+	testkit.Eventually(w.t, "ready while it builds", says("/readyz", http.StatusOK, "ready"))
 	at.want(t, map[string]string{`rpmflow_builder_taking`: "1", `rpmflow_builder_builds_in_hand`: "1"})
 	w.nats.Close()
-	w.eventually("no NATS", says("/readyz", http.StatusServiceUnavailable, "NATS is not connected"))
+	testkit.Eventually(w.t, "no NATS", says("/readyz", http.StatusServiceUnavailable, "NATS is not connected"))
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
-	w.eventually("NATS again", says("/readyz", http.StatusOK, "ready"))
+	testkit.Eventually(w.t, "NATS again", says("/readyz", http.StatusOK, "ready"))
 	p.soft()
-	w.eventually("draining", says("/readyz", http.StatusServiceUnavailable, "shutting down"))
-	w.eventually("alive", says("/healthz", http.StatusOK, "alive"))
+	testkit.Eventually(w.t, "draining", says("/readyz", http.StatusServiceUnavailable, "shutting down"))
+	testkit.Eventually(w.t, "alive", says("/healthz", http.StatusOK, "alive"))
 	close(g.open)
-	w.eventually("the finished build", func() bool {
+	testkit.Eventually(w.t, "the finished build", func() bool {
 		m := at.metrics(t)
 		return m[`rpmflow_builder_builds_finished_total{kind="",result="succeeded"}`] == "1" && m[`rpmflow_builder_phase_duration_seconds_count{phase="rpms"}`] == "1"
 	})

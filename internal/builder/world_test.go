@@ -30,6 +30,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Children are processes of their own, for a test to kill.
@@ -225,20 +226,6 @@ func (w *world) types(b rpmflow.Build) (all []string) {
 	return all
 }
 
-// eventually waits for a condition that nobody announces.
-func (w *world) eventually(what string, is func() bool) {
-	w.t.Helper()
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	for tick := time.NewTicker(10 * time.Millisecond); !is(); {
-		select {
-		case <-tick.C:
-		case <-timeout.C:
-			w.t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
 // messages is the number of messages in the queue.
 func (w *world) messages() uint64 {
 	s, err := w.js.Stream(w.t.Context(), events.StreamBuilds)
@@ -250,7 +237,7 @@ func (w *world) messages() uint64 {
 
 func (w *world) emptyQueue() {
 	w.t.Helper()
-	w.eventually("an empty queue", func() bool { return w.messages() == 0 })
+	testkit.Eventually(w.t, "an empty queue", func() bool { return w.messages() == 0 })
 }
 
 // build is a request that nobody has heard of yet.

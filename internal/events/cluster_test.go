@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // deployed is where the files are with which the servers run in containers.
@@ -96,7 +97,7 @@ func TestDeployedTLS(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		text := string(must(os.ReadFile(file))(t))
+		text := string(testkit.Value(os.ReadFile(file))(t))
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(strings.ReplaceAll(text, `"/tls/`, `"`+keys+"/")), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +110,7 @@ func TestDeployedTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc.Close()
-	if o := must(server.ProcessConfigFile(filepath.Join(dir, "cluster-tls.conf")))(t); o.TLSConfig == nil || o.Cluster.TLSConfig == nil {
+	if o := testkit.Value(server.ProcessConfigFile(filepath.Join(dir, "cluster-tls.conf")))(t); o.TLSConfig == nil || o.Cluster.TLSConfig == nil {
 		t.Error("cluster-tls.conf has no TLS")
 	}
 }
@@ -117,14 +118,14 @@ func TestDeployedTLS(t *testing.T) {
 // certificate makes one for 127.0.0.1 under the names that the files have.
 func certificate(t *testing.T) (dir string) {
 	t.Helper()
-	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	key := testkit.Value(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
-	der := must(x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key))(t)
-	private := must(x509.MarshalPKCS8PrivateKey(key))(t)
+	der := testkit.Value(x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key))(t)
+	private := testkit.Value(x509.MarshalPKCS8PrivateKey(key))(t)
 	dir = t.TempDir()
 	for name, block := range map[string]*pem.Block{
 		"server.crt": {Type: "CERTIFICATE", Bytes: der}, "ca.crt": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "PRIVATE KEY", Bytes: private},
@@ -230,27 +231,27 @@ func TestDeployedCluster(t *testing.T) {
 	}
 	defer c.nc.Close()
 	for _, name := range []string{events.StreamPushes, events.StreamBuilds, events.StreamEvents, events.StreamLogs} {
-		info := must(c.js.Stream(ctx, name))(t).CachedInfo()
+		info := testkit.Value(c.js.Stream(ctx, name))(t).CachedInfo()
 		if info.Config.Replicas != 3 || info.Cluster == nil || len(info.Cluster.Replicas) != 2 {
 			t.Errorf("%s has %d replicas: %+v", name, info.Config.Replicas, info.Cluster)
 		}
 	}
-	eventually(t, func() bool { return healthy(t, nodes[0], "") && healthy(t, nodes[1], "") && healthy(t, nodes[2], "") }, func() string { return "the cluster is not healthy" })
+	testkit.Eventually(t, "the cluster is not healthy", func() bool { return healthy(t, nodes[0], "") && healthy(t, nodes[1], "") && healthy(t, nodes[2], "") })
 
 	nc, js, err := events.Attach(ctx, access(strings.Join(urls, ","), "builder", 3), log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	ledger := must(events.NewLedger(ctx, js))(t)
-	seq := must(ledger.Append(ctx, events.TypeQueued, build("hello", "p1"), 0))(t)
-	leader := must(js.Stream(ctx, events.StreamEvents))(t).CachedInfo().Cluster.Leader
+	ledger := testkit.Value(events.NewLedger(ctx, js))(t)
+	seq := testkit.Value(ledger.Append(ctx, events.TypeQueued, build("hello", "p1"), 0))(t)
+	leader := testkit.Value(js.Stream(ctx, events.StreamEvents))(t).CachedInfo().Cluster.Leader
 	for _, s := range nodes {
 		if s.Name() == leader {
 			s.Shutdown()
 		}
 	}
-	must(ledger.Append(ctx, events.TypeStarted, build("hello", "p1"), seq))(t)
+	testkit.Value(ledger.Append(ctx, events.TypeStarted, build("hello", "p1"), seq))(t)
 	if strings.Contains(log.String(), "may not") {
 		t.Error(&log)
 	}

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the
@@ -39,13 +39,13 @@ func TestPasswordChanged(t *testing.T) {
 	}
 	until := func(what string, is func(error) bool) {
 		t.Helper()
-		var err error
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-			if err = events.Connected(nc); is(err) {
-				return
+		testkit.Until(t, func() error {
+			err := events.Connected(nc)
+			if is(err) {
+				return nil
 			}
-		}
-		t.Fatalf("not %s: %v\n%s", what, err, &log)
+			return fmt.Errorf("not %s: %v\n%s", what, err, &log)
+		})
 	}
 	with("another")
 	if err := s.Reload(); err != nil {

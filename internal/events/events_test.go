@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -41,16 +42,6 @@ func connect(t testing.TB) (*nats.Conn, jetstream.JetStream) {
 	}
 	t.Cleanup(nc.Close)
 	return nc, js
-}
-
-func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
 }
 
 func build(project, push string) rpmflow.Build {
@@ -81,9 +72,9 @@ func FuzzToken(f *testing.F) {
 func TestOneOfManyClaimsWins(t *testing.T) {
 	t.Parallel()
 	_, js := connect(t)
-	ledger := must(events.NewLedger(t.Context(), js))(t)
+	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	b := build("hello", "p1")
-	seq := must(ledger.Append(t.Context(), events.TypeQueued, b, 0))(t)
+	seq := testkit.Value(ledger.Append(t.Context(), events.TypeQueued, b, 0))(t)
 	var won, lost atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 32 {
@@ -105,12 +96,12 @@ func TestOneOfManyClaimsWins(t *testing.T) {
 	if won.Load() != 1 || lost.Load() != 31 {
 		t.Fatalf("%d won and %d lost", won.Load(), lost.Load())
 	}
-	last := must(ledger.LastOf(t.Context(), b.ID))(t)
+	last := testkit.Value(ledger.LastOf(t.Context(), b.ID))(t)
 	if last.Type != events.TypeStarted || last.Build.Attempt != 1 {
 		t.Fatalf("the last event is %s of attempt %d", last.Type, last.Build.Attempt)
 	}
 	// The writer of an event that is stored already recognises it as its own, however often it tries.
-	again := must(ledger.Append(t.Context(), events.TypeStarted, last.Build, seq, last.Build.Builder))(t)
+	again := testkit.Value(ledger.Append(t.Context(), events.TypeStarted, last.Build, seq, last.Build.Builder))(t)
 	if again != last.Sequence {
 		t.Fatalf("own event found at %d, not at %d", again, last.Sequence)
 	}
@@ -119,7 +110,7 @@ func TestOneOfManyClaimsWins(t *testing.T) {
 func TestAPushIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	_, js := connect(t)
-	pushes := must(events.NewPushes(t.Context(), js))(t)
+	pushes := testkit.Value(events.NewPushes(t.Context(), js))(t)
 	p := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{build("hello", "d1")}}
 	if _, again, err := pushes.Receive(t.Context(), p); err != nil || again {
 		t.Fatal(again, err)
@@ -149,7 +140,7 @@ func TestAPushIsStoredOnce(t *testing.T) {
 func TestStirring(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
-	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	q := testkit.Value(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
 	stirred, stop, err := q.CancelNotices("b1")
 	if err != nil {
 		t.Fatal(err)
@@ -170,12 +161,12 @@ func TestStirring(t *testing.T) {
 func TestDurableSubscriberResumes(t *testing.T) {
 	t.Parallel()
 	_, js := connect(t)
-	ledger := must(events.NewLedger(t.Context(), js))(t)
+	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	finish := func(push string) rpmflow.Build {
 		b := build("hello", push)
 		b.State = rpmflow.Finished
 		b.Outcome = &rpmflow.Outcome{Result: rpmflow.Succeeded}
-		must(ledger.Append(t.Context(), events.TypeFinished, b, 0))(t)
+		testkit.Value(ledger.Append(t.Context(), events.TypeFinished, b, 0))(t)
 		return b
 	}
 	sub := events.Subscription{Durable: "mirror.sync"}
@@ -211,9 +202,9 @@ func TestDurableSubscriberResumes(t *testing.T) {
 func TestReplayThenFollow(t *testing.T) {
 	t.Parallel()
 	_, js := connect(t)
-	ledger := must(events.NewLedger(t.Context(), js))(t)
+	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	for i := range 3 {
-		must(ledger.Append(t.Context(), events.TypeQueued, build("hello", fmt.Sprint(i)), 0))(t)
+		testkit.Value(ledger.Append(t.Context(), events.TypeQueued, build("hello", fmt.Sprint(i)), 0))(t)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -221,7 +212,7 @@ func TestReplayThenFollow(t *testing.T) {
 	caught := 0
 	err := events.Replay(ctx, js, 1, func() {
 		caught++
-		must(ledger.Append(t.Context(), events.TypeQueued, build("hello", "late"), 0))(t)
+		testkit.Value(ledger.Append(t.Context(), events.TypeQueued, build("hello", "late"), 0))(t)
 	}, func(e events.Event) error {
 		if seen = append(seen, e.Sequence); len(seen) == 3 {
 			cancel()
@@ -236,17 +227,17 @@ func TestReplayThenFollow(t *testing.T) {
 func TestLiveLog(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
-	w := must(events.NewLogs(nc, quiet))(t).Writer("b1")
+	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer("b1")
 	fmt.Fprint(w, "first line\n")
 	binary := strings.Repeat("\x00\xff\xfe", 100_000)
 	fmt.Fprint(w, binary)
 	before := ""
-	for deadline := time.Now().Add(10 * time.Second); len(before) < 11 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	testkit.Eventually(t, "the first line", func() bool {
 		before = ""
-		if err := events.FollowLog(t.Context(), js, "b1", false, func(p []byte) error { before += string(p); return nil }); err != nil {
-			t.Fatal(err)
-		}
-	}
+		collect := func(p []byte) error { before += string(p); return nil }
+		testkit.Must(t, events.FollowLog(t.Context(), js, "b1", false, collect))
+		return len(before) >= 11
+	})
 	if !strings.HasPrefix(before, "first line\n") {
 		t.Fatalf("before the end came %q", before[:min(len(before), 20)])
 	}

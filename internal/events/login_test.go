@@ -15,15 +15,16 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestLoginByNKey(t *testing.T) {
 	t.Parallel()
 	seeds := map[string]string{}
 	accounts := events.Accounts{Subscribers: []string{"mirror"}, Login: func(user string) string {
-		pair := must(nkeys.CreateUser())(t)
-		seeds[user] = string(must(pair.Seed())(t))
-		return "nkey: " + must(pair.PublicKey())(t)
+		pair := testkit.Value(nkeys.CreateUser())(t)
+		seeds[user] = string(testkit.Value(pair.Seed())(t))
+		return "nkey: " + testkit.Value(pair.PublicKey())(t)
 	}}
 	s := serve(t, node(t)+accounts.Config())
 	var log journal
@@ -37,13 +38,13 @@ func TestLoginByNKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	must(must(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued, build("hello", "p"), 0))(t)
+	testkit.Value(testkit.Value(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued, build("hello", "p"), 0))(t)
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Error(&log)
 	}
-	account := string(must(must(nkeys.CreateAccount())(t).Seed())(t))
+	account := string(testkit.Value(testkit.Value(nkeys.CreateAccount())(t).Seed())(t))
 	for seed, words := range map[string]string{
-		string(must(must(nkeys.CreateUser())(t).Seed())(t)): "check nats.nkey",
+		string(testkit.Value(testkit.Value(nkeys.CreateUser())(t).Seed())(t)): "check nats.nkey",
 		account:    "not the key of a user",
 		"SUBROKEN": "nats.nkey: ",
 	} {
@@ -87,7 +88,7 @@ func TestPasswordIsChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	ledger := must(events.NewLedger(t.Context(), js))(t)
+	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	reload := func(config string) {
 		write(config)
 		if err := s.Reload(); err != nil {
@@ -102,7 +103,7 @@ func TestPasswordIsChanged(t *testing.T) {
 		_, err := ledger.Append(t.Context(), events.TypeQueued, build("hello", "p"), 0)
 		done <- err
 	}()
-	eventually(t, func() bool { return nc.Stats().OutMsgs > 0 && nc.IsReconnecting() }, func() string { return "it does not try again" })
+	testkit.Eventually(t, "it does not try again", func() bool { return nc.Stats().OutMsgs > 0 && nc.IsReconnecting() })
 	reload(config)
 	select {
 	case err := <-done:
@@ -115,7 +116,7 @@ func TestPasswordIsChanged(t *testing.T) {
 	if n := strings.Count(log.String(), "NATS refuses the login"); n != 1 {
 		t.Errorf("told %d times within a minute", n)
 	}
-	if got := must(ljs.Stream(t.Context(), events.StreamEvents))(t).CachedInfo().State.Msgs; got != 1 {
+	if got := testkit.Value(ljs.Stream(t.Context(), events.StreamEvents))(t).CachedInfo().State.Msgs; got != 1 {
 		t.Errorf("%d events", got)
 	}
 }

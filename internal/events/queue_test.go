@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // hall is a queue with builders that do what builders do: claim, send heartbeats, hand back, finish, or die.
@@ -28,7 +29,7 @@ type hall struct {
 func newHall(t testing.TB, ackWait time.Duration) *hall {
 	t.Helper()
 	nc, js := connect(t)
-	return &hall{t: t, nc: nc, js: js, ledger: must(events.NewLedger(t.Context(), js))(t), ackWait: ackWait}
+	return &hall{t: t, nc: nc, js: js, ledger: testkit.Value(events.NewLedger(t.Context(), js))(t), ackWait: ackWait}
 }
 
 // seat is a builder.
@@ -48,10 +49,10 @@ type job struct {
 
 func (h *hall) builder() *seat {
 	h.t.Helper()
-	q := must(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t)
+	q := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t)
 	follow(h.t, q)
 	h.queues = append(h.queues, q)
-	l := must(events.NewLedger(h.t.Context(), h.js))(h.t)
+	l := testkit.Value(events.NewLedger(h.t.Context(), h.js))(h.t)
 	l.NotifyQueue(q)
 	return &seat{h, l, q}
 }
@@ -69,8 +70,8 @@ func (h *hall) push(project string, n, limit int) {
 	for range n {
 		b := build(project, fmt.Sprint("p", h.last))
 		b.Concurrency = limit
-		h.last = must(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
-		if err := must(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b, time.Time{}); err != nil {
+		h.last = testkit.Value(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
+		if err := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b, time.Time{}); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -80,13 +81,13 @@ func (h *hall) push(project string, n, limit int) {
 func (s *seat) claim() *job {
 	s.t.Helper()
 	for _, q := range s.queues { // everybody has seen what happened before
-		eventually(s.t, func() bool { return events.Seen(q) >= s.last }, func() string { return "an event has not come" })
+		testkit.Eventually(s.t, "an event has not come", func() bool { return events.Seen(q) >= s.last })
 	}
 	d := take(s.t, s.queue)
 	if d == nil {
 		return nil
 	}
-	last := must(s.ledger.Last(s.t.Context(), d.Build))(s.t)
+	last := testkit.Value(s.ledger.Last(s.t.Context(), d.Build))(s.t)
 	b := last.Build
 	b.State, b.Attempt, b.QueueSequence = rpmflow.Running, b.Attempt+1, d.Sequence
 	j := &job{s, d, b, last.Sequence}
@@ -96,7 +97,7 @@ func (s *seat) claim() *job {
 
 func (j *job) publish(kind events.Type) {
 	j.t.Helper()
-	j.event = must(j.seat.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
+	j.event = testkit.Value(j.seat.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
 	j.last = j.event
 }
 
@@ -154,7 +155,7 @@ func wantOrder(t testing.TB, got, want string) {
 
 func take(t testing.TB, q *events.Queue) *events.Delivery {
 	t.Helper()
-	return must(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
+	return testkit.Value(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
 }
 
 func TestQueueHandsOutEachMessageOnce(t *testing.T) {
@@ -179,7 +180,7 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 	if err := back.Done(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if held := must(a.queue.Holds(t.Context(), back.Sequence))(t); held {
+	if held := testkit.Value(a.queue.Holds(t.Context(), back.Sequence))(t); held {
 		t.Fatal("done, and still in the queue")
 	}
 }
@@ -309,7 +310,7 @@ func TestOrphanComesFirst(t *testing.T) {
 		next = append(next, j.record.Project)
 	}
 	wantOrder(t, strings.Join(next, " "), "a c d") // of c no heartbeat was sent either
-	if last := must(living.ledger.Last(t.Context(), lost.record))(t); last.Build.Attempt != 2 {
+	if last := testkit.Value(living.ledger.Last(t.Context(), lost.record))(t); last.Build.Attempt != 2 {
 		t.Errorf("attempt %d", last.Build.Attempt)
 	}
 }
@@ -343,7 +344,7 @@ func TestOrphanOfThePast(t *testing.T) {
 	late := h.builder()
 	var j *job
 	begun := time.Now()
-	eventually(t, func() bool { j = late.claim(); return j != nil }, func() string { return "the orphan is not taken" })
+	testkit.Eventually(t, "the orphan is not taken", func() bool { j = late.claim(); return j != nil })
 	if j.record.Attempt != 2 || time.Since(begun) > ackWait+ackWait/2 {
 		t.Errorf("attempt %d after %s", j.record.Attempt, time.Since(begun))
 	}
@@ -410,7 +411,7 @@ func TestTakeWithoutFollowing(t *testing.T) {
 	h := newHall(t, time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	q := must(events.NewQueue(t.Context(), h.nc, h.js, time.Minute))(t)
+	q := testkit.Value(events.NewQueue(t.Context(), h.nc, h.js, time.Minute))(t)
 	if d, err := q.Take(ctx, []string{"x86_64"}, quiet); d != nil || err == nil {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -433,7 +434,7 @@ func TestFollowingGoesOn(t *testing.T) {
 func TestScheduledBuildComesLater(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
-	q := must(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
+	q := testkit.Value(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
 	follow(t, q)
 	b := build("hello", "p1")
 	b.InfrastructureFailures = 1
@@ -445,9 +446,7 @@ func TestScheduledBuildComesLater(t *testing.T) {
 		t.Fatalf("taken %s early", time.Until(due))
 	}
 	var d *events.Delivery
-	for deadline := time.Now().Add(20 * time.Second); d == nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		d = take(t, q)
-	}
+	testkit.Eventually(t, "the scheduled build", func() bool { d = take(t, q); return d != nil })
 	if d == nil || d.Build.ID != b.ID || d.Build.InfrastructureFailures != 1 {
 		t.Fatalf("scheduled build came as %+v", d)
 	}

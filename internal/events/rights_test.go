@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // tap writes down all subjects that are published to in the account of the streams.
@@ -50,15 +51,17 @@ func (p *tap) count(prefix string) (n int) {
 // used waits until every right was made use of: one that is not is one too many.
 func (p *tap) used(t *testing.T, r events.Rights) {
 	t.Helper()
-	var unused []string
-	eventually(t, func() bool {
+	testkit.Until(t, func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		unused = slices.DeleteFunc(slices.Clone(r.Publish), func(pattern string) bool {
+		unused := slices.DeleteFunc(slices.Clone(r.Publish), func(pattern string) bool {
 			return slices.ContainsFunc(p.seen, func(subject string) bool { return matches(pattern, subject) })
 		})
-		return len(unused) == 0
-	}, func() string { return fmt.Sprintf("nobody uses the rights %q", unused) })
+		if len(unused) > 0 {
+			return fmt.Errorf("unused rights: %q", unused)
+		}
+		return nil
+	})
 }
 
 func matches(pattern, subject string) bool {
@@ -72,15 +75,6 @@ func matches(pattern, subject string) bool {
 		}
 	}
 	return len(want) == len(have)
-}
-
-func eventually(t testing.TB, is func() bool, what func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(what())
-		}
-	}
 }
 
 // in runs what a program does until the test ends.
@@ -100,8 +94,8 @@ func in(t *testing.T, f func(context.Context) error) {
 // deleteOrdered removes the consumers of a stream that have no durable name, as a server that lost them does.
 func deleteOrdered(t *testing.T, js jetstream.JetStream, stream string) {
 	t.Helper()
-	s := must(js.Stream(t.Context(), stream))(t)
-	eventually(t, func() bool {
+	s := testkit.Value(js.Stream(t.Context(), stream))(t)
+	testkit.Eventually(t, "a reader of "+stream, func() bool {
 		n := 0
 		for info := range s.ListConsumers(t.Context()).Info() {
 			if info.Config.Durable == "" && info.NumWaiting > 0 {
@@ -112,7 +106,7 @@ func deleteOrdered(t *testing.T, js jetstream.JetStream, stream string) {
 			}
 		}
 		return n > 0
-	}, func() string { return "nobody reads " + stream })
+	})
 }
 
 // What the listener does it may do, and what it may do it does.
@@ -125,8 +119,8 @@ func TestListenerRights(t *testing.T) {
 	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil { // as after a restart
 		t.Fatal(err)
 	}
-	pushes, ledger := must(events.NewPushes(t.Context(), js))(t), must(events.NewLedger(t.Context(), js))(t)
-	queue := must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t), testkit.Value(events.NewLedger(t.Context(), js))(t)
+	queue := testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
 	b := build("hello", "d1")
 	push := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{b}}
 	for range 2 {
@@ -155,7 +149,7 @@ func TestListenerRights(t *testing.T) {
 	in(t, func(ctx context.Context) error {
 		return events.Replay(ctx, js, 0, func() {}, func(e events.Event) error { replayed <- e; return nil })
 	})
-	must(ajs.Publish(t.Context(), "rpmflow.logs."+b.ID, []byte("a line")))(t)
+	testkit.Value(ajs.Publish(t.Context(), "rpmflow.logs."+b.ID, []byte("a line")))(t)
 	keep := func(chunk []byte) error { logged <- string(chunk); return nil }
 	if err := events.FollowLog(t.Context(), js, b.ID, false, keep); err != nil {
 		t.Fatal(err)
@@ -166,12 +160,12 @@ func TestListenerRights(t *testing.T) {
 	<-logged
 	// A build is canceled while it runs, another one while it waits.
 	for kind, b := range map[events.Type]rpmflow.Build{events.TypeCancelRequested: build("hello", "d2"), events.TypeFinished: build("hello", "d3")} {
-		must(ledger.Append(t.Context(), kind, b, 0))(t)
+		testkit.Value(ledger.Append(t.Context(), kind, b, 0))(t)
 	}
 	if err := queue.NotifyCancel(b.ID); err != nil {
 		t.Fatal(err)
 	}
-	w := must(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
+	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
 	fmt.Fprintln(w, "canceled")
 	w.Close(t.Context(), true)
 	// Consumers that the server loses are made anew, and after a reconnect the durable one is looked for.
@@ -188,10 +182,10 @@ func TestBuilderRights(t *testing.T) {
 	s := serve(t, node(t)+withPasswords().Config())
 	as(t, s, "listener", events.StreamSettings{})
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
-	forListener := must(events.NewQueue(t.Context(), anc, ajs, time.Minute))(t)
+	forListener := testkit.Value(events.NewQueue(t.Context(), anc, ajs, time.Minute))(t)
 	p := newTap(t, anc)
 	nc, js := as(t, s, "builder", events.StreamSettings{})
-	ledger, queue := must(events.NewLedger(t.Context(), js))(t), must(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	ledger, queue := testkit.Value(events.NewLedger(t.Context(), js))(t), testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
 	in(t, func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
 	wake, stop, err := queue.WorkNotices([]string{"x86_64"})
 	if err != nil {
@@ -225,19 +219,19 @@ func TestBuilderRights(t *testing.T) {
 	}
 	var seq uint64
 	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {
-		seq = must(ledger.Append(t.Context(), kind, b, seq))(t)
+		seq = testkit.Value(ledger.Append(t.Context(), kind, b, seq))(t)
 	}
 	d := take(t, queue)
 	if err := errors.Join(d.Heartbeat(), d.Release()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { d = take(t, queue); return d != nil }, func() string { return "what was released does not come back" })
-	must(queue.Holds(t.Context(), d.Sequence))(t)
+	testkit.Eventually(t, "what was released does not come back", func() bool { d = take(t, queue); return d != nil })
+	testkit.Value(queue.Holds(t.Context(), d.Sequence))(t)
 	b.InfrastructureFailures++
 	if err := errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)), queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	w := must(events.NewLogs(nc, quiet))(t).Writer(b.ID)
+	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(b.ID)
 	fmt.Fprintln(w, "a line")
 	w.Close(t.Context(), true)
 	if _, err := ledger.Last(t.Context(), b); err != nil {
@@ -253,34 +247,34 @@ func TestPublisherRights(t *testing.T) {
 	s := serve(t, node(t)+withPasswords().Config())
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
 	first := build("hello", "d1")
-	seq := must(must(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued, first, 0))(t)
+	seq := testkit.Value(testkit.Value(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued, first, 0))(t)
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
 	p := newTap(t, anc)
-	must(must(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first, seq))(t)
+	testkit.Value(testkit.Value(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first, seq))(t)
 	_, js := as(t, s, "publisher", events.StreamSettings{})
-	cons := must(js.CreateOrUpdateConsumer(t.Context(), events.StreamEvents, jetstream.ConsumerConfig{
+	cons := testkit.Value(js.CreateOrUpdateConsumer(t.Context(), events.StreamEvents, jetstream.ConsumerConfig{
 		Durable: "publisher", FilterSubject: events.SubjectFinished, AckPolicy: jetstream.AckExplicitPolicy,
 	}))(t)
-	msg := must(cons.Next())(t)
+	msg := testkit.Value(cons.Next())(t)
 	if err := msg.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	must(cons.Info(t.Context()))(t)
-	ledger := must(events.NewLedger(t.Context(), js))(t)
-	last := must(ledger.Last(t.Context(), first))(t)
+	testkit.Value(cons.Info(t.Context()))(t)
+	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
+	last := testkit.Value(ledger.Last(t.Context(), first))(t)
 	if last.Type != events.TypeFinished {
 		t.Errorf("last event: %s", last.Type)
 	}
 	config := jetstream.StreamConfig{Name: events.StreamPublished, Subjects: []string{"rpmflow.published.*.*"}}
 	for range 2 { // made, then updated as after a restart
-		must(js.CreateOrUpdateStream(t.Context(), config))(t)
+		testkit.Value(js.CreateOrUpdateStream(t.Context(), config))(t)
 		config.Description = "revisions of dnf repositories"
 	}
-	published := must(js.Stream(t.Context(), events.StreamPublished))(t)
+	published := testkit.Value(js.Stream(t.Context(), events.StreamPublished))(t)
 	for revision := range uint64(2) { // fenced behind the revision before
-		must(js.Publish(t.Context(), "rpmflow.published.hello.x", nil, jetstream.WithExpectLastSequencePerSubject(revision)))(t)
+		testkit.Value(js.Publish(t.Context(), "rpmflow.published.hello.x", nil, jetstream.WithExpectLastSequencePerSubject(revision)))(t)
 	}
-	must(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
+	testkit.Value(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
 	in(t, func(ctx context.Context) error {
 		return events.Replay(ctx, js, 0, func() {}, func(events.Event) error { return nil })
 	})
@@ -341,9 +335,9 @@ func TestRefused(t *testing.T) {
 		nc.Close()
 	}
 	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 0, events.StreamBuilds: 0, events.StreamLogs: 0} {
-		if got := must(ljs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
+		if got := testkit.Value(ljs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
 			t.Errorf("%s has %d messages", stream, got)
 		}
 	}
-	must(ljs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t)
+	testkit.Value(ljs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // announcer finishes builds.
@@ -24,14 +25,14 @@ func newAnnouncer(t *testing.T, s *server.Server, subscribers ...string) announc
 	t.Helper()
 	as(t, s, "listener", events.StreamSettings{Subscribers: subscribers})
 	_, js := as(t, s, "builder", events.StreamSettings{})
-	return announcer{t, must(events.NewLedger(t.Context(), js))(t)}
+	return announcer{t, testkit.Value(events.NewLedger(t.Context(), js))(t)}
 }
 
 func (a announcer) finish(project, push string) rpmflow.Build {
 	a.t.Helper()
 	b := build(project, push)
 	b.State, b.Outcome = rpmflow.Finished, &rpmflow.Outcome{Result: rpmflow.Succeeded}
-	must(a.ledger.Append(a.t.Context(), events.TypeFinished, b, 0))(a.t)
+	testkit.Value(a.ledger.Append(a.t.Context(), events.TypeFinished, b, 0))(a.t)
 	return b
 }
 
@@ -39,14 +40,14 @@ func (a announcer) finish(project, push string) rpmflow.Build {
 func stranger(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *journal) {
 	t.Helper()
 	var log journal
-	nc := must(nats.Connect(s.ClientURL(), nats.UserInfo(user, password), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
+	nc := testkit.Value(nats.Connect(s.ClientURL(), nats.UserInfo(user, password), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
 	t.Cleanup(nc.Close)
-	return nc, must(jetstream.New(nc))(t), &log
+	return nc, testkit.Value(jetstream.New(nc))(t), &log
 }
 
 func id(t *testing.T, raw []byte) string {
 	t.Helper()
-	return must(events.Parse(raw))(t).Build.ID
+	return testkit.Value(events.Parse(raw))(t).Build.ID
 }
 
 // A subscriber of another account fetches and acknowledges with the library's defaults.
@@ -56,16 +57,16 @@ func TestSubscriberFetches(t *testing.T) {
 	a := newAnnouncer(t, s, "mirror.sync", "mail")
 	_, js, log := stranger(t, s, "mirror.sync")
 	b1, b2 := a.finish("hello", "p1"), a.finish("hello", "p2")
-	cons := must(js.Consumer(t.Context(), "EVENTS", events.SubscriberConsumer("mirror.sync")))(t)
-	first := must(cons.Next())(t)
+	cons := testkit.Value(js.Consumer(t.Context(), "EVENTS", events.SubscriberConsumer("mirror.sync")))(t)
+	first := testkit.Value(cons.Next())(t)
 	if id(t, first.Data()) != b1.ID {
 		t.Fatalf("first came %s", first.Data())
 	}
 	if err := first.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	it := must(cons.Messages())(t)
-	second := must(it.Next())(t)
+	it := testkit.Value(cons.Messages())(t)
+	second := testkit.Value(it.Next())(t)
 	if id(t, second.Data()) != b2.ID {
 		t.Fatalf("then came %s", second.Data())
 	}
@@ -73,14 +74,14 @@ func TestSubscriberFetches(t *testing.T) {
 		t.Fatal(err)
 	}
 	b3 := a.finish("hello", "p3")
-	third := must(it.Next())(t)
+	third := testkit.Value(it.Next())(t)
 	if id(t, third.Data()) != b3.ID {
 		t.Fatalf("then came %s", third.Data())
 	}
 	if err := third.Nak(); err != nil {
 		t.Fatal(err)
 	}
-	again := must(it.Next())(t)
+	again := testkit.Value(it.Next())(t)
 	it.Stop()
 	if id(t, again.Data()) != b3.ID {
 		t.Fatalf("what was given back came as %s", again.Data())
@@ -88,10 +89,10 @@ func TestSubscriberFetches(t *testing.T) {
 	if err := again.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return must(cons.Info(t.Context()))(t).AckFloor.Stream == 3 }, func() string { return "not all is acknowledged" })
+	testkit.Eventually(t, "not all is acknowledged", func() bool { return testkit.Value(cons.Info(t.Context()))(t).AckFloor.Stream == 3 })
 	// A listener that starts again leaves the place as it is.
 	as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror.sync", "mail"}})
-	if info := must(cons.Info(t.Context()))(t); info.AckFloor.Stream != 3 {
+	if info := testkit.Value(cons.Info(t.Context()))(t); info.AckFloor.Stream != 3 {
 		t.Errorf("the place is forgotten: %+v", info.AckFloor)
 	}
 	if log.String() != "" {
@@ -108,8 +109,8 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 		a.finish("hello", fmt.Sprint(i))
 	}
 	_, mail, _ := stranger(t, s, "mail")
-	victim := must(mail.Consumer(t.Context(), "EVENTS", "watch-mail"))(t)
-	held := must(victim.Next())(t)
+	victim := testkit.Value(mail.Consumer(t.Context(), "EVENTS", "watch-mail"))(t)
+	held := testkit.Value(victim.Next())(t)
 	nc, js, _ := stranger(t, s, "mirror")
 	next := "$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mirror"
 	for _, reply := range []string{
@@ -134,18 +135,18 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 		}
 	}
 	// The server works off requests in their order; the last of them is answered after all the others.
-	must(js.Consumer(t.Context(), "EVENTS", "watch-mirror"))(t)
+	testkit.Value(js.Consumer(t.Context(), "EVENTS", "watch-mirror"))(t)
 	_, ajs := as(t, s, "admin", events.StreamSettings{})
 	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 8, events.StreamBuilds: 0, events.StreamLogs: 0} {
-		if got := must(ajs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
+		if got := testkit.Value(ajs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
 			t.Errorf("%s has %d messages, not %d", stream, got, want)
 		}
 	}
-	info := must(victim.Info(t.Context()))(t)
+	info := testkit.Value(victim.Info(t.Context()))(t)
 	if info.NumAckPending != 1 || info.AckFloor.Stream != 0 || info.Delivered.Consumer != 1 {
 		t.Errorf("another subscriber's place has moved: %+v", info)
 	}
-	if c := must(ajs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo().Config; c.DeliverSubject != "" {
+	if c := testkit.Value(ajs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo().Config; c.DeliverSubject != "" {
 		t.Errorf("the consumer pushes to %s", c.DeliverSubject)
 	}
 }
@@ -215,7 +216,7 @@ func TestFinishedWithAKeptConsumer(t *testing.T) {
 	if got != b.ID {
 		t.Fatalf("came %q, not %s", got, b.ID)
 	}
-	info := must(js.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo()
+	info := testkit.Value(js.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo()
 	if info.Config.FilterSubject != events.SubjectFinished || info.AckFloor.Stream != 2 {
 		t.Errorf("the consumer has become %+v, %+v", info.Config, info.AckFloor)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestChanged(t *testing.T) {
@@ -54,7 +55,7 @@ func TestChanged(t *testing.T) {
 	}
 
 	got, err := s.Changed(t.Context(), request(w, second), first)
-	must(t, err)
+	testkit.Must(t, err)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -62,12 +63,12 @@ func TestChanged(t *testing.T) {
 	// git itself says the same.
 	out, err := exec.Command("git", "-C", w.Dir, "diff-tree", "-r", "-z", "--name-only", "--no-renames", first, second).
 		Output()
-	must(t, err)
+	testkit.Must(t, err)
 	if git := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); !slices.Equal(got, git) {
 		t.Errorf("got %q, git says %q", got, git)
 	}
 	back, err := s.Changed(t.Context(), request(w, first), second)
-	must(t, err)
+	testkit.Must(t, err)
 	slices.Sort(back)
 	if !slices.Equal(back, want) {
 		t.Errorf("backwards: %q", back)
@@ -83,7 +84,7 @@ func TestChangedAfterAForcedPush(t *testing.T) {
 	w.Commit(map[string]string{"a/x": "1", "b/x": "1"})
 	old := w.Commit(map[string]string{"a/x": "2"})
 	_, err := s.Changed(t.Context(), request(w, old), old) // the mirror has seen it
-	must(t, err)
+	testkit.Must(t, err)
 	w.Git("reset", "--quiet", "--hard", "HEAD^")
 	now := w.Commit(map[string]string{"b/x": "3"})
 	got, err := s.Changed(t.Context(), request(w, now), old)

@@ -15,23 +15,17 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func newMirrors(t *testing.T) *Mirrors { t.Helper(); return mirrorsIn(t, t.TempDir()) }
 
 func mirrorsIn(t *testing.T, dir string) *Mirrors {
 	t.Helper()
 	m, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler), FetchTimeout: time.Minute})
-	must(t, err)
+	testkit.Must(t, err)
 	return m
 }
 
@@ -56,7 +50,7 @@ func read(m *Mirrors, req Request) (text string, err error) {
 func mustRead(t *testing.T, m *Mirrors, req Request) string {
 	t.Helper()
 	text, err := read(m, req)
-	must(t, err)
+	testkit.Must(t, err)
 	return text
 }
 

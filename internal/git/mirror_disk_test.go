@@ -16,12 +16,13 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func mirrorOf(t *testing.T, s *Mirrors, req Request) *mirror {
 	t.Helper()
 	r, err := parseRemote(req.URL)
-	must(t, err)
+	testkit.Must(t, err)
 	return s.mirror(r, req)
 }
 
@@ -47,7 +48,7 @@ func TestMirrorsAreBounded(t *testing.T) {
 	}
 	age := func(i int, by time.Duration) {
 		at := time.Now().Add(-by)
-		must(t, os.Chtimes(lockOf(all[i].dir), at, at))
+		testkit.Must(t, os.Chtimes(lockOf(all[i].dir), at, at))
 	}
 	age(0, 40*time.Hour)
 	age(1, 30*time.Hour)
@@ -64,8 +65,8 @@ func TestMirrorsAreBounded(t *testing.T) {
 	_, total := s.list()
 	s.maxBytes = total - 1
 	lock, err := all[1].lock(t.Context(), dirlock.Shared) // somebody reads the oldest
-	must(t, err)
-	must(t, os.Mkdir(all[0].dir+discarded, 0o700)) // somebody was killed while removing it
+	testkit.Must(t, err)
+	testkit.Must(t, os.Mkdir(all[0].dir+discarded, 0o700)) // somebody was killed while removing it
 	s.sweep("")
 	if got := there(); got != "13" {
 		t.Errorf("by size, with a mirror in use: got %s", got)
@@ -91,7 +92,7 @@ func TestMirrorAfterKill(t *testing.T) {
 	mustRead(t, s, req)
 	m := mirrorOf(t, s, req)
 	refs, err := filepath.Glob(filepath.Join(m.dir, "refs/rpmflow/pushed/*"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(refs) != 1 {
 		t.Fatalf("refs: %q", refs)
 	}
@@ -107,15 +108,15 @@ func TestMirrorAfterKill(t *testing.T) {
 	for i, harm := range []func(){
 		func() {
 			for _, name := range left {
-				must(t, os.WriteFile(filepath.Join(m.dir, name), []byte("half"), 0o600))
+				testkit.Must(t, os.WriteFile(filepath.Join(m.dir, name), []byte("half"), 0o600))
 			}
-			must(t, os.WriteFile(refs[0]+".lock", nil, 0o600))
+			testkit.Must(t, os.WriteFile(refs[0]+".lock", nil, 0o600))
 		},
-		func() { must(t, os.WriteFile(refs[0], nil, 0o600)) },                                 // a power cut
-		func() { must(t, os.WriteFile(refs[0], []byte(req.Commit[:17]), 0o600)) },             // half a ref
-		func() { must(t, os.WriteFile(refs[0], []byte(strings.Repeat("a", 40)), 0o600)) },     // a ref to nothing
-		func() { must(t, os.WriteFile(filepath.Join(m.dir, "shallow"), []byte("x"), 0o600)) }, // half a list
-		func() { must(t, os.Rename(m.dir, m.dir+discarded)) },                                 // killed while removing it
+		func() { testkit.Must(t, os.WriteFile(refs[0], nil, 0o600)) },                                 // a power cut
+		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(req.Commit[:17]), 0o600)) },             // half a ref
+		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(strings.Repeat("a", 40)), 0o600)) },     // a ref to nothing
+		func() { testkit.Must(t, os.WriteFile(filepath.Join(m.dir, "shallow"), []byte("x"), 0o600)) }, // half a list
+		func() { testkit.Must(t, os.Rename(m.dir, m.dir+discarded)) },                                 // killed while removing it
 	} {
 		harm()
 		want := fmt.Sprint("new", i)
@@ -135,7 +136,7 @@ func TestMirrorAfterKill(t *testing.T) {
 func TestKilledWhileFetching(t *testing.T) {
 	if dir := os.Getenv("RPMFLOW_TEST_FETCH"); dir != "" {
 		s, err := Open(Options{Dir: dir, FetchTimeout: time.Minute})
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = read(
 			s,
 			Request{
@@ -150,10 +151,10 @@ func TestKilledWhileFetching(t *testing.T) {
 	s := newMirrors(t)
 	url, asked, hangUp := silentServer(t)
 	self, err := os.Executable()
-	must(t, err)
+	testkit.Must(t, err)
 	cmd := exec.Command(self, "-test.run=^TestKilledWhileFetching$")
 	cmd.Env = append(os.Environ(), "RPMFLOW_TEST_FETCH="+s.dir, "RPMFLOW_TEST_URL="+url)
-	must(t, cmd.Start())
+	testkit.Must(t, cmd.Start())
 	select {
 	case <-asked:
 	case <-time.After(time.Minute):
@@ -163,13 +164,13 @@ func TestKilledWhileFetching(t *testing.T) {
 	if f, err := (stored{dir: m.dir}).lock(); err != nil || f != nil {
 		t.Errorf("the mirror is not locked while it is fetched into: %v", err)
 	}
-	must(t, cmd.Process.Kill())
+	testkit.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	hangUp() // git's helper, which nobody could tell, ends with the connection
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	lock, err := m.lock(ctx, dirlock.Exclusive)
-	must(t, err)
+	testkit.Must(t, err)
 	lock.Close()
 }
 
@@ -185,20 +186,20 @@ func TestDiskFull(t *testing.T) {
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("needs the right to mount a small file system: what a full disk does goes untested: %v: %s", err, out)
 	}
-	t.Cleanup(func() { must(t, exec.Command("umount", dir).Run()) })
+	t.Cleanup(func() { testkit.Must(t, exec.Command("umount", dir).Run()) })
 	s, err := Open(Options{Dir: filepath.Join(dir, "mirrors"), FetchTimeout: time.Minute})
-	must(t, err)
+	testkit.Must(t, err)
 	mustRead(t, s, request(w, small))
 	m := mirrorOf(t, s, request(w, small))
 	before, err := os.Stat(m.dir)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = read(s, request(w, w.Commit(map[string]string{"data": noise.String()})))
 	wantPlain(t, err)
 	if !strings.Contains(err.Error(), "No space left on device") {
 		t.Errorf("got %v", err)
 	}
 	after, err := os.Stat(m.dir)
-	must(t, err)
+	testkit.Must(t, err)
 	if !os.SameFile(before, after) {
 		t.Error("the mirror was made anew")
 	}
@@ -219,7 +220,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 		s := newMirrors(t)
 		count := func(req Request, rev string) string {
 			out, err := runGit(t.Context(), "--git-dir="+mirrorOf(t, s, req).dir, "rev-list", "--count", rev)
-			must(t, err)
+			testkit.Must(t, err)
 			return strings.TrimSpace(string(out))
 		}
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: third}
@@ -234,13 +235,13 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 		}
 		with := req
 		with.Commit, with.History = second, true
-		must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
+		testkit.Must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
 		if got := count(with, second); got != "2" {
 			t.Errorf("history: %s commits", got)
 		}
 		tags := func() string {
 			out, err := runGit(t.Context(), "--git-dir="+mirrorOf(t, s, with).dir, "tag", "--list")
-			must(t, err)
+			testkit.Must(t, err)
 			return strings.Join(strings.Fields(string(out)), " ")
 		}
 		for _, tt := range []struct{ do, want string }{
@@ -250,14 +251,14 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 				continue
 			}
 			w.Git(strings.Fields(tt.do)...)
-			must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
+			testkit.Must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
 			if got := tags(); got != tt.want {
 				t.Errorf("after %s: tags %q, want %q", tt.do, got, tt.want)
 			}
 		}
 		w.Git("branch", "-m", "main", "other") // the commit is there, its ref is not
 		w.Git("tag", "v3")
-		must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
+		testkit.Must(t, s.Read(t.Context(), with, func(*Commit) error { return nil }))
 		if got := tags(); got != "v1/x v2 v3" {
 			t.Errorf("tags %q", got)
 		}
@@ -267,7 +268,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 // A server that gives out what refs point to and nothing else has the commit behind the ref's newest one.
 func TestServerRefusesIDs(t *testing.T) {
 	r, err := parseRemote("/srv/a")
-	must(t, err)
+	testkit.Must(t, err)
 	m := newMirrors(t).mirror(r, Request{})
 	attempts := m.attempts("refs/heads/main", "c")
 	if len(attempts) != 3 || attempts[2].options[0] != "--depth=2147483647" {
@@ -280,9 +281,9 @@ func TestServerRefusesIDs(t *testing.T) {
 	mustRead(t, s, req)
 	m = mirrorOf(t, s, req)
 	m.remote.with(Access{})
-	must(t, m.remote.fetch(t.Context(), m.dir, nil, attempts[2].options, "+refs/heads/main:refs/rpmflow/pushed/x"))
+	testkit.Must(t, m.remote.fetch(t.Context(), m.dir, nil, attempts[2].options, "+refs/heads/main:refs/rpmflow/pushed/x"))
 	repo, err := m.open()
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := peel(repo, plumbing.NewHash(first)); err != nil {
 		t.Errorf("the history is not there: %v", err)
 	}

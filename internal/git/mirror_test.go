@@ -14,6 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMirrorDamaged(t *testing.T) {
@@ -68,14 +69,14 @@ func TestMirrorDamaged(t *testing.T) {
 				req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: first}
 				mustRead(t, s, req)
 				r, err := parseRemote(url)
-				must(t, err)
+				testkit.Must(t, err)
 				mirror := filepath.Join(s.dir, r.mirrorName())
 
-				must(t, harm(mirror))
+				testkit.Must(t, harm(mirror))
 				if mustRead(t, s, req) != noise.String() { // the commit that the mirror should have
 					t.Error("wrong content")
 				}
-				must(t, harm(mirror))
+				testkit.Must(t, harm(mirror))
 				req.Commit = w.Commit(map[string]string{"data": "2"})
 				if got := mustRead(t, s, req); got != "2" {
 					t.Errorf("got %q", got)
@@ -96,7 +97,7 @@ func TestReadConcurrently(t *testing.T) {
 		var wait sync.WaitGroup
 		for n := range 12 {
 			s, err := Open(Options{Dir: shared}) // as if it were another process: locks are by open file
-			must(t, err)
+			testkit.Must(t, err)
 			i := n % 4
 			wait.Go(func() {
 				ref := fmt.Sprint("refs/heads/b", i)
@@ -118,10 +119,10 @@ func TestLockIsBounded(t *testing.T) {
 	req := request(w, w.Commit(map[string]string{"data": "T"}))
 	mustRead(t, s, req)
 	r, err := parseRemote(req.URL)
-	must(t, err)
+	testkit.Must(t, err)
 	m := &mirror{Mirrors: s, remote: r, dir: filepath.Join(s.dir, r.mirrorName())}
 	lock, err := m.lock(t.Context(), dirlock.Exclusive)
-	must(t, err)
+	testkit.Must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err = s.Read(ctx, req, func(*Commit) error { return nil })
@@ -150,11 +151,11 @@ func TestPacksAreRolledUp(t *testing.T) {
 		mustRead(t, s, request(w, last))
 	}
 	packs, err := filepath.Glob(filepath.Join(s.dir, "*.git", "objects", "pack", "*.pack"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(packs) > manyPacks/2 {
 		t.Errorf("%d packs", len(packs))
 	}
-	must(t, os.Rename(w.Dir, w.Dir+"-away"))
+	testkit.Must(t, os.Rename(w.Dir, w.Dir+"-away"))
 	for commit, want := range map[string]string{first: "0", last: fmt.Sprint(manyPacks + 2)} {
 		if got := mustRead(t, s, request(w, commit)); got != want {
 			t.Errorf("got %q, want %q", got, want)

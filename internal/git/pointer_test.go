@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestLFSEndpoints(t *testing.T) {
@@ -22,7 +24,7 @@ func TestLFSEndpoints(t *testing.T) {
 		"/srv/git/b.git":                   "",
 	} {
 		r, err := parseRemote(url)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := r.with(Access{Token: "tok"}).lfsEndpoint(); got != want {
 			t.Errorf("%s: %s, want %s", url, got, want)
 		}
@@ -32,13 +34,13 @@ func TestLFSEndpoints(t *testing.T) {
 		"https://me:pw@host/a": "Basic bWU6cHc=",
 	} {
 		r, err := parseRemote(url)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := r.with(Access{Token: "tok"}).lfsAuthorization(); got != want {
 			t.Errorf("%s: %s, want %s", url, got, want)
 		}
 	}
 	r, err := parseRemote("git@host:a")
-	must(t, err)
+	testkit.Must(t, err)
 	if got := r.with(Access{}).lfsAuthorization(); got != "" {
 		t.Errorf("without a token: %s", got)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestParseRemote(t *testing.T) {
@@ -39,7 +40,7 @@ func TestParseRemote(t *testing.T) {
 func TestMirrorName(t *testing.T) {
 	name := func(url string) string {
 		r, err := parseRemote(url)
-		must(t, err)
+		testkit.Must(t, err)
 		return r.mirrorName()
 	}
 	same := name("https://example.org/a/hello.git")
@@ -57,7 +58,7 @@ func TestMirrorName(t *testing.T) {
 
 func TestScrub(t *testing.T) {
 	r, err := parseRemote("https://tokentoken:p%40ss@example.org/a")
-	must(t, err)
+	testkit.Must(t, err)
 	cause := errors.Join(
 		context.DeadlineExceeded,
 		errors.New(
@@ -74,7 +75,7 @@ func TestScrub(t *testing.T) {
 		t.Error("the kind of error is lost")
 	}
 	r, err = parseRemote("https://a:b@example.org/a")
-	must(t, err)
+	testkit.Must(t, err)
 	if got := r.scrub(errors.New("bad https://a:b@example.org/x, a banana")).Error(); strings.Contains(got, "a:b@") ||
 		strings.Contains(got, ":b@") ||
 		!strings.Contains(got, "a banana") {
@@ -145,10 +146,10 @@ func TestRemoteUnreachable(t *testing.T) {
 	)
 	defer broken.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	closed.Close()
 	t.Setenv("SSH_AUTH_SOCK", "")
 	t.Setenv("HOME", sshHome(t, nil))
@@ -179,7 +180,7 @@ func TestRemoteUnreachable(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	r, err := parseRemote("https://me:secret@example.org/a")
-	must(t, err)
+	testkit.Must(t, err)
 	for _, cause := range []error{errRefused, errNoRepository, errNoKey} {
 		wantFailure(t, r.explain("fetching", cause), rpmflow.FailureSource, "https://example.org/a")
 	}

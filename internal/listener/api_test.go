@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestRoutes(t *testing.T) {
@@ -267,7 +268,7 @@ func TestList(t *testing.T) {
 		}
 		if pages == 1 { // what comes meanwhile does not shift the pages
 			w.build(50, rpmflow.Queued, nil)
-			w.eventually("the newest in the list", func() bool { return len(list("").Builds) == 6 })
+			testkit.Eventually(w.t, "the newest in the list", func() bool { return len(list("").Builds) == 6 })
 		}
 	}
 	if !slices.Equal(paged, ids) || pages != 3 {
@@ -298,7 +299,7 @@ func TestReady(t *testing.T) {
 	}
 	_, err = db.Exec("ROLLBACK")
 	w.must(err)
-	w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 }
 
 // An operator has purged the newest events: there is nothing to wait for.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // ask sends a request about a build.
@@ -30,7 +31,7 @@ func (d *door) one() events.Event {
 		d.t.Fatalf("%+v", p)
 	}
 	var last events.Event
-	d.eventually("the queued event", func() (ok bool) {
+	testkit.Eventually(d.t, "the queued event", func() (ok bool) {
 		var err error
 		last, err = d.ledger.LastOf(d.t.Context(), p.Builds[0].ID)
 		return err == nil
@@ -85,7 +86,7 @@ func TestCancelWhileQueued(t *testing.T) {
 	if a, again := d.ask(last.Build.ID, "cancel", `{"by":"bob"}`); a.status != http.StatusOK || again.Cancel.By != "ann@desk" {
 		t.Errorf("%d %s", a.status, a.text)
 	}
-	w.eventually("the list to have it", func() bool {
+	testkit.Eventually(w.t, "the list to have it", func() bool {
 		return strings.Contains(d.get("/api/v1/builds?kind=canceled").text, b.ID)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestHooks(t *testing.T) {
@@ -267,10 +268,10 @@ func TestReadinessIsNoRefusal(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	d := w.listen(o)
 	w.nats.Close()
-	w.eventually("unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	testkit.Eventually(w.t, "unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
 	d.get("/nothing")
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
-	w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 	d.stop()
 	if text := log.String(); strings.Contains(text, "/readyz") || !strings.Contains(text, "request refused") {
 		t.Errorf("%s", text)
@@ -346,7 +347,7 @@ func TestNATSIsAway(t *testing.T) {
 	o.RequestTimeout = time.Second
 	d := w.listen(o)
 	w.nats.Close()
-	w.eventually("unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	testkit.Eventually(w.t, "unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
 	body := payload("refs/heads/main", zero, commit, "d1")
 	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(a.text, "send the same again") {
 		t.Errorf("%d %s", a.status, a.text)
@@ -355,7 +356,7 @@ func TestNATSIsAway(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
-	w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 	a, p := d.deliver("hello", body)
 	if a.status >= 300 || len(p.Builds) != 1 {
 		t.Fatalf("%d %s", a.status, a.text)
@@ -363,7 +364,7 @@ func TestNATSIsAway(t *testing.T) {
 	if _, again := d.deliver("hello", body); !again.Duplicate || !slices.Equal(again.ids(), p.ids()) {
 		t.Errorf("%+v", again)
 	}
-	w.eventually("the test's own connection", w.nc.IsConnected)
+	testkit.Eventually(w.t, "the test's own connection", w.nc.IsConnected)
 	w.queued(p.ids()...)
 }
 
@@ -402,7 +403,7 @@ func TestFullEvents(t *testing.T) {
 	if a.status != http.StatusAccepted {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
-	w.eventually("a dispatch that failed", func() bool {
+	testkit.Eventually(w.t, "a dispatch that failed", func() bool {
 		cons, err := w.js.Consumer(t.Context(), events.StreamPushes, "dispatcher")
 		return err == nil && cons.CachedInfo().Delivered.Consumer > 0
 	})
@@ -428,7 +429,7 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); d.stop() }()
-	w.eventually("a closed door", func() bool {
+	testkit.Eventually(w.t, "a closed door", func() bool {
 		c, err := net.Dial("tcp", conn.RemoteAddr().String())
 		if err == nil {
 			c.Close()
@@ -526,7 +527,7 @@ func TestRedeliveryAfterAnUpgrade(t *testing.T) {
 	stored := func(delivery, ref string, built bool) rpmflow.Push {
 		_, model := d.deliver("hello", payload("refs/heads/main", zero, commit, "model of "+delivery))
 		var last events.Event
-		w.eventually("the model", func() (there bool) {
+		testkit.Eventually(w.t, "the model", func() (there bool) {
 			last, err = w.ledger.LastOf(t.Context(), model.Builds[0].ID)
 			return err == nil
 		})

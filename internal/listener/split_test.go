@@ -13,6 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const other = "3333333333333333333333333333333333333333"
@@ -84,7 +85,7 @@ func TestPushToEitherRepository(t *testing.T) {
 			if !again.Duplicate || again.Push != p.Push {
 				t.Errorf("sent twice: %+v", again)
 			}
-			w.eventually("the record", func() bool { return d.get("/api/v1/builds/"+p.Builds[0].ID).status == http.StatusOK })
+			testkit.Eventually(w.t, "the record", func() bool { return d.get("/api/v1/builds/"+p.Builds[0].ID).status == http.StatusOK })
 			b := build(p.Builds[0].ID)
 			if b.Split == nil || b.Split.Pushed != tt.half || b.Sources.Directory != "fedora" || b.Sources.Fallback != "rpm-master" {
 				t.Fatalf("record %+v", b)
@@ -128,7 +129,7 @@ func TestRetryKeepsBothCommits(t *testing.T) {
 	var again pushed
 	retried.into(&again)
 	var msg rpmflow.Build
-	w.eventually("the new build", func() bool { return len(w.messages(events.StreamBuilds)) == 2 })
+	testkit.Eventually(w.t, "the new build", func() bool { return len(w.messages(events.StreamBuilds)) == 2 })
 	w.must(json.Unmarshal(w.messages(events.StreamBuilds)[1].Data, &msg))
 	if msg.ID != again.Builds[0].ID || msg.RetryOf != b.ID || msg.Split == nil || *msg.Split != *b.Split || msg.Commit != commit || msg.Repository != hello.Packaging.URL {
 		t.Errorf("retry: %+v", msg)

@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // sourcePackage is one as rpmbuild makes it.
@@ -203,10 +204,10 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	}()
 	_, err := feed.Write(make([]byte, 1<<20))
 	w.must(err)
-	w.eventually("a file", func() bool { return d.spooled(o.DataDir) == 1 })
+	testkit.Eventually(w.t, "a file", func() bool { return d.spooled(o.DataDir) == 1 })
 	feed.CloseWithError(fmt.Errorf("the client is gone"))
 	<-done
-	w.eventually("no file", func() bool { return d.spooled(o.DataDir) == 0 })
+	testkit.Eventually(w.t, "no file", func() bool { return d.spooled(o.DataDir) == 0 })
 }
 
 // Without a storage nothing need be sent, and nothing is queued.
@@ -256,7 +257,7 @@ func TestNamesInFilters(t *testing.T) {
 		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1}, State: rpmflow.Queued}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, gone, 0)
 	w.must(err)
-	w.eventually("the build", func() bool { return strings.Contains(d.get("/api/v1/builds").text, gone.ID) })
+	testkit.Eventually(w.t, "the build", func() bool { return strings.Contains(d.get("/api/v1/builds").text, gone.ID) })
 	for _, test := range []struct {
 		query  string
 		status int
@@ -297,7 +298,7 @@ func TestShortIDs(t *testing.T) {
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 		w.must(err)
 	}
-	w.eventually("both builds", func() bool { return strings.Contains(d.get("/api/v1/builds").text, ids[1]) })
+	testkit.Eventually(w.t, "both builds", func() bool { return strings.Contains(d.get("/api/v1/builds").text, ids[1]) })
 	for id, want := range map[string]string{"abcd1": ids[0], "abcd2222-1111": ids[1], ids[0]: ids[0]} {
 		var b rpmflow.Build
 		if a := d.get("/api/v1/builds/" + id); a.status == http.StatusOK {

@@ -29,6 +29,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/listener"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -151,25 +152,10 @@ func (w *world) validate() {
 	}
 }
 
-func (w *world) eventually(what string, is func() bool) {
-	w.t.Helper()
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-timeout.C:
-			w.t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
 // queued waits until the builds, and no others, are in EVENTS and in the queue, each once.
 func (w *world) queued(ids ...string) {
 	w.t.Helper()
-	w.eventually(fmt.Sprintf("builds %v in the queue", ids), func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
+	testkit.Eventually(w.t, fmt.Sprintf("builds %v in the queue", ids), func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
 	inEvents, inQueue := map[string]int{}, map[string]int{}
 	for _, msg := range w.messages(events.StreamEvents) {
 		ev, err := events.Parse(msg.Data)
@@ -254,7 +240,7 @@ func (w *world) listenOn(o listener.Options, address string, ready bool) *door {
 	}
 	w.t.Cleanup(d.stop)
 	if ready {
-		w.eventually("readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
+		testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 	}
 	return d
 }

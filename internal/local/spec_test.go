@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -66,9 +67,9 @@ func TestAgreesWithRPM(t *testing.T) {
 		t.Skipf("needs rpmspec: %v", err)
 	}
 	dir, err := filepath.Abs("testdata/specs")
-	must(t, err)
+	testkit.Must(t, err)
 	specs, err := filepath.Glob(filepath.Join(dir, "*.spec"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(specs) < 8 {
 		t.Fatalf("only %d specs", len(specs))
 	}
@@ -85,7 +86,7 @@ func TestAgreesWithRPM(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(file), i), func(t *testing.T) {
 				s := openSpec(t, local.SpecRequest{Engine: engine, Target: rpmflow.Target{Name: "host"}, Options: o, File: file})
 				top, err := s.Eval(t.Context(), "%{_topdir}")
-				must(t, err)
+				testkit.Must(t, err)
 				args := []string{"--define", "_sourcedir " + dir, "--define", "_topdir " + top}
 				defines := [][]string{}
 				for _, m := range o.Definitions() {
@@ -99,9 +100,9 @@ func TestAgreesWithRPM(t *testing.T) {
 					Files  [][3]any
 					Values []string
 				}
-				must(t, json.Unmarshal([]byte(run(t, py, "-c", asRPM, file, dir, encode(t, asked), encode(t, defines))), &want))
+				testkit.Must(t, json.Unmarshal([]byte(run(t, py, "-c", asRPM, file, dir, encode(t, asked), encode(t, defines))), &want))
 				sources, err := s.Sources(t.Context())
-				must(t, err)
+				testkit.Must(t, err)
 				got := map[string]bool{}
 				for _, l := range sources {
 					got[fmt.Sprint(l.Patch, l.Number, l.Value)] = true
@@ -131,19 +132,19 @@ func TestAgreesWithRPM(t *testing.T) {
 func agree(t *testing.T, s *local.Spec, rpmspec func(args ...string) string) {
 	t.Helper()
 	text, err := s.Expanded(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	same(t, "expanded", string(text), rpmspec("-P"))
 	lines, err := s.Requires(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	same(t, "requires", joined(lines), rpmspec("-q", "--requires"))
 	lines, err = s.BuildRequires(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	same(t, "build-requires", joined(lines), rpmspec("-q", "--buildrequires"))
 	lines, err = s.Provides(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	same(t, "provides", joined(lines), rpmspec("-q", "--provides"))
 	packages, err := s.Packages(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	var names, full []string
 	for _, p := range packages {
 		names, full = append(names, p.Name), append(full, p.NEVRA())
@@ -151,7 +152,7 @@ func agree(t *testing.T, s *local.Spec, rpmspec func(args ...string) string) {
 	same(t, "packages", joined(names), rpmspec("-q", "--qf", `%{NAME}\n`))
 	same(t, "nevra", joined(full), rpmspec("-q", "--qf", `%{NEVRA}\n`))
 	sources, err := s.Sources(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	var basenames []string
 	for _, l := range sources {
 		basenames = append(basenames, l.Name())
@@ -166,23 +167,16 @@ func agree(t *testing.T, s *local.Spec, rpmspec func(args ...string) string) {
 func openSpec(t *testing.T, req local.SpecRequest) *local.Spec {
 	t.Helper()
 	place, err := local.OpenPlace(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	work, err := place.Begin()
-	must(t, err)
-	t.Cleanup(func() { must(t, work.End()) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, work.End()) })
 	var log bytes.Buffer
 	req.Log = &log
 	s, err := local.OpenSpec(t.Context(), req, work)
-	must(t, err)
-	t.Cleanup(func() { must(t, s.Close(t.Context())) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, s.Close(t.Context())) })
 	return s
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func same(t *testing.T, what, got, want string) {
@@ -211,7 +205,7 @@ func sorted(list []string) map[string]int {
 func encode(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)
-	must(t, err)
+	testkit.Must(t, err)
 	return string(text)
 }
 
@@ -222,7 +216,7 @@ func run(t *testing.T, name string, args ...string) string {
 	if errors.As(err, &exit) {
 		t.Fatalf("%s %q: %v: %s", name, args, err, exit.Stderr)
 	}
-	must(t, err)
+	testkit.Must(t, err)
 	return string(out)
 }
 
@@ -234,7 +228,7 @@ func TestBadSpecs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write := func(name, text string) string {
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 		return filepath.Join(dir, name)
 	}
 	s := openSpec(t, local.SpecRequest{Engine: engine, File: write("open.spec", "Name: open\n%if 1\n")})
@@ -250,14 +244,14 @@ func TestBadSpecs(t *testing.T) {
 		}
 	}
 	place, err := local.OpenPlace(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	for _, name := range []string{"none.spec", "."} {
 		work, err := place.Begin()
-		must(t, err)
+		testkit.Must(t, err)
 		if _, err := local.OpenSpec(t.Context(), local.SpecRequest{Engine: engine, File: filepath.Join(dir, name), Log: os.Stderr}, work); err == nil {
 			t.Errorf("%s is taken for a spec", name)
 		}
-		must(t, work.End())
+		testkit.Must(t, work.End())
 	}
 }
 
@@ -265,11 +259,11 @@ func TestBadSpecs(t *testing.T) {
 func TestInstallation(t *testing.T) {
 	dir := t.TempDir()
 	here, err := local.OpenPlace(dir)
-	must(t, err)
+	testkit.Must(t, err)
 	again, err := local.OpenPlace(dir + "/x/..")
-	must(t, err)
+	testkit.Must(t, err)
 	other, err := local.OpenPlace(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	if here.Installation() != again.Installation() || here.Installation() == other.Installation() {
 		t.Errorf("%s, the same place %s, another %s", here.Installation(), again.Installation(), other.Installation())
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // server gives files out by their paths and counts who asks for what.
@@ -101,7 +102,7 @@ func withCache(t *testing.T) (*Store, *shelf) {
 	s, err := Open(Options{
 		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: []string{"127.0.0.1"}, Cache: c, MaxFile: 1 << 20,
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(s.Close)
 	return s, c
 }

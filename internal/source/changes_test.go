@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestSourcePackages(t *testing.T) {
@@ -68,12 +69,12 @@ func TestHeaderNameOfRpmbuild(t *testing.T) {
 		t.Skip("needs rpmbuild: source packages of its making go untested; install rpm")
 	}
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "a.spec"), []byte("Name: a-long+name\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "a.spec"), []byte("Name: a-long+name\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"), 0o600))
 	if out, err := exec.CommandContext(t.Context(), "rpmbuild", "--define", "_topdir "+dir, "-bs", filepath.Join(dir, "a.spec")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS", "a-long+name-1-1.src.rpm"))
-	must(t, err)
+	testkit.Must(t, err)
 	if name := headerName(bytes.NewReader(raw)); name != "a-long+name" {
 		t.Errorf("got %q", name)
 	}

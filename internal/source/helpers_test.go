@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/spec"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,19 +35,12 @@ func prep(t *testing.T, p *Draft) {
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func newStore(t *testing.T) *Store { t.Helper(); return newStoreIn(t, t.TempDir()) }
 
 func newStoreIn(t *testing.T, dir string) *Store {
 	t.Helper()
 	s, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler), FetchTimeout: time.Minute})
-	must(t, err)
+	testkit.Must(t, err)
 	return s
 }
 
@@ -57,7 +51,7 @@ func request(w *gittest.Repository, commit string) Request {
 func prepare(t *testing.T, s *Store, req Request) *Draft {
 	t.Helper()
 	p, err := s.Prepare(t.Context(), req, t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	return p
 }
 
@@ -99,7 +93,7 @@ func finish(ctx context.Context, d *Draft, text []byte) error {
 func names(t *testing.T, dir string) string {
 	t.Helper()
 	list, err := os.ReadDir(dir)
-	must(t, err)
+	testkit.Must(t, err)
 	var all []string
 	for _, e := range list {
 		all = append(all, e.Name())
@@ -111,7 +105,7 @@ func names(t *testing.T, dir string) string {
 func content(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
-	must(t, err)
+	testkit.Must(t, err)
 	return string(text)
 }
 

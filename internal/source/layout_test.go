@@ -7,6 +7,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/spec"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestDecide(t *testing.T) {
@@ -57,7 +58,7 @@ func TestDecide(t *testing.T) {
 				l.beside = l.files
 			}
 			layout, why, err := l.decide()
-			must(t, err)
+			testkit.Must(t, err)
 			if layout != tt.want || !strings.HasPrefix(why, string(tt.want)+": ") || !strings.Contains(why, tt.words) {
 				t.Errorf("got %s, %q", layout, why)
 			}

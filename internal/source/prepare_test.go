@@ -14,6 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var plainSpec = specText("Source0: %{name}-%{version}.tar.gz", "%setup -q")
@@ -59,7 +60,7 @@ func TestPrepareStandard(t *testing.T) {
 			}
 			want := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 			info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
-			must(t, err)
+			testkit.Must(t, err)
 			if !p.CommitTime.Equal(want) || !info.ModTime().Equal(want) || info.Mode() != 0o644 || p.Commit != commit {
 				t.Errorf("got %v, %v, %v, %s", p.CommitTime, info.ModTime(), info.Mode(), p.Commit)
 			}
@@ -105,7 +106,7 @@ func TestPrepareFindsSpec(t *testing.T) {
 				wantFailure(t, err, rpmflow.FailureSource, append(tt.words, `project "hello"`)...)
 				return
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			if p.SpecPath != tt.want {
 				t.Errorf("got %q", p.SpecPath)
 			}
@@ -179,7 +180,7 @@ func TestPrepareOverTransports(t *testing.T) {
 		check("refs/heads/a/b", w.Commit(map[string]string{"hello-1.0.tar.gz": "5"}), "5")
 
 		// What has been fetched once needs no repository any more.
-		must(t, os.Rename(w.Dir, w.Dir+"-away"))
+		testkit.Must(t, os.Rename(w.Dir, w.Dir+"-away"))
 		check("refs/heads/main", first, "1")
 		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)}, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "not found", giturl.Redact(url))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // rpmCompare is rpm's own opinion.
@@ -22,7 +23,7 @@ func rpmCompare(t *testing.T, a, b string) int {
 	}
 	n := 0
 	_, err = fmt.Sscan(string(out), &n)
-	must(t, err)
+	testkit.Must(t, err)
 	return n
 }
 

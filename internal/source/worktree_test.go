@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // userClone is a working tree with one commit of a spec with its sources.
@@ -50,8 +51,8 @@ func gitIn(t *testing.T, dir string) func(args ...string) string {
 func put(t *testing.T, dir, name, text string) {
 	t.Helper()
 	file := filepath.Join(dir, name)
-	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	must(t, os.WriteFile(file, []byte(text), 0o644))
+	testkit.Must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	testkit.Must(t, os.WriteFile(file, []byte(text), 0o644))
 }
 
 // local is what a local build makes of a directory or a spec, whose expansion is the text; empty: that of treeSpec.
@@ -81,7 +82,7 @@ const treeSpec = "Name: hello\nVersion: 1\nSource0: hello-1.tar\n%prep\n%setup -
 func mustLocal(t *testing.T, named, expanded string) *Draft {
 	t.Helper()
 	p, err := local(t, named, expanded)
-	must(t, err)
+	testkit.Must(t, err)
 	return p
 }
 
@@ -89,7 +90,7 @@ func mustLocal(t *testing.T, named, expanded string) *Draft {
 func sourcesOf(t *testing.T, p *Draft) string {
 	t.Helper()
 	entries, err := os.ReadDir(p.Sources)
-	must(t, err)
+	testkit.Must(t, err)
 	var b strings.Builder
 	for _, e := range entries {
 		fmt.Fprintf(&b, "%s=%s ", e.Name(), strings.TrimSpace(content(t, filepath.Join(p.Sources, e.Name()))))
@@ -124,7 +125,7 @@ func TestDistGitTreeOnDisk(t *testing.T) {
 	before := git("status", "--porcelain") + git("count-objects")
 	later := time.Now().Add(time.Hour).Truncate(time.Second)
 	put(t, dir, "data.txt", "two\n")
-	must(t, os.Chtimes(filepath.Join(dir, "data.txt"), later, later))
+	testkit.Must(t, os.Chtimes(filepath.Join(dir, "data.txt"), later, later))
 	p := mustLocal(t, dir, expanded)
 	if got := sourcesOf(t, p); !strings.HasPrefix(got, "data.txt=two ") || !strings.Contains(p.Explanation,
 		"differs from commit "+short(p.Commit)+" in data.txt") || !p.CommitTime.Equal(later) {
@@ -140,7 +141,7 @@ func TestDistGitTreeOnDisk(t *testing.T) {
 func TestTouchedIsNotChanged(t *testing.T) {
 	dir, _ := userTree(t)
 	now := time.Now().Add(time.Minute)
-	must(t, os.Chtimes(filepath.Join(dir, "data.txt"), now, now))
+	testkit.Must(t, os.Chtimes(filepath.Join(dir, "data.txt"), now, now))
 	if p := mustLocal(t, dir, ""); !strings.Contains(p.Explanation, "unchanged") {
 		t.Error(p.Explanation)
 	}
@@ -152,8 +153,8 @@ func userTree(t *testing.T) (dir string, git func(args ...string) string) {
 	put(t, dir, "hello.spec", treeSpec)
 	put(t, dir, "src/a", "a\n")
 	put(t, dir, "src/run", "#!/bin/sh\n")
-	must(t, os.Chmod(filepath.Join(dir, "src/run"), 0o755))
-	must(t, os.Symlink("a", filepath.Join(dir, "src/link")))
+	testkit.Must(t, os.Chmod(filepath.Join(dir, "src/run"), 0o755))
+	testkit.Must(t, os.Symlink("a", filepath.Join(dir, "src/link")))
 	git("add", "--all")
 	git("commit", "--quiet", "-m", "tree")
 	return dir, git
@@ -167,7 +168,7 @@ func TestArchiveOfACleanTreeIsGits(t *testing.T) {
 	git("add", "--all")
 	git("commit", "--quiet", "-m", "deep")
 	want, err := exec.CommandContext(t.Context(), "git", "-C", dir, "archive", "--prefix=hello-1/", "HEAD").Output()
-	must(t, err)
+	testkit.Must(t, err)
 	if p := mustLocal(t, dir, ""); content(t, filepath.Join(p.Sources, "hello-1.tar")) != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", archived(t, p), strings.Join(entriesOf(t, string(want)), "\n"))
 	}
@@ -177,10 +178,10 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 	dir, _ := userTree(t)
 	put(t, dir, "src/new", "new")
 	put(t, dir, "src/x.log", "ignored")
-	must(t, os.Remove(filepath.Join(dir, "src/a")))
-	must(t, unix.Mkfifo(filepath.Join(dir, "src/pipe"), 0o600))
-	must(t, os.Remove(filepath.Join(dir, "data.txt")))
-	must(t, unix.Mkfifo(filepath.Join(dir, "data.txt"), 0o600))
+	testkit.Must(t, os.Remove(filepath.Join(dir, "src/a")))
+	testkit.Must(t, unix.Mkfifo(filepath.Join(dir, "src/pipe"), 0o600))
+	testkit.Must(t, os.Remove(filepath.Join(dir, "data.txt")))
+	testkit.Must(t, unix.Mkfifo(filepath.Join(dir, "data.txt"), 0o600))
 	got := archived(t, mustLocal(t, dir, ""))
 	for name, want := range map[string]bool{"src/new": true, "src/run": true, "src/link": true, "src/a ": false,
 		"x.log": false, "pipe": false, "data.txt": false} {
@@ -264,15 +265,15 @@ func TestDirectoryWithoutRepository(t *testing.T) {
 	put(t, dir, "configure", "c")
 	put(t, dir, "vendor/v", "v")
 	put(t, dir, "BUILD/huge", "not a source")
-	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
+	testkit.Must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
 	got := archived(t, mustLocal(t, dir, ""))
 	for name, want := range map[string]bool{"configure": true, "vendor/v": true, "empty/": true, "BUILD": false} {
 		if strings.Contains(got, name) != want {
 			t.Errorf("%s: want %v\n%s", name, want, got)
 		}
 	}
-	must(t, os.Rename(filepath.Join(dir, "SPECS/hello.spec"), filepath.Join(dir, "hello.spec")))
-	must(t, os.Remove(filepath.Join(dir, "SPECS")))
+	testkit.Must(t, os.Rename(filepath.Join(dir, "SPECS/hello.spec"), filepath.Join(dir, "hello.spec")))
+	testkit.Must(t, os.Remove(filepath.Join(dir, "SPECS")))
 	if got := archived(t, mustLocal(t, dir, "")); !strings.Contains(got, "BUILD/huge") {
 		t.Errorf("BUILD of a tree that is not rpmbuild's is left out:\n%s", got)
 	}
@@ -300,15 +301,15 @@ func TestRepositoriesOfAllKinds(t *testing.T) {
 			gitIn(t, to)("sparse-checkout", "set", "--sparse-index", "src")
 		},
 		"sha256": func(to string) {
-			must(t, os.CopyFS(to, os.DirFS(dir)))
-			must(t, os.RemoveAll(filepath.Join(to, ".git")))
+			testkit.Must(t, os.CopyFS(to, os.DirFS(dir)))
+			testkit.Must(t, os.RemoveAll(filepath.Join(to, ".git")))
 			for _, args := range []string{"init --quiet --object-format=sha256", "add --all", "commit --quiet -m one"} {
 				gitIn(t, to)(strings.Fields(args)...)
 			}
 		},
 		"no commit": func(to string) {
-			must(t, os.CopyFS(to, os.DirFS(dir)))
-			must(t, os.RemoveAll(filepath.Join(to, ".git")))
+			testkit.Must(t, os.CopyFS(to, os.DirFS(dir)))
+			testkit.Must(t, os.RemoveAll(filepath.Join(to, ".git")))
 			gitIn(t, to)("init", "--quiet")
 		},
 	} {
@@ -373,9 +374,9 @@ func TestNamedSpec(t *testing.T) {
 	put(t, dir, "build.log/b.txt", "third")
 	put(t, dir, "second/b.txt", "second")
 	put(t, dir, "rpmbuild/SOURCES/c.txt", "c")
-	must(t, os.Mkdir(filepath.Join(dir, "rpmbuild/SPECS"), 0o755))
-	must(t, os.Symlink("../build.log/hello.spec", filepath.Join(dir, "second/two.spec")))
-	must(t, os.Symlink("../../second/two.spec", filepath.Join(dir, "rpmbuild/SPECS/one.spec")))
+	testkit.Must(t, os.Mkdir(filepath.Join(dir, "rpmbuild/SPECS"), 0o755))
+	testkit.Must(t, os.Symlink("../build.log/hello.spec", filepath.Join(dir, "second/two.spec")))
+	testkit.Must(t, os.Symlink("../../second/two.spec", filepath.Join(dir, "rpmbuild/SPECS/one.spec")))
 	for named, want := range map[string]string{"build.log/hello.spec": "a.txt=third b.txt=third",
 		"second/two.spec": "a.txt=third b.txt=second", "rpmbuild/SPECS/one.spec": "a.txt=third b.txt=second"} {
 		p := mustLocal(t, filepath.Join(dir, named), expanded)
@@ -406,11 +407,11 @@ func TestUnusableFiles(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
 	put(t, dir, "a.txt", "a")
-	must(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
-	must(t, unix.Mknod(filepath.Join(dir, "socket"), unix.S_IFSOCK|0o600, 0))
-	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
-	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
-	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o755))
+	testkit.Must(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	testkit.Must(t, unix.Mknod(filepath.Join(dir, "socket"), unix.S_IFSOCK|0o600, 0))
+	testkit.Must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	testkit.Must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
+	testkit.Must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o755))
 	spec := filepath.Join(dir, "hello.spec")
 	if got := sourcesOf(t, mustLocal(t, spec, "Name: hello\nVersion: 1\nSource0: a.txt\n")); got != "a.txt=a" {
 		t.Error(got)
@@ -452,13 +453,13 @@ func TestResultsAreNoSources(t *testing.T) {
 			put(t, dir, name, text)
 			if name != "out/mine" {
 				sum, err := checksum.New("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
-				must(t, err)
-				must(t, NoteResult(filepath.Dir(filepath.Join(dir, name)), filepath.Base(name), sum.Hex))
+				testkit.Must(t, err)
+				testkit.Must(t, NoteResult(filepath.Dir(filepath.Join(dir, name)), filepath.Base(name), sum.Hex))
 			}
 		}
 		put(t, dir, "src/again", "a source again")
-		must(t, os.Mkdir(filepath.Join(dir, "first"), 0o755))
-		must(t, MarkResults(filepath.Join(dir, "first")))
+		testkit.Must(t, os.Mkdir(filepath.Join(dir, "first"), 0o755))
+		testkit.Must(t, MarkResults(filepath.Join(dir, "first")))
 		got := archived(t, mustLocal(t, dir, ""))
 		for name, want := range map[string]bool{"hello.rpm": false, "mine": true, "build.json": false, "again": true,
 			"first": false, ResultsList: false} {
@@ -478,7 +479,7 @@ func TestFilesForTheExpansion(t *testing.T) {
 	put(t, dir, "large", strings.Repeat("x", maxBeside+1))
 	names := func(p *Draft) string {
 		entries, err := os.ReadDir(p.Sources)
-		must(t, err)
+		testkit.Must(t, err)
 		var names []string
 		for _, e := range entries {
 			names = append(names, e.Name())
@@ -487,9 +488,9 @@ func TestFilesForTheExpansion(t *testing.T) {
 	}
 	prepare := func() *Draft {
 		w, err := OpenWorkTree(t.Context(), filepath.Join(dir, "hello.spec"), filepath.Join(t.TempDir(), "views"))
-		must(t, err)
+		testkit.Must(t, err)
 		p, err := newStore(t).Prepare(t.Context(), Request{Project: "p", WorkTree: w}, t.TempDir())
-		must(t, err)
+		testkit.Must(t, err)
 		return p
 	}
 	p := prepare()

@@ -24,6 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/listenerd"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // lines is a log that programs write while a test reads it.
@@ -103,11 +104,9 @@ func TestUnderTheDeployedAccounts(t *testing.T) {
 	run(func(ctx context.Context) error {
 		return (&builderd.Program{Config: b, Log: b.Log.Logger(&log)}).Run(ctx, ctx)
 	})
-	for deadline := time.Now().Add(patience); !strings.Contains(log.String(), "waiting for a listener"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the builder does not wait for a listener\n%s", &log)
-		}
-	}
+	testkit.Eventually(t, "the builder waits for a listener", func() bool {
+		return strings.Contains(log.String(), "waiting for a listener")
+	})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

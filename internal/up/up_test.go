@@ -26,6 +26,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
@@ -232,13 +233,13 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 	programs := map[config.Program]string{config.ForListener: "http://" + addresses[1], config.ForBuilder: "http://" + addresses[2]}
 	until := func(who config.Program, what string, is func(error) bool) {
 		t.Helper()
-		var err error
-		for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-			if err = ready.Ask(t.Context(), string(who), programs[who]); is(err) {
-				return
+		testkit.Until(t, func() error {
+			err := ready.Ask(t.Context(), string(who), programs[who])
+			if is(err) {
+				return nil
 			}
-		}
-		t.Fatalf("%s: not within %s: %s, but %v", who, patience, what, err)
+			return fmt.Errorf("%s: missing: %s, but %v", who, what, err)
+		})
 	}
 	for who, url := range programs {
 		until(who, "the reason", func(err error) bool {

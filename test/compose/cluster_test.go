@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -48,19 +49,16 @@ func TestCluster(t *testing.T) {
 	h.healthy(t, 6)
 
 	// The node that was away has caught up when every copy of EVENTS is current.
-	var missing []string
-	eventually(t, func() string { return fmt.Sprintf("current copies: %v", missing) }, func() bool {
-		missing = nil
+	testkit.UntilWithin(t, patience, func() error {
 		stream, err := js.Stream(t.Context(), events.StreamEvents)
 		if err != nil {
-			missing = append(missing, err.Error())
-			return false
+			return err
 		}
 		for _, peer := range stream.CachedInfo().Cluster.Replicas {
 			if !peer.Current {
-				missing = append(missing, peer.Name)
+				return fmt.Errorf("the copy of %s is not current", peer.Name)
 			}
 		}
-		return len(missing) == 0
+		return nil
 	})
 }

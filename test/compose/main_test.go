@@ -22,6 +22,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const (
@@ -286,33 +288,25 @@ func (h *host) containers(t *testing.T, services ...string) []container {
 // healthy waits until there are so many containers, and all say that they are well.
 func (h *host) healthy(t *testing.T, count int, services ...string) {
 	t.Helper()
-	var state []string
-	eventually(t, func() string { return fmt.Sprintf("%d healthy containers of %v: %v", count, services, state) },
-		func() bool {
-			state = nil
-			well := 0
-			for _, c := range h.containers(t, services...) {
-				if c.State.Health == nil {
-					t.Fatalf("%s has no health check", c.Name)
-				}
-				if c.State.Health.Status == "healthy" {
-					well++
-					continue
-				}
-				state = append(state, c.Name+" "+c.State.Status+" "+c.State.Health.Status)
-				if n := len(c.State.Health.Log); n > 0 {
-					state = append(state, c.State.Health.Log[n-1].Output)
-				}
+	testkit.UntilWithin(t, patience, func() error {
+		var state []string
+		well := 0
+		for _, c := range h.containers(t, services...) {
+			if c.State.Health == nil {
+				t.Fatalf("%s has no health check", c.Name)
 			}
-			return well == count && len(state) == 0
-		})
-}
-
-func eventually(t *testing.T, what func() string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %s still no %s", patience, what())
+			if c.State.Health.Status == "healthy" {
+				well++
+				continue
+			}
+			state = append(state, c.Name+" "+c.State.Status+" "+c.State.Health.Status)
+			if n := len(c.State.Health.Log); n > 0 {
+				state = append(state, c.State.Health.Log[n-1].Output)
+			}
 		}
-	}
+		if well != count || len(state) > 0 {
+			return fmt.Errorf("%d of %d containers of %v are healthy: %v", well, count, services, state)
+		}
+		return nil
+	})
 }

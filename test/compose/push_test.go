@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -214,7 +215,7 @@ func (s *subscriber) of(commit string) (builds []rpmflow.Build) {
 func (s *subscriber) finished(t *testing.T, commit string) rpmflow.Build {
 	t.Helper()
 	var heard []rpmflow.Build
-	eventually(t, func() string { return "finished event for " + commit },
+	testkit.EventuallyWithin(t, patience, "finished event for "+commit,
 		func() bool { heard = s.of(commit); return len(heard) > 0 })
 	if len(heard) != 1 || heard[0].Outcome == nil || heard[0].Outcome.Result != rpmflow.Succeeded {
 		t.Fatalf("heard of %s: %+v", commit, heard)
@@ -226,7 +227,7 @@ func (s *subscriber) finished(t *testing.T, commit string) rpmflow.Build {
 func (h *host) running(t *testing.T, commit string) rpmflow.Build {
 	t.Helper()
 	var found rpmflow.Build
-	eventually(t, func() string { return "build of " + commit + " at work" }, func() bool {
+	testkit.EventuallyWithin(t, patience, "build of "+commit+" at work", func() bool {
 		for _, b := range h.builds(t) {
 			if b.Commit == commit && b.State == rpmflow.Running && b.Phase == rpmflow.PhaseRPMs {
 				found = b

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -46,7 +47,7 @@ func TestCancelAndRetry(t *testing.T) {
 			files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%build\necho begun; trap '' TERM; sleep 600\n", 1)
 			hanging.Push(t, files)
 			var id string
-			system.Eventually(t, system.Patience, "build that hangs", func() bool {
+			testkit.EventuallyWithin(t, system.Patience, "build that hangs", func() bool {
 				builds := system.List(t, s, "?project=hanging&state=running")
 				if len(builds) == 0 {
 					return false
@@ -61,7 +62,7 @@ func TestCancelAndRetry(t *testing.T) {
 				}
 				return string(raw)
 			}
-			system.Eventually(t, system.Patience, "begin of the package's own code",
+			testkit.EventuallyWithin(t, system.Patience, "begin of the package's own code",
 				func() bool { return strings.Contains(log(), "begun\n") })
 
 			other.Push(t, inTree()) // in the second slot

@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -41,7 +42,7 @@ func newApart(t *testing.T, docker []string, builder, targets, gate string) *apa
 	r.Push(t, map[string]string{"greet.spec": waits, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 	natsPort, port, s3 := system.FreePort(t), system.FreePort(t), storagetest.Start(t)
 	a := &apart{t: t, docker: docker, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	system.WriteFile(t, filepath.Join(a.dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(a.dir, "rpmflow.yaml"),
 		fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
 			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: "+
 			"1s\n%stargets:\n%sprojects:\n%s",
@@ -105,7 +106,7 @@ func (a *apart) submit() string {
 // until waits for a state of the build.
 func (a *apart) until(id, what string, is func(b rpmflow.Build) bool) (b rpmflow.Build) {
 	a.t.Helper()
-	system.Eventually(a.t, system.Patience, what, func() bool {
+	testkit.EventuallyWithin(a.t, system.Patience, what, func() bool {
 		last, err := a.ledger.LastOf(a.t.Context(), id)
 		b = last.Build
 		if err == nil && b.State == rpmflow.Finished && !is(b) {
@@ -145,7 +146,7 @@ func (a *apart) ends(id string) rpmflow.Build {
 			a.t.Errorf("%d events of %s", n, subject)
 		}
 	}
-	system.Eventually(a.t, system.Patience, "empty queue", func() bool {
+	testkit.EventuallyWithin(a.t, system.Patience, "empty queue", func() bool {
 		s, err := a.js.Stream(a.t.Context(), events.StreamBuilds)
 		return err == nil && s.CachedInfo().State.Msgs == 0
 	})
@@ -207,7 +208,7 @@ func TestSignals(t *testing.T) {
 		t.Error("a builder with a short drain time had to be killed")
 	}
 
-	system.WriteFile(t, gate, "")
+	testkit.Write(t, gate, "")
 	a.builder("four")
 	if b := a.ends(id); b.Attempt != 4 || b.Builder != "four" || b.LostAttempts != 1 || b.InfrastructureFailures != 0 {
 		t.Errorf("%+v", b)
@@ -217,7 +218,7 @@ func TestSignals(t *testing.T) {
 // container gives the one in which an attempt's code runs; docker is the command, with the engine that it asks.
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
-	system.Eventually(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
+	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
 		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter",
 			fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
 		for _, found := range strings.Fields(string(out)) {
@@ -251,7 +252,7 @@ func nothingOf(t *testing.T, docker []string, builds ...string) {
 	for _, b := range builds {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-aq"}} {
 			var out []byte
-			system.Eventually(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
+			testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
 				var err error
 				out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
@@ -284,7 +285,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	anew := container(t, docker, a.waits(lost, "second", 2))
-	system.Eventually(t, system.Patience, "end of the old container", func() bool { return !runs(docker, old) })
+	testkit.EventuallyWithin(t, system.Patience, "end of the old container", func() bool { return !runs(docker, old) })
 	if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -33,7 +34,7 @@ func TestFullDisk(t *testing.T) {
 	})
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
 		"data_dir: "+disk+"\nnats:\n  max_bytes: 2MiB\nbuilder:\n  engine: rpmbuild\n  poll: 500ms\ntargets:\n- name: "+
 			"host\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
@@ -68,7 +69,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	up.says(t, "the embedded NATS writes again")
 	client(t, dir, "submit", "greet", "--wait")
-	system.Eventually(t, time.Minute, "outcome of all that was accepted", func() bool {
+	testkit.EventuallyWithin(t, time.Minute, "outcome of all that was accepted", func() bool {
 		return strings.Count(client(t, dir, "list", "--limit", "100"), "succeeded") >= accepted+2
 	})
 	up.end(t, 15)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -40,7 +41,7 @@ func newEngine(t *testing.T) *engine {
 		t.Fatal(err)
 	}
 	e := &engine{t: t, dir: dir, log: &system.Buffer{}}
-	system.WriteFile(t, filepath.Join(dir, "daemon.json"), "{}\n") // and not that of the machine's own
+	testkit.Write(t, filepath.Join(dir, "daemon.json"), "{}\n") // and not that of the machine's own
 	t.Cleanup(func() {
 		e.end(syscall.SIGTERM) // it stops its containers
 		_ = syscall.Unmount(filepath.Join(dir, "data"), syscall.MNT_DETACH)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -82,7 +83,7 @@ func srpm(t *testing.T, name, version string) string {
 	t.Helper()
 	dir := t.TempDir()
 	spec := filepath.Join(dir, name+".spec")
-	system.WriteFile(t, spec, noarch(name, version))
+	testkit.Write(t, spec, noarch(name, version))
 	if out, err := exec.Command("rpmbuild", "-bs", "--quiet", "--define", "_srcrpmdir "+dir, "--define", "_topdir "+dir,
 		spec).CombinedOutput(); err != nil {
 		t.Fatalf("rpmbuild -bs: %v: %s", err, out)
@@ -188,7 +189,7 @@ func changes(t *testing.T, s *system.System, b rpmflow.Build) string {
 	for _, a := range b.Artifacts {
 		if a.Kind == rpmflow.KindRPM && strings.HasSuffix(a.NEVRA, ".noarch") {
 			file := filepath.Join(t.TempDir(), a.Name)
-			system.WriteFile(t, file, string(system.Object(t, s, a.Key)))
+			testkit.Write(t, file, string(system.Object(t, s, a.Key)))
 			out, err := exec.Command("rpm", "-qp", "--changelog", file).CombinedOutput()
 			if err != nil {
 				t.Fatalf("rpm -qp --changelog: %v: %s", err, out)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -71,7 +72,7 @@ func TestOptions(t *testing.T) {
 		}
 		binary = append(binary, a.Name)
 		file := filepath.Join(t.TempDir(), a.Name)
-		system.WriteFile(t, file, string(system.Object(t, s, a.Key)))
+		testkit.Write(t, file, string(system.Object(t, s, a.Key)))
 		provides, err := exec.Command("rpm", "-qp", "--provides", file).Output()
 		if err != nil || !slices.Contains(strings.Split(string(provides), "\n"), `word(it's{"so"})`) {
 			t.Errorf("provides %q: %v", provides, err)
@@ -94,7 +95,7 @@ func extraRepository(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "acme.spec")
-	system.WriteFile(t, spec, "Name: acme-devel\nVersion: 1\nRelease: 1\nSummary: For tests\nLicense: MIT\nBuildArch: "+
+	testkit.Write(t, spec, "Name: acme-devel\nVersion: 1\nRelease: 1\nSummary: For tests\nLicense: MIT\nBuildArch: "+
 		"noarch\n%description\nFor tests.\n%files\n")
 	for _, c := range [][]string{
 		{"rpmbuild", "-bb", "--quiet", "--define", "_rpmdir " + dir + "/repo", "--define", "_topdir " + dir, spec},

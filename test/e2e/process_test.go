@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -53,7 +54,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) *p
 // says waits until the program's log has the text.
 func (p *process) says(t *testing.T, text string) {
 	t.Helper()
-	system.Eventually(t, system.Patience, fmt.Sprintf("%q in the log", text),
+	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("%q in the log", text),
 		func() bool { return strings.Contains(p.log.String(), text) })
 }
 
@@ -111,7 +112,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	r := system.NewRepository(t)
 	gate := gateFor(t)
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
 		"builder:\n  engine: rpmbuild\n  drain_time: 10m\ntargets:\n- name: host\nprojects:\n"+
 			r.Project("greet", "  layout: in-tree\n"))
 	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
@@ -119,7 +120,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
 	running := func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") }
-	system.Eventually(t, system.Patience, "running build", running)
+	testkit.EventuallyWithin(t, system.Patience, "running build", running)
 	if err := up.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	if !running() {
 		t.Error("the build is not in the list any more")
 	}
-	system.WriteFile(t, gate, "")
+	testkit.Write(t, gate, "")
 	select {
 	case <-up.done:
 	case <-time.After(system.Patience):
@@ -147,7 +148,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	gate := gateFor(t)
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
 		"builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet",
 			"  layout: in-tree\n"))
 	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
@@ -155,20 +156,20 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	system.Eventually(t, system.Patience, "running build",
+	testkit.EventuallyWithin(t, system.Patience, "running build",
 		func() bool { return strings.Contains(client(t, dir, "list"), "running (rpms)") })
 	var below []int
-	system.Eventually(t, system.Patience, "S3, the supervisor, rpmbuild and its shell", func() bool {
+	testkit.EventuallyWithin(t, system.Patience, "S3, the supervisor, rpmbuild and its shell", func() bool {
 		below = children(t, up.cmd.Process.Pid)
 		return len(below) >= 4
 	})
 	up.end(t, syscall.SIGKILL)
-	system.Eventually(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
+	testkit.EventuallyWithin(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
 
-	system.WriteFile(t, gate, "")
+	testkit.Write(t, gate, "")
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
-	system.Eventually(t, system.Patience, "outcome",
+	testkit.EventuallyWithin(t, system.Patience, "outcome",
 		func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
 	if shown := client(t, dir, "show", id); !strings.Contains(shown, "attempt 1 was interrupted") ||
@@ -237,7 +238,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML,
 		r.Project("greet", "  layout: in-tree\n"))
 	file := filepath.Join(dir, "rpmflow.yaml")
-	system.WriteFile(t, file, yaml)
+	testkit.Write(t, file, yaml)
 	if _, err := config.Load(config.Source{File: file, For: config.ForOperator}); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +248,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	first.says(t, "NATS is not ready, trying again")
 	startNATS(t, natsPort)
 	first.says(t, "waiting for builds")
-	system.Eventually(t, system.Patience, "ready listener", func() bool {
+	testkit.EventuallyWithin(t, system.Patience, "ready listener", func() bool {
 		return exec.Command(program(t, "rpmflow"), "health", "--config", file).Run() == nil
 	})
 
@@ -263,12 +264,12 @@ func TestBuildersAreReplaceable(t *testing.T) {
 		shown := client(t, dir, "list", "--json")
 		return strings.Contains(shown, `"phase": "rpms"`) && strings.Contains(shown, `"builder": "`+builder+`"`)
 	}
-	system.Eventually(t, system.Patience, "running build", func() bool { return running("first") })
+	testkit.EventuallyWithin(t, system.Patience, "running build", func() bool { return running("first") })
 	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
-	system.Eventually(t, system.Patience, "container with the build", func() bool { return len(containers(t, id)) > 0 })
+	testkit.EventuallyWithin(t, system.Patience, "container with the build", func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
-	system.Eventually(t, system.Patience, "beginning of the build in the container's own log", func() bool {
+	testkit.EventuallyWithin(t, system.Patience, "beginning of the build in the container's own log", func() bool {
 		out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "Start")
 	})
@@ -276,8 +277,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 
 	// The commit hangs for everybody: the second attempt is handed back when its builder is told to end.
 	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
-	system.Eventually(t, system.Patience, "second attempt", func() bool { return running("second") })
-	system.Eventually(t, system.Patience, "end of the dead builder's containers", func() bool {
+	testkit.EventuallyWithin(t, system.Patience, "second attempt", func() bool { return running("second") })
+	testkit.EventuallyWithin(t, system.Patience, "end of the dead builder's containers", func() bool {
 		for _, c := range containers(t, id) {
 			for _, o := range old {
 				if c == o {
@@ -334,7 +335,7 @@ func TestStorageComesLate(t *testing.T) {
 	nc.Close()
 	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: http://127.0.0.1:%d\n  access_key: a\n  "+
 		"secret_key: wrong-but-long\nbuilder:\n  engine: rpmbuild\n", natsPort, system.FreePort(t))
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b := run(t, dir, nil, "builder")
 	b.says(t, "the storage is not ready, trying again")
 	b.end(t, syscall.SIGTERM)
@@ -346,7 +347,7 @@ func TestStorageComesLate(t *testing.T) {
 	s3 := storagetest.Start(t)
 	yaml = fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  "+
 		"secret_key: not-the-secret\nbuilder:\n  engine: rpmbuild\n", natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"), yaml)
 	b = run(t, dir, nil, "builder")
 	b.says(t, storage.ErrCredentials.Error())
 	b.end(t, syscall.SIGTERM)
@@ -361,13 +362,13 @@ func TestImageAppears(t *testing.T) {
 	dir := t.TempDir()
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
 		"builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent, 1)+"projects:\n"+r.Project("greet",
 			""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
 	client(t, dir, "submit", "greet")
-	system.Eventually(t, time.Minute, "the reason",
+	testkit.EventuallyWithin(t, time.Minute, "the reason",
 		func() bool { return strings.Contains(client(t, dir, "list"), absent+" is not on the engine") })
 	docker := func(args ...string) {
 		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
@@ -376,9 +377,9 @@ func TestImageAppears(t *testing.T) {
 	}
 	docker("tag", image, absent)
 	defer docker("rmi", absent)
-	system.Eventually(t, 30*time.Second, "its start",
+	testkit.EventuallyWithin(t, 30*time.Second, "its start",
 		func() bool { return strings.Contains(client(t, dir, "list"), "running") })
-	system.Eventually(t, 10*time.Minute, "its end",
+	testkit.EventuallyWithin(t, 10*time.Minute, "its end",
 		func() bool { return strings.Contains(client(t, dir, "list"), "succeeded") })
 	if shown := client(t, dir, "list", "--json"); !strings.Contains(shown, `"attempt": 1`) ||
 		!strings.Contains(shown, target) || strings.Contains(shown, `"waiting"`) {
@@ -393,7 +394,7 @@ func TestNoEngine(t *testing.T) {
 	dir := t.TempDir()
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"),
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
 		"builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: "+
 			"fedora-43-x86_64\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
@@ -402,7 +403,7 @@ func TestNoEngine(t *testing.T) {
 	up.says(t, "taking no builds for now")
 	waits := func(why string) {
 		t.Helper()
-		system.Eventually(t, system.Patience, "the reason in the list: "+why, func() bool {
+		testkit.EventuallyWithin(t, system.Patience, "the reason in the list: "+why, func() bool {
 			shown := client(t, dir, "list")
 			return strings.Contains(shown, "queued") && strings.Contains(shown, why)
 		})

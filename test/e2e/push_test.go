@@ -17,6 +17,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -127,7 +128,7 @@ func checkArtifact(t *testing.T, s *system.System, b rpmflow.Build, a rpmflow.Ar
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, a.Name)
-	system.WriteFile(t, file, string(raw))
+	testkit.Write(t, file, string(raw))
 	info, err := exec.Command("rpm", "-qpi", file).CombinedOutput()
 	if err != nil || !bytes.Contains(info, []byte("Epoch       : 1")) || !bytes.Contains(info,
 		[]byte("License     : Apache-2.0")) {

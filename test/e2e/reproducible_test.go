@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -24,7 +25,7 @@ func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 	natsPort := system.FreePort(t)
 	startNATS(t, natsPort)
 	s3 := storagetest.Start(t)
-	system.WriteFile(t, filepath.Join(dir, "rpmflow.yaml"), fmt.Sprintf(
+	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"), fmt.Sprintf(
 		"nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
 			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
 		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML, r.Project("greet", "")))
@@ -37,7 +38,7 @@ func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 		b.says(t, "waiting for builds")
 		client(t, dir, "submit", "greet")
 		var done rpmflow.Build
-		system.Eventually(t, system.Patience, "outcome by the "+name, func() bool {
+		testkit.EventuallyWithin(t, system.Patience, "outcome by the "+name, func() bool {
 			var page struct{ Builds []rpmflow.Build }
 			if err := json.Unmarshal([]byte(client(t, dir, "list", "--json")), &page); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -20,11 +21,11 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 			repository := system.NewRepository(t)
 			s := system.Start(t, engine, repository.Project("vendor", ""))
 			dir := t.TempDir()
-			system.WriteFile(t, filepath.Join(dir, "said.spec"),
+			testkit.Write(t, filepath.Join(dir, "said.spec"),
 				"Name: said\nEpoch: 3\nVersion: 1.5\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: words\n\n"+
 					"%description\nx\n\n%install\ninstall -D -m 644 %{SOURCE0} "+
 					"%{buildroot}/usr/share/said/words\n\n%files\n/usr/share/said/words\n")
-			system.WriteFile(t, filepath.Join(dir, "words"), "some words\n")
+			testkit.Write(t, filepath.Join(dir, "words"), "some words\n")
 			cmd := exec.CommandContext(t.Context(), "rpmbuild", "-bs", "--define", "_sourcedir "+dir, "--define",
 				"_srcrpmdir "+dir, filepath.Join(dir, "said.spec"))
 			if out, err := cmd.CombinedOutput(); err != nil {

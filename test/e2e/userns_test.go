@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -55,10 +56,10 @@ func remapped(t *testing.T, image string) {
 		if !bytes.Contains(own, []byte("dockremap:")) {
 			own = append(own, line...)
 		}
-		system.WriteFile(t, filepath.Join(dir, name), string(own))
+		testkit.Write(t, filepath.Join(dir, name), string(own))
 		script += "mount --bind " + filepath.Join(dir, name) + " /etc/" + name + "; "
 	}
-	system.WriteFile(t, filepath.Join(dir, "daemon.json"), "{}")
+	testkit.Write(t, filepath.Join(dir, "daemon.json"), "{}")
 	socket := "unix://" + filepath.Join(dir, "docker.sock")
 	script += "exec dockerd --config-file " + dir + "/daemon.json --data-root " + dir + "/data --exec-root " + dir +
 		"/exec --pidfile " + dir + "/pid --host " + socket +

@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -105,7 +106,7 @@ func newCanary(t *testing.T) *canary {
 		}
 		_ = conn.Close()
 	}
-	system.Eventually(t, 5*time.Second, "calls that were counted",
+	testkit.EventuallyWithin(t, 5*time.Second, "calls that were counted",
 		func() bool { return c.calls.Load() == int64(len(addresses(t))) })
 	c.calls.Store(0)
 	return c

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/connect"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Get fetches a URL without unpacking anything.
@@ -90,7 +91,7 @@ func NothingLeft(t testing.TB, s *System) {
 	page := List(t, s, "")
 	for _, b := range page {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
-			Eventually(t, Patience, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
+			testkit.EventuallyWithin(t, Patience, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
 				out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
 			})

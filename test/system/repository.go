@@ -1,7 +1,6 @@
 package system
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Repository is a bare repository and a work tree that pushes to it.
@@ -46,7 +47,7 @@ func (r *Repository) Push(t testing.TB, files map[string]string, refs ...string)
 	}
 	Git(t, r.Tree, "rm", "-r", "-q", "--ignore-unmatch", ".")
 	for name, content := range files {
-		WriteFile(t, filepath.Join(r.Tree, name), content)
+		testkit.Write(t, filepath.Join(r.Tree, name), content)
 	}
 	Git(t, r.Tree, "add", "--all")
 	Git(t, r.Tree, "commit", "--quiet", "--allow-empty", "--message", "Change")
@@ -73,12 +74,4 @@ func Git(t testing.TB, dir string, args ...string) string {
 		t.Fatalf("git %v: %v: %s", args, err, out)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// WriteFile writes a file, and makes its directory.
-func WriteFile(t testing.TB, name, content string) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
-		t.Fatal(err)
-	}
 }

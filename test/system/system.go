@@ -23,6 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
@@ -61,7 +62,7 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 		"500ms\n%stargets:\n%sprojects:\n%s",
 		s.Dir, engine, builder, targets, strings.Join(projects, ""))
 	file := filepath.Join(s.Dir, "rpmflow.yaml")
-	WriteFile(t, file, yaml)
+	testkit.Write(t, file, yaml)
 	cfg, err := config.Load(config.Source{File: file, For: config.ForOperator})
 	if err != nil {
 		t.Fatal(err)
@@ -161,16 +162,6 @@ func (s *System) FinishedWithin(t testing.TB, limit time.Duration) events.Event 
 
 // URL gives the listener's address of a path.
 func (s *System) URL(path string) string { return s.Config.PublicURL.String() + path }
-
-// Eventually waits until something is so.
-func Eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %s still no %s", limit, what)
-		}
-	}
-}
 
 // Buffer is a log that is written while it is read.
 type Buffer struct {

@@ -1,0 +1,102 @@
+// Package testkit has what the tests of several packages need: waiting for a state within a bound, and files.
+//
+// In come a test and a condition; out come failures of the test that name what was waited for. Only tests import it, and
+// it imports nothing of ours.
+package testkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Patience bounds every wait of a test. It is far longer than anything takes on a machine with nothing else to do.
+const Patience = time.Minute
+
+// pause is the time between two looks at a state that nothing announces.
+const pause = 20 * time.Millisecond
+
+// Until looks until is returns nil, and fails the test with its last error after Patience.
+func Until(t testing.TB, is func() error) {
+	t.Helper()
+	UntilWithin(t, Patience, is)
+}
+
+// UntilWithin is Until with a bound of its own, for what takes longer: containers, a build of real mock.
+func UntilWithin(t testing.TB, limit time.Duration, is func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		err := is()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s still: %v", limit, err)
+		}
+	}
+}
+
+// Eventually is Until for a condition, which is called what.
+func Eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	EventuallyWithin(t, Patience, what, is)
+}
+
+// EventuallyWithin is UntilWithin for a condition, which is called what.
+func EventuallyWithin(t testing.TB, limit time.Duration, what string, is func() bool) {
+	t.Helper()
+	missing := errors.New("missing: " + what)
+	UntilWithin(t, limit, func() error {
+		if is() {
+			return nil
+		}
+		return missing
+	})
+}
+
+// Receive takes a value that is sent, and fails the test if none comes.
+func Receive[T any](t testing.TB, from <-chan T, what string) T {
+	t.Helper()
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	select {
+	case v := <-from:
+		return v
+	case <-timer.C:
+		t.Fatalf("after %s still missing: %s", Patience, what)
+		panic("unreachable")
+	}
+}
+
+// Must fails the test if there is an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Value gives a result, or fails the test if there is an error: Value(f())(t).
+func Value[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		Must(t, err)
+		return v
+	}
+}
+
+// Write writes a file, makes its directories, and gives its name.
+func Write(t testing.TB, file, content string) string {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
+	if err == nil {
+		err = os.WriteFile(file, []byte(content), 0o644)
+	}
+	if err != nil {
+		t.Fatal(fmt.Errorf("write a file of the test: %w", err))
+	}
+	return file
+}
