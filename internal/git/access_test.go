@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestTokenOfTheProject(t *testing.T) {
@@ -27,7 +28,7 @@ func TestTokenOfTheProject(t *testing.T) {
 		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), FetchTimeout: time.Minute,
 			Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Access: func(url string) Access { asked = append(asked, url); return Access{Token: token} }})
-		must(t, err)
+		testkit.Must(t, err)
 		return s
 	}
 	said := []string{}
@@ -52,7 +53,7 @@ func TestTokenOfTheProject(t *testing.T) {
 	wantFailure(t, err, rpmflow.FailureSource, "authentication refused by "+url)
 	said = append(said, err.Error())
 	// Nor is it in what stays on the disk.
-	must(t, filepath.WalkDir(s.dir, func(name string, e os.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir(s.dir, func(name string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			text, err := os.ReadFile(name)
 			said = append(said, name, string(text))
@@ -79,10 +80,10 @@ func TestSecretsAreNoArguments(t *testing.T) {
 		"https://toktoktok@example.org/a.git":         "https://example.org/a.git",
 	} {
 		r, err := parseRemote(url)
-		must(t, err)
+		testkit.Must(t, err)
 		r.with(Access{Token: "tok-en"})
 		env, err := r.environment()
-		must(t, err)
+		testkit.Must(t, err)
 		if got := r.address(); got != address {
 			t.Errorf("%s: got %q", url, got)
 		}
@@ -105,7 +106,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 		"file:///srv/a.git":         "/srv/a.git",
 	} {
 		r, err := parseRemote(url)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := r.address(); got != address {
 			t.Errorf("%s: got %q", url, got)
 		}
@@ -121,7 +122,7 @@ func TestGitIsIsolated(t *testing.T) {
 	touch := "touch " + touched + "\n"
 	config := "[core]\n\tsshCommand = " + touch + "\tfsmonitor = " + touch + "[credential]\n\thelper = !" + touch +
 		"[protocol]\n\tallow = never\n"
-	must(t, os.WriteFile(bad, []byte(config), 0o600))
+	testkit.Must(t, os.WriteFile(bad, []byte(config), 0o600))
 	for _, name := range []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"} {
 		t.Setenv(name, bad)
 	}
@@ -139,9 +140,9 @@ func TestGitIsIsolated(t *testing.T) {
 	}
 	// A repository must not make git speak another protocol than the one that its URL has.
 	r, err := parseRemote("https://example.org/")
-	must(t, err)
+	testkit.Must(t, err)
 	env, err := r.environment()
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := runGitWith(t.Context(), env, nil, "ls-remote", "ext::touch "+touched); err == nil ||
 		!strings.Contains(err.Error(), "not allowed") {
 		t.Errorf("got %v", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // plainTar is an archive as %setup wants it.
@@ -26,13 +27,13 @@ func archive(t *testing.T, m *Mirrors, req Request, a Archive) (content string, 
 		a.MaxSize = 1 << 30
 	}
 	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer out.Close()
 	err = m.Archive(t.Context(), req, a, out)
 	text, rerr := os.ReadFile(out.Name())
-	must(t, rerr)
+	testkit.Must(t, rerr)
 	entries, rerr := os.ReadDir(a.Scratch)
-	must(t, rerr)
+	testkit.Must(t, rerr)
 	return string(text), len(entries), err
 }
 
@@ -57,7 +58,7 @@ func TestArchiveIsExact(t *testing.T) {
 			"rpm/own.patch": "P",
 		}
 		w.Commit(files)
-		must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
+		testkit.Must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
 		commit := w.Commit(nil)
 		w.Git("tag", "-a", "-m", "x", "v1.0")
 		commit2 := w.Commit(map[string]string{"later": "x"})
@@ -66,7 +67,7 @@ func TestArchiveIsExact(t *testing.T) {
 			req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 			made := Archive{Suffix: ".tar", Prefix: prefix}
 			got, _, err := archive(t, m, req, made)
-			must(t, err)
+			testkit.Must(t, err)
 			want := w.Archive(commit, made.prefix())
 			if got != want {
 				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", prefix, len(got), len(want))
@@ -77,9 +78,9 @@ func TestArchiveIsExact(t *testing.T) {
 			// The compressed one is the same, with no name and no time in its header.
 			made.Suffix = ".tar.gz"
 			packed, _, err := archive(t, m, req, made)
-			must(t, err)
+			testkit.Must(t, err)
 			z, err := gzip.NewReader(strings.NewReader(packed))
-			must(t, err)
+			testkit.Must(t, err)
 			var plain bytes.Buffer
 			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" || z.ModTime.Unix() != 0 {
 				t.Errorf("compressed: %v, name %q, time %s, same %v", err, z.Name, z.ModTime, plain.String() == want)
@@ -103,7 +104,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 			continue
 		}
 		packed, _, err := archive(t, m, req, Archive{Suffix: SuffixOf("h" + suffix), Prefix: "hello-1.0"})
-		must(t, err)
+		testkit.Must(t, err)
 		args := []string{"-dc"}
 		switch suffix {
 		case ".tar.lzma":
@@ -125,17 +126,17 @@ func TestArchiveOfADamagedMirror(t *testing.T) {
 	req := request(w, w.Commit(map[string]string{"data": "T"}))
 	mustRead(t, m, req)
 	packs, err := filepath.Glob(filepath.Join(m.dir, "*.git/objects/pack/*.pack"))
-	must(t, err)
+	testkit.Must(t, err)
 	for _, pack := range packs {
-		must(t, os.Chmod(pack, 0o600))
+		testkit.Must(t, os.Chmod(pack, 0o600))
 		data, err := os.ReadFile(pack)
-		must(t, err)
+		testkit.Must(t, err)
 		// The commit, which comes first, stays readable: only git archive notices.
 		copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
-		must(t, os.WriteFile(pack, data, 0o600))
+		testkit.Must(t, os.WriteFile(pack, data, 0o600))
 	}
 	got, _, err := archive(t, m, req, plainTar())
-	must(t, err)
+	testkit.Must(t, err)
 	if got != w.Archive(req.Commit, "hello-1.0/") {
 		t.Error("the archive is not git's")
 	}
@@ -152,7 +153,7 @@ func TestArchiveLimits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer out.Close()
 	err = m.Archive(ctx, req, Archive{Suffix: ".tar.bz2", MaxSize: 1 << 20, Scratch: t.TempDir()}, out)
 	wantPlain(t, err)

@@ -18,28 +18,29 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // sshHome makes a home directory with a key and, of a server, what makes it known.
 func sshHome(t *testing.T, server *sshServer) string {
 	t.Helper()
 	home := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(home, ".ssh"), 0o700))
+	testkit.Must(t, os.Mkdir(filepath.Join(home, ".ssh"), 0o700))
 	_, key, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	block, err := ssh.MarshalPrivateKey(key, "")
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600))
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(filepath.Join(home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600))
 	known := "# nobody\n"
 	if server != nil {
 		host, port, err := net.SplitHostPort(server.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		known = "[" + host + "]:" + port + " " + string(ssh.MarshalAuthorizedKey(server.hostKey))
 		signer, err := ssh.NewSignerFromKey(key)
-		must(t, err)
+		testkit.Must(t, err)
 		server.allowed = string(signer.PublicKey().Marshal())
 	}
-	must(t, os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600))
 	t.Setenv("SSH_KNOWN_HOSTS", filepath.Join(home, ".ssh", "known_hosts"))
 	return home
 }
@@ -54,11 +55,11 @@ type sshServer struct {
 func newSSHServer(t *testing.T) *sshServer {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	signer, err := ssh.NewSignerFromKey(key)
-	must(t, err)
+	testkit.Must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	s := &sshServer{addr: listener.Addr().String(), hostKey: signer.PublicKey()}
 	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		if c.User() != "git" || string(key.Marshal()) != s.allowed {
@@ -131,7 +132,7 @@ func TestSSH(t *testing.T) {
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"data": "T"})
 	host, port, err := net.SplitHostPort(server.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, url := range []string{
 		"ssh://git@" + server.addr + w.Dir, "ssh://" + server.addr + w.Dir, "git@" + host + ":" + port + ":" + w.Dir,
 	} {
@@ -164,7 +165,7 @@ func TestSSHKeyOfTheProject(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("SSH_KNOWN_HOSTS", "")
 	dir := filepath.Join(t.TempDir(), "it's a 100%h place")
-	must(t, os.Rename(filepath.Join(home, ".ssh"), dir))
+	testkit.Must(t, os.Rename(filepath.Join(home, ".ssh"), dir))
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"data": "T"})
 	url := "ssh://git@" + server.addr + w.Dir

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // substTree is a tree with every placeholder that git archive fills in, one a file: %(describe) is expanded once in an
@@ -36,7 +37,7 @@ func TestSubstitution(t *testing.T) {
 			t.Helper()
 			req := Request{Project: "hello", URL: url, Ref: ref, Commit: commit}
 			got, left, err := archive(t, newMirrors(t), req, plainTar())
-			must(t, err)
+			testkit.Must(t, err)
 			want := w.Archive(commit, "hello-1.0/")
 			if got != want {
 				t.Errorf("%s: got\n%q\nwant\n%q", ref, got, want)
@@ -79,7 +80,7 @@ func TestSubstitutionOfSignatures(t *testing.T) {
 	signed = sign(w, unasked)
 	w.Git("reset", "--quiet", "--hard", signed)
 	got, _, err := archive(t, newMirrors(t), request(w, signed), plainTar())
-	must(t, err)
+	testkit.Must(t, err)
 	if got != w.Archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock"
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which is told what the target
@@ -21,24 +22,24 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 		t.Skipf("needs docker: no engine answers: %s", out)
 	}
 	made, err := exec.Command("../../test/standin/build").Output()
-	must(t, err)
+	testkit.Must(t, err)
 	image := made[strings.LastIndexByte(strings.TrimSpace(string(made)), '\n')+1:]
 	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: strings.TrimSpace(string(image)), MaxAge: time.Hour}
 	installation := rpmflow.DeriveID(t.Name(), time.Now().String())
 	engine, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: installation, Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() {
-		must(t, engine.Shut())
+		testkit.Must(t, engine.Shut())
 		made, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+images.LabelInstallation+"="+installation).Output()
-		must(t, err)
+		testkit.Must(t, err)
 		for name := range strings.FieldsSeq(string(made)) {
-			must(t, exec.Command("docker", "rmi", "-f", name).Run())
+			testkit.Must(t, exec.Command("docker", "rmi", "-f", name).Run())
 		}
 	})
 
 	const sources = "/builddir/build/SOURCES"
 	beside := strings.TrimSpace(run(t, "docker", "run", "-d", target.Image, "sleep", "600"))
-	t.Cleanup(func() { must(t, exec.Command("docker", "rm", "-fv", beside).Run()) })
+	t.Cleanup(func() { testkit.Must(t, exec.Command("docker", "rm", "-fv", beside).Run()) })
 	run(t, "docker", "exec", beside, "mkdir", "-p", sources)
 	run(t, "docker", "cp", "testdata/specs/.", beside+":"+sources)
 	o := rpmflow.Options{With: []string{"tests"}, Without: []string{"docs"}, Macros: []rpmflow.Macro{{Name: "level", Value: "2"}}}
@@ -61,7 +62,7 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 				"%{level}\n":             "2\n",
 			} {
 				got, err := s.Eval(t.Context(), expression)
-				must(t, err)
+				testkit.Must(t, err)
 				same(t, "eval "+expression, got, want)
 			}
 		})

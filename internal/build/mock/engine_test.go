@@ -23,6 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +35,7 @@ func open(t *testing.T, s Settings) *Engine {
 	t.Helper()
 	s.Logger, s.Installation, s.Network, s.PIDs = quiet, "test-"+rand.Text(), "bridge", 512
 	e, err := New(s)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		if err := e.Shut(); err != nil {
 			t.Error(err)
@@ -72,29 +73,29 @@ install -D %{SOURCE0} %{buildroot}/usr/share/hello.txt
 // builds runs a whole build on an engine: what goes in and what comes out has no other way than the API.
 func builds(t *testing.T, e *Engine) {
 	t.Helper()
-	mocktest.Must(t, e.Ready(t.Context()))
+	testkit.Must(t, e.Ready(t.Context()))
 	image := mocktest.Image(t)
 	t.Cleanup(func() { mocktest.Forget(t, e.s.Installation) })
 	sources := t.TempDir()
-	mocktest.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
 	file := filepath.Join(sources, "hello.spec")
-	mocktest.Must(t, os.WriteFile(file, []byte(spec), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte(spec), 0o600))
 	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name()), Target: "standin-1-x86_64", Arch: "x86_64"}, Attempt: 1}
 	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour}
 	s, err := e.Open(t.Context(), build.Job{
 		Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	defer func() {
-		mocktest.Must(t, s.Close(context.WithoutCancel(t.Context())))
+		testkit.Must(t, s.Close(context.WithoutCancel(t.Context())))
 		e.images.Wait()
 	}()
-	mocktest.Must(t, s.Root(t.Context()))
+	testkit.Must(t, s.Root(t.Context()))
 	srpm, err := s.SRPM(t.Context(), file, sources)
-	mocktest.Must(t, err)
-	mocktest.Must(t, s.Dependencies(t.Context(), srpm))
+	testkit.Must(t, err)
+	testkit.Must(t, s.Dependencies(t.Context(), srpm))
 	rpms, err := s.RPMs(t.Context(), srpm)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if len(rpms) != 1 || filepath.Base(rpms[0]) != "hello-1.0-1.noarch.rpm" {
 		t.Errorf("made %q", rpms)
 	}
@@ -113,7 +114,7 @@ func TestBuildBehindSSH(t *testing.T) {
 func TestLocalEngine(t *testing.T) {
 	host := "unix://" + mocktest.Socket(t)
 	e := open(t, Settings{Host: host, Archs: []string{rpmflow.HostArch()}})
-	mocktest.Must(t, e.Ready(t.Context()))
+	testkit.Must(t, e.Ready(t.Context()))
 	f, err := e.Facts(t.Context())
 	if err != nil || f.Version == "" || f.API == "" || f.Machine == "" || f.Storage == "" || f.Plain {
 		t.Errorf("facts %+v, %v", f, err)
@@ -177,11 +178,11 @@ func TestEndedWhileAContainerIsMade(t *testing.T) {
 		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour},
 		Dir:    t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if err := s.Root(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("root: %v", err)
 	}
-	mocktest.Must(t, s.Close(t.Context()))
+	testkit.Must(t, s.Close(t.Context()))
 	e.images.Wait()
 	if left := mocktest.Docker(t, "ps", "--all", "--quiet", "--filter", "label="+images.LabelInstallation+"="+e.s.Installation); left != "" {
 		t.Errorf("left: %s", left)

@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // newSession opens an attempt on the engine, with the stand-in's image.
@@ -60,7 +61,7 @@ func TestContainersAreConfined(t *testing.T) {
 		}
 		s.containers = append(s.containers, id)
 		var infos []container.InspectResponse
-		mocktest.Must(t, json.Unmarshal([]byte(mocktest.Docker(t, "inspect", id)), &infos))
+		testkit.Must(t, json.Unmarshal([]byte(mocktest.Docker(t, "inspect", id)), &infos))
 		info := infos[0]
 		h := info.HostConfig
 		want := container.NetworkMode("none")

@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
-	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Keys stay, so that an upgrade finds the images that exist: with other ones all builders make all roots and dependencies again.
@@ -19,7 +19,7 @@ func TestKeysStay(t *testing.T) {
 	t.Parallel()
 	target := rpmflow.Target{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest"}
 	srpm := filepath.Join(t.TempDir(), "hello-1.0-1.src.rpm")
-	mocktest.Must(t, os.WriteFile(srpm, enginetest.Package("hello", "src"), 0o600))
+	testkit.Must(t, os.WriteFile(srpm, enginetest.Package("hello", "src"), 0o600))
 	e := open(t, Settings{})
 	e.images = images.New(nil, images.Settings{Installation: "inst"})
 	for _, c := range []struct {
@@ -35,7 +35,7 @@ func TestKeysStay(t *testing.T) {
 			"d8ba9044ff0ccb99e89a33035f7515e3", "9f8de1e5536179edbb0240f3d0ac53cc", "e541684d8fd3d2663cb09c24ddf905e0"},
 	} {
 		config, err := configuration(target, c.options, time.Unix(1700000000, 0))
-		mocktest.Must(t, err)
+		testkit.Must(t, err)
 		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "k"}}
 		s := &session{e: e, job: build.Job{Target: target, Build: b}, image: "sha256:1234", config: config}
 		if key := s.rootKey(); key != c.root {
@@ -45,7 +45,7 @@ func TestKeysStay(t *testing.T) {
 			from := images.NewRoot("", time.Time{}, images.RootFacts{ByName: byName})
 			from.ID = "sha256:abcd"
 			r, err := s.requirements(srpm, from)
-			mocktest.Must(t, err)
+			testkit.Must(t, err)
 			if key := e.images.DependenciesKey(from, r); key != want {
 				t.Errorf("%s: dependencies %s, was %s", c.name, key, want)
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const patience = 5 * time.Minute
@@ -46,7 +47,7 @@ func newHost(t *testing.T) *host {
 	}
 	ip := mocktest.Docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
 	config := filepath.Join(t.TempDir(), "ours.cfg")
-	mocktest.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
+	testkit.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
 	h.target = rpmflow.Target{Name: "ours", Arch: rpmflow.HostArch(), Config: config, Image: image, MaxAge: time.Hour}
 	return h
 }
@@ -226,7 +227,7 @@ func (a *attempt) build(t *testing.T, version, requires, commands string) (conta
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.spec")
-	mocktest.Write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
+	testkit.Write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
 	sources := filepath.Join(dir, "sources")
 	if err := os.Mkdir(sources, 0o755); err != nil {
 		t.Fatal(err)
@@ -303,17 +304,17 @@ func TestForeignSourcePackage(t *testing.T) {
 	foreign := func(name, requires string) (string, *attempt) {
 		t.Helper()
 		dir := t.TempDir()
-		mocktest.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
+		testkit.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
 		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define", "elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
 		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
 	}
 	srpm, a := foreign("decided anew", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
-	mocktest.Must(t, a.Dependencies(t.Context(), srpm))
+	testkit.Must(t, a.Dependencies(t.Context(), srpm))
 	if rpms, err := a.RPMs(t.Context(), srpm); err != nil || len(rpms) != 1 {
 		t.Errorf("packages %q: %v", rpms, err)
 	}
 	srpm, a = foreign("not to be had", "nosuch-devel")
-	mocktest.Must(t, a.Dependencies(t.Context(), srpm))
+	testkit.Must(t, a.Dependencies(t.Context(), srpm))
 	var failure *rpmflow.Failure
 	if _, err := a.RPMs(t.Context(), srpm); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies || !strings.Contains(err.Error(), "nosuch-devel") {
 		t.Errorf("a package that is not to be had: %v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestConfigurationIsWhatWasGiven has Python read what is written for it.
@@ -28,7 +29,7 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 		"module_enable=nodejs:22", "module_enable=perl", "module_install=one", "module_install=", `dist=it's "so" \n \ ü ` + "\t'''\U0001F600", "chroot_setup_cmd=a=b",
 	} {
 		o, err := rpmflow.ParseMockOption(s)
-		mocktest.Must(t, err)
+		testkit.Must(t, err)
 		options = append(options, o)
 	}
 	repositories := []rpmflow.Repository{
@@ -47,7 +48,7 @@ config_opts = {"dnf.conf": "[main]", "environment": {}, "macros": {"%dist": 1, "
 		t.Fatalf("%v\n%s", err, program)
 	}
 	var got map[string]any
-	mocktest.Must(t, json.Unmarshal(out, &got))
+	testkit.Must(t, json.Unmarshal(out, &got))
 	conf := got["dnf.conf"].(string)
 	delete(got, "dnf.conf")
 	want := map[string]any{
@@ -122,14 +123,14 @@ func TestOptions(t *testing.T) {
 	}
 	dir := t.TempDir()
 	spec, sources := filepath.Join(dir, "p.spec"), filepath.Join(dir, "sources")
-	mocktest.Write(t, spec, optionalSpec)
-	mocktest.Must(t, os.Mkdir(sources, 0o700))
+	testkit.Write(t, spec, optionalSpec)
+	testkit.Must(t, os.Mkdir(sources, 0o700))
 	run := func(name, project string, o rpmflow.Options, target rpmflow.Target) (a *attempt, rpms []string, err error) {
 		t.Helper()
 		a = h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p", Options: o}})
-		mocktest.Must(t, a.Root(t.Context()))
+		testkit.Must(t, a.Root(t.Context()))
 		srpm, err := a.SRPM(t.Context(), spec, sources)
-		mocktest.Must(t, err)
+		testkit.Must(t, err)
 		a.containers = 0
 		if err := a.Dependencies(t.Context(), srpm); err != nil {
 			return a, nil, err
@@ -139,7 +140,7 @@ func TestOptions(t *testing.T) {
 	}
 
 	first, rpms, err := run("first", "p", asked, h.target)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if len(rpms) != 1 || filepath.Base(rpms[0]) != "p-1-1.acme.noarch.rpm" {
 		t.Errorf("packages %q", rpms)
 	}
@@ -177,27 +178,27 @@ func TestOptions(t *testing.T) {
 	}
 
 	again, _, err := run("again", "p", asked, h.target)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if again.root.Image != first.root.Image || again.containers != 1 {
 		t.Errorf("%d containers, the root %s; it was %s", again.containers, again.root.Image, first.root.Image)
 	}
 	strict := h.target
 	strict.MaxAge = time.Nanosecond
 	checked, _, err := run("checked", "p", asked, strict)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if checked.containers != 2 {
 		t.Errorf("%d containers; the repository had to be asked, and had not changed", checked.containers)
 	}
 	publish("2")
 	changed, _, err := run("changed", "p", asked, strict)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if changed.root.Image != first.root.Image || changed.s.deps.ID == checked.s.deps.ID {
 		t.Errorf("root %s, dependencies %s; they were %s, %s, and only the project's own repository has changed", changed.root.Image, changed.s.deps.ID, first.root.Image, checked.s.deps.ID)
 	}
 
 	asked.MockOptions = []rpmflow.MockOption{{Key: "chroot_additional_packages", Value: "zstd xz"}}
 	own, _, err := run("own root", "p", asked, h.target)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if own.root.Image == first.root.Image || own.root.Config == first.root.Config {
 		t.Errorf("options of mock are not in the root %+v; without it was %+v", own.root, first.root)
 	}
@@ -210,7 +211,7 @@ func TestOptions(t *testing.T) {
 func (h *host) openQuery(t *testing.T, e *Engine, o rpmflow.Options) *attempt {
 	t.Helper()
 	a := h.openFor(t, e, "query", h.target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "p", Options: o}})
-	mocktest.Must(t, a.Root(t.Context()))
+	testkit.Must(t, a.Root(t.Context()))
 	return a
 }
 
@@ -219,7 +220,7 @@ func TestTrust(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)
 	facts, err := e.Facts(t.Context())
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	o := rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "http://a/", Trusted: true}, {URL: "http://b/"}}}
 	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o}}, Target: h.target, Dir: t.TempDir()})
 	var failure *rpmflow.Failure
@@ -229,6 +230,6 @@ func TestTrust(t *testing.T) {
 		t.Errorf("%s: %v; %s", failure.Kind, failure, failure.Hint)
 	}
 	s, err := e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o.Trust()}}, Target: h.target, Dir: t.TempDir()})
-	mocktest.Must(t, err)
-	mocktest.Must(t, s.Close(t.Context()))
+	testkit.Must(t, err)
+	testkit.Must(t, s.Close(t.Context()))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestRootsAreComparedAheadOfTime: the root of a target that builds use is asked for before it is too old for them.
@@ -20,7 +21,7 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 	target := h.target
 	target.MaxAge = 20 * time.Second // the shortest for which that is done
 	root := h.ready(t, e, "build", target).root
-	mocktest.Must(t, e.Warm(t.Context(), build.Job{
+	testkit.Must(t, e.Warm(t.Context(), build.Job{
 		Target: target, Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	}))
 	ctx, stop := context.WithCancel(t.Context())
@@ -31,7 +32,7 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 	key := h.open(t, e, "look", target).s.rootKey()
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		c, err := e.images.Newest(t.Context(), images.Root, key)
-		mocktest.Must(t, err)
+		testkit.Must(t, err)
 		if c != nil && c.ID != root.Image && c.Repositories()["r"] != root.Repositories["r"] {
 			break
 		}
@@ -86,10 +87,10 @@ func TestDownloadsAreKept(t *testing.T) {
 
 	st := third.s.step("root", step{name: e.images.LockName("try"), image: third.s.image, network: true, script: "! touch /rpmflow/packages/x", files: third.s.config.files})
 	id, err := third.s.create(t.Context(), st)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	third.s.containers = append(third.s.containers, id)
 	end, err := third.s.run(t.Context(), id, st)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	if said := strings.Join(end.output, "\n"); end.Code != 0 || !strings.Contains(said, "Read-only file system") {
 		t.Errorf("a container that installs packages writes into the downloads of others: exit code %d: %s", end.Code, said)
 	}

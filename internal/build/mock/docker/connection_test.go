@@ -19,6 +19,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // childURL makes this program one that keeps a connection to an engine until it is killed.
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 func open(t *testing.T, host, certPath string) *Client {
 	t.Helper()
 	c, err := New(host, certPath)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -74,9 +75,9 @@ func TestTLS(t *testing.T) {
 
 	t.Setenv("DOCKER_HOST", "tcp://"+addr)
 	t.Setenv("DOCKER_CERT_PATH", path)
-	mocktest.Must(t, open(t, "", "").Ping(t.Context()))
+	testkit.Must(t, open(t, "", "").Ping(t.Context()))
 	// The certificates of TCP are not for a socket.
-	mocktest.Must(t, open(t, "unix://"+mocktest.Socket(t), "").Ping(t.Context()))
+	testkit.Must(t, open(t, "unix://"+mocktest.Socket(t), "").Ping(t.Context()))
 	t.Setenv("DOCKER_CERT_PATH", "")
 	wantUnready(t, open(t, "tcp://"+addr, ""), "does not answer", "set builder.docker.cert_path if the engine wants TLS there")
 	_, do := tcpReason(errors.New("400 Bad Request: Client sent an HTTP request to an HTTPS server."), false)
@@ -86,12 +87,12 @@ func TestTLS(t *testing.T) {
 	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, ours, others)), "tls:", "does not accept our certificate")
 	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, others, ours)), "unknown authority", "ca.pem in builder.docker.cert_path")
 	_, port, _ := net.SplitHostPort(addr)
-	mocktest.Must(t, open(t, "tcp://localhost:"+port, path).Ping(t.Context()))
+	testkit.Must(t, open(t, "tcp://localhost:"+port, path).Ping(t.Context()))
 	_, err := New("tcp://"+addr, t.TempDir())
 	wantHint(t, err, "ca.pem", "put ca.pem, cert.pem and key.pem there")
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	plain := mocktest.Serve(t, l, func(c net.Conn) { mocktest.Relay(c, c.(*net.TCPConn).CloseWrite, mocktest.Socket(t)) })
 	e := open(t, "tcp://"+plain, "")
 	facts, err := e.Facts(t.Context())
@@ -107,12 +108,12 @@ func TestSSH(t *testing.T) {
 	h := mocktest.NewSSHHost(t, mocktest.DialStdio(mocktest.Socket(t)))
 	url := "ssh://builder@" + h.Addr
 	e, err := New(url, "")
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	exercise(t, e)
 	if len(mocktest.Children(t)) == 0 {
 		t.Error("no connection is kept")
 	}
-	mocktest.Must(t, e.Close())
+	testkit.Must(t, e.Close())
 	if left := mocktest.Children(t); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
@@ -147,14 +148,14 @@ func TestSSHWithoutAnEngine(t *testing.T) {
 func TestSSHBroken(t *testing.T) {
 	h := mocktest.NewSSHHost(t, mocktest.DialStdio(mocktest.Socket(t)))
 	e := open(t, "ssh://builder@"+h.Addr, "")
-	mocktest.Must(t, e.Ping(t.Context()))
+	testkit.Must(t, e.Ping(t.Context()))
 	e.conn.mu.Lock()
 	for c := range e.conn.ssh {
-		mocktest.Must(t, c.cmd.Process.Kill())
+		testkit.Must(t, c.cmd.Process.Kill())
 	}
 	e.conn.mu.Unlock()
-	mocktest.Eventually(t, "the end of ssh", func() bool { return len(mocktest.Children(t)) == 0 })
-	mocktest.Must(t, e.Ping(t.Context()))
+	testkit.Eventually(t, "the end of ssh", func() bool { return len(mocktest.Children(t)) == 0 })
+	testkit.Must(t, e.Ping(t.Context()))
 }
 
 // A program that is killed takes its ssh with it.
@@ -163,17 +164,17 @@ func TestSSHOfAKilledProgram(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childURL+"=ssh://builder@"+h.Addr)
 	out, err := cmd.StdoutPipe()
-	mocktest.Must(t, err)
-	mocktest.Must(t, cmd.Start())
+	testkit.Must(t, err)
+	testkit.Must(t, cmd.Start())
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready: <nil>\n" {
 		t.Errorf("the child says %q, %v", line, err)
 	}
 	if h.Open() == 0 {
 		t.Error("it keeps no connection")
 	}
-	mocktest.Must(t, cmd.Process.Kill())
+	testkit.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait() // it was killed
-	mocktest.Eventually(t, "the end of ssh", func() bool { return h.Open() == 0 })
+	testkit.Eventually(t, "the end of ssh", func() bool { return h.Open() == 0 })
 }
 
 func TestSocket(t *testing.T) {
@@ -181,28 +182,28 @@ func TestSocket(t *testing.T) {
 	path := filepath.Join(dir, "docker.sock")
 	e := open(t, "unix://"+path, "")
 	wantUnready(t, e, "there is no socket "+path, "--volume "+path+":"+path)
-	mocktest.Must(t, os.Mkdir(path, 0o755))
+	testkit.Must(t, os.Mkdir(path, 0o755))
 	wantUnready(t, e, path+" is not a socket", "DOCKER_SOCKET")
-	mocktest.Must(t, os.Remove(path))
+	testkit.Must(t, os.Remove(path))
 	l, err := net.Listen("unix", path)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
 	wantUnready(t, e, "nobody listens on the socket", "start the engine")
-	mocktest.Must(t, os.Chown(path, -1, os.Getgid()))
+	testkit.Must(t, os.Chown(path, -1, os.Getgid()))
 	e.conn.note(&fs.PathError{Op: "dial", Path: path, Err: fs.ErrPermission})
 	wantHint(t, e.conn.explain(errors.New("x")), "may not open the socket "+path, "in the group")
 }
 
 func TestLocalEngine(t *testing.T) {
 	c := open(t, "unix://"+mocktest.Socket(t), "")
-	mocktest.Must(t, c.Ping(t.Context()))
+	testkit.Must(t, c.Ping(t.Context()))
 	f, err := c.Facts(t.Context())
 	if err != nil || f.Version == "" || f.API == "" || f.Machine == "" || f.Storage == "" || f.Plain {
 		t.Errorf("facts %+v, %v", f, err)
 	}
 	wantHint(t, checkAPI("x", "1.40"), "1.40", "20.10")
-	mocktest.Must(t, checkAPI("x", "1.41"))
+	testkit.Must(t, checkAPI("x", "1.41"))
 }
 
 func TestBadHosts(t *testing.T) {

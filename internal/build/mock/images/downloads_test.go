@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocktest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,11 +24,11 @@ func newStore(t *testing.T, packages int64) (*Store, string) {
 	t.Helper()
 	image := mocktest.Image(t)
 	d, err := docker.New("", "")
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	s := New(d, Settings{Installation: "test-" + rand.Text(), Packages: packages, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		s.Close()
-		mocktest.Must(t, d.Close())
+		testkit.Must(t, d.Close())
 		mocktest.Forget(t, s.s.Installation)
 	})
 	return s, image
@@ -41,7 +42,7 @@ func TestOldDownloadsGo(t *testing.T) {
 		source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c", "mkdir -p /rpmflow/work/packages/a/dnf/r && head -c 2097152 /dev/zero >/rpmflow/work/packages/a/dnf/r/"+file)
 		defer mocktest.Docker(t, "rm", "-fv", source)
 		mocktest.Docker(t, "wait", source)
-		mocktest.Must(t, s.copyDownloads(t.Context(), source, image, "ours"))
+		testkit.Must(t, s.copyDownloads(t.Context(), source, image, "ours"))
 	}
 	add("one.rpm")
 	add("two.rpm")
@@ -80,21 +81,21 @@ func TestOnlyPackagesAreTaken(t *testing.T) {
 		{Name: "packages/../../../../../d.rpm", Typeflag: tar.TypeReg},
 		{Name: "packages/root/dnf/s/e.rpm", Typeflag: tar.TypeReg},
 	} {
-		mocktest.Must(t, w.WriteHeader(h))
+		testkit.Must(t, w.WriteHeader(h))
 	}
-	mocktest.Must(t, w.Close())
+	testkit.Must(t, w.Close())
 	in := tar.NewReader(&b)
 	first, err := nextPackage(in)
-	mocktest.Must(t, err)
+	testkit.Must(t, err)
 	var out bytes.Buffer
-	mocktest.Must(t, copyPackages(&out, in, first))
+	testkit.Must(t, copyPackages(&out, in, first))
 	var names []string
 	for r := tar.NewReader(&out); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		mocktest.Must(t, err)
+		testkit.Must(t, err)
 		names = append(names, h.Name)
 		if h.Mode != 0o644 || h.Uid != 0 {
 			t.Errorf("%s has mode %o, owner %d", h.Name, h.Mode, h.Uid)

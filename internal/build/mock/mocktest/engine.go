@@ -15,23 +15,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const patience = 5 * time.Minute
-
-// Must fails the test if there is an error.
-func Must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Write writes a file.
-func Write(t testing.TB, name, content string) {
-	t.Helper()
-	Must(t, os.WriteFile(name, []byte(content), 0o644))
-}
 
 // Socket is that of the local engine.
 func Socket(t testing.TB) string {
@@ -102,7 +90,7 @@ func Forget(t testing.TB, installation string) {
 func Children(t testing.TB) (all []string) {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	Must(t, err)
+	testkit.Must(t, err)
 	for _, task := range tasks {
 		raw, err := os.ReadFile(task)
 		if err != nil {
@@ -114,18 +102,4 @@ func Children(t testing.TB) (all []string) {
 		}
 	}
 	return all
-}
-
-// Eventually waits until something is true.
-func Eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for !is() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within 30 s: %s", what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // SSHHost is a host with an engine behind ssh. Its shell knows one command.
@@ -39,9 +41,9 @@ func NewSSHHost(t *testing.T, run func(command string, channel ssh.Channel) (cod
 	}
 	h := &SSHHost{t: t, dir: t.TempDir()}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
-	Must(t, err)
+	testkit.Must(t, err)
 	signer, err := ssh.NewSignerFromKey(key)
-	Must(t, err)
+	testkit.Must(t, err)
 	h.hostKey = signer.PublicKey()
 	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		h.mu.Lock()
@@ -53,11 +55,11 @@ func NewSSHHost(t *testing.T, run func(command string, channel ssh.Channel) (cod
 	}}
 	config.AddHostKey(signer)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	Must(t, err)
+	testkit.Must(t, err)
 	h.Addr = Serve(t, l, func(c net.Conn) { h.session(c, config, run) })
 
 	// ssh takes its configuration from the user's home as the system knows it, so it is told another one.
-	Must(t, os.WriteFile(filepath.Join(h.dir, "ssh"), []byte("#!/bin/sh\nexec "+real+" -F "+h.dir+"/config \"$@\"\n"), 0o700))
+	testkit.Must(t, os.WriteFile(filepath.Join(h.dir, "ssh"), []byte("#!/bin/sh\nexec "+real+" -F "+h.dir+"/config \"$@\"\n"), 0o700))
 	h.Write("config", "IdentityFile "+h.dir+"/key\nIdentityAgent none\nUserKnownHostsFile "+h.dir+"/known_hosts\nGlobalKnownHostsFile /dev/null\n")
 	h.know()
 	allowed := h.NewKey()
@@ -78,7 +80,7 @@ func (h *SSHHost) Open() int {
 // Write writes a file of the client's configuration.
 func (h *SSHHost) Write(name, content string) {
 	h.t.Helper()
-	Must(h.t, os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600))
+	testkit.Must(h.t, os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600))
 }
 
 func (h *SSHHost) know() {
@@ -90,12 +92,12 @@ func (h *SSHHost) know() {
 func (h *SSHHost) NewKey() string {
 	h.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
-	Must(h.t, err)
+	testkit.Must(h.t, err)
 	block, err := ssh.MarshalPrivateKey(key, "")
-	Must(h.t, err)
+	testkit.Must(h.t, err)
 	h.Write("key", string(pem.EncodeToMemory(block)))
 	signer, err := ssh.NewSignerFromKey(key)
-	Must(h.t, err)
+	testkit.Must(h.t, err)
 	return string(signer.PublicKey().Marshal())
 }
 

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Serve accepts connections until the test ends, and waits for what it has begun with them.
@@ -74,31 +76,31 @@ type Authority struct {
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Must(t, err)
+	testkit.Must(t, err)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	Must(t, err)
+	testkit.Must(t, err)
 	parsed, err := x509.ParseCertificate(der)
-	Must(t, err)
+	testkit.Must(t, err)
 	return Authority{key, parsed, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
 func (a Authority) sign(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Must(t, err)
+	testkit.Must(t, err)
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "x"}, NotAfter: time.Now().Add(time.Hour),
 		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, k.Public(), a.key)
-	Must(t, err)
+	testkit.Must(t, err)
 	raw, err := x509.MarshalECPrivateKey(k)
-	Must(t, err)
+	testkit.Must(t, err)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
 }
@@ -109,7 +111,7 @@ func CertPath(t testing.TB, trusted, signer Authority) string {
 	dir := t.TempDir()
 	cert, key := signer.sign(t)
 	for name, content := range map[string][]byte{"ca.pem": trusted.pem, "cert.pem": cert, "key.pem": key} {
-		Must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	return dir
 }
@@ -120,13 +122,13 @@ func TLSEngine(t testing.TB, a Authority) string {
 	socket := Socket(t)
 	cert, key := a.sign(t, "localhost")
 	pair, err := tls.X509KeyPair(cert, key)
-	Must(t, err)
+	testkit.Must(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	})
-	Must(t, err)
+	testkit.Must(t, err)
 	return Serve(t, l, func(c net.Conn) {
 		conn := c.(*tls.Conn)
 		if conn.Handshake() == nil {
