@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // inTree is a source tree with its spec in rpm/.
@@ -34,7 +35,7 @@ func TestCompleteIsGitArchive(t *testing.T) {
 		if p.Layout != rpmflow.LayoutInTree || !p.needsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
 			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
 		}
-		must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
+		testkit.Must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
 		want := filepath.Join(t.TempDir(), "want.tar")
 		w.Git("archive", "--format=tar", "--prefix=hello-src/", "--output="+want, commit)
 		got := content(t, filepath.Join(p.Sources, "hello.tar"))
@@ -45,7 +46,7 @@ func TestCompleteIsGitArchive(t *testing.T) {
 			t.Error("export-subst or export-ignore is not honoured")
 		}
 		info, err := os.Stat(filepath.Join(p.Sources, "hello.tar"))
-		must(t, err)
+		testkit.Must(t, err)
 		if !info.ModTime().Equal(p.CommitTime) || info.Mode() != 0o644 {
 			t.Errorf("got %v, %v", info.ModTime(), info.Mode())
 		}
@@ -114,7 +115,7 @@ func TestCompleteIsReproducible(t *testing.T) {
 		var made []string
 		for range 2 {
 			p := prepare(t, newStore(t), request(w, commit))
-			must(t, finish(t.Context(), p, text))
+			testkit.Must(t, finish(t.Context(), p, text))
 			made = append(made, content(t, filepath.Join(p.Sources, "h"+suffix)))
 		}
 		if made[0] != made[1] || len(made[0]) == 0 {
@@ -128,8 +129,8 @@ func TestCompleteLeavesAlone(t *testing.T) {
 	files := inTree(specText("Source0: own.tar.gz", "%setup -q"))
 	files["rpm/own.tar.gz"] = "mine"
 	p := prepare(t, newStore(t), request(w, w.Commit(files)))
-	must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
-	must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
+	testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
+	testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
 	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
 		t.Errorf("got %q, %q", got, names(t, p.Sources))
 	}
@@ -190,20 +191,20 @@ func TestCompleteAfterDamage(t *testing.T) {
 		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: w.Commit(inTree("Name: hello\n"))})
 		text := []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")
 		packs, err := filepath.Glob(filepath.Join(dir, "*.git/objects/pack/*.pack"))
-		must(t, err)
+		testkit.Must(t, err)
 		for _, pack := range packs {
-			must(t, os.Chmod(pack, 0o600))
+			testkit.Must(t, os.Chmod(pack, 0o600))
 			data, err := os.ReadFile(pack)
-			must(t, err)
+			testkit.Must(t, err)
 			// The commit, which comes first, stays readable: only git archive notices.
 			copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
-			must(t, os.WriteFile(pack, data, 0o600))
+			testkit.Must(t, os.WriteFile(pack, data, 0o600))
 		}
-		must(t, finish(t.Context(), p, text))
-		must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
-		must(t, os.RemoveAll(dir))
-		must(t, os.Mkdir(dir, 0o700))
-		must(t, finish(t.Context(), p, text))
+		testkit.Must(t, finish(t.Context(), p, text))
+		testkit.Must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
+		testkit.Must(t, os.RemoveAll(dir))
+		testkit.Must(t, os.Mkdir(dir, 0o700))
+		testkit.Must(t, finish(t.Context(), p, text))
 		if got := names(t, p.Sources); got != "a.patch x.tar" {
 			t.Errorf("got %q", got)
 		}
@@ -219,7 +220,7 @@ func TestTreeBomb(t *testing.T) {
 		cmd := exec.Command("git", "-C", w.Dir, "mktree")
 		cmd.Stdin, cmd.Env = strings.NewReader(lines), gittest.Env()
 		out, err := cmd.Output()
-		must(t, err)
+		testkit.Must(t, err)
 		return strings.TrimSpace(string(out))
 	}
 	level := func(mode filemode.FileMode, kind, id string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // A package of several in a repository is made of its own directory.
@@ -26,7 +27,7 @@ func TestArchiveOfDirectory(t *testing.T) {
 				if p.Layout != rpmflow.LayoutInTree || !strings.Contains(p.Explanation, "made of packages/hello alone") {
 					t.Errorf("%s: %s", p.Layout, p.Explanation)
 				}
-				must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+prep+"\n")))
+				testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+prep+"\n")))
 				got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.ArchiveIn("packages/hello", commit, prefix)
 				if got != want || !strings.Contains(got, commit+" HEAD -> main\n") || strings.Contains(got, "secret") && !strings.Contains(got, "export-ignore") {
 					t.Errorf("%s: got\n%s\nwant\n%s", prep, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
@@ -38,7 +39,7 @@ func TestArchiveOfDirectory(t *testing.T) {
 		}
 		// Without a directory it is all of the tree, wherever the spec lies in it.
 		p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit, Spec: "packages/hello/rpm/hello.spec"})
-		must(t, finish(t.Context(), p, []byte(archiveSpec)))
+		testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 		if got := content(t, filepath.Join(p.Sources, "x.tar")); !strings.Contains(got, "hello-1.0/packages/other/x.c") {
 			t.Error("the archive is not of the whole tree")
 		}
@@ -56,7 +57,7 @@ func TestArchiveOfDirectoryInParts(t *testing.T) {
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"p/lib": theirs, "q/gone": theirs}),
 		Sources: rpmflow.Sources{LFS: true, Submodules: true, Directory: "p"}}
 	p := prepare(t, lfsStore(t, h), req)
-	must(t, finish(t.Context(), p, []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	entries := entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar")))
 	var got []string
 	for _, e := range entries {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // An archive is, byte for byte, what the git command makes of the commit in the packager's own repository.
@@ -33,7 +34,7 @@ func TestArchiveIsExact(t *testing.T) {
 			"rpm/own.patch": "P",
 		}
 		w.Commit(files)
-		must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
+		testkit.Must(t, os.Chmod(filepath.Join(w.Dir, "run.sh"), 0o755))
 		commit := w.Commit(nil)
 		w.Git("tag", "-a", "-m", "x", "v1.0")
 		commit2 := w.Commit(map[string]string{"later": "x"})
@@ -42,7 +43,7 @@ func TestArchiveIsExact(t *testing.T) {
 			{"%setup -q", "hello-1.0/", commit}, {"%setup -q -n a/b/c", "a/b/c/", commit2}, {"%setup -q -c", "", commit},
 		} {
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: tt.commit})
-			must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+tt.prep+"\n")))
+			testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+tt.prep+"\n")))
 			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(tt.commit, tt.prefix)
 			if got != want {
 				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", tt.prefix, len(got), len(want))
@@ -51,9 +52,9 @@ func TestArchiveIsExact(t *testing.T) {
 				t.Error("attributes are not honoured")
 			}
 			// The compressed one is the same, with no name and no time in its header.
-			must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: y.tar.gz\n%prep\n"+tt.prep+"\n")))
+			testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: y.tar.gz\n%prep\n"+tt.prep+"\n")))
 			z, err := gzip.NewReader(strings.NewReader(content(t, filepath.Join(p.Sources, "y.tar.gz"))))
-			must(t, err)
+			testkit.Must(t, err)
 			var plain bytes.Buffer
 			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" || z.ModTime.Unix() != 0 {
 				t.Errorf("compressed: %v, name %q, time %s, same %v", err, z.Name, z.ModTime, plain.String() == want)
@@ -73,7 +74,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
 			continue
 		}
-		must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: h"+suffix+"\n")))
+		testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: h"+suffix+"\n")))
 		args := []string{"-dc"}
 		switch suffix {
 		case ".tar.lzma":
@@ -107,7 +108,7 @@ func TestArchiveOfPointers(t *testing.T) {
 			t.Errorf("%v, left %q", err, names(t, p.Sources))
 		}
 		for _, commit := range []string{plain, ignored} {
-			must(t, finish(t.Context(), prepare(t, s, request(w, commit)), text))
+			testkit.Must(t, finish(t.Context(), prepare(t, s, request(w, commit)), text))
 		}
 	}
 }

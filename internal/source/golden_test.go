@@ -19,6 +19,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -27,14 +28,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // packaging (packaging/), and last, as golden, what is made of them. -update rewrites that.
 func TestLayouts(t *testing.T) {
 	files, err := filepath.Glob("testdata/layouts/*.txtar")
-	must(t, err)
+	testkit.Must(t, err)
 	if len(files) == 0 {
 		t.Fatal("no cases")
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			given, err := txtar.ParseFile(file)
-			must(t, err)
+			testkit.Must(t, err)
 			trees := map[string]map[string]string{"tree": {}, "packaging": {}}
 			var inputs []txtar.File
 			golden := ""
@@ -50,7 +51,7 @@ func TestLayouts(t *testing.T) {
 			got := outcomeOf(t, layoutRequest(t, string(given.Comment), trees))
 			if *update {
 				given.Files = append(inputs, txtar.File{Name: "golden", Data: []byte(got)})
-				must(t, os.WriteFile(file, txtar.Format(given), 0o644))
+				testkit.Must(t, os.WriteFile(file, txtar.Format(given), 0o644))
 				return
 			}
 			if got != golden {
@@ -109,7 +110,7 @@ func outcomeOf(t *testing.T, req Request) string {
 	}
 	text := expand(t, p.Spec, p.Sources)
 	if p.needsExpansion() {
-		must(t, finish(t.Context(), p, text))
+		testkit.Must(t, finish(t.Context(), p, text))
 	}
 	fmt.Fprintf(&b, "spec: %s as %s\n", p.SpecPath, filepath.Base(p.Spec))
 	if strings.HasSuffix(p.SpecPath, ".in") {
@@ -126,7 +127,7 @@ func outcomeOf(t *testing.T, req Request) string {
 	}
 	for _, f := range p.Files {
 		u, err := url.Parse(f.URL)
-		must(t, err)
+		testkit.Must(t, err)
 		fmt.Fprintf(&b, "from the %s: %s, asked for at %s\n", f.Origin, f.Name, u.Path)
 	}
 	return b.String()
@@ -135,10 +136,10 @@ func outcomeOf(t *testing.T, req Request) string {
 func members(t *testing.T, b *strings.Builder, file string) {
 	t.Helper()
 	in, err := os.Open(file)
-	must(t, err)
-	defer func() { must(t, in.Close()) }()
+	testkit.Must(t, err)
+	defer func() { testkit.Must(t, in.Close()) }()
 	z, err := gzip.NewReader(in)
-	must(t, err)
+	testkit.Must(t, err)
 	h := sha256.New()
 	whole := io.TeeReader(z, h)
 	for r := tar.NewReader(whole); ; {
@@ -146,10 +147,10 @@ func members(t *testing.T, b *strings.Builder, file string) {
 		if err == io.EOF {
 			break
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		fmt.Fprintf(b, "  %c %04o %s\n", m.Typeflag, m.Mode, m.Name)
 	}
 	_, err = io.Copy(io.Discard, whole)
-	must(t, err)
+	testkit.Must(t, err)
 	fmt.Fprintf(b, "  SHA-256 of the tar file: %x\n", h.Sum(nil))
 }

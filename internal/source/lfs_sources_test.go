@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Files beside the spec have their content in every layout; of a tree that is the source only those that the spec names.
@@ -28,7 +29,7 @@ func TestLFSSources(t *testing.T) {
 		t.Errorf("%s, %s", p.Layout, names(t, p.Sources))
 	}
 	info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
-	must(t, err)
+	testkit.Must(t, err)
 	if info.Mode() != 0o644 || !info.ModTime().Equal(p.CommitTime) || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
 		t.Errorf("%v %v, left %s", info.Mode(), info.ModTime(), names(t, filepath.Dir(p.Sources)))
 	}
@@ -45,7 +46,7 @@ func TestLFSSources(t *testing.T) {
 	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "", "hello.spec": specText("", ""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
 		".gitattributes": "*.mp4 export-ignore\n*.png export-ignore\n"})
 	p = prepare(t, s, tree)
-	must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n")))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n")))
 	if _, asked := h.took(); asked != 1 || content(t, filepath.Join(p.Sources, "logo.png")) != "logo" {
 		t.Errorf("%d downloads, %s", asked, names(t, p.Sources))
 	}
@@ -61,15 +62,15 @@ func TestLFSSources(t *testing.T) {
 	for _, text := range []string{tarball, "#!/bin/sh\n"} {
 		oid := oidOf(text)
 		object := filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid)
-		must(t, os.MkdirAll(filepath.Dir(object), 0o755))
-		must(t, os.WriteFile(object, []byte(text), 0o600))
+		testkit.Must(t, os.MkdirAll(filepath.Dir(object), 0o755))
+		testkit.Must(t, os.WriteFile(object, []byte(text), 0o600))
 	}
 	p = prepare(t, newStore(t), local)
 	if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball {
 		t.Error("not the repository's own file")
 	}
 	oid := oidOf(tarball)
-	must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"), 0o600))
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
 	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "another file than its pointer says")
 }
@@ -83,7 +84,7 @@ func TestLFSOfSubmodules(t *testing.T) {
 	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib", "../../lib/.git"), h.keep("own"), lfsAttributes
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
 	p := prepare(t, lfsStore(t, h), req)
-	must(t, finish(t.Context(), p, []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n")
 	if !strings.Contains(got, `"of the library"`) || !strings.Contains(got, `"own"`) || strings.Contains(got, "git-lfs") {
 		t.Errorf("got\n%s", got)
@@ -157,7 +158,7 @@ func TestLFSFailures(t *testing.T) {
 	files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", h.keep("patience"), ""
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
 	h.busy, h.stale = 2, 1
-	must(t, finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec)))
 	h.busy, h.stale = 0, 0
 }
 
@@ -182,7 +183,7 @@ func TestLFSConfig(t *testing.T) {
 		t.Errorf("%v, shown %q", err, shown)
 	}
 	p := prepare(t, lfsStore(t, h, "127.0.0.1"), req)
-	must(t, finish(t.Context(), p, []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, `"elsewhere"`) {
 		t.Errorf("got\n%s", got)
 	}

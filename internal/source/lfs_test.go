@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // lfsHost is a git server with Git LFS that answers nothing but what git-lfs would ask, and refuses all else.
@@ -41,7 +42,7 @@ type lfsHost struct {
 func newLFSHost(t *testing.T, repositories, token string) *lfsHost {
 	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
-	must(t, err)
+	testkit.Must(t, err)
 	git := &cgi.Handler{
 		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
@@ -171,7 +172,7 @@ func smudgedArchive(t *testing.T, w *gittest.Repository, commit, prefix string, 
 	t.Helper()
 	dir := t.TempDir()
 	for oid, text := range objects {
-		must(t, os.WriteFile(filepath.Join(dir, oid), []byte(text), 0o600))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, oid), []byte(text), 0o600))
 	}
 	out := filepath.Join(dir, "want.tar")
 	w.Git("-c", "filter.lfs.required=true", "-c", "filter.lfs.smudge=cd '"+dir+"' && cat >in && oid=$(sed -n 's/^oid sha256://p' in) && if [ -n \"$oid\" ]; then cat $oid; else cat in; fi", "archive", "--prefix="+prefix, "--output="+out, commit)
@@ -184,7 +185,7 @@ func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &shelf{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
 		Access: func(string) git.Access { return git.Access{Token: h.token} },
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	s.client.Pause = 1
 	t.Cleanup(s.Close)
 	return s
@@ -206,14 +207,14 @@ func TestLFSArchive(t *testing.T) {
 	files["pointer.txt"] = pointerTo("text for git, too")
 	files["secret/x.bin"] = pointerTo("not on the server")
 	w.Commit(files)
-	must(t, os.Chmod(filepath.Join(w.Dir, "run.bin"), 0o755))
+	testkit.Must(t, os.Chmod(filepath.Join(w.Dir, "run.bin"), 0o755))
 	commit := w.Commit(nil)
 	want := smudgedArchive(t, w, commit, "hello-1.0/", h.objects)
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{LFS: true}}
 	s := lfsStore(t, h)
 	for i := range 2 {
 		p := prepare(t, s, req)
-		must(t, finish(t.Context(), p, []byte(archiveSpec)))
+		testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 		if got := content(t, filepath.Join(p.Sources, "x.tar")); got != want {
 			t.Error("the archive is not what git makes with git-lfs")
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestLookaside prepares repositories as the distributions have them, from a lookaside with their URLs.
@@ -52,7 +53,7 @@ func TestLookaside(t *testing.T) {
 				t.Errorf("got %s", names(t, p.Sources))
 			}
 			info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
-			must(t, err)
+			testkit.Must(t, err)
 			if info.Mode() != 0o644 || !info.ModTime().Equal(p.CommitTime) {
 				t.Errorf("the tarball is not like the other sources: %v", info)
 			}
@@ -143,7 +144,7 @@ func TestListWithoutLookaside(t *testing.T) {
 			s, _ := withCache(t)
 			w := gittest.New(t)
 			p, err := s.Prepare(t.Context(), request(w, w.Commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})), t.TempDir())
-			must(t, err)
+			testkit.Must(t, err)
 			if !p.needsExpansion() {
 				t.Error("rpm is not asked where the sources are")
 			}
@@ -152,7 +153,7 @@ func TestListWithoutLookaside(t *testing.T) {
 				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 				return
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			for _, n := range tt.notes {
 				if !strings.Contains(strings.Join(p.Notes, "\n"), n) {
 					t.Errorf("notes %q lack %q", p.Notes, n)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // remoteSpec is the start of a spec as rpmspec prints it, with these tags.
@@ -34,7 +35,7 @@ func TestDownload(t *testing.T) {
 	if p.Layout != rpmflow.LayoutStandard || !p.needsExpansion() || len(p.Files) != 0 {
 		t.Fatalf("%s, needs expansion %v, %+v", p.Layout, p.needsExpansion(), p.Files)
 	}
-	must(t, finish(t.Context(), p, expanded))
+	testkit.Must(t, finish(t.Context(), p, expanded))
 	if got := names(t, p.Sources); got != "fix.patch gone.tar.gz hello-1.0.tar.gz local.conf sub.txt" {
 		t.Errorf("got %s", got)
 	}
@@ -54,15 +55,15 @@ func TestDownload(t *testing.T) {
 	}
 
 	again := prepare(t, s, req)
-	must(t, finish(t.Context(), again, expanded))
+	testkit.Must(t, finish(t.Context(), again, expanded))
 	if got := remote.requests() + mirror.requests(); got != "/m/gone.tar.gz" || len(again.Files) != 4 || again.Files[2].Origin != rpmflow.OriginCache {
 		t.Errorf("asked again for %q; recorded %+v", got, again.Files)
 	}
 
 	// Without its content the record says what it must be.
 	remote.files["/v1.0.tar.gz"] = "another tarball"
-	must(t, os.RemoveAll(cache.dir))
-	must(t, os.Mkdir(cache.dir, 0o700))
+	testkit.Must(t, os.RemoveAll(cache.dir))
+	testkit.Must(t, os.Mkdir(cache.dir, 0o700))
 	changed := prepare(t, s, req)
 	err := finish(t.Context(), changed, expanded)
 	wantFailure(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"), "checksums")
@@ -78,7 +79,7 @@ func TestDownload(t *testing.T) {
 	} {
 		r := req
 		accept(&r)
-		must(t, finish(t.Context(), prepare(t, s, r), expanded))
+		testkit.Must(t, finish(t.Context(), prepare(t, s, r), expanded))
 	}
 }
 
@@ -91,7 +92,7 @@ func TestDownloadWithABadCache(t *testing.T) {
 	complete := func() *Draft {
 		t.Helper()
 		p := prepare(t, s, req)
-		must(t, finish(t.Context(), p, remoteSpec("Source0: "+remote.url+"/x.tar.gz")))
+		testkit.Must(t, finish(t.Context(), p, remoteSpec("Source0: "+remote.url+"/x.tar.gz")))
 		if content(t, filepath.Join(p.Sources, "x.tar.gz")) != tarball || len(p.Files) != 1 {
 			t.Errorf("got %s, %+v", names(t, p.Sources), p.Files)
 		}
@@ -102,7 +103,7 @@ func TestDownloadWithABadCache(t *testing.T) {
 	if err != nil || len(kept) != 1 {
 		t.Fatal(kept, err)
 	}
-	must(t, os.WriteFile(kept[0], []byte("damaged"), 0o600))
+	testkit.Must(t, os.WriteFile(kept[0], []byte("damaged"), 0o600))
 	if p := complete(); p.Files[0].Origin != rpmflow.OriginDownload || !strings.Contains(strings.Join(p.Notes, "\n"), "cache could not be used for x.tar.gz") {
 		t.Errorf("%+v, %q", p.Files, p.Notes)
 	}
@@ -166,7 +167,7 @@ func TestDownloadFailures(t *testing.T) {
 		})
 	}
 	// What rpm does without need not be there.
-	must(t, finish(t.Context(), prepare(t, s, req), remoteSpec("Source0: hello.tar.gz", "NoSource: 0")))
+	testkit.Must(t, finish(t.Context(), prepare(t, s, req), remoteSpec("Source0: hello.tar.gz", "NoSource: 0")))
 }
 
 // Whether to expand is a guess; it must say yes where a source is plainly not there.
@@ -182,10 +183,10 @@ func TestMayMiss(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		p := &Draft{Spec: filepath.Join(dir, "a.spec"), Sources: filepath.Join(dir, "s")}
-		must(t, os.Mkdir(p.Sources, 0o700))
-		must(t, os.WriteFile(p.Spec, []byte(text), 0o600))
+		testkit.Must(t, os.Mkdir(p.Sources, 0o700))
+		testkit.Must(t, os.WriteFile(p.Spec, []byte(text), 0o600))
 		for _, name := range []string{"a.tar.gz", "fix.patch"} {
-			must(t, os.WriteFile(filepath.Join(p.Sources, name), nil, 0o600))
+			testkit.Must(t, os.WriteFile(filepath.Join(p.Sources, name), nil, 0o600))
 		}
 		if got, err := p.mayMiss(); got != want || err != nil {
 			t.Errorf("%q: %v, %v", text, got, err)
@@ -224,7 +225,7 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 			}
 			if tt.content == "" {
 				p, err := make()
-				must(t, err)
+				testkit.Must(t, err)
 				tt.content = content(t, filepath.Join(p.Sources, tt.file))
 			}
 			req.Sources.Checksums = []string{"sha512:" + sha(tt.content) + " " + tt.file}
@@ -233,7 +234,7 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum", "must have "+sha(tt.content), "checksums:")
 				return
 			}
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // halves are the two repositories of layout split.
@@ -53,7 +54,7 @@ func TestSplit(t *testing.T) {
 				t.Errorf("explanation %q", p.Explanation)
 			}
 			text := expand(t, p.Spec, p.Sources)
-			must(t, finish(t.Context(), p, text))
+			testkit.Must(t, finish(t.Context(), p, text))
 			if missing := missingSources(text, p.Sources); len(missing) != 0 {
 				t.Errorf("missing: %q", missing)
 			}
@@ -62,7 +63,7 @@ func TestSplit(t *testing.T) {
 	}
 	t.Run("the archive is git's", func(t *testing.T) {
 		p := prepare(t, s, req)
-		must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")))
+		testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")))
 		if content(t, filepath.Join(p.Sources, "x.tar")) != source.Archive(req.Commit, "hello-1/") {
 			t.Error("the archive differs from git's")
 		}
@@ -156,7 +157,7 @@ func TestMatch(t *testing.T) {
 		{"", "gone", "refs/heads/main", head, `which has no branch "gone"`},
 	} {
 		got, says, err := s.Match(t.Context(), w.Dir, tt.pushed, tt.fallback)
-		must(t, err)
+		testkit.Must(t, err)
 		if got != (rpmflow.Revision{Repository: w.Dir, Ref: tt.ref, Commit: tt.commit}) || !strings.Contains(says, tt.says) {
 			t.Errorf("%q, fallback %q: got %+v, %q", tt.pushed, tt.fallback, got, says)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestPrepareSRPM(t *testing.T) {
@@ -53,7 +54,7 @@ func TestPrepareSRPM(t *testing.T) {
 				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 				return
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			if p.Layout != rpmflow.LayoutSRPM || p.SRPMPath != tt.want || p.Explanation[:min(len(tt.why), len(p.Explanation))] != tt.why || p.needsExpansion() || p.Spec+p.Sources+p.SpecPath != "" {
 				t.Errorf("got %+v", p)
 			}
@@ -75,7 +76,7 @@ func TestSRPMIgnoresNothingSilently(t *testing.T) {
 		req := request(w, w.Commit(map[string]string{"a-1-1.src.rpm": "A"}))
 		set(&req.Sources)
 		p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
-		must(t, err)
+		testkit.Must(t, err)
 		if said := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "mean nothing for it") }); said != (req.Sources.Version != "" || req.Sources.Checksums != nil) {
 			t.Errorf("%+v: notes %q", req.Sources, p.Notes)
 		}

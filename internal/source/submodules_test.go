@@ -23,6 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func gitmodules(entries ...string) string {
@@ -42,12 +43,12 @@ func entriesOf(t *testing.T, archive string) (list []string) {
 		if errors.Is(err, io.EOF) {
 			return list
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
 		text, err := io.ReadAll(in)
-		must(t, err)
+		testkit.Must(t, err)
 		list = append(list, fmt.Sprintf("%s %c %o %d %s %q %q", h.Name, h.Typeflag, h.Mode, h.ModTime.Unix(), h.Uname, h.Linkname, text))
 	}
 }
@@ -86,7 +87,7 @@ func TestSubmodules(t *testing.T) {
 
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		empty := prepare(t, newStore(t), req)
-		must(t, finish(t.Context(), empty, []byte(archiveSpec)))
+		testkit.Must(t, finish(t.Context(), empty, []byte(archiveSpec)))
 		if got := content(t, filepath.Join(empty.Sources, "x.tar")); got != w.Archive(commit, "hello-1.0/") {
 			t.Error("without the setting the archive is not git's")
 		}
@@ -101,7 +102,7 @@ func TestSubmodules(t *testing.T) {
 			if !strings.Contains(p.Explanation, "its submodules are in the archive") {
 				t.Errorf("explanation %q", p.Explanation)
 			}
-			must(t, finish(t.Context(), p, []byte(archiveSpec)))
+			testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 			made = append(made, content(t, filepath.Join(p.Sources, "x.tar")))
 			if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" {
 				t.Errorf("left behind: %s", left)
@@ -118,7 +119,7 @@ func TestSubmodules(t *testing.T) {
 			t.Errorf("the nested one is not what git makes of it:\n%s", all)
 		}
 		file := filepath.Join(t.TempDir(), "x.tar")
-		must(t, os.WriteFile(file, []byte(made[0]), 0o600))
+		testkit.Must(t, os.WriteFile(file, []byte(made[0]), 0o600))
 		if out, err := exec.Command("tar", "tf", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "hello-1.0/vendor/lib/in/ner/i.c\n") || strings.Count(string(out), "vendor/lib/\n") != 1 {
 			t.Errorf("tar: %v\n%s", err, out)
 		}
@@ -144,7 +145,7 @@ func (a *askedOf) passwords() []string {
 func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
-	must(t, err)
+	testkit.Must(t, err)
 	backend := &cgi.Handler{
 		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
@@ -183,7 +184,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: allow, Access: func(url string) git.Access {
 			return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away + "/hello/.git": {Token: "another"}}[url]
 		}})
-		must(t, err)
+		testkit.Must(t, err)
 		t.Cleanup(s.Close)
 		return s
 	}
@@ -196,7 +197,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	}
 	s := open("127.0.0.1")
 	p := prepare(t, s, req)
-	must(t, finish(t.Context(), p, []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/own/own.c ") || !strings.Contains(got, "hello-1.0/other/o.c ") {
 		t.Errorf("got\n%s", got)
 	}
@@ -282,11 +283,11 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 	home, _ := serveWatched(t, filepath.Dir(w.Dir), "")
 	plain, _ := serveWatched(t, filepath.Dir(other.Dir), "")
 	backend, err := url.Parse(plain)
-	must(t, err)
+	testkit.Must(t, err)
 	tls := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(backend) }})
 	t.Cleanup(tls.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600))
+	testkit.Must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600))
 	t.Setenv("SSL_CERT_FILE", ca)
 	away := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest", http.StatusFound))
 	t.Cleanup(away.Close)
@@ -301,7 +302,7 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 	_, err = complete(away.URL + "/hello/.git")
 	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")
 	p, err := complete(tls.URL + "/hello/.git")
-	must(t, err)
+	testkit.Must(t, err)
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/other/o.c ") {
 		t.Errorf("got\n%s", got)
 	}

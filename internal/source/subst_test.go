@@ -7,6 +7,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // substTree is a tree with everything in it that git archive can be asked to say of a commit, a placeholder a line: %(describe) is expanded once in an archive.
@@ -33,7 +34,7 @@ func TestSubstitution(t *testing.T) {
 			t.Helper()
 			s := newStore(t)
 			p := prepare(t, s, Request{Project: "hello", URL: url, Ref: ref, Commit: commit})
-			must(t, finish(t.Context(), p, []byte(archiveSpec)))
+			testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 			got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.Archive(commit, "hello-1.0/")
 			if got != want {
 				t.Errorf("%s: got\n%s\nwant\n%s", ref, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want), "\n"))
@@ -71,7 +72,7 @@ func TestSubstitutionOfSignatures(t *testing.T) {
 	signed = w.GitIn(strings.Replace(raw, "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----\n\n", 1)+"\n", "hash-object", "-t", "commit", "-w", "--stdin")
 	w.Git("reset", "--quiet", "--hard", signed)
 	p := prepare(t, newStore(t), request(w, signed))
-	must(t, finish(t.Context(), p, []byte(archiveSpec)))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	if content(t, filepath.Join(p.Sources, "x.tar")) != w.Archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const template = `Name: hello
@@ -66,7 +67,7 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%v: got %s\n%s", tt.substitute, p.Spec, got)
 		}
 		info, err := os.Stat(p.Spec)
-		must(t, err)
+		testkit.Must(t, err)
 		if !info.ModTime().Equal(p.CommitTime) || info.Mode() != 0o644 {
 			t.Errorf("got %v, %v", info.ModTime(), info.Mode())
 		}
@@ -74,7 +75,7 @@ func TestTemplate(t *testing.T) {
 			!strings.Contains(p.Explanation, "hello.spec is made of hello.spec.in") {
 			t.Errorf("got %s, %s, %q, %q", p.Layout, p.SpecPath, names(t, p.Sources), p.Explanation)
 		}
-		must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
+		testkit.Must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
 		prep(t, p)
 	}
 }
