@@ -1,11 +1,15 @@
 package listener
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 )
 
 type problem = httpd.Problem
@@ -28,4 +32,18 @@ func (l *Listener) unavailable(what string, err error) *problem {
 // body reads the whole body within listener.max_body.
 func (l *Listener) body(r *http.Request) ([]byte, *problem) {
 	return httpd.Body(r, l.o.MaxBody, "split the push, or raise listener.max_body")
+}
+
+// refused is the answer to a request that cannot be planned.
+func refused(r *plan.Refusal) *problem {
+	status := map[plan.Kind]int{
+		plan.Invalid: http.StatusBadRequest, plan.NotFound: http.StatusNotFound, plan.Conflict: http.StatusConflict,
+		plan.Unreachable: http.StatusBadGateway,
+	}[r.Kind]
+	return problemf(status, r.Hint, "%s", r.Message)
+}
+
+// idempotencyKey is what tells a request from others. One without a key is like no other.
+func idempotencyKey(r *http.Request) string {
+	return cmp.Or(r.Header.Get("Idempotency-Key"), uuid.NewString())
 }

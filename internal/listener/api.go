@@ -6,16 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
-	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 )
 
@@ -28,73 +23,11 @@ func (l *Listener) submit(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 	if p := httpd.Decode(body, &s, false, `send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`); p != nil {
 		return 0, nil, p
 	}
-	project, p := l.project(s.Project)
-	if p != nil {
-		return 0, nil, p
+	push, refusal := l.planner.Submit(r.Context(), plan.Submission(s), idempotencyKey(r))
+	if refusal != nil {
+		return 0, nil, refused(refusal)
 	}
-	targets, p := l.forTargets(project, s.Targets)
-	if p != nil {
-		return 0, nil, p
-	}
-	ref, commit, p := l.resolveRef(r.Context(), project, s)
-	if p != nil {
-		return 0, nil, p
-	}
-	key := r.Header.Get("Idempotency-Key")
-	if key == "" {
-		key = uuid.NewString()
-	}
-	change := forge.Change{Ref: ref, Commit: commit}
-	chosen, p := l.named(r.Context(), project, change, s.Packages)
-	if p != nil {
-		return 0, nil, p
-	}
-	push := newPush(project, forge.SubmissionKey(key), change, forge.API, time.Now())
-	if project.Layout == rpmflow.LayoutSplit {
-		push.Half = rpmflow.HalfSource
-	}
-	push.Builds = l.builds(project, push, chosen, targets)
 	return l.receive(r.Context(), push)
-}
-
-func (l *Listener) resolveRef(ctx context.Context, project rpmflow.Project, s api.Submission) (ref, commit string, _ *problem) {
-	if s.Commit != "" && !rpmflow.IsCommit(s.Commit) {
-		return "", "", problemf(http.StatusBadRequest, "give the full commit id, or leave it out to build the ref's present one", "commit %q is not a full commit id", s.Commit)
-	}
-	if s.Commit != "" && strings.HasPrefix(s.Ref, "refs/") {
-		return s.Ref, s.Commit, nil
-	}
-	wanted := s.Ref
-	if wanted == "" {
-		wanted = "HEAD"
-	}
-	ref, commit, err := l.resolve(ctx, project.URL, wanted)
-	var f *rpmflow.Failure
-	if s.Ref == "" && errors.As(err, &f) { // HEAD names no branch that is there
-		for _, branch := range project.Branches {
-			if strings.ContainsAny(branch, `*?[{\!`) {
-				continue // a pattern
-			}
-			if r, c, err := l.resolve(ctx, project.URL, "refs/heads/"+branch); err == nil {
-				ref, commit, f = r, c, nil
-				break
-			}
-		}
-		if f == nil {
-			err = nil
-		}
-	}
-	if errors.As(err, &f) {
-		return "", "", problemf(http.StatusBadRequest, f.Hint, "project %q: %v", project.Name, f)
-	}
-	if err != nil {
-		l.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
-		return "", "", problemf(http.StatusBadGateway, "check the repository's server, or give commit and the full ref (refs/heads/…)", "project %q: %s cannot be asked which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
-	}
-	if s.Commit != "" {
-		commit = s.Commit
-	}
-	return ref, commit, nil
 }
 
 func (l *Listener) list(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {

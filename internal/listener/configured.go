@@ -48,52 +48,6 @@ func (l *Listener) targets(http.ResponseWriter, *http.Request) (int, any, *probl
 
 func notNil(list []string) []string { return append([]string{}, list...) }
 
-// project is a configured one.
-func (l *Listener) project(name string) (rpmflow.Project, *problem) {
-	i := slices.IndexFunc(l.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
-	if i < 0 {
-		_, hint := nearest.Unknown("project", name, l.projectNames())
-		return rpmflow.Project{}, problemf(http.StatusNotFound,
-			hint+"; or add the project to the listener's configuration", "project %q is not configured", name)
-	}
-	return l.o.Projects[i], nil
-}
-
-func (l *Listener) projectNames() (names []string) {
-	for _, p := range l.o.Projects {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-func (l *Listener) targetNames() (names []string) {
-	for _, t := range l.o.Targets {
-		names = append(names, t.Name)
-	}
-	return names
-}
-
-// forTargets are the targets that somebody asks for, or the project's.
-func (l *Listener) forTargets(project rpmflow.Project, asked []string) ([]string, *problem) {
-	targets := slices.Clone(asked) // sorted below: the configuration is shared by all requests
-	if len(targets) == 0 {
-		targets = slices.Clone(project.Targets)
-	}
-	if len(targets) == 0 {
-		return nil, problemf(http.StatusBadRequest, "name some under targets: in the configuration",
-			"project %q has no targets", project.Name)
-	}
-	slices.Sort(targets)
-	targets = slices.Compact(targets)
-	for _, t := range targets {
-		if known := l.targetNames(); !slices.Contains(known, t) {
-			message, hint := nearest.Unknown("target", t, known)
-			return nil, problemf(http.StatusBadRequest, hint, "%s", message)
-		}
-	}
-	return targets, nil
-}
-
 // checkFilters refuses names of which there are no builds and never will be: an empty list would say that there are
 // none yet.
 func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem {
@@ -122,8 +76,8 @@ func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem
 		column readmodel.Column
 		value  string
 		known  []string
-	}{{readmodel.ColumnProject, q.Project, l.projectNames()}, {readmodel.ColumnTarget, q.Target,
-		l.targetNames()}, {readmodel.ColumnPackage, q.Package, packages}} {
+	}{{readmodel.ColumnProject, q.Project, l.planner.ProjectNames()}, {readmodel.ColumnTarget, q.Target,
+		l.planner.TargetNames()}, {readmodel.ColumnPackage, q.Package, packages}} {
 		if f.value == "" || slices.Contains(f.known, f.value) {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
-	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
@@ -103,48 +101,9 @@ func (l *Listener) retry(_ http.ResponseWriter, r *http.Request) (int, any, *pro
 	if p != nil {
 		return 0, nil, p
 	}
-	old := last.Build
-	if old.State != rpmflow.Finished {
-		return 0, nil, problemf(http.StatusConflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s", old.ID, old.State)
+	push, refusal := l.planner.Retry(last.Build, idempotencyKey(r))
+	if refusal != nil {
+		return 0, nil, refused(refusal)
 	}
-	project, p := l.project(old.Project)
-	if p != nil {
-		return 0, nil, p
-	}
-	if !slices.ContainsFunc(l.o.Targets, func(t rpmflow.Target) bool { return t.Name == old.Target }) {
-		return 0, nil, problemf(http.StatusConflict, "defined are: "+strings.Join(l.targetNames(), ", "), "target %q of build %s is not defined any more", old.Target, old.ID)
-	}
-	key := r.Header.Get("Idempotency-Key")
-	if key == "" {
-		key = uuid.NewString()
-	}
-	push := newPush(project, forge.RetryKey(old.ID, key), forge.Change{Ref: old.Ref, Commit: old.Commit}, forge.API, time.Now())
-	b, p := l.again(project, &push, old)
-	if p != nil {
-		return 0, nil, p
-	}
-	b.RetryOf = old.ID
-	push.Builds = []rpmflow.Build{b}
 	return l.receive(r.Context(), push)
-}
-
-// again is a new build of what an old one was made of.
-func (l *Listener) again(project rpmflow.Project, push *rpmflow.Push, old rpmflow.Build) (rpmflow.Build, *problem) {
-	if old.SourcePackage != nil {
-		return l.srpmBuild(project, *push, *old.SourcePackage, old.Package, old.Target), nil
-	}
-	part, p := repeated(project, old)
-	if p != nil {
-		return rpmflow.Build{}, p
-	}
-	half, split, p := splitAgain(project, old)
-	if p != nil {
-		return rpmflow.Build{}, p
-	}
-	push.Half = half
-	b := l.request(project, *push, part, old.Target)
-	if split != nil {
-		b.Split = split
-	}
-	return b, nil
 }

@@ -12,14 +12,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 )
 
 func (l *Listener) hook(f forge.Forge) httpd.Handler {
 	return func(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 		received := time.Now()
-		project, p := l.project(r.PathValue("project"))
-		if p != nil {
-			return 0, nil, p
+		project, refusal := l.planner.Project(r.PathValue("project"))
+		if refusal != nil {
+			return 0, nil, refused(refusal)
 		}
 		if project.Secret == "" {
 			return 0, nil, problemf(http.StatusForbidden,
@@ -44,9 +45,9 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 				"check that the webhook is of the forge in its address, and sends push events as JSON",
 				"project %q: %v", project.Name, err)
 		}
-		half, p := half(project, r.URL.Query().Get("repository"), delivery)
-		if p != nil {
-			return 0, nil, p
+		half, refusal := plan.Half(project, r.URL.Query().Get("repository"), delivery)
+		if refusal != nil {
+			return 0, nil, refused(refusal)
 		}
 		return l.deliver(r.Context(), project, delivery, half, f.Name, received)
 	}
@@ -56,7 +57,7 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 // again.
 func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge.Delivery, half rpmflow.Half,
 	forgeName string, received time.Time) (int, any, *problem) {
-	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, errSlow) // the rest is for storing
+	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, plan.ErrSlow) // the rest is for storing
 	defer cancel()
 	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
 	var reasons []string
@@ -76,9 +77,9 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 		case err != nil:
 			p = l.unavailable("looking the push up", err)
 		case !again:
-			push := newPush(project, key, c, forgeName, received)
+			push := plan.NewPush(project, key, c, forgeName, received)
 			push.Half, push.Pusher = half, d.Pusher
-			stored, again, p = l.store(ctx, l.plan(planning, project, push, c))
+			stored, again, p = l.store(ctx, l.planner.Push(planning, project, push, c))
 		}
 		if p != nil {
 			return 0, nil, p

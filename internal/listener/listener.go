@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,8 +20,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/retry"
-	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
@@ -37,7 +36,7 @@ type Options struct {
 	DataDir        string
 	Projects       []rpmflow.Project
 	Targets        []rpmflow.Target
-	Repositories   Repositories // nil: which files a push has changed is known from its delivery only
+	Repositories   plan.Repositories // nil: which files a push has changed is known from its delivery only
 	Version        string
 	Logger         *slog.Logger
 }
@@ -47,16 +46,6 @@ type Artifacts interface {
 	Open(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
 	Healthy(ctx context.Context) error
 }
-
-// Repositories are looked at where a delivery does not tell what a push has changed.
-type Repositories interface {
-	Changed(ctx context.Context, req source.Request, before string) ([]string, error)
-	SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error)
-	Absent(ctx context.Context, req source.Request, packages []rpmflow.PackageSource) (map[string]string, error)
-}
-
-// Resolver finds out which commit a ref of a repository names.
-type Resolver func(ctx context.Context, url, ref string) (fullRef, commit string, err error)
 
 // Listener is the running program.
 type Listener struct {
@@ -69,12 +58,10 @@ type Listener struct {
 	queue     *events.Queue
 	logs      *events.Logs
 	artifacts Artifacts
-	resolve   Resolver
 	loopback  bool
 	socket    net.Listener
 	requests  *httpd.Site
-	looking   map[string]chan struct{} // slots of those who look at a project's repository
-	looks     sync.WaitGroup
+	planner   *plan.Planner
 	uploading chan struct{} // slots of those who upload source packages
 
 	stopping   context.Context // ends when Run is told to: streams end then, other requests in hand are answered
@@ -82,11 +69,8 @@ type Listener struct {
 }
 
 // New opens the read model; requests on the socket are answered once Run runs, which closes it.
-func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, resolve: resolve, socket: socket, looking: map[string]chan struct{}{}, uploading: make(chan struct{}, maxUploads)}
-	for _, p := range o.Projects {
-		l.looking[p.Name] = make(chan struct{}, maxLooks)
-	}
+func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve plan.Resolver) (_ *Listener, err error) {
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, socket: socket, uploading: make(chan struct{}, maxUploads)}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}
@@ -109,12 +93,17 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	if l.requests, err = l.site(); err != nil {
 		return nil, errors.Join(err, l.projection.model.Close())
 	}
+	l.planner = plan.New(plan.Options{
+		Projects: o.Projects, Targets: o.Targets, Repositories: o.Repositories, Resolve: resolve, Wait: o.RequestTimeout / 2,
+		Logger: o.Logger,
+	})
 	return l, nil
 }
 
 // Run serves until ctx ends, then lets requests in hand end and closes everything.
 func (l *Listener) Run(ctx context.Context) error {
 	l.stopping = ctx
+	defer context.AfterFunc(ctx, l.planner.Stop)()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
 	for name, run := range map[string]func(context.Context) error{
@@ -124,7 +113,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects), "version", l.o.Version)
 	err := g.Wait()
-	l.looks.Wait()
+	l.planner.Close()
 	return errors.Join(err, l.projection.model.Close())
 }
 

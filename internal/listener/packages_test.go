@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -246,7 +247,7 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 
 // looker counts looks, and does what a test wants them to do.
 type looker struct {
-	listener.Repositories
+	plan.Repositories
 	looks chan struct{}
 	slow  bool
 	fail  error
@@ -285,7 +286,7 @@ func TestPushWithoutALook(t *testing.T) {
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2", "hello-1-1.src.rpm": "x"})
 	for name, test := range map[string]struct {
-		repositories listener.Repositories
+		repositories plan.Repositories
 		says         string
 	}{
 		"slow":         {&looker{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},

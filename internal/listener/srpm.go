@@ -8,20 +8,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/httpd"
-	"github.com/rpmflow/rpmflow/internal/nearest"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -54,9 +49,9 @@ func (l *Listener) sweepUploads() error {
 // submitSRPM builds a source package that is the request's body: POST /api/v1/builds/srpm?project=…&target=…. It is
 // stored before anything is queued, and only when it is whole.
 func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
-	ask, p := l.askedForSRPM(r.URL.Query())
-	if p != nil {
-		return 0, nil, p
+	ask := plan.Upload{Project: r.URL.Query().Get("project"), Targets: r.URL.Query()["target"]}
+	if refusal := l.planner.Check(ask); refusal != nil {
+		return 0, nil, refused(refusal)
 	}
 	if r.ContentLength > l.o.MaxUpload {
 		return 0, nil, l.uploadTooLarge(r.ContentLength)
@@ -86,9 +81,9 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	if p != nil {
 		return 0, nil, p
 	}
-	project, targets, p := ask.decide(l, name)
-	if p != nil {
-		return 0, nil, p
+	project, targets, refusal := l.planner.Decide(ask, name)
+	if refusal != nil {
+		return 0, nil, refused(refusal)
 	}
 	// Whoever has sent all of it may go away: it is stored and built.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWait)
@@ -98,67 +93,10 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	}
 	l.log.Info("source package stored", "project", project.Name, "package", pkg.NEVRA, "sha512", pkg.SHA512, "size",
 		pkg.Size)
-	key := r.Header.Get("Idempotency-Key")
-	if key == "" {
-		key = uuid.NewString()
-	}
-	push := newPush(project, forge.SubmissionKey(key), forge.Change{}, forge.API, time.Now())
-	for _, t := range targets {
-		push.Builds = append(push.Builds, l.srpmBuild(project, push, pkg, name, t))
-	}
+	push := l.planner.SourcePackage(project, pkg, name, targets, idempotencyKey(r))
 	rctx, stop := context.WithTimeout(ctx, l.o.RequestTimeout)
 	defer stop()
 	return l.receive(rctx, push)
-}
-
-// srpmBuild is the record of a build of a source package that was uploaded.
-func (l *Listener) srpmBuild(project rpmflow.Project, push rpmflow.Push, pkg rpmflow.SourcePackage, name,
-	target string) rpmflow.Build {
-	b := l.request(project, push, part{name: name, key: pkg.SHA512, layout: rpmflow.LayoutSRPM,
-		sources: rpmflow.Sources{SRPM: pkg.Name}}, target)
-	b.Repository, b.Ref, b.Commit, b.Split, b.SourcePackage = "", "", "", nil, &pkg
-	return b
-}
-
-// srpmAsked is what is asked for a source package before it is known.
-type srpmAsked struct {
-	project string // may be empty
-	targets []string
-}
-
-func (l *Listener) askedForSRPM(q url.Values) (srpmAsked, *problem) {
-	ask := srpmAsked{q.Get("project"), q["target"]}
-	if ask.project == "" { // the package's name may say it
-		_, p := l.forTargets(rpmflow.Project{Targets: l.targetNames()}, ask.targets)
-		return ask, p
-	}
-	_, _, p := ask.decide(l, "")
-	return ask, p
-}
-
-// decide is for which project and targets a source package of this name is built.
-func (a srpmAsked) decide(l *Listener, name string) (rpmflow.Project, []string, *problem) {
-	wanted := a.project
-	if wanted == "" {
-		known := l.projectNames()
-		switch {
-		case slices.Contains(known, name):
-			wanted = name
-		case len(known) == 1:
-			wanted = known[0]
-		default:
-			_, hint := nearest.Unknown("project", name, known)
-			return rpmflow.Project{}, nil, problemf(http.StatusBadRequest,
-				"name the project: rpmflow submit PROJECT --srpm FILE; "+hint,
-				"there is no project with the name of the source package, %s", name)
-		}
-	}
-	project, p := l.project(wanted)
-	if p != nil {
-		return project, nil, p
-	}
-	targets, p := l.forTargets(project, a.targets)
-	return project, targets, p
 }
 
 // spool writes the body to the disk. The file's name is given also with a problem, as long as there is one.

@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage"
@@ -91,7 +92,7 @@ func (p *Program) connect(ctx context.Context, socket net.Listener) (*listener.L
 }
 
 // mirrors are the listener's own, or of all programs that share its data directory. Without them it can work, too.
-func mirrors(cfg *config.Config, log *slog.Logger) listener.Repositories {
+func mirrors(cfg *config.Config, log *slog.Logger) plan.Repositories {
 	s, err := connect.Sources(cfg, nil, nil, log)
 	if err != nil {
 		log.Warn("which files a push has changed is taken from its delivery only", "error", err)

@@ -1,19 +1,17 @@
-package listener
+package plan
 
 import (
-	"net/http"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
+// Half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
 // can say it, with ?repository=packaging, else the names of the repository in the delivery.
-func half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half, *problem) {
+func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half, *Refusal) {
 	if project.Layout != rpmflow.LayoutSplit {
 		if said != "" {
-			return "", problemf(http.StatusBadRequest, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
+			return "", refuse(Invalid, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
 				"project %q has one repository, and the webhook says that it is for the %q", project.Name, said)
 		}
 		return "", nil
@@ -24,7 +22,7 @@ func half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half,
 		return h, nil
 	case "":
 	default:
-		return "", problemf(http.StatusBadRequest, hint, "project %q: repository %q is none of its two", project.Name, said)
+		return "", refuse(Invalid, hint, "project %q: repository %q is none of its two", project.Name, said)
 	}
 	ofSource, ofPackaging := d.IsOf(project.URL), d.IsOf(project.Packaging.URL)
 	switch {
@@ -33,7 +31,7 @@ func half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half,
 	case ofPackaging && !ofSource:
 		return rpmflow.HalfPackaging, nil
 	}
-	return "", problemf(http.StatusBadRequest, hint, "project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
+	return "", refuse(Invalid, hint, "project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
 }
 
 // split is what is known of both repositories when a push is received: the commit of the one that was pushed to. Which commit of
@@ -53,7 +51,7 @@ func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
 }
 
 // splitAgain is the half that a repeated build was pushed to, and both of its commits where they are known: the repetition takes the same.
-func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmflow.Split, *problem) {
+func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmflow.Split, *Refusal) {
 	now := split(project, rpmflow.Push{Half: rpmflow.HalfSource})
 	switch {
 	case old.Split == nil && now == nil:
@@ -61,7 +59,7 @@ func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmf
 	case old.Split == nil:
 		return rpmflow.HalfSource, nil, nil // it was built when the project had only the source's repository
 	case now == nil, now.Source.Repository != old.Split.Source.Repository, now.Packaging.Repository != old.Split.Packaging.Repository:
-		return "", nil, problemf(http.StatusConflict, "push to the project's repositories, or submit a build of them",
+		return "", nil, refuse(Conflict, "push to the project's repositories, or submit a build of them",
 			"build %s was made of %s and %s, which are not the project's repositories any more", old.ID, old.Split.Source.Repository, old.Split.Packaging.Repository)
 	}
 	again := *old.Split

@@ -1,4 +1,4 @@
-package listener
+package plan
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // withoutAbsent takes the packages out of a choice that the commit has nothing of: this push has removed them, or one before it. A look at the
 // repository is made where that can be so and costs no waiting that was not done already. Unread says that such a look has just failed.
-func (l *Listener) withoutAbsent(ctx context.Context, project rpmflow.Project, c forge.Change, chosen choice, unread bool) choice {
+func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c forge.Change, chosen choice, unread bool) choice {
 	var suspects []rpmflow.PackageSource
 	for _, p := range chosen.parts {
 		if s, ok := project.PackageSource(p.name); ok && suspect(project, s, c) {
@@ -27,11 +27,11 @@ func (l *Listener) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 	var absent map[string]string
 	if !unread {
 		var err error
-		absent, err = look(ctx, l, project.Name, func(ctx context.Context) (map[string]string, error) {
-			return l.o.Repositories.Absent(ctx, asked(project, c), suspects)
+		absent, err = look(ctx, pl, project.Name, func(ctx context.Context) (map[string]string, error) {
+			return pl.o.Repositories.Absent(ctx, asked(project, c), suspects)
 		})
 		if err != nil {
-			l.log.Warn("which packages are there is not known", "project", project.Name, "commit", c.Commit, "error", err)
+			pl.log.Warn("which packages are there is not known", "project", project.Name, "commit", c.Commit, "error", err)
 			unread = true
 		}
 	}

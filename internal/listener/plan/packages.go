@@ -1,10 +1,9 @@
-package listener
+package plan
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -73,24 +72,24 @@ func srpmName(project rpmflow.Project, p source.SRPMFile) string {
 
 // choose finds out which packages a push has touched. Where that cannot be known it takes all of them, and says why: better a build
 // too many than a push without one.
-func (l *Listener) choose(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
+func (pl *Planner) choose(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
 	if project.Layout == rpmflow.LayoutSRPM {
-		return l.chooseSRPMs(ctx, project, c)
+		return pl.chooseSRPMs(ctx, project, c)
 	}
 	if project.Layout == rpmflow.LayoutSplit { // either of its repositories is the one package
 		return choice{parts: parts(project)}
 	}
-	if chosen, ok := l.foundSRPMs(ctx, project, c); ok {
+	if chosen, ok := pl.foundSRPMs(ctx, project, c); ok {
 		return chosen
 	}
 	packages := project.PackageSources()
 	if !slices.ContainsFunc(packages, func(s rpmflow.PackageSource) bool { return len(s.Filter()) > 0 }) {
-		return l.withoutAbsent(ctx, project, c, choice{parts: parts(project)}, false)
+		return pl.withoutAbsent(ctx, project, c, choice{parts: parts(project)}, false)
 	}
-	files, why := l.changed(ctx, project, c)
+	files, why := pl.changed(ctx, project, c)
 	if why != "" {
 		chosen := choice{parts: parts(project), note: "built without regard to the files that were changed: " + why}
-		return l.withoutAbsent(ctx, project, c, chosen, c.Before != "" && !rpmflow.IsZeroCommit(c.Before))
+		return pl.withoutAbsent(ctx, project, c, chosen, c.Before != "" && !rpmflow.IsZeroCommit(c.Before))
 	}
 	var chosen choice
 	var filters []string
@@ -103,11 +102,11 @@ func (l *Listener) choose(ctx context.Context, project rpmflow.Project, c forge.
 	if len(chosen.parts) == 0 {
 		chosen.reason = fmt.Sprintf("no package is touched: %s, and looked for were those of %s", changedFiles(files), some(filters, 20))
 	}
-	return l.withoutAbsent(ctx, project, c, chosen, false)
+	return pl.withoutAbsent(ctx, project, c, chosen, false)
 }
 
 // changed lists the files that a push has changed, or says why they are not known.
-func (l *Listener) changed(ctx context.Context, project rpmflow.Project, c forge.Change) (files []string, why string) {
+func (pl *Planner) changed(ctx context.Context, project rpmflow.Project, c forge.Change) (files []string, why string) {
 	switch {
 	case rpmflow.IsZeroCommit(c.Before):
 		return nil, c.Ref + " is new"
@@ -116,11 +115,11 @@ func (l *Listener) changed(ctx context.Context, project rpmflow.Project, c forge
 	case c.Complete:
 		return c.Files, ""
 	}
-	files, err := look(ctx, l, project.Name, func(ctx context.Context) ([]string, error) {
-		return l.o.Repositories.Changed(ctx, asked(project, c), c.Before)
+	files, err := look(ctx, pl, project.Name, func(ctx context.Context) ([]string, error) {
+		return pl.o.Repositories.Changed(ctx, asked(project, c), c.Before)
 	})
 	if err != nil {
-		return nil, l.whyNot(project, c, err)
+		return nil, pl.whyNot(project, c, err)
 	}
 	return files, ""
 }
@@ -131,22 +130,22 @@ func asked(project rpmflow.Project, c forge.Change) source.Request {
 }
 
 // chooseSRPMs takes the source packages that a push has added or changed.
-func (l *Listener) chooseSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
-	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
-		return l.o.Repositories.SourcePackages(ctx, asked(project, c))
+func (pl *Planner) chooseSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
+	list, err := look(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
+		return pl.o.Repositories.SourcePackages(ctx, asked(project, c))
 	})
 	if err != nil {
-		return l.guessSRPMs(project, c, l.whyNot(project, c, err))
+		return pl.guessSRPMs(project, c, pl.whyNot(project, c, err))
 	}
-	return l.changedSRPMs(ctx, project, c, list)
+	return pl.changedSRPMs(ctx, project, c, list)
 }
 
-func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change, list []source.SRPMFile) choice {
+func (pl *Planner) changedSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change, list []source.SRPMFile) choice {
 	patterns := strings.Join(project.Sources.SRPMPatterns(), ", ")
 	if len(list) == 0 {
 		return choice{reason: fmt.Sprintf("there is no source package (%s) at %.12s%s", patterns, c.Commit, removedSRPMs(project, c.Files, nil))}
 	}
-	files, why := l.changed(ctx, project, c)
+	files, why := pl.changed(ctx, project, c)
 	var chosen choice
 	if why != "" {
 		chosen.note = "built without regard to the files that were changed: " + why
@@ -163,7 +162,7 @@ func (l *Listener) changedSRPMs(ctx context.Context, project rpmflow.Project, c 
 }
 
 // guessSRPMs goes by the delivery where the repository cannot be looked at; and where that does not tell, the builder has to look.
-func (l *Listener) guessSRPMs(project rpmflow.Project, c forge.Change, why string) choice {
+func (pl *Planner) guessSRPMs(project rpmflow.Project, c forge.Change, why string) choice {
 	note := "the listener could not look for source packages: " + why
 	if !c.Complete {
 		return choice{parts: []part{{name: project.Name, key: project.Name, layout: rpmflow.LayoutSRPM, sources: project.Sources}}, note: note}
@@ -182,34 +181,34 @@ func (l *Listener) guessSRPMs(project rpmflow.Project, c forge.Change, why strin
 
 // foundSRPMs recognises a repository of source packages whose project does not say that it is one, by a push that is known to bring some. Other
 // pushes are not worth a look at the repository: the builder finds a single source package by itself.
-func (l *Listener) foundSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) (choice, bool) {
+func (pl *Planner) foundSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) (choice, bool) {
 	if project.Layout != rpmflow.LayoutAuto || project.Spec != "" || len(project.Packages) > 0 || !slices.ContainsFunc(c.Files, project.Sources.TakesSRPM) {
 		return choice{}, false
 	}
-	list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
-		return l.o.Repositories.SourcePackages(ctx, asked(project, c))
+	list, err := look(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
+		return pl.o.Repositories.SourcePackages(ctx, asked(project, c))
 	})
 	if err != nil || len(list) == 0 {
 		return choice{}, false
 	}
-	return l.changedSRPMs(ctx, project, c, list), true
+	return pl.changedSRPMs(ctx, project, c, list), true
 }
 
 // named takes the packages that somebody asks for by their names, or all.
-func (l *Listener) named(ctx context.Context, project rpmflow.Project, c forge.Change, names []string) (choice, *problem) {
+func (pl *Planner) named(ctx context.Context, project rpmflow.Project, c forge.Change, names []string) (choice, *Refusal) {
 	all := parts(project)
 	if project.Layout == rpmflow.LayoutSRPM {
-		list, err := look(ctx, l, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
-			return l.o.Repositories.SourcePackages(ctx, asked(project, c))
+		list, err := look(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
+			return pl.o.Repositories.SourcePackages(ctx, asked(project, c))
 		})
 		var f *rpmflow.Failure
 		switch {
 		case errors.As(err, &f):
-			return choice{}, problemf(http.StatusBadRequest, f.Hint, "project %q: %v", project.Name, f)
+			return choice{}, refuse(Invalid, f.Hint, "project %q: %v", project.Name, f)
 		case err != nil:
-			return choice{}, problemf(http.StatusBadGateway, "try again in a moment", "project %q: which source packages there are is not known: %s", project.Name, l.whyNot(project, c, err))
+			return choice{}, refuse(Unreachable, "try again in a moment", "project %q: which source packages there are is not known: %s", project.Name, pl.whyNot(project, c, err))
 		case len(list) == 0:
-			return choice{}, problemf(http.StatusBadRequest, "add one, or set srpm: in the project's configuration", "project %q: there is no source package (%s) at %.12s",
+			return choice{}, refuse(Invalid, "add one, or set srpm: in the project's configuration", "project %q: there is no source package (%s) at %.12s",
 				project.Name, strings.Join(project.Sources.SRPMPatterns(), ", "), c.Commit)
 		}
 		all = nil
@@ -233,7 +232,7 @@ func (l *Listener) named(ctx context.Context, project rpmflow.Project, c forge.C
 			for _, p := range all {
 				known = append(known, p.name)
 			}
-			return choice{}, problemf(http.StatusBadRequest, "its packages are: "+some(known, 50), "project %q has no package %q", project.Name, name)
+			return choice{}, refuse(Invalid, "its packages are: "+some(known, 50), "project %q has no package %q", project.Name, name)
 		}
 	}
 	slices.SortStableFunc(chosen.parts, func(a, b part) int { return strings.Compare(a.key, b.key) })
@@ -242,7 +241,7 @@ func (l *Listener) named(ctx context.Context, project rpmflow.Project, c forge.C
 }
 
 // repeated is the package that a build was of, as the project has it now.
-func repeated(project rpmflow.Project, old rpmflow.Build) (part, *problem) {
+func repeated(project rpmflow.Project, old rpmflow.Build) (part, *Refusal) {
 	if old.Sources.SRPM != "" && (project.Layout == rpmflow.LayoutSRPM || project.Layout == rpmflow.LayoutAuto) {
 		p := srpmPart(project, source.SRPMFile{Path: old.Sources.SRPM, Name: old.Package})
 		return p, nil
@@ -250,7 +249,7 @@ func repeated(project rpmflow.Project, old rpmflow.Build) (part, *problem) {
 	if s, ok := project.PackageSource(old.Package); ok {
 		return partOf(project, s), nil
 	}
-	return part{}, problemf(http.StatusConflict, "build it under the name that it has now, with rpmflow submit", "project %q has no package %q any more", project.Name, old.Package)
+	return part{}, refuse(Conflict, "build it under the name that it has now, with rpmflow submit", "project %q has no package %q any more", project.Name, old.Package)
 }
 
 // changedFiles says in words what was changed.

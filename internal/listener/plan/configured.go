@@ -1,0 +1,54 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/nearest"
+)
+
+// Project is a configured one.
+func (pl *Planner) Project(name string) (rpmflow.Project, *Refusal) {
+	i := slices.IndexFunc(pl.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
+	if i < 0 {
+		_, hint := nearest.Unknown("project", name, pl.ProjectNames())
+		return rpmflow.Project{}, refuse(NotFound,
+			hint+"; or add the project to the listener's configuration", "project %q is not configured", name)
+	}
+	return pl.o.Projects[i], nil
+}
+
+func (pl *Planner) ProjectNames() (names []string) {
+	for _, p := range pl.o.Projects {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (pl *Planner) TargetNames() (names []string) {
+	for _, t := range pl.o.Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// forTargets are the targets that somebody asks for, or the project's.
+func (pl *Planner) targets(project rpmflow.Project, asked []string) ([]string, *Refusal) {
+	targets := slices.Clone(asked) // sorted below: the configuration is shared by all requests
+	if len(targets) == 0 {
+		targets = slices.Clone(project.Targets)
+	}
+	if len(targets) == 0 {
+		return nil, refuse(Invalid, "name some under targets: in the configuration",
+			"project %q has no targets", project.Name)
+	}
+	slices.Sort(targets)
+	targets = slices.Compact(targets)
+	for _, t := range targets {
+		if known := pl.TargetNames(); !slices.Contains(known, t) {
+			message, hint := nearest.Unknown("target", t, known)
+			return nil, refuse(Invalid, hint, "%s", message)
+		}
+	}
+	return targets, nil
+}
