@@ -42,16 +42,7 @@ func TestChanged(t *testing.T) {
 		},
 	)
 	want := []string{
-		"a/a.spec",
-		"a/src/x.c",
-		"a/src/z.c",
-		"caf\xe9",
-		"dir",
-		"dir/f",
-		"file",
-		"file/now/a",
-		"link",
-		"new/deep/er",
+		"a/a.spec", "a/src/x.c", "a/src/z.c", "caf\xe9", "dir", "dir/f", "file", "file/now/a", "link", "new/deep/er",
 	}
 
 	got, err := s.Changed(t.Context(), request(w, second), first)

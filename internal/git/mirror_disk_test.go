@@ -97,12 +97,7 @@ func TestMirrorAfterKill(t *testing.T) {
 		t.Fatalf("refs: %q", refs)
 	}
 	left := []string{
-		"shallow.lock",
-		"HEAD.lock",
-		"config.lock",
-		"packed-refs.lock",
-		"objects/pack/tmp_pack_x",
-		"objects/pack/tmp_idx_x",
+		"shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x",
 		"objects/pack/pack-1.keep",
 	}
 	for i, harm := range []func(){

@@ -49,10 +49,8 @@ func TestLFSEndpoints(t *testing.T) {
 func FuzzParsePointer(f *testing.F) {
 	f.Add("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("ab", 32) + "\nsize 1\n")
 	f.Add(
-		"version https://git-lfs.github.com/spec/v1\r\noid sha256:" + strings.Repeat(
-			"cd",
-			32,
-		) + "\r\nsize 9223372036854775808\r\n",
+		"version https://git-lfs.github.com/spec/v1\r\noid sha256:" + strings.Repeat("cd",
+			32) + "\r\nsize 9223372036854775808\r\n",
 	)
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := parsePointer("a\x1bb", []byte(text))

@@ -29,10 +29,8 @@ type proxy struct {
 	open    map[net.Conn]bool // nil: closed
 }
 
-func startProxy(
-	ctx context.Context,
-	dial func(ctx context.Context, network, address string) (net.Conn, error),
-) (*proxy, error) {
+func startProxy(ctx context.Context,
+	dial func(ctx context.Context, network, address string) (net.Conn, error)) (*proxy, error) {
 	var listen net.ListenConfig
 	socket, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

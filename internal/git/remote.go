@@ -194,13 +194,8 @@ func (r *remote) explain(what string, err error) error {
 const uploadPack = "git -c safe.directory=* upload-pack"
 
 // git runs a command that talks to the remote: global options, the command's own, the remote, further words.
-func (r *remote) git(
-	ctx context.Context,
-	lock *os.File,
-	global []string,
-	command string,
-	options ...string,
-) ([]byte, error) {
+func (r *remote) git(ctx context.Context, lock *os.File, global []string, command string,
+	options ...string) ([]byte, error) {
 	if p := r.path(); p != "" {
 		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
 			return nil, errNoRepository // tells it from one that cannot be read

@@ -142,8 +142,7 @@ func TestCredentialsRefused(t *testing.T) {
 // What may heal by itself is no failure of the packager's.
 func TestRemoteUnreachable(t *testing.T) {
 	broken := httptest.NewServer(
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }),
-	)
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }))
 	defer broken.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

@@ -32,8 +32,7 @@ func (m *Mirrors) Refs(ctx context.Context, url string) (*Refs, error) {
 // and returns the full ref with it. A full commit id is returned as it is, without a ref and without asking. access
 // is as in Options.
 func Resolver(
-	access func(url string) Access,
-) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
+	access func(url string) Access) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
 	return func(ctx context.Context, url, ref string) (string, string, error) {
 		if rpmflow.IsCommit(ref) {
 			return "", ref, nil

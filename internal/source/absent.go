@@ -10,8 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 )
 
-// Absent says of which of a repository's packages the commit that the request names has nothing to build, and in words why: their directory
-// is not there, or no spec is. What else keeps one from being built is for the build to say.
+// Absent says of which of a repository's packages the commit that the request names has nothing to build, and in words
+// why: their directory is not there, or no spec is. What else keeps one from being built is for the build to say.
 func (s *Store) Absent(ctx context.Context, req Request, packages []rpmflow.PackageSource) (map[string]string, error) {
 	var reasons map[string]string
 	err := s.read(ctx, req, func(tree git.Tree) error {
@@ -43,7 +43,7 @@ func absent(ctx context.Context, tree git.Tree, req Request, p rpmflow.PackageSo
 	if err == nil {
 		_, err = findSpec(ctx, tree, at, p.SpecPath())
 	}
-	var nothing *none
+	var nothing *nothingFound
 	var f *rpmflow.Failure
 	switch {
 	case err == nil:

@@ -12,7 +12,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 )
 
-// Changed lists the paths of the files that differ between a commit of the repository and the one that the request names.
+// Changed lists the paths of the files that differ between a commit of the repository and the one that the request
+// names.
 func (s *Store) Changed(ctx context.Context, req Request, before string) ([]string, error) {
 	changed, err := s.mirrors.Changed(ctx, req.commit(), before)
 	if err != nil {
@@ -27,7 +28,8 @@ type SRPMFile struct {
 	Name string // as its header says; empty where it has none that can be read
 }
 
-// SourcePackages lists the source packages of a commit that are built one by one. In layout auto there are none where the tree has a spec.
+// SourcePackages lists the source packages of a commit that are built one by one. In layout auto there are none where
+// the tree has a spec.
 func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, error) {
 	var list []SRPMFile
 	err := s.mirrors.Read(ctx, req.commit(), func(c *git.Commit) error {
@@ -37,7 +39,7 @@ func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, er
 			return err
 		}
 		if req.Layout != rpmflow.LayoutSRPM {
-			var nothing *none
+			var nothing *nothingFound
 			if _, err := findSpec(ctx, c, at, req.Spec); !errors.As(err, &nothing) {
 				return err // nil where there is one
 			}
@@ -62,8 +64,9 @@ func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, er
 	return list, nil
 }
 
-// headerName reads the name from the beginning of a package: a lead of 96 bytes, the header of signatures, padded to 8 bytes, and the header
-// with the tags ("RPM Package File Structure" in rpm's documentation). Empty where that is not what is there.
+// headerName reads the name from the beginning of a package: a lead of 96 bytes, the header of signatures, padded to 8
+// bytes, and the header with the tags ("RPM Package File Structure" in rpm's documentation). Empty where that is not
+// what is there.
 func headerName(r io.Reader) string {
 	const (
 		lead, tagName, typeString, typeI18N = 96, 1000, 6, 9

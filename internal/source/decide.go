@@ -13,8 +13,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// look is what the decision between the layouts rests on.
-type look struct {
+// clues is what the decision between the layouts rests on.
+type clues struct {
 	at     git.Entry
 	spec   string   // its path
 	beside []string // files that lie where rpm would look for sources
@@ -27,8 +27,8 @@ type look struct {
 	hasSOURCES bool
 }
 
-func lookAt(tree git.Tree, at git.Entry, p *plan, maxFile int64) (*look, error) {
-	l := &look{at: at, spec: p.spec.Found}
+func gatherClues(tree git.Tree, at git.Entry, p *plan, maxFile int64) (*clues, error) {
+	l := &clues{at: at, spec: p.spec.Found}
 	for _, f := range p.sources {
 		l.beside = append(l.beside, f.Name())
 	}
@@ -79,21 +79,23 @@ func lookAt(tree git.Tree, at git.Entry, p *plan, maxFile int64) (*look, error) 
 	return l, nil
 }
 
-// alone makes the directory of a spec that somebody has named the package's, if its Source0 is there or on a list there: what the tree around it is does
-// not matter then.
-func (l *look) alone() {
+// narrow makes the directory of a spec that the user has named the package's, if its Source0 is there or on a list
+// there. The tree around it does not matter then.
+func (l *clues) narrow() {
 	if dir := packageDir(l.spec); dir != "." && (len(l.lists) > 0 || l.text.Source0In(l.beside) != "") {
 		l.at.Path = dir
 	}
 }
 
-// decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file beside the spec or
-// a server (both standard), or out of the tree around the spec (in-tree). For the last there must be something to build in it.
-func (l *look) decide() (rpmflow.Layout, string, error) {
+// decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file
+// beside the spec or a server (both standard), or out of the tree around the spec (in-tree). For the last there must be
+// something to build in it.
+func (l *clues) decide() (rpmflow.Layout, string, error) {
 	name, place := show(path.Base(l.spec)), in(l.at)
 	dir := path.Dir(l.spec)
 	ofRPM := path.Base(dir) == "SPECS"
-	apart := dir != path.Join(l.at.Path, ".") && dir != path.Join(l.at.Path, "SPECS") // a directory of what may be a source tree
+	// A directory of what may be a source tree.
+	apart := dir != path.Join(l.at.Path, ".") && dir != path.Join(l.at.Path, "SPECS")
 	switch {
 	case ofRPM:
 		place = "in " + show(dir) + " and SOURCES"
@@ -101,7 +103,8 @@ func (l *look) decide() (rpmflow.Layout, string, error) {
 		place = "in " + show(dir)
 	}
 	if len(l.lists) > 0 {
-		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", name, some(l.lists), place), nil
+		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", name, some(l.lists),
+			place), nil
 	}
 	if f := l.text.Source0In(l.beside); f != "" {
 		kind := "source"
@@ -115,19 +118,23 @@ func (l *look) decide() (rpmflow.Layout, string, error) {
 	}
 	if dirs := l.evidence(); len(dirs) > 0 {
 		if apart {
-			return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages", show(l.spec)), nil
+			return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages",
+				show(l.spec)), nil
 		}
-		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it", show(l.spec), some(dirs)), nil
+		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it",
+			show(l.spec), some(dirs)), nil
 	}
 	if doubt := l.doubt(); len(doubt) > 0 {
-		return "", "", rpmflow.Fail(rpmflow.FailureSource, "set layout: in-tree, which makes Source0 of the repository, or layout: standard, which takes it from its URL or from beside the spec",
+		return "", "", rpmflow.Fail(rpmflow.FailureSource, "set layout: in-tree, which makes Source0 of the repository, "+
+			"or layout: standard, which takes it from its URL or from beside the spec",
 			"it cannot be known where Source0 of %s comes from: %s", show(l.spec), l.whyDoubt(doubt))
 	}
-	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories", show(l.spec)), nil
+	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories",
+		show(l.spec)), nil
 }
 
 // evidence is what shows that the tree around the spec is the source. Code alone does, unless Source0 is a URL.
-func (l *look) evidence() []string {
+func (l *clues) evidence() []string {
 	if l.text.None() {
 		return l.found.strong
 	}
@@ -155,12 +162,12 @@ func (l *look) evidence() []string {
 }
 
 // others are the entries that may be of a source, and that the spec does not name as Source or Patch.
-func (l *look) others() []string {
+func (l *clues) others() []string {
 	return slices.Concat(l.sourceFiles(), slices.DeleteFunc(slices.Clone(l.dirs), isPackagersDir))
 }
 
-// doubt is what stands against layout standard, without being evidence.
-func (l *look) doubt() []string {
+// doubt is what speaks against layout standard, without being evidence.
+func (l *clues) doubt() []string {
 	switch {
 	case l.text.None(), l.text.Source0 != "" && l.text.Local() && !spec.IsArchive(l.text.Source0):
 		return nil
@@ -170,28 +177,31 @@ func (l *look) doubt() []string {
 	return slices.DeleteFunc(slices.Clone(l.found.weak), isMakefile)
 }
 
-func (l *look) whyDoubt(doubt []string) string {
+func (l *clues) whyDoubt(doubt []string) string {
 	if l.text.Remote {
 		return fmt.Sprintf("it is a URL, and the repository has %s, but nothing to build it with", some(doubt))
 	}
-	return fmt.Sprintf("it is not beside the spec, and what the repository has (%s) is not recognised as its source", some(doubt))
+	return fmt.Sprintf("it is not beside the spec, and what the repository has (%s) is not recognised as its source",
+		some(doubt))
 }
 
-// note is a remark on a decision that somebody may have meant otherwise.
-func (l *look) note(layout rpmflow.Layout) string {
+// note is a remark on a decision that the packager may not expect.
+func (l *clues) note(layout rpmflow.Layout) string {
 	if layout != rpmflow.LayoutInTree || !l.text.Remote {
 		return ""
 	}
-	return fmt.Sprintf("Source0 is a URL, and is made of the commit all the same: the repository has %s; layout: standard downloads it instead", some(l.evidence()))
+	return fmt.Sprintf("Source0 is a URL, and is made of the commit all the same: the repository has %s; "+
+		"layout: standard downloads it instead", some(l.evidence()))
 }
 
 // sourceFiles are the files at the top that a mere package repository would not have.
-func (l *look) sourceFiles() []string {
+func (l *clues) sourceFiles() []string {
+	ofPackagers := []string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}
 	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool {
 		up := strings.ToUpper(f)
 		return strings.HasPrefix(f, ".") || spec.IsSpec(f) || spec.IsTemplate(f) || spec.IsArchive(f) || l.text.Names(f) ||
 			strings.HasPrefix(up, "README") || strings.HasPrefix(up, "LICEN") || strings.HasPrefix(up, "COPYING") ||
-			strings.EqualFold(f, "makefile") || slices.Contains([]string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}, path.Ext(f))
+			strings.EqualFold(f, "makefile") || slices.Contains(ofPackagers, path.Ext(f))
 	})
 }
 

@@ -57,7 +57,7 @@ type Draft struct {
 	// dirs are where the sources of a spec on disk lie; clean: what is taken is as it is in Commit.
 	dirs  []string
 	clean bool
-	look  *look // as in the plan
+	clues *clues // as in the plan
 }
 
 // Prepare fetches the pushed ref into the repository's mirror unless the commit is there already, finds the layout

@@ -10,21 +10,33 @@ import (
 
 // What in a tree speaks for it being the source itself, and what any repository of a package may have.
 
-// buildFiles are what a program is built with; a pattern is one of path.Match. A Makefile is missing: packagers have them, too.
-var buildFiles = []string{"configure", "configure.ac", "configure.in", "Makefile.am", "Makefile.PL", "Build.PL", "CMakeLists.txt", "meson.build",
-	"setup.py", "setup.cfg", "pyproject.toml", "go.mod", "Cargo.toml", "package.json", "*.gemspec", "pom.xml", "build.gradle", "build.gradle.kts",
-	"build.xml", "*.cabal", "composer.json", "dune-project", "SConstruct", "wscript", "*.pro", "mix.exs", "rebar.config", "build.zig", "Package.swift",
-	"WORKSPACE", "MODULE.bazel", "Rakefile", "deno.json", "*.csproj", "*.sln", "Kconfig"}
+// buildFiles are what a program is built with; a pattern is one of path.Match. A Makefile is missing: packagers have
+// them, too.
+var buildFiles = []string{
+	"configure", "configure.ac", "configure.in", "Makefile.am", "Makefile.PL", "Build.PL", "CMakeLists.txt",
+	"meson.build", "setup.py", "setup.cfg", "pyproject.toml", "go.mod", "Cargo.toml", "package.json", "*.gemspec",
+	"pom.xml", "build.gradle", "build.gradle.kts", "build.xml", "*.cabal", "composer.json", "dune-project", "SConstruct",
+	"wscript", "*.pro", "mix.exs", "rebar.config", "build.zig", "Package.swift", "WORKSPACE", "MODULE.bazel", "Rakefile",
+	"deno.json", "*.csproj", "*.sln", "Kconfig",
+}
 
 // codeSuffixes are those of files that are compiled or run as the program itself.
-var codeSuffixes = []string{".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".go", ".rs", ".py", ".pl", ".pm", ".rb", ".java", ".kt", ".scala", ".js", ".ts",
-	".hs", ".ml", ".swift", ".zig", ".cs", ".f", ".f90", ".s", ".S", ".asm", ".vala", ".d", ".lua", ".erl", ".ex", ".php", ".m", ".mm", ".tcl"}
+var codeSuffixes = []string{
+	".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".go", ".rs", ".py", ".pl", ".pm", ".rb", ".java", ".kt", ".scala",
+	".js", ".ts", ".hs", ".ml", ".swift", ".zig", ".cs", ".f", ".f90", ".s", ".S", ".asm", ".vala", ".d", ".lua", ".erl",
+	".ex", ".php", ".m", ".mm", ".tcl",
+}
 
-// packagersDirs are names of directories that repositories of mere packages have: none of them says anything of a source.
-var packagersDirs = []string{"specs", "sources", "srpms", "rpms", "build", "buildroot", "patches", "patch", "systemd", "selinux", "sepolicy", "files", "debian",
-	"conf", "config", "configs", "etc", "contrib", "scripts", "script", "tools", "helpers", "doc", "docs", "man", "test", "tests", "plans", "ci", "tmt", "rpm",
-	"rpmlint", "rpmbuild", "sysusers", "tmpfiles", "tmpfiles.d", "sysusers.d", "sysconfig", "logrotate", "packaging", "package", "packages", "dist",
-	"vendor", "third_party", "node_modules", "testdata", "examples", "licenses", "keys", "gpg", "units", "init", "macros", "ansible", "containers", "docker"}
+// packagersDirs are names of directories that repositories of mere packages have: none of them says anything of a
+// source.
+var packagersDirs = []string{
+	"specs", "sources", "srpms", "rpms", "build", "buildroot", "patches", "patch", "systemd", "selinux", "sepolicy",
+	"files", "debian", "conf", "config", "configs", "etc", "contrib", "scripts", "script", "tools", "helpers", "doc",
+	"docs", "man", "test", "tests", "plans", "ci", "tmt", "rpm", "rpmlint", "rpmbuild", "sysusers", "tmpfiles",
+	"tmpfiles.d", "sysusers.d", "sysconfig", "logrotate", "packaging", "package", "packages", "dist", "vendor",
+	"third_party", "node_modules", "testdata", "examples", "licenses", "keys", "gpg", "units", "init", "macros",
+	"ansible", "containers", "docker",
+}
 
 func isBuildFile(name string) bool {
 	return slices.ContainsFunc(buildFiles, func(pattern string) bool {

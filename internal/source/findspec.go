@@ -12,7 +12,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in SPECS, else anywhere below.
+// findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in
+// SPECS, else anywhere below.
 func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (git.File, error) {
 	w, onDisk := tree.(*git.WorkTree)
 	if onDisk && w.Named() != "" {
@@ -40,7 +41,7 @@ func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (gi
 		}
 	}
 	if len(specs) == 0 {
-		return git.File{}, &none{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s", where)}
+		return git.File{}, &nothingFound{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s", where)}
 	}
 	only, err := onlySpec(specs, where)
 	if f := failureOf(err); f != nil {
@@ -49,8 +50,10 @@ func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (gi
 	return only, err
 }
 
-// searchSpecs lists the specs, or their templates, of the package's directory: those in itself and in SPECS, else those anywhere below.
-func searchSpecs(ctx context.Context, tree git.Tree, at git.Entry, is func(name string) bool) (specs []git.File, err error) {
+// searchSpecs lists the specs, or their templates, of the package's directory: those in itself and in SPECS, else those
+// anywhere below.
+func searchSpecs(ctx context.Context, tree git.Tree, at git.Entry,
+	is func(name string) bool) (specs []git.File, err error) {
 	add := func(f git.File) {
 		// A link to the spec is not a second one; the spec itself is taken where there are both.
 		i := slices.IndexFunc(specs, func(s git.File) bool { return s.Path == f.Path })
@@ -89,14 +92,18 @@ func searchSpecs(ctx context.Context, tree git.Tree, at git.Entry, is func(name 
 }
 
 // othersDirs hold what others have written, or what tests and examples are made of.
-var othersDirs = []string{"vendor", "vendored", "third_party", "third-party", "thirdparty", "3rdparty", "external", "extern", "deps", "subprojects", "node_modules",
-	"test", "tests", "testing", "testdata", "fixtures", "example", "examples", "samples", "demo", "demos"}
+var othersDirs = []string{
+	"vendor", "vendored", "third_party", "third-party", "thirdparty", "3rdparty", "external", "extern", "deps",
+	"subprojects", "node_modules", "test", "tests", "testing", "testdata", "fixtures", "example", "examples", "samples",
+	"demo", "demos",
+}
 
 // ownSpecs are the specs of a tree that are not below such a directory, if there are any.
 func ownSpecs(specs []git.File, top string) []git.File {
 	own := slices.DeleteFunc(slices.Clone(specs), func(f git.File) bool {
 		dir := strings.TrimPrefix(path.Dir(f.Path), top)
-		return slices.ContainsFunc(strings.Split(dir, "/"), func(part string) bool { return slices.Contains(othersDirs, strings.ToLower(part)) })
+		return slices.ContainsFunc(strings.Split(dir, "/"),
+			func(part string) bool { return slices.Contains(othersDirs, strings.ToLower(part)) })
 	})
 	if len(own) == 0 {
 		return specs
@@ -118,7 +125,8 @@ func onlySpec(specs []git.File, where string) (git.File, error) {
 	if n := len(specs) - most; n > 0 {
 		list += fmt.Sprintf(" and %d more", n)
 	}
-	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration", "%d spec files%s (%s)", len(specs), where, list)
+	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration",
+		"%d spec files%s (%s)", len(specs), where, list)
 }
 
 func specAt(tree git.Tree, want string) (git.File, error) {
@@ -137,7 +145,8 @@ func specAt(tree git.Tree, want string) (git.File, error) {
 // checkInside refuses a spec outside of the repository.
 func checkInside(want string) error {
 	if git.Outside(want) || path.Clean(want) == "." {
-		return rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository", "spec %q lies outside the repository", want)
+		return rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository",
+			"spec %q lies outside the repository", want)
 	}
 	return nil
 }

@@ -26,11 +26,12 @@ type plan struct {
 	readList fetch.ListReader
 	listed   []fetch.Listed
 	listedAs string
-	// look is what a guess about a directory on disk rests on, which rpm may prove wrong; nil: it is no guess.
-	look *look
+	// clues are those of a guess about a directory on disk, which rpm may prove wrong; nil: it is not a guess.
+	clues *clues
 }
 
-// findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source package.
+// findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source
+// package.
 func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) (*plan, error) {
 	if req.Layout == rpmflow.LayoutSplit {
 		return splitPlan(tree, req)
@@ -44,7 +45,7 @@ func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) 
 		return planSRPM(ctx, tree, at, req)
 	}
 	spec, err := findSpec(ctx, tree, at, req.Spec)
-	var nothing *none
+	var nothing *nothingFound
 	if errors.As(err, &nothing) && (req.Layout == rpmflow.LayoutAuto || req.Layout == "") {
 		if p, err := planSRPM(ctx, tree, at, req); !errors.As(err, &nothing) {
 			return p, err
@@ -67,27 +68,30 @@ func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) 
 	case rpmflow.LayoutStandard, rpmflow.LayoutInTree, rpmflow.LayoutDistGit:
 		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.Found))
 	case rpmflow.LayoutAuto, "":
-		l, err := lookAt(tree, at, p, maxFile)
+		l, err := gatherClues(tree, at, p, maxFile)
 		if err != nil {
 			return nil, err
 		}
 		if named {
-			l.alone()
+			l.narrow()
 		}
 		if p.layout, p.why, err = l.decide(); err != nil {
 			return nil, err
 		}
 		p.note = l.note(p.layout)
 		if req.WorkTree != nil && p.layout == rpmflow.LayoutStandard {
-			p.look = l
+			p.clues = l
 		}
 	default:
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "say auto, standard, dist-git, in-tree, srpm or split", "layout %q is unknown", req.Layout)
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "set it to auto, standard, dist-git, in-tree, srpm or split",
+			"layout %q is unknown", req.Layout)
 	}
 	if p.layout == rpmflow.LayoutDistGit {
 		if len(p.lists) == 0 {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.Name(), ".spec"), tree.Where())
+			return nil, rpmflow.Fail(rpmflow.FailureSource,
+				"add the list, or set layout: in the project's configuration to another one",
+				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.Name(), ".spec"),
+				tree.Where())
 		}
 		if p.listedAs, p.listed, err = fetch.ReadLists(p.readList, p.lists, spec.Found); err != nil {
 			return nil, err
@@ -136,14 +140,14 @@ func findDirectory(tree git.Tree, want string) (git.Entry, error) {
 	return e, nil
 }
 
-// none is the failure of finding nothing at all: another layout may find something.
-type none struct{ failure *rpmflow.Failure }
+// nothingFound is the failure of a layout of which nothing is in the tree: another layout may find something.
+type nothingFound struct{ failure *rpmflow.Failure }
 
-func (n *none) Error() string { return n.failure.Error() }
-func (n *none) Unwrap() error { return n.failure }
+func (n *nothingFound) Error() string { return n.failure.Error() }
+func (n *nothingFound) Unwrap() error { return n.failure }
 
-// filesBeside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, if that is a
-// link, beside what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
+// filesBeside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, if
+// that is a link, beside what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
 func filesBeside(tree git.Tree, spec git.File) ([]git.File, error) {
 	if w, is := tree.(*git.WorkTree); is {
 		return besideOnDisk(w, sourceDirs(w, spec.Found)), nil

@@ -15,44 +15,44 @@ func TestDecide(t *testing.T) {
 	const local = "Name: hello\nVersion: 1.0\nSource: %{name}-%{version}.tar.gz\n"
 	for _, tt := range []struct {
 		name  string
-		look  look
+		clues clues
 		text  string
 		want  rpmflow.Layout
 		words string
 	}{
-		{"tarball beside", look{spec: "hello.spec", files: []string{"hello.spec", "hello-1.0.tar.gz"}, dirs: []string{"src"}}, tarball, "standard", "the tarball hello-1.0.tar.gz at the top"},
-		{"tarball of a macro", look{spec: "hello.spec", files: []string{"hello-2.tar.xz"}, dirs: []string{"src"}}, "Source: %{name}-%{ver}.tar.xz\n", "standard", "hello-2.tar.xz"},
-		{"nothing but a macro", look{spec: "hello.spec", files: []string{"README", "hello-2.crate"}}, "Source: %{crates_source}\n", "standard", "hello-2.crate"},
-		{"a script", look{spec: "hello.spec", files: []string{"hello.sh"}, dirs: []string{"doc"}}, "Source0: hello.sh\n", "standard", "the source hello.sh"},
-		{"vendored tarball only", look{spec: "hello.spec", files: []string{"vendor.tar.zst", "go.mod"}, dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(go.mod)"},
-		{"dist-git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"}, dirs: []string{"tests", "helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the top"},
-		{"dist-git with a tarball in git", look{spec: "hello.spec", files: []string{"hello.spec", "sources", "hello-1.0.tar.gz"}, lists: []string{"sources"}}, tarball, "dist-git", "sources"},
-		{"another file of that name", look{spec: "hello.spec", files: []string{"hello.spec", "sources"}, dirs: []string{"src"}}, tarball, "in-tree", "(src)"},
-		{"metadata", look{spec: "SPECS/hello.spec", files: []string{".hello.metadata"}, dirs: []string{"SPECS", "SOURCES"}, lists: []string{".hello.metadata"}}, tarball, "dist-git", ".hello.metadata, in SPECS and SOURCES"},
-		{"only a spec", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{".github"}}, tarball, "standard", "without source directories"},
-		{"only a spec, local tarball missing", look{spec: "hello.spec", files: []string{"hello.spec", "README.md", "a.patch", "hello-0.9.tar.gz"}}, local, "standard", "without source directories"},
-		{"spec and helpers, tarball on a server", look{spec: "hello.spec", files: []string{"hello.spec", "update.sh"}}, tarball, "standard", "without source directories"},
-		{"rpmbuild's tree", look{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "SOURCES"}, beside: []string{"a.patch"}}, tarball, "standard", "SPECS/hello.spec"},
-		{"rpmbuild's tree in a source tree", look{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "src"}}, tarball, "in-tree", "(src)"},
-		{"spec at the top of a source tree", look{spec: "hello.spec", files: []string{"hello.spec", "go.mod"}, dirs: []string{"a", "b", "c", "d"}}, tarball, "in-tree", "(go.mod)"},
-		{"flat source tree", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile", "main.c"}}, local + "%build\n%make_build\n", "in-tree", "(Makefile, main.c)"},
-		{"only a Makefile, and make", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, local + "%build\nmake all\n", "in-tree", "(Makefile)"},
-		{"only a Makefile, of the packager", look{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, tarball + "%build\nmake\n", "standard", ""},
-		{"a template in a directory for packages, and a Makefile", look{spec: "rpm/hello.spec.in", files: []string{"Makefile"}, dirs: []string{"rpm"}},
+		{"tarball beside", clues{spec: "hello.spec", files: []string{"hello.spec", "hello-1.0.tar.gz"}, dirs: []string{"src"}}, tarball, "standard", "the tarball hello-1.0.tar.gz at the top"},
+		{"tarball of a macro", clues{spec: "hello.spec", files: []string{"hello-2.tar.xz"}, dirs: []string{"src"}}, "Source: %{name}-%{ver}.tar.xz\n", "standard", "hello-2.tar.xz"},
+		{"nothing but a macro", clues{spec: "hello.spec", files: []string{"README", "hello-2.crate"}}, "Source: %{crates_source}\n", "standard", "hello-2.crate"},
+		{"a script", clues{spec: "hello.spec", files: []string{"hello.sh"}, dirs: []string{"doc"}}, "Source0: hello.sh\n", "standard", "the source hello.sh"},
+		{"vendored tarball only", clues{spec: "hello.spec", files: []string{"vendor.tar.zst", "go.mod"}, dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(go.mod)"},
+		{"dist-git", clues{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"}, dirs: []string{"tests", "helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the top"},
+		{"dist-git with a tarball in git", clues{spec: "hello.spec", files: []string{"hello.spec", "sources", "hello-1.0.tar.gz"}, lists: []string{"sources"}}, tarball, "dist-git", "sources"},
+		{"another file of that name", clues{spec: "hello.spec", files: []string{"hello.spec", "sources"}, dirs: []string{"src"}}, tarball, "in-tree", "(src)"},
+		{"metadata", clues{spec: "SPECS/hello.spec", files: []string{".hello.metadata"}, dirs: []string{"SPECS", "SOURCES"}, lists: []string{".hello.metadata"}}, tarball, "dist-git", ".hello.metadata, in SPECS and SOURCES"},
+		{"only a spec", clues{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{".github"}}, tarball, "standard", "without source directories"},
+		{"only a spec, local tarball missing", clues{spec: "hello.spec", files: []string{"hello.spec", "README.md", "a.patch", "hello-0.9.tar.gz"}}, local, "standard", "without source directories"},
+		{"spec and helpers, tarball on a server", clues{spec: "hello.spec", files: []string{"hello.spec", "update.sh"}}, tarball, "standard", "without source directories"},
+		{"rpmbuild's tree", clues{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "SOURCES"}, beside: []string{"a.patch"}}, tarball, "standard", "SPECS/hello.spec"},
+		{"rpmbuild's tree in a source tree", clues{spec: "SPECS/hello.spec", dirs: []string{"SPECS", "src"}}, tarball, "in-tree", "(src)"},
+		{"spec at the top of a source tree", clues{spec: "hello.spec", files: []string{"hello.spec", "go.mod"}, dirs: []string{"a", "b", "c", "d"}}, tarball, "in-tree", "(go.mod)"},
+		{"flat source tree", clues{spec: "hello.spec", files: []string{"hello.spec", "Makefile", "main.c"}}, local + "%build\n%make_build\n", "in-tree", "(Makefile, main.c)"},
+		{"only a Makefile, and make", clues{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, local + "%build\nmake all\n", "in-tree", "(Makefile)"},
+		{"only a Makefile, of the packager", clues{spec: "hello.spec", files: []string{"hello.spec", "Makefile"}}, tarball + "%build\nmake\n", "standard", ""},
+		{"a template in a directory for packages, and a Makefile", clues{spec: "rpm/hello.spec.in", files: []string{"Makefile"}, dirs: []string{"rpm"}},
 			local, "in-tree", "rpm/hello.spec.in lies in a directory of the tree"},
-		{"what %install copies", look{spec: "hello.spec", files: []string{"hello.spec", "LICENSE"}, dirs: []string{"icons"}}, local + "%install\ncp -r icons %{buildroot}/usr\n", "in-tree", "(icons)"},
-		{"code without build files, local", look{spec: "hello.spec", files: []string{"hello.spec", "hello.py"}}, local, "in-tree", "(hello.py)"},
-		{"directories of packagers, tarball missing", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches", "debian", ".github"}}, local, "standard", ""},
-		{"code in a directory for packages", look{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, tarball, "in-tree", "rpm/hello.spec lies in a directory"},
-		{"a packaging repository with rpm/", look{spec: "rpm/hello.spec", files: []string{"README"}, dirs: []string{"rpm", "patches"}}, tarball, "standard", ""},
-		{"rpmbuild's tree below", look{spec: "rpmbuild/SPECS/hello.spec", dirs: []string{"rpmbuild", "src"}, beside: []string{"a.patch"}, hasSOURCES: true}, tarball, "standard", "in rpmbuild/SPECS and SOURCES"},
-		{"a macro that is a URL", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches"}}, "Source0: %{forgesource}\n", "standard", ""},
-		{"a URL through a macro", look{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"data"}}, "%global base https://x\nSource0: %{base}/a.tar.gz\n", "standard", ""},
-		{"subdirectory", look{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, local, "in-tree", "rpm/hello.spec lies in a directory"},
-		{"no sources", look{spec: "hello.spec", files: []string{"hello.spec", "x"}}, "Name: hello\n", "standard", "without source directories"},
+		{"what %install copies", clues{spec: "hello.spec", files: []string{"hello.spec", "LICENSE"}, dirs: []string{"icons"}}, local + "%install\ncp -r icons %{buildroot}/usr\n", "in-tree", "(icons)"},
+		{"code without build files, local", clues{spec: "hello.spec", files: []string{"hello.spec", "hello.py"}}, local, "in-tree", "(hello.py)"},
+		{"directories of packagers, tarball missing", clues{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches", "debian", ".github"}}, local, "standard", ""},
+		{"code in a directory for packages", clues{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, tarball, "in-tree", "rpm/hello.spec lies in a directory"},
+		{"a packaging repository with rpm/", clues{spec: "rpm/hello.spec", files: []string{"README"}, dirs: []string{"rpm", "patches"}}, tarball, "standard", ""},
+		{"rpmbuild's tree below", clues{spec: "rpmbuild/SPECS/hello.spec", dirs: []string{"rpmbuild", "src"}, beside: []string{"a.patch"}, hasSOURCES: true}, tarball, "standard", "in rpmbuild/SPECS and SOURCES"},
+		{"a macro that is a URL", clues{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"patches"}}, "Source0: %{forgesource}\n", "standard", ""},
+		{"a URL through a macro", clues{spec: "hello.spec", files: []string{"hello.spec"}, dirs: []string{"data"}}, "%global base https://x\nSource0: %{base}/a.tar.gz\n", "standard", ""},
+		{"subdirectory", clues{spec: "rpm/hello.spec", files: []string{"main.c"}, dirs: []string{"rpm"}}, local, "in-tree", "rpm/hello.spec lies in a directory"},
+		{"no sources", clues{spec: "hello.spec", files: []string{"hello.spec", "x"}}, "Name: hello\n", "standard", "without source directories"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := tt.look
+			l := tt.clues
 			l.read(tt.text)
 			if l.beside == nil {
 				l.beside = l.files
@@ -66,8 +66,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// read fills in what lookAt takes from the spec and the tree.
-func (l *look) read(text string) {
+// read fills in what gatherClues takes from the spec and the tree.
+func (l *clues) read(text string) {
 	l.text = spec.ParseUnexpanded([]byte(text))
 	for _, name := range l.files {
 		l.found.file(name)
@@ -83,14 +83,14 @@ func (l *look) read(text string) {
 func TestDecideInDoubt(t *testing.T) {
 	for _, tt := range []struct {
 		name, source0 string
-		look          look
+		clues         clues
 		words         string
 	}{
-		{"code, but a URL", "https://x/a.tar.gz", look{spec: "a.spec", files: []string{"a.spec", "fix.py"}}, "it is a URL, and the repository has fix.py"},
-		{"data, and no tarball", "a.tar.gz", look{spec: "a.spec", files: []string{"a.spec"}, dirs: []string{"data"}}, "it is not beside the spec, and what the repository has (data)"},
+		{"code, but a URL", "https://x/a.tar.gz", clues{spec: "a.spec", files: []string{"a.spec", "fix.py"}}, "it is a URL, and the repository has fix.py"},
+		{"data, and no tarball", "a.tar.gz", clues{spec: "a.spec", files: []string{"a.spec"}, dirs: []string{"data"}}, "it is not beside the spec, and what the repository has (data)"},
 	} {
-		tt.look.read("Source0: " + tt.source0 + "\n")
-		_, _, err := tt.look.decide()
+		tt.clues.read("Source0: " + tt.source0 + "\n")
+		_, _, err := tt.clues.decide()
 		wantFailure(t, err, rpmflow.FailureSource, tt.words, "layout: in-tree", "layout: standard")
 	}
 }

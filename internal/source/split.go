@@ -14,15 +14,15 @@ import (
 )
 
 // Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the
-// ref with the same name, else of the branch fallback, else of HEAD. The explanation says which of them it was.
-func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, explanation string, err error) {
+// ref with the same name, else of the branch fallback, else of HEAD. why says which of them it was.
+func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, why string, err error) {
 	refs, err := s.mirrors.Refs(ctx, url)
 	if err != nil {
 		return found, "", err
 	}
 	found.Repository = refs.URL
-	found.Ref, found.Commit, explanation, err = match(refs, pushed, fallback)
-	return found, explanation, err
+	found.Ref, found.Commit, why, err = match(refs, pushed, fallback)
+	return found, why, err
 }
 
 func match(refs *git.Refs, pushed, fallback string) (ref, commit, explanation string, err error) {
@@ -46,7 +46,8 @@ func match(refs *git.Refs, pushed, fallback string) (ref, commit, explanation st
 	if ref, commit, err = refs.Pick("HEAD"); err == nil {
 		return ref, commit, fmt.Sprintf("%s of %s%s: its HEAD", ref, refs.URL, tried), nil
 	}
-	return "", "", "", rpmflow.Fail(rpmflow.FailureSource, "push the branch there, or set packaging_fallback of the project to one that is there",
+	return "", "", "", rpmflow.Fail(rpmflow.FailureSource,
+		"push the branch there, or set packaging_fallback of the project to one that is there",
 		"no branch of %s goes with %s%s; and its HEAD names no commit", refs.URL, orNothing(pushed), tried)
 }
 
@@ -61,7 +62,8 @@ func orNothing(ref string) string {
 // Source0 is known.
 func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (d *Draft, err error) {
 	if req.Packaging == nil {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "set packaging_url of the project", "layout split: there is no packaging repository")
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "set packaging_url of the project",
+			"layout split: there is no packaging repository")
 	}
 	var commit string
 	var when time.Time
@@ -77,7 +79,8 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (d *D
 		return nil, err
 	}
 	packaging := req
-	packaging.URL, packaging.Ref, packaging.Commit, packaging.notBefore = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit, when
+	packaging.URL, packaging.Ref, packaging.Commit = req.Packaging.URL, req.Packaging.Ref, req.Packaging.Commit
+	packaging.notBefore = when
 	known := spec.FactsOf(req.Ref, commit)
 	packaging.about = &known
 	packaging.version, packaging.History = version, false
@@ -119,7 +122,8 @@ func splitPlan(tree git.Tree, req Request) (*plan, error) {
 		return nil, err
 	}
 	return &plan{layout: rpmflow.LayoutSplit, spec: spec, sources: sources,
-		why: fmt.Sprintf("split: %s of the packaging repository, and the tree of the source repository", show(spec.Path))}, nil
+		why: fmt.Sprintf("split: %s of the packaging repository, and the tree of the source repository",
+			show(spec.Path))}, nil
 }
 
 func splitSpec(tree git.Tree, top string) (git.File, error) {
@@ -141,14 +145,16 @@ func splitSpec(tree git.Tree, top string) (git.File, error) {
 			}
 		}
 	}
-	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "add one, or say with packaging_directories in which directory the target's package lies",
+	return git.File{}, rpmflow.Fail(rpmflow.FailureSource,
+		"add one, or set packaging_directories to the directory of the target's package",
 		"no spec file in %s of the packaging repository%s", show(places[0]), tree.Where())
 }
 
 // checkDirectory refuses a directory outside of the repository.
 func checkDirectory(dir string) error {
 	if dir != "" && git.Outside(dir) {
-		return rpmflow.Fail(rpmflow.FailureSource, "set the directory relative to the top of the repository", "directory %q lies outside the repository", dir)
+		return rpmflow.Fail(rpmflow.FailureSource, "set the directory relative to the top of the repository",
+			"directory %q lies outside the repository", dir)
 	}
 	return nil
 }

@@ -69,8 +69,10 @@ func planSRPM(ctx context.Context, tree git.Tree, at git.Entry, req Request) (*p
 	}
 	switch len(list) {
 	case 0:
-		return nil, &none{rpmflow.Fail(rpmflow.FailureSource, "add one, or set srpm: or layout: in the project's configuration",
-			"no source package (%s)%s", strings.Join(req.Sources.SRPMPatterns(), ", "), where)}
+		return nil, &nothingFound{
+			rpmflow.Fail(rpmflow.FailureSource, "add one, or set srpm: or layout: in the project's configuration",
+				"no source package (%s)%s", strings.Join(req.Sources.SRPMPatterns(), ", "), where),
+		}
 	case 1:
 		why := fmt.Sprintf("srpm: the source package %s and no spec %s", show(list[0].Path), in(at))
 		if req.Layout == rpmflow.LayoutSRPM {
@@ -82,7 +84,9 @@ func planSRPM(ctx context.Context, tree git.Tree, at git.Entry, req Request) (*p
 	for _, f := range list {
 		names = append(names, f.Path)
 	}
-	return nil, rpmflow.Fail(rpmflow.FailureSource, "set layout: srpm in the project's configuration, with which each is a build of its own, and build the commit with rpmflow submit",
+	return nil, rpmflow.Fail(rpmflow.FailureSource,
+		"set layout: srpm in the project's configuration, with which each is a build of its own, "+
+			"and build the commit with rpmflow submit",
 		"%d source packages%s (%s), of which this build was to find one", len(list), where, some(names))
 }
 
@@ -97,7 +101,8 @@ func srpmAt(tree git.Tree, want string) (git.File, error) {
 		f.Found = f.Path
 		return f, err
 	case strings.ContainsRune(want, '\uFFFD'): // which stands in records for what is not UTF-8
-		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "rename it: its name must be valid UTF-8", "no source package %q%s", want, tree.Where())
+		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "rename it: its name must be valid UTF-8",
+			"no source package %q%s", want, tree.Where())
 	}
 	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "no source package %s%s", show(want), tree.Where())
 }
@@ -109,8 +114,10 @@ func (s *Store) writeSRPM(ctx context.Context, tree git.Tree, plan *plan, req Re
 		SRPM: filepath.Join(dir, "SRPM", "package.src.rpm"), SRPMPath: plan.srpm.Path,
 		Layout: plan.layout, Explanation: plan.why, Commit: commit, CommitTime: when, store: s, request: req,
 	}
-	if req.Sources.Version != "" || len(req.Sources.Checksums) > 0 { // a layout that the configuration names cannot have them
-		d.Notes = append(d.Notes, "a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
+	// A layout that the configuration names cannot have them.
+	if req.Sources.Version != "" || len(req.Sources.Checksums) > 0 {
+		d.Notes = append(d.Notes,
+			"a source package is rebuilt as it is: version: and checksums: of the project mean nothing for it")
 	}
 	if req.WorkTree != nil {
 		if err := d.takeState(ctx, req.WorkTree, plan); err != nil {
@@ -139,7 +146,8 @@ func (c *completion) adopt() (string, error) {
 	case err != nil:
 		return "", err
 	case p.Arch != "src":
-		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package", c.SRPMPath, p.NEVRA())
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package", c.SRPMPath,
+			p.NEVRA())
 	}
 	incomplete, err := rpmfile.Incomplete(c.SRPM)
 	if err != nil {
@@ -153,12 +161,14 @@ func (c *completion) adopt() (string, error) {
 			return "", err
 		}
 		if len(left) == 0 || c.Sources == "" {
-			return "", rpmflow.Fail(rpmflow.FailureSource, "commit one that has all of its sources in it", "%q lacks sources: its spec says NoSource or NoPatch", c.SRPMPath)
+			return "", rpmflow.Fail(rpmflow.FailureSource, "commit one that has all of its sources in it",
+				"%q lacks sources: its spec says NoSource or NoPatch", c.SRPMPath)
 		}
 	}
 	name := fmt.Sprintf("%s-%s-%s.%s.rpm", p.Name, p.Version, p.Release, kind)
 	if !rpmfile.ValidName(name) {
-		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have", c.SRPMPath, name)
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have", c.SRPMPath,
+			name)
 	}
 	renamed := filepath.Join(filepath.Dir(c.SRPM), name)
 	if err := os.Rename(c.SRPM, renamed); err != nil {

@@ -22,9 +22,14 @@ func gitVersion(ctx context.Context, tree git.Tree, patterns []string) (*spec.Ve
 	commit, when := tree.Revision()
 	d, err := tree.Describe(ctx, func(tag string) bool { return pathmatch.MatchList(patterns, tag) })
 	if errors.Is(err, git.ErrNoTag) {
-		return nil, rpmflow.Fail(rpmflow.FailureSource,
-			"tag a version and push the tag (git tag v0.1.0; git push origin v0.1.0), or set version_tags to the names of such tags",
-			"no tag that matches %s leads to %s, so there is no version", strings.Join(patterns, ", "), short(commit))
+		return nil, rpmflow.Fail(
+			rpmflow.FailureSource,
+			"tag a version and push the tag (git tag v0.1.0; git push origin v0.1.0), "+
+				"or set version_tags to the names of such tags",
+			"no tag that matches %s leads to %s, so there is no version",
+			strings.Join(patterns, ", "),
+			short(commit),
+		)
 	}
 	if err != nil {
 		return nil, err

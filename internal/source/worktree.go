@@ -97,7 +97,7 @@ func (d *Draft) takeState(ctx context.Context, w *git.WorkTree, plan *plan) erro
 	}
 	d.Commit, d.CommitTime, d.clean = w.Commit(), state.Time, state.Clean
 	d.Explanation = explainState(w.Commit(), state) + "; " + d.Explanation
-	d.look = plan.look
+	d.clues = plan.clues
 	if plan.srpm == nil {
 		d.dirs = sourceDirs(w, plan.spec.Found)
 	}
@@ -134,7 +134,8 @@ func explainState(commit string, s git.State) string {
 	case s.Clean:
 		text = "built from commit " + commit + ", which is checked out and unchanged"
 	default:
-		text = fmt.Sprintf("built from the working tree as it is, which differs from commit %s in %s", commit, some(s.Changed))
+		text = fmt.Sprintf("built from the working tree as it is, which differs from commit %s in %s", commit,
+			some(s.Changed))
 	}
 	if len(s.Ignored) > 0 {
 		text += ", with " + some(s.Ignored) + ", which git ignores"
@@ -146,10 +147,10 @@ func explainState(commit string, s git.State) string {
 // beside the spec is another archive then, and the tree may be the source.
 func (c *completion) reconsider() {
 	source0, ok := c.expanded.Source0()
-	if c.look == nil || !ok || source0.IsURL() || c.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
+	if c.clues == nil || !ok || source0.IsURL() || c.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
 		return
 	}
-	l := *c.look
+	l := *c.clues
 	l.beside, l.at = nil, c.request.WorkTree.Root()
 	if layout, why, err := l.decide(); err == nil && layout == rpmflow.LayoutInTree {
 		c.Layout, c.clean = layout, false
