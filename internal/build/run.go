@@ -308,9 +308,9 @@ func (r *run) putPackage(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	a.NEVRA = p.NEVRA()
+	a.NEVRA = p.String()
 	r.add(a, filepath.Base(file))
-	r.b.Packages = append(r.b.Packages, p)
+	r.b.Packages = append(r.b.Packages, rpmflow.Package(p))
 	return nil
 }
 

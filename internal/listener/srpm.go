@@ -136,7 +136,7 @@ func (l *Listener) examine(file string, pkg *rpmflow.SourcePackage) (name string
 	case err != nil:
 		return "", l.unavailable("reading the source package", err)
 	}
-	pkg.Name, pkg.NEVRA = fmt.Sprintf("%s-%s-%s.src.rpm", p.Name, p.Version, p.Release), p.NEVRA()
+	pkg.Name, pkg.NEVRA = fmt.Sprintf("%s-%s-%s.src.rpm", p.Name, p.Version, p.Release), p.String()
 	if rpmflow.CheckPackageName(p.Name) != nil || storage.CheckKey("uploads/"+pkg.Name) != nil || strings.ContainsAny(pkg.Name, "/ ") {
 		return "", problemf(http.StatusBadRequest, "give a source package as rpmbuild -bs makes it",
 			"the uploaded file cannot be built: no package can have the name %.100q", pkg.Name)

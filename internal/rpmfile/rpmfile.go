@@ -1,10 +1,11 @@
-// Package rpmfile reads what an RPM or an SRPM says about itself: its name and version, what it requires, whether it is whole.
+// Package rpmfile reads what an RPM or an SRPM says about itself: its name and version, what it requires, whether it is complete.
 //
-// Files come in, which may hold anything; values and errors go out, and ErrNotRPM for what is not a package. It knows the
-// domain's words only, and every package may import it.
+// Files and streams come in, which may hold anything; values and errors go out, and ErrNotRPM for what is not a package. It imports
+// nothing of ours, and every package may import it.
 package rpmfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,10 +15,9 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	rpm "github.com/sassoftware/go-rpmutils"
-
-	"github.com/rpmflow/rpmflow"
 )
 
 // Tags of rpmtag.h. The first is set in the header of an SRPM alone, whose arch tag names the machine that made it; the others
@@ -131,8 +131,26 @@ func LeftOut(file string) (names []string, err error) {
 	return names, err
 }
 
+// NEVRA is the full name of a package.
+type NEVRA struct {
+	Name    string
+	Epoch   int
+	Version string
+	Release string
+	Arch    string // "src" for an SRPM
+}
+
+// String is name-[epoch:]version-release.arch, as dnf writes it.
+func (n NEVRA) String() string {
+	version := n.Version
+	if n.Epoch != 0 {
+		version = strconv.Itoa(n.Epoch) + ":" + version
+	}
+	return n.Name + "-" + version + "-" + n.Release + "." + n.Arch
+}
+
 // Package reads the NEVRA from a package's header.
-func Package(file string) (p rpmflow.Package, err error) {
+func Package(file string) (p NEVRA, err error) {
 	err = Header(file, func(header *rpm.RpmHeader) error {
 		n, err := header.GetNEVRA()
 		if err != nil {
@@ -144,7 +162,7 @@ func Package(file string) (p rpmflow.Package, err error) {
 				return fmt.Errorf("epoch: %w", err)
 			}
 		}
-		p = rpmflow.Package{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
+		p = NEVRA{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
 		if header.HasTag(tagSourcePackage) {
 			p.Arch = "src"
 		}
@@ -153,56 +171,80 @@ func Package(file string) (p rpmflow.Package, err error) {
 	return p, err
 }
 
+// Name reads a package's name from the beginning of a stream, and no more of it than the headers. It is "" if there is none that can
+// be read: the header's is not a package's, is larger than 16 MiB, or the name has more than 128 bytes.
+func Name(r io.Reader) (name string) {
+	const maxHeader, maxName = 16 << 20, 128
+	err := readHeader(r, maxHeader, func(h *rpm.RpmHeader) error {
+		names, err := h.GetStrings(rpm.NAME)
+		if err == nil && len(names) == 1 && len(names[0]) <= maxName && utf8.ValidString(names[0]) {
+			name = names[0]
+		}
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // ErrNotRPM says that a file is not what its name promises.
 var ErrNotRPM = errors.New("not a valid RPM")
 
-// Header hands a package's header to read. What a package's build has left is foreign input: a file that is not what it
-// seems gives an error, though the library believes every length and offset in it.
-func Header(file string, read func(*rpm.RpmHeader) error) (err error) {
+// Header hands a package's header to read.
+func Header(file string, read func(*rpm.RpmHeader) error) error {
+	const maxHeader = 256 << 20 // rpm's own bound (headerCheck)
 	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("read package: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := checkHeaders(f); err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, ErrNotRPM, err)
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read package %s: %w: %v", file, ErrNotRPM, r)
-		}
-	}()
-	header, err := rpm.ReadHeader(f)
-	if err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, ErrNotRPM, err)
-	}
-	if err := read(header); err != nil {
+	if err := readHeader(f, maxHeader, read); err != nil {
 		return fmt.Errorf("read package %s: %w: %w", file, ErrNotRPM, err)
 	}
 	return nil
 }
 
-// checkHeaders checks that the two headers at the beginning of a package are no longer than rpm allows (headerCheck: 64 Ki
-// tags, 256 MiB) and than the file: memory for them is taken before they are read.
-func checkHeaders(f io.ReaderAt) error {
-	const lead, intro, maxTags, maxData = 96, 16, 0xffff, 256 << 20
-	at := int64(lead)
-	for range 2 {
-		var b [intro]byte
-		if _, err := f.ReadAt(b[:], at); err != nil {
-			return fmt.Errorf("header at %d: %w", at, err)
-		}
-		tags, data := int64(binary.BigEndian.Uint32(b[8:])), int64(binary.BigEndian.Uint32(b[12:]))
-		if tags > maxTags || data > maxData {
-			return fmt.Errorf("header at %d: %d tags in %d bytes", at, tags, data)
-		}
-		at += intro + tags*16 + data
-		if data > 0 || tags > 0 {
-			if _, err := f.ReadAt(b[:1], at-1); err != nil {
-				return fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
-			}
-		}
-		at = (at + 7) / 8 * 8 // the second begins there; 96 and 16 are multiples of 8
+// readHeader hands the header at the beginning of a package to read. A package is foreign input: a file that is not what it seems
+// gives an error, though the library believes every length and offset in it.
+func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (err error) {
+	raw, err := headers(r, maxData)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	header, err := rpm.ReadHeader(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	return read(header)
+}
+
+// headers reads the lead and both headers of a package, the first of which is padded to 8 bytes ("RPM Package File Structure" in rpm's
+// documentation). Memory is taken for what is there, not for what a length says.
+func headers(r io.Reader, maxData int64) ([]byte, error) {
+	const lead, intro, entry, maxTags = 96, 16, 16, 0xffff // of tags rpm allows 64 Ki (headerCheck)
+	var b bytes.Buffer
+	if _, err := io.CopyN(&b, r, lead); err != nil {
+		return nil, fmt.Errorf("lead: %w", err)
+	}
+	for _, padding := range []int64{8, 1} {
+		at := b.Len()
+		if _, err := io.CopyN(&b, r, intro); err != nil {
+			return nil, fmt.Errorf("header at %d: %w", at, err)
+		}
+		sizes := b.Bytes()[at+8:]
+		tags, data := int64(binary.BigEndian.Uint32(sizes)), int64(binary.BigEndian.Uint32(sizes[4:]))
+		if tags > maxTags || data > maxData {
+			return nil, fmt.Errorf("header at %d: %d tags in %d bytes", at, tags, data)
+		}
+		if _, err := io.CopyN(&b, r, tags*entry+(data+padding-1)/padding*padding); err != nil {
+			return nil, fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
+		}
+	}
+	return b.Bytes(), nil
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -47,9 +46,17 @@ func TestPackageOfRPMBuild(t *testing.T) {
 	dir := rpmbuild(t, "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
 	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src", "RPMS/noarch/x-1.0~rc1-3.noarch.rpm": "x-2:1.0~rc1-3.noarch"} {
 		p, err := rpmfile.Package(filepath.Join(dir, file))
-		if err != nil || p.NEVRA() != want {
-			t.Errorf("%s: %s, %v", file, p.NEVRA(), err)
+		if err != nil || p.String() != want {
+			t.Errorf("%s: %s, %v", file, p.String(), err)
 		}
+	}
+	srpm, err := os.Open(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srpm.Close()
+	if name := rpmfile.Name(srpm); name != "x" {
+		t.Errorf("the name is %q", name)
 	}
 	requires, err := rpmfile.Requires(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
 	if err != nil || !slices.Contains(requires, "nosuch-devel >= 1") {
@@ -70,8 +77,11 @@ func TestPackageRefuses(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "x.rpm")
 		write(t, file, string(content))
-		if p, err := rpmfile.Package(file); err == nil || p != (rpmflow.Package{}) {
+		if p, err := rpmfile.Package(file); err == nil || p != (rpmfile.NEVRA{}) {
 			t.Errorf("%s: %+v", name, p)
+		}
+		if name := rpmfile.Name(bytes.NewReader(content)); name != "" {
+			t.Errorf("%s: the name is %q", name, name)
 		}
 		if requires, err := rpmfile.Requires(file); err == nil {
 			t.Errorf("%s: requires %q", name, requires)
@@ -83,12 +93,17 @@ func TestPackageRefuses(t *testing.T) {
 func FuzzPackage(f *testing.F) {
 	f.Add(enginetest.Package("hello", "x86_64"))
 	f.Add(enginetest.Package("hello", "src"))
+	f.Add(enginetest.Package("hello", "src")[:150])
+	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, content []byte) {
 		file := filepath.Join(t.TempDir(), "x.rpm")
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = rpmfile.Package(file) // must return
+		if name := rpmfile.Name(bytes.NewReader(content)); len(name) > 128 || !bytes.Contains(content, []byte(name)) {
+			t.Errorf("the name is %q", name)
+		}
 		_, _ = rpmfile.Requires(file)
 	})
 }

@@ -15,8 +15,6 @@ import (
 	"slices"
 
 	rpm "github.com/sassoftware/go-rpmutils"
-
-	"github.com/rpmflow/rpmflow"
 )
 
 // NotSource says why a file is not a source package that can be rebuilt. The error is written for the person who has
@@ -31,10 +29,10 @@ func (e *NotSource) Hinted() string { return e.Hint }
 
 // CheckSource reads a whole file and says what package it is. A file that is not a source package, lacks sources, is
 // damaged or cut off is a *NotSource; any other error is one of reading.
-func CheckSource(file string) (rpmflow.Package, error) {
+func CheckSource(file string) (NEVRA, error) {
 	const hint = "give a source package as rpmbuild -bs makes it"
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() { // a FIFO would be waited for without end
-		return rpmflow.Package{}, &NotSource{"it is a directory or a special file, not a source package", hint}
+		return NEVRA{}, &NotSource{"it is a directory or a special file, not a source package", hint}
 	}
 	p, err := Package(file)
 	switch {
@@ -43,21 +41,21 @@ func CheckSource(file string) (rpmflow.Package, error) {
 	case err != nil:
 		return p, err
 	case p.Arch != "src":
-		return p, &NotSource{fmt.Sprintf("it is a binary package (%s), not a source package", p.NEVRA()), hint}
+		return p, &NotSource{fmt.Sprintf("it is a binary package (%s), not a source package", p), hint}
 	}
 	incomplete, err := Incomplete(file)
 	if err != nil {
 		return p, err
 	}
 	if incomplete {
-		return p, &NotSource{fmt.Sprintf("%s lacks sources: its spec says NoSource or NoPatch", p.NEVRA()),
+		return p, &NotSource{fmt.Sprintf("%s lacks sources: its spec says NoSource or NoPatch", p),
 			"give one that has all of its sources in it"}
 	}
 	return p, whole(file, p)
 }
 
 // whole compares the payload with size and digest in the headers.
-func whole(file string, p rpmflow.Package) error {
+func whole(file string, p NEVRA) error {
 	const hint = "copy or download it again: rpm -K FILE says whether it is whole"
 	f, err := os.Open(file)
 	if err != nil {
@@ -73,16 +71,16 @@ func whole(file string, p rpmflow.Package) error {
 		at := h.GetRange()
 		if size, err := h.GetUint64Fallback(rpm.SIG_SIZE,
 			rpm.SIG_LONGSIGSIZE); err == nil && uint64(info.Size()-int64(at.Start)) != size {
-			wrong = &NotSource{fmt.Sprintf("%s is truncated: it has %d of %d bytes", p.NEVRA(), info.Size(),
+			wrong = &NotSource{fmt.Sprintf("%s is truncated: it has %d of %d bytes", p, info.Size(),
 				uint64(at.Start)+size), hint}
 			if uint64(info.Size()-int64(at.Start)) > size {
-				wrong = &NotSource{fmt.Sprintf("%s is followed by something else: its header says %d bytes, and the file has %d", p.NEVRA(), uint64(at.Start)+size, info.Size()), hint}
+				wrong = &NotSource{fmt.Sprintf("%s is followed by something else: its header says %d bytes, and the file has %d", p, uint64(at.Start)+size, info.Size()), hint}
 			}
 			return nil
 		}
 		sum, want, from := digest(h)
 		if sum == nil {
-			wrong = &NotSource{p.NEVRA() + " has no checksum of its content, so nobody can tell whether it is whole",
+			wrong = &NotSource{p.String() + " has no checksum of its content, so nobody can tell whether it is whole",
 				"make it again with a present rpmbuild -bs"}
 			return nil
 		}
@@ -90,7 +88,7 @@ func whole(file string, p rpmflow.Package) error {
 			return err
 		}
 		if !bytes.Equal(sum.Sum(nil), want) {
-			wrong = &NotSource{p.NEVRA() + " is damaged or truncated: its content does not have the checksum in its header",
+			wrong = &NotSource{p.String() + " is damaged or truncated: its content does not have the checksum in its header",
 				hint}
 		}
 		return nil

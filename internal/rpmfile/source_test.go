@@ -65,8 +65,8 @@ func TestCheckSource(t *testing.T) {
 			}
 			p, err := rpmfile.CheckSource(file)
 			if test.want == "" {
-				if err != nil || p.NEVRA() != "x-1-2.src" {
-					t.Errorf("%s, %v", p.NEVRA(), err)
+				if err != nil || p.String() != "x-1-2.src" {
+					t.Errorf("%s, %v", p.String(), err)
 				}
 				return
 			}

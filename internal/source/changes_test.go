@@ -1,18 +1,13 @@
 package source
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
-	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestSourcePackages(t *testing.T) {
@@ -61,33 +56,4 @@ func packed(name string) string {
 	lead := append([]byte{0xed, 0xab, 0xee, 0xdb, 3, 0}, make([]byte, 90)...)
 	signature := append(header("12345", 1000, 4, 0, 1), 0, 0, 0)
 	return string(slices.Concat(lead, signature, header("1\x00"+name+"\x00", 1002, 6, 0, 1, 1000, 6, 2, 1)))
-}
-
-// What rpmbuild makes is read as well as what the test makes.
-func TestHeaderNameOfRpmbuild(t *testing.T) {
-	if _, err := exec.LookPath("rpmbuild"); err != nil {
-		t.Skip("needs rpmbuild: source packages of its making go untested; install rpm")
-	}
-	dir := t.TempDir()
-	testkit.Must(t, os.WriteFile(filepath.Join(dir, "a.spec"), []byte("Name: a-long+name\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"), 0o600))
-	if out, err := exec.CommandContext(t.Context(), "rpmbuild", "--define", "_topdir "+dir, "-bs", filepath.Join(dir, "a.spec")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS", "a-long+name-1-1.src.rpm"))
-	testkit.Must(t, err)
-	if name := headerName(bytes.NewReader(raw)); name != "a-long+name" {
-		t.Errorf("got %q", name)
-	}
-}
-
-func FuzzHeaderName(f *testing.F) {
-	good := []byte(packed("hello"))
-	f.Add(good)
-	f.Add(good[:150])
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if name := headerName(bytes.NewReader(raw)); len(name) > 128 || !bytes.Contains(raw, []byte(name)) {
-			t.Errorf("got %q", name)
-		}
-	})
 }

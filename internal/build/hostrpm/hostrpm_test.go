@@ -107,7 +107,7 @@ func TestBuild(t *testing.T) {
 	for _, f := range files {
 		p, err := rpmfile.Package(f)
 		b.must(err)
-		nevras = append(nevras, p.NEVRA())
+		nevras = append(nevras, p.String())
 	}
 	if !slices.Equal(nevras, []string{"hello-1.0-1.src", "hello-1.0-1.noarch"}) {
 		t.Errorf("made %v", nevras)

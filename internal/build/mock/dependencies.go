@@ -89,7 +89,7 @@ func (s *session) requirements(srpm string, from images.Image) (images.Requireme
 		if err != nil {
 			return r, err
 		}
-		r.NEVRA = p.NEVRA()
+		r.NEVRA = p.String()
 	}
 	for _, f := range s.config.repositories {
 		r.Repositories = append(r.Repositories, string(f.Content))
