@@ -16,8 +16,10 @@ func TestRefused(t *testing.T) {
 		status int
 		want   []string
 	}{
-		{http.StatusUnauthorized, []string{"the token is missing: set RPMFLOW_LISTENER_TOKEN", "listener.token_file", "LISTENER_TOKEN in its .env"}},
-		{http.StatusForbidden, []string{"the token is missing: set listener.token where http://127.0.0.1:", "RPMFLOW_LISTENER_TOKEN"}},
+		{http.StatusUnauthorized, []string{"the token is missing: set RPMFLOW_LISTENER_TOKEN", "listener.token_file",
+			"LISTENER_TOKEN in its .env"}},
+		{http.StatusForbidden, []string{"the token is missing: set listener.token where http://127.0.0.1:",
+			"RPMFLOW_LISTENER_TOKEN"}},
 		{http.StatusNotFound, []string{"the token is missing: send it as Authorization"}},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -104,7 +104,8 @@ func TestAccountsWithSecrets(t *testing.T) {
 			}
 			secret := func() string { a := access(t, dir, "builder"); return a.Password + a.NKey }
 			before := secret()
-			if out, err = configNATS(t, "--auth", auth, "--out", dir, "--subscriber", "mirror", "--subscriber", "mail"); err != nil || !strings.Contains(out, "kept: ") {
+			if out, err = configNATS(t, "--auth", auth, "--out", dir, "--subscriber", "mirror", "--subscriber",
+				"mail"); err != nil || !strings.Contains(out, "kept: ") {
 				t.Fatal(out, err)
 			}
 			if secret() != before {

@@ -36,7 +36,8 @@ func scripts(t *testing.T, dir, engine string) {
 			if engine != "mock" {
 				return nil
 			}
-			e.Vars = append(e.Vars, "IMAGE="+image, "RPMFLOW_CONFIG="+filepath.Join(e.WorkDir, "config.yaml"), "DOCKER_HOST="+os.Getenv("DOCKER_HOST"))
+			e.Vars = append(e.Vars, "IMAGE="+image, "RPMFLOW_CONFIG="+filepath.Join(e.WorkDir, "config.yaml"),
+				"DOCKER_HOST="+os.Getenv("DOCKER_HOST"))
 			place, err := local.OpenPlace(filepath.Join(e.WorkDir, ".cache", "rpmflow"))
 			if err != nil {
 				return err
@@ -77,7 +78,8 @@ var standinImage = sync.OnceValues(func() (string, error) {
 func forget(t *testing.T, installation string) {
 	t.Helper()
 	list := func(args ...string) []string {
-		out, err := exec.Command("docker", append(args, "--filter", "label=dev.rpmflow.installation="+installation)...).Output()
+		out, err := exec.Command("docker", append(args, "--filter",
+			"label=dev.rpmflow.installation="+installation)...).Output()
 		if err != nil {
 			t.Errorf("docker %v: %v", args, err)
 		}

@@ -122,7 +122,8 @@ func TestS3Server(t *testing.T) {
 	access := func(role string) *storage.Store {
 		t.Helper()
 		s, err := storage.Open(storage.Config{
-			Endpoint: "http://" + address, Region: "eu-central-1", Bucket: "packages", AccessKey: role, SecretKey: role + "-secret", CreateBucket: true,
+			Endpoint: "http://" + address, Region: "eu-central-1", Bucket: "packages", AccessKey: role,
+			SecretKey: role + "-secret", CreateBucket: true,
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -206,7 +207,8 @@ func TestConfigS3(t *testing.T) {
 		has, hasNo []string
 	}{
 		{nil, []string{`"arn:aws:s3:::packages/builds/*"`, `"listener"`, `"builder"`, `"publisher"`}, nil},
-		{[]string{"--bucket", "b", "--principal", "builder=arn:aws:iam:::user/b"}, []string{`"arn:aws:s3:::b/sources/*"`, `"arn:aws:iam:::user/b"`}, []string{"repos", "packages"}},
+		{[]string{"--bucket", "b", "--principal", "builder=arn:aws:iam:::user/b"},
+			[]string{`"arn:aws:s3:::b/sources/*"`, `"arn:aws:iam:::user/b"`}, []string{"repos", "packages"}},
 		{
 			[]string{"--role", "listener"}, // writes what is uploaded to it, and reads everything else
 			[]string{
@@ -232,7 +234,8 @@ func TestConfigS3(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"--role", "admin"}, {"--principal", "builder"}, {"--principal", "nobody=x"}, {"--principal", "=x"}, {"--role", "builder", "--principal", "builder=x"},
+		{"--role", "admin"}, {"--principal", "builder"}, {"--principal", "nobody=x"}, {"--principal", "=x"},
+		{"--role", "builder", "--principal", "builder=x"},
 	} {
 		if _, err := run(args...); err == nil {
 			t.Errorf("%v: no error", args)

@@ -149,9 +149,10 @@ func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 
 // waitForStorage waits until the bucket exists and belongs to this installation. It tells waiting why it is not ready.
 func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger, waiting func(error)) error {
-	policy := retry.Policy{First: 500 * time.Millisecond, Most: 15 * time.Second, Notify: func(err error, pause time.Duration) {
+	policy := retry.Policy{First: 500 * time.Millisecond, Most: 15 * time.Second}
+	policy.Notify = func(err error, pause time.Duration) {
 		waiting(err)
 		log.Warn("the storage is not ready, trying again", "in", pause, "error", err)
-	}}
+	}
 	return policy.Do(ctx, func() error { return store.Ensure(ctx) })
 }

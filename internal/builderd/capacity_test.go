@@ -50,7 +50,8 @@ func TestCapacity(t *testing.T) {
 		"no floor of the disk":                {0, 0, nil, &elsewhere{dir: "/"}, ""},
 		"the engine's disk is not seen":       {tiny, 0, nil, &elsewhere{dir: "/nosuch"}, ""},
 		"an engine without a disk of its own": {tiny, 0, nil, nil, ""},
-		"unreadable":                          {tiny, 1, map[string]string{"proc/meminfo": "MemTotal: 1 kB\n"}, nil, "has no MemAvailable"},
+		"unreadable": {tiny, 1, map[string]string{"proc/meminfo": "MemTotal: 1 kB\n"}, nil,
+			"has no MemAvailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := &config.Config{DataDir: t.TempDir()}

@@ -77,7 +77,8 @@ func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string
 	}
 	for i, t := range p.Targets {
 		if t != "" && !slices.Contains(defined, t) {
-			l.problem(g.from, key, fmt.Errorf("project %q: target %s is not defined; defined are: %s", e.name(), quote(t), known))
+			l.problem(g.from, key, fmt.Errorf("project %q: target %s is not defined; defined are: %s",
+				e.name(), quote(t), known))
 		}
 		if slices.Contains(p.Targets[:i], t) {
 			l.problem(g.from, key, fmt.Errorf("project %q: target %s is there twice: remove one", e.name(), quote(t)))
@@ -103,7 +104,7 @@ func (l *loader) duplicates(entries []entry) {
 
 var notInHostName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
-// together completes what depends on the machine, and checks what several keys say together.
+// together sets defaults that depend on the machine, and checks keys that depend on each other.
 func (l *loader) together(c *Config) {
 	if c.Builder.Name == "" {
 		host, err := os.Hostname()
@@ -125,7 +126,10 @@ func (l *loader) together(c *Config) {
 	for _, way := range []struct {
 		key string
 		set bool
-	}{{"nats.user", c.NATS.User != ""}, {"nats.token", c.NATS.Token != ""}, {"nats.nkey", c.NATS.NKey != ""}, {"nats.credentials", c.NATS.Credentials != ""}} {
+	}{
+		{"nats.user", c.NATS.User != ""}, {"nats.token", c.NATS.Token != ""}, {"nats.nkey", c.NATS.NKey != ""},
+		{"nats.credentials", c.NATS.Credentials != ""},
+	} {
 		if way.set {
 			ways = append(ways, way.key)
 		}
@@ -145,7 +149,7 @@ func (l *loader) together(c *Config) {
 	}
 }
 
-// engines names the targets that a builder with this configuration does not build for, whatever is on its engine.
+// engines warns about targets that a builder with this configuration cannot build for.
 func (l *loader) engines(c *Config) {
 	if l.program != ForOperator && l.program != ForBuilder {
 		return // it has no builder

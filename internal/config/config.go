@@ -1,9 +1,8 @@
 // Package config is the one configuration of all programs: every key, its default, its meaning and its rules.
 //
 // In come a YAML file, the environment (RPMFLOW_…) and flags, each stronger than the one before; out comes a Config
-// whose values have been checked, so that nobody inside checks them again, or every problem at once, each with its
-// place and the way out. Assemblies and commands import it and hand what they read to the other packages; it imports
-// the domain only.
+// whose values are checked, or all problems at once, one on a line, each with its place and what to do. The programs
+// and the commands import it; it imports the domain and leaf libraries only.
 package config
 
 import (
@@ -38,7 +37,7 @@ type Config struct {
 	Embedded  Embedded
 	Targets   []rpmflow.Target
 	Projects  []rpmflow.Project
-	// Warnings are what the operator should know though it stops nothing.
+	// Warnings are what the operator should know although nothing fails.
 	Warnings []string
 }
 
@@ -63,7 +62,7 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// NATS is the way to NATS and the measure of our streams. At most one of user, token, nkey and credentials is set.
+// NATS is how to reach NATS, and the size of the streams. At most one of user, token, nkey and credentials is set.
 type NATS struct {
 	URLs           []string // at least one, without credentials
 	User           string
@@ -77,7 +76,7 @@ type NATS struct {
 	MaxBytes       Size // of each stream
 }
 
-// S3 is the way to the storage. Both keys are set, or none of them.
+// S3 is how to reach the storage. Both keys are set, or none of them.
 type S3 struct {
 	Endpoint     *url.URL // scheme and host only
 	Region       string
@@ -89,7 +88,7 @@ type S3 struct {
 	PublicURL    *url.URL // nil: links go through Config.PublicURL
 }
 
-// Listener is what answers webhooks and requests.
+// Listener is the part that answers webhooks and requests.
 type Listener struct {
 	Listen         string // host:port
 	Token          Secret
@@ -123,7 +122,7 @@ const (
 	EngineRPMBuild Engine = "rpmbuild"
 )
 
-// Builder is what takes builds and runs them.
+// Builder is the part that takes builds and runs them.
 type Builder struct {
 	Name        string
 	Engine      Engine
@@ -138,16 +137,16 @@ type Builder struct {
 	MaxFailures int
 	MaxOutput   Size
 	MaxSource   Size
-	// AllowAddresses are what downloads may connect to although it is not public.
+	// AllowAddresses are servers that downloads may connect to although they are not public.
 	AllowAddresses []string
 	StatusListen   string // host:port; empty: nowhere
 	Docker         Docker
 }
 
-// Docker is the engine's limits and the way to it.
+// Docker is how to reach the container engine, and its limits.
 type Docker struct {
-	Host     string // empty: as the environment says (DOCKER_HOST)
-	CertPath string // absolute; empty: as the environment says (DOCKER_CERT_PATH)
+	Host     string // empty: from the environment (DOCKER_HOST)
+	CertPath string // absolute; empty: from the environment (DOCKER_CERT_PATH)
 	Network  string
 	Memory   Size    // 0: no limit
 	CPUs     float64 // 0: no limit
@@ -156,7 +155,7 @@ type Docker struct {
 	AppArmor string // empty: the engine's default profile
 	Cache    Size   // of the images that builds share
 	Packages Size   // downloaded ones, of each target
-	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time.
+	// KeepFresh is for how long after its last build a target's root is compared with the repositories in advance.
 	KeepFresh time.Duration
 }
 
@@ -167,7 +166,7 @@ type Git struct {
 	MirrorsAge                 time.Duration
 }
 
-// Gateway is the S3 server of a container of its own.
+// Gateway is the S3 server of `rpmflow s3`.
 type Gateway struct {
 	Listen                                                  string // host:port
 	CertFile, KeyFile                                       string // absolute paths; both or none
@@ -180,10 +179,10 @@ type Embedded struct {
 	S3Listen   string // host:port
 }
 
-// Source is where a configuration is read from. Nothing else is looked at: no process environment, no other file.
+// Source is where a configuration is read from. Nothing else is read: no process environment, no other file.
 type Source struct {
 	File  string            // empty: none
-	Env   []string          // as of os.Environ
+	Env   []string          // as from os.Environ
 	Flags map[string]string // key to value; only flags that the user gave
 	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked for.
 	// The zero value gets none.
@@ -203,8 +202,8 @@ const (
 	NoSecrets Program = ""
 )
 
-// Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and way out;
-// no error and no warning ever holds a secret.
+// Load reads and checks a configuration. Its error joins all problems, one on a line, each with place, key and what to
+// do; no error and no warning ever holds a secret.
 func Load(src Source) (*Config, error) {
 	var data []byte
 	if src.File != "" {
@@ -270,7 +269,7 @@ func (c *Config) Target(name string) (rpmflow.Target, bool) {
 	return c.Targets[i], true
 }
 
-// CheckBuilder says whether the files that targets name exist: only a builder needs them, so Load does not look.
+// CheckBuilder fails if files that targets name do not exist. Only a builder needs them, so Load does not check them.
 func (c *Config) CheckBuilder() error {
 	var problems []error
 	for _, t := range c.Targets {
@@ -280,7 +279,7 @@ func (c *Config) CheckBuilder() error {
 					"read", t.Name, err))
 				continue
 			} else if !info.IsDir() {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is no directory", t.Name, t.ConfigDir))
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is not a directory", t.Name, t.ConfigDir))
 				continue
 			}
 		}
@@ -296,7 +295,7 @@ func (c *Config) CheckBuilder() error {
 			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can "+
 				"read", t.Name, err))
 		} else if !info.Mode().IsRegular() {
-			problems = append(problems, fmt.Errorf("target %q: config: %s is no file", t.Name, path))
+			problems = append(problems, fmt.Errorf("target %q: config: %s is not a file", t.Name, path))
 		}
 	}
 	return errors.Join(problems...)

@@ -75,65 +75,84 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTargets := []rpmflow.Target{
-		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest", MaxAge: time.Minute},
-		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64", Image: "rpmflow/mock:latest", MaxAge: time.Minute,
+		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest",
+			MaxAge: time.Minute},
+		{Name: "opensuse-leap-15.6-aarch64", Arch: "aarch64", Config: "opensuse-leap-15.6-aarch64",
+			Image: "rpmflow/mock:latest", MaxAge: time.Minute,
 			Options: rpmflow.Options{
-				Macros: []rpmflow.Macro{{Name: "vendor", Value: "Example"}, {Name: "dist", Value: ".acme"}}, Without: []string{"docs"},
-				MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}, {Key: "module_enable", Value: "nodejs:22"}, {Key: "module_enable"}},
+				Macros:  []rpmflow.Macro{{Name: "vendor", Value: "Example"}, {Name: "dist", Value: ".acme"}},
+				Without: []string{"docs"},
+				MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}, {Key: "module_enable", Value: "nodejs:22"},
+					{Key: "module_enable"}},
 			}},
-		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"), Image: "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
+		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"),
+			Image: "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
 	}
 	if !reflect.DeepEqual(c.Targets, wantTargets) {
 		t.Errorf("targets:\n%+v\nwant\n%+v", c.Targets, wantTargets)
 	}
 	wantProjects := []rpmflow.Project{
 		{
-			Name: "Hello.World", URL: "https://git.example.com/hello.git", Branches: []string{"main", "f4?", "release-1.10"}, Tags: []string{"v*"},
+			Name: "Hello.World", URL: "https://git.example.com/hello.git", Branches: []string{"main", "f4?", "release-1.10"},
+			Tags:   []string{"v*"},
 			Layout: rpmflow.LayoutInTree, Spec: "SPECS/hello.spec", Targets: []string{"fedora-42-x86_64"}, Secret: "env-s3cret",
 			Timeout: 90 * time.Minute, Concurrency: 2, Trust: true,
 			Options: rpmflow.Options{
-				Macros: []rpmflow.Macro{{Name: "quoted", Value: `it's "so" %{nil}`}}, With: []string{"tests", "docs"}, NoCheck: true,
+				Macros: []rpmflow.Macro{{Name: "quoted", Value: `it's "so" %{nil}`}}, With: []string{"tests", "docs"},
+				NoCheck: true,
 				Repositories: []rpmflow.Repository{
-					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50, GPGKey: "https://repo.example.com/KEY"}, {URL: "http://10.0.0.1/r"},
+					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50, GPGKey: "https://repo.example.com/KEY"},
+					{URL: "http://10.0.0.1/r"},
 				},
 			},
 		},
 		{
 			Name: "1.10", URL: "git@git.example.com:group/lib.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutAuto,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour, Concurrency: 4,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour,
+			Concurrency: 4,
 		},
 		{
 			Name: "merged", URL: "/srv/git/merged.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutDistGit,
 			Sources: rpmflow.Sources{
-				Lookaside: "https://lookaside.example.com/{name}/{hash}", Mirrors: []string{"https://mirror.example.com/sources", "ftp://ftp.example.com/{file}"},
+				Lookaside: "https://lookaside.example.com/{name}/{hash}",
+				Mirrors:   []string{"https://mirror.example.com/sources", "ftp://ftp.example.com/{file}"},
 				Checksums: []string{"md5:d41d8cd98f00b204e9800998ecf8427e lib-1.0.tar.gz"},
 			},
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour, Concurrency: 4,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour,
+			Concurrency: 4,
 		},
 		{
-			Name: "nova", URL: "https://git.example.com/nova.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSplit,
-			Sources: rpmflow.Sources{Fallback: "rpm-master", Substitute: []rpmflow.Substitution{{Name: "VERSION", Value: "{version}"}, {Name: "X", Value: "a=b"}}},
+			Name: "nova", URL: "https://git.example.com/nova.git", Branches: []string{"main", "master"},
+			Layout: rpmflow.LayoutSplit,
+			Sources: rpmflow.Sources{Fallback: "rpm-master",
+				Substitute: []rpmflow.Substitution{{Name: "VERSION", Value: "{version}"}, {Name: "X", Value: "a=b"}}},
 			Packaging: rpmflow.Packaging{URL: "git@git.example.com:rpm/nova.git", Directories: []rpmflow.TargetDirectory{
-				{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"}, {Target: "Ours", Directory: "a/b"},
+				{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"},
+				{Target: "Ours", Directory: "a/b"},
 			}},
 			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Timeout: time.Hour, Concurrency: 4,
 		},
 		{
 			Name: "mono", URL: "/srv/git/mono.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Concurrency: 4,
 			Packages: []rpmflow.PackageSource{
-				{Name: "a", Directory: "packages/a", Paths: []string{"packages/a/**", "macros/", "!**/README.md"}}, {Name: "2", Spec: "two.spec"},
+				{Name: "a", Directory: "packages/a", Paths: []string{"packages/a/**", "macros/", "!**/README.md"}},
+				{Name: "2", Spec: "two.spec"},
 			},
 		},
 		{
 			Name: "vendor", URL: "/srv/git/vendor.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSRPM,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
-			Sources: rpmflow.Sources{Directory: "upstream", SRPMs: []string{"**/*.src.rpm", "!old/**"}},
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Concurrency: 4,
+			Sources:     rpmflow.Sources{Directory: "upstream", SRPMs: []string{"**/*.src.rpm", "!old/**"}},
 		},
 		{
-			Name: "part", URL: "/srv/git/part.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto, Spec: "part.spec", Paths: []string{"rpm/**", "src/**"},
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour, Concurrency: 4,
-			Sources: rpmflow.Sources{Directory: "rpm/part"},
+			Name: "part", URL: "/srv/git/part.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto,
+			Spec: "part.spec", Paths: []string{"rpm/**", "src/**"},
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Concurrency: 4,
+			Sources:     rpmflow.Sources{Directory: "rpm/part"},
 		},
 	}
 	if !reflect.DeepEqual(c.Projects, wantProjects) {
@@ -165,20 +184,25 @@ func TestEngines(t *testing.T) {
 		program Program
 		want    string // in the only warning; empty: there is none
 	}{
-		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, {name: fedora-42-aarch64}]", ForOperator, `target "fedora-42-x86_64": builder.engine is rpmbuild`},
-		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForBuilder, "wait for another builder"},
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, " +
+			"{name: fedora-42-aarch64}]", ForOperator, `target "fedora-42-x86_64": builder.engine is rpmbuild`},
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForBuilder,
+			"wait for another builder"},
 		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForListener, ""},
-		{"builder: {archs: x86_64}\ntargets: [{name: host-fedora-42-x86_64}, {name: fedora-42-x86_64}]", ForOperator, `target "host-fedora-42-x86_64": by its name`},
+		{"builder: {archs: x86_64}\ntargets: [{name: host-fedora-42-x86_64}, {name: fedora-42-x86_64}]", ForOperator,
+			`target "host-fedora-42-x86_64": by its name`},
 		{"builder: {engine: rpmbuild}\nprojects: [{name: hello, url: /srv/git/hello.git}]", ForOperator, ""},
 	} {
 		got, err := Load(Source{File: write(t, "rpmflow.yaml", c.text), For: c.program})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Warnings) > 1 || strings.Contains(strings.Join(got.Warnings, ""), c.want) != true || (c.want == "") != (len(got.Warnings) == 0) {
+		if len(got.Warnings) > 1 || strings.Contains(strings.Join(got.Warnings, ""), c.want) != true ||
+			(c.want == "") != (len(got.Warnings) == 0) {
 			t.Errorf("%s: %q", c.text, got.Warnings)
 		}
-		if own := rpmflow.HostTarget().Name; len(got.Projects) > 0 && (len(got.Targets) != 1 || got.Targets[0].Name != own || got.Projects[0].Targets[0] != own) {
+		if own := rpmflow.HostTarget().Name; len(got.Projects) > 0 &&
+			(len(got.Targets) != 1 || got.Targets[0].Name != own || got.Projects[0].Targets[0] != own) {
 			t.Errorf("targets %+v", got.Targets)
 		}
 	}
@@ -189,9 +213,12 @@ func TestEveryKey(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "file", "from a file\n")
 	sample := map[string]string{
-		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222", "text": "other", "secret": "other",
-		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77", "true|false": "false", "1|3": "3",
-		"list of architectures": "s390x", "list of names": "other", "list of addresses": "10.1.0.0/16,other", "address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
+		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222", "text": "other",
+		"secret":   "other",
+		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77", "true|false": "false",
+		"1|3":                   "3",
+		"list of architectures": "s390x", "list of names": "other", "list of addresses": "10.1.0.0/16,other",
+		"address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
 	}
 	// Some keys are right only together with others, and some only without.
 	with := write(t, "with.yaml",
@@ -212,7 +239,8 @@ func TestEveryKey(t *testing.T) {
 			if strings.HasPrefix(k.Path, "gateway.") && k.Type == "path" {
 				value = write(t, "another", "from another file\n")
 			}
-			if strings.HasPrefix(k.Path, "nats.token") || strings.HasPrefix(k.Path, "nats.nkey") || k.Path == "nats.credentials" {
+			if strings.HasPrefix(k.Path, "nats.token") || strings.HasPrefix(k.Path, "nats.nkey") ||
+				k.Path == "nats.credentials" {
 				file = without
 			}
 			env := []string{"OTHER=from a variable"}
@@ -221,7 +249,8 @@ func TestEveryKey(t *testing.T) {
 			if reflect.DeepEqual(before, after) {
 				t.Errorf("%s=%s changes nothing", k.Env, value)
 			}
-			if flagged := mustLoad(t, Source{File: file, Env: env, Flags: map[string]string{k.Path: value}}); !reflect.DeepEqual(flagged, after) {
+			if flagged := mustLoad(t, Source{File: file, Env: env,
+				Flags: map[string]string{k.Path: value}}); !reflect.DeepEqual(flagged, after) {
 				t.Errorf("flag and variable differ")
 			}
 		})
@@ -246,7 +275,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		File: write(t, "rpmflow.yaml", "projects:\n- name: p\n  url: https://user:"+hidden+"@example.com/p.git\n"+
 			"  secret: "+hidden+"\n"),
 		Env: []string{
-			"RPMFLOW_NATS_USER=u", "RPMFLOW_NATS_PASSWORD=" + hidden, "RPMFLOW_LISTENER_TOKEN_FILE=token", "RPMFLOW_S3_ACCESS_KEY=" + hidden,
+			"RPMFLOW_NATS_USER=u", "RPMFLOW_NATS_PASSWORD=" + hidden, "RPMFLOW_LISTENER_TOKEN_FILE=token",
+			"RPMFLOW_S3_ACCESS_KEY=" + hidden,
 			"RPMFLOW_S3_SECRET_KEY_ENV=SK", "SK=" + hidden,
 		},
 	})
@@ -266,7 +296,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "nats", c.NATS, "token", c.Listener.Token)
 	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "nats", c.NATS, "token", c.Listener.Token)
-	for _, shown := range []string{b.String(), string(marshalled), fmt.Sprintf("%v %+v %#v %q %x", c.NATS, c.S3, c.Listener, c.NATS.Password, c.S3.SecretKey)} {
+	for _, shown := range []string{b.String(), string(marshalled),
+		fmt.Sprintf("%v %+v %#v %q %x", c.NATS, c.S3, c.Listener, c.NATS.Password, c.S3.SecretKey)} {
 		if strings.Contains(shown, hidden) || strings.Contains(shown, fmt.Sprintf("%x", hidden)) {
 			t.Errorf("a secret is shown: %s", shown)
 		}
@@ -296,7 +327,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		if !k.Secret {
 			continue
 		}
-		_, err := Load(Source{Env: []string{k.Env + "=" + hidden, k.Env + "_FILE=x", "RPMFLOW_LOG_LEVEL=loud"}, For: ForOperator})
+		_, err := Load(Source{Env: []string{k.Env + "=" + hidden, k.Env + "_FILE=x", "RPMFLOW_LOG_LEVEL=loud"},
+			For: ForOperator})
 		if err == nil || strings.Contains(err.Error(), hidden) {
 			t.Errorf("%s: %v", k.Env, err)
 		}
@@ -314,7 +346,7 @@ func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 	if c.Listener.Token != "from file" {
 		t.Errorf("token %q", string(c.Listener.Token))
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "conf/token can be read by everybody") {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "conf/token can be read by all users") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
 	src.Env = []string{"RPMFLOW_LISTENER_TOKEN=from environment"}
@@ -331,7 +363,8 @@ func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 func TestAcceptsSubmissions(t *testing.T) {
 	for listen, want := range map[string]bool{
 		"127.0.0.1:8080": true, "[::1]:8080": true, "localhost:8080": true, "127.8.8.8:1": true,
-		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "192.0.2.1:8080": false, "localhost.example.com:8080": false, "": false,
+		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "192.0.2.1:8080": false,
+		"localhost.example.com:8080": false, "": false,
 	} {
 		if got := (Listener{Listen: listen}).AcceptsSubmissions(); got != want {
 			t.Errorf("%q: %v", listen, got)
@@ -366,8 +399,8 @@ func TestCheckBuilder(t *testing.T) {
 	const want = `target "no-file": config: stat HERE/conf/theirs.cfg: no such file or directory: name a mock configuration that this builder can read
 target "no-dir": config_dir: stat HERE/conf/mick: no such file or directory: name a directory that this builder can read
 target "not-in-dir": config: stat HERE/conf/mock/not-in-dir.cfg: no such file or directory: name a mock configuration that this builder can read
-target "dir-as-file": config: HERE/conf/dir.cfg is no file
-target "file-as-dir": config_dir: HERE/conf/ours.cfg is no directory`
+target "dir-as-file": config: HERE/conf/dir.cfg is not a file
+target "file-as-dir": config_dir: HERE/conf/ours.cfg is not a directory`
 	if err := c.CheckBuilder(); err == nil || err.Error() != strings.ReplaceAll(want, "HERE", here) {
 		t.Errorf("got\n%v\nwant\n%s", err, strings.ReplaceAll(want, "HERE", here))
 	}
@@ -435,11 +468,13 @@ func TestSecretsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" || c.Projects[1].Secret != "" || c.Gateway.BuilderSecretKey != "" {
+	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" || c.Projects[1].Secret != "" ||
+		c.Gateway.BuilderSecretKey != "" {
 		t.Errorf("a builder knows %+v", c)
 	}
 	src.For = ForListener
-	if _, err := Load(src); err == nil || !strings.Contains(err.Error(), "NOT_HERE") || !strings.Contains(err.Error(), "listener.token_file") {
+	if _, err := Load(src); err == nil || !strings.Contains(err.Error(), "NOT_HERE") ||
+		!strings.Contains(err.Error(), "listener.token_file") {
 		t.Errorf("a listener without its secrets: %v", err)
 	}
 }

@@ -17,7 +17,8 @@ const width = 100
 const templateHead = `# The configuration of rpmflow, for all of its programs: every key with its default.
 #
 # The environment variable named with a key is stronger than this file, and a flag is stronger than both.
-# Sizes take B, KB, KiB, MB, MiB, GB or GiB, durations ms, s, m or h. Files are looked for from this file's directory on.
+# Sizes take B, KB, KiB, MB, MiB, GB or GiB, durations ms, s, m or h.
+# Relative paths of files start at this file's directory.
 # Remove what you do not change: a default may become better.
 
 `
@@ -91,7 +92,8 @@ func WriteEffective(w io.Writer, c *Config) error {
 	}
 	nothing := func(int) {}
 	entries("", "targets", len(c.Targets), func(i int) []setting { return targetSettings(&c.Targets[i]) }, nothing)
-	entries("", "projects", len(c.Projects), func(i int) []setting { return projectSettings(&c.Projects[i], nil) }, func(i int) {
+	project := func(i int) []setting { return projectSettings(&c.Projects[i], nil) }
+	entries("", "projects", len(c.Projects), project, func(i int) {
 		packages := c.Projects[i].Packages
 		if len(packages) > 0 {
 			entries("    ", "packages", len(packages), func(i int) []setting { return packageSettings(&packages[i]) }, nothing)
@@ -113,7 +115,9 @@ func shown(settings []setting) []setting {
 }
 
 // writeSections calls key for every setting, and head before the first one of each section.
-func writeSections(b *strings.Builder, settings []setting, head func(section, indent string), key func(s setting, indent string)) {
+func writeSections(
+	b *strings.Builder, settings []setting, head func(section, indent string), key func(s setting, indent string),
+) {
 	var open []string
 	for _, s := range settings {
 		parts := strings.Split(s.path, ".")

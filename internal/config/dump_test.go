@@ -42,7 +42,8 @@ func TestTemplate(t *testing.T) {
 		t.Errorf("the template gives\n%+v\nwant the defaults\n%+v", c, defaults)
 	}
 	for _, k := range append(Keys(), ListKeys()...) {
-		if !regexp.MustCompile(`(?m)^[ #-]*`+leaf(k.Path)+`:`).MatchString(b.String()) || !strings.Contains(b.String(), k.Env) {
+		if !regexp.MustCompile(`(?m)^[ #-]*`+leaf(k.Path)+`:`).MatchString(b.String()) ||
+			!strings.Contains(b.String(), k.Env) {
 			t.Errorf("the template lacks %s or %s", k.Path, k.Env)
 		}
 	}

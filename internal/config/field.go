@@ -37,7 +37,7 @@ type input struct {
 	dir    string // where relative paths start
 }
 
-// path makes the value an absolute path: somebody may change the working directory later (the embedded storage does).
+// path makes the value an absolute path: the working directory may change later (the embedded storage changes it).
 func (in input) path() (string, error) {
 	p := in.values[0]
 	if err := printable(p); err != nil {
@@ -204,8 +204,8 @@ func file(dst *string) field {
 	}
 }
 
-// dir is the path of a directory that need not exist. That of the data starts at the working directory, whoever names
-// it.
+// dir is the path of a directory that need not exist. A relative data directory starts at the working directory, even
+// in a file.
 func dir(dst *string, atWorkingDir, required bool) field {
 	return field{
 		typ: "path",
@@ -274,7 +274,7 @@ var (
 	imageName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
 )
 
-// checkArch wants RPM's spelling: the others are what one knows from Docker and Go, and no build would ever come.
+// checkArch accepts RPM's names only. With those of Docker and Go no build would ever match.
 func checkArch(s string) error {
 	if rpm, ok := map[string]string{"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}[s]; ok {
 		return fmt.Errorf("%s is not RPM's name of that architecture: write %s", quote(s), rpm)
@@ -291,7 +291,7 @@ func matches(re *regexp.Regexp, what string) func(string) error {
 	}
 }
 
-// orEmpty lets an empty value pass: the key's documentation says what it stands for.
+// orEmpty accepts an empty value as well: the key's documentation explains it.
 func orEmpty(check func(string) error) func(string) error {
 	return func(s string) error {
 		if s == "" {

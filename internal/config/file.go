@@ -72,7 +72,8 @@ func (l *loader) parse(data []byte, settings []setting) document {
 			doc.targets = l.entries(n, "targets", targetSettings(new(rpmflow.Target)))
 		},
 		"projects": func(n *yaml.Node) {
-			doc.projects = l.entries(n, "projects", projectSettings(new(rpmflow.Project), l), inner{"packages", packageSettings(new(rpmflow.PackageSource))})
+			doc.projects = l.entries(n, "projects", projectSettings(new(rpmflow.Project), l),
+				inner{"packages", packageSettings(new(rpmflow.PackageSource))})
 		},
 	}})
 	l.oneWayEach("", settings, doc.keys)
@@ -239,7 +240,8 @@ func (l *loader) value(n *yaml.Node, s setting, shown string) given {
 		case item.Kind != yaml.ScalarNode:
 			return fail(item, "want %s, got %s", article(s.typ), what(item))
 		case item.Style&yaml.TaggedStyle != 0:
-			return fail(item, "has a tag (!…), which means nothing here: remove it, or put quotes around a value that begins with !")
+			return fail(item, "has a tag (!…), which means nothing here: "+
+				"remove it, or put quotes around a value that begins with !")
 		case empty(item):
 			return fail(item, `has no value: give it one ("" is empty), or remove the key; one that begins with # needs quotes`)
 		}

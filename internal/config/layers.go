@@ -20,7 +20,7 @@ type loader struct {
 	program    Program
 	env        map[string]string
 	referenced map[string]bool // variables that hold secrets
-	unread     bool            // the file is not YAML, so nobody knows to which variables it refers
+	unread     bool            // the file is not YAML, so the variables that it refers to are not known
 	problems   []problem
 	warnings   []string
 }
@@ -48,7 +48,7 @@ type given struct {
 	values []string
 	from   place
 	dir    string // where relative paths start; empty: the working directory
-	bad    bool   // already reported: neither applied nor missed
+	bad    bool   // already reported, so it is not applied
 }
 
 // layer is what one source gives, by path.
@@ -94,7 +94,7 @@ func environment(list []string) map[string]string {
 	return env
 }
 
-// fromEnv reads the variables of all keys. An empty variable is as good as none: compose files pass on what is not set.
+// fromEnv reads the variables of all keys. An empty variable is ignored: compose files pass on what is not set.
 func (l *loader) fromEnv(settings []setting) layer {
 	out := layer{}
 	for _, s := range settings {
@@ -123,9 +123,9 @@ func (l *loader) fromFlags(settings []setting, flags map[string]string) layer {
 	return out
 }
 
-// merge lays file, environment and flags over the defaults. viper keeps the order of precedence. Keys are given to it
-// whole, with a delimiter that occurs in none, and values as text, so that it neither splits the ones nor converts the
-// others (a password 0123 would come back as 83).
+// merge lays file, environment and flags over the defaults. viper applies the order of precedence. It gets whole keys,
+// with a delimiter that occurs in none of them, and values as text, so that it neither splits keys nor converts values
+// (a password 0123 would become 83).
 func (l *loader) merge(settings []setting, file, env, flags layer) layer {
 	v := viper.NewWithOptions(viper.KeyDelimiter("::"))
 	for _, s := range settings {

@@ -25,7 +25,8 @@ func optionSettings(o *rpmflow.Options, whose string) []setting {
 				"a URL, behind it where wanted priority=1…99 and gpgkey=URL of the key that signs the packages."},
 		{path: "mock_options", example: "['chroot_additional_packages=glibc-langpack-de']",
 			field: parsed(&o.MockOptions, "list of assignments", rpmflow.ParseMockOption),
-			doc:   "Options of mock, as for its --config-opts: " + strings.Join(rpmflow.MockOptionKeys(), ", ") + ". Each set of them has a build root of its own."},
+			doc: "Options of mock, as for its --config-opts: " + strings.Join(rpmflow.MockOptionKeys(), ", ") +
+				". Each set of them has its own build root."},
 	}
 }
 
@@ -57,7 +58,8 @@ func parsed[T fmt.Stringer](dst *[]T, typ string, parse func(string) (T, error))
 	}
 }
 
-// conditions is one of the two lists of o's conditions; what stands in both of them is found by whoever is set last.
+// conditions is one of the two lists of o's conditions; a condition in both lists is reported with the one that is set
+// last.
 func conditions(dst *[]string, o *rpmflow.Options) field {
 	f := many(dst, "list of conditions", rpmflow.CheckCondition)
 	set := f.set

@@ -85,7 +85,8 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	case srpms && p.Layout != rpmflow.LayoutSRPM:
 		elsewhere("srpm", fmt.Sprintf("means nothing in layout %s: remove it, or set layout: srpm", p.Layout))
 	}
-	if p.Sources.Submodules && slices.Contains([]rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}, p.Layout) {
+	without := []rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}
+	if p.Sources.Submodules && slices.Contains(without, p.Layout) {
 		elsewhere("submodules", fmt.Sprintf("means nothing in layout %s, in which no archive is made of the tree: "+
 			"remove it, or set layout: in-tree", p.Layout))
 	}

@@ -19,12 +19,14 @@ func TestParseSize(t *testing.T) {
 			t.Errorf("ParseSize(%q) = %d, %v, want %d", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "x", "GiB", "-1", "+1", "1.5GiB", "10G", "10gib", "10 GiB GiB", "1_000", "0x10", "9223372036854775808", "8589934592GiB", " 1"} {
+	for _, in := range []string{"", "x", "GiB", "-1", "+1", "1.5GiB", "10G", "10gib", "10 GiB GiB", "1_000", "0x10",
+		"9223372036854775808", "8589934592GiB", " 1"} {
 		if got, err := ParseSize(in); err == nil {
 			t.Errorf("ParseSize(%q) = %d, want an error", in, got)
 		}
 	}
-	for in, want := range map[Size]string{0: "0", 1: "1", 1536: "1536", 1024: "1KiB", 1000: "1KB", 25 << 20: "25MiB", 1e10: "10GB", 1 << 30: "1GiB"} {
+	for in, want := range map[Size]string{0: "0", 1: "1", 1536: "1536", 1024: "1KiB", 1000: "1KB", 25 << 20: "25MiB",
+		1e10: "10GB", 1 << 30: "1GiB"} {
 		if got := in.String(); got != want {
 			t.Errorf("%d is written %s, want %s", in, got, want)
 		}
@@ -33,7 +35,8 @@ func TestParseSize(t *testing.T) {
 
 func TestShowDuration(t *testing.T) {
 	for in, want := range map[time.Duration]string{
-		time.Hour: "1h", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s", 10 * time.Second: "10s",
+		time.Hour: "1h", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s",
+		10 * time.Second:       "10s",
 		500 * time.Millisecond: "500ms", 100 * time.Hour: "100h",
 	} {
 		if got := showDuration(in); got != want {

@@ -24,7 +24,7 @@ const maxSecret = 64 << 10
 // its reference belongs, and is not repeated in errors.
 var envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
-// String says only whether there is a secret.
+// String is "(set)" if there is a secret, else empty.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -95,14 +95,14 @@ func (l *loader) secretFile(in input) (string, error) {
 		return "", fmt.Errorf("%w: name a file", err)
 	}
 	if len(b) > maxSecret {
-		return "", fmt.Errorf("%s is larger than %s: that is no secret", path, Size(maxSecret))
+		return "", fmt.Errorf("%s is larger than %s: name a file that contains only the secret", path, Size(maxSecret))
 	}
 	s := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 	if s == "" {
 		return "", fmt.Errorf("%s is empty: write the secret into it", path)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
-		l.warnings = append(l.warnings, fmt.Sprintf("secret file %s can be read by everybody on this machine: "+
+		l.warnings = append(l.warnings, fmt.Sprintf("secret file %s can be read by all users of this machine: "+
 			"chmod o-r it", path))
 	}
 	return s, nil
@@ -123,8 +123,8 @@ func (l *loader) secretEnv(name string) (string, error) {
 	}
 }
 
-// oneWayEach refuses a layer that gives a secret in more than one way, and lets the way that it gives replace those of
-// weaker layers: a password file from the environment takes the place of a password in the file.
+// oneWayEach refuses a layer that gives a secret in more than one way. The way that it gives replaces those of weaker
+// layers: a password file from the environment replaces a password in the file.
 func (l *loader) oneWayEach(scope string, settings []setting, in layer) {
 	ways := map[string][]string{}
 	for _, s := range settings {

@@ -12,7 +12,9 @@ type Size int64
 
 // sizeUnits are the units from the largest to the smallest; of two that fit, String takes the first.
 func sizeUnits() []sizeUnit {
-	return []sizeUnit{{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1}}
+	return []sizeUnit{
+		{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}, {"B", 1},
+	}
 }
 
 type sizeUnit struct {

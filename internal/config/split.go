@@ -22,7 +22,8 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 			var all []rpmflow.TargetDirectory
 			for _, v := range in.values {
 				d, err := parseDirectory(v)
-				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }) {
+				same := func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }
+				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, same) {
 					err = fmt.Errorf("%s takes away from nothing: write first which targets have that directory, "+
 						"such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
 				}
@@ -87,7 +88,8 @@ func checkFallback(s string) error {
 	if rest, ok := strings.CutPrefix(s, "refs/heads/"); ok {
 		return fmt.Errorf("%s is a full ref: write %s", quote(s), quote(rest))
 	}
-	if strings.ContainsAny(s, " *?[\\~^:") || strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || strings.Contains(s, "..") {
+	if strings.ContainsAny(s, " *?[\\~^:") || strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") ||
+		strings.Contains(s, "..") {
 		return fmt.Errorf("%s is not the name of one branch: write one such as main", quote(s))
 	}
 	return nil
@@ -109,7 +111,9 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 				"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
 		}
 		if p.Packaging.URL == p.URL {
-			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout in-tree", e.name()))
+			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
+				fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout in-tree",
+					e.name()))
 		}
 		return
 	}

@@ -13,8 +13,10 @@ func TestAccesses(t *testing.T) {
 		Git: config.Git{SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		Projects: []rpmflow.Project{
 			{Name: "open", URL: "https://example.org/open.git"},
-			{Name: "a", URL: "https://me@example.org/a.git", Token: "ta", Packaging: rpmflow.Packaging{URL: "https://example.org/a-rpm.git"}},
-			{Name: "b", URL: "https://example.org/b.git", Token: "tb", Packaging: rpmflow.Packaging{URL: "https://elsewhere.example/b-rpm.git"}},
+			{Name: "a", URL: "https://me@example.org/a.git", Token: "ta",
+				Packaging: rpmflow.Packaging{URL: "https://example.org/a-rpm.git"}},
+			{Name: "b", URL: "https://example.org/b.git", Token: "tb",
+				Packaging: rpmflow.Packaging{URL: "https://elsewhere.example/b-rpm.git"}},
 			{Name: "c", URL: "git@example.org:c.git", SSHKeyFile: "/c/key"},
 		},
 	})

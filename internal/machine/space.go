@@ -32,7 +32,8 @@ func DiskSpace(dir string, want int64) (free, floor int64, err error) {
 func CheckSpace(dir string) error {
 	free, floor, err := DiskSpace(dir, serverFloor)
 	if err == nil && free < floor {
-		err = fmt.Errorf("the disk of %s is full: %d MiB are free, less than %d MiB: free some space", dir, free>>20, floor>>20)
+		err = fmt.Errorf("the disk of %s is full: %d MiB are free, less than %d MiB: free some space",
+			dir, free>>20, floor>>20)
 	}
 	return err
 }

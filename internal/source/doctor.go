@@ -16,7 +16,8 @@ func CheckGit(ctx context.Context, f *doctor.Findings) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "git", "--version").Output()
 	if err != nil {
-		f.Error("git", doctor.Failed, hint.Add(fmt.Errorf("the command git does not run: %w", err), "install git where the builder runs"))
+		f.Error("git", doctor.Failed, hint.Add(
+			fmt.Errorf("the command git does not run: %w", err), "install git where the builder runs"))
 		return
 	}
 	f.OK("git", "%s", strings.TrimSpace(string(out)))

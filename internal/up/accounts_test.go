@@ -174,7 +174,8 @@ func git(t *testing.T, args ...string) {
 // submit asks for a build and gives its id.
 func submit(ctx context.Context, t *testing.T, base string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/builds", strings.NewReader(`{"project": "hello"}`))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/builds",
+		strings.NewReader(`{"project": "hello"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

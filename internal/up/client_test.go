@@ -19,9 +19,11 @@ func TestClientFile(t *testing.T) {
 	cfg.DataDir, cfg.Builder.Engine = dir, config.EngineRPMBuild
 	cfg.S3.AccessKey, cfg.S3.SecretKey, cfg.NATS.User, cfg.NATS.Password = "rpmflow", "secret", "rpmflow", "secret"
 	cfg.PublicURL = &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}
-	mock := rpmflow.Target{Name: "fedora-43-x86_64", Arch: "x86_64", Config: "fedora-43-x86_64", Image: "rpmflow/mock:latest"}
+	mock := rpmflow.Target{Name: "fedora-43-x86_64", Arch: "x86_64", Config: "fedora-43-x86_64",
+		Image: "rpmflow/mock:latest"}
 	cfg.Targets = []rpmflow.Target{rpmflow.HostTarget(), {Name: "host", Arch: "x86_64"}, mock}
-	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"}}, {Name: "all", URL: "https://git.example.com/all.git"}}
+	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"}},
+		{Name: "all", URL: "https://git.example.com/all.git"}}
 	file := filepath.Join(dir, ClientFile)
 	if err := writeClient(file, cfg); err != nil {
 		t.Fatal(err)
@@ -30,7 +32,8 @@ func TestClientFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Targets) != 3 || len(got.Projects) != 2 || got.Builder.Engine != config.EngineRPMBuild || got.Targets[0].Name != rpmflow.HostTarget().Name {
+	if len(got.Targets) != 3 || len(got.Projects) != 2 || got.Builder.Engine != config.EngineRPMBuild ||
+		got.Targets[0].Name != rpmflow.HostTarget().Name {
 		t.Errorf("%+v", got)
 	}
 }

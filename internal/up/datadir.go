@@ -25,16 +25,17 @@ type secrets struct {
 	S3SecretKey  string `json:"s3_secret_key"`
 }
 
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := dirlock.Dir(dir)
-	if errors.Is(err, dirlock.ErrBusy) {
-		return nil, fmt.Errorf("data directory %s: another `rpmflow up` uses it%s: "+
-			"use that one, stop it, or take another directory with --data-dir, RPMFLOW_DATA_DIR or data_dir", dir, servedAt(dir))
-	}
-	if err != nil {
+// lockDir makes the data directory and keeps other systems out of it until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	lock, err := dirlock.Dir(dir)
+	switch {
+	case errors.Is(err, dirlock.ErrBusy):
+		return nil, fmt.Errorf("data directory %s: another `rpmflow up` uses it%s: use that one, stop it, "+
+			"or take another directory with --data-dir, RPMFLOW_DATA_DIR or data_dir", dir, servedAt(dir))
+	case err != nil:
 		return nil, fmt.Errorf("data directory: %w: set data_dir to one that can be written", err)
 	}
-	return func() { _ = f.Close() }, nil // the lock ends with the file
+	return lock, nil
 }
 
 // servedAt is the URL of the system that uses a data directory, as the end of a message.
@@ -44,7 +45,7 @@ func servedAt(dir string) string {
 		PublicURL string `yaml:"public_url"`
 	}
 	if err != nil || yaml.Unmarshal(raw, &left) != nil || left.PublicURL == "" {
-		return "" // it starts or ends at the moment
+		return "" // it is starting or ending
 	}
 	return ", at " + left.PublicURL
 }
@@ -54,7 +55,7 @@ func loadSecrets(path string) (secrets, error) {
 	raw, err := os.ReadFile(path)
 	if err == nil {
 		if err = json.Unmarshal(raw, &s); err != nil {
-			err = fmt.Errorf("%s: %w: it holds the keys of the embedded servers; remove it to have new ones made", path, err)
+			err = fmt.Errorf("%s: %w: it holds the keys of the embedded servers; remove it to get new ones", path, err)
 		}
 		return s, err
 	}
@@ -71,7 +72,7 @@ func loadSecrets(path string) (secrets, error) {
 	return s, nil
 }
 
-// writeClient leaves a configuration for the command line.
+// writeClient writes a configuration for the command line.
 func writeClient(path string, cfg *config.Config) error {
 	targets, projects := []map[string]string{}, []map[string]any{}
 	for _, t := range cfg.Targets {

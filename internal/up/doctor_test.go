@@ -44,7 +44,10 @@ func newClinic(t *testing.T, natsConfig string) *clinic {
 	c := &clinic{t: t, dir: t.TempDir()}
 	if natsConfig == "" {
 		natsConfig = fmt.Sprintf("jetstream { store_dir: %q }\n", t.TempDir()) +
-			events.Accounts{Login: func(user string) string { return fmt.Sprintf("user: %q, password: %q", user, password) }}.Config()
+			events.Accounts{Login: func(user string) string {
+				return fmt.Sprintf("user: %q, password: %q", user,
+					password)
+			}}.Config()
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	c.must(os.WriteFile(file, []byte("listen: \"127.0.0.1:-1\"\n"+natsConfig), 0o600))
@@ -76,7 +79,8 @@ func (c *clinic) connect(role rpmflow.Role, s events.StreamSettings) (*nats.Conn
 	if role == rpmflow.RoleListener {
 		connect = events.Connect
 	}
-	nc, js, err := connect(c.t.Context(), events.Access{URL: c.nats.ClientURL(), User: string(role), Password: password, Role: role, Streams: s}, slog.New(slog.DiscardHandler))
+	nc, js, err := connect(c.t.Context(), events.Access{URL: c.nats.ClientURL(), User: string(role), Password: password,
+		Role: role, Streams: s}, slog.New(slog.DiscardHandler))
 	c.must(err)
 	c.t.Cleanup(nc.Close)
 	return nc, js
@@ -89,7 +93,8 @@ func (c *clinic) load(role rpmflow.Role, more ...string) func() (*config.Config,
 	values := map[string]string{
 		"data_dir": filepath.Join(c.t.TempDir(), "data"), "listener.listen": "127.0.0.1:1",
 		"nats.url": c.nats.ClientURL(), "nats.user": string(role), "nats.password": password,
-		"s3.endpoint": s3.Endpoint, "s3.bucket": s3.Bucket, "s3.access_key": s3.AccessKey, "s3.secret_key": s3.SecretKey, "builder.engine": "mock",
+		"s3.endpoint": s3.Endpoint, "s3.bucket": s3.Bucket, "s3.access_key": s3.AccessKey, "s3.secret_key": s3.SecretKey,
+		"builder.engine": "mock",
 	}
 	for _, line := range more {
 		k, v, _ := strings.Cut(line, "=")
@@ -130,7 +135,8 @@ func (c *clinic) examine(program config.Program, load func() (*config.Config, er
 func (c *clinic) says(r doctor.Report, name string, state doctor.State, found, do string) {
 	c.t.Helper()
 	for _, check := range r.Checks {
-		if check.Name == name && check.State == state && strings.Contains(check.Found, found) && strings.Contains(check.Do, do) {
+		if check.Name == name && check.State == state && strings.Contains(check.Found, found) &&
+			strings.Contains(check.Do, do) {
 			return
 		}
 	}
@@ -218,8 +224,10 @@ func TestDoctorNATSWithoutRights(t *testing.T) {
 		"authorization { users: [ { user: builder, password: %q, permissions: { publish: { deny: "+
 		"[\"rpmflow.events.>\", \"$JS.API.STREAM.INFO.LOGS\"] } } } ] }\n", t.TempDir(), password))
 	r := c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
-	c.says(r, "NATS rights", doctor.Failed, "the NATS user builder may not publish to rpmflow.events.doctor.doctor.doctor.started", "`rpmflow config nats`")
-	c.says(r, "stream LOGS", doctor.Failed, "the NATS user builder may not publish to $JS.API.STREAM.INFO.LOGS", "`rpmflow config nats`")
+	c.says(r, "NATS rights", doctor.Failed,
+		"the NATS user builder may not publish to rpmflow.events.doctor.doctor.doctor.started", "`rpmflow config nats`")
+	c.says(r, "stream LOGS", doctor.Failed, "the NATS user builder may not publish to $JS.API.STREAM.INFO.LOGS",
+		"`rpmflow config nats`")
 	c.says(r, "NATS", doctor.Warning, "64", "max_payload")
 
 	c = newClinic(t, "")
@@ -236,11 +244,14 @@ func TestDoctorStorage(t *testing.T) {
 		{"s3.access_key=nobody", "refuses the keys", "correct s3.access_key"},
 		{"s3.endpoint=http://127.0.0.1:1", "connection refused", "correct s3.endpoint"},
 	} {
-		c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, bad.change)), "S3", doctor.Failed, bad.found, bad.do)
+		c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, bad.change)), "S3", doctor.Failed, bad.found,
+			bad.do)
 	}
 	c.says(c.examine(config.ForBuilder, c.load(rpmflow.RoleListener)), "S3", doctor.Failed, "builds/", "policy")
-	c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, "s3.bucket=another")), "S3", doctor.Warning, "no such bucket", "start a builder")
-	c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, "s3.bucket=another", "s3.create_bucket=false")), "S3", doctor.Failed, "no such bucket", "make it")
+	c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, "s3.bucket=another")), "S3", doctor.Warning,
+		"no such bucket", "start a builder")
+	c.says(c.examine(config.ForListener, c.load(rpmflow.RoleListener, "s3.bucket=another", "s3.create_bucket=false")),
+		"S3", doctor.Failed, "no such bucket", "make it")
 }
 
 func TestDoctorLocal(t *testing.T) {

@@ -39,11 +39,11 @@ type Program struct {
 // are handed back at once. Children end with the process, however it ends.
 func (p *Program) Run(ctx, hard context.Context) (err error) {
 	cfg := p.Config
-	unlock, err := lockDir(cfg.DataDir)
+	lock, err := lockDir(cfg.DataDir)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { _ = lock.Close() }() // nothing is written to it
 	s, err := loadSecrets(filepath.Join(cfg.DataDir, "secrets.json"))
 	if err != nil {
 		return err

@@ -134,7 +134,8 @@ func TestUp(t *testing.T) {
 		t.Error("NATS takes everybody")
 	}
 
-	if err := system(cfg, func(*config.Config) {}).Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "another `rpmflow up` uses it") {
+	if err := system(cfg, func(*config.Config) {}).Run(t.Context(), t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "another `rpmflow up` uses it") {
 		t.Errorf("a second one in the same directory: %v", err)
 	}
 	if _, err := os.Stat(client); err != nil {
@@ -162,7 +163,8 @@ func TestUpOnATakenPort(t *testing.T) {
 	for _, key := range []string{"listener.listen", "embedded.nats_listen", "embedded.s3_listen"} {
 		cfg := load(t, t.TempDir(), "")
 		for name, address := range map[string]*string{
-			"listener.listen": &cfg.Listener.Listen, "embedded.nats_listen": &cfg.Embedded.NATSListen, "embedded.s3_listen": &cfg.Embedded.S3Listen,
+			"listener.listen": &cfg.Listener.Listen, "embedded.nats_listen": &cfg.Embedded.NATSListen,
+			"embedded.s3_listen": &cfg.Embedded.S3Listen,
 		} {
 			if name == key {
 				*address = taken.Addr().String()
@@ -230,7 +232,8 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 	}()
 	g.Go(func() error { return (&listenerd.Program{Config: cfg, Version: "test", Log: quiet}).Run(gctx) })
 	g.Go(func() error { return (&builderd.Program{Config: cfg, Log: quiet}).Run(gctx, gctx) })
-	programs := map[config.Program]string{config.ForListener: "http://" + addresses[1], config.ForBuilder: "http://" + addresses[2]}
+	programs := map[config.Program]string{config.ForListener: "http://" + addresses[1],
+		config.ForBuilder: "http://" + addresses[2]}
 	until := func(who config.Program, what string, is func(error) bool) {
 		t.Helper()
 		testkit.Until(t, func() error {
@@ -243,7 +246,8 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 	}
 	for who, url := range programs {
 		until(who, "the reason", func(err error) bool {
-			return err != nil && strings.Contains(err.Error(), addresses[0]) && strings.Contains(err.Error(), "is nats.url right?")
+			return err != nil && strings.Contains(err.Error(), addresses[0]) &&
+				strings.Contains(err.Error(), "is nats.url right?")
 		})
 		res, err := http.Get(url + "/healthz")
 		if err != nil || res.StatusCode != http.StatusOK {

@@ -31,7 +31,8 @@ func TestPrograms(t *testing.T) {
 		},
 		"builder": {
 			linked: []string{natsClient, s3Client, docker, goGit, ours + "builder", ours + "build/mock", ours + "build/hostrpm"},
-			absent: []string{sqlite, natsServer, s3Server, awsSDK, ours + "listener", ours + "readmodel", ours + "forge", ours + "up"},
+			absent: []string{sqlite, natsServer, s3Server, awsSDK, ours + "listener", ours + "readmodel", ours + "forge",
+				ours + "up"},
 		},
 		"rpmflow": {
 			linked: []string{natsServer, s3Server, docker, sqlite, ours + "up", ours + "listenerd", ours + "builderd"},

@@ -51,7 +51,8 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 	} else {
 		f.Add("user namespaces", doctor.Warning, "the engine has none: root of a build's container is root for the kernel; "+
 			"this stops mistakes, but not an attacker who knows the kernel",
-			"for packages of people whom you do not trust, start the engine with user namespaces (dockerd --userns-remap=default)")
+			"for packages of people whom you do not trust, start the engine with user namespaces (dockerd "+
+				"--userns-remap=default)")
 	}
 	const disk = "engine's disk"
 	switch {
@@ -69,8 +70,9 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 func checkTrust(f *doctor.Findings, projects []rpmflow.Project) {
 	for _, p := range projects {
 		if len(p.Options.Repositories) > 0 && !p.Trust {
-			f.Add("repositories of "+p.Name, doctor.Warning, "the engine has no user namespaces, so builds of the project fail: "+
-				"scriptlets from its own repositories would run as root of the engine's machine",
+			f.Add("repositories of "+p.Name, doctor.Warning,
+				"the engine has no user namespaces, so builds of the project fail: "+
+					"scriptlets from its own repositories would run as root of the engine's machine",
 				"set trust: true for the project if you accept that, or use an engine with user namespaces")
 		}
 	}
