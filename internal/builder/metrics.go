@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // Reason is why a builder takes no builds, in one word.
@@ -68,23 +67,13 @@ type Level struct {
 // levelsWait bounds looking at what is free while somebody waits for the metrics.
 const levelsWait = 5 * time.Second
 
-// metrics is what Prometheus is told. What is a state is asked for when it is told, from the status. Prometheus' own library
-// would double the size of the programs: it needs the linker to keep every method of every type.
+// metrics is what Prometheus is told. What is a state is asked for when it is told, from the status.
 type metrics struct {
 	status *Status
 	series *vm.Set
 }
 
 func newMetrics(s *Status) metrics { return metrics{status: s, series: vm.NewSet()} }
-
-func (m metrics) handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		m.series.WritePrometheus(w)
-		m.state(w)
-		vm.WriteProcessMetrics(w)
-	})
-}
 
 // phaseBuckets are in seconds.
 func phaseBuckets() []float64 { return []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600} }
@@ -97,18 +86,9 @@ func (m metrics) ended(b rpmflow.Build) {
 	}
 }
 
-// series names one series; labels are names and values by turns.
+// series names one series; labels are names and values in turn.
 func series(name string, labels ...string) string {
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-	var pairs []string
-	for i := 0; i+1 < len(labels); i += 2 {
-		pairs = append(pairs, labels[i]+`="`+escape.Replace(labels[i+1])+`"`)
-	}
-	name = "rpmflow_builder_" + name
-	if len(pairs) == 0 {
-		return name
-	}
-	return name + "{" + strings.Join(pairs, ",") + "}"
+	return httpd.Series("rpmflow_builder_"+name, labels...)
 }
 
 // state writes what the status knows.

@@ -1,8 +1,8 @@
 package builder
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // Status is what a builder says of itself over HTTP: GET /healthz (does it live?), GET /readyz (does it take builds?) and GET /metrics. It is
@@ -69,35 +70,30 @@ func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err erro
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w: stop what uses the port, or set builder.status_listen", address, err)
 	}
-	server := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { // ends with the server
 		defer close(done)
-		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+		if err := httpd.Serve(ctx, socket, s.Handler(log), httpd.StatusLimits(), log); err != nil {
 			log.Error("the builder's status is not served any more", "error", err)
 		}
 	}()
 	log.Info("serving the builder's status", "address", socket.Addr().String())
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			_ = server.Close() // who asks too slowly has to ask another builder
-		}
-		<-done
-	}, nil
+	return func() { cancel(); <-done }, nil
 }
 
 // Handler answers the requests.
-func (s *Status) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", s.alive(time.Now()), nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", s.ready(), s.waitingTargets()) })
-	mux.Handle("GET /metrics", s.metrics.handler())
-	return mux
+func (s *Status) Handler(log *slog.Logger) http.Handler {
+	probe := httpd.Group{Quiet: true}
+	return httpd.NewSite(log, []httpd.Route{
+		{Pattern: "GET /healthz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any, *httpd.Problem) {
+			return answer("alive", s.alive(time.Now()), nil)
+		}},
+		{Pattern: "GET /readyz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any, *httpd.Problem) {
+			return answer("ready", s.ready(), s.waitingTargets())
+		}},
+		{Pattern: "GET /metrics", Handler: httpd.Metrics(s.metrics.series.WritePrometheus, s.metrics.state)},
+	})
 }
 
 // waitingTarget is one whose builds wait.
@@ -129,27 +125,18 @@ func (s *Status) waitingTargets() []waitingTarget {
 	return all
 }
 
-// answer has the form that the listener's answers have.
-func answer(w http.ResponseWriter, status string, err error, waiting []waitingTarget) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	body := map[string]any{"status": status}
-	if len(waiting) > 0 {
-		body["waiting"] = waiting
+// programStatus is the answer of a builder that works.
+type programStatus struct {
+	Status  string          `json:"status"`
+	Waiting []waitingTarget `json:"waiting,omitempty"`
+}
+
+func answer(status string, err error, waiting []waitingTarget) (int, any, *httpd.Problem) {
+	if err == nil {
+		return http.StatusOK, programStatus{status, waiting}, nil
 	}
-	if err != nil {
-		what, do := hint.Split(err)
-		if do == "" {
-			do = "the builder's log says more"
-		}
-		body = map[string]any{"error": what, "hint": do}
-		w.Header().Set("Retry-After", "5")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(body) // the client is gone: nobody to tell
+	what, do := hint.Split(err)
+	return 0, nil, httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the builder's log says more"), "%s", what)
 }
 
 // Waiting tells why no builds are taken; nil says that they are.

@@ -66,7 +66,7 @@ func TestWaitsForTheImage(t *testing.T) {
 	}
 	ready := func() string {
 		answer := httptest.NewRecorder()
-		o.Status.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+		o.Status.Handler(quiet).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
 		if answer.Code != 200 {
 			t.Errorf("not ready: %s", answer.Body)
 		}

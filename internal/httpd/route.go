@@ -40,6 +40,7 @@ type Site struct {
 	mux    *http.ServeMux
 	log    *slog.Logger
 	series *vm.Set
+	index  bool // GET / has a route
 }
 
 // NewSite makes a site of routes; every other path and method is refused.
@@ -47,6 +48,7 @@ func NewSite(log *slog.Logger, routes []Route) *Site {
 	s := &Site{mux: http.NewServeMux(), log: log, series: vm.NewSet()}
 	for _, r := range routes {
 		s.mux.Handle(r.Pattern, s.handle(r))
+		s.index = s.index || r.Pattern == "GET /{$}"
 	}
 	s.mux.Handle("/", s.handle(Route{Pattern: "other", Handler: s.other}))
 	return s
@@ -149,7 +151,11 @@ func (s *Site) other(w http.ResponseWriter, r *http.Request) (int, any, *Problem
 		}
 	}
 	if len(allowed) == 0 {
-		return 0, nil, Problemf(http.StatusNotFound, "GET / lists what there is", "there is nothing at %s", r.URL.Path)
+		hint := "check the path"
+		if s.index {
+			hint = "GET / lists what there is"
+		}
+		return 0, nil, Problemf(http.StatusNotFound, hint, "there is nothing at %s", r.URL.Path)
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	return 0, nil, Problemf(http.StatusMethodNotAllowed, "use "+strings.Join(allowed, " or "),

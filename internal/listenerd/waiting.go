@@ -1,9 +1,8 @@
 package listenerd
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // waitingServer answers on the listener's socket while the listener waits for NATS: it is alive, it is not ready, and
@@ -22,7 +22,7 @@ type waitingServer struct {
 
 	mu     sync.Mutex
 	reason error
-	server *http.Server // nil: not open
+	stop   context.CancelFunc // nil: not open
 	done   chan struct{}
 }
 
@@ -32,18 +32,14 @@ func (w *waitingServer) setReason(reason error) {
 	defer w.mu.Unlock()
 	w.reason = reason
 	socket, ok := w.socket.(*net.TCPListener)
-	if w.server != nil || !ok {
+	if w.stop != nil || !ok {
 		return
 	}
-	w.server = &http.Server{
-		Handler:           http.HandlerFunc(w.answer),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
-	}
-	w.done = make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop, w.done = cancel, make(chan struct{})
 	go func() { // ends with the server, for which close waits
 		defer close(w.done)
-		if err := w.server.Serve(borrowed{socket}); !errors.Is(err, http.ErrServerClosed) {
+		if err := httpd.Serve(ctx, borrowed{socket}, http.HandlerFunc(w.answer), httpd.StatusLimits(), w.log); err != nil {
 			w.log.Warn("requests are not answered while the listener waits", "error", err)
 		}
 	}()
@@ -53,40 +49,26 @@ func (w *waitingServer) answer(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	what, do := hint.Split(w.reason)
 	w.mu.Unlock()
-	status, body := http.StatusServiceUnavailable, map[string]string{"error": "the listener waits: " + what, "hint": do}
-	switch {
-	case r.URL.Path == "/healthz":
-		status, body = http.StatusOK, map[string]string{"status": "alive"}
-	case r.URL.Path != "/readyz": // what is missing is not shown to those who push
-		body = map[string]string{
-			"error": "the listener is not ready",
-			"hint":  "nothing was accepted: send the same again in a moment; GET /readyz says why",
-		}
-	case do == "":
-		body["hint"] = "the listener's log says more"
+	switch r.URL.Path {
+	case "/healthz":
+		httpd.WriteJSON(out, http.StatusOK, map[string]string{"status": "alive"})
+	case "/readyz":
+		httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the listener's log says more"), "the listener waits: %s", what).Write(out)
+	default: // what is missing is not shown to those who push
+		httpd.Problemf(http.StatusServiceUnavailable, "nothing was accepted: send the same again in a moment; GET /readyz says why",
+			"the listener is not ready").Write(out)
 	}
-	out.Header().Set("Content-Type", "application/json; charset=utf-8")
-	out.Header().Set("X-Content-Type-Options", "nosniff")
-	if status != http.StatusOK {
-		out.Header().Set("Retry-After", "5")
-	}
-	out.WriteHeader(status)
-	_ = json.NewEncoder(out).Encode(body) // the client is gone
 }
 
 // close ends the server and leaves the socket open.
 func (w *waitingServer) close() error {
 	w.mu.Lock()
-	server := w.server
+	stop := w.stop
 	w.mu.Unlock()
-	if server == nil {
+	if stop == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		_ = server.Close() // slow clients ask again
-	}
+	stop()
 	<-w.done
 	return w.socket.(*net.TCPListener).SetDeadline(time.Time{})
 }
