@@ -9,8 +9,8 @@ import (
 // maxAnswer bounds what a spec may expand to.
 const maxAnswer = 16 << 20
 
-// Answer takes what rpm prints about a spec, and refuses what is longer than any spec expands to: engines give it to Query's rpmspec
-// as its standard output.
+// Answer takes what rpm prints about a spec, and refuses what is longer than any spec expands to: engines give it to
+// Query's rpmspec as its standard output.
 type Answer struct {
 	text bytes.Buffer
 	over bool
@@ -36,5 +36,6 @@ func (a *Answer) Text(err error) ([]byte, error) {
 }
 
 func (a *Answer) refusal() error {
-	return rpmflow.Fail(rpmflow.FailureSpec, "look for a macro that repeats itself", "the spec expands to more than %d bytes", maxAnswer)
+	return rpmflow.Fail(rpmflow.FailureSpec, "look for a macro that repeats itself",
+		"the spec expands to more than %d bytes", maxAnswer)
 }

@@ -1,5 +1,5 @@
-// Package build is one build from request to outcome: its phases, the engines that carry them out, and the rules by which a
-// failure is the packager's or ours.
+// Package build is one build from request to outcome: its phases, the engines that carry them out, and the rules by
+// which a failure is the packager's or ours.
 //
 // A build record and its target come in; artifacts in S3 and the record with its outcome go out. The builder imports
 // it; the engines (build/mock, build/hostrpm) are packages of their own that know nothing of queues and events.
@@ -41,8 +41,8 @@ type Engine interface {
 	Caveats() []string
 	// Ready says whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
 	Ready(ctx context.Context) error
-	// Serves says whether builds of this target could begin now, and if not, what is missing and what to do about it: its image, for
-	// instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
+	// Serves says whether builds of this target could begin now, and if not, what is missing and what to do about it: its
+	// image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
 	Serves(ctx context.Context, t rpmflow.Target) error
 	// Open begins the work on one attempt. Nothing has to be undone when it fails.
 	Open(ctx context.Context, job Job) (Session, error)
@@ -54,30 +54,32 @@ type Unchecker interface {
 	Unchecked() []string
 }
 
-// Explorer is a session in which a user can look around after a failed step, on the terminal that standard input and output are. Both
-// engines have it; it is no part of the contract.
+// Explorer is a session in which a user can look around after a failed step, on the terminal that standard input and
+// output are. Both engines have it; it is no part of the contract.
 type Explorer interface {
 	Explore(ctx context.Context) error
 }
 
 // Warmer is implemented by engines whose roots can be made ready before a build asks for them.
 type Warmer interface {
-	// Warm makes the root of the job's target ready, as Session.Root does. It is called while the build's sources are fetched; what it
-	// could not do is told by Root.
+	// Warm makes the root of the job's target ready, as Session.Root does. It is called while the build's sources are
+	// fetched; what it could not do is told by Root.
 	Warm(ctx context.Context, job Job) error
 }
 
-// Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are. Query and
-// SRPM are left out where a source package is there already; that comes from outside, and its name is a safe one.
+// Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are.
+// Query and SRPM are left out where a source package is there already; that comes from outside, and its name is a safe
+// one.
 //
-// A step's error is a *rpmflow.Failure when it is the packager's, and a *rpmflow.Skip (NotFor) when rpm refuses the spec for the
-// target. Any other error is the infrastructure's and leads to another attempt. When ctx ends, a step stops what it has started and returns soon.
+// A step's error is a *rpmflow.Failure when it is the packager's, and a *rpmflow.Skip (NotFor) when rpm refuses the
+// spec for the target. Any other error is the infrastructure's and leads to another attempt. When ctx ends, a step
+// stops what it has started and returns soon.
 type Session interface {
 	// Root makes the clean, up-to-date build root of the target ready.
 	Root(ctx context.Context) error
-	// Query asks the target's rpm about a spec: what rpmspec prints for these arguments, and the spec as the last of them. It is run
-	// like the package's own code, unprivileged and without a network. sources is the directory of the sources, which a spec may
-	// read. It may be called several times, between Root and SRPM.
+	// Query asks the target's rpm about a spec: what rpmspec prints for these arguments, and the spec as the last of them.
+	// It is run like the package's own code, unprivileged and without a network. sources is the directory of the sources,
+	// which a spec may read. It may be called several times, between Root and SRPM.
 	Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error)
 	// SRPM makes the source package and returns its path.
 	SRPM(ctx context.Context, spec, sources string) (string, error)
@@ -87,7 +89,7 @@ type Session interface {
 	RPMs(ctx context.Context, srpm string) ([]string, error)
 	// Logs gives the paths of the logs that there are: build.log, root.log and the like.
 	Logs() []string
-	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has returned, by
-	// the engine. It may be called twice.
+	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has returned,
+	// by the engine. It may be called twice.
 	Close(ctx context.Context) error
 }

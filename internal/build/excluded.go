@@ -28,8 +28,8 @@ const (
 	skipHintOS   = "nothing to do: rpmflow builds for Linux"
 )
 
-// NotFor is the end of a build whose spec excludes the target by a tag (ExclusiveArch, ExcludeArch, ExclusiveOS, ExcludeOS). Engines
-// return it when rpm itself refuses the spec.
+// NotFor is the end of a build whose spec excludes the target by a tag (ExclusiveArch, ExcludeArch, ExclusiveOS,
+// ExcludeOS). Engines return it when rpm itself refuses the spec.
 func NotFor(tag, arch string) *rpmflow.Skip {
 	if strings.HasSuffix(tag, "OS") {
 		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", targetOS, tag), Hint: skipHintOS}
@@ -37,8 +37,8 @@ func NotFor(tag, arch string) *rpmflow.Skip {
 	return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", arch, tag), Hint: skipHintArch}
 }
 
-// cpus are the names that rpm may have for an architecture (%_target_cpu): in some of mock's configurations they differ from the file's
-// name.
+// cpus are the names that rpm may have for an architecture (%_target_cpu): in some of mock's configurations they differ
+// from the file's name.
 func cpus(b rpmflow.Build, arch string) []string {
 	for _, o := range b.Options.MockOptions {
 		if o.Key == "rpmbuild_arch" {
@@ -71,9 +71,9 @@ func restrictions() []restriction {
 	}
 }
 
-// excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c, checkForValidArchitectures): the target is
-// excluded if ExcludeArch lists its architecture, or ExclusiveArch does not, in whatever case. If an architecture has several names and
-// the tag lists only some of them, rpm decides.
+// excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c,
+// checkForValidArchitectures): the target is excluded if ExcludeArch lists its architecture, or ExclusiveArch does not,
+// in whatever case. If an architecture has several names and the tag lists only some of them, rpm decides.
 func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmflow.Skip {
 	values, hint := cpus(b, arch), skipHintArch
 	if r.os {
@@ -84,7 +84,8 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 	}
 	unnamed := func(value string) bool { return !named(value) }
 	if i := slices.IndexFunc(list, func(s string) bool { return strings.HasPrefix(s, "%") }); i >= 0 {
-		hint = fmt.Sprintf("%s is a macro that rpm does not know here: define it with macros, or build for a target that has it", list[i])
+		hint = fmt.Sprintf("%s is a macro that rpm does not know here: define it with macros, or build for a target that "+
+			"has it", list[i])
 	}
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
 	case exclusive && !slices.ContainsFunc(values, named):
@@ -122,8 +123,8 @@ func excluded(srpm string, b rpmflow.Build, arch string) error {
 // restricted finds the tags in an expanded spec.
 var restricted = regexp.MustCompile(`(?im)^[ \t]*Exclu(de|sive)(Arch|OS)[ \t]*:`)
 
-// excludedSpec asks rpm about the tags of a spec before its sources are fetched, which a source package needs. What rpm does not answer
-// is found out later.
+// excludedSpec asks rpm about the tags of a spec before its sources are fetched, which a source package needs. What rpm
+// does not answer is found out later.
 func (r *run) excludedSpec(ctx context.Context, spec, sources string, expanded []byte) error {
 	if r.SRPMOnly || !restricted.Match(expanded) {
 		return nil

@@ -8,7 +8,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// warm has the engine make the root ready while the sources are fetched. The first function waits for that, the second one stops it.
+// warm has the engine make the root ready while the sources are fetched. The first function waits for that, the second
+// one stops it.
 func (r *run) warm(ctx context.Context) (wait, stop func()) {
 	w, ok := r.Engine.(Warmer)
 	if !ok {
@@ -24,7 +25,8 @@ func (r *run) warm(ctx context.Context) (wait, stop func()) {
 	go func() {
 		defer close(done)
 		if err := w.Warm(ctx, job); err != nil && ctx.Err() == nil {
-			r.Logger.Debug("root not made ready while the sources are fetched", "project", r.b.Project, "target", r.b.Target, "build", r.b.ID, "error", err)
+			r.Logger.Debug("root not made ready while the sources are fetched", "project", r.b.Project, "target", r.b.Target,
+				"build", r.b.ID, "error", err)
 		}
 	}()
 	wait = sync.OnceFunc(func() {

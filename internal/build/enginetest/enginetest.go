@@ -1,5 +1,5 @@
-// Package enginetest gives tests an engine that builds nothing and is strict about it: it keeps the contract of package build, and
-// fails the test of whoever does not.
+// Package enginetest gives tests an engine that builds nothing and is strict about it: it keeps the contract of package
+// build, and fails the test of whoever does not.
 //
 // In comes what each step is to do, out come logs and packages with real headers. Only tests import it.
 package enginetest
@@ -144,7 +144,8 @@ func (s *session) Root(ctx context.Context) error {
 	digest := rpmflow.Digest([]byte(s.name)) // has the form of a container's id
 	s.job.OnContainer(digest)
 	now := time.Now().UTC()
-	s.job.OnRoot(rpmflow.BuildRoot{Image: "sha256:" + digest, MockImage: "sha256:" + digest, Config: digest, Made: now, Checked: now})
+	s.job.OnRoot(rpmflow.BuildRoot{Image: "sha256:" + digest, MockImage: "sha256:" + digest, Config: digest, Made: now,
+		Checked: now})
 	return s.step(ctx, Root, "")
 }
 

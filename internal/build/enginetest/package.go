@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// Package makes the bytes of name-1.0-1 with a real lead and headers, and without a payload. The arch "src" makes a source package,
-// "nosrc" one without its sources.
+// Package makes the bytes of name-1.0-1 with a real lead and headers, and without a payload. The arch "src" makes a
+// source package, "nosrc" one without its sources.
 func Package(name, arch string) []byte {
 	const tagName, tagVersion, tagRelease, tagArch, tagNoSource, tagSourcePackage = 1000, 1001, 1002, 1022, 1051, 1106
 	lead := make([]byte, 96)

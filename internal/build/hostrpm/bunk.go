@@ -16,15 +16,16 @@ import (
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 )
 
-// Users that packages of a program that runs as root are built as: neither systemd nor distributions give these numbers to anybody
-// (systemd, "Users, Groups, UIDs and GIDs": 60578 to 61183 are unused), and they are below 65536, which is all that some containers have.
+// Users that packages of a program that runs as root are built as: neither systemd nor distributions give these numbers
+// to anybody (systemd, "Users, Groups, UIDs and GIDs": 60578 to 61183 are unused), and they are below 65536, which is
+// all that some containers have.
 const (
 	firstUser = 60600
 	users     = 100
 )
 
-// bunk is a directory of one attempt, and a user whom nobody else has meanwhile: on this machine one user's attempts could read
-// and kill each other's.
+// bunk is a directory of one attempt, and a user whom nobody else has meanwhile: on this machine one user's attempts
+// could read and kill each other's.
 type bunk struct {
 	dir   string // the user's own, and nobody else's
 	user  lifeline.User
@@ -33,14 +34,16 @@ type bunk struct {
 	lock  *os.File // of base; it ends with the program
 }
 
-// newBunk takes the first user who is free. What an earlier attempt of theirs has left, whose program was killed, is removed.
+// newBunk takes the first user who is free. What an earlier attempt of theirs has left, whose program was killed, is
+// removed.
 func newBunk(parent string) (*bunk, error) {
 	var errs []error
 	for uid := firstUser; uid < firstUser+users; uid++ {
 		if _, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 			continue // somebody's, after all
 		}
-		b := &bunk{user: lifeline.User{UID: uint32(uid), GID: uint32(uid)}, base: filepath.Join(parent, fmt.Sprintf("rpmflow-build-%d", uid))}
+		b := &bunk{user: lifeline.User{UID: uint32(uid), GID: uint32(uid)}, base: filepath.Join(parent,
+			fmt.Sprintf("rpmflow-build-%d", uid))}
 		err := b.take()
 		if err == nil {
 			return b, nil
@@ -49,7 +52,8 @@ func newBunk(parent string) (*bunk, error) {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, fmt.Errorf("none of the users %d to %d is free to build as: set builder.jobs to fewer, or remove %s/rpmflow-build-*", firstUser, firstUser+users-1, parent))
+	errs = append(errs, fmt.Errorf("none of the users %d to %d is free to build as: set builder.jobs to fewer, or "+
+		"remove %s/rpmflow-build-*", firstUser, firstUser+users-1, parent))
 	return nil, fmt.Errorf("engine rpmbuild: %w", errors.Join(errs[0], errs[len(errs)-1]))
 }
 
@@ -74,7 +78,8 @@ func (b *bunk) take() (err error) {
 	if st.Uid != uint32(os.Geteuid()) || st.Mode&0o022 != 0 { // anybody may make directories there
 		return fmt.Errorf("directory to build in: %s belongs to user %d: remove it", b.base, st.Uid)
 	}
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil { // systemd-tmpfiles keeps away from what is locked, too
+	// systemd-tmpfiles keeps away from what is locked, too
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s: %w", b.base, err)
 	}
 	b.dir = filepath.Join(b.base, "b")
@@ -108,8 +113,9 @@ func (b *bunk) mkdir(path string) error {
 	return errors.Join(os.MkdirAll(path, 0o700), os.Lchown(path, int(b.user.UID), int(b.user.GID)))
 }
 
-// give copies a file, or a directory of files, to where the user can read it, and gives its new path. Times and modes stay, as rpmbuild writes both
-// into source packages. The directories are not the user's: what was run before cannot have put a link in their place.
+// give copies a file, or a directory of files, to where the user can read it, and gives its new path. Times and modes
+// stay, as rpmbuild writes both into source packages. The directories are not the user's: what was run before cannot
+// have put a link in their place.
 func (b *bunk) give(from string) (string, error) {
 	b.given++ // the same paths in each attempt: rpm expands them into packages
 	into := filepath.Join(b.base, fmt.Sprintf("in-%d", b.given))
@@ -134,7 +140,8 @@ func (b *bunk) give(from string) (string, error) {
 		if err != nil || !info.Mode().IsRegular() {
 			return err
 		}
-		return errors.Join(copyFile(path, place, info.Mode().Perm()), os.Chtimes(place, info.ModTime(), info.ModTime()), os.Lchown(place, int(b.user.UID), int(b.user.GID)))
+		return errors.Join(copyFile(path, place, info.Mode().Perm()), os.Chtimes(place, info.ModTime(), info.ModTime()),
+			os.Lchown(place, int(b.user.UID), int(b.user.GID)))
 	}))
 }
 
@@ -143,7 +150,8 @@ func (b *bunk) enter(dir string) error {
 	return errors.Join(os.Lchown(dir, os.Geteuid(), int(b.user.GID)), os.Chmod(dir, 0o750))
 }
 
-// fetch copies what the user's processes have left, all of which have ended, out of the bunk: only regular files of their own.
+// fetch copies what the user's processes have left, all of which have ended, out of the bunk: only regular files of
+// their own.
 func (b *bunk) fetch(from, to string) error {
 	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

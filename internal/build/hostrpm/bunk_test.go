@@ -58,7 +58,8 @@ ln -s %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm || mkdir -p %%{_rpmdi
 /usr/share/hello
 `
 
-// What a package runs on a server that runs as root is neither root nor another attempt's user, and reads nothing of the server's.
+// What a package runs on a server that runs as root is neither root nor another attempt's user, and reads nothing of
+// the server's.
 func TestUserOfItsOwn(t *testing.T) {
 	parent, data := apart(t), t.TempDir()
 	secrets := filepath.Join(data, "secrets.json")
@@ -66,13 +67,15 @@ func TestUserOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBench(t, filepath.Join(data, "work"), "", "")
-	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.txt\nBuildArch: noarch\n"+fmt.Sprintf(hostile, data, parent)), 0o600))
+	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
+		"Source0: hello.txt\nBuildArch: noarch\n"+fmt.Sprintf(hostile, data, parent)), 0o600))
 	var err error
 	b.engine, err = hostrpm.New(t.Context(), parent)
 	b.must(err)
 	b.must(os.MkdirAll(filepath.Join(data, "work", "second"), 0o700))
 	open := func(dir string) build.Session {
-		s, err := b.engine.Open(t.Context(), build.Job{Dir: filepath.Join(data, "work", dir), Epoch: time.Unix(1e9, 0), Log: &b.log, OnContainer: func(string) {}})
+		s, err := b.engine.Open(t.Context(), build.Job{Dir: filepath.Join(data, "work", dir), Epoch: time.Unix(1e9, 0),
+			Log: &b.log, OnContainer: func(string) {}})
 		b.must(err)
 		t.Cleanup(func() { b.must(s.Close(context.Background())) })
 		return s
@@ -82,7 +85,8 @@ func TestUserOfItsOwn(t *testing.T) {
 	files, err := b.build(t.Context())
 	b.must(err)
 	log := b.log.String()
-	for _, want := range []string{"SPEC: 60600", "BUILD: 60600 60600 60600", "no secrets", "no data directory", "no other attempt", "NoNewPrivs:\t1"} {
+	for _, want := range []string{"SPEC: 60600", "BUILD: 60600 60600 60600", "no secrets", "no data directory",
+		"no other attempt", "NoNewPrivs:\t1"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("no %q", want)
 		}
@@ -119,7 +123,8 @@ func TestUserOfItsOwn(t *testing.T) {
 	}
 }
 
-// What a killed builder has left is removed by the next one that takes the user; what somebody else has put there is not used.
+// What a killed builder has left is removed by the next one that takes the user; what somebody else has put there is
+// not used.
 func TestUserIsTakenAgain(t *testing.T) {
 	parent := apart(t)
 	left := filepath.Join(parent, "rpmflow-build-60600", "b", "BUILD")

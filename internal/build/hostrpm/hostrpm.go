@@ -1,5 +1,5 @@
-// Package hostrpm is the engine for machines without Docker: the host's own rpmbuild. There is no clean build root and no
-// isolation, which it says loudly; it is for a laptop and for trying things out.
+// Package hostrpm is the engine for machines without Docker: the host's own rpmbuild. There is no clean build root and
+// no isolation, which it says loudly; it is for a laptop and for trying things out.
 //
 // A spec and sources come in, packages and build.log go out. The programs choose it; it imports build for the engine's
 // contract and lifeline for processes that end with the program.
@@ -32,12 +32,13 @@ type Engine struct {
 	// deps tells whether the host's rpm database can say which BuildRequires are there: Debian's is empty.
 	deps bool
 	user string
-	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the program's user.
+	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the program's
+	// user.
 	apart string
 }
 
-// Apart is the directory in which a server's attempts have users of their own, when it runs as root; else it is empty: attempts run as the
-// server's user. It is where rpmbuild itself puts what is temporary and large.
+// Apart is the directory in which a server's attempts have users of their own, when it runs as root; else it is empty:
+// attempts run as the server's user. It is where rpmbuild itself puts what is temporary and large.
 func Apart() string {
 	if os.Geteuid() == 0 {
 		return "/var/tmp"
@@ -45,8 +46,8 @@ func Apart() string {
 	return ""
 }
 
-// New looks at the host's rpm. In apart, which only root can use, each attempt has a directory and a user of its own; if it is empty, all
-// runs as the program's user: what users build here is their own, as with rpmbuild.
+// New looks at the host's rpm. In apart, which only root can use, each attempt has a directory and a user of its own;
+// if it is empty, all runs as the program's user: what users build here is their own, as with rpmbuild.
 func New(ctx context.Context, apart string) (*Engine, error) {
 	if err := find(); err != nil {
 		return nil, err
@@ -60,14 +61,16 @@ func New(ctx context.Context, apart string) (*Engine, error) {
 	return e, nil
 }
 
-// managed reports whether the host keeps its packages in rpm. Debian's rpm has a database in each user's home, which is not what rpmbuild sees here.
+// managed reports whether the host keeps its packages in rpm. Debian's rpm has a database in each user's home, which is
+// not what rpmbuild sees here.
 func managed(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "rpm", "-qa", "--queryformat", "%{name}\n")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
 	names, err := cmd.Output()
-	return err == nil && slices.ContainsFunc(strings.Fields(string(names)), func(name string) bool { return name != "gpg-pubkey" })
+	return err == nil && slices.ContainsFunc(strings.Fields(string(names)),
+		func(name string) bool { return name != "gpg-pubkey" })
 }
 
 func find() error {
@@ -79,8 +82,8 @@ func find() error {
 	return nil
 }
 
-// stopGrace is how long a command may take to end when its build is stopped. What it has made by then is thrown away, so it has nothing
-// to tidy up.
+// stopGrace is how long a command may take to end when its build is stopped. What it has made by then is thrown away,
+// so it has nothing to tidy up.
 const stopGrace = time.Second
 
 // Name implements build.Engine.
@@ -88,7 +91,8 @@ func (*Engine) Name() string { return "rpmbuild" }
 
 // Caveats implements build.Engine.
 func (e *Engine) Caveats() []string {
-	c := []string{fmt.Sprintf("built with the host's rpmbuild: no clean build root, no target, no isolation; a package's code runs as %s, with the network", e.user)}
+	c := []string{fmt.Sprintf("built with the host's rpmbuild: no clean build root, no target, no isolation; a "+
+		"package's code runs as %s, with the network", e.user)}
 	if !e.deps {
 		c = append(c, "BuildRequires were not checked: the host does not manage its packages with rpm")
 	}
@@ -101,8 +105,8 @@ func (*Engine) Ready(context.Context) error { return find() }
 // Serves implements build.Engine.
 func (*Engine) Serves(_ context.Context, t rpmflow.Target) error { return Serves(t) }
 
-// Serves says whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's rpmbuild makes is not
-// the target's, whatever it looks like.
+// Serves says whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's
+// rpmbuild makes is not the target's, whatever it looks like.
 func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
 		return nil
@@ -138,7 +142,8 @@ func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err er
 		}
 	}
 	if o := job.Build.Options; job.Note != nil && (len(o.Repositories) > 0 || len(o.MockOptions) > 0) {
-		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the build asks for have no effect")
+		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the build " +
+			"asks for have no effect")
 	}
 	return s, nil
 }
@@ -249,7 +254,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	return s.packages("RPMS")
 }
 
-// leftOut gives a directory with the sources that a source package was made without, where rpmbuild will unpack the others; usually none.
+// leftOut gives a directory with the sources that a source package was made without, where rpmbuild will unpack the
+// others; usually none.
 func (s *session) leftOut(srpm string) (string, error) {
 	left, err := rpmfile.LeftOut(srpm)
 	if err != nil || len(left) == 0 {
@@ -299,7 +305,8 @@ func (s *session) run(ctx context.Context, stdout, stderr io.Writer, name string
 		cmd.As = &s.bunk.user
 	}
 	cmd.Env = []string{ // nothing of the builder's own environment: it may hold secrets
-		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top, "tmp"), "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top,
+			"tmp"), "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
 		"USER=rpmbuild", "LOGNAME=rpmbuild",
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.job.Epoch.Unix()),
 	}
@@ -317,7 +324,8 @@ func (s *session) failure(ctx context.Context, phase rpmflow.Phase, err error, o
 		if lerr != nil {
 			return fmt.Errorf("engine rpmbuild: %w", errors.Join(err, lerr))
 		}
-		f := rpmlog.Classify(rpmlog.Ended{Phase: phase, ExitCode: code, Log: log, Output: rpmlog.Lines(strings.NewReader(output), 50)})
+		f := rpmlog.Classify(rpmlog.Ended{Phase: phase, ExitCode: code, Log: log,
+			Output: rpmlog.Lines(strings.NewReader(output), 50)})
 		if f != nil {
 			if tag := rpmlog.Refused(f); tag != "" {
 				return build.NotFor(tag, s.job.Target.Arch)

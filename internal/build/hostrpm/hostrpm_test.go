@@ -50,7 +50,8 @@ func newBench(t *testing.T, dir, tags, rest string) *bench {
 	for _, d := range []string{"SPECS", "SOURCES", "results"} {
 		b.must(os.MkdirAll(filepath.Join(dir, d), 0o700))
 	}
-	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.txt\n"+tags+"\n\n%description\nx\n\n"+rest), 0o600))
+	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
+		"Source0: hello.txt\n"+tags+"\n\n%description\nx\n\n"+rest), 0o600))
 	b.must(os.WriteFile(filepath.Join(b.sources, "hello.txt"), []byte("hello\n"), 0o600))
 	epoch := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 	for _, file := range []string{b.spec, filepath.Join(b.sources, "hello.txt")} { // as package source leaves them
@@ -73,7 +74,8 @@ func (b *bench) must(err error) {
 
 func (b *bench) open(epoch time.Time, log io.Writer) {
 	var err error
-	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch, Log: log, OnContainer: func(string) {}})
+	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch, Log: log,
+		OnContainer: func(string) {}})
 	b.must(err)
 	b.t.Cleanup(func() { b.must(b.session.Close(context.Background())) })
 }
@@ -94,11 +96,13 @@ func (b *bench) build(ctx context.Context) (files []string, err error) {
 	return append([]string{srpm}, rpms...), err
 }
 
-const good = "%build\necho built >out\n\n%install\nmkdir -p %{buildroot}/usr/share/hello\ncp %{SOURCE0} %{buildroot}/usr/share/hello/\n\n%files\n/usr/share/hello\n"
+const good = "%build\necho built >out\n\n%install\nmkdir -p %{buildroot}/usr/share/hello\n" +
+	"cp %{SOURCE0} %{buildroot}/usr/share/hello/\n\n%files\n/usr/share/hello\n"
 
 func TestBuild(t *testing.T) {
 	b := newBench(t, t.TempDir(), "BuildArch: noarch", good)
-	if b.engine.Name() != "rpmbuild" || len(b.engine.Caveats()) == 0 || !strings.Contains(b.engine.Caveats()[0], "no isolation; a package's code runs as ") {
+	if b.engine.Name() != "rpmbuild" || len(b.engine.Caveats()) == 0 || !strings.Contains(b.engine.Caveats()[0],
+		"no isolation; a package's code runs as ") {
 		t.Errorf("%s with the caveats %q", b.engine.Name(), b.engine.Caveats())
 	}
 	files, err := b.build(t.Context())
@@ -139,7 +143,8 @@ func TestQuery(t *testing.T) {
 			t.Errorf("rpmspec %q: %s", q.args, out)
 		}
 	}
-	endless := "Name: a\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n%description\n%{lua:for i = 1, 300000 do print(string.rep('x', 80) .. '\\n') end}\n"
+	endless := "Name: a\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n%description\n%{lua:for i = 1, 300000 do " +
+		"print(string.rep('x', 80) .. '\\n') end}\n"
 	for spec, words := range map[string]string{"Name: hello\n%if 1\n": "%if", endless: "more than"} {
 		b.must(os.WriteFile(b.spec, []byte(spec), 0o600))
 		_, err := b.session.Query(t.Context(), b.spec, b.sources, "-P")
@@ -166,11 +171,14 @@ func TestFailures(t *testing.T) {
 		kind       rpmflow.FailureKind
 		words      []string
 	}{
-		"syntax error":     {"%if 1", good, rpmflow.FailureSpec, []string{"Unclosed %if"}},
-		"no files":         {"Source1: missing.c", good, rpmflow.FailureSource, []string{"missing.c"}},
-		"failing %build":   {"", "%build\necho before\ncc nosuch.c 2>/dev/null || echo 'cc: nosuch.c not there'\nexit 3\n\n%files\n", rpmflow.FailureBuild, []string{"(%build)", "cc: nosuch.c not there"}},
-		"failing %check":   {"", good + "\n%check\necho 'FAIL: 60 is needed by hello'; false\n", rpmflow.FailureBuild, []string{"(%check)"}},
-		"unpackaged files": {"", strings.TrimSuffix(good, "/usr/share/hello\n"), rpmflow.FailureBuild, []string{"unpackaged", "/usr/share/hello/hello.txt"}},
+		"syntax error": {"%if 1", good, rpmflow.FailureSpec, []string{"Unclosed %if"}},
+		"no files":     {"Source1: missing.c", good, rpmflow.FailureSource, []string{"missing.c"}},
+		"failing %build": {"", "%build\necho before\ncc nosuch.c 2>/dev/null || echo 'cc: nosuch.c not there'\nexit 3\n\n" +
+			"%files\n", rpmflow.FailureBuild, []string{"(%build)", "cc: nosuch.c not there"}},
+		"failing %check": {"", good + "\n%check\necho 'FAIL: 60 is needed by hello'; false\n", rpmflow.FailureBuild,
+			[]string{"(%check)"}},
+		"unpackaged files": {"", strings.TrimSuffix(good, "/usr/share/hello\n"), rpmflow.FailureBuild, []string{"unpackaged",
+			"/usr/share/hello/hello.txt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, t.TempDir(), test.tags, test.rest)
@@ -222,7 +230,8 @@ func TestSameBytes(t *testing.T) {
 }
 
 func TestCancelKillsEverything(t *testing.T) {
-	b := newBench(t, t.TempDir(), "", "%build\n(setsid sh -c 'trap \"\" TERM; echo PID $$; sleep 600; true') &\nsleep 600\n\n%files\n")
+	b := newBench(t, t.TempDir(), "", "%build\n(setsid sh -c 'trap \"\" TERM; echo PID $$; sleep 600; true') &\n"+
+		"sleep 600\n\n%files\n")
 	out, in := io.Pipe()
 	b.open(time.Unix(1706933106, 0), in)
 	ctx, cancel := context.WithCancelCause(t.Context())

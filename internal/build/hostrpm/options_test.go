@@ -39,17 +39,20 @@ func TestOptions(t *testing.T) {
 	open := func(o rpmflow.Options) {
 		var err error
 		b.session, err = b.engine.Open(t.Context(), build.Job{
-			Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Dir: filepath.Join(t.TempDir()), Epoch: time.Unix(1_700_000_000, 0), Log: &b.log,
+			Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Dir: filepath.Join(t.TempDir()),
+			Epoch: time.Unix(1_700_000_000, 0), Log: &b.log,
 			OnContainer: func(string) {}, Note: func(n string) { notes = append(notes, n) },
 		})
 		b.must(err)
 	}
 	open(rpmflow.Options{
-		Macros: []rpmflow.Macro{{Name: "vendor_word", Value: `it's"so"`}}, With: []string{"extra-tests"}, Without: []string{"docs"}, NoCheck: true,
+		Macros: []rpmflow.Macro{{Name: "vendor_word",
+			Value: `it's"so"`}}, With: []string{"extra-tests"}, Without: []string{"docs"}, NoCheck: true,
 	})
 	out, err := b.session.Query(t.Context(), b.spec, b.sources, "-q", "--provides")
 	b.must(err)
-	if want := `vendor(it's"so")`; !bytes.Contains(out, []byte(want)) || !bytes.Contains(out, []byte("docs(0)")) || !bytes.Contains(out, []byte("tests(1)")) {
+	if want := `vendor(it's"so")`; !bytes.Contains(out, []byte(want)) || !bytes.Contains(out, []byte("docs(0)")) ||
+		!bytes.Contains(out, []byte("tests(1)")) {
 		t.Errorf("provides %s", out)
 	}
 	files, err := b.build(t.Context())
@@ -60,7 +63,8 @@ func TestOptions(t *testing.T) {
 	for _, file := range files[1:] {
 		provides, err := exec.Command("rpm", "-qp", "--provides", file).Output()
 		b.must(err)
-		if lines := strings.Split(string(provides), "\n"); !slices.Contains(lines, `vendor(it's"so")`) || !slices.Contains(lines, "tests(1)") {
+		if lines := strings.Split(string(provides), "\n"); !slices.Contains(lines, `vendor(it's"so")`) ||
+			!slices.Contains(lines, "tests(1)") {
 			t.Errorf("%s provides %q", file, lines)
 		}
 	}

@@ -14,14 +14,17 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-const payload = "%install\nmkdir -p %{buildroot}/usr/share/hello; cp %{SOURCE0} %{buildroot}/usr/share/hello/x\n\n%files\n/usr/share/hello\n"
+const payload = "%install\nmkdir -p %{buildroot}/usr/share/hello; cp %{SOURCE0} %{buildroot}/usr/share/hello/x\n\n" +
+	"%files\n/usr/share/hello\n"
 
-// database makes this a host that keeps its packages in rpm, and has this one: rpm and rpmbuild are called with a database of the test's own.
+// database makes this a host that keeps its packages in rpm, and has this one: rpm and rpmbuild are called with a
+// database of the test's own.
 func database(t *testing.T, pkg string) {
 	t.Helper()
 	dir := t.TempDir()
 	db := filepath.Join(dir, "db")
-	if out, err := exec.CommandContext(t.Context(), "rpm", "--dbpath", db, "-i", "--justdb", "--nodeps", pkg).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "rpm", "--dbpath", db, "-i", "--justdb", "--nodeps",
+		pkg).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, tool := range []string{"rpm", "rpmbuild"} {
@@ -47,8 +50,10 @@ func TestBuildRequires(t *testing.T) {
 	plain.must(err)
 	database(t, files[1])
 
-	missing := newBench(t, t.TempDir(), "BuildRequires: no-such-devel >= 3, hello = 1.0\nBuildRequires: pkgconfig(absent), hello > 7", payload)
-	if got := missing.engine.Unchecked(); len(got) > 0 || slices.ContainsFunc(missing.engine.Caveats(), func(c string) bool { return strings.Contains(c, "not checked") }) {
+	missing := newBench(t, t.TempDir(), "BuildRequires: no-such-devel >= 3, hello = 1.0\n"+
+		"BuildRequires: pkgconfig(absent), hello > 7", payload)
+	if got := missing.engine.Unchecked(); len(got) > 0 || slices.ContainsFunc(missing.engine.Caveats(),
+		func(c string) bool { return strings.Contains(c, "not checked") }) {
 		t.Errorf("not checked: %q, %q", got, missing.engine.Caveats())
 	}
 	_, err = missing.build(t.Context())

@@ -55,7 +55,8 @@ type configured struct {
 // configuration gathers the target's mock configuration and what rpmflow sets on top of it. The script that starts mock
 // joins all into one file: mock's own include() would interpret backslashes in what it includes.
 //
-// The root is initialised, and dependencies are installed, without the build's own time and macros: other builds use the result.
+// The root is initialised, and dependencies are installed, without the build's own time and macros: other builds use
+// the result.
 func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (configured, error) {
 	own, macros := buildConfig(epoch.Unix(), o)
 	c := configured{
@@ -95,8 +96,8 @@ func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (config
 	return c, nil
 }
 
-// overrides makes mock work in such a container, and its results the same bytes for the same commit. It is part of the key of roots:
-// another text, comments included, makes all roots again.
+// overrides makes mock work in such a container, and its results the same bytes for the same commit. It is part of the
+// key of roots: another text, comments included, makes all roots again.
 const overrides = `
 # Set by rpmflow.
 config_opts['isolation'] = 'simple'                 # 'auto' looks for systemd-nspawn
@@ -116,9 +117,9 @@ config_opts['macros']['%clamp_mtime_to_source_date_epoch'] = '1'
 config_opts['macros']['%build_mtime_policy'] = 'clamp_to_source_date_epoch'
 `
 
-// shortcuts save the steps without network what was done when their image was made, about a third of mock's time: the devices are
-// those of the container, which the script puts into the root at once (mock makes mounts one by one), and dnf does not search again for
-// what it has installed.
+// shortcuts save the steps without network what was done when their image was made, about a third of mock's time: the
+// devices are those of the container, which the script puts into the root at once (mock makes mounts one by one), and
+// dnf does not search again for what it has installed.
 const shortcuts = `
 config_opts['internal_dev_setup'] = False
 if config_opts.get('dnf4_command') == '/usr/bin/dnf-3':
@@ -132,8 +133,8 @@ if config_opts.get('dnf5_command') == '/usr/bin/dnf5':
 //go:embed builddep.sh
 var builddep string
 
-// digest identifies everything that a root of the target is made from except the repositories: the mock image, the configuration, and
-// the steps of our own.
+// digest identifies everything that a root of the target is made from except the repositories: the mock image, the
+// configuration, and the steps of our own.
 func (c configured) digest(image, target string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q", image, target, c.env, prelude+scriptInit)

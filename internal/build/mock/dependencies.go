@@ -18,11 +18,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the package, as long
-// as root and BuildRequires are the same, or a new one.
+// Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the
+// package, as long as root and BuildRequires are the same, or a new one.
 //
-// What a source package from elsewhere requires was decided where it was made, and may differ on this target: mock makes it again, and
-// then RPMs installs what that one requires. So it is not a failure yet when something cannot be had.
+// What a source package from elsewhere requires was decided where it was made, and may differ on this target: mock
+// makes it again, and then RPMs installs what that one requires. So it is not a failure yet when something cannot be
+// had.
 func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	s.deps, err = s.install(ctx, srpm, s.root)
 	var missing *rpmflow.Failure
@@ -59,10 +60,12 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 	r.Make = func(ctx context.Context, container string, _ *images.Image) (images.Image, error) {
 		began, err := s.makeShared(ctx, rpmflow.PhaseDependencies, container, st)
 		if err != nil {
-			s.failed = failed{image: from.ID, what: "the root in which the BuildRequires could not be installed, as it was before"}
+			s.failed = failed{image: from.ID, what: "the root in which the BuildRequires could not be installed, as it was " +
+				"before"}
 			return images.Image{}, err
 		}
-		// If the root has everything, it serves itself; but not if dnf must know other repositories when it looks again without a network.
+		// If the root has everything, it serves itself; but not if dnf must know other repositories when it looks again
+		// without a network.
 		if s.config.repositories == nil && isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) {
 			return s.e.images.Touch(ctx, images.Dependencies, from.As(key, began), began)
 		}
@@ -72,7 +75,8 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 	if err != nil || !found {
 		return image, err
 	}
-	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: installed at %s\n",
+	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: "+
+		"installed at %s\n",
 		image.Made.UTC().Format(time.RFC3339))
 	return s.e.images.Use(ctx, images.Dependencies, image)
 }
@@ -113,7 +117,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
 	for _, name := range left { // mock does not remove what is in SOURCES
-		files = append(files, docker.File{Name: path.Join(inLeftOut, name), Mode: 0o644, Disk: filepath.Join(s.job.Sources, name)})
+		files = append(files, docker.File{Name: path.Join(inLeftOut, name), Mode: 0o644, Disk: filepath.Join(s.job.Sources,
+			name)})
 	}
 	last := strings.Join(requires, "\n")
 	installed := "INSTALLED=yes" // exactly what the package requires
@@ -121,7 +126,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		installed = "INSTALLED="
 	}
 	for round := 0; ; round++ {
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.ID, script: scriptRPMs, files: files, env: append(env, installed)})
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.ID, script: scriptRPMs, files: files, env: append(env,
+			installed)})
 		if err == nil {
 			break
 		}
@@ -151,8 +157,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	}), nil
 }
 
-// asked finds the package that lists what was asked for and not there: by %generate_buildrequires, or by the source package as mock has
-// made it again.
+// asked finds the package that lists what was asked for and not there: by %generate_buildrequires, or by the source
+// package as mock has made it again.
 func (s *session) asked() (name, digest string, err error) {
 	for _, pattern := range []string{"*.buildreqs.nosrc.rpm", "*.src.rpm", "*.nosrc.rpm"} {
 		found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseRPMs), pattern))

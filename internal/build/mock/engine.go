@@ -1,9 +1,10 @@
 // Package mock is the engine of record: mock in Docker containers, driven through the Docker API.
 //
 // Each step of a build runs in a container of its own, whose main process is the step: the root is initialised and
-// BuildRequires are installed with the network, the spec and the package's code are run without. What one step leaves for the
-// next is the container's file system, committed as an image. The programs choose this engine; it imports build for the engine's
-// contract, and three rooms of its own: docker (the transport), images (what builds share) and mocklog (mock's messages).
+// BuildRequires are installed with the network, the spec and the package's code are run without. What one step leaves
+// for the next is the container's file system, committed as an image. The programs choose this engine; it imports build
+// for the engine's contract, and three rooms of its own: docker (the transport), images (what builds share) and mocklog
+// (mock's messages).
 package mock
 
 import (
@@ -38,7 +39,8 @@ type Settings struct {
 	Cache int64
 	// Packages is how many bytes the downloaded packages of one target may take; zero: none are kept.
 	Packages int64
-	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time; zero: never.
+	// KeepFresh is how long after its last build a target's root is compared with the repositories ahead of time; zero:
+	// never.
 	KeepFresh time.Duration
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
@@ -139,7 +141,8 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	}
 	for _, volume := range image.Volumes {
 		if strings.HasPrefix("/var/lib/mock/", strings.TrimSuffix(volume, "/")+"/") {
-			return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is lost between the steps "+
+			return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is lost "+
+				"between the steps "+
 				"of a build: build the image without it", t.Name, t.Image, volume)
 		}
 	}
@@ -201,8 +204,8 @@ func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error)
 	return &session{e: e, job: job, image: image, config: config}, nil
 }
 
-// refuseUntrusted refuses repositories whose packages' scriptlets would run as root of the engine's machine, unless the operator has allowed
-// it.
+// refuseUntrusted refuses repositories whose packages' scriptlets would run as root of the engine's machine, unless the
+// operator has allowed it.
 func (e *Engine) refuseUntrusted(ctx context.Context, b rpmflow.Build) error {
 	urls := b.Options.Untrusted()
 	if len(urls) == 0 {
@@ -213,15 +216,18 @@ func (e *Engine) refuseUntrusted(ctx context.Context, b rpmflow.Build) error {
 		return err
 	}
 	return rpmflow.Fail(rpmflow.FailureDependencies,
-		fmt.Sprintf("ask an operator: `trust: true` of the project %q allows it; an engine with user namespaces (userns-remap, rootless) "+
+		fmt.Sprintf("ask an operator: `trust: true` of the project %q allows it; an engine with user namespaces "+
+			"(userns-remap, rootless) "+
 			"needs no trust", b.Project),
-		"the project's own repositories (%s) are not used: the scriptlets of their packages would run as root of the engine's machine, "+
+		"the project's own repositories (%s) are not used: the scriptlets of their packages would run as root of the "+
+			"engine's machine, "+
 			"which has no user namespaces", strings.Join(urls, ", "))
 }
 
-// Sweep removes containers and images of this installation that belong to no attempt any more, and the images that builds share if they
-// are outdated or take more than the cache; wanted has read EVENTS.
-func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error {
+// Sweep removes containers and images of this installation that belong to no attempt any more, and the images that
+// builds share if they are outdated or take more than the cache; wanted has read EVENTS.
+func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool,
+	error)) error {
 	if err := e.images.Sweep(ctx, e.s.Cache, wanted); err != nil {
 		return fmt.Errorf("engine mock: %w", err)
 	}

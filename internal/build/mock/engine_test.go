@@ -80,10 +80,13 @@ func builds(t *testing.T, e *Engine) {
 	testkit.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
 	file := filepath.Join(sources, "hello.spec")
 	testkit.Must(t, os.WriteFile(file, []byte(spec), 0o600))
-	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name()), Target: "standin-1-x86_64", Arch: "x86_64"}, Attempt: 1}
-	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour}
+	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name()), Target: "standin-1-x86_64",
+		Arch: "x86_64"}, Attempt: 1}
+	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image,
+		MaxAge: time.Hour}
 	s, err := e.Open(t.Context(), build.Job{
-		Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Build: b, Target: target, Epoch: time.Unix(1700000000, 0), Dir: t.TempDir(), Log: io.Discard,
+		OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	testkit.Must(t, err)
 	defer func() {
@@ -119,7 +122,8 @@ func TestLocalEngine(t *testing.T) {
 	if err != nil || f.Version == "" || f.API == "" || f.Machine == "" || f.Storage == "" || f.Plain {
 		t.Errorf("facts %+v, %v", f, err)
 	}
-	wantHint(t, open(t, Settings{Host: host, Archs: []string{"s390x"}}).Ready(t.Context()), "cannot build for s390x", "set builder.archs to "+f.Machine)
+	wantHint(t, open(t, Settings{Host: host, Archs: []string{"s390x"}}).Ready(t.Context()), "cannot build for s390x",
+		"set builder.archs to "+f.Machine)
 	_, err = e.Image(t.Context(), rpmflow.Target{Name: "x", Image: "rpmflow/nothing:1"})
 	wantHint(t, err, "image rpmflow/nothing:1 is not on the engine", "docker pull rpmflow/nothing:1; or docker load")
 	if !errors.Is(err, ErrNoImage) {
@@ -148,8 +152,8 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// TestEndedWhileAContainerIsMade: nothing stays of a build that ends while the engine makes a container for it, not even the name for
-// which others would wait.
+// TestEndedWhileAContainerIsMade: nothing stays of a build that ends while the engine makes a container for it, not
+// even the name for which others would wait.
 func TestEndedWhileAContainerIsMade(t *testing.T) {
 	socket := mocktest.Socket(t)
 	image := mocktest.Image(t)
@@ -174,9 +178,10 @@ func TestEndedWhileAContainerIsMade(t *testing.T) {
 	e := open(t, Settings{Host: "tcp://" + proxy.Listener.Addr().String()})
 	t.Cleanup(func() { mocktest.Forget(t, e.s.Installation) })
 	s, err := e.Open(t.Context(), build.Job{
-		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name())}, Attempt: 1},
-		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image, MaxAge: time.Hour},
-		Dir:    t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name())}, Attempt: 1},
+		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image,
+			MaxAge: time.Hour},
+		Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	testkit.Must(t, err)
 	if err := s.Root(ctx); !errors.Is(err, context.Canceled) {
@@ -184,7 +189,8 @@ func TestEndedWhileAContainerIsMade(t *testing.T) {
 	}
 	testkit.Must(t, s.Close(t.Context()))
 	e.images.Wait()
-	if left := mocktest.Docker(t, "ps", "--all", "--quiet", "--filter", "label="+images.LabelInstallation+"="+e.s.Installation); left != "" {
+	if left := mocktest.Docker(t, "ps", "--all", "--quiet", "--filter",
+		"label="+images.LabelInstallation+"="+e.s.Installation); left != "" {
 		t.Errorf("left: %s", left)
 	}
 }

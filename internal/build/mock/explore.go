@@ -17,8 +17,8 @@ type failed struct {
 	what      string // description of the root, for people
 }
 
-// Explore implements build.Explorer: a shell in a copy of the container whose step has failed, with the same limits and without a network,
-// on the terminal that standard input and output are.
+// Explore implements build.Explorer: a shell in a copy of the container whose step has failed, with the same limits and
+// without a network, on the terminal that standard input and output are.
 func (s *session) Explore(ctx context.Context) (err error) {
 	if !docker.HasTerminal() {
 		return errors.New("engine mock: standard input and output are not a terminal")
@@ -53,6 +53,7 @@ func (s *session) Explore(ctx context.Context) (err error) {
 		return err
 	}
 	s.job.OnContainer(id)
-	fmt.Fprintf(os.Stderr, "rpmflow: a shell in %s, without a network; all of it is removed when the shell ends (exit, or Ctrl-D)\n", in.what)
+	fmt.Fprintf(os.Stderr, "rpmflow: a shell in %s, without a network; all of it is removed when the shell ends (exit, "+
+		"or Ctrl-D)\n", in.what)
 	return s.e.docker.Attach(ctx, id)
 }

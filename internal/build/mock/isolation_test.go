@@ -29,9 +29,11 @@ func newSession(t *testing.T, s Settings) *session {
 		t.Fatal(err)
 	}
 	opened, err := e.Open(t.Context(), build.Job{
-		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID(t.Name(), "p", "standin-1-x86_64"), Target: "standin-1-x86_64"}, Attempt: 1},
+		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID(t.Name(), "p", "standin-1-x86_64"),
+			Target: "standin-1-x86_64"}, Attempt: 1},
 		Target: rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: image},
-		Epoch:  time.Unix(1_700_000_000, 0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Epoch: time.Unix(1_700_000_000,
+			0), Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +51,8 @@ func newSession(t *testing.T, s Settings) *session {
 // TestContainersAreConfined looks at the containers as the engine made them.
 func TestContainersAreConfined(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-	s := newSession(t, Settings{Network: "bridge", Memory: 256 << 20, CPUs: 1.5, PIDs: 99, Disk: 1 << 30, AppArmor: "unconfined"})
+	s := newSession(t, Settings{Network: "bridge", Memory: 256 << 20, CPUs: 1.5, PIDs: 99, Disk: 1 << 30,
+		AppArmor: "unconfined"})
 	for _, network := range []bool{false, true} {
 		st := step{image: s.image, network: network, script: "true", env: []string{"A=b"}}
 		if network { // as those that leave an image
@@ -75,13 +78,16 @@ func TestContainersAreConfined(t *testing.T) {
 		for i := range added {
 			added[i] = strings.TrimPrefix(added[i], "CAP_")
 		}
-		if h.Privileged || !slices.Equal(h.CapDrop, []string{"ALL"}) || !slices.Equal(slices.Sorted(slices.Values(added)), slices.Sorted(slices.Values(capabilities))) {
+		if h.Privileged || !slices.Equal(h.CapDrop, []string{"ALL"}) || !slices.Equal(slices.Sorted(slices.Values(added)),
+			slices.Sorted(slices.Values(capabilities))) {
 			t.Errorf("privileged %v, without %v, with %v", h.Privileged, h.CapDrop, h.CapAdd)
 		}
-		if !slices.Equal(h.SecurityOpt, []string{"no-new-privileges", "apparmor=unconfined"}) { // and so the engine's own seccomp profile
+		// and so the engine's own seccomp profile
+		if !slices.Equal(h.SecurityOpt, []string{"no-new-privileges", "apparmor=unconfined"}) {
 			t.Errorf("security options %v", h.SecurityOpt)
 		}
-		if len(h.Binds)+len(h.VolumesFrom)+len(h.Devices)+len(h.DeviceRequests)+len(h.Links)+len(h.ExtraHosts)+len(h.PortBindings)+len(h.GroupAdd) > 0 {
+		if len(h.Binds)+len(h.VolumesFrom)+len(h.Devices)+len(h.DeviceRequests)+len(h.Links)+
+			len(h.ExtraHosts)+len(h.PortBindings)+len(h.GroupAdd) > 0 {
 			t.Errorf("it is given something of the host's: %+v", h)
 		}
 		for _, m := range info.Mounts {
@@ -89,7 +95,8 @@ func TestContainersAreConfined(t *testing.T) {
 				t.Errorf("mount %+v", m)
 			}
 		}
-		if h.PidMode != "" || h.IpcMode.IsHost() || h.IpcMode.IsContainer() || h.UTSMode != "" || h.UsernsMode != "" || h.CgroupnsMode.IsHost() && info.HostConfig.CgroupParent != "" {
+		if h.PidMode != "" || h.IpcMode.IsHost() || h.IpcMode.IsContainer() || h.UTSMode != "" || h.UsernsMode != "" ||
+			h.CgroupnsMode.IsHost() && info.HostConfig.CgroupParent != "" {
 			t.Errorf("namespaces: %q %q %q %q", h.PidMode, h.IpcMode, h.UTSMode, h.UsernsMode)
 		}
 		if len(h.MaskedPaths) == 0 || len(h.ReadonlyPaths) == 0 {
@@ -116,14 +123,17 @@ printf '1 - Start: build phase for x\n1 - Finish: build phase for x\n' >"$OUT/st
 echo ready
 `
 
-// TestStoppedByOthers ends containers as somebody beside us would: whatever the logs say, it is not the packager's failure.
+// TestStoppedByOthers ends containers as somebody beside us would: whatever the logs say, it is not the packager's
+// failure.
 func TestStoppedByOthers(t *testing.T) {
 	s := newSession(t, Settings{Network: "bridge"})
 	var f *rpmflow.Failure
-	if _, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems + "exit 1"}); !errors.As(err, &f) || f.Kind != rpmflow.FailureBuild {
+	if _, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems +
+		"exit 1"}); !errors.As(err, &f) || f.Kind != rpmflow.FailureBuild {
 		t.Fatalf("left alone: %v", err)
 	}
-	for _, how := range [][]string{{"kill", "--signal", "TERM"}, {"kill"}, {"stop", "--time", "1"}, {"restart", "--time", "0"}} {
+	for _, how := range [][]string{{"kill", "--signal", "TERM"}, {"kill"}, {"stop", "--time", "1"}, {"restart", "--time",
+		"0"}} {
 		t.Run(strings.Join(how, " "), func(t *testing.T) {
 			ready := make(chan string, 1)
 			s.job.OnContainer = func(id string) { ready <- id }
@@ -138,7 +148,8 @@ func TestStoppedByOthers(t *testing.T) {
 				}
 				done <- exec.Command("docker", append(how, id)...).Run()
 			}()
-			_, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems + "sleep 60 & wait"})
+			_, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems +
+				"sleep 60 & wait"})
 			if derr := <-done; derr != nil {
 				t.Fatal(derr)
 			}
@@ -159,7 +170,8 @@ func TestOutOfMemory(t *testing.T) {
 	if !errors.As(err, &f) || f.Kind != rpmflow.FailureBuild || !strings.Contains(f.Message, "64 MiB") {
 		t.Errorf("the package's own code: %v", err)
 	}
-	if _, err = s.phase(t.Context(), rpmflow.PhaseDependencies, step{image: s.image, files: s.config.files, script: hungry}); err == nil {
+	if _, err = s.phase(t.Context(), rpmflow.PhaseDependencies, step{image: s.image, files: s.config.files,
+		script: hungry}); err == nil {
 		t.Errorf("installing packages: %v", err)
 	}
 	if f = nil; errors.As(err, &f) {
@@ -174,7 +186,8 @@ func TestStoppedBuildsKeepTheirLogs(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		seen := &trigger{word: "ready", do: func() { cancel(why) }}
 		s.job.Log = seen
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems + "echo data >\"$OUT/x.rpm\"; sleep 60"})
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems +
+			"echo data >\"$OUT/x.rpm\"; sleep 60"})
 		if !errors.Is(err, why) {
 			t.Errorf("%v, want %v", err, why)
 		}

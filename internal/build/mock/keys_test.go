@@ -13,11 +13,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// Keys stay, so that an upgrade finds the images that exist: with other ones all builders make all roots and dependencies again.
-// A change here needs a line in CHANGELOG.md.
+// Keys stay, so that an upgrade finds the images that exist: with other ones all builders make all roots and
+// dependencies again. A change here needs a line in CHANGELOG.md.
 func TestKeysStay(t *testing.T) {
 	t.Parallel()
-	target := rpmflow.Target{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest"}
+	target := rpmflow.Target{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64",
+		Image: "rpmflow/mock:latest"}
 	srpm := filepath.Join(t.TempDir(), "hello-1.0-1.src.rpm")
 	testkit.Must(t, os.WriteFile(srpm, enginetest.Package("hello", "src"), 0o600))
 	e := open(t, Settings{})
@@ -28,7 +29,8 @@ func TestKeysStay(t *testing.T) {
 		root, byName string
 		dependencies string
 	}{
-		{"plain", rpmflow.Options{}, "d8ba9044ff0ccb99e89a33035f7515e3", "74dc8e93c2ab8c3b39130ded9372fef8", "084e213e4d60925f2b6f416ea3d5da46"},
+		{"plain", rpmflow.Options{}, "d8ba9044ff0ccb99e89a33035f7515e3", "74dc8e93c2ab8c3b39130ded9372fef8",
+			"084e213e4d60925f2b6f416ea3d5da46"},
 		{"options of mock", rpmflow.Options{MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}}},
 			"3bc5494ae4a09151b034974a8145e16e", "74dc8e93c2ab8c3b39130ded9372fef8", "084e213e4d60925f2b6f416ea3d5da46"},
 		{"repositories", rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "https://r/"}}},

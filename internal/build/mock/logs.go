@@ -10,7 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Logs implements build.Session. It joins the phases' logs of the same name, except for build.log, which is the last phase's.
+// Logs implements build.Session. It joins the phases' logs of the same name, except for build.log, which is the last
+// phase's.
 func (s *session) Logs() []string {
 	var logs []string
 	phases := []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}

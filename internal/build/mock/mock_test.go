@@ -36,10 +36,12 @@ func newHost(t *testing.T) *host {
 	image := mocktest.Image(t)
 	h := &host{image: image, installation: rpmflow.DeriveID("test", t.Name(), time.Now().String())}
 	t.Cleanup(func() { mocktest.Forget(t, h.installation) })
-	h.repository = mocktest.Docker(t, "run", "-d", image, "sh", "-c", "mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
+	h.repository = mocktest.Docker(t, "run", "-d", image, "sh", "-c",
+		"mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
 	t.Cleanup(func() { mocktest.Docker(t, "rm", "-fv", h.repository) })
 	end := time.Now().Add(10 * time.Second)
-	for exec.Command("docker", "exec", h.repository, "python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() != nil {
+	for exec.Command("docker", "exec", h.repository, "python3", "-c",
+		"import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() != nil {
 		if time.Now().After(end) {
 			t.Fatal("the repository does not answer")
 		}
@@ -47,7 +49,8 @@ func newHost(t *testing.T) *host {
 	}
 	ip := mocktest.Docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
 	config := filepath.Join(t.TempDir(), "ours.cfg")
-	testkit.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
+	testkit.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = "+
+		"'[main]\\n[r]\\nbaseurl=http://"+ip+"/\\n'\n")
 	h.target = rpmflow.Target{Name: "ours", Arch: rpmflow.HostArch(), Config: config, Image: image, MaxAge: time.Hour}
 	return h
 }
@@ -145,7 +148,8 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 	made := 0
 	for _, a := range first {
 		made += a.containers
-		if a.root.Image != first[0].root.Image || a.root.Stale || len(a.root.Repositories) != 1 || len(a.root.Repositories["r"]) != 64 || a.root.Config == "" {
+		if a.root.Image != first[0].root.Image || a.root.Stale || len(a.root.Repositories) != 1 ||
+			len(a.root.Repositories["r"]) != 64 || a.root.Config == "" {
 			t.Fatalf("root %+v, another has %+v", a.root, first[0].root)
 		}
 	}
@@ -158,12 +162,14 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 	if a := h.ready(t, e, "again", h.target); a.containers != 0 || a.root.Image != root.Image {
 		t.Errorf("%d containers, root %+v; it was %+v", a.containers, a.root, root)
 	}
-	if a := h.ready(t, e, "checked", strict); a.containers != 1 || a.root.Image != root.Image || a.root.Checked.Before(root.Checked) {
+	if a := h.ready(t, e, "checked", strict); a.containers != 1 || a.root.Image != root.Image ||
+		a.root.Checked.Before(root.Checked) {
 		t.Errorf("%d containers, root %+v; it was %+v, and nothing had changed", a.containers, a.root, root)
 	}
 	h.serve(t, "two")
 	changed := h.ready(t, e, "changed", strict).root
-	if changed.Image == root.Image || changed.Repositories["r"] == root.Repositories["r"] || changed.Config != root.Config || changed.MockImage != root.MockImage {
+	if changed.Image == root.Image || changed.Repositories["r"] == root.Repositories["r"] ||
+		changed.Config != root.Config || changed.MockImage != root.MockImage {
 		t.Errorf("root %+v; it was %+v, and the repository has changed since", changed, root)
 	}
 	if names := mocktest.Images(t, h.installation); len(names) != 1 {
@@ -172,7 +178,8 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 
 	h.serve(t, "")
 	var failure *rpmflow.Failure
-	if err := h.open(t, e, "unreachable", strict).Root(t.Context()); err == nil || errors.As(err, &failure) || !strings.Contains(err.Error(), "repo") {
+	if err := h.open(t, e, "unreachable", strict).Root(t.Context()); err == nil || errors.As(err, &failure) ||
+		!strings.Contains(err.Error(), "repo") {
 		t.Errorf("with the repository out of reach: %v", err)
 	}
 	strict.AllowStale = true
@@ -227,7 +234,8 @@ func (a *attempt) build(t *testing.T, version, requires, commands string) (conta
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.spec")
-	testkit.Write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%", commands).Replace(packageSpec))
+	testkit.Write(t, file, strings.NewReplacer("%VERSION%", version, "%REQUIRES%", requires, "%BUILD%",
+		commands).Replace(packageSpec))
 	sources := filepath.Join(dir, "sources")
 	if err := os.Mkdir(sources, 0o755); err != nil {
 		t.Fatal(err)
@@ -287,25 +295,30 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 		}
 	}
 	var failure *rpmflow.Failure
-	if _, err := h.ready(t, e, "unknown", h.target).build(t, "1", "nosuch-devel", "true"); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies {
+	if _, err := h.ready(t, e, "unknown", h.target).build(t, "1", "nosuch-devel", "true"); !errors.As(err, &failure) ||
+		failure.Kind != rpmflow.FailureDependencies {
 		t.Errorf("an unknown package: %v", err)
 	}
 	for _, name := range mocktest.Images(t, h.installation) {
-		if out := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", "ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
+		if out := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c",
+			"ls -A /rpmflow/work; find / -xdev -name 'p-*.src.rpm'"); out != "" {
 			t.Errorf("%s holds what a build has left: %s", name, out)
 		}
 	}
 }
 
-// TestForeignSourcePackage: what a source package requires was decided where it was made; what counts is what its spec requires here.
+// TestForeignSourcePackage: what a source package requires was decided where it was made; what counts is what its spec
+// requires here.
 func TestForeignSourcePackage(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)
 	foreign := func(name, requires string) (string, *attempt) {
 		t.Helper()
 		dir := t.TempDir()
-		testkit.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires, "%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
-		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define", "elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
+		testkit.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires,
+			"%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
+		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define",
+			"elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
 		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
 	}
 	srpm, a := foreign("decided anew", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
@@ -316,7 +329,8 @@ func TestForeignSourcePackage(t *testing.T) {
 	srpm, a = foreign("not to be had", "nosuch-devel")
 	testkit.Must(t, a.Dependencies(t.Context(), srpm))
 	var failure *rpmflow.Failure
-	if _, err := a.RPMs(t.Context(), srpm); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies || !strings.Contains(err.Error(), "nosuch-devel") {
+	if _, err := a.RPMs(t.Context(), srpm); !errors.As(err, &failure) || failure.Kind != rpmflow.FailureDependencies ||
+		!strings.Contains(err.Error(), "nosuch-devel") {
 		t.Errorf("a package that is not to be had: %v", err)
 	}
 }
@@ -375,19 +389,22 @@ func TestPrune(t *testing.T) {
 	check("a container is made from it", 1, root)
 	mocktest.Docker(t, "rm", holds)
 	check("too much", 1)
-	if out := mocktest.Docker(t, "images", "-aq", "--filter", "label="+images.LabelInstallation+"="+h.installation); out != "" {
+	if out := mocktest.Docker(t, "images", "-aq", "--filter",
+		"label="+images.LabelInstallation+"="+h.installation); out != "" {
 		t.Errorf("left: %s", out)
 	}
 }
 
-// TestNothingIsSharedBetweenBuilds runs two revisions of a package at the same time that plant files wherever they may; neither
-// they nor the next build find any.
+// TestNothingIsSharedBetweenBuilds runs two revisions of a package at the same time that plant files wherever they may;
+// neither they nor the next build find any.
 func TestNothingIsSharedBetweenBuilds(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)
-	const look = "planted=$(find / -xdev -name 'planted*' 2>/dev/null); test -z \"$planted\" || { echo \"found $planted\"; exit 1; }\n" +
+	const look = "planted=$(find / -xdev -name 'planted*' 2>/dev/null); test -z \"$planted\" || { echo \"found " +
+		"$planted\"; exit 1; }\n" +
 		"! grep -s planted ~/.rpmmacros ~/.bashrc ~/.bash_profile\n"
-	const plant = look + "for d in $(find / -xdev -type d -writable 2>/dev/null); do touch $d/planted 2>/dev/null || :; done\n" +
+	const plant = look + "for d in $(find / -xdev -type d -writable 2>/dev/null); do touch $d/planted 2>/dev/null || :; " +
+		"done\n" +
 		"echo '%planted 1' >>~/.rpmmacros; echo 'touch /tmp/planted-by-profile' >>~/.bashrc; cp ~/.bashrc ~/.bash_profile\n" +
 		"test -e /tmp/planted && test -e /var/tmp/planted && test -e ~/planted"
 	var wait sync.WaitGroup

@@ -11,11 +11,12 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// What a build asks of rpm and mock comes in three files: mock's own options make another root (inOptions), repositories are for
-// this project's BuildRequires only and not for roots that others share (inRepositories), and macros are only for the steps that run what
-// the package's author wrote (inEpoch, inMacros).
+// What a build asks of rpm and mock comes in three files: mock's own options make another root (inOptions),
+// repositories are for this project's BuildRequires only and not for roots that others share (inRepositories), and
+// macros are only for the steps that run what the package's author wrote (inEpoch, inMacros).
 
-// optionsConfig sets mock's options as its --config-opts does. What rpmflow itself sets comes later in the configuration, and wins.
+// optionsConfig sets mock's options as its --config-opts does. What rpmflow itself sets comes later in the
+// configuration, and wins.
 func optionsConfig(options []rpmflow.MockOption) []byte {
 	values := map[string][]string{}
 	lists := map[string]bool{}
@@ -66,8 +67,8 @@ func pythonValue(s string) string {
 // python writes a text as a literal of Python. Go's escapes of text that is UTF-8 mean the same there.
 func python(s string) string { return strconv.QuoteToASCII(s) }
 
-// repositoriesConfig adds repositories to dnf's configuration as mock's --addrepo does, but with a priority and a key, and with
-// ids that are the same in every container, as they are names in dnf's cache.
+// repositoriesConfig adds repositories to dnf's configuration as mock's --addrepo does, but with a priority and a key,
+// and with ids that are the same in every container, as they are names in dnf's cache.
 func repositoriesConfig(repositories []rpmflow.Repository) []byte {
 	var out []byte
 	for _, r := range repositories {
@@ -99,9 +100,9 @@ func repositoryID(url string) string {
 	return "extra_" + name[:min(len(name), 60)] + "_" + hex.EncodeToString(sum[:4])
 }
 
-// buildConfig is the configuration of the steps that run what the package's author wrote. Macros go to mock in a file of rpm's own form:
-// in its configuration they would be templates, which %{#} for instance breaks. mock reads those that the target's configuration sets
-// after that file, so they are removed.
+// buildConfig is the configuration of the steps that run what the package's author wrote. Macros go to mock in a file
+// of rpm's own form: in its configuration they would be templates, which %{#} for instance breaks. mock reads those
+// that the target's configuration sets after that file, so they are removed.
 func buildConfig(epoch int64, o rpmflow.Options) (config, macros []byte) {
 	config = fmt.Appendf(nil, "config_opts['environment']['SOURCE_DATE_EPOCH'] = '%d'\n", epoch)
 	if o.NoCheck {

@@ -26,17 +26,20 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 	var options []rpmflow.MockOption
 	for _, s := range []string{
 		"nosync=true", "use_bootstrap=False", "releasever=none", "rpmbuild_timeout=+5", "dynamic_buildrequires_max_loops=08",
-		"module_enable=nodejs:22", "module_enable=perl", "module_install=one", "module_install=", `dist=it's "so" \n \ ü ` + "\t'''\U0001F600", "chroot_setup_cmd=a=b",
+		"module_enable=nodejs:22", "module_enable=perl", "module_install=one", "module_install=", `dist=it's "so" \n \ ü ` +
+			"\t'''\U0001F600", "chroot_setup_cmd=a=b",
 	} {
 		o, err := rpmflow.ParseMockOption(s)
 		testkit.Must(t, err)
 		options = append(options, o)
 	}
 	repositories := []rpmflow.Repository{
-		{URL: "https://r.example.com/$releasever/it's%20so/"}, {URL: "http://r/", Priority: 5, GPGKey: "https://r/key"}, {URL: "http://r"},
+		{URL: "https://r.example.com/$releasever/it's%20so/"}, {URL: "http://r/", Priority: 5, GPGKey: "https://r/key"},
+		{URL: "http://r"},
 	}
 	config, macros := buildConfig(7, rpmflow.Options{
-		Macros: []rpmflow.Macro{{Name: "dist", Value: `.it's"so"{{ 1 }}`}, {Name: "fun(a:)", Value: "%{#}"}}, Without: []string{"a-b"}, NoCheck: true,
+		Macros:  []rpmflow.Macro{{Name: "dist", Value: `.it's"so"{{ 1 }}`}, {Name: "fun(a:)", Value: "%{#}"}},
+		Without: []string{"a-b"}, NoCheck: true,
 	})
 	program := `
 import json
@@ -52,9 +55,13 @@ config_opts = {"dnf.conf": "[main]", "environment": {}, "macros": {"%dist": 1, "
 	conf := got["dnf.conf"].(string)
 	delete(got, "dnf.conf")
 	want := map[string]any{
-		"nosync": true, "use_bootstrap": false, "releasever": nil, "rpmbuild_timeout": 5.0, "dynamic_buildrequires_max_loops": 8.0,
-		"module_enable": []any{"nodejs:22", "perl"}, "module_install": []any{"one"}, "dist": `it's "so" \n \ ü ` + "\t'''\U0001F600", "chroot_setup_cmd": "a=b",
-		"environment": map[string]any{"SOURCE_DATE_EPOCH": "7"}, "check": false, "macrofile": "/rpmflow/macros", "macros": map[string]any{"%other": 1.0},
+		"nosync": true, "use_bootstrap": false, "releasever": nil, "rpmbuild_timeout": 5.0,
+		"dynamic_buildrequires_max_loops": 8.0,
+		"module_enable":                   []any{"nodejs:22", "perl"}, "module_install": []any{"one"}, "dist": `it's "so" ` +
+			`\n \ ü ` +
+			"\t'''\U0001F600", "chroot_setup_cmd": "a=b",
+		"environment": map[string]any{"SOURCE_DATE_EPOCH": "7"}, "check": false, "macrofile": "/rpmflow/macros",
+		"macros": map[string]any{"%other": 1.0},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -63,14 +70,16 @@ config_opts = {"dnf.conf": "[main]", "environment": {}, "macros": {"%dist": 1, "
 		t.Errorf("macros %q, want %q", macros, want)
 	}
 	for _, line := range []string{
-		"baseurl=https://r.example.com/$releasever/it's%20so/", "priority=5", "gpgcheck=1", "gpgkey=https://r/key", "gpgcheck=0",
+		"baseurl=https://r.example.com/$releasever/it's%20so/", "priority=5", "gpgcheck=1", "gpgkey=https://r/key",
+		"gpgcheck=0",
 		"[" + repositoryID("http://r/") + "]", "[" + repositoryID("http://r") + "]",
 	} {
 		if !strings.Contains(conf, "\n"+line+"\n") {
 			t.Errorf("no line %q in %q", line, conf)
 		}
 	}
-	if config, macros := buildConfig(7, rpmflow.Options{}); macros != nil || string(config) != "config_opts['environment']['SOURCE_DATE_EPOCH'] = '7'\n" {
+	if config, macros := buildConfig(7, rpmflow.Options{}); macros != nil ||
+		string(config) != "config_opts['environment']['SOURCE_DATE_EPOCH'] = '7'\n" {
 		t.Errorf("for nothing: %q, %q", config, macros)
 	}
 }
@@ -108,7 +117,8 @@ const repositoryScript = `mkdir -p /repo/extra/repodata && cd /repo/extra/repoda
 echo "<metadata xmlns='http://linux.duke.edu/metadata/common'><package type='rpm'><name>acme-devel</name></package></metadata>" | gzip >primary.xml.gz
 echo "<repomd xmlns='http://linux.duke.edu/metadata/repo'><revision>$1</revision><data type='primary'><location href='repodata/primary.xml.gz'/></data></repomd>" >repomd.xml`
 
-// TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with nobody who asks for other ones.
+// TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with nobody
+// who asks for other ones.
 func TestOptions(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)
@@ -116,7 +126,8 @@ func TestOptions(t *testing.T) {
 		mocktest.Docker(t, "exec", h.repository, "sh", "-c", repositoryScript, "sh", revision)
 	}
 	publish("1")
-	extra := rpmflow.Repository{URL: "http://" + mocktest.Docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository) + "/extra/", Trusted: true}
+	extra := rpmflow.Repository{URL: "http://" + mocktest.Docker(t, "inspect", "--format",
+		"{{.NetworkSettings.IPAddress}}", h.repository) + "/extra/", Trusted: true}
 	asked := rpmflow.Options{
 		Macros:  []rpmflow.Macro{{Name: "dist", Value: ".acme"}, {Name: "word", Value: `it's{"so"}{{x}}{#`}},
 		Without: []string{"docs"}, NoCheck: true, Repositories: []rpmflow.Repository{extra},
@@ -127,7 +138,8 @@ func TestOptions(t *testing.T) {
 	testkit.Must(t, os.Mkdir(sources, 0o700))
 	run := func(name, project string, o rpmflow.Options, target rpmflow.Target) (a *attempt, rpms []string, err error) {
 		t.Helper()
-		a = h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p", Options: o}})
+		a = h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p",
+			Options: o}})
 		testkit.Must(t, a.Root(t.Context()))
 		srpm, err := a.SRPM(t.Context(), spec, sources)
 		testkit.Must(t, err)
@@ -165,14 +177,17 @@ func TestOptions(t *testing.T) {
 		o       rpmflow.Options
 		words   string
 	}{
-		"another project":          {"q", rpmflow.Options{Without: asked.Without, NoCheck: true}, "acme-devel"},
-		"the same without":         {"p", rpmflow.Options{Without: asked.Without, NoCheck: true}, "acme-devel"},
-		"with docs, by a macro":    {"p", rpmflow.Options{Repositories: asked.Repositories}, "doctool"},
-		"%check is not left out":   {"p", rpmflow.Options{Without: asked.Without, Repositories: asked.Repositories}, "%check"},
-		"a repository that is not": {"p", rpmflow.Options{Repositories: []rpmflow.Repository{{URL: extra.URL + "nosuch/", Trusted: true}}}, ""},
+		"another project":       {"q", rpmflow.Options{Without: asked.Without, NoCheck: true}, "acme-devel"},
+		"the same without":      {"p", rpmflow.Options{Without: asked.Without, NoCheck: true}, "acme-devel"},
+		"with docs, by a macro": {"p", rpmflow.Options{Repositories: asked.Repositories}, "doctool"},
+		"%check is not left out": {"p", rpmflow.Options{Without: asked.Without, Repositories: asked.Repositories},
+			"%check"},
+		"a repository that is not": {"p", rpmflow.Options{Repositories: []rpmflow.Repository{{URL: extra.URL + "nosuch/",
+			Trusted: true}}}, ""},
 	} {
 		_, _, err := run(name, c.project, c.o, h.target)
-		if packagers := errors.As(err, &failure); err == nil || packagers != (c.words != "") || !strings.Contains(err.Error(), c.words) {
+		if packagers := errors.As(err, &failure); err == nil || packagers != (c.words != "") || !strings.Contains(err.Error(),
+			c.words) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -193,7 +208,8 @@ func TestOptions(t *testing.T) {
 	changed, _, err := run("changed", "p", asked, strict)
 	testkit.Must(t, err)
 	if changed.root.Image != first.root.Image || changed.s.deps.ID == checked.s.deps.ID {
-		t.Errorf("root %s, dependencies %s; they were %s, %s, and only the project's own repository has changed", changed.root.Image, changed.s.deps.ID, first.root.Image, checked.s.deps.ID)
+		t.Errorf("root %s, dependencies %s; they were %s, %s, and only the project's own repository has changed",
+			changed.root.Image, changed.s.deps.ID, first.root.Image, checked.s.deps.ID)
 	}
 
 	asked.MockOptions = []rpmflow.MockOption{{Key: "chroot_additional_packages", Value: "zstd xz"}}
@@ -202,7 +218,8 @@ func TestOptions(t *testing.T) {
 	if own.root.Image == first.root.Image || own.root.Config == first.root.Config {
 		t.Errorf("options of mock are not in the root %+v; without it was %+v", own.root, first.root)
 	}
-	list := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", own.root.Image, "-c", "cat /var/lib/mock/*/root/var/lib/rpm/standin-packages; ls /var/lib/mock/*/root/var/cache/dnf")
+	list := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", own.root.Image, "-c",
+		"cat /var/lib/mock/*/root/var/lib/rpm/standin-packages; ls /var/lib/mock/*/root/var/cache/dnf")
 	if !strings.Contains(list, "zstd") || strings.Contains(list, "acme") || strings.Contains(list, "extra") {
 		t.Errorf("the root has %s", list)
 	}
@@ -210,7 +227,8 @@ func TestOptions(t *testing.T) {
 
 func (h *host) openQuery(t *testing.T, e *Engine, o rpmflow.Options) *attempt {
 	t.Helper()
-	a := h.openFor(t, e, "query", h.target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "p", Options: o}})
+	a := h.openFor(t, e, "query", h.target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Package: "p",
+		Options: o}})
 	testkit.Must(t, a.Root(t.Context()))
 	return a
 }
@@ -222,14 +240,17 @@ func TestTrust(t *testing.T) {
 	facts, err := e.Facts(t.Context())
 	testkit.Must(t, err)
 	o := rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "http://a/", Trusted: true}, {URL: "http://b/"}}}
-	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o}}, Target: h.target, Dir: t.TempDir()})
+	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p",
+		Options: o}}, Target: h.target, Dir: t.TempDir()})
 	var failure *rpmflow.Failure
 	if refused := errors.As(err, &failure); refused == facts.UserNamespaces {
 		t.Fatalf("with user namespaces %v: %v", facts.UserNamespaces, err)
-	} else if refused && (failure.Kind != rpmflow.FailureDependencies || !strings.Contains(failure.Message, "http://b/") || strings.Contains(failure.Message, "http://a/") || !strings.Contains(failure.Hint, "trust: true")) {
+	} else if refused && (failure.Kind != rpmflow.FailureDependencies || !strings.Contains(failure.Message, "http://b/") ||
+		strings.Contains(failure.Message, "http://a/") || !strings.Contains(failure.Hint, "trust: true")) {
 		t.Errorf("%s: %v; %s", failure.Kind, failure, failure.Hint)
 	}
-	s, err := e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p", Options: o.Trust()}}, Target: h.target, Dir: t.TempDir()})
+	s, err := e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p",
+		Options: o.Trust()}}, Target: h.target, Dir: t.TempDir()})
 	testkit.Must(t, err)
 	testkit.Must(t, s.Close(t.Context()))
 }

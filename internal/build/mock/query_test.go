@@ -19,7 +19,8 @@ func TestQuery(t *testing.T) {
 	testkit.Must(t, s.Root(t.Context()))
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "a $(id);'b.spec")
-	testkit.Write(t, spec, "%include %{SOURCE0}\nName: hello\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: more.inc\nRequires: %{asked}\n%description\nx\n%files\n")
+	testkit.Write(t, spec, "%include %{SOURCE0}\nName: hello\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n"+
+		"Source0: more.inc\nRequires: %{asked}\n%description\nx\n%files\n")
 	testkit.Must(t, os.Mkdir(filepath.Join(dir, "SOURCES"), 0o700))
 	testkit.Write(t, filepath.Join(dir, "SOURCES", "more.inc"), "%global asked %{lua:print('included')}\n")
 	testkit.Write(t, spec, strings.Replace(readFile(t, spec), "%{SOURCE0}", "%{_sourcedir}/more.inc", 1))
@@ -29,7 +30,8 @@ func TestQuery(t *testing.T) {
 		want string
 	}{
 		{[]string{"-q", "--qf", "%{NAME}[ %{REQUIRENAME}]\\n"}, "hello included\n"},
-		{[]string{"--define", "word " + word, "--eval", "<%{word}>", "-q", "--qf", "a\n'b' $IFS\\n"}, "<" + word + ">\na\n'b' $IFS\n"},
+		{[]string{"--define", "word " + word, "--eval", "<%{word}>", "-q", "--qf", "a\n'b' $IFS\\n"}, "<" + word +
+			">\na\n'b' $IFS\n"},
 		{[]string{"-q", "--qf", "no end"}, "no end"}, // of the line, which Docker loses
 	} {
 		got, err := s.Query(t.Context(), spec, filepath.Join(dir, "SOURCES"), q.args...)

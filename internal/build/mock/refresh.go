@@ -12,8 +12,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 )
 
-// KeepFresh compares the roots that builds have used lately with the repositories ahead of time, until ctx ends. Builds that follow one
-// another thus never wait for it.
+// KeepFresh compares the roots that builds have used lately with the repositories ahead of time, until ctx ends. Builds
+// that follow one another thus never wait for it.
 func (e *Engine) KeepFresh(ctx context.Context) { e.refresher.Run(ctx) }
 
 // Warm implements build.Warmer.
@@ -23,9 +23,10 @@ func (e *Engine) Warm(ctx context.Context, job build.Job) error {
 	return e.makeReady(ctx, job)
 }
 
-// Refresh compares a target's root with the repositories now, whatever its age, and makes or updates it if that is needed. mock's
-// messages go to log.
-func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writer) (root rpmflow.BuildRoot, err error) {
+// Refresh compares a target's root with the repositories now, whatever its age, and makes or updates it if that is
+// needed. mock's messages go to log.
+func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writer) (root rpmflow.BuildRoot,
+	err error) {
 	target.MaxAge, target.AllowStale = time.Nanosecond, false
 	err = e.withoutBuild(ctx, target, target.Options.Trust(), log, func(r rpmflow.BuildRoot) { root = r })
 	if err != nil {
@@ -48,7 +49,8 @@ func (e *Engine) withoutBuild(
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only logs that nobody reads
 	return e.makeReady(ctx, build.Job{
-		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Target: t, Dir: dir, Log: log, OnContainer: func(string) {}, OnRoot: onRoot,
+		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Target: t, Dir: dir, Log: log,
+		OnContainer: func(string) {}, OnRoot: onRoot,
 	})
 }
 

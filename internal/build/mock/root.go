@@ -20,11 +20,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/mocklog"
 )
 
-// maxUpdates is how many layers are put on a root before it is made again: engines allow some 125, and each costs a little.
+// maxUpdates is how many layers are put on a root before it is made again: engines allow some 125, and each costs a
+// little.
 const maxUpdates = 20
 
-// Root gives the build a root that was compared with the repositories no longer ago than the target allows: the existing image, that
-// image after mock has updated it, or a new one.
+// Root gives the build a root that was compared with the repositories no longer ago than the target allows: the
+// existing image, that image after mock has updated it, or a new one.
 func (s *session) Root(ctx context.Context) error {
 	root, have, err := s.e.images.Get(ctx, s.rootRecipe(false))
 	var outdated *outdatedError
@@ -37,7 +38,8 @@ func (s *session) Root(ctx context.Context) error {
 		if have == nil || !s.job.Target.AllowStale || ctx.Err() != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as the target allows: %v\n",
+		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as the "+
+			"target allows: %v\n",
 			have.Time.UTC().Format(time.RFC3339), err)
 		root, stale = *have, true
 	}
@@ -52,7 +54,8 @@ type outdatedError struct{ err error }
 func (e *outdatedError) Error() string { return e.err.Error() }
 func (e *outdatedError) Unwrap() error { return e.err }
 
-// rootRecipe makes the root from nothing when there is none, when it has too many layers, or if again is set; otherwise by an update.
+// rootRecipe makes the root from nothing when there is none, when it has too many layers, or if again is set; otherwise
+// by an update.
 func (s *session) rootRecipe(again bool) images.Recipe {
 	fromNothing := func(have *images.Image) bool { return again || have == nil || have.Updates >= maxUpdates }
 	asked := time.Now().Truncate(time.Second) // as exactly as labels have it
@@ -101,7 +104,8 @@ func (s *session) rootRecipe(again bool) images.Recipe {
 
 // recipe is what all recipes of the session have in common.
 func (s *session) recipe(k images.Kind, key string) images.Recipe {
-	return images.Recipe{Kind: k, Key: key, Build: s.job.Build, Log: s.job.Log, Target: s.job.Target.Name, MockImage: s.image}
+	return images.Recipe{Kind: k, Key: key, Build: s.job.Build, Log: s.job.Log, Target: s.job.Target.Name,
+		MockImage: s.image}
 }
 
 // makeShared runs the container of a shared image, and says when it began.
@@ -137,7 +141,8 @@ func (s *session) keepRoot(ctx context.Context, container string, began time.Tim
 }
 
 // keepUpdate commits a root that mock has updated. If nothing was new, the existing image gets a new time.
-func (s *session) keepUpdate(ctx context.Context, container string, have images.Image, began time.Time) (images.Image, error) {
+func (s *session) keepUpdate(ctx context.Context, container string, have images.Image, began time.Time) (images.Image,
+	error) {
 	repositories, err := readRepositories(filepath.Join(s.dir(rpmflow.PhaseRoot), "repositories"))
 	if err != nil {
 		return images.Image{}, err

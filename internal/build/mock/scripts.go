@@ -2,8 +2,8 @@ package mock
 
 import _ "embed"
 
-// prelude prepares a container and defines run_mock; every step begins with it. It is part of the key of roots, as scriptInit is: another
-// text, comments included, makes all roots again.
+// prelude prepares a container and defines run_mock; every step begins with it. It is part of the key of roots, as
+// scriptInit is: another text, comments included, makes all roots again.
 //
 //go:embed prelude.sh
 var prelude string
@@ -17,8 +17,9 @@ note_repositories`
 	scriptUpdate = `use_packages
 run_mock --update
 note_repositories`
-	// The root's own rpm reads the spec, with the target's macros. The sources are there for specs that include them. rpm's arguments
-	// come in a file, so no shell reads them. The engine may lose a last line without a line feed, so one more line feed is added.
+	// The root's own rpm reads the spec, with the target's macros. The sources are there for specs that include them.
+	// rpm's arguments come in a file, so no shell reads them. The engine may lose a last line without a line feed, so one
+	// more line feed is added.
 	scriptQuery = `give_devices
 tar -C ` + inWork + ` -cf - SPECS SOURCES query | ` +
 		`run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query && echo"`

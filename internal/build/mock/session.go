@@ -42,7 +42,8 @@ func inputs(spec, sources string) ([]docker.File, error) {
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() {
-			files = append(files, docker.File{Name: path.Join(inSources, e.Name()), Mode: 0o644, Disk: filepath.Join(sources, e.Name())})
+			files = append(files, docker.File{Name: path.Join(inSources, e.Name()), Mode: 0o644, Disk: filepath.Join(sources,
+				e.Name())})
 		}
 	}
 	if len(files) == 1 { // mock needs the directory even if it is empty
@@ -58,7 +59,8 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 		return nil, err
 	}
 	args = append(append(defined(s.job.Build.Options), args...), path.Join("SPECS", filepath.Base(spec)))
-	query := docker.File{Name: path.Join(inWork, "query"), Mode: 0o644, Content: []byte(strings.Join(args, "\x00") + "\x00")}
+	query := docker.File{Name: path.Join(inWork, "query"), Mode: 0o644, Content: []byte(strings.Join(args, "\x00") +
+		"\x00")}
 	files = append(append(files, s.config.own...), query)
 	var out build.Answer
 	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.ID, script: scriptQuery, files: files, stdout: &out})

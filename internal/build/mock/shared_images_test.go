@@ -42,11 +42,12 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 	}
 }
 
-// TestDownloadsAreKept: what one build's dependencies have downloaded, those of another package find there, as long as it is what the
-// repository says; and what a container that installs writes there reaches nobody.
+// TestDownloadsAreKept: what one build's dependencies have downloaded, those of another package find there, as long as
+// it is what the repository says; and what a container that installs writes there reaches nobody.
 func TestDownloadsAreKept(t *testing.T) {
 	h := newHost(t)
-	mocktest.Docker(t, "exec", h.repository, "sh", "-c", `cd /repo && echo the package >gcc.rpm && sha256sum gcc.rpm | while read -r sum file; do echo "gcc $sum $file"; done >repodata/standin-packages`)
+	mocktest.Docker(t, "exec", h.repository, "sh", "-c", `cd /repo && echo the package >gcc.rpm && sha256sum gcc.rpm |`+
+		` while read -r sum file; do echo "gcc $sum $file"; done >repodata/standin-packages`)
 	fetched := func() int { return strings.Count(mocktest.Docker(t, "logs", h.repository), "GET /gcc.rpm ") }
 	e := h.engine(t)
 	build := func(project string) *attempt {
@@ -71,7 +72,8 @@ func TestDownloadsAreKept(t *testing.T) {
 		t.Errorf("downloaded %d times, the second time though it was there", n)
 	}
 	volume := mocktest.Docker(t, "volume", "ls", "-q", "--filter", "label="+images.LabelInstallation+"="+h.installation)
-	kept := mocktest.Docker(t, "run", "--rm", "-v", volume+":/v", h.image, "sh", "-c", "cd /v && find . -type f | sed s/-[0-9a-f]*.packages/-/ && echo bad >$(find . -name gcc.rpm)")
+	kept := mocktest.Docker(t, "run", "--rm", "-v", volume+":/v", h.image, "sh", "-c",
+		"cd /v && find . -type f | sed s/-[0-9a-f]*.packages/-/ && echo bad >$(find . -name gcc.rpm)")
 	if !strings.HasSuffix(kept, "/gcc.rpm") || strings.Count(kept, "\n") != 0 {
 		t.Errorf("the volume holds %q", kept)
 	}
@@ -80,12 +82,14 @@ func TestDownloadsAreKept(t *testing.T) {
 		t.Errorf("downloaded %d times: one that was spoiled is to be downloaded again", n)
 	}
 	for _, image := range mocktest.Images(t, h.installation) {
-		if out := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", "find / -xdev -name '*.rpm'"); out != "" {
+		if out := mocktest.Docker(t, "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c",
+			"find / -xdev -name '*.rpm'"); out != "" {
 			t.Errorf("%s holds downloads: %s", image, out)
 		}
 	}
 
-	st := third.s.step("root", step{name: e.images.LockName("try"), image: third.s.image, network: true, script: "! touch /rpmflow/packages/x", files: third.s.config.files})
+	st := third.s.step("root", step{name: e.images.LockName("try"), image: third.s.image, network: true,
+		script: "! touch /rpmflow/packages/x", files: third.s.config.files})
 	id, err := third.s.create(t.Context(), st)
 	testkit.Must(t, err)
 	third.s.containers = append(third.s.containers, id)

@@ -77,7 +77,8 @@ func (s *session) create(ctx context.Context, st step) (string, error) {
 	if st.network {
 		c.Network = s.e.s.Network
 	}
-	if st.name != "" { // what goes in and comes out is not part of the image; in other containers it counts for the limit of the disk
+	// what goes in and comes out is not part of the image; in other containers it counts for the limit of the disk
+	if st.name != "" {
 		c.Mounts = append(c.Mounts, docker.Mount{Target: inWork})
 		if downloads, kept := s.e.images.Downloads(s.job.Target.Name); st.network && kept {
 			c.Mounts = append(c.Mounts, downloads)
@@ -105,7 +106,8 @@ func (s *session) run(ctx context.Context, id string, st step) (ended, error) {
 	return ended{Exit: exit, id: id, output: rpmlog.Lines(bytes.NewReader(keep.Bytes()), 300)}, err
 }
 
-// perform runs a step and takes its results into a directory of the phase. A failure is the packager's or the infrastructure's.
+// perform runs a step and takes its results into a directory of the phase. A failure is the packager's or the
+// infrastructure's.
 func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, st step) (ended, error) {
 	end, err := s.run(ctx, id, st)
 	if end.Ran && (end.Stopped || err != nil || end.Code != 0) {
@@ -137,7 +139,8 @@ func (s *session) copyResults(ctx context.Context, id string, phase rpmflow.Phas
 	left := int64(maxResults)
 	return s.e.docker.CopyOut(ctx, id, s.out(phase), s.dir(phase), func(_ string, size int64) (int64, error) {
 		if left -= size; left < 0 {
-			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages", "the results are larger than %s", docker.Size(maxResults))
+			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages", "the results are larger than %s",
+				docker.Size(maxResults))
 		}
 		return size, nil
 	})
@@ -187,7 +190,8 @@ func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase, s
 	return err
 }
 
-// stopped gives the reason why a step was stopped. An attempt that has an outcome keeps the logs as far as they were written.
+// stopped gives the reason why a step was stopped. An attempt that has an outcome keeps the logs as far as they were
+// written.
 func (s *session) stopped(ctx context.Context, end ended, phase rpmflow.Phase, why error) error {
 	var over *docker.DiskLimitError
 	if errors.As(why, &over) {
@@ -198,7 +202,8 @@ func (s *session) stopped(ctx context.Context, end ended, phase rpmflow.Phase, w
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logsWait)
 		defer cancel()
 		if err := s.copyLogs(ctx, end.id, phase); err != nil {
-			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID, "attempt", s.job.Build.Attempt, "error", err)
+			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID, "attempt", s.job.Build.Attempt,
+				"error", err)
 		}
 	}
 	return why
@@ -210,6 +215,7 @@ func overDisk(err *docker.DiskLimitError, phase rpmflow.Phase) error {
 		return fmt.Errorf("engine mock: the build root %w: raise builder.docker.disk", err)
 	}
 	return &rpmflow.Failure{
-		Kind: rpmflow.FailureBuild, Message: "the build " + err.Error(), Hint: "make it write less, or have builder.docker.disk raised",
+		Kind: rpmflow.FailureBuild, Message: "the build " +
+			err.Error(), Hint: "make it write less, or have builder.docker.disk raised",
 	}
 }

@@ -11,7 +11,8 @@ import (
 func TestOverDisk(t *testing.T) {
 	err := &docker.DiskLimitError{Limit: 64 << 30}
 	var f *rpmflow.Failure
-	if !errors.As(overDisk(err, rpmflow.PhaseRPMs), &f) || f.Kind != rpmflow.FailureBuild || f.Message != "the build filled the disk: more than 64 GiB" {
+	if !errors.As(overDisk(err, rpmflow.PhaseRPMs), &f) || f.Kind != rpmflow.FailureBuild ||
+		f.Message != "the build filled the disk: more than 64 GiB" {
 		t.Errorf("%+v", f)
 	}
 	if f = nil; errors.As(overDisk(err, rpmflow.PhaseRoot), &f) {

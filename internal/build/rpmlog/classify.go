@@ -1,8 +1,8 @@
 // Package rpmlog reads what rpmbuild and rpmspec write and decides whether a failure is the packager's.
 //
-// In come the exit code and the last lines of the logs of a command that failed; out comes a *rpmflow.Failure, or nothing
-// when the logs do not show that the package is at fault. Engines import it, as does mock/mocklog, which adds the messages of
-// mock and dnf; it imports the domain only.
+// In come the exit code and the last lines of the logs of a command that failed; out comes a *rpmflow.Failure, or
+// nothing when the logs do not show that the package is at fault. Engines import it, as does mock/mocklog, which adds
+// the messages of mock and dnf; it imports the domain only.
 package rpmlog
 
 import (
@@ -19,7 +19,8 @@ type Ended struct {
 	ExitCode int
 	Log      []string // the last lines of build.log
 	Output   []string // the last lines that the command wrote elsewhere
-	// Conclusive says that the engine knows that the command ended by itself. Otherwise the log of phase rpms must show it.
+	// Conclusive says that the engine knows that the command ended by itself. Otherwise the log of phase rpms must show
+	// it.
 	Conclusive bool
 }
 
@@ -68,8 +69,8 @@ func rules() []Rule {
 // NoRoom is how the kernel describes a machine that is full.
 const NoRoom = `No space left on device|Cannot allocate memory`
 
-// ranByRPM is the end of the rpmbuild that mock ran (util.py, do): with it, exit code 1 is rpmbuild's own and not mock's.
-// A command that was killed has a negative one.
+// ranByRPM is the end of the rpmbuild that mock ran (util.py, do): with it, exit code 1 is rpmbuild's own and not
+// mock's. A command that was killed has a negative one.
 var ranByRPM = regexp.MustCompile(`Child return code was: (-?[0-9]+)`)
 
 // buildNoise says nothing about a failure.
@@ -78,9 +79,9 @@ var buildNoise = regexp.MustCompile(`^\s*$|^Building (target platforms|for targe
 // Runs reports whether a phase runs what a packager wrote.
 func Runs(p rpmflow.Phase) bool { return p == rpmflow.PhaseSRPM || p == rpmflow.PhaseRPMs }
 
-// Classify gives the failure if it is the packager's. It returns nil when the logs do not show that: then the failure is the
-// infrastructure's, whatever the exit code says (a failing %build and a build that was stopped can have the same).
-// The engine's own rules are tried before those on specs and files.
+// Classify gives the failure if it is the packager's. It returns nil when the logs do not show that: then the failure
+// is the infrastructure's, whatever the exit code says (a failing %build and a build that was stopped can have the
+// same). The engine's own rules are tried before those on specs and files.
 func Classify(e Ended, own ...Rule) *rpmflow.Failure {
 	if e.ExitCode >= 128 || e.Phase == rpmflow.PhaseRPMs && !e.Conclusive && !childFailed(e.Log) {
 		return nil
@@ -104,7 +105,8 @@ func Classify(e Ended, own ...Rule) *rpmflow.Failure {
 		}
 	}
 	if e.Phase == rpmflow.PhaseRPMs { // rpmbuild has ended by itself and does not say why
-		return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "rpmbuild failed", Hint: "the log has the reason", Excerpt: Last(lines, 15)}
+		return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: "rpmbuild failed", Hint: "the log has the reason",
+			Excerpt: Last(lines, 15)}
 	}
 	return nil
 }

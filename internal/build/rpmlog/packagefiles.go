@@ -21,12 +21,14 @@ var alike = []*regexp.Regexp{
 const mostFiles = 20 // in a message, and errors in an excerpt
 
 // fileErrors are rpmbuild's errors after all commands of the package have succeeded.
-var fileErrors = regexp.MustCompile(`^error: .*|^    (File not found|Directory not found|Installed \(but unpackaged\)).*`)
+var fileErrors = regexp.MustCompile(`^error: .*|^    (File not found|Directory not found|` +
+	`Installed \(but unpackaged\)).*`)
 
 // packageFiles explains what rpmbuild says about the files of the package.
 func packageFiles(lines []string, i int, hint string) *rpmflow.Failure {
 	return &rpmflow.Failure{
-		Kind: rpmflow.FailureBuild, Message: withDetails(lines, i, strings.TrimSpace(fileErrors.FindString(lines[i]))), Hint: hint,
+		Kind: rpmflow.FailureBuild, Message: withDetails(lines, i,
+			strings.TrimSpace(fileErrors.FindString(lines[i]))), Hint: hint,
 		Excerpt: errorsOf(lines, i),
 	}
 }
@@ -36,7 +38,8 @@ func errorsOf(lines []string, i int) []string {
 	var all []string
 	follows := false
 	for _, l := range lines[i:] {
-		if follows = strings.HasPrefix(l, "error: ") || follows && strings.HasPrefix(l, " "); follows || fileErrors.MatchString(l) {
+		if follows = strings.HasPrefix(l, "error: ") || follows && strings.HasPrefix(l, " "); follows ||
+			fileErrors.MatchString(l) {
 			all = append(all, l)
 		}
 	}

@@ -8,30 +8,36 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// When a scriptlet of a spec (%prep, %build, %check, …) fails, rpmbuild only says that it failed. The reason is in the output of the
-// tool that failed, in the tool's own words, and in that of the shell, which writes each command before it runs it.
+// When a scriptlet of a spec (%prep, %build, %check, …) fails, rpmbuild only says that it failed. The reason is in the
+// output of the tool that failed, in the tool's own words, and in that of the shell, which writes each command before
+// it runs it.
 
 var (
 	badExit = regexp.MustCompile(`(?:error: |^\s*)Bad exit status from \S+ \((%\w+)\)`)
 	section = regexp.MustCompile(`^Executing\((%\w+)\): `)
-	// traced is a command of the scriptlet itself. One plus sign is the shell's own, more are of what it calls in a subshell.
+	// traced is a command of the scriptlet itself. One plus sign is the shell's own, more are of what it calls in a
+	// subshell.
 	traced = regexp.MustCompile(`^\++ (.*)`)
 	// closing are the lines with which rpmbuild and mock end a log.
 	closing = regexp.MustCompile(`^(RPM build (errors|warnings):|EXCEPTION: |Child return code was: )`)
 )
 
-// certain are messages of tools of which one line is enough to know what is wrong. The first is decisive, the others follow from it.
+// certain are messages of tools of which one line is enough to know what is wrong. The first is decisive, the others
+// follow from it.
 var certain = []*regexp.Regexp{
 	regexp.MustCompile(`^\S*rpm-tmp\.\w+: (line )?\d+: .`), // the scriptlet's own shell: bash, dash
 	regexp.MustCompile(`^\S+:\d+(:\d+)?: (fatal |internal compiler )?error[: ]`),
 	regexp.MustCompile(`^(\S*/)?[\w.+-]+: (fatal |internal compiler )?error: `), // gcc, cc1, ld.lld, install-info
-	regexp.MustCompile(`undefined reference to|: cannot find -l|ld: cannot find |: relocation .* against |^collect2: fatal`),
+	regexp.MustCompile(`undefined reference to|: cannot find -l|ld: cannot find |: relocation .* against |` +
+		`^collect2: fatal`),
 	// cargo, rustc
 	regexp.MustCompile(`^error(\[E\d+\]): |` +
-		`^error: (no matching package|failed to (parse|load|get|select|download|read|run)|package .* cannot be built|unable to|` +
+		`^error: (no matching package|failed to (parse|load|get|select|download|read|run)|package .* cannot be built|` +
+		`unable to|` +
 		`cannot find|toolchain)`),
 	regexp.MustCompile(`^\S+\.go:\d+(:\d+)?: .|` +
-		`^go: .*(cannot|not found|no such|missing|dial |disabled|unknown|invalid|inconsistent|requires go)|^panic: |^--- FAIL: `),
+		`^go: .*(cannot|not found|no such|missing|dial |disabled|unknown|invalid|inconsistent|requires go)|^panic: |` +
+		`^--- FAIL: `),
 	regexp.MustCompile(`^CMake Error|^\S*meson\.build:\d+:\d+: ERROR: |` +
 		`^ERROR: (Dependency|Program|Unknown|Could not find|Unhandled|Feature)\b`),
 	regexp.MustCompile(`^configure: error: |^\S*(configure|config\.status): (line )?\d+: .*(not found|error|denied)|` +
@@ -43,12 +49,14 @@ var certain = []*regexp.Regexp{
 	// automake, unittest, TAP, ctest
 	regexp.MustCompile(`^FAIL: |^ERROR: \S+ \(|^not ok \d|^\d+[:/].*\*\*\*(Failed|Timeout|Exception|Not Run)|` +
 		`^\s*\d+ - \S+ \((Failed|Timeout|SEGFAULT)`),
-	regexp.MustCompile(`^ERROR\s+\d{4}: |\*\*\* ERROR: |^error: (Installed|Could not|Missing)`), // check-rpaths, brp scripts
+	// check-rpaths, brp scripts
+	regexp.MustCompile(`^ERROR\s+\d{4}: |\*\*\* ERROR: |^error: (Installed|Could not|Missing)`),
 	regexp.MustCompile(`^Can't locate \S+ in @INC|^\S+\.(rb|pl|pm|js|t):\d+:.*(rror|not found|denied)|` +
 		`^\[ERROR\] |^npm (ERR!|error) `),
 	regexp.MustCompile(`: (command )?not found$|: [Bb]ad substitution|: [Ss]yntax error\b|: unbound variable|` +
 		`: parameter not set|: bad interpreter`),
-	regexp.MustCompile(`^(\S*/)?(error|fatal): (patch failed|patch with|corrupt patch|No valid patches|unrecognized input|pathspec|` +
+	regexp.MustCompile(`^(\S*/)?(error|fatal): (patch failed|patch with|corrupt patch|No valid patches|` +
+		`unrecognized input|pathspec|` +
 		`not a git|.*patch does not apply|.*does not exist in index|.*does not match index)`),
 }
 
@@ -67,7 +75,8 @@ var likely = []*regexp.Regexp{
 	regexp.MustCompile(`^(g?make|ninja)(\[\d+\])?: (\*\*\*|.*stopped)`),
 }
 
-// consequence are lines that look like a reason but are not: warnings, ignored errors, and what follows from an earlier error.
+// consequence are lines that look like a reason but are not: warnings, ignored errors, and what follows from an earlier
+// error.
 var consequence = regexp.MustCompile(`(?i)warning:|\(ignored\)|` +
 	`^(\S*/)?(g?make|ninja)(\[\d+\])?: (\*\*\* .*Error \d+|\*\*\* Waiting|\*\*\* Deleting|build stopped)|` +
 	`not recoverable|exiting now|Exiting with failure status|` +
@@ -79,7 +88,8 @@ var (
 	ofMake      = regexp.MustCompile(`^(\S*/)?g?make(\[\d+\])?: \*\*\* `)
 	traceback   = regexp.MustCompile(`^Traceback \(most recent call last\):`)
 	exception   = regexp.MustCompile(`^[A-Za-z_][\w.]*(: .*)?$`)
-	failedHunk  = regexp.MustCompile(`^Hunk #\d+ FAILED|^\d+ out of \d+ hunks? (FAILED|ignored)|^can't find file to patch|` +
+	failedHunk  = regexp.MustCompile(`^Hunk #\d+ FAILED|^\d+ out of \d+ hunks? (FAILED|ignored)|` +
+		`^can't find file to patch|` +
 		`malformed patch at line|^Reversed \(or previously applied\) patch|^patch: \*\*\*`)
 	patchedFile = regexp.MustCompile(`^(checking|patching) file `)
 	// patchName is written by rpm's %patch. mock may put it behind the plus sign of the command that follows.
@@ -247,7 +257,8 @@ func scriptlet(lines []string, i int, _ string) *rpmflow.Failure {
 }
 
 func isCertain(words string) bool {
-	return slices.ContainsFunc(certain, func(re *regexp.Regexp) bool { return re.MatchString(words) }) || failedHunk.MatchString(words)
+	return slices.ContainsFunc(certain, func(re *regexp.Regexp) bool { return re.MatchString(words) }) ||
+		failedHunk.MatchString(words)
 }
 
 // endOfOutput gives where the package's own output ends after rpmbuild's report.

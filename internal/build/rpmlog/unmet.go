@@ -38,7 +38,8 @@ func unmet(lines []string, i int, hint string) *rpmflow.Failure {
 	return Unmet(strings.TrimSpace(first), all, excerpt, hint)
 }
 
-// Unmet is the failure for BuildRequires that cannot be had: the first message, or all that is missing if that is more than one.
+// Unmet is the failure for BuildRequires that cannot be had: the first message, or all that is missing if that is more
+// than one.
 func Unmet(first string, all, excerpt []string, hint string) *rpmflow.Failure {
 	f := &rpmflow.Failure{Kind: rpmflow.FailureDependencies, Message: first, Hint: hint}
 	if len(all) > 1 {

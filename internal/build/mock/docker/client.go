@@ -1,8 +1,8 @@
 // Package docker is the transport to a container engine: Docker's API over a socket, TCP with or without TLS, or ssh.
 //
-// Calls come in: make, run, copy into and out of, watch and remove containers, images and volumes; what the engine answers goes
-// out, and when it does not answer, why and what to do. The engine mock and its shared images import it; it knows neither mock nor
-// builds, and no other package imports the client of Docker.
+// Calls come in: make, run, copy into and out of, watch and remove containers, images and volumes; what the engine
+// answers goes out, and when it does not answer, why and what to do. The engine mock and its shared images import it;
+// it knows neither mock nor builds, and no other package imports the client of Docker.
 package docker
 
 import (
@@ -44,8 +44,8 @@ type Client struct {
 	root    atomic.Pointer[string] // the engine's own directory, once it is known
 }
 
-// New makes a client of the engine at host; nothing is called yet. Without host or certPath the environment decides, as for the
-// docker command (DOCKER_HOST, DOCKER_CERT_PATH). certPath is the directory of ca.pem, cert.pem and key.pem.
+// New makes a client of the engine at host; nothing is called yet. Without host or certPath the environment decides, as
+// for the docker command (DOCKER_HOST, DOCKER_CERT_PATH). certPath is the directory of ca.pem, cert.pem and key.pem.
 func New(host, certPath string) (*Client, error) {
 	conn, err := newConnection(host, certPath, os.Getenv)
 	if err != nil {
@@ -114,8 +114,9 @@ func (c *Client) Facts(ctx context.Context) (Facts, error) {
 		return Facts{}, c.conn.explain(err)
 	}
 	f := Facts{
-		Host: c.conn.host, Version: info.ServerVersion, API: c.api.ClientVersion(), Machine: info.Architecture, Storage: info.Driver,
-		Cgroup: info.CgroupVersion, Free: -1,
+		Host: c.conn.host, Version: info.ServerVersion, API: c.api.ClientVersion(), Machine: info.Architecture,
+		Storage: info.Driver,
+		Cgroup:  info.CgroupVersion, Free: -1,
 		UserNamespaces: slices.ContainsFunc(info.SecurityOptions, func(o string) bool {
 			return strings.Contains(o, "name=userns") || strings.Contains(o, "name=rootless")
 		}),
@@ -129,7 +130,8 @@ func (c *Client) Facts(ctx context.Context) (Facts, error) {
 	return f, err
 }
 
-// freeBytes is the free space of a directory of this machine. A container that has the engine's socket does not see its directory.
+// freeBytes is the free space of a directory of this machine. A container that has the engine's socket does not see its
+// directory.
 func freeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	err := unix.Statfs(dir, &st)

@@ -15,8 +15,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// connection is how the engine's API is reached: a socket, TCP with or without TLS, or ssh. It dials itself, because the client
-// does not keep why a connection failed.
+// connection is how the engine's API is reached: a socket, TCP with or without TLS, or ssh. It dials itself, because
+// the client does not keep why a connection failed.
 type connection struct {
 	host string // as it was configured
 	opts []client.Opt
@@ -73,11 +73,13 @@ func newConnection(host, certPath string, env func(string) string) (*connection,
 	default:
 		return bad("has an unknown scheme")
 	}
-	c.opts = append(c.opts, client.WithDialContext(c.connect), client.WithVersionFromEnv(), client.WithAPIVersionNegotiation())
+	c.opts = append(c.opts, client.WithDialContext(c.connect), client.WithVersionFromEnv(),
+		client.WithAPIVersionNegotiation())
 	return c, nil
 }
 
-// secure sets up TLS. Both sides show a certificate, and the engine's is always verified, whatever DOCKER_TLS_VERIFY says.
+// secure sets up TLS. Both sides show a certificate, and the engine's is always verified, whatever DOCKER_TLS_VERIFY
+// says.
 func (c *connection) secure(scheme, certPath string) error {
 	if certPath == "" {
 		c.tls = scheme == "https"

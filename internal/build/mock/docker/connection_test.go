@@ -79,13 +79,15 @@ func TestTLS(t *testing.T) {
 	// The certificates of TCP are not for a socket.
 	testkit.Must(t, open(t, "unix://"+mocktest.Socket(t), "").Ping(t.Context()))
 	t.Setenv("DOCKER_CERT_PATH", "")
-	wantUnready(t, open(t, "tcp://"+addr, ""), "does not answer", "set builder.docker.cert_path if the engine wants TLS there")
+	wantUnready(t, open(t, "tcp://"+addr, ""), "does not answer", "set builder.docker.cert_path if the engine wants TLS "+
+		"there")
 	_, do := tcpReason(errors.New("400 Bad Request: Client sent an HTTP request to an HTTPS server."), false)
 	if do != "the engine wants TLS: set builder.docker.cert_path" {
 		t.Error(do)
 	}
 	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, ours, others)), "tls:", "does not accept our certificate")
-	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, others, ours)), "unknown authority", "ca.pem in builder.docker.cert_path")
+	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, others, ours)), "unknown authority",
+		"ca.pem in builder.docker.cert_path")
 	_, port, _ := net.SplitHostPort(addr)
 	testkit.Must(t, open(t, "tcp://localhost:"+port, path).Ping(t.Context()))
 	_, err := New("tcp://"+addr, t.TempDir())
@@ -128,7 +130,8 @@ func TestSSH(t *testing.T) {
 	wantUnready(t, open(t, url, ""), "Permission denied", "authorized_keys")
 	h.Write("known_hosts", "")
 	wantUnready(t, open(t, url, ""), "Host key verification failed", "known_hosts")
-	wantUnready(t, open(t, "ssh://builder@127.0.0.1:1", ""), "Connection refused", "try it by hand as the builder's user: docker --host ssh://builder@127.0.0.1:1 version")
+	wantUnready(t, open(t, "ssh://builder@127.0.0.1:1", ""), "Connection refused",
+		"try it by hand as the builder's user: docker --host ssh://builder@127.0.0.1:1 version")
 	t.Setenv("PATH", t.TempDir())
 	wantUnready(t, open(t, url, ""), "executable file not found", "install ssh")
 }
@@ -207,7 +210,8 @@ func TestLocalEngine(t *testing.T) {
 }
 
 func TestBadHosts(t *testing.T) {
-	for _, host := range []string{"docker", "ftp://docker:1", "tcp://docker", "ssh://u:p@docker", "ssh://docker/x", "ssh://-x", "ssh://-x@docker", "ssh://"} {
+	for _, host := range []string{"docker", "ftp://docker:1", "tcp://docker", "ssh://u:p@docker", "ssh://docker/x",
+		"ssh://-x", "ssh://-x@docker", "ssh://"} {
 		t.Setenv("DOCKER_HOST", host)
 		if _, err := New("", ""); err == nil || !strings.Contains(err.Error(), "DOCKER_HOST") {
 			t.Errorf("%s: %v", host, err)

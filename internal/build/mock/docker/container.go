@@ -10,8 +10,8 @@ import (
 	"github.com/docker/docker/api/types/mount"
 )
 
-// Container says what a container is made from, what runs in it, and what that may do. It runs as the container's root, with none of
-// Linux's capabilities but these, and can get no others; nothing of the host is given to it.
+// Container says what a container is made from, what runs in it, and what that may do. It runs as the container's root,
+// with none of Linux's capabilities but these, and can get no others; nothing of the host is given to it.
 type Container struct {
 	Name         string // empty: the engine chooses one
 	Image        string
@@ -49,18 +49,20 @@ func (m Mount) mount() mount.Mount {
 	return out
 }
 
-// Create makes a container and returns its id. The caller gets the id even if ctx ends meanwhile: otherwise nobody could
-// remove the container, and others would wait for one that has a name.
+// Create makes a container and returns its id. The caller gets the id even if ctx ends meanwhile: otherwise nobody
+// could remove the container, and others would wait for one that has a name.
 func (c *Client) Create(ctx context.Context, spec Container) (string, error) {
 	config := &container.Config{
-		Image: spec.Image, User: "0:0", WorkingDir: "/", Entrypoint: spec.Command, Env: spec.Env, Labels: spec.Labels, Hostname: spec.Hostname,
-		Tty: spec.Terminal, OpenStdin: spec.Terminal, StdinOnce: spec.Terminal,
+		Image: spec.Image, User: "0:0", WorkingDir: "/", Entrypoint: spec.Command, Env: spec.Env, Labels: spec.Labels,
+		Hostname: spec.Hostname,
+		Tty:      spec.Terminal, OpenStdin: spec.Terminal, StdinOnce: spec.Terminal,
 		AttachStdin: spec.Terminal, AttachStdout: spec.Terminal, AttachStderr: spec.Terminal,
 	}
 	host := &container.HostConfig{
 		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: spec.Capabilities, SecurityOpt: []string{"no-new-privileges"},
 		ReadonlyRootfs: spec.ReadOnly,
-		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": spec.LogSize, "max-file": "1"}},
+		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": spec.LogSize,
+			"max-file": "1"}},
 		// The engine's default for swap is twice the limit.
 		Resources: container.Resources{Memory: spec.Memory, MemorySwap: spec.Memory, NanoCPUs: int64(spec.CPUs * 1e9)},
 	}
@@ -158,8 +160,8 @@ func (c *Client) Rename(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// Remove removes a container, running or not, and its own volumes. A container that is gone, or that somebody else is removing, is
-// not an error.
+// Remove removes a container, running or not, and its own volumes. A container that is gone, or that somebody else is
+// removing, is not an error.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err != nil && !IsNotFound(err) && !IsConflict(err) {
@@ -168,8 +170,8 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// Commit makes an image of a container's files, and returns its id. The name, if it has one, and the labels come with it in
-// one call: an image that can be found is complete.
+// Commit makes an image of a container's files, and returns its id. The name, if it has one, and the labels come with
+// it in one call: an image that can be found is complete.
 func (c *Client) Commit(ctx context.Context, id, name string, labels map[string]string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, CommitWait)
 	defer cancel()

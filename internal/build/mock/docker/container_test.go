@@ -33,7 +33,8 @@ func exercise(t *testing.T, c *Client) {
 	testkit.Must(t, c.CopyIn(ctx, id, []File{{Name: "/in/text", Mode: 0o644, Content: []byte(text)}}))
 	var stdout, stderr bytes.Buffer
 	exit, err := c.Run(ctx, id, 0, &stdout, &stderr)
-	if err != nil || !exit.Ran || exit.Stopped || exit.Code != 3 || strings.TrimSpace(stdout.String()) != "600000" || stderr.String() != "done\n" {
+	if err != nil || !exit.Ran || exit.Stopped || exit.Code != 3 || strings.TrimSpace(stdout.String()) != "600000" ||
+		stderr.String() != "done\n" {
 		t.Errorf("%+v, %v: %q, %q", exit, err, stdout.String(), stderr.String())
 	}
 	dir := t.TempDir()
@@ -47,7 +48,8 @@ func exercise(t *testing.T, c *Client) {
 		t.Errorf("containers %+v, %v", list, err)
 	}
 	info, err := c.Inspect(ctx, id)
-	if err != nil || info.ID != id || info.Running || info.Ended.IsZero() || info.Created.IsZero() || info.Labels[key] != value {
+	if err != nil || info.ID != id || info.Running || info.Ended.IsZero() || info.Created.IsZero() ||
+		info.Labels[key] != value {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if e, err := c.Ending(ctx, id); err != nil || e != (Ending{}) {
@@ -71,7 +73,8 @@ func exercise(t *testing.T, c *Client) {
 func TestStop(t *testing.T) {
 	c := open(t, "unix://"+mocktest.Socket(t), "")
 	id, err := c.Create(t.Context(), Container{
-		Image: mocktest.Image(t), LogSize: "1m", Command: []string{"/bin/sh", "-c", "echo written >/text; echo ready; exec sleep 1000"},
+		Image: mocktest.Image(t), LogSize: "1m", Command: []string{"/bin/sh", "-c",
+			"echo written >/text; echo ready; exec sleep 1000"},
 	})
 	testkit.Must(t, err)
 	t.Cleanup(func() { testkit.Must(t, c.Remove(context.WithoutCancel(t.Context()), id)) })

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk keeps containers from filling the engine's disk. If the storage driver has quotas (overlay2 on xfs with pquota, btrfs, zfs), the
-// engine enforces the limit. Otherwise the engine is asked for the container's size at intervals. Its answer is slow, counts
-// sparse files in full and does not count files that are open and deleted. What it misses is caught by the floor: when less is free on
-// the engine's disk, whatever runs is stopped, if that disk is on this machine.
+// disk keeps containers from filling the engine's disk. If the storage driver has quotas (overlay2 on xfs with pquota,
+// btrfs, zfs), the engine enforces the limit. Otherwise the engine is asked for the container's size at intervals. Its
+// answer is slow, counts sparse files in full and does not count files that are open and deleted. What it misses is
+// caught by the floor: when less is free on the engine's disk, whatever runs is stopped, if that disk is on this
+// machine.
 type disk struct {
 	size  func(context.Context, string) (int64, error) // of a container
 	free  func(context.Context) (space, bool)          // of the engine's disk, if that is known
@@ -23,8 +24,8 @@ type disk struct {
 
 type space struct{ free, total int64 }
 
-// floor is the free space that must be left for the engine to work with; on a small disk it is a part of it. It is half of what a
-// builder wants by default before it takes a build.
+// floor is the free space that must be left for the engine to work with; on a small disk it is a part of it. It is half
+// of what a builder wants by default before it takes a build.
 func (s space) floor() int64 { return min(512<<20, s.total/20) }
 
 const (

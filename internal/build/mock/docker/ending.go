@@ -20,8 +20,8 @@ type Ending struct {
 // eventLag is how long after a container's end the engine may write down what ended it; it does not answer earlier.
 const eventLag = 300 * time.Millisecond
 
-// Ending asks the engine about a container that has ended with an error. The engine keeps its last events only, so an empty answer
-// proves nothing.
+// Ending asks the engine about a container that has ended with an error. The engine keeps its last events only, so an
+// empty answer proves nothing.
 func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 	ctx, cancel := context.WithTimeout(ctx, CallWait)
 	defer cancel()
@@ -43,7 +43,8 @@ func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 	}
 	happened, errs := c.api.Events(ctx, events.ListOptions{
 		Since: info.State.StartedAt, Until: until.Add(eventLag).Format(time.RFC3339Nano), Filters: filters.NewArgs(
-			filters.Arg("container", id), filters.Arg("event", "kill"), filters.Arg("event", "stop"), filters.Arg("event", "restart")),
+			filters.Arg("container", id), filters.Arg("event", "kill"), filters.Arg("event", "stop"), filters.Arg("event",
+				"restart")),
 	})
 	for {
 		select {

@@ -24,9 +24,11 @@ func TestResultsStayInTheirDirectory(t *testing.T) {
 	w := tar.NewWriter(&b)
 	for _, h := range []tar.Header{
 		{Name: "rpms/", Typeflag: tar.TypeDir, Mode: 0o777},
-		{Name: "rpms/good.rpm"}, {Name: "rpms/../outside"}, {Name: "../outside"}, {Name: "/outside"}, {Name: outside}, {Name: "rpms/.."}, {Name: "rpms/."},
+		{Name: "rpms/good.rpm"}, {Name: "rpms/../outside"}, {Name: "../outside"}, {Name: "/outside"}, {Name: outside},
+		{Name: "rpms/.."}, {Name: "rpms/."},
 		{Name: "rpms/link.rpm", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "rpms/link.rpm"},
-		{Name: "rpms/hard.rpm", Typeflag: tar.TypeLink, Linkname: outside}, {Name: "rpms/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
+		{Name: "rpms/hard.rpm", Typeflag: tar.TypeLink, Linkname: outside}, {Name: "rpms/null", Typeflag: tar.TypeChar,
+			Devmajor: 1, Devminor: 3},
 		{Name: "rpms/pipe", Typeflag: tar.TypeFifo}, {Name: "rpms/deep/er.rpm"}, {Name: "rpms/setuid.rpm", Mode: 0o6777},
 	} {
 		if h.Typeflag == 0 {

@@ -73,14 +73,15 @@ func (c *Client) Tag(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// RemoveImage removes an image by its id, or one of its names, and the layers that nothing else needs. An image that is gone, or
-// that somebody else is removing, is not an error.
+// RemoveImage removes an image by its id, or one of its names, and the layers that nothing else needs. An image that is
+// gone, or that somebody else is removing, is not an error.
 func (c *Client) RemoveImage(ctx context.Context, name string) error {
 	_, err := c.removeImage(ctx, name, true)
 	return err
 }
 
-// RemoveUnusedImage is RemoveImage unless a container is made from the image, and reports whether the image was removed.
+// RemoveUnusedImage is RemoveImage unless a container is made from the image, and reports whether the image was
+// removed.
 func (c *Client) RemoveUnusedImage(ctx context.Context, name string) (bool, error) {
 	return c.removeImage(ctx, name, false)
 }

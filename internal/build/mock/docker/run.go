@@ -20,8 +20,9 @@ type Exit struct {
 	Running error // why a container that was to be stopped may still run
 }
 
-// Run starts a container, copies its output and waits for its end. The container stays. When ctx ends, the container writes more
-// than disk bytes (0: no limit), or the engine's disk is full, it is killed. A process that ends with an error is not an error.
+// Run starts a container, copies its output and waits for its end. The container stays. When ctx ends, the container
+// writes more than disk bytes (0: no limit), or the engine's disk is full, it is killed. A process that ends with an
+// error is not an error.
 func (c *Client) Run(ctx context.Context, id string, disk int64, stdout, stderr io.Writer) (exit Exit, err error) {
 	// The end is watched on a context of its own: after a kill the exit is still needed.
 	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -89,7 +90,8 @@ func (c *Client) follow(ctx context.Context, id string, stdout, stderr io.Writer
 func (c *Client) kill(ctx context.Context, id string, exits <-chan container.WaitResponse) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallWait)
 	defer cancel()
-	if err := c.api.ContainerKill(ctx, id, "SIGKILL"); err != nil && !IsConflict(err) && !IsNotFound(err) { // conflict: it has ended
+	// conflict: it has ended
+	if err := c.api.ContainerKill(ctx, id, "SIGKILL"); err != nil && !IsConflict(err) && !IsNotFound(err) {
 		return fmt.Errorf("docker: kill container %s: %w", id, err)
 	}
 	select {

@@ -26,8 +26,9 @@ const (
 // hostForSSH keeps options of ssh out of names.
 var hostForSSH = regexp.MustCompile(`^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]*$`)
 
-// sshArgs are ssh's arguments for one connection to the engine of the host in u. ssh must not ask on a terminal, nor continue in the
-// background, and must notice within a minute that a connection is dead. The rest is ssh's own configuration.
+// sshArgs are ssh's arguments for one connection to the engine of the host in u. ssh must not ask on a terminal, nor
+// continue in the background, and must notice within a minute that a connection is dead. The rest is ssh's own
+// configuration.
 func sshArgs(u *url.URL) ([]string, error) {
 	_, hasPassword := u.User.Password()
 	switch {
@@ -40,7 +41,8 @@ func sshArgs(u *url.URL) ([]string, error) {
 	}
 	args := []string{"-T"}
 	for _, option := range []string{
-		"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3", "ControlMaster=no", "ControlPath=none",
+		"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3", "ControlMaster=no",
+		"ControlPath=none",
 		"ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no",
 	} {
 		args = append(args, "-o", option)
@@ -54,8 +56,8 @@ func sshArgs(u *url.URL) ([]string, error) {
 	return append(args, "--", u.Hostname(), "docker system dial-stdio"), nil
 }
 
-// sshConn is a connection through one ssh process. When this process dies, in whatever way, ssh reads the end of its input
-// and ends too.
+// sshConn is a connection through one ssh process. When this process dies, in whatever way, ssh reads the end of its
+// input and ends too.
 type sshConn struct {
 	net.Conn // our end of a pair of sockets; the other one is ssh's input and output
 	link     *connection
@@ -202,7 +204,8 @@ func (e *sshError) advice() string {
 	for _, known := range []struct{ message, do string }{
 		{"Host key verification failed",
 			"put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's own)"},
-		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no passphrase, " +
+		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no " +
+			"passphrase, " +
 			"or be in the agent (SSH_AUTH_SOCK)"},
 		{"No user exists for uid", "give the user an entry in /etc/passwd: ssh wants one"},
 		{"command not found", "install the docker command there: ssh runs docker system dial-stdio"},

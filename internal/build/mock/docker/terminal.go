@@ -18,10 +18,11 @@ func HasTerminal() bool {
 	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
 }
 
-// Attach starts a container with a terminal and connects it with this program's until it ends. Meanwhile signals of the keyboard go
-// to the container.
+// Attach starts a container with a terminal and connects it with this program's until it ends. Meanwhile signals of the
+// keyboard go to the container.
 func (c *Client) Attach(ctx context.Context, id string) error {
-	attached, err := c.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	attached, err := c.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true,
+		Stderr: true})
 	if err != nil {
 		return fmt.Errorf("docker: attach to container %s: %w", id, err)
 	}
@@ -67,8 +68,8 @@ func (c *Client) Attach(ctx context.Context, id string) error {
 	}
 }
 
-// keys copies what is typed until ended is closed. It does not block in a read: that could not be stopped, and would take the
-// next key from whoever reads after it.
+// keys copies what is typed until ended is closed. It does not block in a read: that could not be stopped, and would
+// take the next key from whoever reads after it.
 func keys(in int, to io.Writer, ended <-chan struct{}) {
 	buffer := make([]byte, 4096)
 	for {

@@ -16,13 +16,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 )
 
-// The packages that dnf has downloaded for a target are kept in a volume of the engine. Containers that install packages have it below
-// dnf's own directory as a layer that they cannot write to. What they download themselves is in a layer above it, which the store
-// copies into the volume after they have ended. dnf compares a file with the checksum in the repository's metadata before it uses it.
+// The packages that dnf has downloaded for a target are kept in a volume of the engine. Containers that install
+// packages have it below dnf's own directory as a layer that they cannot write to. What they download themselves is in
+// a layer above it, which the store copies into the volume after they have ended. dnf compares a file with the checksum
+// in the repository's metadata before it uses it.
 const (
 	// PackagesDir is where containers that install packages have the volume.
 	PackagesDir = "/rpmflow/packages"
-	// NewPackagesDir is where such a container leaves what it has downloaded: ROOT/PACKAGE MANAGER/REPOSITORY/FILE, as in the volume.
+	// NewPackagesDir is where such a container leaves what it has downloaded: ROOT/PACKAGE MANAGER/REPOSITORY/FILE, as in
+	// the volume.
 	NewPackagesDir = "/rpmflow/work/packages"
 
 	kindPackages = "packages" // the label of the volumes
@@ -56,8 +58,8 @@ func (s *Store) downloads(target string, readOnly bool) docker.Mount {
 	}
 }
 
-// collect copies what a container has downloaded into the target's volume. It is given up when the store is closed: the build that it
-// comes from does not need it.
+// collect copies what a container has downloaded into the target's volume. It is given up when the store is closed: the
+// build that it comes from does not need it.
 func (s *Store) collect(id, image, target string) {
 	if s.s.Packages <= 0 {
 		return
@@ -88,7 +90,8 @@ func (s *Store) copyDownloads(ctx context.Context, id, image, target string) (er
 	}
 	// This container alone may write to the volume. Nothing of a build runs in it.
 	writer, err := s.docker.Create(ctx, docker.Container{
-		Image: image, Command: []string{"/bin/sh", "-euc", scriptShrink}, Env: []string{"LIMIT=" + strconv.FormatInt(s.s.Packages>>10, 10)},
+		Image: image, Command: []string{"/bin/sh", "-euc", scriptShrink}, Env: []string{"LIMIT=" +
+			strconv.FormatInt(s.s.Packages>>10, 10)},
 		Labels:   map[string]string{LabelInstallation: s.s.Installation, LabelBuild: "", LabelAttempt: ""},
 		ReadOnly: true, Mounts: []docker.Mount{s.downloads(target, false)}, LogSize: "1m", PIDs: 64,
 	})
@@ -96,7 +99,10 @@ func (s *Store) copyDownloads(ctx context.Context, id, image, target string) (er
 		return err
 	}
 	defer s.RemoveLater(writer)
-	if err := s.docker.Extract(ctx, writer, PackagesDir, func(w io.Writer) error { return copyPackages(w, in, first) }); err != nil {
+	if err := s.docker.Extract(ctx, writer, PackagesDir, func(w io.Writer) error {
+		return copyPackages(w, in,
+			first)
+	}); err != nil {
 		return err
 	}
 	exit, err := s.docker.Run(ctx, writer, 0, io.Discard, io.Discard)
@@ -113,12 +119,14 @@ func nextPackage(in *tar.Reader) (*tar.Header, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts := strings.Split(strings.TrimPrefix(path.Clean("/"+h.Name), "/"), "/") // the first is the directory that was asked for
+		// the first is the directory that was asked for
+		parts := strings.Split(strings.TrimPrefix(path.Clean("/"+h.Name), "/"), "/")
 		if h.Typeflag != tar.TypeReg || h.Size > maxPackage || len(parts) != 5 || !strings.HasSuffix(h.Name, ".rpm") {
 			continue
 		}
 		return &tar.Header{
-			Typeflag: tar.TypeReg, Name: path.Join(parts[1:]...), Mode: 0o644, Size: h.Size, ModTime: time.Now(), Format: tar.FormatPAX,
+			Typeflag: tar.TypeReg, Name: path.Join(parts[1:]...), Mode: 0o644, Size: h.Size, ModTime: time.Now(),
+			Format: tar.FormatPAX,
 		}, nil
 	}
 }

@@ -39,22 +39,26 @@ func TestOldDownloadsGo(t *testing.T) {
 	s, image := newStore(t, 3<<20)
 	add := func(file string) {
 		t.Helper()
-		source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c", "mkdir -p /rpmflow/work/packages/a/dnf/r && head -c 2097152 /dev/zero >/rpmflow/work/packages/a/dnf/r/"+file)
+		source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c",
+			"mkdir -p /rpmflow/work/packages/a/dnf/r && head -c 2097152 /dev/zero >/rpmflow/work/packages/a/dnf/r/"+file)
 		defer mocktest.Docker(t, "rm", "-fv", source)
 		mocktest.Docker(t, "wait", source)
 		testkit.Must(t, s.copyDownloads(t.Context(), source, image, "ours"))
 	}
 	add("one.rpm")
 	add("two.rpm")
-	if left := mocktest.Docker(t, "run", "--rm", "-v", s.volumeOf("ours")+":/v", image, "find", "/v", "-type", "f"); left != "/v/a/dnf/r/two.rpm" {
+	if left := mocktest.Docker(t, "run", "--rm", "-v", s.volumeOf("ours")+":/v", image, "find", "/v", "-type",
+		"f"); left != "/v/a/dnf/r/two.rpm" {
 		t.Errorf("left: %q", left)
 	}
 }
 
-// TestCloseDoesNotCollect: a builder that ends does not put downloads away first, which may take long; its containers are removed.
+// TestCloseDoesNotCollect: a builder that ends does not put downloads away first, which may take long; its containers
+// are removed.
 func TestCloseDoesNotCollect(t *testing.T) {
 	s, image := newStore(t, 1<<30)
-	source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c", "mkdir -p /rpmflow/work/packages/a/dnf/r && echo x >/rpmflow/work/packages/a/dnf/r/x.rpm")
+	source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c",
+		"mkdir -p /rpmflow/work/packages/a/dnf/r && echo x >/rpmflow/work/packages/a/dnf/r/x.rpm")
 	mocktest.Docker(t, "wait", source)
 	s.removals.end()
 	s.removeAfter(source, func() { s.collect(source, image, "ours") })
@@ -62,7 +66,8 @@ func TestCloseDoesNotCollect(t *testing.T) {
 	if left := mocktest.Docker(t, "ps", "-aq", "--no-trunc", "--filter", "id="+source); left != "" {
 		t.Errorf("container %s is left", left)
 	}
-	if volumes := mocktest.Docker(t, "volume", "ls", "-q", "--filter", "label="+LabelInstallation+"="+s.s.Installation); volumes != "" {
+	if volumes := mocktest.Docker(t, "volume", "ls", "-q", "--filter",
+		"label="+LabelInstallation+"="+s.s.Installation); volumes != "" {
 		t.Errorf("packages were put away: %s", volumes)
 	}
 }

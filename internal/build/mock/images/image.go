@@ -35,14 +35,15 @@ const (
 	labelByName       = "dev.rpmflow.by-name" // "true": mock adds BuildRequires to packages by their names
 )
 
-// Image is an image that builds share. Everything that is known about it is in the image: labels, and a name of the form
-// KIND:KEY-TIME. A new time is a new name without a new layer, an image exists or does not, and all builders on the engine see the
-// same.
+// Image is an image that builds share. Everything that is known about it is in the image: labels, and a name of the
+// form KIND:KEY-TIME. A new time is a new name without a new layer, an image exists or does not, and all builders on
+// the engine see the same.
 type Image struct {
-	ID      string
-	Name    string
-	Key     string
-	Time    time.Time // of a root: when it was last compared with the repositories; of dependencies: when they were last used
+	ID   string
+	Name string
+	Key  string
+	// of a root: when it was last compared with the repositories; of dependencies: when they were last used
+	Time    time.Time
 	Made    time.Time
 	Updates int // layers on top of the first
 
@@ -60,7 +61,8 @@ type RootFacts struct {
 // NewRoot describes a root that was made from nothing.
 func NewRoot(key string, now time.Time, f RootFacts) Image {
 	return Image{Key: key, Time: now, Made: now, labels: map[string]string{
-		labelMockImage: f.MockImage, labelConfig: f.Config, labelRepositories: encode(f.Repositories), labelByName: strconv.FormatBool(f.ByName),
+		labelMockImage: f.MockImage, labelConfig: f.Config, labelRepositories: encode(f.Repositories),
+		labelByName: strconv.FormatBool(f.ByName),
 	}}
 }
 
@@ -102,8 +104,9 @@ func (i Image) Repositories() map[string]string {
 // ByName reports whether mock adds BuildRequires to packages by their names, so that they belong to one package.
 func (i Image) ByName() bool { return i.labels[labelByName] == "true" }
 
-// CheckedWithin reports whether a root was compared with the repositories no longer than age ago, or since an attempt began: that is as
-// new as the attempt can ask for, however long it took. Otherwise a root that takes longer than age to make would never do.
+// CheckedWithin reports whether a root was compared with the repositories no longer than age ago, or since an attempt
+// began: that is as new as the attempt can ask for, however long it took. Otherwise a root that takes longer than age
+// to make would never do.
 func (i Image) CheckedWithin(age time.Duration, began *time.Time) bool {
 	return time.Since(i.Time).Abs() <= age || began != nil && !i.Time.Before(began.Truncate(time.Second))
 }
@@ -136,7 +139,8 @@ func parse(id, name string, labels map[string]string) (Image, bool) {
 	if !ok || !ok2 || err != nil || err2 != nil || err3 != nil || len(key) != KeyLength {
 		return Image{}, false
 	}
-	return Image{ID: id, Name: name, Key: key, Time: time.Unix(unix, 0), Made: made, labels: labels, Updates: updates}, true
+	return Image{ID: id, Name: name, Key: key, Time: time.Unix(unix, 0), Made: made, labels: labels,
+		Updates: updates}, true
 }
 
 // Newest finds the image of a key with the latest time; nil: there is none.
@@ -150,7 +154,8 @@ func (s *Store) Newest(ctx context.Context, k Kind, key string) (*Image, error) 
 	var newest *Image
 	for _, i := range list {
 		for _, name := range i.Names {
-			if found, ok := parse(i.ID, name, i.Labels); ok && found.Key == key && (newest == nil || found.Time.After(newest.Time)) {
+			if found, ok := parse(i.ID, name, i.Labels); ok && found.Key == key && (newest == nil ||
+				found.Time.After(newest.Time)) {
 				newest = &found
 			}
 		}
@@ -192,7 +197,8 @@ func (s *Store) Commit(ctx context.Context, k Kind, container, target string, i 
 	labels := maps.Clone(i.labels)
 	i.Name = nameOf(k, i.Key, i.Time)
 	maps.Copy(labels, map[string]string{
-		LabelInstallation: s.s.Installation, labelKind: string(k), labelTarget: target, labelMade: i.Made.UTC().Format(time.RFC3339),
+		LabelInstallation: s.s.Installation, labelKind: string(k), labelTarget: target,
+		labelMade:    i.Made.UTC().Format(time.RFC3339),
 		labelUpdates: strconv.Itoa(i.Updates), LabelBuild: "", LabelAttempt: "", // otherwise it would inherit the container's
 	})
 	id, err := s.docker.Commit(ctx, container, i.Name, labels)

@@ -32,7 +32,8 @@ func TestHowOldARootMayBe(t *testing.T) {
 	}
 }
 
-// Names, keys and labels stay: builders of several versions share an engine, and an upgrade must find the images that exist.
+// Names, keys and labels stay: builders of several versions share an engine, and an upgrade must find the images that
+// exist.
 func TestNamesAndLabelsStay(t *testing.T) {
 	s := New(nil, Settings{Installation: "inst"})
 	now := time.Unix(1700000000, 0)
@@ -45,9 +46,11 @@ func TestNamesAndLabelsStay(t *testing.T) {
 	if name := s.volumeOf("fedora-42-x86_64"); name != "rpmflow-inst-packages-6552d4a292bf6f8df5ba113af1ad4f1f" {
 		t.Error(name)
 	}
-	root := NewRoot("key", now, RootFacts{MockImage: "sha256:1", Config: "c", Repositories: map[string]string{"r": "2", "a": "1"}, ByName: true})
+	root := NewRoot("key", now, RootFacts{MockImage: "sha256:1", Config: "c", Repositories: map[string]string{"r": "2",
+		"a": "1"}, ByName: true})
 	want := map[string]string{
-		"dev.rpmflow.mock-image": "sha256:1", "dev.rpmflow.config": "c", "dev.rpmflow.repositories": `{"a":"1","r":"2"}`, "dev.rpmflow.by-name": "true",
+		"dev.rpmflow.mock-image": "sha256:1", "dev.rpmflow.config": "c", "dev.rpmflow.repositories": `{"a":"1","r":"2"}`,
+		"dev.rpmflow.by-name": "true",
 	}
 	if !maps.Equal(root.labels, want) {
 		t.Errorf("%v", root.labels)

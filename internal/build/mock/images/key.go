@@ -24,8 +24,8 @@ type Requirements struct {
 	Repositories     []string // configuration of the build's own repositories
 }
 
-// DependenciesKey tells apart what is installed into an image: by the image, the package and its requirements. No package shares
-// an image with another: its own code makes the list of its requirements.
+// DependenciesKey tells apart what is installed into an image: by the image, the package and its requirements. No
+// package shares an image with another: its own code makes the list of its requirements.
 func (s *Store) DependenciesKey(from Image, r Requirements) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q", s.s.Installation, from.ID, r.Project, r.Package)

@@ -16,14 +16,15 @@ import (
 type Recipe struct {
 	Kind Kind
 	Key  string
-	// Build wants the image; its log is told when it must wait. What says what it waits for, have being the image that exists.
+	// Build wants the image; its log is told when it must wait. What says what it waits for, have being the image that
+	// exists.
 	Build rpmflow.Build
 	Log   io.Writer
 	What  func(have *Image) string
 	// Good reports whether an image that exists will do.
 	Good func(Image) bool
-	// Create makes the container with this name that becomes the image, from have (nil: from nothing), and returns its id. The store
-	// removes the container.
+	// Create makes the container with this name that becomes the image, from have (nil: from nothing), and returns its id.
+	// The store removes the container.
 	Create func(ctx context.Context, name string, have *Image) (string, error)
 	// Make runs that container and makes the image, or touches have.
 	Make func(ctx context.Context, container string, have *Image) (Image, error)
@@ -33,8 +34,9 @@ type Recipe struct {
 
 const lockPoll = 100 * time.Millisecond
 
-// Get finds an image, or makes it. Of all builds on the engine that want the same image one makes it and the others wait: the
-// container that makes it has a name, which the engine gives only once. have is the image that existed before, nil: none.
+// Get finds an image, or makes it. Of all builds on the engine that want the same image one makes it and the others
+// wait: the container that makes it has a name, which the engine gives only once. have is the image that existed
+// before, nil: none.
 func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, err error) {
 	var waited time.Time // since when; zero: not at all
 	for {
@@ -43,7 +45,8 @@ func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, er
 		}
 		if have != nil && r.Good(*have) {
 			if !waited.IsZero() {
-				_, _ = fmt.Fprintf(r.Log, "rpmflow: what this build has waited for is there, after %s\n", time.Since(waited).Round(time.Second))
+				_, _ = fmt.Fprintf(r.Log, "rpmflow: what this build has waited for is there, after %s\n",
+					time.Since(waited).Round(time.Second))
 			}
 			return *have, have, nil
 		}
@@ -52,7 +55,8 @@ func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, er
 		if docker.IsConflict(err) {
 			if waited.IsZero() {
 				waited = time.Now()
-				_, _ = fmt.Fprintf(r.Log, "rpmflow: %s: another builder or build is making it on this engine: waiting for it\n", r.What(have))
+				_, _ = fmt.Fprintf(r.Log, "rpmflow: %s: another builder or build is making it on this engine: waiting for it\n",
+					r.What(have))
 			}
 			if err := s.wait(ctx, name, r.Build); err != nil {
 				return image, have, err
@@ -93,8 +97,8 @@ func same(a, b *Image) bool {
 // LockName is the name of the container that makes the image of a key.
 func (s *Store) LockName(key string) string { return "rpmflow-" + s.s.Installation + "-" + key }
 
-// wait returns when the container of this name is gone. It removes a container of an earlier attempt of the same build, and one that has
-// not been used for too long: its owner is dead.
+// wait returns when the container of this name is gone. It removes a container of an earlier attempt of the same build,
+// and one that has not been used for too long: its owner is dead.
 func (s *Store) wait(ctx context.Context, name string, b rpmflow.Build) error {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()

@@ -73,7 +73,8 @@ func (s *Store) List(ctx context.Context) ([]Entry, error) {
 	}
 	entries := make([]Entry, 0, len(found))
 	for _, i := range found {
-		e := Entry{Target: i.labels[labelTarget], Dependencies: i.kind() == Dependencies, Image: i.ID, Name: i.Name, Made: i.Made, Used: i.Time}
+		e := Entry{Target: i.labels[labelTarget], Dependencies: i.kind() == Dependencies, Image: i.ID, Name: i.Name,
+			Made: i.Made, Used: i.Time}
 		switch {
 		case !e.Dependencies:
 			e.Outdated = current[i.Key].Name != i.Name || !roots[i.ID]
@@ -90,8 +91,8 @@ func (s *Store) List(ctx context.Context) ([]Entry, error) {
 	return entries, nil
 }
 
-// Prune removes outdated images and, while the others take more than budget bytes, the least recently used of them. An image that
-// a container is made from stays until the container is gone. It returns what it has removed.
+// Prune removes outdated images and, while the others take more than budget bytes, the least recently used of them. An
+// image that a container is made from stays until the container is gone. It returns what it has removed.
 func (s *Store) Prune(ctx context.Context, budget int64) (removed []Entry, err error) {
 	entries, err := s.List(ctx)
 	if err != nil {
@@ -116,7 +117,8 @@ func (s *Store) Prune(ctx context.Context, budget int64) (removed []Entry, err e
 	return removed, errors.Join(append(errs, s.removeNameless(ctx), s.pruneDownloads(ctx, entries))...)
 }
 
-// removeNameless removes images that nobody can find: a builder died between making and naming one, or the last image on top is gone.
+// removeNameless removes images that nobody can find: a builder died between making and naming one, or the last image
+// on top is gone.
 func (s *Store) removeNameless(ctx context.Context) error {
 	list, err := s.docker.Images(ctx, docker.ImageFilter{Labels: []string{s.ours(), labelKind}, Nameless: true})
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	compareWait  = 30 * time.Minute // one comparison, or a root that is made again
 )
 
-// Refresher compares the roots that builds have used lately with the repositories before a build would have to wait for that. How old a
-// root may be is still for builds to decide.
+// Refresher compares the roots that builds have used lately with the repositories before a build would have to wait for
+// that. How old a root may be is still for builds to decide.
 type Refresher struct {
 	period  time.Duration
 	compare func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error
@@ -95,10 +95,12 @@ func (r *Refresher) Run(ctx context.Context) {
 				continue
 			}
 			if err != nil {
-				r.log.Warn("the root of a target could not be compared with the repositories ahead of time: its next build must do it",
+				r.log.Warn("the root of a target could not be compared with the repositories ahead of time: its next build must "+
+					"do it",
 					"target", u.target.Name, "error", err)
 			} else {
-				r.log.Info("the roots of the target are compared with the repositories ahead of time again", "target", u.target.Name)
+				r.log.Info("the roots of the target are compared with the repositories ahead of time again", "target",
+					u.target.Name)
 			}
 		}
 	}

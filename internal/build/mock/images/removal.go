@@ -8,14 +8,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 )
 
-// removals are containers that are removed in the background: the files of a container take time to delete, and the build has ended.
-// What fails is left to the sweep.
+// removals are containers that are removed in the background: the files of a container take time to delete, and the
+// build has ended. What fails is left to the sweep.
 type removals struct {
-	wait    sync.WaitGroup
-	mu      sync.Mutex
-	ids     map[string]bool // containers that are to be removed
-	slots   chan struct{}   // of removals at once: builds need the disk
-	closing context.Context // ends with the store: what is done before a removal for the sake of later builds is given up then
+	wait  sync.WaitGroup
+	mu    sync.Mutex
+	ids   map[string]bool // containers that are to be removed
+	slots chan struct{}   // of removals at once: builds need the disk
+	// ends with the store: what is done before a removal for the sake of later builds is given up then
+	closing context.Context
 	end     context.CancelFunc
 }
 
@@ -65,8 +66,8 @@ func (s *Store) removeAfter(id string, first func()) {
 	})
 }
 
-// unlock frees the name of a container that has made a shared image, for which others wait, and removes the container after first has
-// returned.
+// unlock frees the name of a container that has made a shared image, for which others wait, and removes the container
+// after first has returned.
 func (s *Store) unlock(id string, first func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), docker.CallWait)
 	defer cancel()

@@ -1,8 +1,9 @@
-// Package images keeps the images that builds share on a container engine: the initialised root of a target, and that root with the
-// BuildRequires of a package in it.
+// Package images keeps the images that builds share on a container engine: the initialised root of a target, and that
+// root with the BuildRequires of a package in it.
 //
-// A recipe comes in: how an image is recognised, and how its container is made and run. The image goes out, made by one of all builds
-// on the engine that want it, while the others wait. Only the engine mock imports it; it imports the transport and the domain.
+// A recipe comes in: how an image is recognised, and how its container is made and run. The image goes out, made by one
+// of all builds on the engine that want it, while the others wait. Only the engine mock imports it; it imports the
+// transport and the domain.
 package images
 
 import (
@@ -32,8 +33,8 @@ type Settings struct {
 	Logger   *slog.Logger
 }
 
-// Store finds, makes and removes the images of one installation on one engine. All state is on the engine: all builders there
-// see the same.
+// Store finds, makes and removes the images of one installation on one engine. All state is on the engine: all builders
+// there see the same.
 type Store struct {
 	s        Settings
 	docker   *docker.Client
@@ -45,7 +46,8 @@ func New(d *docker.Client, s Settings) *Store {
 	return &Store{s: s, docker: d, removals: newRemovals()}
 }
 
-// Close waits until the containers that are still to be removed are gone. What is done before a removal for later builds is given up.
+// Close waits until the containers that are still to be removed are gone. What is done before a removal for later
+// builds is given up.
 func (s *Store) Close() {
 	s.removals.end()
 	s.Wait()
@@ -54,8 +56,8 @@ func (s *Store) Close() {
 // Wait waits until the containers that are to be removed in the background are gone.
 func (s *Store) Wait() { s.removals.wait.Wait() }
 
-// Labels are those of the containers that an attempt makes. Without a build they are made ahead of builds, and EVENTS does not have
-// them.
+// Labels are those of the containers that an attempt makes. Without a build they are made ahead of builds, and EVENTS
+// does not have them.
 func (s *Store) Labels(b rpmflow.Build) map[string]string {
 	attempt := ""
 	if b.ID != "" {
@@ -66,9 +68,10 @@ func (s *Store) Labels(b rpmflow.Build) map[string]string {
 
 func (s *Store) ours() string { return LabelInstallation + "=" + s.s.Installation }
 
-// Sweep removes containers and images that belong to no attempt any more, and shared images that are outdated or, the least recently
-// used first, exceed the budget. wanted has read EVENTS.
-func (s *Store) Sweep(ctx context.Context, budget int64, wanted func(ctx context.Context, build string, attempt int) (bool, error)) error {
+// Sweep removes containers and images that belong to no attempt any more, and shared images that are outdated or, the
+// least recently used first, exceed the budget. wanted has read EVENTS.
+func (s *Store) Sweep(ctx context.Context, budget int64, wanted func(ctx context.Context, build string,
+	attempt int) (bool, error)) error {
 	containers, err := s.docker.Containers(ctx, s.ours())
 	if err != nil {
 		return err
@@ -84,7 +87,8 @@ func (s *Store) Sweep(ctx context.Context, budget int64, wanted func(ctx context
 			if running {
 				level = slog.LevelInfo
 			}
-			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id, "build", labels[LabelBuild], "attempt", attempt)
+			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id, "build", labels[LabelBuild],
+				"attempt", attempt)
 		}
 		return !keep, err
 	}
@@ -115,7 +119,8 @@ func (s *Store) Sweep(ctx context.Context, budget int64, wanted func(ctx context
 	}
 	removed, err := s.Prune(ctx, budget)
 	for _, r := range removed {
-		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name, "outdated", r.Outdated, "last_used", r.Used)
+		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name, "outdated", r.Outdated,
+			"last_used", r.Used)
 	}
 	return errors.Join(append(errs, err)...)
 }
@@ -133,16 +138,18 @@ func (s *Store) abandoned(ctx context.Context, id string) (bool, error) {
 }
 
 const (
-	// deadEnded is how long a container that no build has made may exist after its process has ended, and deadRunning how long in all.
+	// deadEnded is how long a container that no build has made may exist after its process has ended, and deadRunning how
+	// long in all.
 	deadEnded   = 3 * time.Minute
 	deadRunning = compareWait + deadEnded
-	// deadOfBuild is how long the container of a build may exist after its process has ended: longer than the longest commit. Most are
-	// removed earlier, by the sweep of what dead attempts have left.
+	// deadOfBuild is how long the container of a build may exist after its process has ended: longer than the longest
+	// commit. Most are removed earlier, by the sweep of what dead attempts have left.
 	deadOfBuild = docker.CommitWait + time.Minute
 )
 
-// dead reports whether the builder that made a container is gone, because the container has not been used for too long. EVENTS has those of
-// builds, and the build's timeout ends them while they run. Of those that were made ahead of builds only their builder knows.
+// dead reports whether the builder that made a container is gone, because the container has not been used for too long.
+// EVENTS has those of builds, and the build's timeout ends them while they run. Of those that were made ahead of builds
+// only their builder knows.
 func dead(info docker.ContainerInfo) bool {
 	ofBuild := info.Labels[LabelAttempt] != ""
 	most := deadOfBuild

@@ -14,9 +14,10 @@ func TestDead(t *testing.T) {
 		created, ended time.Time // zero: never
 		running, dead  bool
 	}{
-		"of a build, running for long":           {attempt: "1", created: ago(24 * time.Hour), running: true},
-		"of a build, just ended":                 {attempt: "1", created: ago(time.Hour), ended: ago(deadEnded * 2)},
-		"of a build, ended long ago":             {attempt: "1", created: ago(time.Hour), ended: ago(deadOfBuild * 2), dead: true},
+		"of a build, running for long": {attempt: "1", created: ago(24 * time.Hour), running: true},
+		"of a build, just ended":       {attempt: "1", created: ago(time.Hour), ended: ago(deadEnded * 2)},
+		"of a build, ended long ago": {attempt: "1", created: ago(time.Hour), ended: ago(deadOfBuild * 2),
+			dead: true},
 		"of no build, running":                   {created: ago(compareWait), running: true},
 		"of no build, running for too long":      {created: ago(deadRunning * 2), running: true, dead: true},
 		"of no build, just ended":                {created: ago(time.Hour), ended: ago(deadEnded / 2)},

@@ -1,7 +1,7 @@
 // Package mocklog decides whether a failure of mock is the packager's, from what mock and dnf write.
 //
-// In come mock's exit code, its logs and what the container engine knows; out comes a *rpmflow.Failure, or nothing when the
-// failure is the infrastructure's. Only the engine mock imports it; it imports rpmlog for what rpmbuild writes.
+// In come mock's exit code, its logs and what the container engine knows; out comes a *rpmflow.Failure, or nothing when
+// the failure is the infrastructure's. Only the engine mock imports it; it imports rpmlog for what rpmbuild writes.
 package mocklog
 
 import (
@@ -35,7 +35,8 @@ func rules(e Ended) []rpmlog.Rule {
 	deps, rpms := []rpmflow.Phase{rpmflow.PhaseDependencies, rpmflow.PhaseRPMs}, []rpmflow.Phase{rpmflow.PhaseRPMs}
 	return []rpmlog.Rule{
 		// The repositories' or the engine's fault. While the package's own code runs, such messages prove nothing.
-		{Phases: []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, Match: unreachable, Kind: rpmflow.FailureInfrastructure,
+		{Phases: []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseDependencies}, Match: unreachable,
+			Kind:   rpmflow.FailureInfrastructure,
 			Source: "librepo, dnf 4 and 5; the failures that DLRN and Copr retry"},
 		// dnf cannot find what the spec asks for, or rpmbuild misses it.
 		{Phases: deps, Match: missing, Kind: rpmflow.FailureDependencies, Hint: rpmlog.UnmetHint, Explain: unmet,
@@ -51,10 +52,12 @@ func rules(e Ended) []rpmlog.Rule {
 
 // badResults are mock's messages about results that are not packages.
 var badResults = regexp.MustCompile(`No build results found|Expected to find single rebuilt srpm.*|` +
-	`Can not copy \S+ into resultdir.*(No such file|Is a directory|Permission denied|special file|named pipe|File too large).*`)
+	`Can not copy \S+ into resultdir.*(No such file|Is a directory|Permission denied|special file|named pipe|` +
+	`File too large).*`)
 
 // noise says nothing about a failure: mock's own progress.
-var noise = regexp.MustCompile(`logging\.ini|^(INFO|Start|Finish|State Changed)\b|^Executing command: \[|^Mock Version: `)
+var noise = regexp.MustCompile(`logging\.ini|^(INFO|Start|Finish|State Changed)\b|^Executing command: \[|` +
+	`^Mock Version: `)
 
 // Classify gives the failure if it is the packager's. It returns nil when nothing shows that: then the failure is the
 // infrastructure's, whatever the exit code says (mock exits with 1 both for a failing %build and when it is stopped).
@@ -81,7 +84,8 @@ func Classify(e Ended) *rpmflow.Failure {
 	}
 	if f == nil { // killed: the kernel says that the build itself needed too much
 		f = &rpmflow.Failure{
-			Kind: rpmflow.FailureBuild, Message: "the build was ended by the kernel", Excerpt: rpmlog.Last(slices.Concat(log, e.Output), 15),
+			Kind: rpmflow.FailureBuild, Message: "the build was ended by the kernel", Excerpt: rpmlog.Last(slices.Concat(log,
+				e.Output), 15),
 		}
 	}
 	f.Message += ": a process needed more memory than the limit of " + e.MemoryLimit
@@ -89,8 +93,8 @@ func Classify(e Ended) *rpmflow.Failure {
 	return f
 }
 
-// brokenOff reports whether mock's state.log lacks the end of what the phase is for. mock writes the end after a failure, too
-// (backend.py, finally), so it is missing only when mock itself was stopped, or did not get so far.
+// brokenOff reports whether mock's state.log lacks the end of what the phase is for. mock writes the end after a
+// failure, too (backend.py, finally), so it is missing only when mock itself was stopped, or did not get so far.
 func brokenOff(e Ended) bool {
 	states, err := rpmlog.Tail(e.StateLog)
 	if err != nil {
@@ -103,14 +107,14 @@ func brokenOff(e Ended) bool {
 	return has("Start") && !has("Finish")
 }
 
-// dependenciesFailed reports whether mock itself could not install what the package needs: before rpmbuild (exit code 30) or
-// after %generate_buildrequires (10). The package's own output is among the lines, so they alone prove nothing.
+// dependenciesFailed reports whether mock itself could not install what the package needs: before rpmbuild (exit code
+// 30) or after %generate_buildrequires (10). The package's own output is among the lines, so they alone prove nothing.
 func dependenciesFailed(e Ended) bool {
 	return (e.ExitCode == 30 || e.ExitCode == 10) && slices.ContainsFunc(e.Output, missing.MatchString)
 }
 
-// resultsRefused reports whether mock could not use what a build without an error left: exit code 40 for a bad package, 1 for
-// a result that is not a file.
+// resultsRefused reports whether mock could not use what a build without an error left: exit code 40 for a bad package,
+// 1 for a result that is not a file.
 func resultsRefused(e Ended) bool {
 	return (e.ExitCode == 40 || e.ExitCode == 1) && slices.ContainsFunc(e.Output, badResults.MatchString)
 }

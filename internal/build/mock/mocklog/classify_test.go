@@ -25,7 +25,9 @@ RPM build errors:
 Child return code was: 1
 `
 	sourcePackageMade = "Wrote: /builddir/build/SRPMS/hello-1.0-1.src.rpm\nChild return code was: 0\n"
-	noRepository      = "Errors during downloading metadata for repository 'base':\n  - Curl error (7): Couldn't connect to server for http://127.0.0.1/repo/repodata/repomd.xml\nError: Failed to download metadata for repo 'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
+	noRepository      = "Errors during downloading metadata for repository 'base':\n  - Curl error (7): Couldn't " +
+		"connect to server for http://127.0.0.1/repo/repodata/repomd.xml\nError: Failed to download metadata for repo " +
+		"'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
 )
 
 // What mock 6.7 with dnf 4.14 and rpm 4.18 said and how it exited, unless a row says otherwise.
@@ -39,57 +41,95 @@ func TestClassify(t *testing.T) {
 		message string
 		more    func(*mocklog.Ended) // state.log, and what the engine says
 	}{
-		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-", "ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\nError: Some packages could not be found.",
+		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-",
+			"ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\n" +
+				"Error: Some packages could not be found.",
 			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'", nil},
-		"nothing provides": {rpmflow.PhaseDependencies, 30, "-", "Error: \n Problem: conflicting requests\n  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base",
+		"nothing provides": {rpmflow.PhaseDependencies, 30, "-", "Error: \n Problem: conflicting requests\n" +
+			"  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base",
 			rpmflow.FailureDependencies, "nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base", nil},
-		"dnf 5":         {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\nNo match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel", nil},
+		"dnf 5": {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\n" +
+			"No match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel", nil},
 		"no repository": {rpmflow.PhaseDependencies, 30, "-", noRepository, "", "", nil},
-		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-", "Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", "", nil},
-		"no repository for the root":                    {rpmflow.PhaseRoot, 30, "-", noRepository, "", "", nil},
-		"anything in the root":                          {rpmflow.PhaseRoot, 1, "-", "error: everything is wrong\nNo matching package to install: 'bash'", "", "", nil},
-		"configuration missing":                         {rpmflow.PhaseRoot, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
-		"configuration missing for the SRPM":            {rpmflow.PhaseSRPM, 3, "-", "ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
+		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-",
+			"Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", "", nil},
+		"no repository for the root": {rpmflow.PhaseRoot, 30, "-", noRepository, "", "", nil},
+		"anything in the root": {rpmflow.PhaseRoot, 1, "-", "error: everything is wrong\n" +
+			"No matching package to install: 'bash'", "", "", nil},
+		"configuration missing": {rpmflow.PhaseRoot, 3, "-",
+			"ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
+		"configuration missing for the SRPM": {rpmflow.PhaseSRPM, 3, "-",
+			"ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
 
-		"spec syntax error": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\nBuilding target platforms: x86_64\nChild return code was: 1\n", "ERROR: Exception(/x.spec)",
+		"spec syntax error": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\nBuilding target platforms: x86_64\n" +
+			"Child return code was: 1\n", "ERROR: Exception(/x.spec)",
 			rpmflow.FailureSpec, "error: line 14: Unclosed %if", nil},
-		"source missing": {rpmflow.PhaseSRPM, 1, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
+		"source missing": {rpmflow.PhaseSRPM, 1, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or " +
+			"directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\n" +
+			"Child return code was: 1\n", "",
 			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
-		"source missing, the beginning lost": {rpmflow.PhaseSRPM, 1, "d file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
+		"source missing, the beginning lost": {rpmflow.PhaseSRPM, 1,
+			"d file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
 			rpmflow.FailureSource, "d file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
-		"spec error of rpmspec":        {rpmflow.PhaseSRPM, 1, "-", "error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be present in package: (main package)", nil},
-		"SRPM stopped in the middle":   {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", "", nil},
-		"SRPM stopped, nothing said":   {rpmflow.PhaseSRPM, 1, "", "", "", "", nil},
-		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No space left on device\nChild return code was: 1\n", "", "", "", nil},
+		"spec error of rpmspec": {rpmflow.PhaseSRPM, 1, "-",
+			"error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be " +
+				"present in package: (main package)", nil},
+		"SRPM stopped in the middle": {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", "", nil},
+		"SRPM stopped, nothing said": {rpmflow.PhaseSRPM, 1, "", "", "", "", nil},
+		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No " +
+			"space left on device\nChild return code was: 1\n", "", "", "", nil},
 
-		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
+		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild,
+			"ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
 			rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)", nil},
-		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\nNo matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build", "%check"), "",
+		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\n" +
+			"No matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build",
+			"%check"), "",
 			rpmflow.FailureBuild, "%check failed: cc: error: no input files (in: make)", nil},
-		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\nChild return code was: 1\n", "",
+		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n" +
+			"   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n" +
+			"Child return code was: 1\n", "",
 			rpmflow.FailureBuild, "Installed (but unpackaged) file(s) found: /usr/bin/x", nil},
-		"rpmbuild says nothing":         {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "", rpmflow.FailureBuild, "rpmbuild failed", nil},
-		"rpmbuild misses a dependency":  {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64", nil},
-		"generated BuildRequires":       {rpmflow.PhaseRPMs, 10, sourcePackageMade, "No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: 'python3dist(x)'", nil},
-		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n", "+ make\nfoo is needed by bar\nerror: x", "", "", nil},
-		"stopped in the middle, 137":    {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", "", "", nil},
-		"stopped in the middle, 143":    {rpmflow.PhaseRPMs, 143, sourcePackageMade + "+ make\n", "", "", "", nil},
-		"killed by what it builds":      {rpmflow.PhaseRPMs, 137, failedBuild, "", "", "", nil},
-		"never begun":                   {rpmflow.PhaseRPMs, 1, "-", "error: no log", "", "", nil},
-		"the root is gone":              {rpmflow.PhaseRPMs, 30, "-", noRepository, "", "", nil},
-		"another phase":                 {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", "", nil},
+		"rpmbuild says nothing": {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "",
+			rpmflow.FailureBuild, "rpmbuild failed", nil},
+		"rpmbuild misses a dependency": {rpmflow.PhaseRPMs, 1, "error: Failed build dependencies:\n" +
+			"\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n" +
+			"", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64", nil},
+		"generated BuildRequires": {rpmflow.PhaseRPMs, 10, sourcePackageMade,
+			"No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: " +
+				"'python3dist(x)'", nil},
+		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n",
+			"+ make\nfoo is needed by bar\nerror: x", "", "", nil},
+		"stopped in the middle, 137": {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", "", "", nil},
+		"stopped in the middle, 143": {rpmflow.PhaseRPMs, 143, sourcePackageMade + "+ make\n", "", "", "", nil},
+		"killed by what it builds":   {rpmflow.PhaseRPMs, 137, failedBuild, "", "", "", nil},
+		"never begun":                {rpmflow.PhaseRPMs, 1, "-", "error: no log", "", "", nil},
+		"the root is gone":           {rpmflow.PhaseRPMs, 30, "-", noRepository, "", "", nil},
+		"another phase":              {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", "", nil},
 
-		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", func(e *mocklog.Ended) { e.Interfered = "the engine was told to stop the container" }},
-		"stopped by others while it installs":           {rpmflow.PhaseDependencies, 30, "-", "No matching package to install: 'x'", "", "", func(e *mocklog.Ended) { e.Interfered = "killed" }},
-		"mock went away before its end":                 {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "", states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm")},
-		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)",
-			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm", "Finish: build phase for x.src.rpm")},
-		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "", "", states("Start: buildsrpm", "Start: rpmbuild -bs")},
-		"rpmbuild was killed":                       {rpmflow.PhaseRPMs, 1, sourcePackageMade + "error: x\nChild return code was: -9\n", "", "", "", nil},
-		"no results":                                {rpmflow.PhaseRPMs, 40, sourcePackageMade, "ERROR: No build results found", rpmflow.FailureBuild, "No build results found", nil},
-		"a result that is a directory": {rpmflow.PhaseRPMs, 1, sourcePackageMade, "ERROR: Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a directory: 'evil.rpm'",
-			rpmflow.FailureBuild, "Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a directory: 'evil.rpm'", nil},
-		"a result, and the disk is full": {rpmflow.PhaseRPMs, 1, sourcePackageMade, "ERROR: Can not copy /x.rpm into resultdir /out: [Errno 28] No space left on device", "", "", nil},
+		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "",
+			func(e *mocklog.Ended) { e.Interfered = "the engine was told to stop the container" }},
+		"stopped by others while it installs": {rpmflow.PhaseDependencies, 30, "-",
+			"No matching package to install: 'x'", "", "", func(e *mocklog.Ended) { e.Interfered = "killed" }},
+		"mock went away before its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "",
+			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm")},
+		"mock came to its end": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", rpmflow.FailureBuild,
+			"%build failed: cc: error: no input files (in: make)",
+			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm",
+				"Finish: build phase for x.src.rpm")},
+		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "", "",
+			states("Start: buildsrpm", "Start: rpmbuild -bs")},
+		"rpmbuild was killed": {rpmflow.PhaseRPMs, 1, sourcePackageMade +
+			"error: x\nChild return code was: -9\n", "", "", "", nil},
+		"no results": {rpmflow.PhaseRPMs, 40, sourcePackageMade,
+			"ERROR: No build results found", rpmflow.FailureBuild, "No build results found", nil},
+		"a result that is a directory": {rpmflow.PhaseRPMs, 1, sourcePackageMade,
+			"ERROR: Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a " +
+				"directory: 'evil.rpm'",
+			rpmflow.FailureBuild, "Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno " +
+				"21] Is a directory: 'evil.rpm'", nil},
+		"a result, and the disk is full": {rpmflow.PhaseRPMs, 1, sourcePackageMade,
+			"ERROR: Can not copy /x.rpm into resultdir /out: [Errno 28] No space left on device", "", "", nil},
 		"out of memory, killed": {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", rpmflow.FailureBuild,
 			"the build was ended by the kernel: a process needed more memory than the limit of 2 GiB", hungry},
 		"out of memory, the compiler alone": {rpmflow.PhaseRPMs, 1, failedBuild, "", rpmflow.FailureBuild,
@@ -97,7 +137,8 @@ func TestClassify(t *testing.T) {
 		"out of memory while it installs": {rpmflow.PhaseDependencies, 137, "-", "", "", "", hungry},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ended := mocklog.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"), Output: strings.Split(test.output, "\n")}
+			ended := mocklog.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"),
+				Output: strings.Split(test.output, "\n")}
 			if test.log != "-" {
 				write(t, ended.BuildLog, test.log)
 			}
@@ -123,7 +164,8 @@ func TestClassify(t *testing.T) {
 				t.Errorf("%s: %q (hint %q), want %s: %q", f.Kind, f.Message, f.Hint, test.kind, test.message)
 			}
 			checkExcerpt(t, f)
-			if decisive, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(test.message, "%build failed: "), "%check failed: "), " (in: "); test.message != "rpmbuild failed" && test.more == nil &&
+			if decisive, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(test.message, "%build failed: "),
+				"%check failed: "), " (in: "); test.message != "rpmbuild failed" && test.more == nil &&
 				!strings.Contains(strings.Join(f.Excerpt, "\n"), strings.TrimSuffix(decisive, " /usr/bin/x")) {
 				t.Errorf("excerpt %q", f.Excerpt)
 			}
@@ -145,13 +187,17 @@ func badExitOnce(f *rpmflow.Failure) bool {
 	return strings.Count(strings.Join(f.Excerpt, "\n"), "Bad exit status from") == 1
 }
 
-// The verdict goes to standard error, and can be in the log before what the package's tools have written to standard output.
+// The verdict goes to standard error, and can be in the log before what the package's tools have written to standard
+// output.
 func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
-	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
+	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n",
+		20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n"+
+		"    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		strings.Repeat("cc -c fine.c\n", 50)+"main.c:3: error: expected declaration\nChild return code was: 1\n")
 	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") || f.Message != "%build failed: main.c:3: error: expected declaration" || !badExitOnce(f) {
+	if f == nil || !slices.Contains(f.Excerpt, "main.c:3: error: expected declaration") ||
+		f.Message != "%build failed: main.c:3: error: expected declaration" || !badExitOnce(f) {
 		t.Errorf("%+v", f)
 	}
 }
@@ -159,10 +205,12 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 // A line that mock has torn is the verdict all the same.
 func TestTornVerdict(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
-	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \nRPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
+	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \n"+
+		"RPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
 		"    Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
 	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-	if f == nil || f.Message != "%build failed: cc1: fatal error: missing.c: No such file or directory" || !badExitOnce(f) || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
+	if f == nil || f.Message != "%build failed: cc1: fatal error: missing.c: No such file or directory" ||
+		!badExitOnce(f) || !slices.Contains(f.Excerpt, "cc1: fatal error: missing.c: No such file or directory") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -170,7 +218,8 @@ func TestTornVerdict(t *testing.T) {
 // The compiler's error stands far above the end: others went on beside it.
 func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 	for name, test := range map[string]struct{ err, last string }{
-		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)", "make: *** [Makefile:3: all] Error 2"},
+		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)",
+			"make: *** [Makefile:3: all] Error 2"},
 		"linker":   {"/usr/bin/ld: a.o: undefined reference to 'f'", "collect2: ld returned 1 exit status"},
 		"python":   {"Traceback (most recent call last):", "subprocess exited"},
 		"automake": {"FAIL: test-a", "make[2]: *** [Makefile:9: check-TESTS] Error 1"},
@@ -178,10 +227,12 @@ func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "build.log")
-			write(t, file, "Executing(%prep): /bin/sh\nerror: of another section\nExecuting(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
+			write(t, file, "Executing(%prep): /bin/sh\nerror: of another section\nExecuting(%build): /bin/sh\n"+
+				""+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
 				"\nerror: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
 			f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !badExitOnce(f) || slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
+			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !badExitOnce(f) ||
+				slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
 				t.Fatalf("%+v", f)
 			}
 		})
@@ -197,7 +248,8 @@ func states(lines ...string) func(*mocklog.Ended) {
 func hungry(e *mocklog.Ended) { e.MemoryLimit = "2 GiB" }
 
 func TestAnUnreadableLogIsOurs(t *testing.T) {
-	if f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(), Output: []string{"error: x"}}); f != nil {
+	if f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(),
+		Output: []string{"error: x"}}); f != nil {
 		t.Fatal(f)
 	}
 }
@@ -214,8 +266,10 @@ func FuzzClassify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, log, output string, code int) {
 		file := filepath.Join(t.TempDir(), "build.log")
 		write(t, file, log)
-		for _, phase := range []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs} {
-			got := mocklog.Classify(mocklog.Ended{Phase: phase, ExitCode: code, BuildLog: file, Output: rpmlog.Lines(strings.NewReader(output), 50)})
+		for _, phase := range []rpmflow.Phase{rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies,
+			rpmflow.PhaseRPMs} {
+			got := mocklog.Classify(mocklog.Ended{Phase: phase, ExitCode: code, BuildLog: file,
+				Output: rpmlog.Lines(strings.NewReader(output), 50)})
 			if got != nil && (got.Kind == rpmflow.FailureInfrastructure || got.Hint == "" || code >= 128) {
 				t.Fatalf("%s: %+v", phase, got)
 			}

@@ -9,9 +9,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 )
 
-// unreachable are dnf's messages about a repository that does not answer, and the kernel's about a machine that is full.
-var unreachable = regexp.MustCompile(`Could not resolve host|No more mirrors|Cannot download|Failed to download metadata|Curl error|` +
-	`Connection (refused|timed out|reset)|Operation too slow|Timeout was reached|Status code: 5\d\d|All mirrors were tried|` + rpmlog.NoRoom)
+// unreachable are dnf's messages about a repository that does not answer, and the kernel's about a machine that is
+// full.
+var unreachable = regexp.MustCompile(`Could not resolve host|No more mirrors|Cannot download|` +
+	`Failed to download metadata|Curl error|` +
+	`Connection (refused|timed out|reset)|Operation too slow|Timeout was reached|Status code: 5\d\d|` +
+	`All mirrors were tried|` + rpmlog.NoRoom)
 
 // Unreachable reports whether dnf's last lines say that it did not reach the repositories.
 func Unreachable(output []string) bool { return slices.ContainsFunc(output, unreachable.MatchString) }
@@ -24,7 +27,8 @@ var missing = regexp.MustCompile(`No matching package to install: .*|nothing pro
 // conflicts are libsolv's problems.
 var conflicts = regexp.MustCompile(`conflicting requests|conflicts with|` + rpmlog.FailedDependencies.String())
 
-// lacks are the messages of dnf 4, dnf 5, libsolv and rpmbuild about one thing that is missing. The first group is what.
+// lacks are the messages of dnf 4, dnf 5, libsolv and rpmbuild about one thing that is missing. The first group is
+// what.
 var lacks = []*regexp.Regexp{
 	regexp.MustCompile(`No matching package to install: '?(.+?)'?$`),
 	regexp.MustCompile(`No match for argument: (.+)$`),
@@ -36,13 +40,15 @@ var lacks = []*regexp.Regexp{
 
 var (
 	unmatched = regexp.MustCompile(`Unable to find a match: (.+)$`) // several, with spaces between them
-	problem   = regexp.MustCompile(`^\s*Problem( \d+)?: |^\s+- |conflicting requests|conflicts with|Failed build dependencies|` +
+	problem   = regexp.MustCompile(`^\s*Problem( \d+)?: |^\s+- |conflicting requests|conflicts with|` +
+		`Failed build dependencies|` +
 		`Failed to resolve the transaction|^Error: `)
 	loggedBy = regexp.MustCompile(`^(DEBUG|INFO|WARNING|ERROR) \S+\.py:\d+: +`) // mock's root.log
 	progress = regexp.MustCompile(`\d%.*\||\|.*\d ?([kMGT]i?)?B|\d ?([kMGT]i?)?B/s|\(\d+/\d+\): |^\[ *\d+/\d+\]|` +
 		`^[-=#. ]{5,}$|[=#]{10,}|^(Updating and loading repositories|Repositories loaded|Last metadata expiration check)`)
 	// afterProblems is what dnf 5 suggests.
-	afterProblems = regexp.MustCompile(`^(You can try to add to command line:|\(try to add |  ?--(skip-|allowerasing|nobest))`)
+	afterProblems = regexp.MustCompile(`^(You can try to add to command line:|\(try to add |  ?--(skip-|allowerasing|` +
+		`nobest))`)
 )
 
 // dnfMessages gives what root.log says about missing packages. The output has only the end of it.
@@ -83,7 +89,8 @@ func lacking(lines []string) []string {
 	return all
 }
 
-// unmet reports all BuildRequires that cannot be had. lines[i] is the first line that says so; more comes from root.log.
+// unmet reports all BuildRequires that cannot be had. lines[i] is the first line that says so; more comes from
+// root.log.
 func unmet(lines []string, i int, hint string, more []string) *rpmflow.Failure {
 	lines = slices.Concat(more, lines)
 	first := lines[i+len(more)]

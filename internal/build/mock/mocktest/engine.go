@@ -1,5 +1,5 @@
-// Package mocktest gives tests of the engine mock what they need of a container engine: its command line, the image with the
-// stand-in for mock, and the engine of this machine behind TLS or ssh.
+// Package mocktest gives tests of the engine mock what they need of a container engine: its command line, the image
+// with the stand-in for mock, and the engine of this machine behind TLS or ssh.
 //
 // Tests come in and are skipped if there is no engine; addresses and images go out. Only tests import it.
 package mocktest

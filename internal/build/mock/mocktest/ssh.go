@@ -59,8 +59,10 @@ func NewSSHHost(t *testing.T, run func(command string, channel ssh.Channel) (cod
 	h.Addr = Serve(t, l, func(c net.Conn) { h.session(c, config, run) })
 
 	// ssh takes its configuration from the user's home as the system knows it, so it is told another one.
-	testkit.Must(t, os.WriteFile(filepath.Join(h.dir, "ssh"), []byte("#!/bin/sh\nexec "+real+" -F "+h.dir+"/config \"$@\"\n"), 0o700))
-	h.Write("config", "IdentityFile "+h.dir+"/key\nIdentityAgent none\nUserKnownHostsFile "+h.dir+"/known_hosts\nGlobalKnownHostsFile /dev/null\n")
+	testkit.Must(t, os.WriteFile(filepath.Join(h.dir, "ssh"), []byte("#!/bin/sh\nexec "+real+" -F "+h.dir+"/config "+
+		"\"$@\"\n"), 0o700))
+	h.Write("config", "IdentityFile "+h.dir+"/key\nIdentityAgent none\nUserKnownHostsFile "+h.dir+"/known_hosts\n"+
+		"GlobalKnownHostsFile /dev/null\n")
 	h.know()
 	allowed := h.NewKey()
 	h.mu.Lock()

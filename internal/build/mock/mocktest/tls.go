@@ -126,7 +126,8 @@ func TLSEngine(t testing.TB, a Authority) string {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		MinVersion: tls.VersionTLS12,
 	})
 	testkit.Must(t, err)
 	return Serve(t, l, func(c net.Conn) {
