@@ -104,3 +104,18 @@ func HostArch() string {
 		return runtime.GOARCH
 	}
 }
+
+// HostTarget is the target of this machine's own rpmbuild, for the system with this id and version as os-release(5) has them, which may
+// be empty. Its name is host-ID-VERSION-ARCH.
+func HostTarget(id, version string) Target {
+	name := "host"
+	for _, part := range []string{id, version, HostArch()} {
+		if part != "" {
+			name += "-" + part
+		}
+	}
+	if CheckTargetName(name) != nil {
+		name = "host-" + HostArch()
+	}
+	return Target{Name: name, Arch: HostArch()}
+}

@@ -1,7 +1,10 @@
 package rpmflow
 
 import (
+	"fmt"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
@@ -73,3 +76,65 @@ func (s Sources) SRPMPatterns() []string {
 
 // VersionFromGit has Version and Release made of the nearest tag and the commits since.
 const VersionFromGit = "from-git"
+
+// Substitution is what stands for @NAME@ in the template of a spec.
+type Substitution struct {
+	Name string `json:"name"`
+	// Value is plain text, in which SubstitutionFacts stand for what is known of the commit.
+	Value string `json:"value"`
+}
+
+// SubstitutionFacts are what a value can refer to.
+var SubstitutionFacts = []string{"{version}", "{commit}", "{short}", "{branch}", "{tag}"}
+
+// SubstitutionFact finds one of them in a value.
+var SubstitutionFact = regexp.MustCompile(`\{[a-z]+\}`)
+
+var substitutionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// ParseSubstitution reads NAME=value.
+func ParseSubstitution(s string) (Substitution, error) {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || !substitutionName.MatchString(name) {
+		return Substitution{}, fmt.Errorf("%q is not a name and its value: write NAME=value, such as VERSION={version}, for @VERSION@", s)
+	}
+	if strings.ContainsAny(value, "%\n\r\x00") {
+		return Substitution{}, fmt.Errorf("%q has a %% or a line break in its value, which would mean something to rpm: write plain text", s)
+	}
+	for _, fact := range SubstitutionFact.FindAllString(value, -1) {
+		if !slices.Contains(SubstitutionFacts, fact) {
+			return Substitution{}, fmt.Errorf("%q: %s is not known; known are %s", s, fact, strings.Join(SubstitutionFacts, ", "))
+		}
+	}
+	return Substitution{Name: name, Value: value}, nil
+}
+
+// String is NAME=value.
+func (s Substitution) String() string { return s.Name + "=" + s.Value }
+
+// Origin is where a source that is not in git came from.
+type Origin string
+
+// The origins.
+const (
+	OriginCache     Origin = "cache" // our own storage, where an earlier build has put it
+	OriginLookaside Origin = "lookaside"
+	OriginDownload  Origin = "download"
+)
+
+// SourceFile is a source of a build that is not in git.
+type SourceFile struct {
+	Name   string `json:"name"`
+	URL    string `json:"url"` // without credentials
+	SHA512 string `json:"sha512"`
+	Size   int64  `json:"size"`
+	Origin Origin `json:"origin"`
+}
+
+// SourcePackage is a source package that was given to the listener, and is built instead of a commit.
+type SourcePackage struct {
+	Name   string `json:"name"` // of its file, as rpmbuild would have called it
+	NEVRA  string `json:"nevra"`
+	SHA512 string `json:"sha512"` // under which the storage has it
+	Size   int64  `json:"size"`
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/hook"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // demonstration is a package directory that is pushed to its own repository and built.
@@ -62,7 +63,7 @@ func newDemonstration(
 			cfg.Builder.Engine = config.EngineRPMBuild
 		case auto && !chosen:
 			if why := cannotUseMock(ctx, cfg, cfg.Targets[0], log); why != nil {
-				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget()}
+				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget(osrelease.Read())}
 				what, do := hint.Split(why)
 				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n"+
 					"  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",

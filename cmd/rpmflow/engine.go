@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // targetChoice is the target that the user has named for a command without a server.
@@ -101,7 +102,7 @@ func newWorkplace(
 
 // host uses the host's rpm, for the host itself. why is set when the user has not asked for it.
 func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why string) error {
-	b.Target = rpmflow.HostTarget()
+	b.Target = rpmflow.HostTarget(osrelease.Read())
 	if name != "" {
 		b.Target.Name = name
 		if t, ok := cfg.Target(name); ok {
@@ -111,7 +112,7 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 	if err := hostrpm.Serves(b.Target); err != nil {
 		what, _ := hint.Split(err)
 		return hint.Add(errors.New(what), fmt.Sprintf("say --engine mock to build for %s in containers, "+
-			"or leave the target out to build for this machine, %s", name, rpmflow.HostTarget().Name))
+			"or leave the target out to build for this machine, %s", name, rpmflow.HostTarget(osrelease.Read()).Name))
 	}
 	e, err := hostrpm.New(ctx, "")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // targets makes the targets of the file's entries.
@@ -161,7 +162,7 @@ func (l *loader) engines(c *Config) {
 		case host:
 			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, "+
 				"which builds for targets named host or host-… only, so its builds wait for another builder: "+
-				"set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget().Name))
+				"set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget(osrelease.Read()).Name))
 		default:
 			l.warnings = append(l.warnings, fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, "+
 				"so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine))

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // Config is what Load made of file, environment and flags. The keys are described in keys.go.
@@ -235,7 +236,7 @@ func load(src Source, data []byte) (*Config, error) {
 	c.Targets = l.targets(file.targets)
 	defined := names(file.targets)
 	if c.Builder.Engine == EngineRPMBuild && len(file.targets) == 0 { // there is only one that it can build for
-		host := rpmflow.HostTarget()
+		host := rpmflow.HostTarget(osrelease.Read())
 		host.Config = host.Name
 		c.Targets, defined = []rpmflow.Target{host}, []string{host.Name}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // write makes a file in the working directory, which is the test's own.
@@ -201,7 +202,7 @@ func TestEngines(t *testing.T) {
 			(c.want == "") != (len(got.Warnings) == 0) {
 			t.Errorf("%s: %q", c.text, got.Warnings)
 		}
-		if own := rpmflow.HostTarget().Name; len(got.Projects) > 0 &&
+		if own := rpmflow.HostTarget(osrelease.Read()).Name; len(got.Projects) > 0 &&
 			(len(got.Targets) != 1 || got.Targets[0].Name != own || got.Projects[0].Targets[0] != own) {
 			t.Errorf("targets %+v", got.Targets)
 		}

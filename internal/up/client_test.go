@@ -7,6 +7,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
 // TestClientFile loads what Up leaves for the command line: whatever Up runs with, the file must be valid.
@@ -21,7 +22,7 @@ func TestClientFile(t *testing.T) {
 	cfg.PublicURL = &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}
 	mock := rpmflow.Target{Name: "fedora-43-x86_64", Arch: "x86_64", Config: "fedora-43-x86_64",
 		Image: "rpmflow/mock:latest"}
-	cfg.Targets = []rpmflow.Target{rpmflow.HostTarget(), {Name: "host", Arch: "x86_64"}, mock}
+	cfg.Targets = []rpmflow.Target{rpmflow.HostTarget(osrelease.Read()), {Name: "host", Arch: "x86_64"}, mock}
 	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"}},
 		{Name: "all", URL: "https://git.example.com/all.git"}}
 	file := filepath.Join(dir, ClientFile)
@@ -33,7 +34,7 @@ func TestClientFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Targets) != 3 || len(got.Projects) != 2 || got.Builder.Engine != config.EngineRPMBuild ||
-		got.Targets[0].Name != rpmflow.HostTarget().Name {
+		got.Targets[0].Name != rpmflow.HostTarget(osrelease.Read()).Name {
 		t.Errorf("%+v", got)
 	}
 }

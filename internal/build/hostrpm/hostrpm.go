@@ -24,6 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/rpmlog"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/osrelease"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
@@ -112,7 +113,7 @@ func Serves(t rpmflow.Target) error {
 		return nil
 	}
 	return hint.Add(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…", t.Name),
-		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget().Name)
+		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget(osrelease.Read()).Name)
 }
 
 // Unchecked implements build.Unchecker.
