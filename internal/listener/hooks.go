@@ -63,7 +63,7 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 	var reasons []string
 	for _, c := range d.Changes {
 		key, former := d.Key(c), d.ID
-		if half == rpmflow.HalfPackaging { // the same words from the other repository are another push
+		if half == rpmflow.HalfPackaging { // the same change in the other repository is another push
 			key, former = "packaging "+key, "packaging "+former
 		}
 		var stored rpmflow.Push
@@ -106,8 +106,8 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 }
 
 // storedBefore finds the push with builds that an earlier version has stored for a delivery: its id was derived from
-// the forge's id alone. Without this a delivery that is sent again after an upgrade would be built twice. A message in
-// PUSHES that is older than the upgrade is the only reason for it.
+// the forge's id alone. Without this a delivery that is sent again after an upgrade would be built twice. It can be
+// removed when no PUSHES stream holds such pushes any more.
 func (l *Listener) storedBefore(ctx context.Context, project, delivery, ref string) (rpmflow.Push, bool, error) {
 	push, found, err := l.pushes.Find(ctx, project, rpmflow.PushID(project, delivery))
 	return push, found && push.Ref == ref && len(push.Builds) > 0, err
