@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Push is a change of one ref that somebody announced, and the answer that was given to it.
+// Push is a change of one ref that was announced to the listener, and the listener's answer.
 type Push struct {
 	ID       string    `json:"id"`
 	Project  string    `json:"project"`
@@ -19,10 +19,10 @@ type Push struct {
 	Forge    string    `json:"forge"`    // github, generic, api
 	Pusher   string    `json:"pusher,omitempty"`
 	Received time.Time `json:"received"`
-	// Builds is what the push led to, and Reason why there is none of them: exactly one of both is set.
+	// Builds are the builds of the push. If there are none, Reason says why.
 	Builds []Build `json:"builds,omitempty"`
 	Reason string  `json:"reason,omitempty"`
-	// NotBuilt says, where there are builds, which packages are not built that one might expect, and why.
+	// NotBuilt says, where there are builds, which packages are not built although one might expect it, and why.
 	NotBuilt []string `json:"not_built,omitempty"`
 	// Half is which of the two repositories of layout split was pushed to.
 	Half Half `json:"half,omitempty"`
@@ -61,22 +61,23 @@ const (
 	PhaseUpload       Phase = "upload"       // put artifacts and logs into S3
 )
 
-// PhaseTime is one phase as it went. Seconds is zero while the phase runs.
+// PhaseTime is the time of one phase. Seconds is zero while the phase runs.
 type PhaseTime struct {
 	Phase   Phase     `json:"phase"`
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
 }
 
-// Build is the whole record of one build: what was asked for, the attempt that runs or ran last, and the result. Every event
-// carries it, so a build's last event is its state. It holds no secret. In JSON the parts are one object.
+// Build is the whole record of one build: what was asked for, the attempt that runs or ran last, and the result. Every
+// event carries it, so a build's last event is its state. It holds no secret. In JSON the parts are one object.
 type Build struct {
 	BuildRequest
 
 	State State `json:"state"`
 	// Attempt counts the claims, beginning with 1: it names the run in events, S3 keys and container labels.
 	Attempt int `json:"attempt"`
-	// InfrastructureFailures counts the attempts that failed because of the infrastructure. Interrupted attempts do not count.
+	// InfrastructureFailures counts the attempts that failed because of the infrastructure. Interrupted attempts do not
+	// count.
 	InfrastructureFailures int `json:"infrastructure_failures"`
 	// LostAttempts counts the attempts whose builder stopped sending heartbeats. After too many of them the build fails.
 	LostAttempts int `json:"lost_attempts,omitempty"`
@@ -93,8 +94,8 @@ type Build struct {
 	BuildResult
 }
 
-// BuildRequest is what was asked for. It travels in the message of BUILDS, and every attempt starts from that copy: an attempt
-// writes the layout and the spec that it has found into its own.
+// BuildRequest is what was asked for. It travels in the message of BUILDS, and every attempt starts from that copy: an
+// attempt writes the layout and the spec that it has found into its own.
 type BuildRequest struct {
 	ID      string `json:"id"`
 	Push    string `json:"push"`
@@ -117,7 +118,8 @@ type BuildRequest struct {
 	Options Options `json:"options,omitzero"`
 	// TimeoutSeconds bounds one attempt from its claim to its upload.
 	TimeoutSeconds float64 `json:"timeout_seconds"`
-	// Concurrency is the project's limit of builds at once; it is in the request so that builders need no list of projects.
+	// Concurrency is the project's limit of builds at once; it is in the request so that builders need no list of
+	// projects.
 	Concurrency int `json:"concurrency"`
 	// RetryOf is the build that this one repeats, where somebody has asked for that.
 	RetryOf string `json:"retry_of,omitempty"`
@@ -128,7 +130,8 @@ type BuildRequest struct {
 // BuildAttempt is what is recorded of one attempt. The next attempt starts with an empty one.
 type BuildAttempt struct {
 	Builder string `json:"builder,omitempty"`
-	// QueueSequence is the message of BUILDS that the attempt runs under. A build that is queued again keeps it, and Engine.
+	// QueueSequence is the message of BUILDS that the attempt runs under. A build that is queued again keeps it, and
+	// Engine.
 	QueueSequence uint64 `json:"queue_sequence,omitempty"`
 	Engine        string `json:"engine,omitempty"`
 	// Containers names the containers of the attempt, newest last.
@@ -150,7 +153,7 @@ type BuildResult struct {
 	Artifacts  []Artifact `json:"artifacts,omitempty"`
 }
 
-// BuildRoot is the image that a build starts from, and what that was made from.
+// BuildRoot is the image that a build starts from, and what that image was made from.
 type BuildRoot struct {
 	Image     string `json:"image"`
 	MockImage string `json:"mock_image"`
@@ -159,9 +162,9 @@ type BuildRoot struct {
 	// Repositories has the SHA-256 of each repository's repomd.xml, as it was when the root was made.
 	Repositories map[string]string `json:"repositories,omitempty"`
 	Made         time.Time         `json:"made"`
-	// Checked is when the repositories were last asked whether they have changed.
+	// Checked is when the repositories were last checked for changes.
 	Checked time.Time `json:"checked"`
-	// Stale says that they could not be asked in time, and that the target allows to build nevertheless.
+	// Stale says that they could not be checked in time, and that the target allows to build nevertheless.
 	Stale bool `json:"stale,omitempty"`
 }
 
@@ -196,14 +199,14 @@ func (b *Build) EnterPhase(p Phase, now time.Time) {
 	b.Phases = append(b.Phases, PhaseTime{Phase: p, Started: now.UTC()})
 }
 
-// LeavePhase writes down how long the phase that runs has taken.
+// LeavePhase records how long the phase that runs has taken.
 func (b *Build) LeavePhase(now time.Time) {
 	if n := len(b.Phases); n > 0 && b.Phases[n-1].Seconds == 0 {
 		b.Phases[n-1].Seconds = max(now.Sub(b.Phases[n-1].Started).Seconds(), 1e-6)
 	}
 }
 
-// Waiting is what keeps one builder from a queued build.
+// Waiting is why one builder cannot start a queued build.
 type Waiting struct {
 	Builder string    `json:"builder"`
 	Reason  string    `json:"reason"`
@@ -216,8 +219,8 @@ const (
 	staleAfter  = 10 * time.Minute // an older entry makes room for another builder's
 )
 
-// Waits adds why a builder does not begin the build, in place of what it said before. It reports whether that is something new: of many
-// builders only some have an entry, so that they do not take turns.
+// Waits adds why a builder does not start the build, in place of its entry so far. It reports whether the entries have
+// changed: of many builders only the first few have one, so that they do not replace each other's.
 func (b *Build) Waits(w Waiting) bool {
 	i := slices.IndexFunc(b.Waiting, func(old Waiting) bool { return old.Builder == w.Builder })
 	switch {
@@ -237,9 +240,9 @@ func (b *Build) Waits(w Waiting) bool {
 	return true
 }
 
-// Cancel says who has asked for a build's end, and when.
+// Cancel says who has asked to cancel a build, and when.
 type Cancel struct {
-	By string    `json:"by"` // as they call themselves, else the address that they asked from
+	By string    `json:"by"` // the name that the request gives, else its address
 	At time.Time `json:"at"`
 }
 
@@ -248,14 +251,14 @@ func (c Cancel) Failure() *Failure {
 	return Fail(FailureCanceled, "rpmflow retry builds the same commit again", "canceled by %s", c.By)
 }
 
-// Canceled is the record of a build that ends because Cancel is set. Of what was stored only logs are kept: packages of a build
-// that was not wanted are nobody's.
+// Canceled is the record of a build that ends because Cancel is set. Of what was stored it names only the logs, and no
+// packages.
 func (b Build) Canceled(now time.Time) Build {
 	n := b.Clone()
 	n.LeavePhase(now)
 	phase := n.Phase
 	if phase == "" {
-		phase = PhaseClaim // which it was waiting for
+		phase = PhaseClaim // it was not claimed yet
 	}
 	if n.Outcome == nil || n.Outcome.Kind != FailureCanceled {
 		outcome := OutcomeOf(phase, n.Cancel.Failure())
@@ -284,7 +287,7 @@ func (p Package) NEVRA() string {
 	return fmt.Sprintf("%s-%s-%s.%s", p.Name, p.Version, p.Release, p.Arch)
 }
 
-// MarshalJSON adds the NEVRA as one string, for those who only want to show or install the package.
+// MarshalJSON adds the NEVRA as one string, for programs that only show or install the package.
 func (p Package) MarshalJSON() ([]byte, error) {
 	type fields Package
 	return EncodeJSON(struct {
@@ -303,7 +306,8 @@ const (
 	KindLog  ArtifactKind = "log"
 )
 
-// Artifact is one stored file. SHA256 and Size are of the stored bytes; where ContentEncoding is gzip, those of the compressed ones.
+// Artifact is one stored file. SHA256 and Size are of the stored bytes; where ContentEncoding is gzip, those of the
+// compressed ones.
 type Artifact struct {
 	Name            string       `json:"name"`
 	Kind            ArtifactKind `json:"kind"`

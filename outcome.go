@@ -16,10 +16,10 @@ const (
 	Skipped Result = "skipped"
 )
 
-// FailureKind says whose a failure is, and so whether to try again.
+// FailureKind says where the cause of a failure is, which decides whether to try again.
 type FailureKind string
 
-// The kinds. All but FailureInfrastructure are the packager's or the user's and never retried.
+// The kinds. All but FailureInfrastructure are for the packager or the user to fix, and never retried.
 const (
 	FailureSource         FailureKind = "source"
 	FailureSpec           FailureKind = "spec"
@@ -33,12 +33,14 @@ const (
 // Results lists how a build can end.
 func Results() []Result { return []Result{Succeeded, Failed, Skipped} }
 
-// FailureKinds lists whose a failure can be.
+// FailureKinds lists the kinds.
 func FailureKinds() []FailureKind {
-	return []FailureKind{FailureSource, FailureSpec, FailureDependencies, FailureBuild, FailureTimeout, FailureCanceled, FailureInfrastructure}
+	return []FailureKind{
+		FailureSource, FailureSpec, FailureDependencies, FailureBuild, FailureTimeout, FailureCanceled, FailureInfrastructure,
+	}
 }
 
-// Outcome is the one verdict on a build.
+// Outcome is the result of a build.
 type Outcome struct {
 	Result  Result      `json:"result"`
 	Kind    FailureKind `json:"kind,omitempty"`
@@ -50,7 +52,7 @@ type Outcome struct {
 	Unchecked []string `json:"unchecked,omitempty"`
 }
 
-// Failure is an error whose kind is known. What fails without one is ours: infrastructure.
+// Failure is an error whose kind is known. Other errors are failures of the infrastructure.
 type Failure struct {
 	Kind    FailureKind
 	Message string
@@ -97,7 +99,8 @@ func OutcomeOf(phase Phase, err error) Outcome {
 	}
 	o := Outcome{
 		Result: Failed, Kind: FailureInfrastructure, Phase: phase, Message: err.Error(),
-		Hint: "nothing speaks against the package: an operator finds more in the builder's log; submit the build again once that is mended",
+		Hint: "the package is not the cause: an operator finds more in the builder's log; " +
+			"submit the build again when that is fixed",
 	}
 	var f *Failure
 	if errors.As(err, &f) {

@@ -1,7 +1,7 @@
 package rpmflow
 
-// Role is what a program or a person is to the servers behind the system, NATS and S3: the name of its user there, which has
-// the rights it needs and no others.
+// Role is what a program or a person is to the servers behind the system, NATS and S3: the name of its user there,
+// which has the rights it needs and no others.
 type Role string
 
 // The roles. A role is also the name of its user, and of its S3 account.

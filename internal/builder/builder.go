@@ -1,8 +1,9 @@
-// Package builder takes builds from the queue, as many at a time as it has slots, and sees each of them through to its one outcome.
+// Package builder takes builds from the queue, as many at a time as it has slots, and runs each of them to its one
+// outcome.
 //
-// Build messages come in; events, artifacts and acknowledged messages go out. Who owns a build is decided by EVENTS alone:
-// what this program believes of a build it has confirmed by a fenced publish. cmd/builder and `rpmflow up` start it; any
-// number may run, on any host, and each can be killed at any time.
+// Build messages come in; events, artifacts and acknowledged messages go out. EVENTS alone decides who owns a build, by
+// fenced publishes: any number of builders may run, on any host, and each can be killed at any time. internal/builderd
+// imports it.
 package builder
 
 import (
@@ -31,35 +32,35 @@ type Options struct {
 	Targets     []rpmflow.Target
 	Jobs        int           // how many builds at a time
 	DrainTime   time.Duration // how long the first SIGTERM lets a build go on
-	Poll        time.Duration // how often to look for work without being woken up
-	AckWait     time.Duration // after how much silence others take a builder for dead
+	Poll        time.Duration // how often to look for work without a notice
+	AckWait     time.Duration // without a heartbeat, until others take a builder for dead
 	RetryDelay  time.Duration // before the second attempt; doubled for each further one
 	MaxFailures int           // of the infrastructure, until a build is given up
 	DataDir     string
-	// Room says whether there is disk space and memory for another build; nil: always.
+	// Room returns an error if there is not enough disk space or memory for another build. Nil: there always is.
 	Room   func() error
-	Status *Status // is kept up to date; nil: nobody asks
+	Status *Status // is kept up to date; may be nil
 	Logger *slog.Logger
 }
 
-// maxLost is how many attempts of a build may end with a builder that falls silent: something in the build may kill builders.
+// maxLost is how many attempts of a build may end with a builder that stops responding: the build may be the cause.
 const maxLost = 5
 
 const (
 	claimWait = 30 * time.Second
-	// An outcome is worth waiting for while NATS is away, less so when the program is to end.
+	// How long to try to publish an outcome while NATS is away, and the same when the program is to end.
 	settleWait = 15 * time.Minute
 	drainWait  = 30 * time.Second
 	recordWait = time.Minute // for storing the final record
 	// The same where the finished event alone will do, in a claim also without heartbeats.
 	optionalRecordWait = 15 * time.Second
 	fullPause          = 5 * time.Second // before a full stream is tried again
-	readyFor           = 5 * time.Second // how long a good answer of engine and storage is believed
+	readyFor           = 5 * time.Second // how long a good answer of engine and storage is valid
 	sweepEvery         = 5 * time.Minute
 	maxDelay           = time.Hour // between two attempts
 )
 
-// Health says whether the storage can take results.
+// Health reports whether the storage can take results.
 type Health interface {
 	Healthy(ctx context.Context) error
 }
@@ -82,20 +83,22 @@ type Builder struct {
 	work     *dirlock.Temp
 	status   *Status
 	ready    time.Time   // when engine and storage were last seen to work
-	doubt    atomic.Bool // whether a build has failed since then for reasons that are not its own
+	recheck  atomic.Bool // a build has failed since then because of the infrastructure
 
-	// Of the main loop: builds that could not be begun here.
+	// Of the main loop: builds that could not start here.
 	postponed recently
-	aside     time.Time // until then others look first
+	notBefore time.Time // until then other builders take postponed builds first
 	explained explanation
-	told      map[string]rpmflow.Build // queued builds, by id, whose records say why they wait for us
-	retracted time.Time
-	looked    time.Time
-	unserved  map[string]bool // targets that the log has said to wait
+	entries   map[string]rpmflow.Build // queued builds, by id, whose records have a waiting entry of this builder
+	retracted time.Time                // when entries was last checked
+	looked    time.Time                // when the targets were last checked
+	unserved  map[string]bool          // targets whose builds wait, as logged
 }
 
 // New prepares a builder; Run runs it.
-func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, runner *build.Runner, storage Health) (*Builder, error) {
+func New(
+	ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, runner *build.Runner, storage Health,
+) (*Builder, error) {
 	ledger, err := events.NewLedger(ctx, js)
 	if err != nil {
 		return nil, err
@@ -119,15 +122,16 @@ func New(ctx context.Context, o Options, nc *nats.Conn, js jetstream.JetStream, 
 	}
 	status.connected(nc, o.Jobs)
 	return &Builder{
-		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner, storage: storage, work: work, status: status, unserved: map[string]bool{}, told: map[string]rpmflow.Build{},
+		o: o, log: o.Logger, instance: uuid.NewString(), ledger: ledger, queue: queue, logs: logs, runner: runner,
+		storage: storage, work: work, status: status, unserved: map[string]bool{}, entries: map[string]rpmflow.Build{},
 	}, nil
 }
 
 // errDrained is why a build is interrupted when the drain time is over.
 var errDrained = errors.New("the builder is shutting down")
 
-// Run takes builds until ctx ends, lets those in hand go on for the drain time, and hands back those for which that was not
-// enough. When hard ends, they are handed back at once.
+// Run takes builds until ctx ends. Running builds may then continue for the drain time; those that have not ended by
+// then are handed back. When hard ends, they are handed back at once.
 func (b *Builder) Run(ctx, hard context.Context) error {
 	defer func() {
 		if err := b.work.Remove(); err != nil {
@@ -148,8 +152,9 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 	slots := make(chan struct{}, b.o.Jobs) // holds a token for each build in hand
 	var builds sync.WaitGroup
 	defer builds.Wait()
-	defer b.status.rest()
-	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs, "jobs", b.o.Jobs)
+	defer b.status.stopped()
+	b.log.Info("waiting for builds", "builder", b.o.Name, "engine", b.runner.Engine.Name(), "archs", b.o.Archs,
+		"jobs", b.o.Jobs)
 	var swept, complained time.Time
 	for {
 		b.status.moved(idleMove + b.o.Poll)
@@ -157,7 +162,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case slots <- struct{}{}:
-		case <-time.After(lookEvery): // all slots are taken, and the loop lives all the same
+		case <-time.After(lookEvery): // all slots are taken
 			b.retract(ctx)
 			continue
 		}
@@ -185,7 +190,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 			b.log.Info("taking builds again", "builder", b.o.Name)
 			complained = time.Time{}
 		}
-		if ctx.Err() != nil { // taken in the moment of the end
+		if ctx.Err() != nil { // ended meanwhile
 			release(d, b.log)
 			return nil
 		}
@@ -208,7 +213,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 
 // pause waits until there may be something to do.
 func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
-	timer := time.NewTimer(max(b.o.Poll, time.Until(b.aside)))
+	timer := time.NewTimer(max(b.o.Poll, time.Until(b.notBefore)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -217,14 +222,14 @@ func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
 	}
 }
 
-// next takes a build when all that it needs is there: what cannot be built here and now is left to others.
+// next takes a build if everything that builds need is there. Otherwise builds are left to others.
 func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 	if b.o.Room != nil {
 		if err := b.o.Room(); err != nil {
 			return nil, err
 		}
 	}
-	if b.doubt.Swap(false) { // what has spoiled one build would spoil the next
+	if b.recheck.Swap(false) { // the next build could fail for the same reason
 		b.ready = time.Time{}
 	}
 	if time.Since(b.ready) > readyFor {
@@ -240,8 +245,8 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 	return d, Because(ReasonNATS, err)
 }
 
-// accept claims the build of a delivery; there is no owner when nothing is left to do. It reports whether to look for the next at
-// once: what could not be claimed now is given back, and would come again and again in no time.
+// accept claims the build of a delivery; there is no owner if nothing is left to do. It reports whether to look for the
+// next build at once: a message that could not be claimed is given back, and would be delivered again immediately.
 func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok bool) {
 	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
@@ -258,10 +263,10 @@ func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok 
 	return b.newOwner(d, claimed, log.With("attempt", claimed.build.Attempt)), true
 }
 
-// release gives a message back that was not begun.
+// release gives a message back.
 func release(d *events.Delivery, log *slog.Logger) {
 	if err := d.Release(); err != nil {
-		log.Warn("message not given back: it comes again after the ack wait", "error", err)
+		log.Warn("message not given back: it is delivered again after the ack wait", "error", err)
 	}
 }
 
@@ -274,7 +279,7 @@ func (b *Builder) target(name string) (rpmflow.Target, bool) {
 	return rpmflow.Target{}, false
 }
 
-// sweep has the engine remove what dead attempts have left: all that EVENTS does not name as running.
+// sweep makes the engine remove what dead attempts have left: everything that is not of a running attempt in EVENTS.
 func (b *Builder) sweep(ctx context.Context) {
 	s, ok := b.runner.Engine.(Sweeper)
 	if !ok {
@@ -293,7 +298,7 @@ func (b *Builder) sweep(ctx context.Context) {
 		return last.Build.State == rpmflow.Running && last.Build.Attempt == attempt, nil
 	})
 	if err != nil && ctx.Err() == nil {
-		b.log.Warn("not everything that dead attempts have left is removed", "error", err)
+		b.log.Warn("leftovers of dead attempts not removed", "error", err)
 	}
 }
 

@@ -188,7 +188,8 @@ func TestKilledBuilder(t *testing.T) {
 	w.emptyQueue()
 }
 
-// A builder that dies between the event of a retry and its message: the old message comes again, and stands in for the new one.
+// A builder that dies between the event of a retry and its message: the old message comes again, and stands in for the
+// new one.
 func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	b := w.build("p1")

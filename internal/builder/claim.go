@@ -11,21 +11,22 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// held is a build that this process owns: the record and the sequence of its last event, behind which the next one is fenced.
+// held is a build that this process owns: the record, and the sequence of its last event, on which the next one is
+// fenced.
 type held struct {
 	build    rpmflow.Build
 	sequence uint64
 }
 
-// move is what a delivered message calls for.
+// move is what is done with a delivered message.
 type move string
 
 const (
-	moveClaim   move = "claim"   // begin an attempt
-	moveDrop    move = "drop"    // the message has nothing to say any more
-	moveRequeue move = "requeue" // its successor may not have been sent: send it, then drop this one
-	moveAsk     move = "ask"     // running under another message: is that one still there?
-	moveCancel  move = "cancel"  // nobody runs it, and its end was asked for: finish it
+	moveClaim   move = "claim"   // start an attempt
+	moveDrop    move = "drop"    // the message is out of date
+	moveRequeue move = "requeue" // the message of the retry may not have been sent: send it, then drop this one
+	moveCheck   move = "check"   // the build runs under another message: is that one still in the queue?
+	moveCancel  move = "cancel"  // nobody runs the build, and it is to be canceled: finish it
 )
 
 // decide compares a message with the build's last event.
@@ -41,26 +42,26 @@ func decide(last events.Event, d *events.Delivery) move {
 		return moveClaim
 	default:
 		if b.QueueSequence == d.Sequence {
-			return deserted(b) // its owner has been silent for a whole ack wait
+			return abandoned(b) // its owner has sent no heartbeat for a whole ack wait
 		}
-		return moveAsk
+		return moveCheck
 	}
 }
 
-// deserted says what becomes of a build that has lost its owner.
-func deserted(b rpmflow.Build) move {
+// abandoned decides about a build that has lost its owner.
+func abandoned(b rpmflow.Build) move {
 	if b.Cancel != nil {
 		return moveCancel
 	}
 	return moveClaim
 }
 
-// claim makes the build ours, or settles a message for which there is nothing to do.
+// claim makes this builder the owner of the build, or settles a message for which there is nothing to do.
 func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (held, bool, error) {
-	for beaten := false; ; beaten = true {
+	for refused := false; ; refused = true {
 		last, err := b.ledger.Last(ctx, d.Build)
 		if errors.Is(err, events.ErrNone) {
-			log.Info("message of a build that is long over, dropped")
+			log.Info("message of a build without events dropped: it ended long ago")
 			return held{}, false, d.Done(ctx)
 		}
 		if err != nil {
@@ -80,7 +81,7 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 			log.Info("message dropped", "state", last.Build.State, "why", string(m))
 			return held{}, false, d.Done(ctx)
 		}
-		if beaten { // by one who has this very message: it is not ours any more, no ack, no nak
+		if refused { // another builder has this message now: neither acknowledge nor release it
 			log.Info("build claimed by another", "builder", last.Build.Builder)
 			return held{}, false, nil
 		}
@@ -91,7 +92,7 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 			}
 			return held{}, false, errors.Join(err, d.Done(ctx))
 		}
-		why, err := b.unable(ctx, last.Build)
+		why, err := b.whyNot(ctx, last.Build)
 		if err != nil {
 			return held{}, false, err
 		}
@@ -106,21 +107,22 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 		if !errors.Is(err, events.ErrLost) {
 			return h, err == nil, err
 		}
-		// Beaten. Most likely there are two messages of the build, and this one has nothing to say any more: look again.
+		// Another builder was first. Most likely there are two messages of the build, and this one is out of date: look
+		// again.
 	}
 }
 
-// resolve decides, and answers moveAsk.
+// resolve decides, and replaces moveCheck.
 func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Delivery) (move, error) {
 	m := decide(last, d)
-	if m != moveAsk {
+	if m != moveCheck {
 		return m, nil
 	}
 	there, err := b.queue.Holds(ctx, last.Build.QueueSequence)
 	if there { // a second message of the same build: its owner holds the first
 		return moveDrop, err
 	}
-	return deserted(last.Build), err
+	return abandoned(last.Build), err
 }
 
 // begin publishes the claim: the started event of the next attempt.
@@ -132,7 +134,9 @@ func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delive
 }
 
 // nextAttempt is the record at the start of an attempt: of the attempt before it only the counters and notes are kept.
-func nextAttempt(b rpmflow.Build, request rpmflow.BuildRequest, attempt rpmflow.BuildAttempt, now time.Time) rpmflow.Build {
+func nextAttempt(
+	b rpmflow.Build, request rpmflow.BuildRequest, attempt rpmflow.BuildAttempt, now time.Time,
+) rpmflow.Build {
 	n := b.Clone()
 	if n.State == rpmflow.Running {
 		lose(&n)
@@ -145,10 +149,11 @@ func nextAttempt(b rpmflow.Build, request rpmflow.BuildRequest, attempt rpmflow.
 	return n
 }
 
-// lose writes down that the attempt's builder stopped responding.
+// lose records that the attempt's builder stopped responding.
 func lose(b *rpmflow.Build) {
 	b.LostAttempts++
-	b.Notes = append(b.Notes, fmt.Sprintf("attempt %d was interrupted: builder %s stopped responding", b.Attempt, b.Builder))
+	note := fmt.Sprintf("attempt %d was interrupted: builder %s stopped responding", b.Attempt, b.Builder)
+	b.Notes = append(b.Notes, note)
 }
 
 // endCanceled ends a build whose builder stopped sending heartbeats after somebody had asked to cancel it.
@@ -162,7 +167,8 @@ func (b *Builder) endCanceled(ctx context.Context, last events.Event, log *slog.
 	if _, err := b.ledger.Append(ctx, events.TypeFinished, n, last.Sequence, b.instance); err != nil {
 		return err
 	}
-	log.Info("build finished", "result", n.Outcome.Result, "kind", n.Outcome.Kind, "phase", n.Outcome.Phase, "message", n.Outcome.Message)
+	log.Info("build finished", "result", n.Outcome.Result, "kind", n.Outcome.Kind, "phase", n.Outcome.Phase,
+		"message", n.Outcome.Message)
 	w := b.logs.Writer(n.ID)
 	fmt.Fprintf(w, "rpmflow: %s\n", n.Outcome.Message)
 	w.Close(ctx, true)

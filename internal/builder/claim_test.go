@@ -29,8 +29,8 @@ func TestDecide(t *testing.T) {
 		"retry":                           {rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1}, 1, moveClaim},
 		"second retry, oldest message":    {rpmflow.Build{State: queued, InfrastructureFailures: 2}, 0, moveRequeue},
 		"its owner is silent":             {rpmflow.Build{State: running, BuildAttempt: under(7)}, 0, moveClaim},
-		"running under another message":   {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveAsk},
-		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1, BuildAttempt: under(8)}, 0, moveAsk},
+		"running under another message":   {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveCheck},
+		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1, BuildAttempt: under(8)}, 0, moveCheck},
 		"finished":                        {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveDrop},
 		"finished under another message":  {rpmflow.Build{State: finished, BuildAttempt: under(3)}, 0, moveDrop},
 		"retry, old message": {
@@ -40,7 +40,7 @@ func TestDecide(t *testing.T) {
 			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(7)}, 0, moveCancel,
 		},
 		"to be canceled, another message": {
-			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(6)}, 0, moveAsk,
+			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(6)}, 0, moveCheck,
 		},
 	} {
 		message := &events.Delivery{Build: rpmflow.Build{InfrastructureFailures: test.failures}, Sequence: 7}
@@ -50,7 +50,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// A publish that was broken off may be stored all the same: its writer is not fenced out by itself, but by others it is.
+// A publish that was broken off may be stored all the same: its writer is not fenced out by itself, but by others it
+// is.
 func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
@@ -102,8 +103,8 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	}
 }
 
-// What an attempt has found is not that of the next one, which may fail before it has found anything: the record of the next begins
-// with an empty attempt and no result, and with the request as it was made.
+// What an attempt has found is not that of the next one, which may fail before it has found anything: the record of the
+// next begins with an empty attempt and no result, and with the request as it was made.
 func TestNextAttemptStartsEmpty(t *testing.T) {
 	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	asked := rpmflow.BuildRequest{ID: "b1", Project: "hello", Layout: rpmflow.LayoutAuto, QueuedAt: at}
@@ -149,7 +150,8 @@ func TestDelayDoubles(t *testing.T) {
 	}
 }
 
-// Builders that share a data directory and start at the same moment leave each other alone, and what the dead have left is removed.
+// Builders that share a data directory and start at the same moment leave each other alone, and what the dead have left
+// is removed.
 func TestWorkDirs(t *testing.T) {
 	dir := t.TempDir()
 	for _, dead := range []string{"builder-1.lock", "builder-2.lock"} {

@@ -75,7 +75,8 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 	}
 }
 
-// Who has lost its build while the new owner is at work leaves that one alone: no event, no object, no answer to the message.
+// Who has lost its build while the new owner is at work leaves that one alone: no event, no object, no answer to the
+// message.
 func TestALoserTouchesNothing(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	wire, mine, theirs, said := w.wire(), newGate(enginetest.RPMs), newGate(enginetest.RPMs), w.answers()
@@ -112,8 +113,8 @@ func TestALoserTouchesNothing(t *testing.T) {
 	w.emptyQueue()
 }
 
-// outage is longer than every bound that a builder has for NATS while a build runs (30 s for claiming, for the live log's end, for the
-// settling after a SIGTERM), and ten times the ack wait.
+// outage is longer than every bound that a builder has for NATS while a build runs (30 s for claiming, for the live
+// log's end, for the settling after a SIGTERM), and ten times the ack wait.
 const outage = 33 * time.Second
 
 // NATS is away for so long that nothing is left of any heartbeat; builds go on, and one of them ends meanwhile.
@@ -196,8 +197,8 @@ func (w *world) storeAt(endpoint string) *storage.Store {
 	return s
 }
 
-// The storage is killed in the middle of an upload, when the source package is stored and the binary one is on its way. The build is built
-// anew when the storage is there again, and none is spoiled meanwhile.
+// The storage is killed in the middle of an upload, when the source package is stored and the binary one is on its way.
+// The build is built anew when the storage is there again, and none is spoiled meanwhile.
 func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	dir := t.TempDir()
@@ -253,7 +254,8 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	w.emptyQueue()
 }
 
-// An engine that breaks spoils the attempt that shows it, and no other: the next build is taken when the engine answers again.
+// An engine that breaks spoils the attempt that shows it, and no other: the next build is taken when the engine answers
+// again.
 func TestABrokenEngineSpoilsOneAttempt(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	var broken, asked, spoiled atomic.Int32

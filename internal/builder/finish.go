@@ -23,7 +23,7 @@ const (
 	stepHandBack step = "hand back" // publish that the build waits for another attempt; this one does not count
 	stepWait     step = "wait"      // publish the same again after a pause
 	stepSettle   step = "settle"    // it is published: acknowledge or release the message
-	stepLeave    step = "leave"     // leave the message alone: it comes again after the ack wait
+	stepLeave    step = "leave"     // leave the message: it is delivered again after the ack wait
 )
 
 // published is what came of publishing the event of a step.
@@ -105,8 +105,8 @@ func publishedAs(err error) published {
 	return publishedFailed
 }
 
-// end publishes what came of the attempt, and then settles its message. An attempt without an outcome was interrupted by
-// interruption. A final record is stored before it is published.
+// end publishes what came of the attempt, and then settles its message. An attempt without an outcome was interrupted
+// by interruption. A final record is stored before it is published.
 func (o *owner) end(ctx context.Context, b rpmflow.Build, interruption error) {
 	b.LeavePhase(time.Now())
 	s := situation{
@@ -114,7 +114,7 @@ func (o *owner) end(ctx context.Context, b rpmflow.Build, interruption error) {
 		maxFailures: o.o.MaxFailures, lost: b.LostAttempts,
 	}
 	if s.infrastructure && o.current().Cancel == nil {
-		o.doubt.Store(true)
+		o.recheck.Store(true)
 	}
 	var n rpmflow.Build
 	var err error
@@ -124,7 +124,7 @@ func (o *owner) end(ctx context.Context, b rpmflow.Build, interruption error) {
 		todo := next(s)
 		switch todo {
 		case stepLeave:
-			o.log.Error("outcome not published: the build starts again when its message comes again",
+			o.log.Error("outcome not published: the build starts again when its message is delivered again",
 				"step", s.tried, "error", err)
 			return
 		case stepSettle:
@@ -173,8 +173,8 @@ func (o *owner) recordAfter(todo step, b rpmflow.Build, interruption error) rpmf
 	case stepRetry:
 		n := requeued(b, o.d)
 		n.InfrastructureFailures++
-		n.Notes = append(n.Notes, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); tried again after %s",
-			b.Attempt, b.Outcome.Phase, b.Outcome.Message, o.delay(n.InfrastructureFailures)))
+		n.Notes = append(n.Notes, fmt.Sprintf("attempt %d failed for reasons of the infrastructure (%s: %s); "+
+			"tried again after %s", b.Attempt, b.Outcome.Phase, b.Outcome.Message, o.delay(n.InfrastructureFailures)))
 		return n
 	}
 	n := b.Clone()
@@ -188,8 +188,8 @@ func (o *owner) recordAfter(todo step, b rpmflow.Build, interruption error) rpmf
 	return n
 }
 
-// requeued is the record of a build that is queued again, as it was asked for in its message. The last attempt's message tells it
-// from a new request.
+// requeued is the record of a build that is queued again, as it was asked for in its message. The last attempt's
+// message tells it from a new request.
 func requeued(b rpmflow.Build, d *events.Delivery) rpmflow.Build {
 	n := b.Clone()
 	n.State, n.BuildRequest = rpmflow.Queued, d.Build.BuildRequest
@@ -208,8 +208,8 @@ func shortened(b rpmflow.Build, why error) rpmflow.Build {
 	return b
 }
 
-// storeFinal stores the record of a build that ends with this step. An error says that the step must not be published: only a
-// record that tells of a failure of the infrastructure or of a cancellation may be missing.
+// storeFinal stores the record of a build that ends with this step. An error says that the step must not be published:
+// only a record that tells of a failure of the infrastructure or of a cancellation may be missing.
 func (b *Builder) storeFinal(ctx context.Context, todo step, final rpmflow.Build) error {
 	if !todo.final() {
 		return nil
@@ -223,14 +223,14 @@ func (b *Builder) storeFinal(ctx context.Context, todo step, final rpmflow.Build
 	defer cancel()
 	err := build.StoreRecord(ctx, b.runner.Store, final)
 	if err != nil && optional {
-		b.log.Warn("record not stored; the finished event has it", "project", final.Project, "target", final.Target, "build", final.ID,
-			"attempt", final.Attempt, "error", err)
+		b.log.Warn("record not stored; the finished event has it", "project", final.Project, "target", final.Target,
+			"build", final.ID, "attempt", final.Attempt, "error", err)
 		return nil
 	}
 	return err
 }
 
-// settle sees to the message of a build whose event is published, and tells who has to know.
+// settle acknowledges or releases the message of a build whose event is published.
 func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interruption error) {
 	switch did {
 	case stepHandBack:
@@ -242,10 +242,11 @@ func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interrupt
 		return
 	case stepRetry:
 		delay := o.delay(b.InfrastructureFailures)
-		o.log.Warn("attempt failed for reasons of the infrastructure, trying again", "in", delay, "why", b.Notes[len(b.Notes)-1])
-		// The new message is sent before the old one is acknowledged: whoever finds the event without it sends it.
+		o.log.Warn("attempt failed for reasons of the infrastructure, trying again",
+			"in", delay, "why", b.Notes[len(b.Notes)-1])
+		// The new message is sent before the old one is acknowledged. If this fails, whoever gets the old message sends it.
 		if err := o.queue.Enqueue(ctx, b, time.Now().Add(delay)); err != nil {
-			o.log.Error("message of the retry not sent: done when the old one comes again", "error", err)
+			o.log.Error("message of the retry not sent: done when the old one is delivered again", "error", err)
 			return
 		}
 	default:
@@ -254,11 +255,11 @@ func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interrupt
 			"message", b.Outcome.Message, "artifacts", len(b.Artifacts))
 	}
 	if err := o.d.Done(ctx); err != nil {
-		o.log.Warn("message not acknowledged: it comes again and is dropped then", "error", err)
+		o.log.Warn("message not acknowledged: it is delivered again and dropped then", "error", err)
 	}
 }
 
-// closeLog sends the rest of what is watched of the build, and marks its end when nothing more will come.
+// closeLog sends the rest of the live log, and marks its end if end is set.
 func (o *owner) closeLog(ctx context.Context, end bool) {
 	ctx, cancel := context.WithTimeout(ctx, drainWait)
 	defer cancel()

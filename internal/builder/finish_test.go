@@ -81,7 +81,8 @@ func TestPublishedAs(t *testing.T) {
 	}
 }
 
-// A record that is too large for a message is published as a failure, without what makes it large; a canceled build stays canceled.
+// A record that is too large for a message is published as a failure, without what makes it large; a canceled build
+// stays canceled.
 func TestShortened(t *testing.T) {
 	t.Parallel()
 	b := rpmflow.Build{Notes: []string{"x"}, BuildResult: rpmflow.BuildResult{
@@ -169,7 +170,8 @@ func (o *owner) ended(t *testing.T) (events.Event, bool) {
 	return last, left
 }
 
-// A request to cancel was published before whatever the owner publishes: the build ends as canceled, once, and no message is left.
+// A request to cancel was published before whatever the owner publishes: the build ends as canceled, once, and no
+// message is left.
 func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(o *owner, b rpmflow.Build){
@@ -218,8 +220,8 @@ func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 	}
 }
 
-// No outcome is published before its record is stored: where the storage refuses the record, the attempt has failed for reasons
-// of the infrastructure, and only the last such attempt ends the build.
+// No outcome is published before its record is stored: where the storage refuses the record, the attempt has failed for
+// reasons of the infrastructure, and only the last such attempt ends the build.
 func TestRecordIsStoredFirst(t *testing.T) {
 	t.Parallel()
 	for failures, want := range map[int]events.Type{0: events.TypeQueued, 2: events.TypeFinished} {

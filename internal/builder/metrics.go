@@ -29,10 +29,12 @@ const (
 )
 
 func reasons() []Reason {
-	return []Reason{ReasonStarting, ReasonDraining, ReasonDisk, ReasonMemory, ReasonEngine, ReasonStorage, ReasonNATS, ReasonOther}
+	return []Reason{
+		ReasonStarting, ReasonDraining, ReasonDisk, ReasonMemory, ReasonEngine, ReasonStorage, ReasonNATS, ReasonOther,
+	}
 }
 
-// because is an error with the reason that it is; it says nothing more.
+// because adds a reason to an error. Its text is that of the error.
 type because struct {
 	reason Reason
 	err    error
@@ -64,10 +66,10 @@ type Level struct {
 	Free, Floor int64
 }
 
-// levelsWait bounds looking at what is free while somebody waits for the metrics.
+// levelsWait bounds how long a request for metrics waits for what is free.
 const levelsWait = 5 * time.Second
 
-// metrics is what Prometheus is told. What is a state is asked for when it is told, from the status.
+// metrics are those of a builder. Gauges are read from the status with each request.
 type metrics struct {
 	status *Status
 	series *vm.Set
@@ -80,18 +82,19 @@ func phaseBuckets() []float64 { return []float64{.1, .25, .5, 1, 2.5, 5, 10, 30,
 
 // ended counts a build whose outcome is published.
 func (m metrics) ended(b rpmflow.Build) {
-	m.series.GetOrCreateCounter(series("builds_finished_total", "kind", string(b.Outcome.Kind), "result", string(b.Outcome.Result))).Inc()
+	o := b.Outcome
+	m.series.GetOrCreateCounter(series("builds_finished_total", "kind", string(o.Kind), "result", string(o.Result))).Inc()
 	for _, p := range b.Phases {
-		m.series.GetOrCreatePrometheusHistogramExt(series("phase_duration_seconds", "phase", string(p.Phase)), phaseBuckets()).Update(p.Seconds)
+		name := series("phase_duration_seconds", "phase", string(p.Phase))
+		m.series.GetOrCreatePrometheusHistogramExt(name, phaseBuckets()).Update(p.Seconds)
 	}
 }
 
-// series names one series; labels are names and values in turn.
 func series(name string, labels ...string) string {
 	return httpd.Series("rpmflow_builder_"+name, labels...)
 }
 
-// state writes what the status knows.
+// state writes the gauges.
 func (m metrics) state(w io.Writer) {
 	s := m.status
 	gauge := func(v int64, name string, labels ...string) {
@@ -122,7 +125,7 @@ func (m metrics) state(w io.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), levelsWait)
 	defer cancel()
 	found, err := levels(ctx)
-	if err != nil { // the others are worth telling all the same
+	if err != nil { // those that were found are written
 		_, _ = fmt.Fprintf(w, "# rpmflow_builder_free_bytes is not complete: %q\n", err)
 	}
 	for _, l := range found {

@@ -71,8 +71,8 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 // errCanceled says that somebody has asked to cancel the build, so that no other end of it may be published.
 var errCanceled = errors.New("the build was canceled")
 
-// publish appends an event of this attempt; afterwards the record is the new one. When the build is to be canceled, phases are still
-// published, as it goes to its upload, and no other end than that.
+// publish appends an event of this attempt; afterwards the record is the new one. When the build is to be canceled,
+// phases are still published, as it goes to its upload, and no other end than that.
 func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, distinguish ...string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +90,8 @@ func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, dis
 		if !errors.Is(err, events.ErrLost) {
 			return err
 		}
-		// A publish that was interrupted may have been stored, and then our own event is in the way. Or it is a request to cancel.
+		// A publish that was interrupted may have been stored, and then our own event is in the way. Or it is a request to
+		// cancel.
 		last, readErr := o.ledger.Last(ctx, b)
 		if readErr != nil || !o.ours(last) || last.Sequence <= o.held.sequence {
 			return err
@@ -111,7 +112,8 @@ func (o *owner) ours(e events.Event) bool {
 	return e.Build.State == rpmflow.Running && e.Build.Attempt == o.held.build.Attempt
 }
 
-// observe takes in an event of our attempt that this call has not published. If it is a request to cancel, the build is stopped.
+// observe takes in an event of our attempt that this call has not published. If it is a request to cancel, the build is
+// stopped.
 func (o *owner) observe(last events.Event) {
 	o.held.sequence = last.Sequence
 	if c := last.Build.Cancel; c != nil && o.held.build.Cancel == nil {
@@ -129,7 +131,7 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 	defer stop(nil)
 	defer context.AfterFunc(hard, func() { stop(errDrained) })()
 	defer context.AfterFunc(ctx, func() {
-		o.log.Info("shutting down: the build may go on for the drain time", "drain_time", o.o.DrainTime)
+		o.log.Info("shutting down: the build may continue for the drain time", "drain_time", o.o.DrainTime)
 		timer := time.NewTimer(o.o.DrainTime)
 		defer timer.Stop()
 		select {
@@ -146,7 +148,7 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 		return !errors.Is(err, events.ErrLost)
 	}
 	var beats sync.WaitGroup
-	// While NATS is out of reach there are neither heartbeats nor looks: the build goes on, and EVENTS decides afterwards.
+	// While NATS is out of reach there are no heartbeats and no looks: the build continues, and EVENTS decides afterwards.
 	beats.Go(func() { o.heartbeats(rctx, look) })
 	notices, stopNotices, err := o.queue.CancelNotices(o.held.build.ID)
 	if err != nil {
@@ -188,11 +190,12 @@ func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
 		return b, nil
 	}
 	if b.LostAttempts > maxLost {
-		return failed(fmt.Errorf("%d builders stopped responding during this build; the build may be the cause", b.LostAttempts))
+		return failed(fmt.Errorf("%d builders stopped responding during this build; the build may be the cause",
+			b.LostAttempts))
 	}
 	target, ok := o.target(b.Target)
 	if !ok {
-		return failed(fmt.Errorf("target %[2]q is not in the configuration of builder %[1]s: define it there", o.o.Name, b.Target))
+		return failed(fmt.Errorf("target %q is not in the configuration of builder %s: define it there", b.Target, o.o.Name))
 	}
 	dir, err := attemptDir(o.work, b)
 	if err != nil {
@@ -239,7 +242,8 @@ func (o *owner) stillOurs(ctx context.Context) error {
 		return err
 	}
 	if !o.ours(last) {
-		return fmt.Errorf("%w: %s event of attempt %d by %s", events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
+		return fmt.Errorf("%w: %s event of attempt %d by %s",
+			events.ErrLost, last.Type, last.Build.Attempt, last.Build.Builder)
 	}
 	o.observe(last)
 	return nil

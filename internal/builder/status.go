@@ -20,26 +20,26 @@ import (
 	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
-// Status is what a builder says of itself over HTTP: GET /healthz (does it live?), GET /readyz (does it take builds?) and GET /metrics. It is
-// there before the builder is, and tells what the program waits for at its start. It knows what the builder has
-// found out anyway; nothing outside is asked for it, but for what is free when the metrics are.
+// Status is the state of a builder, served over HTTP: GET /healthz (is it alive?), GET /readyz (does it take builds?)
+// and GET /metrics. It exists before the builder, and says what the program waits for at its start. Requests are
+// answered from what the builder has found out; only free space is measured with each request for metrics.
 type Status struct {
 	mu       sync.Mutex
 	waiting  error               // why no builds are taken; nil: they are
-	draining bool                // and will not be any more
-	moves    time.Time           // when the main loop will have moved on, unless it hangs; zero: it does not run
-	builds   map[*time.Time]bool // when those in hand will be over, unless they hang
+	draining bool                // no more builds are taken
+	moves    time.Time           // deadline of the main loop's current step; zero: it does not run
+	builds   map[*time.Time]bool // deadlines of running builds
 	nc       *nats.Conn
 	slots    int
-	levels   func(ctx context.Context) ([]Level, error) // nil: not known yet
+	levels   func(ctx context.Context) ([]Level, error) // may be nil
 	unserved map[string]error                           // targets that cannot be built for now, and why
 	metrics  metrics
 }
 
 const (
-	// idleMove is much more than all that the main loop does between two builds, each step of which is bounded.
+	// idleMove is much more than the main loop needs between two builds, where each step is bounded.
 	idleMove = 5 * time.Minute
-	// buildMove is the same for what comes after the time-out of a build: upload, settling, cleaning up.
+	// buildMove is the same for what follows the time-out of a build: upload, publishing, cleaning up.
 	buildMove = settleWait + time.Hour
 )
 
@@ -47,19 +47,21 @@ var errStarting = errors.New("the builder is starting")
 
 // NewStatus makes the status of a builder that is about to start.
 func NewStatus() *Status {
-	s := &Status{waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}, unserved: map[string]error{}}
+	s := &Status{
+		waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}, unserved: map[string]error{},
+	}
 	s.metrics = newMetrics(s)
 	return s
 }
 
-// Levels tells how to find out what is free.
+// Levels sets how to measure what is free.
 func (s *Status) Levels(levels func(ctx context.Context) ([]Level, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.levels = levels
 }
 
-// WaitingFor tells why no builds are taken, of one reason.
+// WaitingFor is Waiting for errors with one reason.
 func (s *Status) WaitingFor(reason Reason) func(error) {
 	return func(err error) { s.Waiting(Because(reason, err)) }
 }
@@ -72,10 +74,10 @@ func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err erro
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { // ends with the server
+	go func() { // ends with ctx
 		defer close(done)
 		if err := httpd.Serve(ctx, socket, s.Handler(log), httpd.StatusLimits(), log); err != nil {
-			log.Error("the builder's status is not served any more", "error", err)
+			log.Error("the builder's status is no longer served", "error", err)
 		}
 	}()
 	log.Info("serving the builder's status", "address", socket.Addr().String())
@@ -103,7 +105,7 @@ type waitingTarget struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// serves tells whether the builder can build for a target now.
+// serves sets whether the builder can build for a target now.
 func (s *Status) serves(target string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,10 +138,10 @@ func answer(status string, err error, waiting []waitingTarget) (int, any, *httpd
 		return http.StatusOK, programStatus{status, waiting}, nil
 	}
 	what, do := hint.Split(err)
-	return 0, nil, httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the builder's log says more"), "%s", what)
+	return 0, nil, httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "look into the builder's log"), "%s", what)
 }
 
-// Waiting tells why no builds are taken; nil says that they are.
+// Waiting sets why no builds are taken; nil: they are.
 func (s *Status) Waiting(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,21 +160,21 @@ func (s *Status) drain() {
 	s.draining = true
 }
 
-// moved is called by the main loop: it lives, and will call again within d.
+// moved is called by the main loop, and says that it calls again within d.
 func (s *Status) moved(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.moves = time.Now().Add(d)
 }
 
-// rest tells that the main loop has ended.
-func (s *Status) rest() {
+// stopped says that the main loop has ended.
+func (s *Status) stopped() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.moves = time.Time{}
 }
 
-// begun tells of a build that will be over within d, and over that it is.
+// begun says that a build has started that ends within d; over says that it has ended.
 func (s *Status) begun(d time.Duration) (over func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +198,8 @@ func (s *Status) alive(now time.Time) error {
 		late = max(late, now.Sub(*end))
 	}
 	if late > 0 {
-		return hint.Add(fmt.Errorf("the builder hangs: it should have moved on %s ago", late.Round(time.Second)), "restart it; SIGQUIT shows where it hangs")
+		return hint.Add(fmt.Errorf("the builder hangs: its current step should have ended %s ago", late.Round(time.Second)),
+			"restart it; SIGQUIT shows where it hangs")
 	}
 	return nil
 }

@@ -68,7 +68,8 @@ func TestHandedBack(t *testing.T) {
 	}
 }
 
-// A builder that is cut off from NATS builds on, and keeps what it has made to itself when another one has taken over meanwhile.
+// A builder that is cut off from NATS builds on, and keeps what it has made to itself when another one has taken over
+// meanwhile.
 func TestTakeover(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	wire, g := w.wire(), newGate(enginetest.RPMs)

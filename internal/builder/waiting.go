@@ -15,28 +15,31 @@ import (
 )
 
 const (
-	// postponeFor is after how long a build is looked at again that could not be begun.
+	// postponeFor is after how long a build that could not start is delivered again.
 	postponeFor = time.Second
-	// postponeEach is how much longer that is for each such build, so that many of them keep neither NATS nor the builder busy.
+	// postponeEach is how much longer that is for each such build, so that many of them do not load NATS and the builder.
 	postponeEach = 25 * time.Millisecond
-	// explainAfter is how long a build has waited before it is told why this builder takes none: others may take it at once.
+	// explainAfter is how long a build waits before its record says why this builder takes none: others may take it at
+	// once.
 	explainAfter = 2 * time.Second
 )
 
-// lookEvery is how often an idle builder looks which targets it could build for.
+// lookEvery is how often an idle builder checks for which targets it can build.
 const lookEvery = 5 * time.Second
 
 // serves says whether the builder can build for a target now: it knows the target, and the engine has what it needs.
 func (b *Builder) serves(ctx context.Context, name string) error {
 	t, ok := b.target(name)
 	if !ok {
-		return hint.Add(fmt.Errorf("the target %q is not in the builder's configuration", name), "define it there and restart the builder, or start a builder that has it")
+		return hint.Add(fmt.Errorf("the target %q is not in the builder's configuration", name),
+			"define it there and restart the builder, or start a builder that has it")
 	}
 	return b.runner.Engine.Serves(ctx, t)
 }
 
-// unable says why the build cannot be begun here; an error says that nothing can. One that is given up needs nothing for its end.
-func (b *Builder) unable(ctx context.Context, build rpmflow.Build) (why, err error) {
+// whyNot says why the build cannot start here. An error says that no build can. A build that is given up needs nothing
+// to end.
+func (b *Builder) whyNot(ctx context.Context, build rpmflow.Build) (why, err error) {
 	lost := build.LostAttempts
 	if build.State == rpmflow.Running {
 		lost++
@@ -47,7 +50,7 @@ func (b *Builder) unable(ctx context.Context, build rpmflow.Build) (why, err err
 	why = b.serves(ctx, build.Target)
 	if why != nil {
 		if err := b.runner.Engine.Ready(ctx); err != nil {
-			b.doubt.Store(true)
+			b.recheck.Store(true)
 			return nil, err
 		}
 	}
@@ -55,7 +58,7 @@ func (b *Builder) unable(ctx context.Context, build rpmflow.Build) (why, err err
 	return why, nil
 }
 
-// look keeps the status up to date while there are no builds that show it.
+// look keeps the status of targets up to date while there are no builds for them.
 func (b *Builder) look(ctx context.Context) {
 	if time.Since(b.looked) < lookEvery {
 		return
@@ -65,7 +68,7 @@ func (b *Builder) look(ctx context.Context) {
 	defer cancel()
 	for _, t := range b.o.Targets {
 		if !slices.Contains(b.o.Archs, t.Arch) {
-			continue // others build for it
+			continue // other builders build for it
 		}
 		why := b.serves(ctx, t.Name)
 		if ctx.Err() != nil {
@@ -85,40 +88,43 @@ func (b *Builder) look(ctx context.Context) {
 	}
 }
 
-// postpone lets a build wait that cannot be begun here: it spends no attempt, its record says why, and its message comes again in a
-// moment, behind others. Other builders get it before this one looks again.
-func (b *Builder) postpone(ctx context.Context, last events.Event, d *events.Delivery, why error, log *slog.Logger) error {
+// postpone makes a build wait that cannot start here. That spends no attempt, the record says why, and the message is
+// delivered again soon, behind others. Other builders get it before this one looks again.
+func (b *Builder) postpone(
+	ctx context.Context, last events.Event, d *events.Delivery, why error, log *slog.Logger,
+) error {
 	n := last.Build.Clone()
 	if n.State == rpmflow.Running { // its builder stopped responding
 		lose(&n)
 		n = requeued(n, d)
 	}
 	what, do := hint.Split(why)
-	if n.Waits(rpmflow.Waiting{Builder: b.o.Name, Reason: what, Hint: do, Since: time.Now().UTC()}) || n.State != last.Build.State {
-		if _, err := b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance); err != nil {
+	entry := rpmflow.Waiting{Builder: b.o.Name, Reason: what, Hint: do, Since: time.Now().UTC()}
+	if n.Waits(entry) || n.State != last.Build.State {
+		if err := b.appendWaiting(ctx, n, last.Sequence); err != nil {
 			return err
 		}
 		log.Warn("the build waits", "why", what, "what_to_do", do)
 	}
-	b.told[n.ID] = n
+	b.entries[n.ID] = n
 	now := time.Now()
 	b.postponed.add(now)
 	delay := postponeFor + time.Duration(b.postponed.since(now.Add(-time.Minute)))*postponeEach
-	delay += rand.N(time.Second) //nolint:gosec // not a secret: builders that look at regular times do not always meet the same messages
+	delay += rand.N(time.Second) //nolint:gosec // not a secret: without it two builders could always get the same messages
 	until := now.Add(delay)
 	if err := b.queue.Postpone(ctx, d, until); err != nil {
 		return err
 	}
-	b.aside = until.Add(time.Second + 2*b.o.Poll)
+	b.notBefore = until.Add(time.Second + 2*b.o.Poll)
 	return nil
 }
 
-// recently counts events.
+// recently counts what has happened recently.
 type recently struct{ times []time.Time }
 
 func (r *recently) add(t time.Time) { r.times = append(r.times, t) }
 
-// since counts the events after t, and forgets the others.
+// since counts what has happened after t, and forgets the rest.
 func (r *recently) since(t time.Time) int {
 	for len(r.times) > 0 && r.times[0].Before(t) {
 		r.times = r.times[1:]
@@ -126,14 +132,14 @@ func (r *recently) since(t time.Time) int {
 	return len(r.times)
 }
 
-// explanation is what queued builds were told already.
+// explanation is a reason that was added to queued builds.
 type explanation struct {
 	reason string
-	told   map[string]uint64 // by architecture: sequence of the last message in BUILDS
+	done   map[string]uint64 // by architecture: the last message in BUILDS whose build has it
 }
 
-// explain writes into the records of builds that are queued why this builder takes none of them: its engine is not there. Their messages stay
-// where they are.
+// explain adds to the records of queued builds why this builder takes none: its engine is not there. Their messages
+// stay where they are.
 func (b *Builder) explain(ctx context.Context, why error) {
 	if reasonOf(why) != ReasonEngine {
 		return
@@ -146,24 +152,26 @@ func (b *Builder) explain(ctx context.Context, why error) {
 	defer cancel()
 	for _, arch := range b.o.Archs {
 		for {
-			m, err := b.queue.After(ctx, arch, b.explained.told[arch])
+			m, err := b.queue.After(ctx, arch, b.explained.done[arch])
 			if err == nil && m != nil && time.Since(m.At) >= explainAfter {
-				err = b.tell(ctx, m.Build, rpmflow.Waiting{Builder: b.o.Name, Reason: what, Hint: do, Since: time.Now().UTC()})
+				err = b.addWaiting(ctx, m.Build, rpmflow.Waiting{
+					Builder: b.o.Name, Reason: what, Hint: do, Since: time.Now().UTC(),
+				})
 			} else {
 				m = nil
 			}
 			if err != nil {
-				b.log.Debug("queued builds are not told why they wait", "error", err)
+				b.log.Debug("records of queued builds do not say why they wait", "error", err)
 			}
 			if err != nil || m == nil {
 				break
 			}
-			b.explained.told[arch] = m.Sequence
+			b.explained.done[arch] = m.Sequence
 		}
 	}
 }
 
-func (b *Builder) tell(ctx context.Context, build rpmflow.Build, w rpmflow.Waiting) error {
+func (b *Builder) addWaiting(ctx context.Context, build rpmflow.Build, w rpmflow.Waiting) error {
 	last, err := b.ledger.Last(ctx, build)
 	if errors.Is(err, events.ErrNone) || err == nil && last.Build.State != rpmflow.Queued {
 		return nil
@@ -175,17 +183,17 @@ func (b *Builder) tell(ctx context.Context, build rpmflow.Build, w rpmflow.Waiti
 	if !n.Waits(w) {
 		return nil
 	}
-	_, err = b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance)
+	err = b.appendWaiting(ctx, n, last.Sequence)
 	if errors.Is(err, events.ErrLost) { // somebody takes it
 		return nil
 	}
-	b.told[n.ID] = n
+	b.entries[n.ID] = n
 	return err
 }
 
-// retract takes back why builds wait that could begin now, if only there were a free slot.
+// retract removes the entries of this builder from builds that could start now if there were a free slot.
 func (b *Builder) retract(ctx context.Context) {
-	if len(b.told) == 0 || time.Since(b.retracted) < lookEvery {
+	if len(b.entries) == 0 || time.Since(b.retracted) < lookEvery {
 		return
 	}
 	b.retracted = time.Now()
@@ -195,7 +203,7 @@ func (b *Builder) retract(ctx context.Context) {
 		return
 	}
 	served := map[string]error{}
-	for id, build := range b.told {
+	for id, build := range b.entries {
 		why, asked := served[build.Target]
 		if !asked {
 			why = b.serves(ctx, build.Target)
@@ -204,15 +212,15 @@ func (b *Builder) retract(ctx context.Context) {
 		if why != nil {
 			continue
 		}
-		if err := b.takeBack(ctx, build); err != nil {
-			b.log.Debug("queued builds are not told that they need not wait", "error", err)
+		if err := b.removeWaiting(ctx, build); err != nil {
+			b.log.Debug("records of queued builds still say why they waited", "error", err)
 			return
 		}
-		delete(b.told, id)
+		delete(b.entries, id)
 	}
 }
 
-func (b *Builder) takeBack(ctx context.Context, build rpmflow.Build) error {
+func (b *Builder) removeWaiting(ctx context.Context, build rpmflow.Build) error {
 	last, err := b.ledger.Last(ctx, build)
 	if errors.Is(err, events.ErrNone) || err == nil && last.Build.State != rpmflow.Queued {
 		return nil
@@ -228,9 +236,15 @@ func (b *Builder) takeBack(ctx context.Context, build rpmflow.Build) error {
 	if len(n.Waiting) == 0 {
 		n.Waiting = nil
 	}
-	_, err = b.ledger.Append(ctx, events.TypeQueued, n, last.Sequence, "waiting", fmt.Sprint(last.Sequence), b.instance)
+	err = b.appendWaiting(ctx, n, last.Sequence)
 	if errors.Is(err, events.ErrLost) { // somebody takes it
 		return nil
 	}
+	return err
+}
+
+// appendWaiting publishes the record of a queued build with other entries.
+func (b *Builder) appendWaiting(ctx context.Context, n rpmflow.Build, after uint64) error {
+	_, err := b.ledger.Append(ctx, events.TypeQueued, n, after, "waiting", fmt.Sprint(after), b.instance)
 	return err
 }

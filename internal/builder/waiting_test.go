@@ -38,7 +38,8 @@ func (w *world) waits(b rpmflow.Build) rpmflow.Build {
 	}).Build
 }
 
-// A build whose image is missing waits with the reason, spends no attempt, keeps nobody else waiting, and goes on when the image is there.
+// A build whose image is missing waits with the reason, spends no attempt, keeps nobody else waiting, and goes on when
+// the image is there.
 func TestWaitsForTheImage(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	var there atomic.Bool

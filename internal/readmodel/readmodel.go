@@ -1,7 +1,7 @@
 // Package readmodel answers questions about many builds: a SQLite database beside the listener, fed from EVENTS.
 //
-// Events come in, in the stream's order; lists of build records go out. It can be thrown away at any time: it is rebuilt
-// from the stream, so nothing in it is ever the truth. The listener imports it.
+// Events come in, in the stream's order; lists of build records go out. It is a copy that can be removed at any time:
+// it is rebuilt from the stream. The listener imports it.
 package readmodel
 
 import (
@@ -22,13 +22,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 )
 
-// schemaVersion is part of what a database was made for: another version is thrown away.
+// schemaVersion is stored in the database: a database of another version is removed.
 const schemaVersion = "2"
 
 const schema = `
 CREATE TABLE builds (
-	id TEXT PRIMARY KEY, queued INTEGER NOT NULL, push TEXT NOT NULL, project TEXT NOT NULL, package TEXT NOT NULL, target TEXT NOT NULL,
-	ref TEXT NOT NULL, commit_id TEXT NOT NULL, state TEXT NOT NULL, result TEXT NOT NULL, kind TEXT NOT NULL, record BLOB NOT NULL
+	id TEXT PRIMARY KEY, queued INTEGER NOT NULL, push TEXT NOT NULL, project TEXT NOT NULL, package TEXT NOT NULL,
+	target TEXT NOT NULL, ref TEXT NOT NULL, commit_id TEXT NOT NULL, state TEXT NOT NULL, result TEXT NOT NULL,
+	kind TEXT NOT NULL, record BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX newest ON builds (queued DESC, id DESC);
 CREATE INDEX newest_of_project ON builds (project, queued DESC, id DESC);
@@ -41,8 +42,8 @@ type Model struct {
 	lock *os.File
 }
 
-// Open opens the read model in dir, or makes an empty one. stream tells which stream it is of (its name and time of
-// creation): the model of another stream is thrown away. after is the sequence of the last event that is in it.
+// Open opens the read model in dir, or makes an empty one. stream identifies the stream (its name and time of
+// creation): the model of another stream is removed. after is the sequence of the last event that is in it.
 func Open(dir, stream string) (m *Model, after uint64, err error) {
 	lock, err := dirlock.Dir(dir)
 	if errors.Is(err, dirlock.ErrBusy) {
@@ -74,8 +75,9 @@ func Open(dir, stream string) (m *Model, after uint64, err error) {
 
 func open(path, identity string) (_ *sql.DB, after uint64, err error) {
 	_, statErr := os.Stat(path)
-	// Not synchronous: what a crash takes away comes again from the stream.
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=busy_timeout(5000)")
+	// Not synchronous: what is lost in a crash is read again from the stream.
+	const pragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=busy_timeout(5000)"
+	db, err := sql.Open("sqlite", "file:"+path+pragmas)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -105,7 +107,7 @@ func open(path, identity string) (_ *sql.DB, after uint64, err error) {
 // Close closes the database.
 func (m *Model) Close() error { return errors.Join(m.db.Close(), m.lock.Close()) }
 
-// Apply takes in the build record of the event with the given sequence.
+// Apply stores the build record of the event with the given sequence.
 func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) error {
 	record, err := json.Marshal(b)
 	if err != nil {
@@ -121,7 +123,8 @@ func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
-		b.ID, b.QueuedAt.UnixMicro(), b.Push, b.Project, b.Package, b.Target, b.Ref, b.Commit, b.State, result, kind, record); err != nil {
+		b.ID, b.QueuedAt.UnixMicro(), b.Push, b.Project, b.Package, b.Target, b.Ref, b.Commit, b.State, result, kind,
+		record); err != nil {
 		return fmt.Errorf("read model: build %s: %w", b.ID, err)
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE meta SET value = ? WHERE name = 'after'`, fmt.Sprint(sequence)); err != nil {
@@ -133,7 +136,7 @@ func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) err
 	return nil
 }
 
-// Query says which builds are wanted; empty fields match all.
+// Query selects builds; empty fields match all.
 type Query struct {
 	Project, Package, Target, Push string
 	Ref                            string // in full, or the name of a branch or tag
@@ -145,10 +148,10 @@ type Query struct {
 	Cursor                         string // of the page before
 }
 
-// ErrCursor says that a cursor is not one that List gave.
+// ErrCursor means that a cursor is not one that List has returned.
 var ErrCursor = errors.New("malformed cursor: take it from next of the page before")
 
-// List gives the builds, newest first, and the cursor of the next page, empty at the end.
+// List returns the builds, newest first, and the cursor of the next page, empty at the end.
 func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next string, err error) {
 	where, args := []string{"1"}, []any{}
 	for _, f := range []struct{ column, value string }{
@@ -176,52 +179,49 @@ func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next
 		}
 		where, args = append(where, "(queued, id) < (?, ?)"), append(args, queued, id)
 	}
-	rows, err := m.db.QueryContext(ctx, `SELECT record FROM builds WHERE `+strings.Join(where, " AND ")+` ORDER BY queued DESC, id DESC LIMIT ?`, append(args, q.Limit+1)...)
-	if err != nil {
+	if builds, err = m.builds(ctx, strings.Join(where, " AND "), q.Limit+1, args...); err != nil {
 		return nil, "", fmt.Errorf("read model: list: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var record []byte
-		var b rpmflow.Build
-		if err := rows.Scan(&record); err != nil {
-			return nil, "", fmt.Errorf("read model: list: %w", err)
-		}
-		if err := json.Unmarshal(record, &b); err != nil {
-			return nil, "", fmt.Errorf("read model: list: %w", err)
-		}
-		if len(builds) == q.Limit {
-			last := builds[q.Limit-1]
-			return builds, makeCursor(last.QueuedAt, last.ID), nil
-		}
-		builds = append(builds, b)
+	if len(builds) > q.Limit {
+		builds = builds[:q.Limit]
+		last := builds[q.Limit-1]
+		next = makeCursor(last.QueuedAt, last.ID)
 	}
-	return builds, "", rows.Err()
+	return builds, next, nil
 }
 
-// Beginning gives the builds whose ids begin with a text, the newest first, at most limit of them.
+// Beginning returns the builds whose ids begin with a text, the newest first, at most limit of them.
 func (m *Model) Beginning(ctx context.Context, text string, limit int) (builds []rpmflow.Build, err error) {
 	// '~' sorts behind everything that ids are made of.
-	rows, err := m.db.QueryContext(ctx, `SELECT record FROM builds WHERE id >= ? AND id < ? ORDER BY queued DESC, id DESC LIMIT ?`, text, text+"~", limit)
-	if err != nil {
+	if builds, err = m.builds(ctx, "id >= ? AND id < ?", limit, text, text+"~"); err != nil {
 		return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+	}
+	return builds, nil
+}
+
+// builds returns the records of the builds for which a condition holds, the newest first.
+func (m *Model) builds(ctx context.Context, where string, limit int, args ...any) (builds []rpmflow.Build, err error) {
+	query := `SELECT record FROM builds WHERE ` + where + ` ORDER BY queued DESC, id DESC LIMIT ?`
+	rows, err := m.db.QueryContext(ctx, query, append(args, limit)...)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var record []byte
 		var b rpmflow.Build
 		if err := rows.Scan(&record); err != nil {
-			return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+			return nil, err
 		}
 		if err := json.Unmarshal(record, &b); err != nil {
-			return nil, fmt.Errorf("read model: builds %s…: %w", text, err)
+			return nil, err
 		}
 		builds = append(builds, b)
 	}
 	return builds, rows.Err()
 }
 
-// Column is one of which Names gives the values.
+// Column is a column whose values Names returns.
 type Column string
 
 // The columns with names in them.
@@ -231,7 +231,7 @@ const (
 	ColumnTarget  Column = "target"
 )
 
-// Names gives the different values of a column, sorted.
+// Names returns the different values of a column, sorted.
 func (m *Model) Names(ctx context.Context, c Column) (names []string, err error) {
 	rows, err := m.db.QueryContext(ctx, `SELECT DISTINCT `+string(c)+` FROM builds ORDER BY 1`)
 	if err != nil {

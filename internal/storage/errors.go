@@ -14,7 +14,7 @@ import (
 var (
 	// ErrTemporary: unreachable, overloaded or broken at the moment. The same call may succeed later.
 	ErrTemporary = errors.New("storage is not available")
-	// ErrRefused: the storage understood and said no. Somebody has to change something before it says yes.
+	// ErrRefused: the storage has refused the request, and will do so again until something is changed.
 	ErrRefused = errors.New("storage refuses")
 	// ErrCredentials: the keys are wrong.
 	ErrCredentials = fmt.Errorf("%w the keys", ErrRefused)
@@ -24,11 +24,12 @@ var (
 	ErrFull = fmt.Errorf("%w: it is full", ErrTemporary)
 	// ErrNotFound: there is no such object.
 	ErrNotFound = errors.New("no such object")
-	// ErrKey: the key is malformed; nothing was asked.
+	// ErrKey: the key is malformed; no request was made.
 	ErrKey = errors.New("malformed object key")
 )
 
-// Error is a call to the storage that failed. Kind is one of the errors above, or nil when the caller's ctx was canceled.
+// Error is a call to the storage that failed. Kind is one of the errors above, or nil when the caller's ctx was
+// canceled.
 type Error struct {
 	Op       string // what was tried
 	Object   string // s3://bucket or s3://bucket/key
@@ -54,10 +55,10 @@ func (e *Error) Error() string {
 	return msg
 }
 
-// Hinted says what to do.
+// Hinted is what to do.
 func (e *Error) Hinted() string { return e.Hint }
 
-// Unwrap gives kind and cause.
+// Unwrap returns kind and cause.
 func (e *Error) Unwrap() []error {
 	if e.Kind == nil {
 		return []error{e.Err}
@@ -83,7 +84,8 @@ func (s *Store) fail(op, key string, err error) error {
 	case errors.Is(e.Kind, ErrNoBucket) && !s.create:
 		e.Hint = "make it, or set s3.create_bucket, or correct s3.bucket"
 	case op == opMakeBucket && code(err) == minio.AccessDenied:
-		e.Hint = "there is no such bucket, and this account may not make it: make it with another account, or correct s3.bucket; `rpmflow config s3` prints its policy"
+		e.Hint = "there is no such bucket, and this account may not make it: make it with another account, " +
+			"or correct s3.bucket; `rpmflow config s3` prints its policy"
 	}
 	return e
 }
@@ -118,7 +120,8 @@ func classify(err error) (kind error, hint string) {
 	case "RequestTimeTooSkewed":
 		return ErrRefused, "set this machine's clock"
 	case minio.AccessDenied, "AllAccessDisabled":
-		return ErrRefused, "the bucket is somebody else's, or its policy does not let this account do that: correct s3.bucket or the policy, which `rpmflow config s3` prints"
+		return ErrRefused, "the bucket has another owner, or its policy does not allow this: " +
+			"correct s3.bucket, or set the policy that `rpmflow config s3` prints"
 	case "BucketAlreadyExists":
 		return ErrRefused, "the bucket is somebody else's: set s3.bucket to another name"
 	case "XAmzContentSHA256Mismatch", "BadDigest", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable",

@@ -12,7 +12,7 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// Info is what an object says about itself. Size and SHA256 are of the stored bytes; SHA256 is empty for an object that
+// Info describes an object. Size and SHA256 are of the stored bytes; SHA256 is empty for an object that
 // this package did not store.
 type Info struct {
 	Size            int64
@@ -22,8 +22,8 @@ type Info struct {
 	Modified        time.Time
 }
 
-// Open gives an object's stored bytes: a log comes out compressed, as its ContentEncoding says. They end when ctx does.
-// An object that is not there gives ErrNotFound.
+// Open returns an object's stored bytes: those of a log are compressed, see ContentEncoding. Reading fails when ctx
+// ends. The error is ErrNotFound if there is no such object.
 func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, Info, error) {
 	const op = "read"
 	if err := CheckKey(key); err != nil {
@@ -56,9 +56,9 @@ func (c *content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Presign makes a link with which anybody can fetch an object for the time of ttl, 1 s to 7 days; it is not checked that
-// the object exists. With a fileName browsers save it under that name. Where there is a PublicURL, it is the link below
-// that, which does not end. A presigned link is valid at the configured endpoint's host only.
+// Presign makes a link with which anybody can fetch an object for the time of ttl, 1 s to 7 days; it is not checked
+// that the object exists. With a fileName browsers save it under that name. Where there is a PublicURL, it is the link
+// below that, which does not end. A presigned link is valid at the configured endpoint's host only.
 func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration, fileName string) (string, error) {
 	if err := CheckKey(key); err != nil {
 		return "", fmt.Errorf("make a link: %w", err)

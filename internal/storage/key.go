@@ -12,7 +12,7 @@ const (
 	maxSegment = 255  // the file systems' limit, for the embedded S3
 )
 
-// CheckKey says whether an object may have this key: relative, in segments that are not empty, "." or "..".
+// CheckKey checks that an object may have this key: relative, in segments that are not empty, "." or "..".
 func CheckKey(key string) error {
 	bad := func(why string) error { return fmt.Errorf("%w %q: %s", ErrKey, key, why) }
 	switch {

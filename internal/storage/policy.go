@@ -30,11 +30,20 @@ func rights(role rpmflow.Role) []right {
 	const builds, sources, uploads, repos = "builds/", "sources/", "uploads/", "repos/"
 	switch role {
 	case rpmflow.RoleListener: // hands artifacts on to users, and takes source packages from them
-		return []right{{[]string{actionGet}, []string{builds}}, {[]string{actionGet, actionPut, actionAbort}, []string{uploads}}}
+		return []right{
+			{[]string{actionGet}, []string{builds}},
+			{[]string{actionGet, actionPut, actionAbort}, []string{uploads}},
+		}
 	case rpmflow.RoleBuilder: // stores artifacts, looks whether they arrived, keeps sources, and reads what was uploaded
-		return []right{{[]string{actionGet, actionPut, actionAbort}, []string{builds, sources}}, {[]string{actionGet}, []string{uploads}}}
+		return []right{
+			{[]string{actionGet, actionPut, actionAbort}, []string{builds, sources}},
+			{[]string{actionGet}, []string{uploads}},
+		}
 	case rpmflow.RolePublisher: // copies packages into repositories, and removes what is old from those
-		return []right{{[]string{actionGet}, []string{builds}}, {[]string{actionGet, actionPut, actionAbort, actionDelete}, []string{repos}}}
+		return []right{
+			{[]string{actionGet}, []string{builds}},
+			{[]string{actionGet, actionPut, actionAbort, actionDelete}, []string{repos}},
+		}
 	default:
 		return nil
 	}
@@ -63,8 +72,8 @@ type principal struct {
 	AWS []string
 }
 
-// BucketPolicy is the policy, in JSON, of a bucket that belongs to none of the roles. principals names the account of each
-// role that shall have rights, as the storage calls it: an access key, or an ARN.
+// BucketPolicy is the policy, in JSON, of a bucket that belongs to none of the roles. principals names the account of
+// each role that shall have rights, as the storage calls it: an access key, or an ARN.
 func BucketPolicy(bucket string, principals map[rpmflow.Role]string) ([]byte, error) {
 	p := newPolicy()
 	for _, role := range Roles() {
@@ -100,13 +109,15 @@ func noAccount(role rpmflow.Role) error {
 
 func newPolicy() *policy { return &policy{Version: "2012-10-17"} }
 
-// add allows what the role needs. Each may list the whole bucket, which gives names, and no content: S3 tells only those
-// that an object is missing, and tells all others, and those who may list some prefixes, that they are forbidden.
+// add allows what the role needs. Each may list the whole bucket, which gives names, and no content: S3 tells only
+// those that an object is missing, and tells all others, and those who may list some prefixes, that they are forbidden.
 func (p *policy) add(bucket string, role rpmflow.Role, who *principal) {
 	arn := "arn:aws:s3:::" + bucket
 	name := strings.ToUpper(string(role[:1])) + string(role[1:])
 	allow := func(sid string, actions, resources []string) {
-		p.Statement = append(p.Statement, statement{Sid: name + sid, Effect: "Allow", Principal: who, Action: actions, Resource: resources})
+		p.Statement = append(p.Statement, statement{
+			Sid: name + sid, Effect: "Allow", Principal: who, Action: actions, Resource: resources,
+		})
 	}
 	allow("Bucket", []string{actionList}, []string{arn})
 	for i, r := range rights(role) {

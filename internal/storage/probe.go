@@ -12,8 +12,8 @@ import (
 // probeKey is where Writable begins an upload; no build has such an id.
 const probeKey = "builds/.probe/upload"
 
-// Writable asks whether our keys may store what a build leaves. It begins an upload in parts and gives it up: nothing stays
-// behind, though a builder may delete nothing.
+// Writable checks whether the keys may store what a build leaves. It starts an upload in parts and aborts it: nothing
+// stays behind, though a builder may delete nothing.
 func (s *Store) Writable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -27,20 +27,20 @@ func (s *Store) Writable(ctx context.Context) error {
 	return nil
 }
 
-// Clock asks for the time that the storage has, to the second. It refuses signatures that are more than 15 minutes off.
+// Clock returns the storage's time, to the second. Storages refuse signatures that are more than 15 minutes off.
 func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, s.endpoint+"/", nil)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask %s for the time: %w", s.endpoint, err)
+		return time.Time{}, fmt.Errorf("get the time of %s: %w", s.endpoint, err)
 	}
 	res, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask %s for the time: %w", s.endpoint, err)
+		return time.Time{}, fmt.Errorf("get the time of %s: %w", s.endpoint, err)
 	}
 	_ = res.Body.Close() // whatever it answers, the header is there
 	at, err := http.ParseTime(res.Header.Get("Date"))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask %s for the time: %w", s.endpoint, err)
+		return time.Time{}, fmt.Errorf("get the time of %s: %w", s.endpoint, err)
 	}
 	return at, nil
 }

@@ -44,7 +44,7 @@ func (s *Store) PutFile(ctx context.Context, key, file string, kind rpmflow.Arti
 	return s.putFile(ctx, s.artifact(key, kind, contentType), file)
 }
 
-// putFile stores a file as the artifact says, and fills in its size and checksum.
+// putFile stores a file as the artifact, and sets its size and checksum.
 func (s *Store) putFile(ctx context.Context, a rpmflow.Artifact, file string) (rpmflow.Artifact, error) {
 	key := a.Key
 	if err := CheckKey(key); err != nil {
@@ -63,8 +63,8 @@ func (s *Store) putFile(ctx context.Context, a rpmflow.Artifact, file string) (r
 	return a, s.put(ctx, &a, f)
 }
 
-// PutLog stores a log, compressed on the way: browsers and curl --compressed show it as text, and its Content-Encoding is
-// gzip. The same log always makes the same bytes.
+// PutLog stores a log, compressed on the way: browsers and curl --compressed show it as text, and its Content-Encoding
+// is gzip. The same log always makes the same bytes.
 func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact, error) {
 	a := s.artifact(key, rpmflow.KindLog, typeText)
 	a.ContentEncoding = "gzip"
@@ -77,7 +77,7 @@ func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact,
 	}
 	defer func() { _ = in.Close() }() // it was read only
 
-	// S3 wants to know size and checksum before the first byte, and a log can be bigger than the memory. The file lies
+	// S3 needs size and checksum before the first byte, and a log can be bigger than the memory. The file lies
 	// beside the log, where the space for builds is, and has no name, so that no end of ours leaves it behind.
 	out, err := os.CreateTemp(filepath.Dir(file), ".log-*.gz")
 	if err != nil {
@@ -195,7 +195,7 @@ func openRegular(file string) (*os.File, error) {
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file (%s)", file, fi.Mode().Type())
+		err = fmt.Errorf("%s is not a regular file (%s)", file, fi.Mode().Type())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

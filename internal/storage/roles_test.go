@@ -38,7 +38,8 @@ func coreOf(t *testing.T, cfg storage.Config) *minio.Core {
 	return c
 }
 
-// call is one call of S3, made as somebody, on the object at key, which is there. What it needs to work on is made as root.
+// call is one call of S3, made as somebody, on the object at key, which is there. What it needs to work on is made as
+// root.
 type call struct {
 	name string
 	do   func(t *testing.T, as, root *minio.Core, key string) error

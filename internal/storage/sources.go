@@ -18,14 +18,14 @@ const (
 	maxRecord     = 64 << 10 // bytes
 )
 
-// Sources is the cache of sources in the bucket: sources/<sha512>/<file> is content, sources/by-url/<id>.json what a URL gave when it
-// was first asked.
+// Sources is the cache of sources in the bucket: sources/<sha512>/<file> is content, sources/by-url/<id>.json what a
+// URL gave when it was first asked.
 type Sources struct{ s *Store }
 
-// Sources gives the bucket's cache of sources.
+// Sources returns the bucket's cache of sources.
 func (s *Store) Sources() Sources { return Sources{s} }
 
-// Find gives what is recorded under an id, and whether there is such a record.
+// Find returns what is recorded under an id, and whether there is such a record.
 func (c Sources) Find(ctx context.Context, id string) (f rpmflow.SourceFile, ok bool, err error) {
 	key := recordsPrefix + id + ".json"
 	body, _, err := c.s.Open(ctx, key)
@@ -46,8 +46,8 @@ func (c Sources) Find(ctx context.Context, id string) (f rpmflow.SourceFile, ok 
 	return f, true, nil
 }
 
-// Record writes down what was found, unless something is recorded under the id: it gives what is recorded then. Of several at once one
-// wins, and all of them are given what that one wrote.
+// Record writes down what was found, unless something is recorded under the id: it gives what is recorded then. Of
+// several at once one wins, and all of them are given what that one wrote.
 func (c Sources) Record(ctx context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error) {
 	key := recordsPrefix + id + ".json"
 	raw, err := rpmflow.EncodeJSON(f, "  ")
@@ -77,7 +77,7 @@ func (c Sources) Record(ctx context.Context, id string, f rpmflow.SourceFile) (r
 	return there, nil
 }
 
-// Open gives a source's content, which the caller compares with its checksum, and whether it is there.
+// Open returns a source's content, which the caller compares with its checksum, and whether it is there.
 func (c Sources) Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error) {
 	body, _, err := c.s.Open(ctx, contentKey(sha512, name))
 	if errors.Is(err, ErrNotFound) {
@@ -92,16 +92,16 @@ func (c Sources) Keep(ctx context.Context, sha512, name, file string) error {
 	return err
 }
 
-// Uploads are the source packages that users have given to the listener, in the bucket: uploads/<sha512>/<file>. Unlike the cache of sources
-// they can be had from nowhere else, so builders may only read them.
+// Uploads are the source packages that users have given to the listener, in the bucket: uploads/<sha512>/<file>. Unlike
+// the cache of sources they can be had from nowhere else, so builders may only read them.
 type Uploads struct{ s *Store }
 
 const uploadsPrefix = "uploads/"
 
-// Uploads gives the bucket's uploaded source packages.
+// Uploads returns the bucket's uploaded source packages.
 func (s *Store) Uploads() Uploads { return Uploads{s} }
 
-// Open gives the content of one, which the caller compares with its checksum, and whether it is there.
+// Open returns the content of one, which the caller compares with its checksum, and whether it is there.
 func (u Uploads) Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error) {
 	body, _, err := u.s.Open(ctx, uploadsPrefix+sha512+"/"+name)
 	if errors.Is(err, ErrNotFound) {

@@ -23,7 +23,7 @@ const (
 	defaultRegion = "us-east-1"
 
 	dialTimeout = 5 * time.Second
-	// maxTries bounds minio-go's own retries (10 unless told), which wait up to a second each.
+	// maxTries bounds minio-go's own retries (10 by default), which wait up to a second each.
 	maxTries = 4
 	// callLimit bounds a call that moves no content, with all its tries.
 	callLimit = time.Minute
@@ -31,7 +31,7 @@ const (
 	minRate = 256 << 10
 )
 
-// Config says where objects are kept, and as whom to ask.
+// Config says where objects are stored, and with which account.
 type Config struct {
 	Endpoint  string // http://host[:port] or https://host[:port]
 	Region    string // us-east-1 when empty
@@ -69,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if strings.Trim(endpoint.Path, "/") != "" {
-		return nil, fmt.Errorf("s3.endpoint: %q has a path: the bucket's name belongs into s3.bucket", cfg.Endpoint)
+		return nil, fmt.Errorf("s3.endpoint: %q has a path: set s3.bucket to the bucket's name", cfg.Endpoint)
 	}
 	if err := s3utils.CheckValidBucketNameStrict(cfg.Bucket); err != nil {
 		return nil, fmt.Errorf("s3.bucket: %q: %w", cfg.Bucket, err)
@@ -114,13 +114,13 @@ func parseURL(setting, value string) (*url.URL, error) {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %q is no URL: %w", setting, value, err)
+		return nil, fmt.Errorf("%s: %q is not a URL: %w", setting, value, err)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return nil, fmt.Errorf("%s: %q: want http://host:port or https://host:port", setting, value)
 	case u.User != nil:
-		return nil, fmt.Errorf("%s: credentials do not belong into the URL: set s3.access_key and s3.secret_key", setting)
+		return nil, fmt.Errorf("%s: the URL has credentials: set s3.access_key and s3.secret_key instead", setting)
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("%s: %q: a query or fragment makes no sense here", setting, value)
+		return nil, fmt.Errorf("%s: %q: remove the query or fragment", setting, value)
 	}
 	return u, nil
 }
@@ -156,8 +156,8 @@ func newTransport(secure bool, caFile string) (*http.Transport, error) {
 // Close drops idle connections.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
 
-// Ensure makes sure that the bucket is there and that our keys may use it, and makes it where that is allowed. An account that may not
-// make buckets needs no more than the bucket's being there.
+// Ensure makes sure that the bucket is there and that our keys may use it, and makes it where that is allowed. An
+// account that may not make buckets needs no more than the bucket's being there.
 func (s *Store) Ensure(ctx context.Context) error {
 	err := s.Healthy(ctx)
 	if !errors.Is(err, ErrNoBucket) || !s.create {
@@ -176,7 +176,7 @@ func (s *Store) Ensure(ctx context.Context) error {
 	return nil
 }
 
-// Healthy asks whether the bucket can be reached with our keys.
+// Healthy checks whether the bucket can be reached with these keys.
 func (s *Store) Healthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -187,9 +187,10 @@ func (s *Store) Healthy(ctx context.Context) error {
 	if err != nil && (status(err) == 0 || status(err) >= http.StatusInternalServerError) {
 		return s.fail("reach bucket", "", err)
 	}
-	// The answer to HEAD has no body, so nobody knows why: even an unknown access key may look like a missing bucket. A
+	// The answer to HEAD has no body with a reason: even an unknown access key may look like a missing bucket. A
 	// listing is refused with the reason.
-	for object := range s.core.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: "rpmflow-health/", MaxKeys: 1}) {
+	none := minio.ListObjectsOptions{Prefix: "rpmflow-health/", MaxKeys: 1}
+	for object := range s.core.ListObjectsIter(ctx, s.bucket, none) {
 		if object.Err != nil {
 			return s.fail("reach bucket", "", object.Err)
 		}
@@ -200,7 +201,7 @@ func (s *Store) Healthy(ctx context.Context) error {
 // Address names an object for people and logs: s3://bucket/key.
 func (s *Store) Address(key string) string { return "s3://" + s.bucket + "/" + key }
 
-// URL is where an object can be fetched for ever: below PublicURL, or else its Address, which is no link.
+// URL is where an object can be fetched for ever: below PublicURL, or else its Address, which is not a link.
 func (s *Store) URL(key string) string {
 	if s.public == "" {
 		return s.Address(key)

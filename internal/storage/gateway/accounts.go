@@ -13,8 +13,9 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// accounts are those of the settings, and no others for as long as the gateway runs. What versitygw calls a user can neither
-// make buckets nor do anything that the bucket's policy does not allow. What would change accounts answers that it cannot.
+// accounts are those of the settings, and no others for as long as the gateway runs. What versitygw calls a user can
+// neither make buckets nor do anything that the bucket's policy does not allow. What would change accounts answers that
+// it cannot.
 type accounts struct {
 	auth.IAMService
 	users map[string]auth.Account
@@ -31,7 +32,7 @@ func newAccounts(s childSettings) accounts {
 	return a
 }
 
-// GetUserAccount implements auth.IAMService. versitygw itself knows the root account, and asks for the others.
+// GetUserAccount implements auth.IAMService. versitygw handles the root account itself.
 func (a accounts) GetUserAccount(access string) (auth.Account, error) {
 	if user, ok := a.users[access]; ok {
 		return user, nil
@@ -50,8 +51,9 @@ func (a accounts) ResolveAccounts(names []string) ([]string, error) {
 	return missing, nil
 }
 
-// ensureBucket makes the settings' bucket when it is missing, gives it to the root account, and makes its policy the one of
-// the settings, where those have one. It runs before the gateway listens, so nobody ever meets the bucket with another policy.
+// ensureBucket makes the settings' bucket when it is missing, gives it to the root account, and makes its policy the
+// one of the settings, where those have one. It runs before the gateway listens, so no request sees the bucket with
+// another policy.
 func (d *durable) ensureBucket(ctx context.Context, s childSettings, iam auth.IAMService) error {
 	if len(s.Policy) > 0 {
 		if err := auth.ValidatePolicyDocument(s.Policy, s.Bucket, iam); err != nil {
@@ -65,7 +67,8 @@ func (d *durable) ensureBucket(ctx context.Context, s childSettings, iam auth.IA
 	_, err = d.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.Bucket})
 	if errors.Is(err, s3err.GetAPIError(s3err.ErrNoSuchBucket)) {
 		err = d.Posix.CreateBucket(ctx, &s3.CreateBucketInput{
-			Bucket: &s.Bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced, CreateBucketConfiguration: &types.CreateBucketConfiguration{},
+			Bucket: &s.Bucket, ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced,
+			CreateBucketConfiguration: &types.CreateBucketConfiguration{},
 		}, acl)
 	}
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	codeInUse = 98 // EADDRINUSE's number; every other failure is 1
 
 	objectsDir  = "objects"  // buckets are directories, objects are files
-	metadataDir = "metadata" // what belongs into extended attributes, where the file system has none
+	metadataDir = "metadata" // what belongs in extended attributes, where the file system has none
 	lockFile    = "lock"
 
 	// lockLimit is how long a start waits for the former gateway on the directory, which may be about to die.
@@ -108,7 +108,7 @@ func prepare(ctx context.Context, dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
-	// What was made has to survive a power cut before the first object is acknowledged.
+	// What was made must survive a power cut before the first object is acknowledged.
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := syncPath(d); err != nil {
 			return nil, errors.Join(err, lock.Close())

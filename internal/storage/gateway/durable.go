@@ -14,17 +14,17 @@ import (
 	"github.com/versity/versitygw/s3response"
 )
 
-// durable is versitygw's POSIX backend with what it lacks: when a change is answered, it survives a power cut. It covers
-// the calls that make, replace and remove objects and buckets; tags and locks are not used by rpmflow, owner and policy of the
-// bucket are written and synced at the start (the list is in the test).
+// durable is versitygw's POSIX backend with what it lacks: when a change is answered, it survives a power cut. It
+// covers the calls that make, replace and remove objects and buckets; tags and locks are not used by rpmflow, owner and
+// policy of the bucket are written and synced at the start (the list is in the test).
 type durable struct {
 	*posix.Posix
 	objects  string // directory of the buckets
 	metadata string // directory of the metadata, empty where that is in extended attributes
 }
 
-// PutObject syncs the content before the file gets its name too, so that a replaced object is at any moment the old one or
-// the new one, never half of it.
+// PutObject syncs the content before the file gets its name too, so that a replaced object is at any moment the old one
+// or the new one, never half of it.
 func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	out, err := d.PutObjectWithPostFunc(ctx, in, (*os.File).Sync)
 	if err != nil {
@@ -34,7 +34,9 @@ func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 }
 
 // CompleteMultipartUpload is where the parts become an object.
-func (d *durable) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+func (d *durable) CompleteMultipartUpload(
+	ctx context.Context, in *s3.CompleteMultipartUploadInput,
+) (s3response.CompleteMultipartUploadResult, string, error) {
 	out, version, err := d.Posix.CompleteMultipartUpload(ctx, in)
 	if err != nil {
 		return out, version, err

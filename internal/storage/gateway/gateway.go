@@ -48,10 +48,11 @@ type Options struct {
 	SecretKey string
 	Region    string // DefaultRegion when empty
 
-	// Accounts are further access keys, with their secret keys. They have the rights that Policy gives them, and no others.
+	// Accounts are further access keys, with their secret keys. They have the rights that Policy gives them, and no
+	// others.
 	Accounts map[string]string
-	// Bucket is made when it is missing, before anybody is served, and Policy (JSON as of AWS) becomes its policy, whatever it had
-	// before; without a Policy that stays as it is. An empty Bucket leaves all that to the clients.
+	// Bucket is made when it is missing, before anybody is served, and Policy (JSON as in AWS) becomes its policy,
+	// whatever it had before; without a Policy that stays as it is. An empty Bucket leaves all that to the clients.
 	Bucket string
 	Policy []byte
 
@@ -74,8 +75,8 @@ type Gateway struct {
 	err      error // valid when done is closed
 }
 
-// Start starts a gateway and waits until it serves. ctx bounds the start only; Close ends the gateway. An address that is
-// taken gives ErrAddressInUse.
+// Start starts a gateway and waits until it serves. ctx bounds the start only; Close ends the gateway. An address that
+// is taken gives ErrAddressInUse.
 func Start(ctx context.Context, o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -115,28 +116,30 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 			o.Logger.Info("the S3 server serves", "endpoint", g.endpoint, "dir", o.Dir, "pid", g.cmd.Pid())
 			return g, nil
 		case errors.Is(err, ErrAddressInUse) && port == "0" && try < portRetries:
-			continue // somebody was faster
+			continue // another program has taken the port
 		case errors.Is(err, ErrAddressInUse):
-			return nil, fmt.Errorf("start the S3 server on %s: %w: stop what listens there, or set %s to another address", listen, err, o.ListenKey)
+			return nil, fmt.Errorf("start the S3 server on %s: %w: stop what listens there, or set %s to another address",
+				listen, err, o.ListenKey)
 		}
 		return nil, fmt.Errorf("start the S3 server on %s in %s: %w", listen, o.Dir, err)
 	}
 }
 
-// check finds what the operator can mend before a child is started, which could say it less well.
+// check finds errors of the operator before a child is started, whose messages would be less clear.
 func (o Options) check() error {
 	if o.AccessKey == "" || o.SecretKey == "" {
 		return errors.New("access key and secret key are needed: set s3.access_key and s3.secret_key")
 	}
 	if _, taken := o.Accounts[o.AccessKey]; taken {
-		return fmt.Errorf("the root account has the name of the account %s, and would be asked for in its place: set s3.access_key to another name", o.AccessKey)
+		return fmt.Errorf("the root account has the name of the account %s: set s3.access_key to another name", o.AccessKey)
 	}
 	if o.Bucket != "" && o.HealthPath == "/"+o.Bucket {
 		return fmt.Errorf("a bucket %s would be hidden by the path %s: set s3.bucket to another name", o.Bucket, o.HealthPath)
 	}
 	if o.CertFile != "" {
 		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
-			return fmt.Errorf("certificate %s and key %s: %w: set gateway.cert_file and gateway.key_file to a certificate in PEM and its key", o.CertFile, o.KeyFile, err)
+			return fmt.Errorf("certificate %s and key %s: %w: "+
+				"set gateway.cert_file and gateway.key_file to a certificate in PEM and its key", o.CertFile, o.KeyFile, err)
 		}
 	}
 	if o.Dir == "" {
@@ -151,7 +154,8 @@ func (o Options) check() error {
 		}
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("data directory: %w: give it to user %d, as whom the server runs, or set data_dir to another directory", err, os.Geteuid())
+		return fmt.Errorf("data directory: %w: give it to user %d, as whom the server runs, "+
+			"or set data_dir to another directory", err, os.Geteuid())
 	}
 	if err != nil {
 		return fmt.Errorf("data directory: %w: set data_dir to a directory that can be written", err)

@@ -60,8 +60,8 @@ type Roles struct {
 	Gateway *gateway.Gateway
 }
 
-// StartRoles starts a gateway with the roles' accounts over a directory. Their secret keys begin with secret. change, where
-// there is one, sees the options before the start.
+// StartRoles starts a gateway with the roles' accounts over a directory. Their secret keys begin with secret. change,
+// where there is one, sees the options before the start.
 func StartRoles(t testing.TB, dir, secret string, change func(*gateway.Options)) Roles {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
