@@ -144,7 +144,7 @@ func TestAnswers(t *testing.T) {
 		kind   error
 		word   string
 	}{
-		{403, "AccessDenied", storage.ErrRefused, "somebody else's"},
+		{403, "AccessDenied", storage.ErrRefused, "the bucket has another owner"},
 		{403, "RequestTimeTooSkewed", storage.ErrRefused, "clock"},
 		{409, "BucketAlreadyExists", storage.ErrRefused, "s3.bucket"},
 		{503, "SlowDown", storage.ErrTemporary, "SlowDown"},
