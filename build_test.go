@@ -7,8 +7,10 @@ import (
 )
 
 func TestEncodeJSON(t *testing.T) {
-	build := rpmflow.Build{BuildResult: rpmflow.BuildResult{Packages: []rpmflow.Package{{Name: "a", Version: "1<2"}}}, Notes: []string{"a & b <c>"}}
-	for indent, want := range map[string]string{"": `{"nevra":"a-1<2-.","name":"a","epoch":0,"version":"1<2","release":"","arch":""}`} {
+	build := rpmflow.Build{BuildResult: rpmflow.BuildResult{Packages: []rpmflow.Package{{Name: "a", Version: "1<2"}}},
+		Notes: []string{"a & b <c>"}}
+	const line = `{"nevra":"a-1<2-.","name":"a","epoch":0,"version":"1<2","release":"","arch":""}`
+	for indent, want := range map[string]string{"": line} {
 		if got, err := rpmflow.EncodeJSON(build.Packages[0], indent); err != nil || string(got) != want {
 			t.Errorf("got %s, %v", got, err)
 		}

@@ -26,7 +26,8 @@ var ErrName = errors.New("malformed name")
 // CheckProjectName says whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
 func CheckProjectName(name string) error {
 	if !projectName.MatchString(name) {
-		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit", name, ErrName)
+		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
+			name, ErrName)
 	}
 	return nil
 }
@@ -42,7 +43,8 @@ func CheckTargetName(name string) error {
 // CheckPackageName says whether a package may have this name, by the same rule as for projects.
 func CheckPackageName(name string) error {
 	if !projectName.MatchString(name) {
-		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit", name, ErrName)
+		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
+			name, ErrName)
 	}
 	return nil
 }
@@ -53,8 +55,8 @@ func IsCommit(s string) bool { return commitHash.MatchString(s) }
 // IsZeroCommit reports whether s is the all-zero name with which git announces the creation or deletion of a ref.
 func IsZeroCommit(s string) bool { return IsCommit(s) && strings.Trim(s, "0") == "" }
 
-// PushID derives the id of a push from its delivery: the forge's delivery id, or ref and both commits where it has none.
-// The same delivery has the same id on every replica, for ever.
+// PushID derives the id of a push from its delivery: the forge's delivery id, or ref and both commits where it has
+// none. The same delivery has the same id on every replica, for ever.
 func PushID(project, delivery string) string {
 	return uuid.NewSHA1(namespace, []byte("push\x00"+project+"\x00"+delivery)).String()
 }
@@ -105,8 +107,8 @@ func HostArch() string {
 	}
 }
 
-// HostTarget is the target of this machine's own rpmbuild, for the system with this id and version as os-release(5) has them, which may
-// be empty. Its name is host-ID-VERSION-ARCH.
+// HostTarget is the target of this machine's own rpmbuild, for the system with this id and version as os-release(5) has
+// them, which may be empty. Its name is host-ID-VERSION-ARCH.
 func HostTarget(id, version string) Target {
 	name := "host"
 	for _, part := range []string{id, version, HostArch()} {

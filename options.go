@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Options is what a project and a target ask of the build itself: of rpm, and of mock. Lists are in the order in which they were
-// given; nothing in them is there twice.
+// Options is what a project and a target ask of the build itself: of rpm, and of mock. Lists are in the order in which
+// they were given; nothing in them is there twice.
 type Options struct {
 	Macros []Macro `json:"macros,omitempty"`
 	// With and Without are conditions of the spec, as of %bcond and rpmbuild's options of these names.
@@ -64,8 +64,8 @@ func (r Repository) String() string {
 	return s
 }
 
-// MockOption is an assignment as of mock's --config-opts: a key that is there several times makes a list, and so does one with
-// an empty value behind another one.
+// MockOption is an assignment as of mock's --config-opts: a key that is there several times makes a list, and so does
+// one with an empty value behind another one.
 type MockOption struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -73,8 +73,8 @@ type MockOption struct {
 
 func (o MockOption) String() string { return o.Key + "=" + o.Value }
 
-// Over gives o and what base says besides. Where both speak of the same macro, condition, repository or option of mock, o wins;
-// %check is left out when one of them says so.
+// Over gives o and what base says besides. Where both speak of the same macro, condition, repository or option of mock,
+// o wins; %check is left out when one of them says so.
 func (o Options) Over(base Options) Options {
 	out := Options{
 		Macros:      over(base.Macros, o.Macros, func(a, b Macro) bool { return a.word() == b.word() }),
@@ -94,7 +94,8 @@ func (o Options) Over(base Options) Options {
 	sameURL := func(a, b Repository) bool { return a.URL == b.URL }
 	out.Repositories = over(base.Repositories, o.Repositories, sameURL)
 	for i, r := range out.Repositories { // what the target has is no less trusted because a project names it, too
-		out.Repositories[i].Trusted = r.Trusted || slices.ContainsFunc(base.Repositories, func(b Repository) bool { return b.Trusted && sameURL(b, r) })
+		out.Repositories[i].Trusted = r.Trusted ||
+			slices.ContainsFunc(base.Repositories, func(b Repository) bool { return b.Trusted && sameURL(b, r) })
 	}
 	return out
 }
@@ -138,13 +139,15 @@ func (o Options) Definitions() []Macro {
 		names []string
 	}{{"with", o.With}, {"without", o.Without}} {
 		for _, name := range c.names {
-			out = append(out, Macro{Name: "_" + c.word + "_" + strings.ReplaceAll(name, "-", "_"), Value: "--" + c.word + "-" + name})
+			out = append(out, Macro{Name: "_" + c.word + "_" + strings.ReplaceAll(name, "-", "_"), Value: "--" + c.word + "-" +
+				name})
 		}
 	}
 	return out
 }
 
-// ParseOptions reads what a command line gives: definitions ("name value"), and conditions. Its error says all that is wrong.
+// ParseOptions reads what a command line gives: definitions ("name value"), and conditions. Its error says all that is
+// wrong.
 func ParseOptions(define, with, without []string) (Options, error) {
 	var o Options
 	var errs []error
@@ -185,7 +188,8 @@ var (
 // engineMacros say where packages are built; the engines set them.
 func engineMacros() []string {
 	return []string{
-		"_topdir", "_tmppath", "_builddir", "_buildrootdir", "_sourcedir", "_specdir", "_rpmdir", "_srcrpmdir", "_rpmfilename", "_build_name_fmt", "_dbpath", "buildroot",
+		"_topdir", "_tmppath", "_builddir", "_buildrootdir", "_sourcedir", "_specdir", "_rpmdir", "_srcrpmdir",
+		"_rpmfilename", "_build_name_fmt", "_dbpath", "buildroot",
 	}
 }
 
@@ -197,15 +201,18 @@ func ParseMacro(s string) (Macro, error) {
 	m := Macro{Name: strings.TrimPrefix(name, "%"), Value: strings.TrimSpace(value)}
 	switch shown := shorten(s); {
 	case !macroName.MatchString(m.Name):
-		return m, fmt.Errorf("macro %q: %q is no name of a macro: write name and value with a space between them, the name in at least 3 letters, digits and _", shown, shorten(m.Name))
+		return m, fmt.Errorf("macro %q: %q is no name of a macro: write name and value with a space between them, the "+
+			"name in at least 3 letters, digits and _", shown, shorten(m.Name))
 	case slices.Contains(engineMacros(), m.word()):
-		return m, fmt.Errorf("macro %q: %s says where packages are built and is set by rpmflow: leave it out", shown, m.word())
+		return m, fmt.Errorf("macro %q: %s says where packages are built and is set by rpmflow: leave it out", shown,
+			m.word())
 	case m.Value == "":
 		return m, fmt.Errorf("macro %q has no value: write one behind the name; %%{nil} is an empty one", shown)
 	case len(m.Value) > maxMacro:
 		return m, fmt.Errorf("macro %q is longer than %d bytes: put it into the spec", shown, maxMacro)
 	case !oneLine(m.Value):
-		return m, fmt.Errorf("macro %q has line ends, control characters or bytes that are no UTF-8 in it: write it on one line", shown)
+		return m, fmt.Errorf("macro %q has line ends, control characters or bytes that are no UTF-8 in it: write it on "+
+			"one line", shown)
 	case strings.HasSuffix(m.Value, `\`):
 		return m, fmt.Errorf(`macro %q ends with a backslash, which would go on with the next line: remove it`, shown)
 	case !closed(m.Value):
@@ -221,7 +228,8 @@ func oneLine(s string) bool {
 	})
 }
 
-// closed says whether rpm reads a macro file's line as one definition: while a bracket behind % is open, it takes the next line, too.
+// closed says whether rpm reads a macro file's line as one definition: while a bracket behind % is open, it takes the
+// next line, too.
 func closed(s string) bool {
 	const opening, closing = "{([", "})]"
 	var depth [len(opening)]int
@@ -250,7 +258,8 @@ func closed(s string) bool {
 // CheckCondition says whether a condition of specs may have this name.
 func CheckCondition(name string) error {
 	if !condition.MatchString(name) {
-		return fmt.Errorf("%q is no name of a condition: write the one behind %%bcond in the spec, without --with", shorten(name))
+		return fmt.Errorf("%q is no name of a condition: write the one behind %%bcond in the spec, without --with",
+			shorten(name))
 	}
 	return nil
 }
@@ -265,15 +274,16 @@ func (o Options) CheckConditions() error {
 	return nil
 }
 
-// urlText is what may stand in a repository's URL; dnf puts values in the place of $releasever and the like. The brackets of templates,
-// which mock would expand, are not among it.
+// urlText is what may stand in a repository's URL; dnf puts values in the place of $releasever and the like. The
+// brackets of templates, which mock would expand, are not among it.
 var urlText = regexp.MustCompile(`^[A-Za-z0-9._~:/?&=@!$+,;%()*'\[\]-]+$`)
 
 // ParseRepository reads a repository: its URL, and behind it, where wanted, priority=NUMBER and gpgkey=URL.
 func ParseRepository(s string) (Repository, error) {
 	words := strings.Fields(s)
 	if len(words) == 0 {
-		return Repository{}, errors.New("a repository is empty: write its URL, such as https://repo.example.com/f$releasever/$basearch/")
+		return Repository{}, errors.New("a repository is empty: write its URL, such as " +
+			"https://repo.example.com/f$releasever/$basearch/")
 	}
 	r := Repository{URL: words[0]}
 	err := checkURL(r.URL)
@@ -305,19 +315,24 @@ func checkURL(s string) error {
 	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || !urlText.MatchString(s):
 		return errors.New("write an http or https URL")
 	case u.User != nil:
-		return errors.New("user and password would stand in every build's record: write the URL without; a repository that wants them belongs into the target's mock configuration")
+		return errors.New("user and password would stand in every build's record: write the URL without; a repository " +
+			"that wants them belongs into the target's mock configuration")
 	}
 	return nil
 }
 
-// MockOptionKeys lists the options of mock that a project and a target may set: those that say what is in a root, and how rpmbuild is
-// called in it. Neither isolation, network, mounts, commands and plugins, which are the engine's, nor dnf's command line, which could
-// bring in other repositories unseen, are among them: they are matters of whoever writes the target's mock configuration.
+// MockOptionKeys lists the options of mock that a project and a target may set: those that say what is in a root, and
+// how rpmbuild is called in it. Neither isolation, network, mounts, commands and plugins, which are the engine's, nor
+// dnf's command line, which could bring in other repositories unseen, are among them: they are matters of whoever
+// writes the target's mock configuration.
 func MockOptionKeys() []string {
 	return []string{
-		"bootstrap_chroot_additional_packages", "bootstrap_module_enable", "bootstrap_module_install", "chroot_additional_packages", "chroot_setup_cmd",
-		"dist", "dynamic_buildrequires", "dynamic_buildrequires_max_loops", "module_enable", "module_install", "nosync", "nosync_force",
-		"package_manager_attempt_delay", "package_manager_max_attempts", "releasever", "rpmbuild_arch", rpmbuildOpts, "rpmbuild_timeout",
+		"bootstrap_chroot_additional_packages", "bootstrap_module_enable", "bootstrap_module_install",
+		"chroot_additional_packages", "chroot_setup_cmd",
+		"dist", "dynamic_buildrequires", "dynamic_buildrequires_max_loops", "module_enable", "module_install", "nosync",
+		"nosync_force",
+		"package_manager_attempt_delay", "package_manager_max_attempts", "releasever", "rpmbuild_arch", rpmbuildOpts,
+		"rpmbuild_timeout",
 		"static_buildrequires_max_loops", "use_bootstrap", "use_host_shadow_utils",
 	}
 }
@@ -333,20 +348,23 @@ func ParseMockOption(s string) (MockOption, error) {
 	case !ok:
 		return o, fmt.Errorf("mock option %q is no assignment: write key=value", shown)
 	case !slices.Contains(MockOptionKeys(), key):
-		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong into the target's mock configuration", shown, shorten(key), strings.Join(MockOptionKeys(), ", "))
+		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong into the target's mock "+
+			"configuration", shown, shorten(key), strings.Join(MockOptionKeys(), ", "))
 	case !oneLine(value):
 		return o, fmt.Errorf("mock option %q has control characters or bytes that are no UTF-8 in it: remove them", shown)
 	case strings.Contains(value, "{{"), strings.Contains(value, "{%"), strings.Contains(value, "{#"):
 		return o, fmt.Errorf("mock option %q: mock would run %s as a template: write the value itself", shown, shorten(value))
 	case key != rpmbuildOpts && foreign(value):
-		return o, fmt.Errorf("mock option %q: options and URLs in %s would bring in packages past the repositories: name packages, groups and modules only", shown, key)
+		return o, fmt.Errorf("mock option %q: options and URLs in %s would bring in packages past the repositories: name "+
+			"packages, groups and modules only", shown, key)
 	}
 	return o, nil
 }
 
 // foreign says whether a value that dnf gets as arguments has more than names in it.
 func foreign(value string) bool {
-	return strings.Contains(value, "://") || slices.ContainsFunc(strings.Fields(value), func(w string) bool { return strings.HasPrefix(w, "-") })
+	return strings.Contains(value, "://") || slices.ContainsFunc(strings.Fields(value),
+		func(w string) bool { return strings.HasPrefix(w, "-") })
 }
 
 // shorten makes a text of somebody's fit for an error.

@@ -65,7 +65,8 @@ func FuzzMacro(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if line := m.String(); strings.ContainsAny(line, "\n\r\x00") || strings.HasSuffix(line, `\`) || strings.ContainsAny(m.Name, " \t'\"\\") {
+		if line := m.String(); strings.ContainsAny(line, "\n\r\x00") || strings.HasSuffix(line, `\`) ||
+			strings.ContainsAny(m.Name, " \t'\"\\") {
 			t.Errorf("%q is read as %q", s, line)
 		}
 		if again, err := rpmflow.ParseMacro(m.String()); err != nil || again != m {
@@ -75,7 +76,8 @@ func FuzzMacro(f *testing.F) {
 }
 
 func TestOptionsOfACommandLine(t *testing.T) {
-	o, err := rpmflow.ParseOptions([]string{"dist .a", "debug_package %{nil}", "dist .b"}, []string{"docs", "docs"}, []string{"tests-net"})
+	o, err := rpmflow.ParseOptions([]string{"dist .a", "debug_package %{nil}", "dist .b"}, []string{"docs", "docs"},
+		[]string{"tests-net"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,8 @@ func TestOptionsOfACommandLine(t *testing.T) {
 
 func TestOptionsOfAProjectOverThoseOfATarget(t *testing.T) {
 	target := rpmflow.Options{
-		Macros: []rpmflow.Macro{{"dist", ".t"}, {"vendor", "T"}, {"f(a)", "t"}}, With: []string{"a", "b"}, Without: []string{"c"}, NoCheck: true,
+		Macros: []rpmflow.Macro{{"dist", ".t"}, {"vendor", "T"}, {"f(a)", "t"}}, With: []string{"a", "b"},
+		Without: []string{"c"}, NoCheck: true,
 		Repositories: []rpmflow.Repository{{URL: "https://t", Trusted: true}, {URL: "https://both", Trusted: true}},
 		MockOptions:  []rpmflow.MockOption{{"nosync", "true"}, {"module_enable", "a"}, {"module_enable", "b"}},
 	}
@@ -105,16 +108,19 @@ func TestOptionsOfAProjectOverThoseOfATarget(t *testing.T) {
 	}
 	got := project.Over(target)
 	equal(t, got, rpmflow.Options{
-		Macros: []rpmflow.Macro{{"vendor", "T"}, {"dist", ".p"}, {"f(b)", "p"}}, With: []string{"a", "c"}, Without: []string{"b", "d"}, NoCheck: true,
-		Repositories: []rpmflow.Repository{{URL: "https://t", Trusted: true}, {URL: "https://both", Priority: 5, Trusted: true}, {URL: "https://p"}},
-		MockOptions:  []rpmflow.MockOption{{"nosync", "true"}, {"module_enable", "c"}},
+		Macros: []rpmflow.Macro{{"vendor", "T"}, {"dist", ".p"}, {"f(b)", "p"}}, With: []string{"a", "c"},
+		Without: []string{"b", "d"}, NoCheck: true,
+		Repositories: []rpmflow.Repository{{URL: "https://t", Trusted: true},
+			{URL: "https://both", Priority: 5, Trusted: true}, {URL: "https://p"}},
+		MockOptions: []rpmflow.MockOption{{"nosync", "true"}, {"module_enable", "c"}},
 	})
 	equal(t, got.Untrusted(), []string{"https://p"})
 	equal(t, got.Trust().Untrusted(), nil)
 	equal(t, got.Untrusted(), []string{"https://p"}) // what was given is left as it was
 	equal(t, project.Repositories[0].Trusted, false)
 	equal(t, rpmflow.Options{}.Over(rpmflow.Options{}), rpmflow.Options{})
-	equal(t, rpmflow.Options{Without: []string{"x"}}.Over(rpmflow.Options{With: []string{"x"}}), rpmflow.Options{Without: []string{"x"}})
+	equal(t, rpmflow.Options{Without: []string{"x"}}.Over(rpmflow.Options{With: []string{"x"}}),
+		rpmflow.Options{Without: []string{"x"}})
 }
 
 func equal[T any](t *testing.T, got, want T) {

@@ -23,7 +23,8 @@ func TestTouched(t *testing.T) {
 		{"nothing", rpmflow.PackageSource{Directory: "pkgs/a"}, "", false},
 		{"of the top", rpmflow.PackageSource{}, "anything", true},
 		{"of the top, nothing", rpmflow.PackageSource{}, "", true},
-		{"patterns instead of the directory", rpmflow.PackageSource{Directory: "pkgs/a", Paths: []string{"lib/**"}}, "pkgs/a/x", false},
+		{"patterns instead of the directory", rpmflow.PackageSource{Directory: "pkgs/a", Paths: []string{"lib/**"}},
+			"pkgs/a/x", false},
 		{"patterns", rpmflow.PackageSource{Directory: "pkgs/a", Paths: []string{"lib/**"}}, "lib/x", true},
 		{"only what is taken away", rpmflow.PackageSource{Paths: []string{"**", "!**/*.md"}}, "README.md docs/x.md", false},
 		{"also what is taken away", rpmflow.PackageSource{Paths: []string{"**", "!**/*.md"}}, "README.md x.c", true},
@@ -36,7 +37,8 @@ func TestTouched(t *testing.T) {
 
 func TestPackageSources(t *testing.T) {
 	one := rpmflow.Project{Name: "hello", Spec: "hello.spec", Sources: rpmflow.Sources{Directory: "rpm"}}
-	if s, ok := one.PackageSource("hello"); !ok || s.SpecPath() != "rpm/hello.spec" || strings.Join(s.Filter(), " ") != "rpm/**" {
+	if s, ok := one.PackageSource("hello"); !ok || s.SpecPath() != "rpm/hello.spec" ||
+		strings.Join(s.Filter(), " ") != "rpm/**" {
 		t.Errorf("%+v", s)
 	}
 	several := rpmflow.Project{Name: "mono", Packages: []rpmflow.PackageSource{{Name: "a", Directory: "a"}, {Name: "b"}}}

@@ -18,7 +18,8 @@ const (
 	LayoutDistGit  Layout = "dist-git" // spec and patches in git, a list of what lies in a lookaside
 	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
 	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
-	LayoutSplit    Layout = "split"    // spec and patches in one repository, the source tree in another; Source0 is made by git archive
+	// spec and patches in one repository, the source tree in another; Source0 is made by git archive
+	LayoutSplit Layout = "split"
 )
 
 // Layouts lists what a project may say.
@@ -38,7 +39,8 @@ type Project struct {
 	Packages []PackageSource
 	Sources  Sources
 	Options  Options
-	// Trust lets scriptlets of the packages in the project's own repositories run as root of an engine without user namespaces.
+	// Trust lets scriptlets of the packages in the project's own repositories run as root of an engine without user
+	// namespaces.
 	Trust   bool
 	Targets []string
 	Secret  string // of its webhooks; empty: webhooks are refused
@@ -55,7 +57,8 @@ type Project struct {
 type Target struct {
 	Name string
 	Arch string
-	// Config is the mock configuration: a name that the image ships (fedora-42-x86_64), or the path of a .cfg file of ours.
+	// Config is the mock configuration: a name that the image ships (fedora-42-x86_64), or the path of a .cfg file of
+	// ours.
 	Config string
 	// ConfigDir, when set, replaces the image's /etc/mock as mock's configuration directory.
 	ConfigDir string
@@ -68,8 +71,8 @@ type Target struct {
 	Options Options
 }
 
-// OnHost reports whether the target is the machine that builds it, by its name: host, or host-…. Only the engine rpmbuild builds for
-// such targets, and for no others.
+// OnHost reports whether the target is the machine that builds it, by its name: host, or host-…. Only the engine
+// rpmbuild builds for such targets, and for no others.
 func (t Target) OnHost() bool { return t.Name == "host" || strings.HasPrefix(t.Name, "host-") }
 
 // OptionsFor is what a build of the project for the target is asked for.
@@ -98,7 +101,8 @@ func (p Project) Wants(ref string) (reason string, ok bool) {
 	if len(patterns) == 0 {
 		return fmt.Sprintf("%s %q is not built: project %q is configured for no %s", kind, short, p.Name, plural(kind)), false
 	}
-	return fmt.Sprintf("%s %q is not built: project %q builds %s %s only", kind, short, p.Name, plural(kind), strings.Join(patterns, ", ")), false
+	return fmt.Sprintf("%s %q is not built: project %q builds %s %s only", kind, short, p.Name, plural(kind),
+		strings.Join(patterns, ", ")), false
 }
 
 func plural(kind string) string {

@@ -10,29 +10,32 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// Sources is what a project says of its sources beyond repository, layout and spec. It travels with the build's request, so that
-// builders need no list of projects.
+// Sources is what a project says of its sources beyond repository, layout and spec. It travels with the build's
+// request, so that builders need no list of projects.
 type Sources struct {
 	// Directory holds the package in the repository; empty: the top.
 	Directory string `json:"directory,omitempty"`
 	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
 	SRPM string `json:"srpm,omitempty"`
-	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that lie in Directory itself.
+	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that lie in
+	// Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
-	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty: its HEAD.
+	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty:
+	// its HEAD.
 	Fallback string `json:"fallback,omitempty"`
 	// Substitute is what a spec's template, NAME.spec.in, has replaced.
 	Substitute []Substitution `json:"substitute,omitempty"`
 	// Lookaside is where the files of a dist-git repository's list are.
 	Lookaside string `json:"lookaside,omitempty"`
-	// Mirrors are tried, in this order, where a source cannot be had from its own URL: prefixes before the file's name, or templates
-	// as of a lookaside.
+	// Mirrors are tried, in this order, where a source cannot be had from its own URL: prefixes before the file's name, or
+	// templates as of a lookaside.
 	Mirrors []string `json:"mirrors,omitempty"`
 	// Checksums are of sources that no list in the repository has, as package checksum reads them.
 	Checksums []string `json:"checksums,omitempty"`
 	// Version is VersionFromGit, or empty: what the spec says.
 	Version string `json:"version,omitempty"`
-	// VersionTags are patterns of the tags that are versions (package pathmatch); empty: those that begin with a digit, or with v and one.
+	// VersionTags are patterns of the tags that are versions (package pathmatch); empty: those that begin with a digit, or
+	// with v and one.
 	VersionTags []string `json:"version_tags,omitempty"`
 	// Submodules has the trees of submodules in what is made of a commit's tree; else their directories are empty.
 	Submodules bool `json:"submodules,omitempty"`
@@ -96,14 +99,17 @@ var substitutionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 func ParseSubstitution(s string) (Substitution, error) {
 	name, value, ok := strings.Cut(s, "=")
 	if !ok || !substitutionName.MatchString(name) {
-		return Substitution{}, fmt.Errorf("%q is not a name and its value: write NAME=value, such as VERSION={version}, for @VERSION@", s)
+		return Substitution{}, fmt.Errorf("%q is not a name and its value: write NAME=value, such as VERSION={version}, "+
+			"for @VERSION@", s)
 	}
 	if strings.ContainsAny(value, "%\n\r\x00") {
-		return Substitution{}, fmt.Errorf("%q has a %% or a line break in its value, which would mean something to rpm: write plain text", s)
+		return Substitution{}, fmt.Errorf("%q has a %% or a line break in its value, which would mean something to rpm: "+
+			"write plain text", s)
 	}
 	for _, fact := range SubstitutionFact.FindAllString(value, -1) {
 		if !slices.Contains(SubstitutionFacts, fact) {
-			return Substitution{}, fmt.Errorf("%q: %s is not known; known are %s", s, fact, strings.Join(SubstitutionFacts, ", "))
+			return Substitution{}, fmt.Errorf("%q: %s is not known; known are %s", s, fact,
+				strings.Join(SubstitutionFacts, ", "))
 		}
 	}
 	return Substitution{Name: name, Value: value}, nil

@@ -16,7 +16,8 @@ const (
 // Packaging is the repository of a project of layout split that has spec and patches.
 type Packaging struct {
 	URL string // may hold credentials, so it never travels
-	// Directories say where a target's package lies in it; the first that takes it counts. A target without one has it at the top.
+	// Directories say where a target's package lies in it; the first that takes it counts. A target without one has it at
+	// the top.
 	Directories []TargetDirectory
 }
 
@@ -52,8 +53,9 @@ type Revision struct {
 	Commit     string `json:"commit,omitempty"`
 }
 
-// Split is what a build of layout split is made of. The commit of the half that was not pushed to is decided when the sources
-// are fetched for the first time; once it is in the record, every attempt, and every repetition of the build, takes the same.
+// Split is what a build of layout split is made of. The commit of the half that was not pushed to is decided when the
+// sources are fetched for the first time; once it is in the record, every attempt, and every repetition of the build,
+// takes the same.
 type Split struct {
 	Pushed    Half     `json:"pushed"`
 	Source    Revision `json:"source"`

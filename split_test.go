@@ -33,13 +33,16 @@ func TestPackagingDirectory(t *testing.T) {
 }
 
 func TestWants(t *testing.T) {
-	p := rpmflow.Project{Name: "demo", Branches: []string{"main", "feature/**", "!feature/**/wip"}, Tags: []string{"v*", "!v*-rc*"}}
+	p := rpmflow.Project{Name: "demo", Branches: []string{"main", "feature/**", "!feature/**/wip"},
+		Tags: []string{"v*", "!v*-rc*"}}
+	const branches = `project "demo" builds branches main, feature/**, !feature/**/wip only`
 	for ref, want := range map[string]string{
 		"refs/heads/main": "", "refs/heads/feature/a": "", "refs/heads/feature/a/b": "", "refs/tags/v1.0": "",
-		"refs/heads/feature/a/wip": `branch "feature/a/wip" is not built: project "demo" builds branches main, feature/**, !feature/**/wip only`,
+		"refs/heads/feature/a/wip": `branch "feature/a/wip" is not built: ` + branches,
 		"refs/tags/v1.0-rc1":       `tag "v1.0-rc1" is not built: project "demo" builds tags v*, !v*-rc* only`,
-		"refs/heads/mainx":         `branch "mainx" is not built: project "demo" builds branches main, feature/**, !feature/**/wip only`,
-		"refs/notes/x":             "refs/notes/x is neither a branch nor a tag: only refs/heads/… and refs/tags/… are built",
+		"refs/heads/mainx":         `branch "mainx" is not built: ` + branches,
+		"refs/notes/x": "refs/notes/x is neither a branch nor a tag: " +
+			"only refs/heads/… and refs/tags/… are built",
 	} {
 		if reason, ok := p.Wants(ref); reason != want || ok != (want == "") {
 			t.Errorf("%s: %q, %v", ref, reason, ok)

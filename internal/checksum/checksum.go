@@ -1,7 +1,7 @@
 // Package checksum has the digests that source files must have, as lists of sources write them.
 //
-// Text comes in; a checked Checksum or an error that says what to write goes out. It imports nothing of ours, and every package may
-// import it.
+// Text comes in; a checked Checksum or an error that says what to write goes out. It imports nothing of ours, and every
+// package may import it.
 package checksum
 
 import (
@@ -34,7 +34,8 @@ func New(algorithm, digest string) (Checksum, error) {
 		return Checksum{}, fmt.Errorf("checksum algorithm %q is not one of %s", algorithm, strings.Join(Algorithms(), ", "))
 	}
 	if raw, err := hex.DecodeString(c.Hex); err != nil || len(raw) != h.Size() {
-		return Checksum{}, fmt.Errorf("%q is not a %s checksum, which has %d hexadecimal digits", digest, c.Algorithm, 2*h.Size())
+		return Checksum{}, fmt.Errorf("%q is not a %s checksum, which has %d hexadecimal digits", digest, c.Algorithm,
+			2*h.Size())
 	}
 	return c, nil
 }
@@ -46,7 +47,8 @@ func Of(digest string) (Checksum, error) {
 			return New(algorithm, digest)
 		}
 	}
-	return Checksum{}, fmt.Errorf("%q does not have the length of a checksum (%s)", digest, strings.Join(Algorithms(), ", "))
+	return Checksum{}, fmt.Errorf("%q does not have the length of a checksum (%s)", digest,
+		strings.Join(Algorithms(), ", "))
 }
 
 // Hash gives the hash to compare with, nil for an unknown algorithm.

@@ -24,14 +24,16 @@ func TestNew(t *testing.T) {
 		if of, err := checksum.Of(digest); err != nil || of != c {
 			t.Errorf("%s: by its length it is %s, %v", algorithm, of, err)
 		}
-		if file, of, err := checksum.ParseFile(" " + c.String() + "  a file.tar.gz "); err != nil || of != c || file != "a file.tar.gz" {
+		if file, of, err := checksum.ParseFile(" " + c.String() + "  a file.tar.gz "); err != nil || of != c ||
+			file != "a file.tar.gz" {
 			t.Errorf("%s: %q %s, %v", algorithm, file, of, err)
 		}
 		if _, err := checksum.New(algorithm, digest[1:]); err == nil {
 			t.Errorf("%s: a short digest is taken", algorithm)
 		}
 	}
-	for _, text := range []string{"", "file", "md5 file", "md5: file", "sha3:00 file", "md5:" + strings.Repeat("x", 32) + " file",
+	for _, text := range []string{"", "file", "md5 file", "md5: file", "sha3:00 file", "md5:" + strings.Repeat("x", 32) +
+		" file",
 		"md5:" + strings.Repeat("0", 32), "md5:" + strings.Repeat("0", 32) + " a/b"} {
 		if file, c, err := checksum.ParseFile(text); err == nil {
 			t.Errorf("%q is read as %s of %q", text, c, file)

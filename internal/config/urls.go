@@ -52,7 +52,8 @@ func checkDocker(s string) error {
 		return checkDockerSSH(s)
 	}
 	if _, err := parseURL(s, "tcp", "http", "https"); err != nil {
-		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock, tcp://docker:2376 or ssh://builder@docker, or nothing to let DOCKER_HOST decide", err)
+		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock, tcp://docker:2376 or ssh://builder@docker, "+
+			"or nothing to let DOCKER_HOST decide", err)
 	}
 	return nil
 }
@@ -124,7 +125,8 @@ func checkRepository(s string) error {
 	if printable(s) != nil || strings.ContainsAny(s, " \t") {
 		return fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
 	}
-	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an absolute path or ./path"
+	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an absolute " +
+		"path or ./path"
 	u, err := giturl.Parse(s)
 	_, hasPassword := u.User.Password()
 	switch {

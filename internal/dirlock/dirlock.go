@@ -1,7 +1,8 @@
-// Package dirlock locks files and directories that several processes use, and that must be free again when a process dies.
+// Package dirlock locks files and directories that several processes use, and that must be free again when a process
+// dies.
 //
-// Names come in; locks of the kernel (flock) go out, which end with the process, however that ends, and ErrBusy if another process has
-// the lock. It imports nothing of ours but other leaf libraries, and every package may import it.
+// Names come in; locks of the kernel (flock) go out, which end with the process, however that ends, and ErrBusy if
+// another process has the lock. It imports nothing of ours but other leaf libraries, and every package may import it.
 package dirlock
 
 import (
@@ -29,8 +30,9 @@ const (
 // ErrBusy says that another process has the lock, or this one under another open file.
 var ErrBusy = errors.New("in use by another process")
 
-// Open locks a file, which it makes if there is none. It waits for a lock that is held until ctx ends, and for `wait` at most; 0: not at
-// all. Closing the file gives the lock back. The file stays: if it were removed, two processes could have a lock each.
+// Open locks a file, which it makes if there is none. It waits for a lock that is held until ctx ends, and for `wait`
+// at most; 0: not at all. Closing the file gives the lock back. The file stays: if it were removed, two processes could
+// have a lock each.
 func Open(ctx context.Context, name string, kind Kind, wait time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -63,7 +65,8 @@ func Lock(ctx context.Context, f *os.File, kind Kind, wait time.Duration) error 
 	})
 }
 
-// Dir makes a directory that one process uses at a time, and locks it at once or says ErrBusy. The lock is on the file "lock" in it.
+// Dir makes a directory that one process uses at a time, and locks it at once or says ErrBusy. The lock is on the file
+// "lock" in it.
 func Dir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

@@ -24,12 +24,14 @@ func TestOpen(t *testing.T) {
 		t.Errorf("shared and exclusive at the same time: %v", err)
 	}
 	begun := time.Now()
-	if _, err := dirlock.Open(t.Context(), name, dirlock.Exclusive, 50*time.Millisecond); !errors.Is(err, dirlock.ErrBusy) || time.Since(begun) > 5*time.Second {
+	if _, err := dirlock.Open(t.Context(), name, dirlock.Exclusive, 50*time.Millisecond); !errors.Is(err,
+		dirlock.ErrBusy) || time.Since(begun) > 5*time.Second {
 		t.Errorf("bounded: %v after %s", err, time.Since(begun))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := dirlock.Open(ctx, name, dirlock.Exclusive, time.Hour); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dirlock.ErrBusy) {
+	if _, err := dirlock.Open(ctx, name, dirlock.Exclusive, time.Hour); !errors.Is(err, context.DeadlineExceeded) ||
+		!errors.Is(err, dirlock.ErrBusy) {
 		t.Errorf("with a context that ends: %v", err)
 	}
 	testkit.Must(t, first.Close())
@@ -57,7 +59,8 @@ func TestLockOfADirectory(t *testing.T) {
 		t.Errorf("locked twice: %v", err)
 	}
 	testkit.Must(t, errors.Join(first.Close(), second.Close()))
-	if err := dirlock.Lock(t.Context(), second, dirlock.Exclusive, time.Hour); err == nil || errors.Is(err, dirlock.ErrBusy) {
+	if err := dirlock.Lock(t.Context(), second, dirlock.Exclusive, time.Hour); err == nil ||
+		errors.Is(err, dirlock.ErrBusy) {
 		t.Errorf("locked a closed file: %v", err)
 	}
 }
@@ -84,7 +87,8 @@ func TestTemp(t *testing.T) {
 	if _, err := dirlock.NewTemp(parent, "living"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("made twice: %v", err)
 	}
-	// What processes leave that are killed: a directory, one that cannot be removed at once, and a lock that was never held.
+	// What processes leave that are killed: a directory, one that cannot be removed at once, and a lock that was never
+	// held.
 	locked := filepath.Join(parent, "dead", "locked")
 	testkit.Must(t, os.MkdirAll(locked, 0o700))
 	testkit.Must(t, os.WriteFile(filepath.Join(locked, "x"), nil, 0o600))
@@ -94,7 +98,8 @@ func TestTemp(t *testing.T) {
 	}
 	old := time.Now().Add(-time.Hour)
 	testkit.Must(t, os.Chtimes(filepath.Join(parent, "old.new"), old, old))
-	if !dirlock.InUse(living.Path) || dirlock.InUse(filepath.Join(parent, "dead")) || dirlock.InUse(filepath.Join(parent, "none")) {
+	if !dirlock.InUse(living.Path) || dirlock.InUse(filepath.Join(parent, "dead")) ||
+		dirlock.InUse(filepath.Join(parent, "none")) {
 		t.Error("which directories are in use is not told right")
 	}
 	testkit.Must(t, dirlock.RemoveAbandoned(parent))
@@ -104,7 +109,8 @@ func TestTemp(t *testing.T) {
 	for _, l := range left {
 		names = append(names, filepath.Base(l))
 	}
-	if len(names) != 4 || names[0] != "fresh.new" || names[1] != "living" || names[2] != "living.lock" || names[3] != "other" {
+	if len(names) != 4 || names[0] != "fresh.new" || names[1] != "living" || names[2] != "living.lock" ||
+		names[3] != "other" {
 		t.Errorf("left are %q", names)
 	}
 	testkit.Must(t, os.WriteFile(filepath.Join(living.Path, "x"), nil, 0o600))

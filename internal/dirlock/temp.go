@@ -67,8 +67,8 @@ func InUse(path string) bool {
 	return Lock(context.Background(), f, Shared, 0) != nil
 }
 
-// RemoveAbandoned removes the directories in parent whose processes have ended without doing so. What cannot be removed does not
-// keep it from removing the others.
+// RemoveAbandoned removes the directories in parent whose processes have ended without doing so. What cannot be removed
+// does not keep it from removing the others.
 func RemoveAbandoned(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if err != nil {

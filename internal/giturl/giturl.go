@@ -1,8 +1,9 @@
-// Package giturl has the one type for the address of a git repository, and the one function that hides credentials in a URL.
+// Package giturl has the one type for the address of a git repository, and the one function that hides credentials in a
+// URL.
 //
-// Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error without
-// credentials in it, goes out. It reads what git reads, imports nothing of ours, and every package may import it; which
-// schemes and hosts are allowed is for its callers to decide.
+// Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error
+// without credentials in it, goes out. It reads what git reads, imports nothing of ours, and every package may import
+// it; which schemes and hosts are allowed is for its callers to decide.
 package giturl
 
 import (
@@ -15,14 +16,15 @@ import (
 	"strings"
 )
 
-// URL is the address of a repository: a URL, git's short form of an ssh address (user@host:path), or a path on this machine.
-// It is read only; WithUser and Join give other ones.
+// URL is the address of a repository: a URL, git's short form of an ssh address (user@host:path), or a path on this
+// machine. It is read only; WithUser and Join give other ones.
 type URL struct {
 	Scheme string        // lower case; "ssh" for the short form, "" for a path
 	User   *url.Userinfo // nil: none
 	Host   string        // as written, without port and brackets; "" for a path and a file URL
 	Port   string        // digits; "" if it is not written
-	// Path is decoded. Behind ssh it begins without a slash if it starts at the user's home, on this machine if it is relative.
+	// Path is decoded. Behind ssh it begins without a slash if it starts at the user's home, on this machine if it is
+	// relative.
 	Path string
 
 	short bool   // the short form
@@ -34,7 +36,8 @@ func schemes() []string { return []string{"https", "http", "ssh", "git", "ftp", 
 
 var (
 	// git-clone(1): the short form is one if there is no slash before the first colon.
-	shortForm = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._+-]*)@)?([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([^:].*)$`)
+	shortForm = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._+-]*)@)?` +
+		`([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([^:].*)$`)
 	// shortPort is a port in the short form: host:2222:/path. It is not git's own form.
 	shortPort = regexp.MustCompile(`^([0-9]+):(/.*)$`)
 	hostName  = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
@@ -122,15 +125,15 @@ func parseShort(text string) (URL, error) {
 // String is the address as it was written, with credentials.
 func (u URL) String() string { return u.raw }
 
-// Redacted is the address without credentials, for records and messages. The user of an ssh address is not secret and stays,
-// so that the address can still be fetched from.
+// Redacted is the address without credentials, for records and messages. The user of an ssh address is not secret and
+// stays, so that the address can still be fetched from.
 func (u URL) Redacted() string { return Redact(u.raw) }
 
 // Local says whether the repository is on this machine's disk.
 func (u URL) Local() bool { return u.Scheme == "" || u.Scheme == "file" }
 
-// Address is what git can be called with: without a password, over ssh with a user, which is sshUser if the address has none, and
-// for a repository on this machine its path.
+// Address is what git can be called with: without a password, over ssh with a user, which is sshUser if the address has
+// none, and for a repository on this machine its path.
 func (u URL) Address(sshUser string) string {
 	switch {
 	case u.Local():
@@ -181,8 +184,8 @@ func (u URL) shortHost() string {
 	return bracketed(u.Host) + ":"
 }
 
-// Join is the address of a path that is relative to this one as to a directory, as those of submodules are. It is false if the
-// path leads out of the server or ends at its top.
+// Join is the address of a path that is relative to this one as to a directory, as those of submodules are. It is false
+// if the path leads out of the server or ends at its top.
 func (u URL) Join(relative string) (URL, bool) {
 	joined, ok := climb(u.Path, relative)
 	if !ok {
@@ -236,13 +239,14 @@ func (u URL) Server() string {
 	}
 	port := u.Port
 	if port == "" {
-		port = map[string]string{"ssh": "22", "http": "80", "https": "443", "git": "9418", "ftp": "21", "ftps": "990"}[u.Scheme]
+		port = map[string]string{"ssh": "22", "http": "80", "https": "443", "git": "9418", "ftp": "21",
+			"ftps": "990"}[u.Scheme]
 	}
 	return u.Scheme + "://" + strings.ToLower(bracketed(u.Host)) + ":" + port
 }
 
-// Same says whether two addresses mean the same repository: the same path on the same host, over whichever protocol and port. As the
-// forges have it, case does not count, and neither does .git.
+// Same says whether two addresses mean the same repository: the same path on the same host, over whichever protocol and
+// port. As the forges have it, case does not count, and neither does .git.
 func (u URL) Same(o URL) bool {
 	return u.Location() != "" && strings.EqualFold(u.Host, o.Host) && u.Location() == o.Location()
 }
@@ -262,8 +266,8 @@ func (u URL) Name() string {
 	return name
 }
 
-// Web is the https or http address of the repository, without credentials: for one behind ssh the same path on the same host. It is
-// nil for a repository on this machine.
+// Web is the https or http address of the repository, without credentials: for one behind ssh the same path on the same
+// host. It is nil for a repository on this machine.
 func (u URL) Web() *url.URL {
 	switch {
 	case u.Local():
@@ -280,8 +284,8 @@ func (u URL) Web() *url.URL {
 	return w
 }
 
-// Secrets are the texts that no message may have in it: the password, and over http the user, too, since a token often stands
-// there; each as it is and escaped.
+// Secrets are the texts that no message may have in it: the password, and over http the user, too, since a token often
+// stands there; each as it is and escaped.
 func (u URL) Secrets() (secrets []string) {
 	password, _ := u.User.Password()
 	texts := []string{password}

@@ -15,25 +15,42 @@ func TestParse(t *testing.T) {
 		server                               string
 		web                                  string
 	}{
-		{"https://example.org/a/b.git", "https", "", "example.org", "", "/a/b.git", "https://example.org/a/b.git", "https://example.org:443", "https://example.org/a/b.git"},
-		{"http://u:p@Example.org:8080/a/", "http", "u:p", "Example.org", "8080", "/a/", "http://Example.org:8080/a/", "http://example.org:8080", "http://Example.org:8080/a"},
-		{"https://example.org/%40a/b%20c?x#y", "https", "", "example.org", "", "/@a/b c", "https://example.org/%40a/b%20c?x#y", "https://example.org:443", "https://example.org/%40a/b%20c"},
-		{"https://[::1]:8443/a", "https", "", "::1", "8443", "/a", "https://[::1]:8443/a", "https://[::1]:8443", "https://[::1]:8443/a"},
-		{"https://example.org", "https", "", "example.org", "", "", "https://example.org", "https://example.org:443", "https://example.org"},
-		{"HTTPS://t@example.org/a", "https", "t", "example.org", "", "/a", "HTTPS://example.org/a", "https://example.org:443", "https://example.org/a"},
-		{"https://me:secret@example.org:8443/a@b", "https", "me:secret", "example.org", "8443", "/a@b", "https://example.org:8443/a@b", "https://example.org:8443", "https://example.org:8443/a@b"},
-		{"git://example.org/a", "git", "", "example.org", "", "/a", "git://example.org/a", "git://example.org:9418", "https://example.org/a"},
-		{"ftp://example.org/a", "ftp", "", "example.org", "", "/a", "ftp://example.org/a", "ftp://example.org:21", "https://example.org/a"},
-		{"ssh://git@example.org:22/a", "ssh", "git", "example.org", "22", "/a", "ssh://git@example.org:22/a", "ssh://example.org:22", "https://example.org/a"},
-		{"ssh://example.org/~me/a", "ssh", "", "example.org", "", "/~me/a", "ssh://git@example.org/~me/a", "ssh://example.org:22", "https://example.org/~me/a"},
-		{"ssh://git:pw@example.org/", "ssh", "git:pw", "example.org", "", "/", "ssh://git@example.org/", "ssh://example.org:22", "https://example.org/"},
-		{"ssh://me@[fe80::1]:22/a", "ssh", "me", "fe80::1", "22", "/a", "ssh://me@[fe80::1]:22/a", "ssh://[fe80::1]:22", "https://[fe80::1]/a"},
-		{"git@example.org:a/b.git", "ssh", "git", "example.org", "", "a/b.git", "git@example.org:a/b.git", "ssh://example.org:22", "https://example.org/a/b.git"},
-		{"example.org:a", "ssh", "", "example.org", "", "a", "git@example.org:a", "ssh://example.org:22", "https://example.org/a"},
-		{"me@host:/srv/a@b:c.git", "ssh", "me", "host", "", "/srv/a@b:c.git", "me@host:/srv/a@b:c.git", "ssh://host:22", "https://host/srv/a@b:c.git"},
+		{"https://example.org/a/b.git", "https", "", "example.org", "", "/a/b.git", "https://example.org/a/b.git",
+			"https://example.org:443", "https://example.org/a/b.git"},
+		{"http://u:p@Example.org:8080/a/", "http", "u:p", "Example.org", "8080", "/a/", "http://Example.org:8080/a/",
+			"http://example.org:8080", "http://Example.org:8080/a"},
+		{"https://example.org/%40a/b%20c?x#y", "https", "", "example.org", "", "/@a/b c",
+			"https://example.org/%40a/b%20c?x#y", "https://example.org:443", "https://example.org/%40a/b%20c"},
+		{"https://[::1]:8443/a", "https", "", "::1", "8443", "/a", "https://[::1]:8443/a", "https://[::1]:8443",
+			"https://[::1]:8443/a"},
+		{"https://example.org", "https", "", "example.org", "", "", "https://example.org", "https://example.org:443",
+			"https://example.org"},
+		{"HTTPS://t@example.org/a", "https", "t", "example.org", "", "/a", "HTTPS://example.org/a", "https://example.org:443",
+			"https://example.org/a"},
+		{"https://me:secret@example.org:8443/a@b", "https", "me:secret", "example.org", "8443", "/a@b",
+			"https://example.org:8443/a@b", "https://example.org:8443", "https://example.org:8443/a@b"},
+		{"git://example.org/a", "git", "", "example.org", "", "/a", "git://example.org/a", "git://example.org:9418",
+			"https://example.org/a"},
+		{"ftp://example.org/a", "ftp", "", "example.org", "", "/a", "ftp://example.org/a", "ftp://example.org:21",
+			"https://example.org/a"},
+		{"ssh://git@example.org:22/a", "ssh", "git", "example.org", "22", "/a", "ssh://git@example.org:22/a",
+			"ssh://example.org:22", "https://example.org/a"},
+		{"ssh://example.org/~me/a", "ssh", "", "example.org", "", "/~me/a", "ssh://git@example.org/~me/a",
+			"ssh://example.org:22", "https://example.org/~me/a"},
+		{"ssh://git:pw@example.org/", "ssh", "git:pw", "example.org", "", "/", "ssh://git@example.org/",
+			"ssh://example.org:22", "https://example.org/"},
+		{"ssh://me@[fe80::1]:22/a", "ssh", "me", "fe80::1", "22", "/a", "ssh://me@[fe80::1]:22/a", "ssh://[fe80::1]:22",
+			"https://[fe80::1]/a"},
+		{"git@example.org:a/b.git", "ssh", "git", "example.org", "", "a/b.git", "git@example.org:a/b.git",
+			"ssh://example.org:22", "https://example.org/a/b.git"},
+		{"example.org:a", "ssh", "", "example.org", "", "a", "git@example.org:a", "ssh://example.org:22",
+			"https://example.org/a"},
+		{"me@host:/srv/a@b:c.git", "ssh", "me", "host", "", "/srv/a@b:c.git", "me@host:/srv/a@b:c.git", "ssh://host:22",
+			"https://host/srv/a@b:c.git"},
 		{"git@[::1]:a", "ssh", "git", "::1", "", "a", "git@[::1]:a", "ssh://[::1]:22", "https://[::1]/a"},
 		{"[::1]:a", "ssh", "", "::1", "", "a", "git@[::1]:a", "ssh://[::1]:22", "https://[::1]/a"},
-		{"git@example.org:2222:/a", "ssh", "git", "example.org", "2222", "/a", "ssh://git@example.org:2222/a", "ssh://example.org:2222", "https://example.org/a"},
+		{"git@example.org:2222:/a", "ssh", "git", "example.org", "2222", "/a", "ssh://git@example.org:2222/a",
+			"ssh://example.org:2222", "https://example.org/a"},
 		{"/srv/a", "", "", "", "", "/srv/a", "/srv/a", "", ""},
 		{"/srv/a@b:c d", "", "", "", "", "/srv/a@b:c d", "/srv/a@b:c d", "", ""},
 		{"./a:b", "", "", "", "", "./a:b", "./a:b", "", ""},
@@ -55,8 +72,10 @@ func TestParse(t *testing.T) {
 			web = u.Web().String()
 		}
 		for _, c := range [][3]string{
-			{"scheme", u.Scheme, tt.scheme}, {"user", user, tt.user}, {"host", u.Host, tt.host}, {"port", u.Port, tt.port}, {"path", u.Path, tt.path},
-			{"address", u.Address("git"), tt.address}, {"server", u.Server(), tt.server}, {"web", web, tt.web}, {"text", u.String(), tt.text},
+			{"scheme", u.Scheme, tt.scheme}, {"user", user, tt.user}, {"host", u.Host, tt.host}, {"port", u.Port, tt.port},
+			{"path", u.Path, tt.path},
+			{"address", u.Address("git"), tt.address}, {"server", u.Server(), tt.server}, {"web", web, tt.web},
+			{"text", u.String(), tt.text},
 		} {
 			if c[1] != c[2] {
 				t.Errorf("%s: %s is %q, want %q", tt.text, c[0], c[1], c[2])
@@ -70,10 +89,14 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
-		"", "https:///a", "https://example.org/a\nb", "https://example.org/a%0ab", "https://me:secret%zz@example.org/a", "https://me:sec/ret@example.org/a",
-		"https://me:12/secret@example.org/a", "https://-secret/a", "https://secret@-h/a", "ssh://-osecret@example.org/a", "ssh://-oProxyCommand=secret/a",
-		"-oProxyCommand=secret:a", "-secret", "ext::sh -c secret", "file://example.org/secret", "file:secret", "https:secret", "htps://me:secret@example.org/a",
-		"secret://example.org/a", "me:secret@example.org/a", "me:sec/secret@example.org:a", "https://exa mple.org/secret", "user name@host:secret", ":secret", "git@host:-secret",
+		"", "https:///a", "https://example.org/a\nb", "https://example.org/a%0ab", "https://me:secret%zz@example.org/a",
+		"https://me:sec/ret@example.org/a",
+		"https://me:12/secret@example.org/a", "https://-secret/a", "https://secret@-h/a", "ssh://-osecret@example.org/a",
+		"ssh://-oProxyCommand=secret/a",
+		"-oProxyCommand=secret:a", "-secret", "ext::sh -c secret", "file://example.org/secret", "file:secret", "https:secret",
+		"htps://me:secret@example.org/a",
+		"secret://example.org/a", "me:secret@example.org/a", "me:sec/secret@example.org:a", "https://exa mple.org/secret",
+		"user name@host:secret", ":secret", "git@host:-secret",
 	} {
 		u, err := giturl.Parse(text)
 		if err == nil {
@@ -183,7 +206,8 @@ func TestJoin(t *testing.T) {
 
 func TestWithUser(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://host:80/a?x": "https://me:pw@host:80/a?x", "https://u@host/a": "https://me:pw@host/a", "git@host:a": "me@host:a", "[::1]:a": "me@[::1]:a",
+		"https://host:80/a?x": "https://me:pw@host:80/a?x", "https://u@host/a": "https://me:pw@host/a",
+		"git@host:a": "me@host:a", "[::1]:a": "me@[::1]:a",
 		"host:22:/a": "me@host:22:/a", "/srv/a": "/srv/a",
 	} {
 		u, err := giturl.Parse(in)
@@ -206,7 +230,8 @@ func TestWithUser(t *testing.T) {
 
 func TestNameAndSecrets(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://host/a/hello.git": "hello", "git@host:hello": "hello", "/srv/hello/": "hello", "https://host/": "", "https://host": "", "host:a/b.git/": "b",
+		"https://host/a/hello.git": "hello", "git@host:hello": "hello", "/srv/hello/": "hello", "https://host/": "",
+		"https://host": "", "host:a/b.git/": "b",
 	} {
 		if u, err := giturl.Parse(in); err != nil || u.Name() != want {
 			t.Errorf("%s: %q, %v", in, u.Name(), err)
@@ -228,7 +253,8 @@ func TestNameAndSecrets(t *testing.T) {
 
 // What is read is read the same again, and what is shown has no password.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"https://me:pw@host:80/a.git", "git@host:a", "host:2222:/a", "[::1]:a", "/srv/a", "file:///a", "ssh://git:pw@[fe80::1%25eth0]:22/~a", "u:1/p@h.x/a"} {
+	for _, s := range []string{"https://me:pw@host:80/a.git", "git@host:a", "host:2222:/a", "[::1]:a", "/srv/a",
+		"file:///a", "ssh://git:pw@[fe80::1%25eth0]:22/~a", "u:1/p@h.x/a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -247,10 +273,12 @@ func FuzzParse(f *testing.F) {
 		if _, secret := clean.User.Password(); secret || clean.User.Username() != "" && clean.Scheme != "ssh" {
 			t.Errorf("%q is shown as %q", text, shown)
 		}
-		if clean.Host != u.Host || clean.Port != u.Port || clean.Path != u.Path || clean.Server() != u.Server() || u.Location() != "" && !u.Same(clean) {
+		if clean.Host != u.Host || clean.Port != u.Port || clean.Path != u.Path || clean.Server() != u.Server() ||
+			u.Location() != "" && !u.Same(clean) {
 			t.Errorf("%+v without credentials is %+v", u, clean)
 		}
-		if address, err := giturl.Parse(u.Address("git")); err != nil || strings.HasPrefix(u.Address("git"), "-") || address.Path != u.Path {
+		if address, err := giturl.Parse(u.Address("git")); err != nil || strings.HasPrefix(u.Address("git"), "-") ||
+			address.Path != u.Path {
 			t.Errorf("%q is called as %q: %v", text, u.Address("git"), err)
 		}
 		if joined, ok := u.Join("../x"); ok && joined.Server() != u.Server() {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Redact removes user and password from the text of a URL of any kind, also from one that is malformed: then rather too much than
-// too little. The user of an ssh address stays.
+// Redact removes user and password from the text of a URL of any kind, also from one that is malformed: then rather too
+// much than too little. The user of an ssh address stays.
 func Redact(text string) string { return RedactAs(text, "") }
 
 // RedactAs puts a mark where Redact removes something.
@@ -59,7 +59,8 @@ func splitUser(rest string) (userinfo, after string) {
 
 var behindPort = regexp.MustCompile(`^[^/?#]*:[0-9]*[/?#].*@(?:localhost|[^@/]*\.[^@/]*)(?::[0-9]*)?/`)
 
-// passwordBehindPort finds the @ of https://user:12/34@example.com/path, whose password looks like a port and a path; -1: there is none.
+// passwordBehindPort finds the @ of https://user:12/34@example.com/path, whose password looks like a port and a path;
+// -1: there is none.
 func passwordBehindPort(rest string) int {
 	if !behindPort.MatchString(rest) {
 		return -1

@@ -1,7 +1,7 @@
 // Package hint lets an error say what to do about it, apart from what is wrong.
 //
-// An error and a sentence come in; an error that has both goes out, and programs that show them apart take them apart again. It imports
-// nothing of ours, and every package may import it.
+// An error and a sentence come in; an error that has both goes out, and programs that show them apart take them apart
+// again. It imports nothing of ours, and every package may import it.
 package hint
 
 import (
@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Hinted is an error that says what to do about it. Types of errors that have such a sentence of their own implement it.
+// Hinted is an error that says what to do about it. Types of errors that have such a sentence of their own implement
+// it.
 type Hinted interface {
 	error
 	Hinted() string // "": it does not say

@@ -1,7 +1,9 @@
-// Package hook announces the pushes of a git repository to a listener: it is what runs as the repository's post-receive hook.
+// Package hook announces the pushes of a git repository to a listener: it is what runs as the repository's post-receive
+// hook.
 //
-// The refs that git has received come in; signed deliveries go out, and words for whoever has pushed. Each delivery is kept in a spool in
-// the repository before it is sent, so that a listener that is away gets it later, in order. Only cmd/rpmflow imports it.
+// The refs that git has received come in; signed deliveries go out, and words for whoever has pushed. Each delivery is
+// kept in a spool in the repository before it is sent, so that a listener that is away gets it later, in order. Only
+// cmd/rpmflow imports it.
 package hook
 
 import (
@@ -42,7 +44,8 @@ type Repository struct {
 	secret     string
 }
 
-// Open finds the repository of a directory and reads its settings and its secret. With an error about these it gives the repository, too.
+// Open finds the repository of a directory and reads its settings and its secret. With an error about these it gives
+// the repository, too.
 func Open(ctx context.Context, dir string) (*Repository, error) {
 	r, err := find(ctx, dir)
 	if err != nil {
@@ -167,12 +170,13 @@ func pushed(stdin io.Reader) ([]delivery, error) {
 		if len(words) != 3 {
 			return all, fmt.Errorf("%.80q is not what git tells a post-receive hook", lines.Text())
 		}
-		all = append(all, delivery{Before: words[0], After: words[1], Ref: words[2], Delivery: "hook " + uuid.NewString(), Pusher: pusher})
+		all = append(all, delivery{Before: words[0], After: words[1], Ref: words[2], Delivery: "hook " + uuid.NewString(),
+			Pusher: pusher})
 	}
 }
 
-// PostReceive announces the refs that git lists, after whatever waits in the spool. It returns an error when a ref is neither
-// announced nor kept; who has pushed has read what to do by then.
+// PostReceive announces the refs that git lists, after whatever waits in the spool. It returns an error when a ref is
+// neither announced nor kept; who has pushed has read what to do by then.
 func PostReceive(ctx context.Context, dir string, stdin io.Reader, out io.Writer) error {
 	fresh, err := pushed(stdin)
 	if err != nil {

@@ -50,7 +50,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer l.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
 	var d delivery
-	if err := json.Unmarshal(body, &d); err != nil || forge.Verify(secret, body, r.Header.Get("X-Rpmflow-Signature-256")) != nil {
+	if err := json.Unmarshal(body, &d); err != nil ||
+		forge.Verify(secret, body, r.Header.Get("X-Rpmflow-Signature-256")) != nil {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -65,7 +66,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
-	fmt.Fprint(w, `{"builds": [{"id": "9be5ef82-0000-5000-8000-000000000000", "package": "hello", "target": "fedora-43-x86_64", "url": "http://x/b"}]}`)
+	fmt.Fprint(w, `{"builds": [{"id": "9be5ef82-0000-5000-8000-000000000000", "package": "hello", `+
+		`"target": "fedora-43-x86_64", "url": "http://x/b"}]}`)
 }
 
 func (l *listener) answer(status int, body string) {
@@ -115,7 +117,8 @@ func (r *repository) secretFile() string {
 
 func (r *repository) install(dir, url string) {
 	r.t.Helper()
-	if err := hook.Install(r.t.Context(), dir, os.Args[0], url+"/hooks/generic/hello", r.secretFile(), io.Discard); err != nil {
+	if err := hook.Install(r.t.Context(), dir, os.Args[0], url+"/hooks/generic/hello", r.secretFile(),
+		io.Discard); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -123,7 +126,8 @@ func (r *repository) install(dir, url string) {
 func (r *repository) git(args ...string) string {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a",
+		"GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("git %v: %v\n%s", args, err, out)
@@ -206,7 +210,8 @@ func TestListenerAway(t *testing.T) {
 		status int
 		words  string
 	}{
-		"internal error": {500, "cannot take it now: 500"}, "unavailable": {503, "cannot take it now: 503"}, "too many": {429, "cannot take it now: 429"},
+		"internal error": {500, "cannot take it now: 500"}, "unavailable": {503, "cannot take it now: 503"},
+		"too many":       {429, "cannot take it now: 429"},
 		"not a listener": {200, "is not a listener of rpmflow"}, "refused": {0, "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +233,8 @@ func TestListenerAway(t *testing.T) {
 			}
 			r.listener.answer(0, "")
 			r.install(r.bare, there)
-			says(t, r.push("refs/heads/four"), "hello of one, pushed before, for fedora-43-x86_64: queued as 9be5ef82", "remote: hello for fedora-43-x86_64: queued")
+			says(t, r.push("refs/heads/four"), "hello of one, pushed before, for fedora-43-x86_64: queued as 9be5ef82",
+				"remote: hello for fedora-43-x86_64: queued")
 			got := r.listener.refs()
 			if r.waiting() != 0 || len(got) != 4 || got[0] != "refs/heads/one" || got[3] != "refs/heads/four" {
 				t.Errorf("%d wait, delivered %v", r.waiting(), got)
@@ -260,11 +266,13 @@ func TestListenerSaysNothing(t *testing.T) {
 	}
 }
 
-// What the listener will not take is reported, does not hold up what comes after it, and can be sent again once that is corrected.
+// What the listener will not take is reported, does not hold up what comes after it, and can be sent again once that is
+// corrected.
 func TestRejected(t *testing.T) {
 	r := newRepository(t)
 	r.listener.answer(404, `{"error": "project \"hello\" is not configured", "hint": "add it"}`)
-	says(t, r.push("refs/heads/one"), `refs/heads/one is NOT announced: project "hello" is not configured`, "what to do: add it", "rpmflow hook flush --rejected "+r.bare,
+	says(t, r.push("refs/heads/one"), `refs/heads/one is NOT announced: project "hello" is not configured`,
+		"what to do: add it", "rpmflow hook flush --rejected "+r.bare,
 		"rpmflow submit hello --ref refs/heads/one")
 	r.listener.answer(0, "")
 	says(t, r.push("refs/heads/two"), "hello for fedora-43-x86_64: queued")
@@ -280,7 +288,8 @@ func TestWrongSecret(t *testing.T) {
 	r := newRepository(t)
 	r.listener.answer(401, `{"error": "project \"hello\": the signature does not match", "hint": "sign the raw body"}`)
 	out := r.push("refs/heads/one")
-	says(t, out, "refs/heads/one is NOT announced: project \"hello\": the signature does not match", "what to do: put the project's webhook secret into the file that git config rpmflow.secretFile names")
+	says(t, out, "refs/heads/one is NOT announced: project \"hello\": the signature does not match",
+		"what to do: put the project's webhook secret into the file that git config rpmflow.secretFile names")
 	if strings.Contains(out, "raw body") {
 		t.Error(out)
 	}
@@ -318,7 +327,8 @@ func TestSpoolIsFullOrUnwritable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		says(t, r.push("refs/heads/late"), "refs/heads/late is NOT announced, and could not be kept", "the spool is full (1000 pushes wait)", "rpmflow submit hello --ref refs/heads/late", "error: ")
+		says(t, r.push("refs/heads/late"), "refs/heads/late is NOT announced, and could not be kept",
+			"the spool is full (1000 pushes wait)", "rpmflow submit hello --ref refs/heads/late", "error: ")
 		if r.waiting() != 1000 {
 			t.Errorf("%d wait", r.waiting())
 		}
@@ -334,7 +344,8 @@ func TestSpoolIsFullOrUnwritable(t *testing.T) {
 		}
 		says(t, r.push("refs/heads/one"), "queued as 9be5ef82")
 		r.listener.answer(503, "")
-		says(t, r.push("refs/heads/two"), "cannot take it now", "refs/heads/two is NOT announced", "rpmflow submit hello --ref refs/heads/two", "error: ")
+		says(t, r.push("refs/heads/two"), "cannot take it now", "refs/heads/two is NOT announced",
+			"rpmflow submit hello --ref refs/heads/two", "error: ")
 	})
 }
 
@@ -355,7 +366,8 @@ func TestInstall(t *testing.T) {
 	r := newRepository(t)
 	file := filepath.Join(r.bare, "hooks", "post-receive")
 	before, err := os.ReadFile(file)
-	if err != nil || strings.Count(string(before), "\n") != 2 || !strings.Contains(string(before), "exec '"+os.Args[0]+"' hook post-receive") {
+	if err != nil || strings.Count(string(before), "\n") != 2 || !strings.Contains(string(before), "exec "+
+		"'"+os.Args[0]+"' hook post-receive") {
 		t.Errorf("%s, %v", before, err)
 	}
 	r.install(r.bare, r.listener.URL)
@@ -363,7 +375,8 @@ func TestInstall(t *testing.T) {
 	if after, _ := os.ReadFile(file); string(after) != string(before) {
 		t.Errorf("installed again it is %s", after)
 	}
-	if info, err := os.Stat(filepath.Join(r.tree, ".git", "hooks", "post-receive")); err != nil || info.Mode().Perm()&0o111 == 0 {
+	if info, err := os.Stat(filepath.Join(r.tree, ".git", "hooks", "post-receive")); err != nil ||
+		info.Mode().Perm()&0o111 == 0 {
 		t.Errorf("%v, %v", info, err)
 	}
 	install := func(url, secretFile string) error {
@@ -380,8 +393,10 @@ func TestInstall(t *testing.T) {
 	}
 	url := "http://h/hooks/generic/hello"
 	for _, tt := range []struct{ url, secret, want string }{
-		{url, open, "others can read or write"}, {url, empty, "is empty"}, {url, good + "x", "no such file"}, {url, r.bare, "is not a file"},
-		{"http://h/hooks/github/hello", good, "--url"}, {"h/hooks/generic/hello", good, "--url"}, {"http://h/hooks/generic/", good, "--url"},
+		{url, open, "others can read or write"}, {url, empty, "is empty"}, {url, good + "x", "no such file"},
+		{url, r.bare, "is not a file"},
+		{"http://h/hooks/github/hello", good, "--url"}, {"h/hooks/generic/hello", good, "--url"},
+		{"http://h/hooks/generic/", good, "--url"},
 	} {
 		if err := install(tt.url, tt.secret); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s with %s: %v", tt.url, tt.secret, err)

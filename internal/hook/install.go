@@ -20,10 +20,11 @@ import (
 func ours() *regexp.Regexp { return regexp.MustCompile(`(?m)^[^#\n]*\bhook post-receive\b`) }
 
 // oldHook begins the shell script that was copied to hooks/post-receive by hand.
-const oldHook = "#!/bin/sh\n# post-receive hook: tells rpmflow of every ref that was pushed, signed with the project's webhook secret.\n"
+const oldHook = "#!/bin/sh\n# post-receive hook: tells rpmflow of every ref that was pushed, signed with the " +
+	"project's webhook secret.\n"
 
-// Install makes a repository announce its pushes: hooks/post-receive becomes a call of the program, and the repository's configuration has the
-// listener's URL and the file with the secret. Done again it changes nothing.
+// Install makes a repository announce its pushes: hooks/post-receive becomes a call of the program, and the
+// repository's configuration has the listener's URL and the file with the secret. Done again it changes nothing.
 func Install(ctx context.Context, dir, program, to, secretFile string, out io.Writer) error {
 	if err := checkURL(to); err != nil {
 		return err
@@ -44,8 +45,10 @@ func Install(ctx context.Context, dir, program, to, secretFile string, out io.Wr
 		return err
 	}
 	if !strings.HasPrefix(file, r.Dir+string(filepath.Separator)) {
-		return hint.Add(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)", r.Dir, filepath.Dir(file)),
-			fmt.Sprintf("give it hooks of its own, and install again: git -C %s config core.hooksPath %s", r.Dir, filepath.Join(r.Dir, "hooks")))
+		return hint.Add(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)", r.Dir,
+			filepath.Dir(file)),
+			fmt.Sprintf("give it hooks of its own, and install again: git -C %s config core.hooksPath %s", r.Dir,
+				filepath.Join(r.Dir, "hooks")))
 	}
 	if err := place(file, program); err != nil {
 		return err
@@ -73,7 +76,8 @@ func place(file, program string) error {
 		return nil
 	default:
 		return hint.Add(fmt.Errorf("%s is there already, and is not overwritten", file),
-			fmt.Sprintf("add this line to it, where its standard input is what git gave it, and install again: %s hook post-receive", quote(program)))
+			fmt.Sprintf("add this line to it, where its standard input is what git gave it, and install again: %s hook "+
+				"post-receive", quote(program)))
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- as git makes it
 		return fmt.Errorf("hook: %w", err)
@@ -115,7 +119,8 @@ func checkURL(s string) error {
 			return nil
 		}
 	}
-	return hint.Add(errors.New("--url is not the address at which a listener takes a project's pushes"), "write http://HOST/hooks/generic/PROJECT, with the project's name at its end")
+	return hint.Add(errors.New("--url is not the address at which a listener takes a project's pushes"),
+		"write http://HOST/hooks/generic/PROJECT, with the project's name at its end")
 }
 
 // checkSecret wants a file that nobody else reads. A group may: those who share the repository push as themselves.
@@ -128,7 +133,8 @@ func checkSecret(file string) error {
 	case !info.Mode().IsRegular():
 		return hint.Add(fmt.Errorf("secret: %s is not a file", file), "name the file with the project's webhook secret")
 	case info.Mode().Perm()&0o027 != 0:
-		return hint.Add(fmt.Errorf("secret: others can read or write %s (mode %04o)", file, info.Mode().Perm()), "chmod 600 "+file)
+		return hint.Add(fmt.Errorf("secret: others can read or write %s (mode %04o)", file, info.Mode().Perm()),
+			"chmod 600 "+file)
 	}
 	_, err = readSecret(file)
 	return err

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// dialWait and answerWait bound one delivery: whoever pushes waits. A listener looks at a repository for five seconds at most.
+	// dialWait and answerWait bound one delivery: whoever pushes waits. A listener looks at a repository for five seconds
+	// at most.
 	dialWait, answerWait = 3 * time.Second, 10 * time.Second
 	// runWait bounds all deliveries of one push; the others wait in the spool.
 	runWait = 20 * time.Second
@@ -68,11 +69,13 @@ type sender struct {
 func newSender(r *Repository) *sender {
 	transport := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{Timeout: dialWait}).DialContext, TLSHandshakeTimeout: dialWait, ResponseHeaderTimeout: answerWait,
+		DialContext: (&net.Dialer{Timeout: dialWait}).DialContext, TLSHandshakeTimeout: dialWait,
+		ResponseHeaderTimeout: answerWait,
 	}
 	client := &http.Client{
 		Transport: transport, Timeout: answerWait,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a POST would become a GET
+		// a POST would become a GET
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &sender{url: r.URL, secret: r.secret, client: client, transport: transport, until: time.Now().Add(runWait)}
 }
@@ -97,17 +100,20 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 	req.Header.Set("X-Rpmflow-Signature-256", forge.Sign(s.secret, body))
 	res, err := s.client.Do(req)
 	if err != nil {
-		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s does not answer: %s", req.URL.Redacted(), reason(err))}
+		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s does not answer: %s", req.URL.Redacted(),
+			reason(err))}
 	}
 	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s broke off: %s", req.URL.Redacted(), reason(err))}
+		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s broke off: %s", req.URL.Redacted(),
+			reason(err))}
 	}
 	return judge(req.URL.Redacted(), res, raw)
 }
 
-// judge sorts answers: later the listener can be there again, or be less busy; what it does not take it will not take then either.
+// judge sorts answers: later the listener can be there again, or be less busy; what it does not take it will not take
+// then either.
 func judge(at string, res *http.Response, raw []byte) result {
 	var p struct{ Error, Hint string }
 	_ = json.Unmarshal(raw, &p) // what is not JSON has neither
@@ -119,11 +125,13 @@ func judge(at string, res *http.Response, raw []byte) result {
 	case code < 300:
 		var a answer
 		if err := json.Unmarshal(raw, &a); err != nil || a.Builds == nil {
-			return result{verdict: unreachable, why: fmt.Sprintf("what answers at %s is not a listener of rpmflow: correct %s", at, keyURL)}
+			return result{verdict: unreachable, why: fmt.Sprintf("what answers at %s is not a listener of rpmflow: correct %s",
+				at, keyURL)}
 		}
 		return result{verdict: delivered, answer: a}
 	case code < 400:
-		return result{verdict: refused, why: fmt.Sprintf("%s leads elsewhere (%s)", at, res.Header.Get("Location")), hint: "git config " + keyURL + " with that address"}
+		return result{verdict: refused, why: fmt.Sprintf("%s leads elsewhere (%s)", at, res.Header.Get("Location")),
+			hint: "git config " + keyURL + " with that address"}
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
 		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s cannot take it now: %s", at, said)}
 	}

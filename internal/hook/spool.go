@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,8 +30,9 @@ const (
 
 var errFull = fmt.Errorf("the spool is full (%d pushes wait)", maxWaiting)
 
-// spool keeps deliveries in files, in the order in which they came: rpmflow/waiting/NUMBER.json below git's own directory. One lock is held
-// for the moment in which one is written, another while they are sent, so that pushing waits for no other's delivery.
+// spool keeps deliveries in files, in the order in which they came: rpmflow/waiting/NUMBER.json below git's own
+// directory. One lock is held for the moment in which one is written, another while they are sent, so that pushing
+// waits for no other's delivery.
 type spool struct {
 	dir string
 	git string // whose rights new files get
@@ -47,7 +49,8 @@ type entry struct {
 	file   string
 }
 
-// prepare makes the directories, for those who may write to the repository: a group shares it where its objects are the group's.
+// prepare makes the directories, for those who may write to the repository: a group shares it where its objects are the
+// group's.
 func (s spool) prepare() (fs.FileMode, error) {
 	mode := fs.FileMode(0o700)
 	if info, err := os.Stat(filepath.Join(s.git, "objects")); err == nil {
@@ -95,7 +98,7 @@ func entriesOf(dir string) ([]entry, error) {
 			all = append(all, entry{n, filepath.Join(dir, f.Name())})
 		}
 	}
-	slices.SortFunc(all, func(a, b entry) int { return int(min(max(int64(a.number)-int64(b.number), -1), 1)) }) // #nosec G115 -- they count pushes
+	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
 	return all, nil
 }
 
@@ -186,8 +189,8 @@ func (s spool) reject(e entry) error {
 	return nil
 }
 
-// takeBack puts what was rejected into the spool again, where it was. It has the lock of those who add: a push that is kept meanwhile could take
-// the number of one that is neither here nor there, and be overwritten.
+// takeBack puts what was rejected into the spool again, where it was. It has the lock of those who add: a push that is
+// kept meanwhile could take the number of one that is neither here nor there, and be overwritten.
 func (s spool) takeBack(ctx context.Context) error {
 	if files, err := os.ReadDir(s.rejected()); len(files) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
 		return nil
@@ -213,7 +216,8 @@ func (s spool) takeBack(ctx context.Context) error {
 	return nil
 }
 
-// deliver sends what waits until nothing does or the listener cannot be reached. Mine are those of the push that is being answered.
+// deliver sends what waits until nothing does or the listener cannot be reached. Mine are those of the push that is
+// being answered.
 func (s spool) deliver(ctx context.Context, to *sender, w *words, mine map[string]bool) error {
 	entries, err := s.list()
 	if err != nil || len(entries) == 0 {

@@ -39,7 +39,8 @@ func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
 
 func TestArgument(t *testing.T) {
 	for s, want := range map[string]string{
-		"refs/heads/main": "refs/heads/main", "/srv/git/my hello.git": "'/srv/git/my hello.git'", "refs/heads/it's": `'refs/heads/it'\''s'`, "refs/heads/$(x)": "'refs/heads/$(x)'", "": "''",
+		"refs/heads/main": "refs/heads/main", "/srv/git/my hello.git": "'/srv/git/my hello.git'",
+		"refs/heads/it's": `'refs/heads/it'\''s'`, "refs/heads/$(x)": "'refs/heads/$(x)'", "": "''",
 	} {
 		if got := argument(s); got != want {
 			t.Errorf("%q: %s, want %s", s, got, want)

@@ -75,7 +75,8 @@ func (w *words) rejected(d delivery, res result, dir string) {
 		w.say("  what to do: %s", res.hint)
 	}
 	if dir != "" {
-		w.say("  it is kept in %s; when that is done: rpmflow hook flush --rejected %s", dir, argument(strings.TrimSuffix(dir, "/rpmflow/rejected")))
+		w.say("  it is kept in %s; when that is done: rpmflow hook flush --rejected %s", dir,
+			argument(strings.TrimSuffix(dir, "/rpmflow/rejected")))
 	}
 	if !rpmflow.IsZeroCommit(d.After) {
 		w.say("  or build it with: rpmflow submit %s --ref %s", w.project, argument(d.Ref))

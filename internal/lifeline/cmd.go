@@ -128,8 +128,9 @@ func (c *Cmd) watch() {
 	}
 }
 
-// Wait waits for the child's end and gives its result: nil, an *exec.ExitError, or both that and the reason of a ctx that
-// ended before. It always returns within the grace and some seconds after the end of ctx. It may be called by many.
+// Wait waits for the child's end and gives its result: nil, an *exec.ExitError, or both that and the reason of a ctx
+// that ended before. It always returns within the grace and some seconds after the end of ctx. It may be called by
+// many.
 func (c *Cmd) Wait() error {
 	<-c.ended
 	<-c.watched

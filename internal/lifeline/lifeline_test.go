@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envParent makes the test binary a parent that starts one child and waits to be killed; its value is a shell script for
-// Supervised, or the name of an in-binary child.
+// envParent makes the test binary a parent that starts one child and waits to be killed; its value is a shell script
+// for Supervised, or the name of an in-binary child.
 const envParent = "LIFELINE_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -111,7 +111,8 @@ func wantDead(t *testing.T, list ...int) {
 }
 
 // A family of three generations: one in the group, one that left session and group, one whose parent has gone.
-const family = `sleep 1000 & a=$!; setsid sleep 1000 & b=$!; c=$(sh -c 'setsid sleep 1000 >/dev/null & echo $!'); echo $$ $a $b $c; wait`
+const family = `sleep 1000 & a=$!; setsid sleep 1000 & b=$!; ` +
+	`c=$(sh -c 'setsid sleep 1000 >/dev/null & echo $!'); echo $$ $a $b $c; wait`
 
 func TestNothingOutlivesAKilledParent(t *testing.T) {
 	for _, what := range []string{family, "trap '' TERM HUP INT; " + family, "patient", "stubborn"} {

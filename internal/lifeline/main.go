@@ -52,8 +52,8 @@ func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
 // Main must be called first thing in main and in TestMain. In a child it does the child's work and does not return; in
-// any other process it does nothing. A Func that returns an error makes the child write it to stderr and exit with 1, or
-// the code of its ExitError.
+// any other process it does nothing. A Func that returns an error makes the child write it to stderr and exit with 1,
+// or the code of its ExitError.
 func Main(children map[string]Func) {
 	name, isChild := os.LookupEnv(envChild)
 	if !isChild {

@@ -30,7 +30,8 @@ func supervise(args []string, as *User, cut <-chan struct{}, stop <-chan os.Sign
 			return codeFailed, fmt.Errorf("keep %s from new privileges: %w", args[0], err)
 		}
 	}
-	command, err := os.StartProcess(args[0], args[1:], &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: sys})
+	command, err := os.StartProcess(args[0], args[1:], &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+		Sys: sys})
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return codeNotFound, err

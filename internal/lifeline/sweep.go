@@ -36,7 +36,8 @@ func sweep(root int, limit time.Duration) error {
 			}
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("%d processes below %d still run after %v, for example %d", len(alive), root, limit, alive[0]), failed)
+			return errors.Join(fmt.Errorf("%d processes below %d still run after %v, for example %d", len(alive), root, limit,
+				alive[0]), failed)
 		}
 		time.Sleep(pause)
 	}
@@ -76,8 +77,8 @@ func descendants(root int) ([]int, error) {
 	return alive, nil
 }
 
-// parseStat reads state and parent from /proc/<pid>/stat (proc_pid_stat(5)). The command's name stands in parentheses and
-// may itself contain spaces and parentheses.
+// parseStat reads state and parent from /proc/<pid>/stat (proc_pid_stat(5)). The command's name stands in parentheses
+// and may itself contain spaces and parentheses.
 func parseStat(pid int, stat []byte) (process, bool) {
 	end := bytes.LastIndexByte(stat, ')')
 	if end < 0 {

@@ -39,13 +39,15 @@ type Request struct {
 	Logger    *slog.Logger
 }
 
-// Build makes one build, with the code that makes a builder's. When cancel ends, its outcome is that it was canceled, and its logs are kept; when
-// ctx ends, there is none. What was started has been stopped and removed by its return.
+// Build makes one build, with the code that makes a builder's. When cancel ends, its outcome is that it was canceled,
+// and its logs are kept; when ctx ends, there is none. What was started has been stopped and removed by its return.
 func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (rpmflow.Build, error) {
 	b := rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch, Layout: req.Layout, Spec: req.Spec,
-			Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1, QueuedAt: time.Now().UTC(),
+			ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch,
+			Layout: req.Layout, Spec: req.Spec,
+			Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1,
+			QueuedAt: time.Now().UTC(),
 		},
 		State: rpmflow.Running, Attempt: 1,
 	}
@@ -61,7 +63,8 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 		b.Sources.Lookaside = req.Downloads.Lookaside
 	}
 	store, err := source.Open(source.Options{
-		Dir: place.Mirrors(), Allow: req.Downloads.Allow, MaxFile: req.Downloads.MaxFile, Advice: advice(), Logger: req.Logger,
+		Dir: place.Mirrors(), Allow: req.Downloads.Allow, MaxFile: req.Downloads.MaxFile, Advice: advice(),
+		Logger: req.Logger,
 	})
 	if err != nil {
 		return b, err
@@ -78,8 +81,10 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 		return b, err
 	}
 	runner := &build.Runner{
-		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir, checksum: req.Checksum}, Store: req.Results, URL: req.Results.URL,
-		Repository: func(_, repository string) string { return req.Input.withCredentials(repository) }, MaxOutput: req.MaxOutput, Logger: req.Logger,
+		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir, checksum: req.Checksum},
+		Store: req.Results, URL: req.Results.URL,
+		Repository: func(_, repository string) string { return req.Input.withCredentials(repository) },
+		MaxOutput:  req.MaxOutput, Logger: req.Logger,
 	}
 	attempt := build.Attempt{
 		Build: b, Target: req.Target, Dir: dir, Log: req.Log, Cancel: cancel, SRPMOnly: req.SRPMOnly,
@@ -106,11 +111,13 @@ func explore(ctx context.Context, s build.Session, log io.Writer) {
 	}
 }
 
-// Infrastructure marks an error that is nobody's mistake, as OutcomeOf does: a server that does not answer, for instance.
+// Infrastructure marks an error that is nobody's mistake, as OutcomeOf does: a server that does not answer, for
+// instance.
 func Infrastructure(err error) error {
 	var f *rpmflow.Failure
 	if err == nil || errors.As(err, &f) {
 		return err
 	}
-	return &rpmflow.Failure{Kind: rpmflow.FailureInfrastructure, Message: err.Error(), Hint: "the package is not the cause: fix what is named above, and try again"}
+	return &rpmflow.Failure{Kind: rpmflow.FailureInfrastructure, Message: err.Error(),
+		Hint: "the package is not the cause: fix what is named above, and try again"}
 }

@@ -45,8 +45,8 @@ func Download(ctx context.Context, d Downloads, url, file string, log *slog.Logg
 	return nil
 }
 
-// Fetch downloads the spec's sources that are not in dir; empty: where they belong beside the spec. It gives what it has done up to an
-// error.
+// Fetch downloads the spec's sources that are not in dir; empty: where they belong beside the spec. It gives what it
+// has done up to an error.
 func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Logger) ([]source.Obtained, error) {
 	expanded, err := s.Expanded(ctx)
 	if err != nil {
@@ -63,7 +63,8 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	defer client.Close()
 	obtained, err := source.FetchSources(ctx, client, source.SpecSources{
 		Advice: advice(),
-		Spec:   s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside, Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
+		Spec:   s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside,
+		Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
 	})
 	return obtained, Infrastructure(err)
 }

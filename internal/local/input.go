@@ -37,8 +37,8 @@ const (
 	inputRemote // a source package somewhere else
 )
 
-// ParseInput reads what is to be built: a directory, a spec, a source package, its URL, or a git repository's, with # and a branch, tag or
-// commit behind it. A path that is there is that path, whatever it looks like.
+// ParseInput reads what is to be built: a directory, a spec, a source package, its URL, or a git repository's, with #
+// and a branch, tag or commit behind it. A path that is there is that path, whatever it looks like.
 func ParseInput(arg string) (Input, error) {
 	info, err := os.Stat(arg)
 	switch {
@@ -52,7 +52,8 @@ func ParseInput(arg string) (Input, error) {
 	case err == nil && info.Mode().IsRegular() && isSRPM(arg):
 		return Input{kind: inputSRPM, path: arg}, nil
 	case err == nil:
-		return Input{}, fmt.Errorf("%s is neither a directory nor a spec nor a source package: name a directory, FILE.spec or FILE.src.rpm", arg)
+		return Input{}, fmt.Errorf("%s is neither a directory nor a spec nor a source package: name a directory, "+
+			"FILE.spec or FILE.src.rpm", arg)
 	case !errors.Is(err, fs.ErrNotExist) && !strings.Contains(arg, ":"):
 		return Input{}, err
 	}
@@ -71,7 +72,8 @@ func ParseInput(arg string) (Input, error) {
 
 // ParseSRPM reads which source package is to be built. Its URL need not end as one does.
 func ParseSRPM(arg string) (Input, error) {
-	if u, err := url.Parse(arg); err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
+	if u, err := url.Parse(arg); err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "ftp"},
+		u.Scheme) {
 		return Input{kind: inputRemote, url: arg}, nil
 	}
 	in, err := ParseInput(arg)
@@ -138,7 +140,8 @@ func (in Input) Name() string {
 		name = strings.TrimSuffix(name, suffix)
 	}
 	name = strings.Map(func(c rune) rune {
-		if c < 0x80 && (c == '.' || c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') {
+		if c < 0x80 && (c == '.' || c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' &&
+			c <= 'Z') {
 			return c
 		}
 		return '-'

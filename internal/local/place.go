@@ -1,7 +1,9 @@
-// Package local is what rpmflow does on a user's own machine without a server: it answers questions about a spec, and makes one build.
+// Package local is what rpmflow does on a user's own machine without a server: it answers questions about a spec, and
+// makes one build.
 //
-// An engine that somebody has chosen, and a spec, a directory, a source package or a repository come in; what rpm says, or packages
-// and logs in a directory of the user's, go out. The assembly and the commands import it; it knows neither queue nor storage.
+// An engine that somebody has chosen, and a spec, a directory, a source package or a repository come in; what rpm says,
+// or packages and logs in a directory of the user's, go out. The assembly and the commands import it; it knows neither
+// queue nor storage.
 package local
 
 import (
@@ -26,7 +28,8 @@ func OpenPlace(dir string) (*Place, error) {
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err), "set HOME or XDG_CACHE_HOME")
+			return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err),
+				"set HOME or XDG_CACHE_HOME")
 		}
 		dir = filepath.Join(cache, "rpmflow")
 	}
@@ -35,7 +38,8 @@ func OpenPlace(dir string) (*Place, error) {
 		return nil, fmt.Errorf("directory for git mirrors and running builds: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
-		return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err), "make it writable, or set XDG_CACHE_HOME to another")
+		return nil, hint.Add(fmt.Errorf("directory for git mirrors and running builds: %w", err),
+			"make it writable, or set XDG_CACHE_HOME to another")
 	}
 	return &Place{dir}, nil
 }
@@ -43,9 +47,9 @@ func OpenPlace(dir string) (*Place, error) {
 // Mirrors is the directory of git mirrors.
 func (p *Place) Mirrors() string { return filepath.Join(p.dir, "mirrors") }
 
-// Installation tells what this user's commands on this machine leave on a container engine from what is another's, a server's for
-// instance. All of them share it, and with it the initialised roots; but those with another place do not: only this one knows which of its commands
-// still run, and whose containers are to be left alone.
+// Installation tells what this user's commands on this machine leave on a container engine from what is another's, a
+// server's for instance. All of them share it, and with it the initialised roots; but those with another place do not:
+// only this one knows which of its commands still run, and whose containers are to be left alone.
 func (p *Place) Installation() string {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(machine) == 0 {

@@ -62,8 +62,10 @@ func OpenSpec(ctx context.Context, req SpecRequest, work *Work) (*Spec, error) {
 		return nil, err
 	}
 	s.session, err = req.Engine.Open(ctx, build.Job{
-		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: work.ID, Project: "local", Package: "local", Target: req.Target.Name, Arch: req.Target.Arch, Options: req.Options}, Attempt: 1},
-		Target: req.Target, Epoch: info.ModTime(), Dir: results, Log: req.Log, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: work.ID, Project: "local", Package: "local",
+			Target: req.Target.Name, Arch: req.Target.Arch, Options: req.Options}, Attempt: 1},
+		Target: req.Target, Epoch: info.ModTime(), Dir: results, Log: req.Log, OnContainer: func(string) {},
+		OnRoot: func(rpmflow.BuildRoot) {},
 	})
 	if err != nil {
 		return nil, err
@@ -113,10 +115,12 @@ func (s *Spec) Sources(ctx context.Context) ([]spec.File, error) {
 	return spec.ParseExpanded(text).Files, nil
 }
 
-// formatPackages is how rpmspec writes packages. For the other lists it has popt aliases (--requires), which are the target's own.
+// formatPackages is how rpmspec writes packages. For the other lists it has popt aliases (--requires), which are the
+// target's own.
 const formatPackages = `%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n`
 
-// Requires lists what the packages require, as the spec says it; what rpm finds out when it builds them is not among it.
+// Requires lists what the packages require, as the spec says it; what rpm finds out when it builds them is not among
+// it.
 func (s *Spec) Requires(ctx context.Context) ([]string, error) {
 	return s.lines(ctx, []string{"-q", "--requires"})
 }
@@ -164,17 +168,20 @@ func (s *Spec) Packages(ctx context.Context) ([]rpmflow.Package, error) {
 	return packages, nil
 }
 
-// Eval gives what an expression means at the end of the spec: with its own macros and those that rpm makes of its tags in effect.
+// Eval gives what an expression means at the end of the spec: with its own macros and those that rpm makes of its tags
+// in effect.
 //
-// rpmspec --eval knows nothing of the spec. So the question is put into a copy of it: Lua that expands the expression and writes the
-// result to standard output, between two marks. The expression is there as numbers, so that nothing in it means anything earlier.
+// rpmspec --eval knows nothing of the spec. So the question is put into a copy of it: Lua that expands the expression
+// and writes the result to standard output, between two marks. The expression is there as numbers, so that nothing in
+// it means anything earlier.
 func (s *Spec) Eval(ctx context.Context, expression string) (string, error) {
 	text, err := os.ReadFile(s.file)
 	if err != nil {
 		return "", fmt.Errorf("spec: %w", err)
 	}
 	mark := rand.Text()
-	question := fmt.Sprintf("\n%%{lua:io.stdout:write(\"<%s>\", rpm.expand(\"%s\"), \"</%s>\")}\n", mark, luaText(expression), mark)
+	question := fmt.Sprintf("\n%%{lua:io.stdout:write(\"<%s>\", rpm.expand(\"%s\"), \"</%s>\")}\n", mark,
+		luaText(expression), mark)
 	dir, err := os.MkdirTemp(s.work.Dir, "eval-")
 	if err != nil {
 		return "", fmt.Errorf("spec: %w", err)
@@ -190,7 +197,8 @@ func (s *Spec) Eval(ctx context.Context, expression string) (string, error) {
 	_, rest, begun := strings.Cut(string(answer), "<"+mark+">")
 	value, _, ended := strings.Cut(rest, "</"+mark+">")
 	if !begun || !ended {
-		return "", rpmflow.Fail(rpmflow.FailureSpec, "see with `rpmflow spec expand` how the spec ends", "%s ends in a condition that does not hold or in a comment, where nothing is evaluated", filepath.Base(s.file))
+		return "", rpmflow.Fail(rpmflow.FailureSpec, "see with `rpmflow spec expand` how the spec ends",
+			"%s ends in a condition that does not hold or in a comment, where nothing is evaluated", filepath.Base(s.file))
 	}
 	return value, nil
 }

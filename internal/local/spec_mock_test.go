@@ -15,8 +15,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which is told what the target
-// defines.
+// TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which
+// is told what the target defines.
 func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
 		t.Skipf("needs docker: no engine answers: %s", out)
@@ -24,13 +24,16 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	made, err := exec.Command("../../test/standin/build").Output()
 	testkit.Must(t, err)
 	image := made[strings.LastIndexByte(strings.TrimSpace(string(made)), '\n')+1:]
-	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64", Image: strings.TrimSpace(string(image)), MaxAge: time.Hour}
+	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64",
+		Image: strings.TrimSpace(string(image)), MaxAge: time.Hour}
 	installation := rpmflow.DeriveID(t.Name(), time.Now().String())
-	engine, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: installation, Logger: slog.New(slog.DiscardHandler)})
+	engine, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: installation,
+		Logger: slog.New(slog.DiscardHandler)})
 	testkit.Must(t, err)
 	t.Cleanup(func() {
 		testkit.Must(t, engine.Shut())
-		made, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "label="+images.LabelInstallation+"="+installation).Output()
+		made, err := exec.Command("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter",
+			"label="+images.LabelInstallation+"="+installation).Output()
 		testkit.Must(t, err)
 		for name := range strings.FieldsSeq(string(made)) {
 			testkit.Must(t, exec.Command("docker", "rmi", "-f", name).Run())
@@ -42,7 +45,8 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	t.Cleanup(func() { testkit.Must(t, exec.Command("docker", "rm", "-fv", beside).Run()) })
 	run(t, "docker", "exec", beside, "mkdir", "-p", sources)
 	run(t, "docker", "cp", "testdata/specs/.", beside+":"+sources)
-	o := rpmflow.Options{With: []string{"tests"}, Without: []string{"docs"}, Macros: []rpmflow.Macro{{Name: "level", Value: "2"}}}
+	o := rpmflow.Options{With: []string{"tests"}, Without: []string{"docs"},
+		Macros: []rpmflow.Macro{{Name: "level", Value: "2"}}}
 	// Each question is a container, so that not every spec is asked about. The last of them does not end in a newline.
 	for _, name := range []string{"conditional.spec", "included.spec", "subpackages.spec", "nothing.spec"} {
 		t.Run(name, func(t *testing.T) {

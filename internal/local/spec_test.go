@@ -53,9 +53,11 @@ print(json.dumps({
 }))
 `
 
-// The expressions are evaluated in every spec. Some of them mean something to shells, to Lua, or to whoever looks for braces.
+// The expressions are evaluated in every spec. Some of them mean something to shells, to Lua, or to whoever looks for
+// braces.
 var expressions = []string{
-	"%{name}-%{version}", "%{?epoch}%{!?epoch:none}", "%{NVR}", "%{SOURCE0}", "%{?SOURCEURL1}", "%%{name}", "}%{name}{", "%{lua:print(1+1)}", "%(echo a b)",
+	"%{name}-%{version}", "%{?epoch}%{!?epoch:none}", "%{NVR}", "%{SOURCE0}", "%{?SOURCEURL1}", "%%{name}", "}%{name}{",
+	"%{lua:print(1+1)}", "%(echo a b)",
 	"\"'`$(id)\\ \\\\n [[ ]] ]==]", "%{expand:%{name}}\n%{version}", "ü", "",
 }
 
@@ -73,7 +75,8 @@ func TestAgreesWithRPM(t *testing.T) {
 	if len(specs) < 8 {
 		t.Fatalf("only %d specs", len(specs))
 	}
-	options := []rpmflow.Options{{}, {With: []string{"tests"}, Without: []string{"docs"}, Macros: []rpmflow.Macro{{Name: "level", Value: "2"}, {Name: "dist", Value: ".el9"}}}}
+	macros := []rpmflow.Macro{{Name: "level", Value: "2"}, {Name: "dist", Value: ".el9"}}
+	options := []rpmflow.Options{{}, {With: []string{"tests"}, Without: []string{"docs"}, Macros: macros}}
 	for _, file := range specs {
 		for i, o := range options {
 			if i > 0 && !strings.Contains("conditional.spec plain.spec", filepath.Base(file)) {
@@ -100,7 +103,8 @@ func TestAgreesWithRPM(t *testing.T) {
 					Files  [][3]any
 					Values []string
 				}
-				testkit.Must(t, json.Unmarshal([]byte(run(t, py, "-c", asRPM, file, dir, encode(t, asked), encode(t, defines))), &want))
+				answer := run(t, py, "-c", asRPM, file, dir, encode(t, asked), encode(t, defines))
+				testkit.Must(t, json.Unmarshal([]byte(answer), &want))
 				sources, err := s.Sources(t.Context())
 				testkit.Must(t, err)
 				got := map[string]bool{}
@@ -248,7 +252,8 @@ func TestBadSpecs(t *testing.T) {
 	for _, name := range []string{"none.spec", "."} {
 		work, err := place.Begin()
 		testkit.Must(t, err)
-		if _, err := local.OpenSpec(t.Context(), local.SpecRequest{Engine: engine, File: filepath.Join(dir, name), Log: os.Stderr}, work); err == nil {
+		request := local.SpecRequest{Engine: engine, File: filepath.Join(dir, name), Log: os.Stderr}
+		if _, err := local.OpenSpec(t.Context(), request, work); err == nil {
 			t.Errorf("%s is taken for a spec", name)
 		}
 		testkit.Must(t, work.End())

@@ -60,7 +60,8 @@ func (s *sources) beside(ctx context.Context, p *source.Draft) error {
 		}
 	}
 	if len(missing) > 0 {
-		return rpmflow.Fail(rpmflow.FailureSource, "put what it was made without (NoSource, NoPatch) beside it", "%s lacks %s", p.SRPMPath, strings.Join(missing, ", "))
+		return rpmflow.Fail(rpmflow.FailureSource, "put what it was made without (NoSource, NoPatch) beside it",
+			"%s lacks %s", p.SRPMPath, strings.Join(missing, ", "))
 	}
 	p.Explanation += ", with " + strings.Join(left, ", ") + " from beside it"
 	return nil
@@ -87,12 +88,13 @@ func prepared(dir, name string) (*source.Draft, error) {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
 	return &source.Draft{
-		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + name + " is rebuilt", SRPM: filepath.Join(dir, srpmName), SRPMPath: name,
+		Layout: rpmflow.LayoutSRPM, Explanation: "srpm: the source package " + name + " is rebuilt",
+		SRPM: filepath.Join(dir, srpmName), SRPMPath: name,
 	}, nil
 }
 
-// dated takes the time that the source package was made at for that of the commit, so that it makes the same packages wherever it is copied to. What is
-// no source package has no time, and is refused later.
+// dated takes the time that the source package was made at for that of the commit, so that it makes the same packages
+// wherever it is copied to. What is no source package has no time, and is refused later.
 func dated(p *source.Draft) *source.Draft {
 	var err error
 	if p.CommitTime, err = rpmfile.MadeAt(p.SRPM); err != nil {

@@ -54,7 +54,8 @@ func (r *Results) URL(key string) string { return filepath.Join(r.dir, name(key)
 func name(key string) string { return path.Base(key) }
 
 // PutFile implements build.Store.
-func (r *Results) PutFile(_ context.Context, key, file string, kind rpmflow.ArtifactKind) (a rpmflow.Artifact, err error) {
+func (r *Results) PutFile(_ context.Context, key, file string, kind rpmflow.ArtifactKind) (a rpmflow.Artifact,
+	err error) {
 	contentType := "application/x-rpm"
 	if kind == rpmflow.KindLog {
 		contentType = "text/plain; charset=utf-8"

@@ -1,7 +1,7 @@
 // Package lookaside has the places where distributions keep the source files that their repositories only list.
 //
-// A preset's name or a template of URLs comes in, with what is known of a file; the URL of the file goes out. It imports nothing of
-// ours but other leaf libraries, and every package may import it.
+// A preset's name or a template of URLs comes in, with what is known of a file; the URL of the file goes out. It
+// imports nothing of ours but other leaf libraries, and every package may import it.
 package lookaside
 
 import (
@@ -19,12 +19,18 @@ import (
 // presets are the distributions' own.
 func presets() map[string]string {
 	return map[string]string{
-		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/{name}/{file}/{hashtype}/{hash}/{file}",   // fedpkg.conf, namespaced
-		"centos-stream": "https://sources.stream.centos.org/sources/rpms/{name}/{file}/{hashtype}/{hash}/{file}", // centpkg.conf, namespaced
-		"centos":        "https://git.centos.org/sources/{name}/{branch}/{hash}",                                 // get_sources.sh of CentOS 7 and 8
-		"rocky":         "https://sources.build.resf.org/{hash}",                                                 // srpmproc; Rocky 9 and later
-		"rocky-8":       "https://rocky-linux-sources-staging.a1.rockylinux.org/{hash}",                          // srpmproc's --cdn-url
-		"almalinux":     "https://sources.almalinux.org/{hash}",                                                  // alma_get_sources
+		// fedpkg.conf, namespaced
+		"fedora": "https://src.fedoraproject.org/repo/pkgs/rpms/{name}/{file}/{hashtype}/{hash}/{file}",
+		// centpkg.conf, namespaced
+		"centos-stream": "https://sources.stream.centos.org/sources/rpms/{name}/{file}/{hashtype}/{hash}/{file}",
+		// get_sources.sh of CentOS 7 and 8
+		"centos": "https://git.centos.org/sources/{name}/{branch}/{hash}",
+		// srpmproc; Rocky 9 and later
+		"rocky": "https://sources.build.resf.org/{hash}",
+		// srpmproc's --cdn-url
+		"rocky-8": "https://rocky-linux-sources-staging.a1.rockylinux.org/{hash}",
+		// alma_get_sources
+		"almalinux": "https://sources.almalinux.org/{hash}",
 	}
 }
 
@@ -49,7 +55,8 @@ func Check(place string) error {
 		return nil
 	}
 	if !strings.Contains(place, "://") {
-		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, {hashtype} and {hash}",
+		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, {hashtype} "+
+			"and {hash}",
 			place, strings.Join(Presets(), ", "))
 	}
 	if !strings.Contains(place, "{file}") && !strings.Contains(place, "{hash}") {
@@ -58,8 +65,8 @@ func Check(place string) error {
 	return CheckTemplate(place)
 }
 
-// CheckTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not depend
-// on them, and credentials have no place in it: it stands in every record.
+// CheckTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not
+// depend on them, and credentials have no place in it: it stands in every record.
 func CheckTemplate(t string) error {
 	for _, f := range templateField.FindAllString(t, -1) {
 		if _, ok := (Fields{}).value(f); !ok {
@@ -71,7 +78,8 @@ func CheckTemplate(t string) error {
 		return fmt.Errorf("%q is not an http, https or ftp URL", t)
 	}
 	if u.User != nil {
-		return errors.New("the URL of a lookaside or mirror is in every record, and must not have credentials: use one that needs none")
+		return errors.New("the URL of a lookaside or mirror is in every record, and must not have credentials: use one " +
+			"that needs none")
 	}
 	if _, rest, _ := strings.Cut(t, "://"); strings.Contains(rest[:len(u.Host)], "{") {
 		return fmt.Errorf("%q has a field in its host: only what follows it may have fields", t)

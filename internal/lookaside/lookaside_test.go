@@ -9,7 +9,8 @@ import (
 
 func TestPresets(t *testing.T) {
 	t.Parallel()
-	f := lookaside.Fields{Name: "gcc-c++", Branch: "c8s", File: "a b#1.tar.gz", Checksum: checksum.Checksum{Algorithm: "sha1", Hex: "ab"}}
+	f := lookaside.Fields{Name: "gcc-c++", Branch: "c8s", File: "a b#1.tar.gz",
+		Checksum: checksum.Checksum{Algorithm: "sha1", Hex: "ab"}}
 	for name, want := range map[string]string{
 		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
 		"centos-stream": "https://sources.stream.centos.org/sources/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
@@ -36,7 +37,8 @@ func TestTemplates(t *testing.T) {
 	if _, err := lookaside.URL("https://host/{branch}/{file}", f); err == nil {
 		t.Error("a field that is not known is empty in the URL")
 	}
-	for _, bad := range []string{"", "debian", "https://host/{name}", "https://host/{file}/{x}", "file:///{file}", "https:///{file}", "https://u:p@host/{file}",
+	for _, bad := range []string{"", "debian", "https://host/{name}", "https://host/{file}/{x}", "file:///{file}",
+		"https:///{file}", "https://u:p@host/{file}",
 		"https://{name}.host/{file}"} {
 		if lookaside.Check(bad) == nil {
 			t.Errorf("%q is taken", bad)

@@ -19,7 +19,8 @@ func TestUnknown(t *testing.T) {
 		hint    string
 	}{
 		{"helo", []string{"world", "hello"}, "did you mean hello? known are: hello, world"},
-		{"fedora-34-x86_64", []string{"fedora-43-x86_64", "centos-stream-10-x86_64"}, "did you mean fedora-43-x86_64? known are: centos-stream-10-x86_64, fedora-43-x86_64"},
+		{"fedora-34-x86_64", []string{"fedora-43-x86_64", "centos-stream-10-x86_64"},
+			"did you mean fedora-43-x86_64? known are: centos-stream-10-x86_64, fedora-43-x86_64"},
 		{"zzz", []string{"world", "hello"}, "known are: hello, world"},
 		{"x", nil, "there is none yet"},
 		{"nothing like it", many, "known are: " + strings.Join(many[:40], ", ") + " and 20 more"},
@@ -35,7 +36,8 @@ func TestDistance(t *testing.T) {
 	for _, tc := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"a", "", 1}, {"poll", "poll", 0}, {"POLL", "poll", 0}, {"pool", "poll", 1}, {"brnaches", "branches", 1}, {"kitten", "sitting", 3}} {
+	}{{"", "", 0}, {"a", "", 1}, {"poll", "poll", 0}, {"POLL", "poll", 0}, {"pool", "poll", 1},
+		{"brnaches", "branches", 1}, {"kitten", "sitting", 3}} {
 		if got := nearest.Distance(tc.a, tc.b); got != tc.want || nearest.Distance(tc.b, tc.a) != got {
 			t.Errorf("distance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
 		}

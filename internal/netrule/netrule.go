@@ -1,7 +1,9 @@
-// Package netrule decides which servers may be connected to: those with public addresses, and those that an operator allows.
+// Package netrule decides which servers may be connected to: those with public addresses, and those that an operator
+// allows.
 //
-// Rules as configured and addresses come in; yes or no, or what is wrong with a rule, goes out. Whoever connects must ask with the
-// address that the connection is made to, not with a name. It imports nothing of ours, and every package may import it.
+// Rules as configured and addresses come in; yes or no, or what is wrong with a rule, goes out. Whoever connects must
+// ask with the address that the connection is made to, not with a name. It imports nothing of ours, and every package
+// may import it.
 package netrule
 
 import (
@@ -48,7 +50,10 @@ func (r Rules) AllowsHost(host string) bool {
 // Allows says whether an address is public or in one of the ranges.
 func (r Rules) Allows(ip netip.Addr) bool {
 	ip = ip.WithZone("")
-	return Public(ip) || slices.ContainsFunc(r.ranges, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) || p.Contains(ip) })
+	return Public(ip) || slices.ContainsFunc(r.ranges, func(p netip.Prefix) bool {
+		return p.Contains(ip.Unmap()) ||
+			p.Contains(ip)
+	})
 }
 
 func parse(rule string) (host string, addresses netip.Prefix, err error) {
@@ -63,15 +68,19 @@ func parse(rule string) (host string, addresses netip.Prefix, err error) {
 	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 	}) {
-		return "", netip.Prefix{}, fmt.Errorf("%q is neither a host name nor an address nor a range such as 10.1.0.0/16", rule)
+		return "", netip.Prefix{}, fmt.Errorf("%q is neither a host name nor an address nor a range such as 10.1.0.0/16",
+			rule)
 	}
 	return host, netip.Prefix{}, nil
 }
 
-// special4 are the IPv4 ranges that are not public (IANA's registry of special-purpose addresses), and one that is public in form only.
+// special4 are the IPv4 ranges that are not public (IANA's registry of special-purpose addresses), and one that is
+// public in form only.
 func special4() []netip.Prefix {
-	return prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
+	return prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+		"192.0.0.0/24",
+		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"224.0.0.0/4",
 		"240.0.0.0/4", "168.63.129.16/32") // the last is the host's side of Azure's virtual machines
 }
 

@@ -17,9 +17,11 @@ func TestPublic(t *testing.T) {
 		}
 	}
 	for _, address := range []string{
-		"127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.100.100.200",
+		"127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
+		"100.64.0.1", "100.100.100.200",
 		"224.0.0.1", "255.255.255.255", "240.0.0.1", "198.18.0.1", "192.0.2.1", "168.63.129.16",
-		"::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
+		"::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1", "::ffff:127.0.0.1",
+		"::ffff:10.0.0.1", "::127.0.0.1",
 		"64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001:0:1::", "2001:db8::1", "100::1",
 	} {
 		if netrule.Public(netip.MustParseAddr(address)) {
@@ -37,19 +39,22 @@ func TestRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]bool{"cache.example": true, "CACHE.example.": true, "example": false, "10.1.0.0": false} {
+	for host, want := range map[string]bool{"cache.example": true, "CACHE.example.": true, "example": false,
+		"10.1.0.0": false} {
 		if r.AllowsHost(host) != want {
 			t.Errorf("%s: allowed %t", host, !want)
 		}
 	}
 	for address, want := range map[string]bool{
-		"8.8.8.8": true, "10.1.2.3": true, "::ffff:10.1.2.3": true, "10.2.0.1": false, "192.168.0.1": true, "192.168.0.2": false, "fd12::1%eth0": true, "fe80::1": false,
+		"8.8.8.8": true, "10.1.2.3": true, "::ffff:10.1.2.3": true, "10.2.0.1": false, "192.168.0.1": true,
+		"192.168.0.2": false, "fd12::1%eth0": true, "fe80::1": false,
 	} {
 		if r.Allows(netip.MustParseAddr(address)) != want {
 			t.Errorf("%s: allowed %t", address, !want)
 		}
 	}
-	if none := (netrule.Rules{}); none.AllowsHost("") || none.Allows(netip.MustParseAddr("10.1.2.3")) || !none.Allows(netip.MustParseAddr("8.8.8.8")) {
+	if none := (netrule.Rules{}); none.AllowsHost("") || none.Allows(netip.MustParseAddr("10.1.2.3")) ||
+		!none.Allows(netip.MustParseAddr("8.8.8.8")) {
 		t.Error("no rules allow something else than public addresses")
 	}
 	for _, bad := range []string{"", ".", "a b", "10.1.0.0/33", "http://host", "host:80", "fe80::1%eth0", "*"} {

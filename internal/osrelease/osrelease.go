@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Read gives id and version of this system, such as fedora and 43. They are empty if they are not known; a rolling distribution has no
-// version.
+// Read gives id and version of this system, such as fedora and 43. They are empty if they are not known; a rolling
+// distribution has no version.
 func Read() (id, version string) {
 	for _, file := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		if text, err := os.ReadFile(file); err == nil {

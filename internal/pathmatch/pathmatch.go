@@ -1,7 +1,9 @@
-// Package pathmatch has the language of patterns that projects are configured with: for branches, tags, targets and paths.
+// Package pathmatch has the language of patterns that projects are configured with: for branches, tags, targets and
+// paths.
 //
-// Patterns and names come in; whether they match, and what is wrong with a pattern, goes out. docs/packaging.md, "Patterns", has the
-// language, which is that of doublestar with ! before exceptions. It imports nothing of ours, and every package may import it.
+// Patterns and names come in; whether they match, and what is wrong with a pattern, goes out. docs/packaging.md,
+// "Patterns", has the language, which is that of doublestar with ! before exceptions. It imports nothing of ours, and
+// every package may import it.
 package pathmatch
 
 import (
@@ -11,8 +13,8 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Match says whether a pattern matches a name: of a branch or a tag without refs/heads/ or refs/tags/, of a target, or a path from
-// the top of the repository.
+// Match says whether a pattern matches a name: of a branch or a tag without refs/heads/ or refs/tags/, of a target, or
+// a path from the top of the repository.
 func Match(pattern, name string) bool {
 	if strings.HasSuffix(pattern, "/") {
 		pattern += "**"
@@ -41,7 +43,8 @@ func withoutSlash(pattern string) string {
 	return b.String()
 }
 
-// MatchList says whether a list of patterns matches a name. A pattern that begins with ! is an exception to those before it.
+// MatchList says whether a list of patterns matches a name. A pattern that begins with ! is an exception to those
+// before it.
 func MatchList(patterns []string, name string) bool {
 	matched := false
 	for _, p := range patterns {

@@ -57,7 +57,8 @@ func TestCheckPath(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "!", "/a", "a//b", "./a", "a/../b", "..", "a**", "a/**b", "[", "!/a", "!!a", "{a", `a\`, "[b-a"} {
+	for _, bad := range []string{"", "!", "/a", "a//b", "./a", "a/../b", "..", "a**", "a/**b", "[", "!/a", "!!a", "{a",
+		`a\`, "[b-a"} {
 		if err := pathmatch.CheckPath(bad); err == nil || !strings.Contains(err.Error(), "such as") {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -78,10 +79,12 @@ func FuzzMatchList(f *testing.F) {
 	f.Add("a/**/[b-c]?", "a/x/b1")
 	f.Add("!**/", "")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if pathmatch.CheckPath(pattern) == nil && !strings.HasPrefix(pattern, "!") && !pathmatch.MatchList([]string{"**"}, name) {
+		if pathmatch.CheckPath(pattern) == nil && !strings.HasPrefix(pattern, "!") &&
+			!pathmatch.MatchList([]string{"**"}, name) {
 			t.Errorf("** does not match %q", name)
 		}
-		if matched := pathmatch.MatchList([]string{pattern}, name); matched && pathmatch.MatchList([]string{pattern, "!**"}, name) {
+		if matched := pathmatch.MatchList([]string{pattern}, name); matched && pathmatch.MatchList([]string{pattern, "!**"},
+			name) {
 			t.Errorf("!** leaves %q", name)
 		}
 	})

@@ -1,8 +1,8 @@
 // Package retry repeats what fails for reasons that pass: a server that restarts, a network that is away.
 //
-// A function comes in and is called until it succeeds, fails for good, or a bound or the context ends it; its last error goes out.
-// Pauses grow and are random, so that programs do not come back in step after an outage. It imports nothing of ours, and every
-// package may import it.
+// A function comes in and is called until it succeeds, fails for good, or a bound or the context ends it; its last
+// error goes out. Pauses grow and are random, so that programs do not come back in step after an outage. It imports
+// nothing of ours, and every package may import it.
 package retry
 
 import (
@@ -14,7 +14,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Policy says how long to wait between tries, and when to give up. The zero value waits for one of our own servers without end.
+// Policy says how long to wait between tries, and when to give up. The zero value waits for one of our own servers
+// without end.
 type Policy struct {
 	First time.Duration // pause after the first failure, doubled after each further one; 0: 250 ms
 	Most  time.Duration // longest pause; 0: 5 s, or First if that is more
@@ -24,7 +25,8 @@ type Policy struct {
 	Notify func(err error, pause time.Duration)
 }
 
-// Do calls once until it succeeds. Permanent ends the tries. If ctx ends them, the error wraps both its cause and the last failure.
+// Do calls once until it succeeds. Permanent ends the tries. If ctx ends them, the error wraps both its cause and the
+// last failure.
 func (p Policy) Do(ctx context.Context, once func() error) error {
 	pauses := p.pauses()
 	options := []backoff.RetryOption{backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(p.Limit)}
@@ -95,8 +97,8 @@ type afterError struct {
 
 func (e *afterError) Unwrap() []error { return []error{e.error, e.after} }
 
-// Progress marks an error before which something was achieved, such as a part of a download: tries and pauses count from the
-// beginning again.
+// Progress marks an error before which something was achieved, such as a part of a download: tries and pauses count
+// from the beginning again.
 func Progress(err error) error { return &progressError{err} }
 
 type progressError struct{ error }

@@ -69,7 +69,8 @@ func TestDoGivesUp(t *testing.T) {
 		}
 		once, _ = failing(1000, errAway)
 		begun := time.Now()
-		if err := (retry.Policy{Limit: time.Minute}).Do(t.Context(), once); err != errAway || time.Since(begun) > time.Minute {
+		if err := (retry.Policy{Limit: time.Minute}).Do(t.Context(), once); err != errAway ||
+			time.Since(begun) > time.Minute {
 			t.Errorf("limit: %s, %v", time.Since(begun), err)
 		}
 		once, _ = failing(1<<20, errAway) // half an hour is not a limit of the library's
@@ -88,7 +89,8 @@ func TestDoWithProgressAndAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		once, calls := failing(10, retry.Progress(errAway))
 		begun := time.Now()
-		if err := (retry.Policy{Tries: 2}).Do(t.Context(), once); err != nil || *calls != 11 || time.Since(begun) > 4*time.Second {
+		if err := (retry.Policy{Tries: 2}).Do(t.Context(), once); err != nil || *calls != 11 ||
+			time.Since(begun) > 4*time.Second {
 			t.Errorf("progress: %d in %s, %v", *calls, time.Since(begun), err)
 		}
 		once, _ = failing(1, retry.After(errAway, 7*time.Second))

@@ -1,7 +1,8 @@
-// Package rpmfile reads what an RPM or an SRPM says about itself: its name and version, what it requires, whether it is complete.
+// Package rpmfile reads what an RPM or an SRPM says about itself: its name and version, what it requires, whether it is
+// complete.
 //
-// Files and streams come in, which may hold anything; values and errors go out, and ErrNotRPM for what is not a package. It imports
-// nothing of ours, and every package may import it.
+// Files and streams come in, which may hold anything; values and errors go out, and ErrNotRPM for what is not a
+// package. It imports nothing of ours, and every package may import it.
 package rpmfile
 
 import (
@@ -20,8 +21,8 @@ import (
 	rpm "github.com/sassoftware/go-rpmutils"
 )
 
-// Tags of rpmtag.h. The first is set in the header of an SRPM alone, whose arch tag names the machine that made it; the others
-// in that of one that does not hold all of its sources.
+// Tags of rpmtag.h. The first is set in the header of an SRPM alone, whose arch tag names the machine that made it; the
+// others in that of one that does not hold all of its sources.
 const tagSourcePackage, tagNoSource, tagNoPatch = 1106, 1051, 1052
 
 // fileName is what the file of a package may be called to be stored, fetched and put into a repository under that name.
@@ -100,7 +101,8 @@ func Incomplete(file string) (incomplete bool, err error) {
 	return incomplete, err
 }
 
-// LeftOut names the sources and patches that a source package was made without. They are in its list of files as those of ghosts.
+// LeftOut names the sources and patches that a source package was made without. They are in its list of files as those
+// of ghosts.
 func LeftOut(file string) (names []string, err error) {
 	err = Header(file, func(h *rpm.RpmHeader) error {
 		if !h.HasTag(tagNoSource) && !h.HasTag(tagNoPatch) || !h.HasTag(rpm.BASENAMES) || !h.HasTag(rpm.FILEFLAGS) {
@@ -171,8 +173,8 @@ func Package(file string) (p NEVRA, err error) {
 	return p, err
 }
 
-// Name reads a package's name from the beginning of a stream, and no more of it than the headers. It is "" if there is none that can
-// be read: the header's is not a package's, is larger than 16 MiB, or the name has more than 128 bytes.
+// Name reads a package's name from the beginning of a stream, and no more of it than the headers. It is "" if there is
+// none that can be read: the header's is not a package's, is larger than 16 MiB, or the name has more than 128 bytes.
 func Name(r io.Reader) (name string) {
 	const maxHeader, maxName = 16 << 20, 128
 	err := readHeader(r, maxHeader, func(h *rpm.RpmHeader) error {
@@ -205,8 +207,8 @@ func Header(file string, read func(*rpm.RpmHeader) error) error {
 	return nil
 }
 
-// readHeader hands the header at the beginning of a package to read. A package is foreign input: a file that is not what it seems
-// gives an error, though the library believes every length and offset in it.
+// readHeader hands the header at the beginning of a package to read. A package is foreign input: a file that is not
+// what it seems gives an error, though the library believes every length and offset in it.
 func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (err error) {
 	raw, err := headers(r, maxData)
 	if err != nil {
@@ -224,8 +226,8 @@ func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (er
 	return read(header)
 }
 
-// headers reads the lead and both headers of a package, the first of which is padded to 8 bytes ("RPM Package File Structure" in rpm's
-// documentation). Memory is taken for what is there, not for what a length says.
+// headers reads the lead and both headers of a package, the first of which is padded to 8 bytes ("RPM Package File
+// Structure" in rpm's documentation). Memory is taken for what is there, not for what a length says.
 func headers(r io.Reader, maxData int64) ([]byte, error) {
 	const lead, intro, entry, maxTags = 96, 16, 16, 0xffff // of tags rpm allows 64 Ki (headerCheck)
 	var b bytes.Buffer

@@ -35,7 +35,8 @@ func rpmbuild(t *testing.T, spec string, sources ...string) string {
 	for _, s := range sources {
 		write(t, filepath.Join(dir, "SOURCES", s), "the source "+s+"\n")
 	}
-	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
+	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--nodeps", "--define", "_topdir "+dir,
+		filepath.Join(dir, "x.spec"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -43,8 +44,10 @@ func rpmbuild(t *testing.T, spec string, sources ...string) string {
 }
 
 func TestPackageOfRPMBuild(t *testing.T) {
-	dir := rpmbuild(t, "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
-	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src", "RPMS/noarch/x-1.0~rc1-3.noarch.rpm": "x-2:1.0~rc1-3.noarch"} {
+	dir := rpmbuild(t, "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: "+
+		"noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
+	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src",
+		"RPMS/noarch/x-1.0~rc1-3.noarch.rpm": "x-2:1.0~rc1-3.noarch"} {
 		p, err := rpmfile.Package(filepath.Join(dir, file))
 		if err != nil || p.String() != want {
 			t.Errorf("%s: %s, %v", file, p.String(), err)
@@ -69,11 +72,13 @@ func TestPackageRefuses(t *testing.T) {
 		t.Errorf("missing file: %v", err)
 	}
 	good := enginetest.Package("hello", "x86_64")
-	offset := bytes.Clone(good) // lead, empty signature, the header's intro, tag and type of its first entry; then its offset
+	// lead, empty signature, the header's intro, tag and type of its first entry; then its offset
+	offset := bytes.Clone(good)
 	copy(offset[96+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("this is no package"), "cut": good[:len(good)-30], "lead alone": good[:96],
-		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+			0xff, 0xff),
 	} {
 		file := filepath.Join(t.TempDir(), "x.rpm")
 		write(t, file, string(content))

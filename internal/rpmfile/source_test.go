@@ -31,7 +31,8 @@ func TestCheckSourceNoFile(t *testing.T) {
 }
 
 func TestCheckSource(t *testing.T) {
-	dir := rpmbuild(t, "Name: x\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: s\n\n%description\nx\n\n%files\n", "s")
+	dir := rpmbuild(t, "Name: x\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: "+
+		"s\n\n%description\nx\n\n%files\n", "s")
 	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS/x-1-2.src.rpm"))
 	if err != nil {
 		t.Fatal(err)
