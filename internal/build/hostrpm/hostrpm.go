@@ -1,5 +1,5 @@
-// Package hostrpm is the engine for machines without Docker: the host's own rpmbuild. There is no clean build root and
-// no isolation, which it says loudly; it is for a laptop and for trying things out.
+// Package hostrpm is the engine for machines without Docker: the host's own rpmbuild. There is no clean build root
+// and no isolation, which every log and record says. It is for a laptop and for trying things out.
 //
 // A spec and sources come in, packages and build.log go out. The programs choose it; it imports build for the engine's
 // contract and lifeline for processes that end with the program.
@@ -132,10 +132,10 @@ func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err er
 	s := &session{engine: e, job: job, top: filepath.Join(job.Dir, "rpmbuild"), log: filepath.Join(job.Dir, "build.log")}
 	mkdir := func(dir string) error { return os.MkdirAll(dir, 0o755) }
 	if e.apart != "" {
-		if s.bunk, err = newBunk(e.apart); err != nil {
+		if s.account, err = newAccount(e.apart); err != nil {
 			return nil, err
 		}
-		s.top, mkdir = s.bunk.dir, s.bunk.mkdir
+		s.top, mkdir = s.account.dir, s.account.mkdir
 	}
 	for _, d := range []string{"BUILD", "BUILDROOT", "RPMS", "SRPMS", "home", "tmp"} {
 		if err := mkdir(filepath.Join(s.top, d)); err != nil {
@@ -150,11 +150,11 @@ func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err er
 }
 
 type session struct {
-	engine *Engine
-	job    build.Job
-	bunk   *bunk // nil: the program's own user builds
-	top    string
-	log    string
+	engine  *Engine
+	job     build.Job
+	account *account // nil: the program's own user builds
+	top     string
+	log     string
 }
 
 func (s *session) Root(context.Context) error { return nil }
@@ -198,12 +198,12 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 
 // given puts spec and sources where the build's user can read them.
 func (s *session) given(spec, sources string) (string, string, error) {
-	if s.bunk == nil {
+	if s.account == nil {
 		return spec, sources, nil
 	}
-	spec, err := s.bunk.give(spec)
+	spec, err := s.account.copyIn(spec)
 	if err == nil && sources != "" {
-		sources, err = s.bunk.give(sources)
+		sources, err = s.account.copyIn(sources)
 	}
 	if err != nil {
 		return "", "", fmt.Errorf("engine rpmbuild: copy what is built: %w", err)
@@ -238,8 +238,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.bunk != nil {
-		given, err := s.bunk.give(srpm)
+	if s.account != nil {
+		given, err := s.account.copyIn(srpm)
 		if err != nil {
 			return nil, fmt.Errorf("engine rpmbuild: copy what is built: %w", err)
 		}
@@ -269,9 +269,9 @@ func (s *session) leftOut(srpm string) (string, error) {
 			err = copyFile(filepath.Join(s.job.Sources, name), filepath.Join(dir, name), 0o644)
 		}
 	}
-	if err == nil && s.bunk != nil {
-		if dir, err = s.bunk.give(dir); err == nil {
-			err = os.Lchown(dir, int(s.bunk.user.UID), int(s.bunk.user.GID)) // now that it is filled: rpmbuild writes there
+	if err == nil && s.account != nil {
+		if dir, err = s.account.copyIn(dir); err == nil {
+			err = os.Lchown(dir, int(s.account.user.UID), int(s.account.user.GID)) // now that it is filled: rpmbuild writes there
 		}
 	}
 	if err != nil {
@@ -302,12 +302,12 @@ func (s *session) run(ctx context.Context, stdout, stderr io.Writer, name string
 	cmd := lifeline.Supervised(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.top, stdout, stderr
 	cmd.Grace = stopGrace
-	if s.bunk != nil {
-		cmd.As = &s.bunk.user
+	if s.account != nil {
+		cmd.As = &s.account.user
 	}
 	cmd.Env = []string{ // nothing of the builder's own environment: it may hold secrets
-		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top,
-			"tmp"), "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.top, "home"), "TMPDIR=" + filepath.Join(s.top, "tmp"),
+		"LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/sh",
 		"USER=rpmbuild", "LOGNAME=rpmbuild",
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.job.Epoch.Unix()),
 	}
@@ -346,10 +346,10 @@ func (s *session) Logs() []string {
 
 // Close removes what is not in the job's directory, which is the caller's.
 func (s *session) Close(context.Context) error {
-	if s.bunk == nil {
+	if s.account == nil {
 		return nil
 	}
-	return s.bunk.clear()
+	return s.account.release()
 }
 
 // packages gives the packages in a directory of the build, all of whose processes have ended. Links are not followed.
@@ -359,13 +359,13 @@ func (s *session) packages(sub string) ([]string, error) {
 		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".rpm") {
 			return err
 		}
-		if s.bunk != nil {
+		if s.account != nil {
 			kept := filepath.Join(s.job.Dir, sub)
 			if err := os.MkdirAll(kept, 0o700); err != nil {
 				return err
 			}
 			kept = filepath.Join(kept, d.Name())
-			if err := s.bunk.fetch(path, kept); err != nil {
+			if err := s.account.copyOut(path, kept); err != nil {
 				return err
 			}
 			path = kept

@@ -117,8 +117,9 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		return nil, fmt.Errorf("engine mock: %w", err)
 	}
 	for _, name := range left { // mock does not remove what is in SOURCES
-		files = append(files, docker.File{Name: path.Join(inLeftOut, name), Mode: 0o644, Disk: filepath.Join(s.job.Sources,
-			name)})
+		files = append(files, docker.File{
+			Name: path.Join(inLeftOut, name), Mode: 0o644, Disk: filepath.Join(s.job.Sources, name),
+		})
 	}
 	last := strings.Join(requires, "\n")
 	installed := "INSTALLED=yes" // exactly what the package requires
@@ -126,8 +127,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 		installed = "INSTALLED="
 	}
 	for round := 0; ; round++ {
-		_, err := s.phase(ctx, rpmflow.PhaseRPMs, step{image: s.deps.ID, script: scriptRPMs, files: files, env: append(env,
-			installed)})
+		_, err := s.phase(ctx, rpmflow.PhaseRPMs,
+			step{image: s.deps.ID, script: scriptRPMs, files: files, env: append(env, installed)})
 		if err == nil {
 			break
 		}

@@ -226,8 +226,9 @@ func (e *Engine) refuseUntrusted(ctx context.Context, b rpmflow.Build) error {
 
 // Sweep removes containers and images of this installation that belong to no attempt any more, and the images that
 // builds share if they are outdated or take more than the cache; wanted has read EVENTS.
-func (e *Engine) Sweep(ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool,
-	error)) error {
+func (e *Engine) Sweep(
+	ctx context.Context, wanted func(ctx context.Context, build string, attempt int) (bool, error),
+) error {
 	if err := e.images.Sweep(ctx, e.s.Cache, wanted); err != nil {
 		return fmt.Errorf("engine mock: %w", err)
 	}

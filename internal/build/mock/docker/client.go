@@ -85,7 +85,7 @@ func (c *Client) Ping(ctx context.Context) error {
 
 func checkAPI(host, version string) error {
 	if version != "" && versions.LessThan(version, minAPI) {
-		return hint.Add(fmt.Errorf("Docker at %s speaks version %s of the API, which is too old", host, version),
+		return hint.Add(fmt.Errorf("the engine at %s speaks version %s of Docker's API, which is too old", host, version),
 			"install Docker Engine 20.10 or later (API "+minAPI+")")
 	}
 	return nil
@@ -115,8 +115,7 @@ func (c *Client) Facts(ctx context.Context) (Facts, error) {
 	}
 	f := Facts{
 		Host: c.conn.host, Version: info.ServerVersion, API: c.api.ClientVersion(), Machine: info.Architecture,
-		Storage: info.Driver,
-		Cgroup:  info.CgroupVersion, Free: -1,
+		Storage: info.Driver, Cgroup: info.CgroupVersion, Free: -1,
 		UserNamespaces: slices.ContainsFunc(info.SecurityOptions, func(o string) bool {
 			return strings.Contains(o, "name=userns") || strings.Contains(o, "name=rootless")
 		}),

@@ -43,8 +43,8 @@ func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 	}
 	happened, errs := c.api.Events(ctx, events.ListOptions{
 		Since: info.State.StartedAt, Until: until.Add(eventLag).Format(time.RFC3339Nano), Filters: filters.NewArgs(
-			filters.Arg("container", id), filters.Arg("event", "kill"), filters.Arg("event", "stop"), filters.Arg("event",
-				"restart")),
+			filters.Arg("container", id),
+			filters.Arg("event", "kill"), filters.Arg("event", "stop"), filters.Arg("event", "restart")),
 	})
 	for {
 		select {

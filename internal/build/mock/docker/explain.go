@@ -25,7 +25,7 @@ func (c *connection) explain(err error) error {
 	}
 	c.mu.Unlock()
 	why, do := c.reason(err)
-	return hint.Add(fmt.Errorf("Docker at %s does not answer: %w", c.host, why), do)
+	return hint.Add(fmt.Errorf("the Docker engine at %s does not answer: %w", c.host, why), do)
 }
 
 func isSocketFile(path string) bool {

@@ -57,8 +57,9 @@ func (c *Client) Archive(ctx context.Context, id, path string) (io.ReadCloser, e
 // CopyOut copies the regular files of a directory of a container into dir; take says how much of a file is wanted.
 // Nothing in the container decides where files go: names are reduced to their last element, and links, devices and
 // directories are left out. If the container does not have the directory, nothing is copied.
-func (c *Client) CopyOut(ctx context.Context, id, from, dir string, take func(name string, size int64) (int64,
-	error)) error {
+func (c *Client) CopyOut(
+	ctx context.Context, id, from, dir string, take func(name string, size int64) (int64, error),
+) error {
 	r, err := c.Archive(ctx, id, from)
 	if IsNotFound(err) {
 		return nil
@@ -105,9 +106,8 @@ func writeDirs(t *tar.Writer, made map[string]bool, dir string) error {
 
 func writeFile(t *tar.Writer, f File) error {
 	h := &tar.Header{
-		Typeflag: tar.TypeReg, Name: strings.TrimPrefix(f.Name,
-			"/"), Mode: f.Mode, Size: int64(len(f.Content)), ModTime: time.Unix(0, 0),
-		Format: tar.FormatPAX,
+		Typeflag: tar.TypeReg, Name: strings.TrimPrefix(f.Name, "/"), Mode: f.Mode, Size: int64(len(f.Content)),
+		ModTime: time.Unix(0, 0), Format: tar.FormatPAX,
 	}
 	if f.Disk == "" {
 		if err := t.WriteHeader(h); err != nil {

@@ -12,7 +12,7 @@ import (
 // Image is an image on the engine.
 type Image struct {
 	ID      string
-	Parent  string   // id of the image that it was made from; empty: unknown
+	Parent  string   // id of the image that it was made from; empty: unknown; set by Images only
 	Names   []string // REPOSITORY:TAG
 	Labels  map[string]string
 	Size    int64 // bytes, with all layers
@@ -26,7 +26,7 @@ func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("docker: image %s: %w", name, err)
 	}
-	i := Image{ID: info.ID, Parent: info.Parent, Names: info.RepoTags, Size: info.Size, Created: parseTime(info.Created)}
+	i := Image{ID: info.ID, Names: info.RepoTags, Size: info.Size, Created: parseTime(info.Created)}
 	if info.Config != nil {
 		i.Labels = info.Config.Labels
 		for volume := range info.Config.Volumes {

@@ -69,33 +69,33 @@ type sshConn struct {
 	closing  chan struct{} // closed by Close: how ssh ends is of no interest from then on
 }
 
-func (l *connection) dialSSH(ctx context.Context, args []string) (net.Conn, error) {
+func (c *connection) dialSSH(ctx context.Context, args []string) (net.Conn, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return nil, fmt.Errorf("ssh to %s: %w", l.host, err)
+		return nil, fmt.Errorf("ssh to %s: %w", c.host, err)
 	}
-	c := &sshConn{Conn: ours, link: l, stderr: &Tail{}, ended: make(chan struct{}), closing: make(chan struct{})}
+	conn := &sshConn{Conn: ours, link: c, stderr: &Tail{}, ended: make(chan struct{}), closing: make(chan struct{})}
 	// The connection outlives the request for which it is made.
-	c.cmd = exec.CommandContext(context.WithoutCancel(ctx), "ssh", args...)
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = theirs, theirs, c.stderr, sshPipe
+	conn.cmd = exec.CommandContext(context.WithoutCancel(ctx), "ssh", args...)
+	conn.cmd.Stdin, conn.cmd.Stdout, conn.cmd.Stderr, conn.cmd.WaitDelay = theirs, theirs, conn.stderr, sshPipe
 	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"} {
 		if v, ok := os.LookupEnv(name); ok {
-			c.cmd.Env = append(c.cmd.Env, name+"="+v)
+			conn.cmd.Env = append(conn.cmd.Env, name+"="+v)
 		}
 	}
 	// A process group of its own: ssh does not get Ctrl-C, and a proxy that ssh has started ends with it.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = c.cmd.Start()
+	conn.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = conn.cmd.Start()
 	_ = theirs.Close() // ssh has its own copy
 	if err != nil {
 		_ = ours.Close()
-		return nil, &sshError{host: l.host, err: err}
+		return nil, &sshError{host: c.host, err: err}
 	}
-	l.mu.Lock()
-	l.ssh[c] = struct{}{}
-	l.mu.Unlock()
-	go c.wait() // ends with the process, for which Close waits
-	return c, nil
+	c.mu.Lock()
+	c.ssh[conn] = struct{}{}
+	c.mu.Unlock()
+	go conn.wait() // ends with the process, for which Close waits
+	return conn, nil
 }
 
 // socketPair makes a connection, and its other end for a child.

@@ -90,8 +90,8 @@ func (s *Store) copyDownloads(ctx context.Context, id, image, target string) (er
 	}
 	// This container alone may write to the volume. Nothing of a build runs in it.
 	writer, err := s.docker.Create(ctx, docker.Container{
-		Image: image, Command: []string{"/bin/sh", "-euc", scriptShrink}, Env: []string{"LIMIT=" +
-			strconv.FormatInt(s.s.Packages>>10, 10)},
+		Image: image, Command: []string{"/bin/sh", "-euc", scriptShrink},
+		Env:      []string{"LIMIT=" + strconv.FormatInt(s.s.Packages>>10, 10)},
 		Labels:   map[string]string{LabelInstallation: s.s.Installation, LabelBuild: "", LabelAttempt: ""},
 		ReadOnly: true, Mounts: []docker.Mount{s.downloads(target, false)}, LogSize: "1m", PIDs: 64,
 	})
@@ -99,10 +99,8 @@ func (s *Store) copyDownloads(ctx context.Context, id, image, target string) (er
 		return err
 	}
 	defer s.RemoveLater(writer)
-	if err := s.docker.Extract(ctx, writer, PackagesDir, func(w io.Writer) error {
-		return copyPackages(w, in,
-			first)
-	}); err != nil {
+	err = s.docker.Extract(ctx, writer, PackagesDir, func(w io.Writer) error { return copyPackages(w, in, first) })
+	if err != nil {
 		return err
 	}
 	exit, err := s.docker.Run(ctx, writer, 0, io.Discard, io.Discard)

@@ -70,8 +70,9 @@ func (s *Store) ours() string { return LabelInstallation + "=" + s.s.Installatio
 
 // Sweep removes containers and images that belong to no attempt any more, and shared images that are outdated or, the
 // least recently used first, exceed the budget. wanted has read EVENTS.
-func (s *Store) Sweep(ctx context.Context, budget int64, wanted func(ctx context.Context, build string,
-	attempt int) (bool, error)) error {
+func (s *Store) Sweep(
+	ctx context.Context, budget int64, wanted func(ctx context.Context, build string, attempt int) (bool, error),
+) error {
 	containers, err := s.docker.Containers(ctx, s.ours())
 	if err != nil {
 		return err
