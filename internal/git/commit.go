@@ -172,6 +172,9 @@ func blobError(blob plumbing.Hash, err error) error {
 	return &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
 }
 
+// maxTags bounds tags of tags.
+const maxTags = 10
+
 // peel follows annotated tags to the commit.
 func peel(repo *gogit.Repository, id plumbing.Hash) (*object.Commit, error) {
 	hash := id

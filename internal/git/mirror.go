@@ -26,8 +26,6 @@ const (
 	// manyPacks is how many packs a mirror may have before they are joined: every fetch adds one, and every look-up
 	// reads the index of each.
 	manyPacks = 40
-	// maxTags bounds tags of tags.
-	maxTags = 10
 	// maxRounds is how often a commit is fetched and read before giving up: another process may replace the mirror in
 	// between.
 	maxRounds = 4
