@@ -69,7 +69,7 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// After a forced push what matters is what differs; an old commit that nobody has any more is said to be gone.
+// After a forced push the difference counts; an old commit that is nowhere any more is an error.
 func TestChangedAfterAForcedPush(t *testing.T) {
 	w, s := gittest.New(t), newMirrors(t)
 	w.Commit(map[string]string{"a/x": "1", "b/x": "1"})

@@ -60,7 +60,7 @@ func (m *mirror) removeRemains() {
 // discarded is the suffix of a directory that is being removed.
 const discarded = ".gone"
 
-// discard removes a mirror so that nobody ever sees a part of it.
+// discard removes a mirror so that no process ever sees a part of it.
 func discard(dir string) error {
 	gone := dir + discarded
 	if err := os.RemoveAll(gone); err != nil { // of a process that was killed here

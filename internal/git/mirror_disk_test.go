@@ -26,7 +26,7 @@ func mirrorOf(t *testing.T, s *Mirrors, req Request) *mirror {
 	return s.mirror(r, req)
 }
 
-// Mirrors that nobody uses any more, and those that are too much, go; what is in use stays.
+// Unused mirrors, and those beyond the limit, are removed; those in use stay.
 func TestMirrorsAreBounded(t *testing.T) {
 	s := newMirrors(t)
 	var all []*mirror
@@ -64,9 +64,9 @@ func TestMirrorsAreBounded(t *testing.T) {
 	}
 	_, total := s.list()
 	s.maxBytes = total - 1
-	lock, err := all[1].lock(t.Context(), dirlock.Shared) // somebody reads the oldest
+	lock, err := all[1].lock(t.Context(), dirlock.Shared) // a reader of the oldest
 	testkit.Must(t, err)
-	testkit.Must(t, os.Mkdir(all[0].dir+discarded, 0o700)) // somebody was killed while removing it
+	testkit.Must(t, os.Mkdir(all[0].dir+discarded, 0o700)) // of a process that was killed while it removed this one
 	s.sweep("")
 	if got := there(); got != "13" {
 		t.Errorf("by size, with a mirror in use: got %s", got)
@@ -127,7 +127,7 @@ func TestMirrorAfterKill(t *testing.T) {
 	}
 }
 
-// Whoever is killed in the middle of a fetch takes git with him, and until git is dead nobody else changes the mirror.
+// If a process is killed during a fetch, git ends too, and until then no other process changes the mirror.
 func TestKilledWhileFetching(t *testing.T) {
 	if dir := os.Getenv("RPMFLOW_TEST_FETCH"); dir != "" {
 		s, err := Open(Options{Dir: dir, FetchTimeout: time.Minute})
@@ -161,7 +161,7 @@ func TestKilledWhileFetching(t *testing.T) {
 	}
 	testkit.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	hangUp() // git's helper, which nobody could tell, ends with the connection
+	hangUp() // git's helper gets no signal and ends with the connection
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	lock, err := m.lock(ctx, dirlock.Exclusive)
@@ -169,7 +169,7 @@ func TestKilledWhileFetching(t *testing.T) {
 	lock.Close()
 }
 
-// A full disk is no damage: nothing is thrown away for it, and it can be mended.
+// A full disk is not damage: the mirror is not replaced, and works again when there is space.
 func TestDiskFull(t *testing.T) {
 	w := gittest.New(t)
 	var noise strings.Builder
@@ -196,7 +196,7 @@ func TestDiskFull(t *testing.T) {
 	after, err := os.Stat(m.dir)
 	testkit.Must(t, err)
 	if !os.SameFile(before, after) {
-		t.Error("the mirror was made anew")
+		t.Error("the mirror was replaced")
 	}
 	if left, _ := filepath.Glob(filepath.Join(m.dir, "objects/pack/tmp_*")); len(left) > 0 {
 		t.Errorf("still there: %q", left)
@@ -206,7 +206,7 @@ func TestDiskFull(t *testing.T) {
 	mustRead(t, s, request(w, next))
 }
 
-// Builds need the commit's tree. Its history is fetched only where it is asked for, and then with the tags.
+// Builds need the commit's tree. Its history is fetched only if it is asked for, and then with the tags.
 func TestOnlyWhatIsNeeded(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		first := w.Commit(map[string]string{"data": "1"})

@@ -139,7 +139,7 @@ func TestCredentialsRefused(t *testing.T) {
 	wantFailure(t, err, rpmflow.FailureSource, "not found", "url setting")
 }
 
-// What may heal by itself is no failure of the packager's.
+// An error that may pass by itself is not a failure of the packager.
 func TestRemoteUnreachable(t *testing.T) {
 	broken := httptest.NewServer(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }))

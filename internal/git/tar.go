@@ -36,7 +36,7 @@ func readTar(r io.Reader, visit func(e tarEntry) error) error {
 		h, err := t.Next()
 		in.on = false
 		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, in.r) // the padding at the end, for which whoever writes would wait
+			_, err = io.Copy(io.Discard, in.r) // the padding at the end, which the writer waits to be read
 			return err
 		}
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // Absent says of which of a repository's packages the commit that the request names has nothing to build, and in words
-// why: their directory is not there, or no spec is. What else keeps one from being built is for the build to say.
+// why: their directory or a spec is missing. The build itself reports any other reason.
 func (s *Store) Absent(ctx context.Context, req Request, packages []rpmflow.PackageSource) (map[string]string, error) {
 	var reasons map[string]string
 	err := s.read(ctx, req, func(tree git.Tree) error {

@@ -39,7 +39,7 @@ func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, er
 		if req.Layout != rpmflow.LayoutSRPM {
 			var nothing *nothingFound
 			if _, err := findSpec(ctx, c, at, req.Spec); !errors.As(err, &nothing) {
-				return err // nil where there is one
+				return err // nil if there is one
 			}
 		}
 		files, err := findSRPMs(ctx, c, at, req.Sources.SRPMs)

@@ -194,7 +194,7 @@ func (l *clues) note(layout rpmflow.Layout) string {
 		"layout: standard downloads it instead", some(l.evidence()))
 }
 
-// sourceFiles are the files at the top that a mere package repository would not have.
+// sourceFiles are the files at the top that a repository with packaging only would not have.
 func (l *clues) sourceFiles() []string {
 	ofPackagers := []string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}
 	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool {

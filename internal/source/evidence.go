@@ -27,8 +27,8 @@ var codeSuffixes = []string{
 	".ex", ".php", ".m", ".mm", ".tcl",
 }
 
-// packagersDirs are names of directories that repositories of mere packages have: none of them says anything of a
-// source.
+// packagersDirs are names of directories that repositories with packaging only have: none of them is evidence of a
+// source tree.
 var packagersDirs = []string{
 	"specs", "sources", "srpms", "rpms", "build", "buildroot", "patches", "patch", "systemd", "selinux", "sepolicy",
 	"files", "debian", "conf", "config", "configs", "etc", "contrib", "scripts", "script", "tools", "helpers", "doc",

@@ -55,7 +55,7 @@ func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (gi
 func searchSpecs(ctx context.Context, tree git.Tree, at git.Entry,
 	is func(name string) bool) (specs []git.File, err error) {
 	add := func(f git.File) {
-		// A link to the spec is not a second one; the spec itself is taken where there are both.
+		// A link to the spec is not a second one; the spec itself is taken if there are both.
 		i := slices.IndexFunc(specs, func(s git.File) bool { return s.Path == f.Path })
 		switch {
 		case i < 0:

@@ -92,7 +92,7 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (d *D
 }
 
 // splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it,
-// or in one of the places where it would be without these directories.
+// or where it would be without these directories.
 func splitPlan(tree git.Tree, req Request) (*plan, error) {
 	top := req.Sources.Directory
 	if err := checkDirectory(top); err != nil {
