@@ -34,14 +34,16 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.c\n\n%description\nx\n\n%files\n"
+const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.c\n\n%description\nx\n" +
+	"\n%files\n"
 
 // repository makes a git repository of these files and gives its path and commit.
 func repository(t testing.TB, files map[string]string) (dir, commit string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "hello")
 	git := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@b"}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=a", "-c",
+			"user.email=a@b"}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -84,7 +86,8 @@ func newBench(t *testing.T, step func(ctx context.Context, step string, job buil
 	return newBenchAt(t, storagetest.Start(t), step)
 }
 
-func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string, job build.Job) error) *bench {
+func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string,
+	job build.Job) error) *bench {
 	t.Helper()
 	store, err := storage.Open(cfg)
 	if err != nil {
@@ -98,14 +101,19 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
 	b := &bench{t: t, store: store}
 	b.runner = &build.Runner{
-		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_, repository string) string { return repository },
+		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_,
+			repository string) string {
+			return repository
+		},
 		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
 	}
 	b.attempt = build.Attempt{
 		Build: rpmflow.Build{
 			BuildRequest: rpmflow.BuildRequest{
-				ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello", Target: enginetest.Target().Name, Arch: "x86_64",
-				Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, QueuedAt: time.Now().UTC(),
+				ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello",
+				Target: enginetest.Target().Name, Arch: "x86_64",
+				Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60,
+				QueuedAt: time.Now().UTC(),
 			},
 			State: rpmflow.Running, Attempt: 1,
 		},
@@ -158,7 +166,8 @@ func (b *bench) stored(name string) string {
 	return string(text)
 }
 
-var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies, rpmflow.PhaseRPMs, rpmflow.PhaseUpload}
+var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies,
+	rpmflow.PhaseRPMs, rpmflow.PhaseUpload}
 
 func TestRunSucceeds(t *testing.T) {
 	b := newBench(t, nil)
@@ -166,7 +175,8 @@ func TestRunSucceeds(t *testing.T) {
 	engine.Remarks = []string{"no clean root"}
 	b.attempt.Build.Notes = []string{"no clean root", "attempt 1 was interrupted"} // from an attempt before
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Result != rpmflow.Succeeded || got.State != rpmflow.Finished || got.FinishedAt == nil {
+	if err != nil || got.Outcome == nil || got.Outcome.Result != rpmflow.Succeeded || got.State != rpmflow.Finished ||
+		got.FinishedAt == nil {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 	if !slices.Equal(b.phases, allPhases) {
@@ -183,14 +193,17 @@ func TestRunSucceeds(t *testing.T) {
 	}
 	for _, a := range got.Artifacts {
 		artifacts = append(artifacts, a.Name)
-		if a.URL != "http://rpmflow.test/artifacts/"+a.Key || a.SHA256 == "" || a.Size == 0 || !strings.HasPrefix(a.Key, got.Prefix()) {
+		if a.URL != "http://rpmflow.test/artifacts/"+a.Key || a.SHA256 == "" || a.Size == 0 || !strings.HasPrefix(a.Key,
+			got.Prefix()) {
 			t.Errorf("artifact %+v", a)
 		}
 	}
-	if fmt.Sprint(nevras) != "[hello-1.0-1.src hello-1.0-1.x86_64]" || fmt.Sprint(artifacts) != "[hello-1.0-1.src.rpm hello-1.0-1.x86_64.rpm build.log]" {
+	if fmt.Sprint(nevras) != "[hello-1.0-1.src hello-1.0-1.x86_64]" ||
+		fmt.Sprint(artifacts) != "[hello-1.0-1.src.rpm hello-1.0-1.x86_64.rpm build.log]" {
 		t.Errorf("packages %v, artifacts %v", nevras, artifacts)
 	}
-	if len(got.Notes) != 3 || len(got.Containers) != 1 || got.Layout != rpmflow.LayoutStandard || got.Spec != "hello.spec" {
+	if len(got.Notes) != 3 || len(got.Containers) != 1 || got.Layout != rpmflow.LayoutStandard ||
+		got.Spec != "hello.spec" {
 		t.Errorf("notes %q, containers %q, layout %s, spec %s", got.Notes, got.Containers, got.Layout, got.Spec)
 	}
 	if b.stored("build.log.gz") != "+ make\n" || !strings.Contains(b.log.String(), "rpmflow: rpms\n+ make\n") {
@@ -210,7 +223,8 @@ func TestRunFailsInEachPhase(t *testing.T) {
 		{enginetest.Open, rpmflow.PhaseRoot}, {enginetest.Root, rpmflow.PhaseRoot}, {enginetest.SRPM, rpmflow.PhaseSRPM},
 		{enginetest.Dependencies, rpmflow.PhaseDependencies}, {enginetest.RPMs, rpmflow.PhaseRPMs},
 	} {
-		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake), "ours": errors.New("Docker is gone")} {
+		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake),
+			"ours": errors.New("Docker is gone")} {
 			t.Run(test.step+" "+name, func(t *testing.T) {
 				b := newBenchAt(t, s3, func(_ context.Context, step string, _ build.Job) error {
 					if step == test.step {
@@ -223,7 +237,8 @@ func TestRunFailsInEachPhase(t *testing.T) {
 					t.Fatalf("%v, %+v", err, got.Outcome)
 				}
 				wantPhases := append(slices.Clone(allPhases[:slices.Index(allPhases, test.phase)+1]), rpmflow.PhaseUpload)
-				if got.Outcome.Phase != test.phase || got.Outcome.Message != failure.Error() || !slices.Equal(b.phases, wantPhases) || len(got.Packages) > 0 {
+				if got.Outcome.Phase != test.phase || got.Outcome.Message != failure.Error() || !slices.Equal(b.phases,
+					wantPhases) || len(got.Packages) > 0 {
 					t.Errorf("%+v after %v", got.Outcome, b.phases)
 				}
 				log := b.stored("build.log.gz")
@@ -247,7 +262,8 @@ func TestRunWithoutTheCommit(t *testing.T) {
 	b := newBench(t, nil)
 	b.attempt.Build.Commit = strings.Repeat("ab", 20)
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource || got.Outcome.Phase != rpmflow.PhaseSources || got.Outcome.Hint == "" {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource ||
+		got.Outcome.Phase != rpmflow.PhaseSources || got.Outcome.Hint == "" {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 	if log := b.stored("build.log.gz"); !strings.Contains(log, got.Outcome.Message) {
@@ -273,10 +289,12 @@ func TestRunTimesOut(t *testing.T) {
 	b := newBench(t, hang(enginetest.RPMs, nil))
 	b.attempt.Build.TimeoutSeconds = 1
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout || got.Outcome.Phase != rpmflow.PhaseRPMs || got.Outcome.Hint == "" {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout ||
+		got.Outcome.Phase != rpmflow.PhaseRPMs || got.Outcome.Hint == "" {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "took longer than 1s") {
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log,
+		"took longer than 1s") {
 		t.Errorf("log %q", log)
 	}
 }
@@ -289,7 +307,8 @@ func TestRunWritesTooMuch(t *testing.T) {
 		return ctx.Err()
 	})
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureBuild || !strings.Contains(got.Outcome.Message, "1048576 bytes") {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureBuild ||
+		!strings.Contains(got.Outcome.Message, "1048576 bytes") {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 	if n := b.log.Len(); n > 1<<20+1024 {
@@ -321,7 +340,8 @@ func TestRunIsCanceled(t *testing.T) {
 	b.attempt.Cancel = ctx //nolint:fatcontext // it is the attempt's own, given once
 	go func() { <-entered; cancel(rpmflow.Fail(rpmflow.FailureCanceled, "build it again", "canceled by ann")) }()
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled ||
+		got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "canceled by ann") {
@@ -340,7 +360,8 @@ func TestRunIsCanceled(t *testing.T) {
 		return report(ctx, r)
 	}
 	got, err = b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled || got.Outcome.Phase != rpmflow.PhaseUpload || len(got.Artifacts) != 1 || len(got.Packages) > 0 {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureCanceled ||
+		got.Outcome.Phase != rpmflow.PhaseUpload || len(got.Artifacts) != 1 || len(got.Packages) > 0 {
 		t.Fatalf("in the upload: %v, %+v, %+v", err, got.Outcome, got.Artifacts)
 	}
 }
@@ -376,7 +397,8 @@ func TestRunCannotUpload(t *testing.T) {
 		return nil
 	})
 	got, err := b.run()
-	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureInfrastructure || got.Outcome.Phase != rpmflow.PhaseUpload {
+	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureInfrastructure ||
+		got.Outcome.Phase != rpmflow.PhaseUpload {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 	if len(got.Artifacts)+len(got.Packages) > 0 {

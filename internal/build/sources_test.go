@@ -16,10 +16,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// withSources gives the bench a repository of these files, and sources that may come from this machine and are kept in its storage.
+// withSources gives the bench a repository of these files, and sources that may come from this machine and are kept in
+// its storage.
 func (b *bench) withSources(files map[string]string, sources rpmflow.Sources) {
 	b.t.Helper()
-	s, err := source.Open(source.Options{Dir: b.t.TempDir(), Logger: quiet, Allow: []string{"127.0.0.1"}, Cache: b.store.Sources()})
+	s, err := source.Open(source.Options{Dir: b.t.TempDir(), Logger: quiet, Allow: []string{"127.0.0.1"},
+		Cache: b.store.Sources()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -28,8 +30,8 @@ func (b *bench) withSources(files map[string]string, sources rpmflow.Sources) {
 	b.attempt.Build.Repository, b.attempt.Build.Commit = repository(b.t, files)
 }
 
-// A source that the spec names by a URL is downloaded after the spec was expanded, once for all builds; to expand it costs nothing where
-// all is there, and is made up for where rpm misses something that nobody saw.
+// A source that the spec names by a URL is downloaded after the spec was expanded, once for all builds; to expand it
+// costs nothing where all is there, and is made up for where rpm misses something that nobody saw.
 func TestRunDownloads(t *testing.T) {
 	requests := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,12 +63,18 @@ func TestRunDownloads(t *testing.T) {
 		origin   rpmflow.Origin
 		requests int
 	}{
-		{"from a lookaside", map[string]string{"hello.spec": text, "sources": list}, "open root srpm dependencies rpms", rpmflow.OriginLookaside, 1},
-		{"with a checksum, from the cache", map[string]string{"hello.spec": text, "sources": list}, "open root srpm dependencies rpms", rpmflow.OriginCache, 0},
-		{"from its URL", map[string]string{"hello.spec": text}, "open root query srpm dependencies rpms", rpmflow.OriginDownload, 1},
-		{"by its URL, from the cache", map[string]string{"hello.spec": text}, "open root query srpm dependencies rpms", rpmflow.OriginCache, 0},
-		{"unseen", map[string]string{"hidden.spec": hidden}, "open root srpm open root query srpm dependencies rpms", rpmflow.OriginCache, 0},
-		{"in git", map[string]string{"hello.spec": text, "hello-1.0.tar.gz": "mine"}, "open root srpm dependencies rpms", "", 0},
+		{"from a lookaside", map[string]string{"hello.spec": text, "sources": list}, "open root srpm dependencies rpms",
+			rpmflow.OriginLookaside, 1},
+		{"with a checksum, from the cache", map[string]string{"hello.spec": text, "sources": list},
+			"open root srpm dependencies rpms", rpmflow.OriginCache, 0},
+		{"from its URL", map[string]string{"hello.spec": text}, "open root query srpm dependencies rpms",
+			rpmflow.OriginDownload, 1},
+		{"by its URL, from the cache", map[string]string{"hello.spec": text}, "open root query srpm dependencies rpms",
+			rpmflow.OriginCache, 0},
+		{"unseen", map[string]string{"hidden.spec": hidden}, "open root srpm open root query srpm dependencies rpms",
+			rpmflow.OriginCache, 0},
+		{"in git", map[string]string{"hello.spec": text, "hello-1.0.tar.gz": "mine"}, "open root srpm dependencies rpms", "",
+			0},
 	} {
 		steps, requests = nil, 0
 		b.withSources(test.files, rpmflow.Sources{Lookaside: server.URL + "/{file}"})
@@ -81,7 +89,8 @@ func TestRunDownloads(t *testing.T) {
 		if test.origin == "" && len(got.SourceFiles) == 0 {
 			continue
 		}
-		want := rpmflow.SourceFile{Name: "hello-1.0.tar.gz", URL: server.URL + "/hello-1.0.tar.gz", SHA512: hex.EncodeToString(sum[:]), Size: 7, Origin: test.origin}
+		want := rpmflow.SourceFile{Name: "hello-1.0.tar.gz", URL: server.URL + "/hello-1.0.tar.gz",
+			SHA512: hex.EncodeToString(sum[:]), Size: 7, Origin: test.origin}
 		if len(got.SourceFiles) != 1 || got.SourceFiles[0] != want {
 			t.Errorf("%s: recorded %+v", test.name, got.SourceFiles)
 		}
@@ -93,11 +102,13 @@ func TestRunMissesASource(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	b := newBench(t, nil)
-	for name, want := range map[string]string{server.URL + "/hello-1.0.tar.gz": "404 Not Found", "hello.tar.gz": "Source0 hello.tar.gz is not in the repository"} {
+	for name, want := range map[string]string{server.URL + "/hello-1.0.tar.gz": "404 Not Found",
+		"hello.tar.gz": "Source0 hello.tar.gz is not in the repository"} {
 		b.withSources(map[string]string{"hello.spec": strings.Replace(spec, "hello.c", name, 1)}, rpmflow.Sources{})
 		b.attempt.Dir = t.TempDir()
 		got, err := b.run()
-		if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource || got.Outcome.Phase != rpmflow.PhaseSRPM || !strings.Contains(got.Outcome.Message, want) || got.Outcome.Hint == "" {
+		if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource ||
+			got.Outcome.Phase != rpmflow.PhaseSRPM || !strings.Contains(got.Outcome.Message, want) || got.Outcome.Hint == "" {
 			t.Errorf("%s: %v, %+v", name, err, got.Outcome)
 		}
 	}

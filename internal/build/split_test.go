@@ -11,19 +11,23 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// The half that was not pushed to is decided once: another attempt takes the same commit, though its branch has moved on.
+// The half that was not pushed to is decided once: another attempt takes the same commit, though its branch has moved
+// on.
 func TestSplitDecidesOnce(t *testing.T) {
 	for _, pushed := range []rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging} {
 		t.Run(string(pushed), func(t *testing.T) {
 			b := newBench(t, nil)
-			pack, packCommit := repository(t, map[string]string{"rpm/SPECS/hello.spec": strings.Replace(spec, "hello.c", "hello.tar.gz", 1), "rpm/SOURCES/a.patch": "x\n"})
-			split := &rpmflow.Split{Pushed: pushed, Source: rpmflow.Revision{Repository: b.attempt.Build.Repository}, Packaging: rpmflow.Revision{Repository: pack}}
+			pack, packCommit := repository(t, map[string]string{"rpm/SPECS/hello.spec": strings.Replace(spec, "hello.c",
+				"hello.tar.gz", 1), "rpm/SOURCES/a.patch": "x\n"})
+			split := &rpmflow.Split{Pushed: pushed, Source: rpmflow.Revision{Repository: b.attempt.Build.Repository},
+				Packaging: rpmflow.Revision{Repository: pack}}
 			mine, other := split.Halves()
 			b.attempt.Build.Layout, b.attempt.Build.Split = rpmflow.LayoutSplit, split
 			mine.Ref, mine.Commit = "refs/heads/main", b.attempt.Build.Commit
 			want := rpmflow.Revision{Repository: pack, Ref: "refs/heads/main", Commit: packCommit}
 			if pushed == rpmflow.HalfPackaging {
-				want = rpmflow.Revision{Repository: b.attempt.Build.Repository, Ref: "refs/heads/main", Commit: b.attempt.Build.Commit}
+				want = rpmflow.Revision{Repository: b.attempt.Build.Repository, Ref: "refs/heads/main",
+					Commit: b.attempt.Build.Commit}
 				*mine = rpmflow.Revision{Repository: pack, Ref: "refs/heads/main", Commit: packCommit}
 				b.attempt.Build.Repository, b.attempt.Build.Commit = pack, packCommit
 			}
@@ -49,11 +53,13 @@ func TestSplitDecidesOnce(t *testing.T) {
 			if err != nil || got.Outcome.Result != rpmflow.Succeeded {
 				t.Fatalf("%v, %+v", err, got.Outcome)
 			}
-			if m, o := got.Split.Halves(); *o != want || m.Commit != got.Commit || m.Repository != got.Repository || got.Spec != "rpm/SPECS/hello.spec" || got.Layout != rpmflow.LayoutSplit {
+			if m, o := got.Split.Halves(); *o != want || m.Commit != got.Commit || m.Repository != got.Repository ||
+				got.Spec != "rpm/SPECS/hello.spec" || got.Layout != rpmflow.LayoutSplit {
 				t.Errorf("record %+v, %+v", got, *got.Split)
 			}
 			if !slices.ContainsFunc(got.Notes, func(n string) bool {
-				return strings.HasPrefix(n, "the push to the "+string(pushed)+" repository is built with refs/heads/main of "+want.Repository)
+				return strings.HasPrefix(n, "the push to the "+string(pushed)+" repository is built with refs/heads/main of "+
+					""+want.Repository)
 			}) {
 				t.Errorf("notes %q", got.Notes)
 			}
@@ -66,9 +72,11 @@ func TestSplitWithoutTheOtherRepository(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
 	b.attempt.Build.Layout = rpmflow.LayoutSplit
 	b.attempt.Build.Split = &rpmflow.Split{Pushed: rpmflow.HalfSource, Packaging: rpmflow.Revision{Repository: gone},
-		Source: rpmflow.Revision{Repository: b.attempt.Build.Repository, Ref: "refs/heads/main", Commit: b.attempt.Build.Commit}}
+		Source: rpmflow.Revision{Repository: b.attempt.Build.Repository, Ref: "refs/heads/main",
+			Commit: b.attempt.Build.Commit}}
 	got, err := b.run()
-	if err != nil || got.Outcome.Kind != rpmflow.FailureSource || !strings.Contains(got.Outcome.Message, "repository "+gone+" not found") {
+	if err != nil || got.Outcome.Kind != rpmflow.FailureSource || !strings.Contains(got.Outcome.Message,
+		"repository "+gone+" not found") {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
 }
@@ -76,7 +84,8 @@ func TestSplitWithoutTheOtherRepository(t *testing.T) {
 // advance moves the branch main of a repository on.
 func advance(t *testing.T, dir string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "-C", dir, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "y")
+	cmd := exec.CommandContext(t.Context(), "git", "-C", dir, "-c", "user.name=a", "-c", "user.email=a@b", "commit",
+		"--quiet", "--allow-empty", "-m", "y")
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("git commit: %v\n%s", err, out)

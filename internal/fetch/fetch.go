@@ -208,8 +208,9 @@ func (c *Client) retry(ctx context.Context, once func() (progress bool, err erro
 type part struct {
 	*os.File
 	have, max int64
-	raise     string                         // as in Advice
-	validator string                         // of the server's file that the bytes so far belong to; empty: they cannot be continued
+	raise     string // as in Advice
+	// of the server's file that the bytes so far belong to; empty: they cannot be continued
+	validator string
 	header    http.Header                    // that the request has, too
 	refuse    func(res *http.Response) error // sorts the answers that are not a file
 }
@@ -266,7 +267,8 @@ func (p *part) check(from string, known []checksum.Checksum) (Got, error) {
 	var wrong *WrongSum
 	if errors.As(err, &wrong) {
 		return Got{}, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: from + " has " + wrong.Error(),
-			Hint: "find out which of both is right: the file may have been replaced, or the checksum may be that of an older file"}
+			Hint: "find out which of both is right: the file may have been replaced, " +
+				"or the checksum may be that of an older file"}
 	}
 	if err != nil {
 		return Got{}, fmt.Errorf("download %s: %w", from, err)

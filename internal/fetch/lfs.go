@@ -288,7 +288,8 @@ func lfsStatus(res *http.Response) error {
 	}
 	f.Hint = lfsHint
 	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
-		f.Hint = "set token of the project to one that may read the repository's Git LFS files; a key for ssh does not open them"
+		f.Hint = "set token of the project to one that may read the repository's Git LFS files; " +
+			"a key for ssh does not open them"
 		return &deniedError{f}
 	}
 	return f

@@ -22,8 +22,10 @@ import (
 
 // inTree is a source tree with its spec in rpm/.
 func inTree(spec string) map[string]string {
-	return map[string]string{"rpm/hello.spec": spec, "rpm/a.patch": "P", "rpm/sub/x": "no", "main.c": "int main;\n", "src/b.c": "b\n",
-		"version.txt": "$Format:%H %cI$\n", "secret/x": "x", ".gitattributes": "secret export-ignore\nversion.txt export-subst\n"}
+	return map[string]string{"rpm/hello.spec": spec, "rpm/a.patch": "P", "rpm/sub/x": "no", "main.c": "int main;\n",
+		"src/b.c":     "b\n",
+		"version.txt": "$Format:%H %cI$\n", "secret/x": "x", ".gitattributes": "secret export-ignore\n" +
+			"version.txt export-subst\n"}
 }
 
 func TestCompleteIsGitArchive(t *testing.T) {
@@ -31,7 +33,8 @@ func TestCompleteIsGitArchive(t *testing.T) {
 		w.Commit(nil)
 		commit := w.Commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
 		w.Git("tag", "-a", "-m", "x", "v1")
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.Git("rev-parse", "v1")})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.Git("rev-parse",
+			"v1")})
 		if p.Layout != rpmflow.LayoutInTree || !p.needsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
 			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
 		}
@@ -66,12 +69,15 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 		{"%setup", "Source0: %{name}-%{version}.tar.gz", "%setup -q" + check},
 		{"%setup -n", "Source: https://example.org/%{name}-%{version}.tgz", "%setup -q -n %{name}-main" + check},
 		{"%autosetup -n", "Source0: x.tar.xz\nPatch0: a.patch", "%autosetup -N -n %{name}-%{version}-rc1" + check},
-		{"forge", "%global commit 0123456789abcdef\nSource0: https://example.org/%{name}/archive/%{commit}.tar.gz#/%{name}-%{commit}.tar.gz", "%autosetup -n %{name}-%{commit}" + check},
+		{"forge", "%global commit 0123456789abcdef\n" +
+			"Source0: https://example.org/%{name}/archive/%{commit}.tar.gz#/%{name}-%{commit}.tar.gz",
+			"%autosetup -n %{name}-%{commit}" + check},
 		{"%setup -c", "Source0: %{name}.tar.bz2", "%setup -q -c" + check},
 		{"%setup -c -n", "Source0: %{name}.tar.zst", "%setup -q -c -n top" + check},
 		{"%setup -c -T -a 0", "Source0: %{name}.txz", "%setup -q -c -T -a 0" + check},
 		{"-T -b 0", "Source0: %{name}.tar", "%setup -q -T -b 0 -n late" + check},
-		{"-T -D -a 1", "Source0: %{name}.tar.gz\nSource1: other.tar", "%setup -q -n %{name}-a\n%setup -q -T -D -n %{name}-a -a 1" + check},
+		{"-T -D -a 1", "Source0: %{name}.tar.gz\nSource1: other.tar",
+			"%setup -q -n %{name}-a\n%setup -q -T -D -n %{name}-a -a 1" + check},
 		{"into a subdirectory", "Source0: %{name}.tar.gz", "%setup -q -n %{name}-1/src\ntest -f b.c"},
 		{"into a directory that is not there", "Source0: %{name}.tar.gz", "%setup -q -n deep/%{name}" + check},
 		{"zip", "Source0: %{name}.zip", "%setup -q" + check},
@@ -99,7 +105,8 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 				t.Errorf("missing: %q", missing)
 			}
 			top := t.TempDir()
-			cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+top, "--define", "_sourcedir "+p.Sources, p.Spec)
+			cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+top, "--define", "_sourcedir "+p.Sources,
+				p.Spec)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("rpmbuild -bp: %v\n%s", err, out)
 			}
@@ -130,8 +137,10 @@ func TestCompleteLeavesAlone(t *testing.T) {
 	files["rpm/own.tar.gz"] = "mine"
 	p := prepare(t, newStore(t), request(w, w.Commit(files)))
 	testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: own.tar.gz\n")))
-	testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n"))) // no Source0
-	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" || names(t, p.Sources) != "a.patch own.tar.gz" {
+	// no Source0
+	testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource1: own.tar.gz\nPatch0: a.patch\n")))
+	if got := content(t, filepath.Join(p.Sources, "own.tar.gz")); got != "mine" ||
+		names(t, p.Sources) != "a.patch own.tar.gz" {
 		t.Errorf("got %q, %q", got, names(t, p.Sources))
 	}
 }
@@ -188,7 +197,8 @@ func TestCompleteRefuses(t *testing.T) {
 func TestCompleteAfterDamage(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		dir := t.TempDir()
-		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: w.Commit(inTree("Name: hello\n"))})
+		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main",
+			Commit: w.Commit(inTree("Name: hello\n"))})
 		text := []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")
 		packs, err := filepath.Glob(filepath.Join(dir, "*.git/objects/pack/*.pack"))
 		testkit.Must(t, err)
@@ -234,7 +244,8 @@ func TestTreeBomb(t *testing.T) {
 	for range 11 {
 		tree = level(filemode.Dir, "tree", tree)
 	}
-	tree = mktree(fmt.Sprintf("040000 tree %s\tbomb\n040000 tree %s\trpm\n", tree, mktree(fmt.Sprintf("100644 blob %s\thello.spec\n", blob))))
+	tree = mktree(fmt.Sprintf("040000 tree %s\tbomb\n040000 tree %s\trpm\n", tree,
+		mktree(fmt.Sprintf("100644 blob %s\thello.spec\n", blob))))
 	w.Git("reset", "--quiet", "--soft", w.Git("commit-tree", "-m", "x", tree))
 	started := time.Now()
 	s, req := newStore(t), request(w, w.Git("rev-parse", "HEAD"))

@@ -100,7 +100,8 @@ func withCache(t *testing.T) (*Store, *shelf) {
 	t.Helper()
 	c := &shelf{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}
 	s, err := Open(Options{
-		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: []string{"127.0.0.1"}, Cache: c, MaxFile: 1 << 20,
+		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: []string{"127.0.0.1"},
+		Cache: c, MaxFile: 1 << 20,
 	})
 	testkit.Must(t, err)
 	t.Cleanup(s.Close)

@@ -22,9 +22,11 @@ func TestSourcePackages(t *testing.T) {
 		set  func(*Request)
 		want string
 	}{
-		{"as the tree looks", func(r *Request) { r.Layout = rpmflow.LayoutAuto }, "[{broken.src.rpm } {hello-1.0-1.src.rpm hello} {odd name.srpm odd}]"},
+		{"as the tree looks", func(r *Request) { r.Layout = rpmflow.LayoutAuto },
+			"[{broken.src.rpm } {hello-1.0-1.src.rpm hello} {odd name.srpm odd}]"},
 		{"of a directory", func(r *Request) { r.Sources.Directory = "deep" }, "[{deep/c.src.rpm c}]"},
-		{"by patterns", func(r *Request) { r.Sources.SRPMs = []string{"**/*.src.rpm", "!broken*"} }, "[{deep/c.src.rpm c} {hello-1.0-1.src.rpm hello}]"},
+		{"by patterns", func(r *Request) { r.Sources.SRPMs = []string{"**/*.src.rpm", "!broken*"} },
+			"[{deep/c.src.rpm c} {hello-1.0-1.src.rpm hello}]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := req
@@ -43,11 +45,13 @@ func TestSourcePackages(t *testing.T) {
 	}
 }
 
-// packed is the beginning of a package: the lead, a header of signatures whose length needs padding, and one with a release and a name.
+// packed is the beginning of a package: the lead, a header of signatures whose length needs padding, and one with a
+// release and a name.
 func packed(name string) string {
 	be := binary.BigEndian
 	header := func(data string, index ...uint32) []byte {
-		b := be.AppendUint32(be.AppendUint32([]byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}, uint32(len(index)/4)), uint32(len(data)))
+		b := be.AppendUint32(be.AppendUint32([]byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0}, uint32(len(index)/4)),
+			uint32(len(data)))
 		for _, n := range index {
 			b = be.AppendUint32(b, n)
 		}

@@ -13,8 +13,10 @@ import (
 func attributed(dir string) map[string]string {
 	files := map[string]string{}
 	for name, text := range map[string]string{
-		".gitattributes": "*.bat text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE-BOM\n*.id ident\nv.txt export-subst\nhidden.bat export-ignore\nx.y text eol=crlf\n",
-		"run.bat":        "a\nb\n", "hidden.bat": "c\n", "b.u16": "", "v.id": "$Id$\n", "v.txt": "$Format:%H %D$\n", "x.y": "d\n", "plain": "e\n",
+		".gitattributes": "*.bat text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE-BOM\n*.id ident\n" +
+			"v.txt export-subst\nhidden.bat export-ignore\nx.y text eol=crlf\n",
+		"run.bat": "a\nb\n", "hidden.bat": "c\n", "b.u16": "", "v.id": "$Id$\n", "v.txt": "$Format:%H %D$\n",
+		"x.y": "d\n", "plain": "e\n",
 		"a[1]*.bat": "f\n",
 	} {
 		if text != "" {

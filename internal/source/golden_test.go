@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestLayouts reads testdata/layouts: each file has settings of a project, the files of its repository (tree/) and of the one with its
-// packaging (packaging/), and last, as golden, what is made of them. -update rewrites that.
+// TestLayouts reads testdata/layouts: each file has settings of a project, the files of its repository (tree/) and of
+// the one with its packaging (packaging/), and last, as golden, what is made of them. -update rewrites that.
 func TestLayouts(t *testing.T) {
 	files, err := filepath.Glob("testdata/layouts/*.txtar")
 	testkit.Must(t, err)
@@ -92,7 +92,10 @@ func layoutRequest(t *testing.T, settings string, trees map[string]map[string]st
 // everything has a file of the same content at every address.
 func everything(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "T\n") }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w,
+			"T\n")
+	}))
 	t.Cleanup(server.Close)
 	return server.URL + "/"
 }

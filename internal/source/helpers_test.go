@@ -29,7 +29,8 @@ func prep(t *testing.T, p *Draft) {
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skip("needs rpmbuild: whether archives suit rpm goes untested; install rpm")
 	}
-	cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+t.TempDir(), "--define", "_sourcedir "+p.Sources, p.Spec)
+	cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+t.TempDir(), "--define",
+		"_sourcedir "+p.Sources, p.Spec)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("rpmbuild -bp: %v\n%s", err, out)
 	}
@@ -142,7 +143,8 @@ func expand(t *testing.T, spec, sources string) []byte {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "rpmspec", "-P", "--define", "_topdir /builddir/build", "--define", "_sourcedir "+sources, spec)
+	cmd := exec.CommandContext(ctx, "rpmspec", "-P", "--define", "_topdir /builddir/build", "--define",
+		"_sourcedir "+sources, spec)
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -166,5 +168,6 @@ func missingSources(text []byte, dir string) (missing []string) {
 
 // specText is a spec with tags and %prep of the test's choice.
 func specText(tags, prep string) string {
-	return fmt.Sprintf("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n%s\n\n%%description\nx\nSource0: not-this.tar.gz\n\n%%prep\n%s\n%%build\ntrue\n%%files\n", tags, prep)
+	return fmt.Sprintf("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n%s\n\n%%description\nx\n"+
+		"Source0: not-this.tar.gz\n\n%%prep\n%s\n%%build\ntrue\n%%files\n", tags, prep)
 }

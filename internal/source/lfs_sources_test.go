@@ -14,23 +14,28 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// Files beside the spec have their content in every layout; of a tree that is the source only those that the spec names.
+// Files beside the spec have their content in every layout; of a tree that is the source only those that the spec
+// names.
 func TestLFSSources(t *testing.T) {
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	req := func(layout rpmflow.Layout, files map[string]string) Request {
-		return Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Layout: layout, Sources: rpmflow.Sources{LFS: true}}
+		return Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
+			Layout: layout, Sources: rpmflow.Sources{LFS: true}}
 	}
 	s := lfsStore(t, h)
 
-	standard := req("", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": h.keep(tarball), "run.sh": h.keep("#!/bin/sh\n"), "a.patch": "P"})
+	standard := req("", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": h.keep(tarball),
+		"run.sh": h.keep("#!/bin/sh\n"), "a.patch": "P"})
 	p := prepare(t, s, standard)
-	if p.Layout != rpmflow.LayoutStandard || content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball || content(t, filepath.Join(p.Sources, "a.patch")) != "P" {
+	if p.Layout != rpmflow.LayoutStandard || content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball ||
+		content(t, filepath.Join(p.Sources, "a.patch")) != "P" {
 		t.Errorf("%s, %s", p.Layout, names(t, p.Sources))
 	}
 	info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
 	testkit.Must(t, err)
-	if info.Mode() != 0o644 || !info.ModTime().Equal(p.CommitTime) || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
+	if info.Mode() != 0o644 || !info.ModTime().Equal(p.CommitTime) ||
+		names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
 		t.Errorf("%v %v, left %s", info.Mode(), info.ModTime(), names(t, filepath.Dir(p.Sources)))
 	}
 	standard.Sources.LFS = false
@@ -43,10 +48,12 @@ func TestLFSSources(t *testing.T) {
 	}
 
 	h.took()
-	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "", "hello.spec": specText("", ""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
+	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "", "hello.spec": specText("",
+		""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
 		".gitattributes": "*.mp4 export-ignore\n*.png export-ignore\n"})
 	p = prepare(t, s, tree)
-	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n")))
+	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n"+
+		"")))
 	if _, asked := h.took(); asked != 1 || content(t, filepath.Join(p.Sources, "logo.png")) != "logo" {
 		t.Errorf("%d downloads, %s", asked, names(t, p.Sources))
 	}
@@ -70,7 +77,8 @@ func TestLFSSources(t *testing.T) {
 		t.Error("not the repository's own file")
 	}
 	oid := oidOf(tarball)
-	testkit.Must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"),
+		0o600))
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
 	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "another file than its pointer says")
 }
@@ -81,8 +89,10 @@ func TestLFSOfSubmodules(t *testing.T) {
 	lib := w.Sibling("lib")
 	theirs := lib.Commit(map[string]string{".gitattributes": lfsAttributes, "l.bin": h.keep("of the library")})
 	files := inTree("Name: hello\n")
-	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib", "../../lib/.git"), h.keep("own"), lfsAttributes
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
+	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib",
+		"../../lib/.git"), h.keep("own"), lfsAttributes
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files,
+		map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
 	p := prepare(t, lfsStore(t, h), req)
 	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n")
@@ -110,13 +120,25 @@ func TestLFSFailures(t *testing.T) {
 		ours   bool   // to be tried again
 		words  []string
 	}{
-		{name: "not on the server", text: pointerTo("nowhere"), words: []string{"a.bin", "404", "Object does not exist", "git lfs push --all"}},
-		{name: "another file", text: h.keep("right"), spoil: func() { h.objects[oidOf("right")] = "WRONG" }, words: []string{"a.bin", oidOf("right"), oidOf("WRONG")}},
-		{name: "another size", text: strings.Replace(h.keep("12345"), "size 5", "size 4", 1), spoil: func() { h.change = func(map[string]any) {} }, words: []string{"5 bytes, and 4 by its pointer"}},
-		{name: "too large", text: strings.Replace(h.keep("large"), "size 5", "size 1048577", 1), words: []string{"a.bin has 1048577 bytes by its Git LFS pointer", "builder.max_source"}},
-		{name: "a longer file than it says", text: strings.Replace(h.keep(strings.Repeat("x", 1<<20+1)), "size 1048577", "size 5", 1), spoil: func() { h.change = func(map[string]any) {} }, words: []string{"more than 1048576 bytes"}},
-		{name: "no download", text: h.keep("x1"), spoil: func() { h.change = func(o map[string]any) { delete(o, "actions") } }, words: []string{"does not have it"}},
-		{name: "nothing of it", text: h.keep("x2"), spoil: func() { h.change = func(o map[string]any) { o["oid"] = oidOf("other") } }, words: []string{"says nothing of it"}},
+		{name: "not on the server", text: pointerTo("nowhere"), words: []string{"a.bin", "404", "Object does not exist",
+			"git lfs push --all"}},
+		{name: "another file", text: h.keep("right"), spoil: func() { h.objects[oidOf("right")] = "WRONG" },
+			words: []string{"a.bin", oidOf("right"), oidOf("WRONG")}},
+		{name: "another size", text: strings.Replace(h.keep("12345"), "size 5", "size 4", 1),
+			spoil: func() { h.change = func(map[string]any) {} }, words: []string{"5 bytes, and 4 by its pointer"}},
+		{name: "too large", text: strings.Replace(h.keep("large"), "size 5", "size 1048577", 1),
+			words: []string{"a.bin has 1048577 bytes by its Git LFS pointer", "builder.max_source"}},
+		{name: "a longer file than it says", text: strings.Replace(h.keep(strings.Repeat("x", 1<<20+1)), "size 1048577",
+			"size 5", 1), spoil: func() { h.change = func(map[string]any) {} }, words: []string{"more than 1048576 bytes"}},
+		{name: "no download", text: h.keep("x1"), spoil: func() {
+			h.change = func(o map[string]any) {
+				delete(o,
+					"actions")
+			}
+		}, words: []string{"does not have it"}},
+		{name: "nothing of it", text: h.keep("x2"),
+			spoil: func() { h.change = func(o map[string]any) { o["oid"] = oidOf("other") } },
+			words: []string{"says nothing of it"}},
 		{name: "a private place", text: h.keep("x3"), spoil: func() {
 			h.change = func(o map[string]any) {
 				download(o, func(d map[string]any) { d["href"] = "http://169.254.169.254/latest/meta-data" })
@@ -126,16 +148,21 @@ func TestLFSFailures(t *testing.T) {
 			h.change = func(o map[string]any) { download(o, func(d map[string]any) { d["href"] = "file:///etc/passwd" }) }
 		}, words: []string{"no URL of http or https"}},
 		{name: "always denied", text: h.keep("x5"), spoil: func() { h.stale = 10 }, words: []string{"403", "token"}},
-		{name: "a malformed pointer", text: "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 1\n", words: []string{"a.bin is a malformed pointer"}},
-		{name: "an extension", text: "version https://git-lfs.github.com/spec/v1\next-0-foo sha256:" + oidOf("x") + "\n" + strings.SplitN(h.keep("x6"), "\n", 2)[1], words: []string{"extension", "ext-0-foo"}},
-		{name: "an endpoint on disk", text: h.keep("x7"), config: "[lfs]\n\turl = file:///srv/lfs\n", words: []string{".lfsconfig", "file:///srv/lfs"}},
-		{name: "a private endpoint", text: h.keep("x8"), config: "[lfs]\n\turl = http://127.0.0.1:1/lfs\n", words: []string{"not a public address"}},
+		{name: "a malformed pointer", text: "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 1\n",
+			words: []string{"a.bin is a malformed pointer"}},
+		{name: "an extension", text: "version https://git-lfs.github.com/spec/v1\next-0-foo sha256:" + oidOf("x") + "\n" +
+			strings.SplitN(h.keep("x6"), "\n", 2)[1], words: []string{"extension", "ext-0-foo"}},
+		{name: "an endpoint on disk", text: h.keep("x7"), config: "[lfs]\n\turl = file:///srv/lfs\n",
+			words: []string{".lfsconfig", "file:///srv/lfs"}},
+		{name: "a private endpoint", text: h.keep("x8"), config: "[lfs]\n\turl = http://127.0.0.1:1/lfs\n",
+			words: []string{"not a public address"}},
 		{name: "always busy", text: h.keep("x9"), spoil: func() { h.busy = 100 }, ours: true, words: []string{"503"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := inTree("Name: hello\n")
 			files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", tt.text, tt.config
-			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
+			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
+				Sources: rpmflow.Sources{LFS: true}}
 			if tt.spoil != nil {
 				tt.spoil()
 			}
@@ -147,7 +174,8 @@ func TestLFSFailures(t *testing.T) {
 			} else {
 				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 			}
-			if strings.Contains(fmt.Sprint(err), "s3cret") || names(t, p.Sources) != "a.patch" || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
+			if strings.Contains(fmt.Sprint(err), "s3cret") || names(t, p.Sources) != "a.patch" ||
+				names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
 				t.Errorf("%v; left %s, %s", err, names(t, p.Sources), names(t, filepath.Dir(p.Sources)))
 			}
 			h.busy, h.stale, h.change = 0, 0, nil
@@ -156,7 +184,8 @@ func TestLFSFailures(t *testing.T) {
 	// What is out of order for a while is asked again.
 	files := inTree("Name: hello\n")
 	files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", h.keep("patience"), ""
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
+		Sources: rpmflow.Sources{LFS: true}}
 	h.busy, h.stale = 2, 1
 	testkit.Must(t, finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec)))
 	h.busy, h.stale = 0, 0
@@ -175,8 +204,10 @@ func TestLFSConfig(t *testing.T) {
 	t.Cleanup(watch.Close)
 	files := inTree("Name: hello\n")
 	files[".gitattributes"], files["a.bin"] = "*.bin filter=lfs\n", other.keep("elsewhere")
-	files[".lfsconfig"] = "[lfs]\n\turl = http://ann:hunter2@" + strings.TrimPrefix(watch.URL, "http://") + "/some/where/\n"
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files), Sources: rpmflow.Sources{LFS: true}}
+	files[".lfsconfig"] = "[lfs]\n\turl = http://ann:hunter2@" + strings.TrimPrefix(watch.URL, "http://") +
+		"/some/where/\n"
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
+		Sources: rpmflow.Sources{LFS: true}}
 	err := finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "not a public address")
 	if len(shown) != 0 || strings.Contains(err.Error(), "hunter2") {
@@ -184,7 +215,8 @@ func TestLFSConfig(t *testing.T) {
 	}
 	p := prepare(t, lfsStore(t, h, "127.0.0.1"), req)
 	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
-	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, `"elsewhere"`) {
+	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got,
+		`"elsewhere"`) {
 		t.Errorf("got\n%s", got)
 	}
 	if len(shown) != 1 || shown[0] != "" {

@@ -44,8 +44,9 @@ func newLFSHost(t *testing.T, repositories, token string) *lfsHost {
 	out, err := exec.Command("git", "--exec-path").Output()
 	testkit.Must(t, err)
 	git := &cgi.Handler{
-		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env: append(gittest.Env(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
+			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
 		Stderr: io.Discard,
 	}
 	h := &lfsHost{t: t, token: token, objects: map[string]string{}}
@@ -95,8 +96,10 @@ func (h *lfsHost) batch(w http.ResponseWriter, r *http.Request) {
 	}
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil || r.Method != http.MethodPost || r.Header.Get("Accept") != kind || r.Header.Get("Content-Type") != kind || q.Operation != "download" ||
-		!slices.Contains(q.Transfers, "basic") || q.HashAlgo != "sha256" || len(q.Objects) == 0 || len(q.Objects) > 100 || q.Ref != nil && !strings.HasPrefix(q.Ref.Name, "refs/") {
+	if err := d.Decode(&q); err != nil || r.Method != http.MethodPost || r.Header.Get("Accept") != kind ||
+		r.Header.Get("Content-Type") != kind || q.Operation != "download" ||
+		!slices.Contains(q.Transfers, "basic") || q.HashAlgo != "sha256" || len(q.Objects) == 0 || len(q.Objects) > 100 ||
+		q.Ref != nil && !strings.HasPrefix(q.Ref.Name, "refs/") {
 		h.complain("%s %s: %v, %+v, %v", r.Method, r.URL.Path, err, q, r.Header)
 		http.Error(w, "no", http.StatusUnprocessableEntity)
 		return
@@ -117,7 +120,8 @@ func (h *lfsHost) batch(w http.ResponseWriter, r *http.Request) {
 		} else if int64(len(text)) != o.Size && h.change == nil {
 			h.wrong = append(h.wrong, fmt.Sprintf("size %d of %s", o.Size, o.OID))
 		} else {
-			said["actions"] = map[string]any{"download": map[string]any{"href": h.url + "/objects/" + o.OID + "?signature=s3cret", "header": map[string]any{"X-Let-Me-In": "please"}, "expires_in": 3600}}
+			said["actions"] = map[string]any{"download": map[string]any{"href": h.url + "/objects/" + o.OID +
+				"?signature=s3cret", "header": map[string]any{"X-Let-Me-In": "please"}, "expires_in": 3600}}
 		}
 		if h.change != nil {
 			h.change(said)
@@ -132,7 +136,8 @@ func (h *lfsHost) download(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	oid := strings.TrimPrefix(r.URL.Path, "/objects/")
-	if r.Method != http.MethodGet || r.Header.Get("X-Let-Me-In") != "please" || r.Header.Get("Authorization") != "" || r.URL.Query().Get("signature") != "s3cret" {
+	if r.Method != http.MethodGet || r.Header.Get("X-Let-Me-In") != "please" || r.Header.Get("Authorization") != "" ||
+		r.URL.Query().Get("signature") != "s3cret" {
 		h.wrong = append(h.wrong, fmt.Sprintf("%s %s: %v", r.Method, r.URL, r.Header))
 	}
 	if h.stale > 0 {
@@ -175,14 +180,17 @@ func smudgedArchive(t *testing.T, w *gittest.Repository, commit, prefix string, 
 		testkit.Must(t, os.WriteFile(filepath.Join(dir, oid), []byte(text), 0o600))
 	}
 	out := filepath.Join(dir, "want.tar")
-	w.Git("-c", "filter.lfs.required=true", "-c", "filter.lfs.smudge=cd '"+dir+"' && cat >in && oid=$(sed -n 's/^oid sha256://p' in) && if [ -n \"$oid\" ]; then cat $oid; else cat in; fi", "archive", "--prefix="+prefix, "--output="+out, commit)
+	w.Git("-c", "filter.lfs.required=true", "-c", "filter.lfs.smudge=cd '"+dir+"' && cat >in && oid=$(sed -n 's/^oid "+
+		"sha256://p' in) && if [ -n \"$oid\" ]; then cat $oid; else cat in; "+
+		"fi", "archive", "--prefix="+prefix, "--output="+out, commit)
 	return content(t, out)
 }
 
 func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 	t.Helper()
 	s, err := Open(Options{
-		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &shelf{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
+		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &shelf{dir: t.TempDir(),
+			by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
 		Access: func(string) git.Access { return git.Access{Token: h.token} },
 	})
 	testkit.Must(t, err)
@@ -199,7 +207,8 @@ func TestLFSArchive(t *testing.T) {
 	files := inTree("Name: hello\n")
 	files[".gitattributes"] = lfsAttributes
 	long := strings.Repeat("d", 90) + "/" + strings.Repeat("e", 90) + "/" + strings.Repeat("f", 120) + ".bin"
-	files["a.bin"], files["again/a.bin"], files["run.bin"], files[long] = h.keep("a"), h.keep("a"), h.keep("#!/bin/sh\n"), h.keep(strings.Repeat("block of 16 byte", 32*100))
+	files["a.bin"], files["again/a.bin"], files["run.bin"], files[long] = h.keep("a"), h.keep("a"), h.keep("#!/bin/sh\n"+
+		""), h.keep(strings.Repeat("block of 16 byte", 32*100))
 	for i := range 120 { // more than one batch
 		files[fmt.Sprintf("many/%d.bin", i)] = h.keep(fmt.Sprint("content ", i))
 	}
@@ -210,7 +219,8 @@ func TestLFSArchive(t *testing.T) {
 	testkit.Must(t, os.Chmod(filepath.Join(w.Dir, "run.bin"), 0o755))
 	commit := w.Commit(nil)
 	want := smudgedArchive(t, w, commit, "hello-1.0/", h.objects)
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{LFS: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: commit,
+		Sources: rpmflow.Sources{LFS: true}}
 	s := lfsStore(t, h)
 	for i := range 2 {
 		p := prepare(t, s, req)

@@ -28,7 +28,8 @@ func TestDownload(t *testing.T) {
 	req := request(w, w.Commit(map[string]string{"hello.spec": text, "local.conf": "L"}))
 	req.Sources.Mirrors = []string{mirror.url + "/m", mirror.url + "/{hash}/{file}"}
 	req.Sources.Checksums = []string{"sha512:" + sha("sub") + " sub.txt"}
-	expanded := remoteSpec("Source0: "+remote.url+"/v1.0.tar.gz#/hello-1.0.tar.gz", "Source1: local.conf", "Source2: "+strings.Replace(remote.url, "//", "//ann:hunter2@", 1)+"/get?sub#/sub.txt",
+	expanded := remoteSpec("Source0: "+remote.url+"/v1.0.tar.gz#/hello-1.0.tar.gz", "Source1: local.conf",
+		"Source2: "+strings.Replace(remote.url, "//", "//ann:hunter2@", 1)+"/get?sub#/sub.txt",
 		"Source3: "+remote.url+"/gone.tar.gz", "Patch0: "+remote.url+"/fix.patch")
 
 	p := prepare(t, s, req)
@@ -44,9 +45,11 @@ func TestDownload(t *testing.T) {
 		if strings.Contains(f.URL, "hunter2") {
 			t.Errorf("a password in the record: %+v", f)
 		}
-		origins = append(origins, f.Name+" "+string(f.Origin)+" "+strings.NewReplacer(remote.url, "remote", mirror.url, "mirror").Replace(f.URL))
+		origins = append(origins, f.Name+" "+string(f.Origin)+" "+strings.NewReplacer(remote.url, "remote", mirror.url,
+			"mirror").Replace(f.URL))
 	}
-	if got, want := strings.Join(origins, "\n"), "hello-1.0.tar.gz download remote/v1.0.tar.gz#/hello-1.0.tar.gz\nsub.txt download remote/get?sub#/sub.txt\n"+
+	if got, want := strings.Join(origins, "\n"), "hello-1.0.tar.gz download remote/v1.0.tar.gz#/hello-1.0.tar.gz\n"+
+		"sub.txt download remote/get?sub#/sub.txt\n"+
 		"gone.tar.gz download mirror/m/gone.tar.gz\nfix.patch download remote/fix.patch"; got != want {
 		t.Errorf("recorded\n%s\nwant\n%s", got, want)
 	}
@@ -56,7 +59,8 @@ func TestDownload(t *testing.T) {
 
 	again := prepare(t, s, req)
 	testkit.Must(t, finish(t.Context(), again, expanded))
-	if got := remote.requests() + mirror.requests(); got != "/m/gone.tar.gz" || len(again.Files) != 4 || again.Files[2].Origin != rpmflow.OriginCache {
+	if got := remote.requests() + mirror.requests(); got != "/m/gone.tar.gz" || len(again.Files) != 4 ||
+		again.Files[2].Origin != rpmflow.OriginCache {
 		t.Errorf("asked again for %q; recorded %+v", got, again.Files)
 	}
 
@@ -104,7 +108,8 @@ func TestDownloadWithABadCache(t *testing.T) {
 		t.Fatal(kept, err)
 	}
 	testkit.Must(t, os.WriteFile(kept[0], []byte("damaged"), 0o600))
-	if p := complete(); p.Files[0].Origin != rpmflow.OriginDownload || !strings.Contains(strings.Join(p.Notes, "\n"), "cache could not be used for x.tar.gz") {
+	if p := complete(); p.Files[0].Origin != rpmflow.OriginDownload || !strings.Contains(strings.Join(p.Notes, "\n"),
+		"cache could not be used for x.tar.gz") {
 		t.Errorf("%+v, %q", p.Files, p.Notes)
 	}
 	if p := complete(); p.Files[0].Origin != rpmflow.OriginCache || len(p.Notes) != 0 { // mended
@@ -141,18 +146,24 @@ func TestDownloadFailures(t *testing.T) {
 		tags  []string
 		words []string
 	}{
-		{"not in git", []string{"Source1: hello.conf"}, []string{"Source1 hello.conf is not in the repository", "commit the file"}},
-		{"a patch that is not in git", []string{"Patch7: x/fix.patch"}, []string{"Patch7 x/fix.patch is not in the repository"}},
+		{"not in git", []string{"Source1: hello.conf"}, []string{"Source1 hello.conf is not in the repository",
+			"commit the file"}},
+		{"a patch that is not in git", []string{"Patch7: x/fix.patch"},
+			[]string{"Patch7 x/fix.patch is not in the repository"}},
 		{"a directory", []string{"Source0: data"}, []string{"Source0 data is a directory", "archive"}},
 		{"a directory by its path", []string{"Source0: some/where/data"}, []string{"Source0 some/where/data is a directory"}},
 		{"climbing", []string{"Source0: ../.."}, []string{"Source0 ../.. is not in the repository"}},
 		{"another scheme", []string{"Source0: git+ssh://host/x.tar.gz"}, []string{"Source0", "not in the repository"}},
-		{"a file of the builder", []string{"Source0: file:///etc/passwd"}, []string{"Source0 file:///etc/passwd is not in the repository"}},
-		{"no name", []string{"Source0: " + remote.url + "/x#/"}, []string{"Source0", "not a plain file name", "#/file.tar.gz"}},
+		{"a file of the builder", []string{"Source0: file:///etc/passwd"},
+			[]string{"Source0 file:///etc/passwd is not in the repository"}},
+		{"no name", []string{"Source0: " + remote.url + "/x#/"}, []string{"Source0", "not a plain file name",
+			"#/file.tar.gz"}},
 		{"the directory itself", []string{"Source0: " + remote.url + "/x#/.."}, []string{"Source0", "not a plain file name"}},
 		{"not on the server", []string{"Source0: " + remote.url + "/y"}, []string{"Source0: ", "/y", "404 Not Found"}},
-		{"private", []string{"Source0: http://169.254.169.254/latest/meta-data"}, []string{"Source0: ", "not a public address"}},
-		{"one name for two", []string{"Source0: " + remote.url + "/a/x", "Source1: " + remote.url + "/b/x"}, []string{"two URLs for the one file x"}},
+		{"private", []string{"Source0: http://169.254.169.254/latest/meta-data"}, []string{"Source0: ",
+			"not a public address"}},
+		{"one name for two", []string{"Source0: " + remote.url + "/a/x", "Source1: " + remote.url + "/b/x"},
+			[]string{"two URLs for the one file x"}},
 		{"too large", []string{"Source0: " + remote.url + "/big"}, []string{"more than 1048576 bytes"}},
 		{"too large together", parts(), []string{"more than 4194304 bytes together"}},
 		{"too many", many, []string{"1001 sources"}},
@@ -194,10 +205,13 @@ func TestMayMiss(t *testing.T) {
 	}
 }
 
-// TestChecksumsOfCommittedFiles: they hold for what is in the repository, and for what is made of it, as for what is downloaded.
+// TestChecksumsOfCommittedFiles: they hold for what is in the repository, and for what is made of it, as for what is
+// downloaded.
 func TestChecksumsOfCommittedFiles(t *testing.T) {
-	beside := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar.gz\n%prep\n", "hello.tar.gz": "right"}
-	inTree := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar\n%prep\n", "main.c": "int main;", "src/a.c": "x"}
+	beside := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar.gz\n%prep\n",
+		"hello.tar.gz": "right"}
+	inTree := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar\n%prep\n",
+		"main.c": "int main;", "src/a.c": "x"}
 	for _, tt := range []struct {
 		name, file string
 		files      map[string]string
@@ -231,7 +245,8 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 			req.Sources.Checksums = []string{"sha512:" + sha(tt.content) + " " + tt.file}
 			_, err := make()
 			if tt.fails {
-				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum", "must have "+sha(tt.content), "checksums:")
+				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum", "must have "+sha(tt.content),
+					"checksums:")
 				return
 			}
 			testkit.Must(t, err)

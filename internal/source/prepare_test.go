@@ -28,18 +28,24 @@ func TestPrepareStandard(t *testing.T) {
 		why     string
 	}{
 		{"top", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T", "a.patch": "P", "doc/x": "no"},
-			"hello.spec", "a.patch hello-1.0.tar.gz", "standard: hello.spec and the tarball hello-1.0.tar.gz at the top of the repository"},
-		{"SPECS and SOURCES", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T", "SOURCES/a.patch": "P", "README": "no"},
+			"hello.spec", "a.patch hello-1.0.tar.gz", "standard: hello.spec and the tarball hello-1.0.tar.gz at the top of " +
+				"the repository"},
+		{"SPECS and SOURCES", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T",
+			"SOURCES/a.patch": "P", "README": "no"},
 			"SPECS/hello.spec", "a.patch hello-1.0.tar.gz", "in SPECS and SOURCES"},
-		{"SOURCES with a subdirectory", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T", "SOURCES/sub/b": "no"},
+		{"SOURCES with a subdirectory", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T",
+			"SOURCES/sub/b": "no"},
 			"SPECS/hello.spec", "hello-1.0.tar.gz", "in SPECS and SOURCES"},
-		{"symlinks", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "-> files/real", "files/real": "T", "deep/er/l": "-> ../../files/real",
-			"via": "-> deep/er/l", "dirlink": "-> files", "through": "-> dirlink/real", "out": "-> ../../../../etc/passwd", "abs": "-> /etc/passwd",
+		{"symlinks", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "-> files/real", "files/real": "T",
+			"deep/er/l": "-> ../../files/real",
+			"via":       "-> deep/er/l", "dirlink": "-> files", "through": "-> dirlink/real", "out": "-> ../../../../etc/passwd",
+			"abs":    "-> /etc/passwd",
 			"tricky": "-> files/../../etc/passwd", "loop": "-> loop", "gone": "-> nowhere"},
 			"hello.spec", "hello-1.0.tar.gz through via", "standard"},
 		{"not UTF-8", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T", "caf\xe9\n.patch": "P"},
 			"hello.spec", "caf\xe9\n.patch hello-1.0.tar.gz", "standard"},
-		{"spec is a link", map[string]string{"hello.spec": "-> SPECS/hello.spec", "SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T"},
+		{"spec is a link", map[string]string{"hello.spec": "-> SPECS/hello.spec", "SPECS/hello.spec": plainSpec,
+			"SOURCES/hello-1.0.tar.gz": "T"},
 			"SPECS/hello.spec", "hello-1.0.tar.gz", "in SPECS and SOURCES"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,22 +86,30 @@ func TestPrepareFindsSpec(t *testing.T) {
 		want  string // the spec's path, or "" for a failure
 		words []string
 	}{
-		{"none", map[string]string{"README": "x", ".spec": "x", "bad.spec": "-> ../out.spec"}, "", "", []string{"no spec file at ", "add one or set spec:"}},
-		{"two", two, "", "", []string{"2 spec files at", "(a.spec, SPECS/b.spec)", "set spec: in the project's configuration"}},
+		{"none", map[string]string{"README": "x", ".spec": "x", "bad.spec": "-> ../out.spec"}, "", "",
+			[]string{"no spec file at ", "add one or set spec:"}},
+		{"two", two, "", "", []string{"2 spec files at", "(a.spec, SPECS/b.spec)",
+			"set spec: in the project's configuration"}},
 		{"two, one said", two, "SPECS/b.spec", "SPECS/b.spec", nil},
 		{"said untidily", two, "./SPECS/../a.spec", "a.spec", nil},
-		{"anywhere", map[string]string{"packaging/rpm/hello.spec": plainSpec, "main.c": "x"}, "", "packaging/rpm/hello.spec", nil},
-		{"two anywhere", map[string]string{"x/a.spec": plainSpec, "y/b.spec": plainSpec}, "", "", []string{"x/a.spec, y/b.spec"}},
-		{"top goes before anywhere", map[string]string{"a.spec": plainSpec, "src/x": "x", "y/b.spec": plainSpec}, "", "a.spec", nil},
-		{"not of others", map[string]string{"rpm/a.spec": plainSpec, "src/x": "x", "vendor/b/b.spec": plainSpec, "src/third_party/c.spec": plainSpec,
-			"node_modules/d/d.spec": plainSpec, "tests/data/e.spec": plainSpec, "Examples/f.spec": plainSpec}, "", "rpm/a.spec", nil},
+		{"anywhere", map[string]string{"packaging/rpm/hello.spec": plainSpec, "main.c": "x"}, "", "packaging/rpm/hello.spec",
+			nil},
+		{"two anywhere", map[string]string{"x/a.spec": plainSpec, "y/b.spec": plainSpec}, "", "",
+			[]string{"x/a.spec, y/b.spec"}},
+		{"top goes before anywhere", map[string]string{"a.spec": plainSpec, "src/x": "x", "y/b.spec": plainSpec}, "",
+			"a.spec", nil},
+		{"not of others", map[string]string{"rpm/a.spec": plainSpec, "src/x": "x", "vendor/b/b.spec": plainSpec,
+			"src/third_party/c.spec": plainSpec,
+			"node_modules/d/d.spec":  plainSpec, "tests/data/e.spec": plainSpec, "Examples/f.spec": plainSpec}, "", "rpm/a.spec",
+			nil},
 		{"none but a test's", map[string]string{"tests/a.spec": plainSpec, "src/x": "x"}, "", "tests/a.spec", nil},
 		{"said, missing", two, "c.spec", "", []string{"no spec file c.spec"}},
 		{"said, a directory", two, "SPECS", "", []string{"no spec file SPECS"}},
 		{"said, outside", two, "../a.spec", "", []string{"outside"}},
 		{"said, deeper outside", two, "SPECS/../../a.spec", "", []string{"outside"}},
 		{"said, absolute", two, "/etc/passwd", "", []string{"outside"}},
-		{"said, link outside", map[string]string{"a.spec": "-> ../../etc/passwd"}, "a.spec", "", []string{"no spec file a.spec"}},
+		{"said, link outside", map[string]string{"a.spec": "-> ../../etc/passwd"}, "a.spec", "",
+			[]string{"no spec file a.spec"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := gittest.New(t)
@@ -130,10 +144,13 @@ func TestPrepareRefuses(t *testing.T) {
 		{"too large", func(r *Request) {}, []string{"10001 bytes"}},
 		{"short commit", func(r *Request) { r.Commit = large[:12] }, []string{"full id"}},
 		{"SHA-256", func(r *Request) { r.Commit = strings.Repeat("a", 64) }, []string{"SHA-1"}},
-		{"refspec as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "refs/heads/main:refs/heads/x" }, []string{"full name of a ref"}},
-		{"option as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "--upload-pack=x" }, []string{"full name of a ref"}},
+		{"refspec as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "refs/heads/main:refs/heads/x" },
+			[]string{"full name of a ref"}},
+		{"option as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "--upload-pack=x" },
+			[]string{"full name of a ref"}},
 		{"layout", func(r *Request) { r.Layout = "odd" }, []string{`"odd"`}},
-		{"a file, not a commit", func(r *Request) { r.Commit = w.Git("rev-parse", "HEAD:hello.spec") }, []string{"not a commit"}},
+		{"a file, not a commit", func(r *Request) { r.Commit = w.Git("rev-parse", "HEAD:hello.spec") },
+			[]string{"not a commit"}},
 		{"no repository", func(r *Request) { r.URL = w.Dir + "-not" }, []string{"not found", "url setting"}},
 		{"no git repository", func(r *Request) { r.URL = t.TempDir() }, []string{"not found", "url setting"}},
 		{"scheme", func(r *Request) { r.URL = "git://localhost/x" }, []string{`scheme "git"`}},
@@ -182,7 +199,8 @@ func TestPrepareOverTransports(t *testing.T) {
 		// What has been fetched once needs no repository any more.
 		testkit.Must(t, os.Rename(w.Dir, w.Dir+"-away"))
 		check("refs/heads/main", first, "1")
-		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)}, t.TempDir())
+		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main",
+			Commit: strings.Repeat("b", 40)}, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "not found", giturl.Redact(url))
 		if strings.Contains(err.Error(), "cr@t") || strings.Contains(err.Error(), "cr%40t") {
 			t.Errorf("credentials in %q", err)
@@ -215,7 +233,8 @@ func TestPrepareForcePushed(t *testing.T) {
 			w.Git("config", "uploadpack.allowAnySHA1InWant", allow)
 			for _, req.Ref = range []string{"refs/heads/main", "refs/heads/deleted", ""} {
 				_, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
-				wantFailure(t, err, rpmflow.FailureSource, "commit "+lost[:12]+" is not in "+req.Ref, "any more (force-pushed or deleted?)")
+				wantFailure(t, err, rpmflow.FailureSource, "commit "+lost[:12]+" is not in "+req.Ref,
+					"any more (force-pushed or deleted?)")
 			}
 		}
 	})
@@ -223,7 +242,8 @@ func TestPrepareForcePushed(t *testing.T) {
 
 func TestPrepareEmptyRemote(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
-		_, err := newStore(t).Prepare(t.Context(), Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)}, t.TempDir())
+		_, err := newStore(t).Prepare(t.Context(), Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)},
+			t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "any more")
 		_, _, err = git.Resolver(nil)(t.Context(), url, "HEAD")
 		wantFailure(t, err, rpmflow.FailureSource, "no branch or tag")
@@ -265,7 +285,8 @@ func TestPrepareCancelled(t *testing.T) {
 		commit := w.Commit(map[string]string{"hello.spec": plainSpec})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := newStore(t).Prepare(ctx, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}, t.TempDir())
+		_, err := newStore(t).Prepare(ctx, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit},
+			t.TempDir())
 		wantPlain(t, err)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)

@@ -15,7 +15,8 @@ import (
 
 // Match finds the commit of one repository of layout split that goes with what was pushed to the other one: that of the
 // ref with the same name, else of the branch fallback, else of HEAD. why says which of them it was.
-func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, why string, err error) {
+func (s *Store) Match(ctx context.Context, url, pushed, fallback string) (found rpmflow.Revision, why string,
+	err error) {
 	refs, err := s.mirrors.Refs(ctx, url)
 	if err != nil {
 		return found, "", err

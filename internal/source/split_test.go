@@ -17,14 +17,16 @@ func halves(t *testing.T, packaging map[string]string) (source, pack *gittest.Re
 	t.Helper()
 	source, pack = gittest.New(t), gittest.New(t)
 	req = Request{Project: "hello", URL: source.Dir, Ref: "refs/heads/main", Layout: rpmflow.LayoutSplit}
-	req.Commit = source.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n", "rpm/SPECS/not-this.spec": "Name: other\n"})
+	req.Commit = source.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n",
+		"rpm/SPECS/not-this.spec": "Name: other\n"})
 	req.Packaging = &Packaging{URL: pack.Dir, Ref: "refs/heads/main", Commit: pack.Commit(packaging)}
 	return source, pack, req
 }
 
 // The OpenStack layout: what is taken for each target, and that rpm can prepare it.
 func TestSplit(t *testing.T) {
-	spec := specText("Source0: %{name}-%{version}.tar.gz\nSource1: hello.conf\nPatch0: a.patch", "%setup -q\ntest -f main.c && test -f src/b.c")
+	spec := specText("Source0: %{name}-%{version}.tar.gz\nSource1: hello.conf\nPatch0: a.patch",
+		"%setup -q\ntest -f main.c && test -f src/b.c")
 	packaging := map[string]string{
 		"centos7/rpm/SPECS/hello.spec": spec, "centos7/rpm/SOURCES/hello.conf": "c7", "centos7/rpm/SOURCES/a.patch": "P",
 		"fedora/rpm/SPECS/hello.spec": spec, "fedora/rpm/SOURCES/hello.conf": "f", "fedora/rpm/SOURCES/a.patch": "P",
@@ -44,10 +46,12 @@ func TestSplit(t *testing.T) {
 			req := req
 			req.Sources.Directory, req.Spec = tt.directory, tt.spec
 			p := prepare(t, s, req)
-			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.needsExpansion() || p.Commit != req.Commit || p.Packaging != req.Packaging.Commit {
+			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.needsExpansion() || p.Commit != req.Commit ||
+				p.Packaging != req.Packaging.Commit {
 				t.Errorf("got %s, %s, %s, %s", p.SpecPath, p.Layout, p.Commit, p.Packaging)
 			}
-			if got := names(t, p.Sources); got != "a.patch hello.conf" || content(t, filepath.Join(p.Sources, "hello.conf")) != tt.conf {
+			if got := names(t, p.Sources); got != "a.patch hello.conf" || content(t, filepath.Join(p.Sources,
+				"hello.conf")) != tt.conf {
 				t.Errorf("sources %q", got)
 			}
 			if !strings.Contains(p.Explanation, "split: "+tt.path) {
@@ -92,7 +96,8 @@ func TestSplitTime(t *testing.T) {
 		}
 		w.Git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "y")
 		tree := w.Git("rev-parse", "HEAD^{tree}")
-		text := fmt.Sprintf("tree %s\nauthor a <a@b> %d +0000\ncommitter a <a@b> %d +0000\n\ny\n", tree, young.Unix(), young.Unix())
+		text := fmt.Sprintf("tree %s\nauthor a <a@b> %d +0000\ncommitter a <a@b> %d +0000\n\ny\n", tree, young.Unix(),
+			young.Unix())
 		*commit = w.GitIn(text, "hash-object", "-t", "commit", "-w", "--stdin")
 		w.Git("update-ref", "refs/heads/main", *commit)
 		if p := prepare(t, newStore(t), req); !p.CommitTime.Equal(young) {
@@ -112,15 +117,20 @@ func TestSplitRefuses(t *testing.T) {
 		change func(*Request)
 		words  []string
 	}{
-		{"no spec", func(r *Request) { r.Sources.Directory = "empty" }, []string{"no spec file in empty/rpm/SPECS of the packaging repository", "packaging_directories"}},
+		{"no spec", func(r *Request) { r.Sources.Directory = "empty" },
+			[]string{"no spec file in empty/rpm/SPECS of the packaging repository", "packaging_directories"}},
 		{"no directory", func(r *Request) { r.Sources.Directory = "nowhere" }, []string{"no spec file in nowhere/rpm/SPECS"}},
-		{"two specs", func(r *Request) { r.Sources.Directory = "two" }, []string{"2 spec files in two/rpm/SPECS", "set spec:"}},
+		{"two specs", func(r *Request) { r.Sources.Directory = "two" }, []string{"2 spec files in two/rpm/SPECS",
+			"set spec:"}},
 		{"a link that leads out", func(r *Request) { r.Sources.Directory = "link" }, []string{"no spec file"}},
 		{"a directory for a spec", func(r *Request) { r.Sources.Directory = "dir" }, []string{"no spec file"}},
 		{"a directory outside", func(r *Request) { r.Sources.Directory = "../x" }, []string{`directory "../x" lies outside`}},
-		{"an absolute directory", func(r *Request) { r.Sources.Directory = "/etc" }, []string{`directory "/etc" lies outside`}},
-		{"a spec outside", func(r *Request) { r.Sources.Directory, r.Spec = "two", "../../x.spec" }, []string{`spec "../../x.spec" lies outside`}},
-		{"a spec that is not there", func(r *Request) { r.Sources.Directory, r.Spec = "two", "c.spec" }, []string{"no spec file two/c.spec"}},
+		{"an absolute directory", func(r *Request) { r.Sources.Directory = "/etc" },
+			[]string{`directory "/etc" lies outside`}},
+		{"a spec outside", func(r *Request) { r.Sources.Directory, r.Spec = "two", "../../x.spec" },
+			[]string{`spec "../../x.spec" lies outside`}},
+		{"a spec that is not there", func(r *Request) { r.Sources.Directory, r.Spec = "two", "c.spec" },
+			[]string{"no spec file two/c.spec"}},
 		{"no packaging repository", func(r *Request) { r.Packaging = nil }, []string{"packaging_url"}},
 		{"a commit that is not there", func(r *Request) {
 			r.Packaging = &Packaging{r.Packaging.URL, "refs/heads/main", strings.Repeat("a", 40)}
@@ -149,9 +159,11 @@ func TestMatch(t *testing.T) {
 	for _, tt := range []struct{ pushed, fallback, ref, commit, says string }{
 		{"refs/heads/stable/1.0", "rpm-master", "refs/heads/stable/1.0", stable, "which has the same name"},
 		{"refs/tags/v1", "", "refs/tags/v1", stable, "which has the same name"},
-		{"refs/heads/feature", "rpm-master", "refs/heads/rpm-master", head, "which has no refs/heads/feature: the configured fallback"},
+		{"refs/heads/feature", "rpm-master", "refs/heads/rpm-master", head,
+			"which has no refs/heads/feature: the configured fallback"},
 		{"refs/heads/feature", "", "refs/heads/main", head, "which has no refs/heads/feature: its HEAD"},
-		{"refs/heads/feature", "gone", "refs/heads/main", head, `which has no refs/heads/feature and no branch "gone" (packaging_fallback): its HEAD`},
+		{"refs/heads/feature", "gone", "refs/heads/main", head, `which has no refs/heads/feature and no branch "gone" ` +
+			`(packaging_fallback): its HEAD`},
 		{"refs/tags/v2", "rpm-master", "refs/heads/rpm-master", head, "the configured fallback"},
 		{"", "", "refs/heads/main", head, "its HEAD"},
 		{"", "gone", "refs/heads/main", head, `which has no branch "gone"`},

@@ -49,7 +49,8 @@ func entriesOf(t *testing.T, archive string) (list []string) {
 		}
 		text, err := io.ReadAll(in)
 		testkit.Must(t, err)
-		list = append(list, fmt.Sprintf("%s %c %o %d %s %q %q", h.Name, h.Typeflag, h.Mode, h.ModTime.Unix(), h.Uname, h.Linkname, text))
+		list = append(list, fmt.Sprintf("%s %c %o %d %s %q %q", h.Name, h.Typeflag, h.Mode, h.ModTime.Unix(), h.Uname,
+			h.Linkname, text))
 	}
 }
 
@@ -70,20 +71,24 @@ func TestSubmodules(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		inner, lib := w.Sibling("inner"), w.Sibling("lib")
 		long := strings.Repeat("d", 90)
-		deep := inner.Commit(map[string]string{"i.c": "i\n", "secret": "s", ".gitattributes": "secret export-ignore\nv export-subst\n", "v": "$Format:%H %(describe:tags)$\n",
+		deep := inner.Commit(map[string]string{"i.c": "i\n", "secret": "s", ".gitattributes": "secret export-ignore\n" +
+			"v export-subst\n", "v": "$Format:%H %(describe:tags)$\n",
 			long + "/" + long + "/" + long: "long", "link": "-> i.c"})
 		inner.Git("tag", "v3")
 		inner.Commit(map[string]string{"i.c": "later\n"})
-		libCommit := lib.CommitSubmodules(map[string]string{"lib.c": "l\n", ".gitmodules": gitmodules("in/ner", "../../inner/.git")}, map[string]string{"in/ner": deep})
+		libCommit := lib.CommitSubmodules(map[string]string{"lib.c": "l\n", ".gitmodules": gitmodules("in/ner",
+			"../../inner/.git")}, map[string]string{"in/ner": deep})
 		lib.Git("commit", "--quiet", "--allow-empty", "-m", "later")
 		relative := "../lib/.git"
 		if strings.HasPrefix(url, "http") { // the URL ends in /hello/.git
 			relative = "../../lib/.git"
 		}
 		files := inTree("Name: hello\n")
-		files[".gitmodules"] = gitmodules("vendor/lib", relative, "docs/unused", "../nowhere", "none", "../nowhere") + "\tupdate = none\n"
+		files[".gitmodules"] = gitmodules("vendor/lib", relative, "docs/unused", "../nowhere", "none", "../nowhere") +
+			"\tupdate = none\n"
 		files[".gitattributes"] += "docs/unused export-ignore\n"
-		commit := w.CommitSubmodules(files, map[string]string{"vendor/lib": libCommit, "docs/unused": libCommit, "none": libCommit})
+		commit := w.CommitSubmodules(files, map[string]string{"vendor/lib": libCommit, "docs/unused": libCommit,
+			"none": libCommit})
 
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		empty := prepare(t, newStore(t), req)
@@ -94,7 +99,8 @@ func TestSubmodules(t *testing.T) {
 
 		req.Sources.Submodules = true
 		want := entriesOf(t, w.Archive(commit, "hello-1.0/"))
-		sub := splice(t, entriesOf(t, lib.Archive(libCommit, "hello-1.0/vendor/lib/")), "hello-1.0/vendor/lib/in/ner", entriesOf(t, inner.Archive(deep, "hello-1.0/vendor/lib/in/ner/")))
+		sub := splice(t, entriesOf(t, lib.Archive(libCommit, "hello-1.0/vendor/lib/")), "hello-1.0/vendor/lib/in/ner",
+			entriesOf(t, inner.Archive(deep, "hello-1.0/vendor/lib/in/ner/")))
 		want = splice(t, want, "hello-1.0/vendor/lib", sub)
 		var made []string
 		for range 2 {
@@ -110,17 +116,20 @@ func TestSubmodules(t *testing.T) {
 		}
 		got := entriesOf(t, made[0])
 		if made[0] != made[1] || len(made[0])%10240 != 0 {
-			t.Errorf("the archive differs from time to time, or ends in the middle of a record: %d and %d bytes", len(made[0]), len(made[1]))
+			t.Errorf("the archive differs from time to time, or ends in the middle of a record: %d and %d bytes", len(made[0]),
+				len(made[1]))
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if all := strings.Join(got, "\n"); !strings.Contains(all, deep+" v3") || strings.Contains(all, "ner/secret") || strings.Contains(all, "later") {
+		if all := strings.Join(got, "\n"); !strings.Contains(all, deep+" v3") || strings.Contains(all, "ner/secret") ||
+			strings.Contains(all, "later") {
 			t.Errorf("the nested one is not what git makes of it:\n%s", all)
 		}
 		file := filepath.Join(t.TempDir(), "x.tar")
 		testkit.Must(t, os.WriteFile(file, []byte(made[0]), 0o600))
-		if out, err := exec.Command("tar", "tf", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "hello-1.0/vendor/lib/in/ner/i.c\n") || strings.Count(string(out), "vendor/lib/\n") != 1 {
+		if out, err := exec.Command("tar", "tf", file).CombinedOutput(); err != nil || !strings.Contains(string(out),
+			"hello-1.0/vendor/lib/in/ner/i.c\n") || strings.Count(string(out), "vendor/lib/\n") != 1 {
 			t.Errorf("tar: %v\n%s", err, out)
 		}
 		if id := w.GitIn(made[0], "get-tar-commit-id"); id != commit {
@@ -147,8 +156,9 @@ func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 	out, err := exec.Command("git", "--exec-path").Output()
 	testkit.Must(t, err)
 	backend := &cgi.Handler{
-		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:    append(gittest.Env(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
+		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env: append(gittest.Env(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
+			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
 		Stderr: io.Discard,
 	}
 	seen := &askedOf{}
@@ -179,11 +189,14 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	files := inTree("Name: hello\n")
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git", "other", away+"/hello/.git")
 	commit := w.CommitSubmodules(files, map[string]string{"own": ours, "other": theirs})
-	req := Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}}
+	req := Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit,
+		Sources: rpmflow.Sources{Submodules: true}}
 	open := func(allow ...string) *Store {
-		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: allow, Access: func(url string) git.Access {
-			return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away + "/hello/.git": {Token: "another"}}[url]
-		}})
+		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler),
+			Allow: allow, Access: func(url string) git.Access {
+				return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away +
+					"/hello/.git": {Token: "another"}}[url]
+			}})
 		testkit.Must(t, err)
 		t.Cleanup(s.Close)
 		return s
@@ -198,7 +211,8 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	s := open("127.0.0.1")
 	p := prepare(t, s, req)
 	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
-	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/own/own.c ") || !strings.Contains(got, "hello-1.0/other/o.c ") {
+	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got,
+		"hello-1.0/own/own.c ") || !strings.Contains(got, "hello-1.0/other/o.c ") {
 		t.Errorf("got\n%s", got)
 	}
 	if got := awaySaw.passwords(); !slices.Equal(got, []string{""}) {
@@ -233,23 +247,33 @@ func TestSubmoduleFailures(t *testing.T) {
 		{"no .gitmodules", "", there, w.Dir, []string{"submodule lib has no entry", "git submodule add"}},
 		{"no URL", "[submodule \"lib\"]\n\tpath = lib\n", there, w.Dir, []string{"submodule lib has no entry"}},
 		{"a path outside", gitmodules("../lib", "../lib"), there, w.Dir, []string{"../lib", "outside"}},
-		{"one path twice", gitmodules("lib", "../lib") + "[submodule \"b\"]\n\tpath = lib/\n\turl = x\n", there, w.Dir, []string{"submodules b and lib", "same path lib"}},
-		{"no such commit", gitmodules("lib", "../lib"), gone, w.Dir, []string{"submodule lib", short(gone), "push the commit"}},
-		{"no such repository", gitmodules("lib", "../nowhere"), there, w.Dir, []string{"submodule lib", "nowhere not found", ".gitmodules"}},
+		{"one path twice", gitmodules("lib", "../lib") + "[submodule \"b\"]\n\tpath = lib/\n\turl = x\n", there, w.Dir,
+			[]string{"submodules b and lib", "same path lib"}},
+		{"no such commit", gitmodules("lib", "../lib"), gone, w.Dir, []string{"submodule lib", short(gone),
+			"push the commit"}},
+		{"no such repository", gitmodules("lib", "../nowhere"), there, w.Dir, []string{"submodule lib", "nowhere not found",
+			".gitmodules"}},
 		{"malformed", "[submodule \"lib\"\n", there, w.Dir, []string{"git cannot read .gitmodules"}},
-		{"a path of the builder", gitmodules("lib", lib.Dir), there, remote + "/hello/.git", []string{"submodule lib", lib.Dir, "builder's own disk"}},
-		{"a file URL", gitmodules("lib", "file://"+lib.Dir), there, remote + "/hello/.git", []string{"submodule lib", "builder's own disk"}},
-		{"another scheme", gitmodules("lib", "ext::sh -c id"), there, w.Dir, []string{"submodule lib", "neither a URL nor user@host:path"}},
-		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.Dir, []string{"submodule lib", `scheme "git" is not allowed`}},
+		{"a path of the builder", gitmodules("lib", lib.Dir), there, remote + "/hello/.git", []string{"submodule lib",
+			lib.Dir, "builder's own disk"}},
+		{"a file URL", gitmodules("lib", "file://"+lib.Dir), there, remote + "/hello/.git", []string{"submodule lib",
+			"builder's own disk"}},
+		{"another scheme", gitmodules("lib", "ext::sh -c id"), there, w.Dir, []string{"submodule lib",
+			"neither a URL nor user@host:path"}},
+		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.Dir, []string{"submodule lib",
+			`scheme "git" is not allowed`}},
 		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.Dir, []string{"submodule lib", "begins with a hyphen"}},
-		{"keys elsewhere", gitmodules("lib", "git@example.org:lib.git"), there, remote + "/hello/.git", []string{"submodule lib", "keys are for the server", "https"}},
-		{"above the server", gitmodules("lib", "../../../../example.org/lib"), there, remote + "/hello/.git", []string{"submodule lib", "leads out of the server"}},
+		{"keys elsewhere", gitmodules("lib", "git@example.org:lib.git"), there, remote + "/hello/.git",
+			[]string{"submodule lib", "keys are for the server", "https"}},
+		{"above the server", gitmodules("lib", "../../../../example.org/lib"), there, remote + "/hello/.git",
+			[]string{"submodule lib", "leads out of the server"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := inTree("Name: hello\n")
 			files[".gitmodules"] = tt.modules
 			commit := w.CommitSubmodules(files, map[string]string{"lib": tt.commit})
-			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
+			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit,
+				Sources: rpmflow.Sources{Submodules: true}})
 			err := finish(t.Context(), p, []byte(archiveSpec))
 			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
 			if names(t, p.Sources) != "a.patch" || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
@@ -260,22 +284,26 @@ func TestSubmoduleFailures(t *testing.T) {
 	t.Run("too deep", func(t *testing.T) {
 		commit := lib.Git("rev-parse", "HEAD")
 		for range 11 {
-			commit = lib.CommitSubmodules(map[string]string{".gitmodules": gitmodules("again", "../lib")}, map[string]string{"again": commit})
+			commit = lib.CommitSubmodules(map[string]string{".gitmodules": gitmodules("again", "../lib")},
+				map[string]string{"again": commit})
 		}
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("lib", "../lib")
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.CommitSubmodules(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main",
+			Commit: w.CommitSubmodules(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(archiveSpec))
 		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
 	})
 	t.Run("zip", func(t *testing.T) {
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.Git("rev-parse", "HEAD"), Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.Git("rev-parse",
+			"HEAD"), Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
 		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
 	})
 }
 
-// Git goes through the builder's own proxy to other servers: with TLS from end to end, and not where a redirect leads into the builder's network.
+// Git goes through the builder's own proxy to other servers: with TLS from end to end, and not where a redirect leads
+// into the builder's network.
 func TestSubmodulesThroughTheGate(t *testing.T) {
 	w := gittest.New(t)
 	other := gittest.New(t)
@@ -287,7 +315,8 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 	tls := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(backend) }})
 	t.Cleanup(tls.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	testkit.Must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600))
+	testkit.Must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}),
+		0o600))
 	t.Setenv("SSL_CERT_FILE", ca)
 	away := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest", http.StatusFound))
 	t.Cleanup(away.Close)
@@ -296,14 +325,16 @@ func TestSubmodulesThroughTheGate(t *testing.T) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("other", url)
 		commit := w.CommitSubmodules(files, map[string]string{"other": theirs})
-		p := prepare(t, s, Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, s, Request{Project: "hello", URL: home + "/hello/.git", Ref: "refs/heads/main", Commit: commit,
+			Sources: rpmflow.Sources{Submodules: true}})
 		return p, finish(t.Context(), p, []byte(archiveSpec))
 	}
 	_, err = complete(away.URL + "/hello/.git")
 	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")
 	p, err := complete(tls.URL + "/hello/.git")
 	testkit.Must(t, err)
-	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got, "hello-1.0/other/o.c ") {
+	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got,
+		"hello-1.0/other/o.c ") {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -45,7 +45,8 @@ func substitutions(list ...string) (all []rpmflow.Substitution) {
 
 func TestTemplate(t *testing.T) {
 	w := gittest.New(t)
-	commit := w.Commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P", "main.c": "@VERSION@ @LATER@\n"})
+	commit := w.Commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P",
+		"main.c": "@VERSION@ @LATER@\n"})
 	w.Git("tag", "v1.2")
 	for _, tt := range []struct {
 		ref, version string
@@ -54,10 +55,13 @@ func TestTemplate(t *testing.T) {
 	}{
 		{"refs/tags/v1.2", "1.2", substitutions("VERSION={version}", "SHORT={short}", "nobody=@nobody@"), nil},
 		{"refs/tags/v1.2", "v1.2", substitutions("VERSION={tag}", "SHORT={short}", "nobody=@nobody@"), nil},
-		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "nobody=@nobody@", "UNUSED={tag}"), nil},
-		{"refs/heads/main", "3", substitutions("VERSION=3", "SHORT={short}", "nobody=@nobody@"), func(r *Request) { r.Spec = "packaging/rpm/hello.spec.in" }},
+		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "nobody=@nobody@", "UNUSED={tag}"),
+			nil},
+		{"refs/heads/main", "3", substitutions("VERSION=3", "SHORT={short}", "nobody=@nobody@"),
+			func(r *Request) { r.Spec = "packaging/rpm/hello.spec.in" }},
 	} {
-		req := Request{Project: "hello", URL: w.Dir, Ref: tt.ref, Commit: commit, Sources: rpmflow.Sources{Substitute: tt.substitute}}
+		req := Request{Project: "hello", URL: w.Dir, Ref: tt.ref, Commit: commit,
+			Sources: rpmflow.Sources{Substitute: tt.substitute}}
 		if tt.change != nil {
 			tt.change(&req)
 		}
@@ -71,7 +75,8 @@ func TestTemplate(t *testing.T) {
 		if !info.ModTime().Equal(p.CommitTime) || info.Mode() != 0o644 {
 			t.Errorf("got %v, %v", info.ModTime(), info.Mode())
 		}
-		if p.Layout != rpmflow.LayoutInTree || p.SpecPath != "packaging/rpm/hello.spec.in" || names(t, p.Sources) != "a.patch" ||
+		if p.Layout != rpmflow.LayoutInTree || p.SpecPath != "packaging/rpm/hello.spec.in" ||
+			names(t, p.Sources) != "a.patch" ||
 			!strings.Contains(p.Explanation, "hello.spec is made of hello.spec.in") {
 			t.Errorf("got %s, %s, %q, %q", p.Layout, p.SpecPath, names(t, p.Sources), p.Explanation)
 		}
@@ -84,12 +89,14 @@ func TestTemplate(t *testing.T) {
 func TestTemplateAmongOthers(t *testing.T) {
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"rpm/hello.spec": plainSpec, "rpm/hello.spec.in": template}))
-	if p := prepare(t, newStore(t), req); p.SpecPath != "rpm/hello.spec" || content(t, p.Spec) != plainSpec || names(t, p.Sources) != "hello.spec.in" {
+	if p := prepare(t, newStore(t), req); p.SpecPath != "rpm/hello.spec" || content(t, p.Spec) != plainSpec ||
+		names(t, p.Sources) != "hello.spec.in" {
 		t.Errorf("got %q, %q", p.SpecPath, names(t, p.Sources))
 	}
 	_, _, split := halves(t, map[string]string{"rpm/SPECS/hello.spec.in": template})
 	split.Sources.Substitute = substitutions("VERSION=1", "SHORT={short}", "nobody=@nobody@")
-	if p := prepare(t, newStore(t), split); !strings.Contains(content(t, p.Spec), "Release: 0.git"+split.Commit[:12]+"\n") {
+	if p := prepare(t, newStore(t), split); !strings.Contains(content(t, p.Spec), "Release: 0.git"+split.Commit[:12]+"\n"+
+		"") {
 		t.Errorf("got %q", content(t, p.Spec))
 	}
 }
@@ -107,13 +114,19 @@ func TestTemplateRefuses(t *testing.T) {
 		kind  rpmflow.FailureKind
 		words []string
 	}{
-		{"nothing said", req, nil, rpmflow.FailureSpec, []string{"rpm/hello.spec.in has @VERSION@, @SHORT@, @nobody@, for which there is no value", "substitute:"}},
-		{"one left", req, substitutions("VERSION=1", "nobody=me"), rpmflow.FailureSpec, []string{"has @SHORT@, for", "[SHORT=…]"}},
-		{"one in a text", req, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSpec, []string{"has @nobody@, for", "[nobody=…]"}},
-		{"no tag", req, substitutions("VERSION={version}", "SHORT=1"), rpmflow.FailureSpec, []string{"{version} is not known: no tag was pushed"}},
-		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%", Commit: req.Commit}, substitutions("VERSION={branch}", "SHORT=1"),
+		{"nothing said", req, nil, rpmflow.FailureSpec, []string{"rpm/hello.spec.in has @VERSION@, @SHORT@, @nobody@, for " +
+			"which there is no value", "substitute:"}},
+		{"one left", req, substitutions("VERSION=1", "nobody=me"), rpmflow.FailureSpec, []string{"has @SHORT@, for",
+			"[SHORT=…]"}},
+		{"one in a text", req, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSpec, []string{"has @nobody@, for",
+			"[nobody=…]"}},
+		{"no tag", req, substitutions("VERSION={version}", "SHORT=1"), rpmflow.FailureSpec,
+			[]string{"{version} is not known: no tag was pushed"}},
+		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%", Commit: req.Commit},
+			substitutions("VERSION={branch}", "SHORT=1"),
 			rpmflow.FailureSpec, []string{`"50%" would mean something to rpm`}},
-		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at", "a.spec.in, b.spec.in"}},
+		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at",
+			"a.spec.in, b.spec.in"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.req.Sources.Substitute = tt.list

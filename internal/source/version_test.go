@@ -37,8 +37,10 @@ func TestVersionsSort(t *testing.T) {
 		for _, tag := range tags {
 			w.Git("tag", tag)
 		}
-		p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
-		out, err := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release}", "--define", "dist .fc43", p.Spec).Output()
+		p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit,
+			Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
+		out, err := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release}", "--define", "dist .fc43",
+			p.Spec).Output()
 		if err != nil {
 			t.Skipf("needs rpmspec: what rpm makes of the version goes untested; install rpm: %v", err)
 		}
@@ -57,13 +59,17 @@ func TestVersionsSort(t *testing.T) {
 	build()
 	build("v1.10", "unrelated")
 	short := w.Git("rev-parse", "HEAD~1")[:7]
-	if all[0] != "1.1-3.fc43" || all[14] != "1.2-3.fc43" || all[15] != "1.2-3.1.g"+short+".fc43" || all[12] != "1.2~rc1-3.fc43" {
+	if all[0] != "1.1-3.fc43" || all[14] != "1.2-3.fc43" || all[15] != "1.2-3.1.g"+short+".fc43" ||
+		all[12] != "1.2~rc1-3.fc43" {
 		t.Errorf("got %q", all)
 	}
 	for i := 1; i < len(all); i++ {
 		v1, r1, _ := strings.Cut(all[i-1], "-")
 		v2, r2, _ := strings.Cut(all[i], "-")
-		for name, compare := range map[string]func(a, b string) int{"rpm": func(a, b string) int { return rpmCompare(t, a, b) }, "go-rpmutils": rpmutils.Vercmp} {
+		for name, compare := range map[string]func(a, b string) int{"rpm": func(a, b string) int {
+			return rpmCompare(t, a,
+				b)
+		}, "go-rpmutils": rpmutils.Vercmp} {
 			// With the distribution's suffix, and without one.
 			bare := func(r string) string { return strings.TrimSuffix(r, ".fc43") }
 			if c := compare(v1, v2); c > 0 || c == 0 && (compare(r1, r2) >= 0 || compare(bare(r1), bare(r2)) >= 0) {
@@ -76,7 +82,8 @@ func TestVersionsSort(t *testing.T) {
 func TestVersionFromGit(t *testing.T) {
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		s := newStore(t)
-		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}}
+		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main",
+			Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}}
 		req.Commit = w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0", "version_tags")
@@ -94,8 +101,10 @@ func TestVersionFromGit(t *testing.T) {
 		w.Git("commit", "--quiet", "--allow-empty", "-m", "100% of %{dangerous}\\", "--author", "B %d <b@c>")
 		req.Commit = w.Git("rev-parse", "HEAD")
 		p = prepare(t, s, req)
-		want := strings.NewReplacer("Version: 1.0", "Version: 2.0", "Release: 1", "Release: 1.1.g"+req.Commit[:7]+"%{?dist}").Replace(plainSpec) +
-			"\n%changelog\n* Sat Feb 03 2024 B %%d <b@c> - 2.0-1.1.g" + req.Commit[:7] + "\n- 100%% of %%{dangerous}\\ (B %%d, 2024-02-03)\n- x (a, 2024-02-03)\n"
+		want := strings.NewReplacer("Version: 1.0", "Version: 2.0", "Release: 1",
+			"Release: 1.1.g"+req.Commit[:7]+"%{?dist}").Replace(plainSpec) +
+			"\n%changelog\n* Sat Feb 03 2024 B %%d <b@c> - 2.0-1.1.g" + req.Commit[:7] +
+			"\n- 100%% of %%{dangerous}\\ (B %%d, 2024-02-03)\n- x (a, 2024-02-03)\n"
 		if got := content(t, p.Spec); got != want {
 			t.Errorf("got %s\nwant %s", got, want)
 		}
@@ -114,7 +123,8 @@ func TestVersionFromGit(t *testing.T) {
 func TestReleaseOfMacros(t *testing.T) {
 	w, s := gittest.New(t), newStore(t)
 	for release, want := range map[string]string{
-		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7", "%{?x}%{!?x:5}%{?dist}": "5", "%{?dist}": "1",
+		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7",
+		"%{?x}%{!?x:5}%{?dist}": "5", "%{?dist}": "1",
 	} {
 		spec := "%global rel 7\n%global full 7%{?dist}\n" + strings.Replace(plainSpec, "Release: 1", "Release: "+release, 1)
 		commit := w.Commit(map[string]string{"hello.spec": spec, "hello-1.0.tar.gz": release})
@@ -124,8 +134,10 @@ func TestReleaseOfMacros(t *testing.T) {
 				commit = w.Commit(map[string]string{"other": release})
 				want += ".1.g" + commit[:7]
 			}
-			p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit, Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
-			cmd := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release} %{changelogname}", "--define", "dist .fc43", p.Spec)
+			p := prepare(t, s, Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: commit,
+				Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}})
+			cmd := exec.Command("rpmspec", "-q", "--srpm", "--qf", "%{version}-%{release} %{changelogname}", "--define",
+				"dist .fc43", p.Spec)
 			out, err := cmd.Output()
 			if err != nil {
 				t.Skipf("needs rpmspec: what rpm makes of the release goes untested; install rpm: %v", err)
@@ -142,7 +154,8 @@ func TestCommitsInOtherEncodings(t *testing.T) {
 	w := gittest.New(t)
 	w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 	w.Git("tag", "v1")
-	w.Git("-c", "i18n.commitEncoding=ISO-8859-1", "-c", "core.quotePath=false", "commit", "--quiet", "--allow-empty", "--author=Andr\xe9 <a@b>", "-m", "caf\xe9")
+	w.Git("-c", "i18n.commitEncoding=ISO-8859-1", "-c", "core.quotePath=false", "commit", "--quiet", "--allow-empty",
+		"--author=Andr\xe9 <a@b>", "-m", "caf\xe9")
 	req := request(w, w.Git("rev-parse", "HEAD"))
 	req.Sources.Version = rpmflow.VersionFromGit
 	text := content(t, prepare(t, newStore(t), req).Spec)
@@ -154,7 +167,8 @@ func TestCommitsInOtherEncodings(t *testing.T) {
 // What the target's rpm does not know is said as it is.
 func TestAutomatic(t *testing.T) {
 	w, s := gittest.New(t), newStore(t)
-	spec := "Name: hello\nVersion: 1\nRelease: %autorelease\nSummary: x\nLicense: MIT\n%description\nx\n%files\n%changelog\n%autochangelog\n"
+	spec := "Name: hello\nVersion: 1\nRelease: %autorelease\nSummary: x\nLicense: MIT\n%description\nx\n%files\n" +
+		"%changelog\n%autochangelog\n"
 	req := request(w, w.Commit(map[string]string{"hello.spec": spec}))
 	p := prepare(t, s, req)
 	if len(p.automatic) == 0 || !p.needsExpansion() {

@@ -500,7 +500,8 @@ func TestFilesForTheExpansion(t *testing.T) {
 	// What rpm cannot expand may include any of the small files.
 	rpm := &fakeRPM{text: []byte("Name: hello\nSource0: a.txt\n"),
 		err: rpmflow.Fail(rpmflow.FailureSpec, "correct it", "cannot open other.inc")}
-	if _, err := p.Complete(t.Context(), rpm); err != nil || strings.Join(rpm.calls, " ") != "expand restart expand srpm" ||
+	if _, err := p.Complete(t.Context(), rpm); err != nil || strings.Join(rpm.calls,
+		" ") != "expand restart expand srpm" ||
 		!slices.Contains(strings.Fields(names(p)), "other.inc") {
 		t.Errorf("%v, %v: %s", rpm.calls, err, names(p))
 	}

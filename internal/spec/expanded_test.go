@@ -131,13 +131,15 @@ func TestDownloads(t *testing.T) {
 	var missing []string
 	none := func(f File) error { missing = append(missing, f.Value); return nil }
 	there := func(name string) bool { return name == "here.tar" }
-	e := ParseExpanded([]byte("Source0: https://x/here.tar\nSource1: a.conf\nSource2: https://x/y#/b.tar\nPatch: https://x/y#/b.tar\n"))
+	e := ParseExpanded([]byte("Source0: https://x/here.tar\nSource1: a.conf\nSource2: https://x/y#/b.tar\n" +
+		"Patch: https://x/y#/b.tar\n"))
 	all, err := e.Downloads(there, none)
 	if err != nil || len(all) != 1 || all[0].Label() != "Source2" || !slices.Equal(missing, []string{"a.conf"}) {
 		t.Errorf("got %v, %q, %v", all, missing, err)
 	}
 	for text, words := range map[string][]string{
-		"Source0: https://u:secret@x/a.tar\nSource1: https://y/a.tar\n": {"two URLs for the one file a.tar: https://x/a.tar and https://y/a.tar"},
+		"Source0: https://u:secret@x/a.tar\nSource1: https://y/a.tar\n": {"two URLs for the one file a.tar: " +
+			"https://x/a.tar and https://y/a.tar"},
 		"Source0: https://x/..\n": {"Source0 https://x/..", "give it a name"},
 	} {
 		_, err := ParseExpanded([]byte(text)).Downloads(there, none)

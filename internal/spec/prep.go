@@ -125,7 +125,8 @@ func (e Expanded) shellDir(source0 string) (dir string, ok bool) {
 				default:
 					at = arg
 				}
-			case !unpacked && slices.Contains(unpackers, name) && slices.ContainsFunc(command, func(w string) bool { return path.Base(w) == source0 }):
+			case !unpacked && slices.Contains(unpackers, name) && slices.ContainsFunc(command,
+				func(w string) bool { return path.Base(w) == source0 }):
 				if slices.ContainsFunc(command, func(w string) bool { return strings.HasPrefix(w, "--strip") }) {
 					return "", false // the top directory is there to be stripped, whatever its name
 				}
