@@ -320,8 +320,8 @@ type Artifact struct {
 	NEVRA           string       `json:"nevra,omitempty"`
 }
 
-// EncodeJSON encodes a value for programs: without json.Marshal's escapes for web pages (\u003c for <), which none of ours is read by.
-// Indent is what a level is indented by; empty: all is on one line.
+// EncodeJSON encodes a value for programs: without json.Marshal's escapes for web pages (\u003c for <), which none of
+// ours is read by. Indent is what a level is indented by; empty: all is on one line.
 func EncodeJSON(v any, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

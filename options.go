@@ -201,17 +201,17 @@ func ParseMacro(s string) (Macro, error) {
 	m := Macro{Name: strings.TrimPrefix(name, "%"), Value: strings.TrimSpace(value)}
 	switch shown := shorten(s); {
 	case !macroName.MatchString(m.Name):
-		return m, fmt.Errorf("macro %q: %q is no name of a macro: write name and value with a space between them, the "+
+		return m, fmt.Errorf("macro %q: %q is not the name of a macro: write name and value with a space between them, the "+
 			"name in at least 3 letters, digits and _", shown, shorten(m.Name))
 	case slices.Contains(engineMacros(), m.word()):
 		return m, fmt.Errorf("macro %q: %s says where packages are built and is set by rpmflow: leave it out", shown,
 			m.word())
 	case m.Value == "":
-		return m, fmt.Errorf("macro %q has no value: write one behind the name; %%{nil} is an empty one", shown)
+		return m, fmt.Errorf("macro %q has no value: write one after the name; %%{nil} is an empty one", shown)
 	case len(m.Value) > maxMacro:
 		return m, fmt.Errorf("macro %q is longer than %d bytes: put it into the spec", shown, maxMacro)
 	case !oneLine(m.Value):
-		return m, fmt.Errorf("macro %q has line ends, control characters or bytes that are no UTF-8 in it: write it on "+
+		return m, fmt.Errorf("macro %q has line ends, control characters or bytes that are not UTF-8: write it on "+
 			"one line", shown)
 	case strings.HasSuffix(m.Value, `\`):
 		return m, fmt.Errorf(`macro %q ends with a backslash, which would go on with the next line: remove it`, shown)
@@ -221,7 +221,7 @@ func ParseMacro(s string) (Macro, error) {
 	return m, nil
 }
 
-// oneLine says whether a text is one line, in a file of macros and wherever else it is written.
+// oneLine says whether a text is one line, in a file of macros and elsewhere.
 func oneLine(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return (unicode.IsControl(r) && r != '\t') || r == '\u2028' || r == '\u2029' || r == '\ufeff'
@@ -258,7 +258,7 @@ func closed(s string) bool {
 // CheckCondition says whether a condition of specs may have this name.
 func CheckCondition(name string) error {
 	if !condition.MatchString(name) {
-		return fmt.Errorf("%q is no name of a condition: write the one behind %%bcond in the spec, without --with",
+		return fmt.Errorf("%q is not the name of a condition: write the one after %%bcond in the spec, without --with",
 			shorten(name))
 	}
 	return nil
@@ -268,7 +268,7 @@ func CheckCondition(name string) error {
 func (o Options) CheckConditions() error {
 	for _, c := range o.With {
 		if slices.Contains(o.Without, c) {
-			return fmt.Errorf("condition %q is asked for both with and without: remove one", c)
+			return fmt.Errorf("condition %q is in both with and without: remove one", c)
 		}
 	}
 	return nil
@@ -315,8 +315,8 @@ func checkURL(s string) error {
 	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || !urlText.MatchString(s):
 		return errors.New("write an http or https URL")
 	case u.User != nil:
-		return errors.New("user and password would stand in every build's record: write the URL without; a repository " +
-			"that wants them belongs into the target's mock configuration")
+		return errors.New("user and password would be in every build's record: write the URL without them; a repository " +
+			"that needs them belongs in the target's mock configuration")
 	}
 	return nil
 }
@@ -346,16 +346,17 @@ func ParseMockOption(s string) (MockOption, error) {
 	o := MockOption{Key: key, Value: value}
 	switch shown := shorten(s); {
 	case !ok:
-		return o, fmt.Errorf("mock option %q is no assignment: write key=value", shown)
+		return o, fmt.Errorf("mock option %q is not an assignment: write key=value", shown)
 	case !slices.Contains(MockOptionKeys(), key):
-		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong into the target's mock "+
+		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong in the target's mock "+
 			"configuration", shown, shorten(key), strings.Join(MockOptionKeys(), ", "))
 	case !oneLine(value):
-		return o, fmt.Errorf("mock option %q has control characters or bytes that are no UTF-8 in it: remove them", shown)
+		return o, fmt.Errorf("mock option %q has control characters or bytes that are not UTF-8: remove them", shown)
 	case strings.Contains(value, "{{"), strings.Contains(value, "{%"), strings.Contains(value, "{#"):
 		return o, fmt.Errorf("mock option %q: mock would run %s as a template: write the value itself", shown, shorten(value))
 	case key != rpmbuildOpts && foreign(value):
-		return o, fmt.Errorf("mock option %q: options and URLs in %s would bring in packages past the repositories: name "+
+		return o, fmt.Errorf("mock option %q: options and URLs in %s would install packages from elsewhere than the "+
+			"repositories: name "+
 			"packages, groups and modules only", shown, key)
 	}
 	return o, nil
@@ -367,7 +368,7 @@ func foreign(value string) bool {
 		func(w string) bool { return strings.HasPrefix(w, "-") })
 }
 
-// shorten makes a text of somebody's fit for an error.
+// shorten cuts foreign text for an error.
 func shorten(s string) string {
 	const most = 120
 	if r := []rune(s); len(r) > most {

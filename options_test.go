@@ -87,7 +87,7 @@ func TestOptionsOfACommandLine(t *testing.T) {
 	})
 
 	_, err = rpmflow.ParseOptions([]string{"x"}, []string{"--with docs", "a"}, []string{"a"})
-	for _, problem := range []string{`"x"`, `"--with docs"`, `condition "a" is asked for both with and without`} {
+	for _, problem := range []string{`"x"`, `"--with docs"`, `condition "a" is in both with and without`} {
 		if err == nil || !strings.Contains(err.Error(), problem) {
 			t.Errorf("got %v, want it to say %s", err, problem)
 		}

@@ -48,7 +48,7 @@ func (s PackageSource) Touched(files []string) bool {
 		return true
 	}
 	return slices.ContainsFunc(files, func(f string) bool {
-		// a directory's name is no pattern; it is a file itself where a link or a submodule stands for it
+		// a directory's name is not a pattern; it is a file itself where a link or a submodule stands for it
 		if len(s.Paths) == 0 {
 			return f == s.Directory || strings.HasPrefix(f, s.Directory+"/")
 		}

@@ -9,6 +9,6 @@ const (
 	RoleListener   Role = "listener"   // stores pushes, makes the streams, queues builds, reads artifacts
 	RoleBuilder    Role = "builder"    // takes builds, writes events, logs and artifacts
 	RolePublisher  Role = "publisher"  // reads events and artifacts, writes repositories
-	RoleSubscriber Role = "subscriber" // hears of finished builds, writes nothing
-	RoleAdmin      Role = "admin"      // a person who looks after the servers
+	RoleSubscriber Role = "subscriber" // receives finished builds, writes nothing
+	RoleAdmin      Role = "admin"      // a person who administers the servers
 )

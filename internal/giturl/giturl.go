@@ -109,7 +109,7 @@ func parseShort(text string) (URL, error) {
 		return URL{}, errors.New("neither a URL nor an absolute path: two slashes are missing behind " + m[2] + ":")
 	case strings.HasPrefix(m[3], "-"): // git would take it for an option
 		return URL{}, errors.New("the path begins with a hyphen")
-	case m[1] == "" && strings.Contains(m[3], "@"): // user:password@host is no form of git's
+	case m[1] == "" && strings.Contains(m[3], "@"): // user:password@host is not a form of git's
 		return URL{}, errors.New("neither a URL nor user@host:path: ssh takes no password from a URL")
 	}
 	u := URL{Scheme: "ssh", Host: strings.Trim(m[2], "[]"), Path: m[3], short: true, raw: text}

@@ -1,9 +1,9 @@
 // Package hook announces the pushes of a git repository to a listener: it is what runs as the repository's post-receive
 // hook.
 //
-// The refs that git has received come in; signed deliveries go out, and words for whoever has pushed. Each delivery is
-// kept in a spool in the repository before it is sent, so that a listener that is away gets it later, in order. Only
-// cmd/rpmflow imports it.
+// The refs that git has received come in; signed deliveries go out, and messages for the person who has pushed. Each
+// delivery is kept in a spool in the repository before it is sent, so that a listener that is away gets it later, in
+// order. Only cmd/rpmflow imports it.
 package hook
 
 import (

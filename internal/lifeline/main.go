@@ -23,7 +23,8 @@ const (
 	execChild = "exec"
 	// sweepLimit bounds the killing of what is left below a child; only a process stuck in the kernel takes so long.
 	sweepLimit = 10 * time.Second
-	// reapLimit bounds the wait for dead descendants to be collected, so that they do not become somebody else's zombies.
+	// reapLimit bounds the wait for dead descendants to be collected, so that they do not become zombies of another
+	// process.
 	reapLimit = time.Second
 )
 
@@ -123,7 +124,8 @@ func takeUser() (*User, error) {
 func watchLine() (<-chan struct{}, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(lifelineFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return nil, fmt.Errorf("file descriptor %d is no lifeline: %s is not meant to be set by hand", lifelineFD, envChild)
+		return nil, fmt.Errorf("file descriptor %d is not a lifeline: %s is not meant to be set by hand", lifelineFD,
+			envChild)
 	}
 	unix.CloseOnExec(lifelineFD)
 	line := os.NewFile(lifelineFD, "lifeline")

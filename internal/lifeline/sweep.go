@@ -14,7 +14,7 @@ import (
 // process is one line of the kernel's process table.
 type process struct {
 	pid, parent int
-	dead        bool // a zombie, which nobody can kill any more
+	dead        bool // a zombie, which cannot be killed
 }
 
 // sweep kills every descendant of root, also those that left its session and process group, and returns when none is
@@ -67,7 +67,7 @@ func descendants(root int) ([]int, error) {
 	var alive []int
 	for next := []int{root}; len(next) > 0; next = next[1:] {
 		for _, p := range children[next[0]] {
-			// A zombie leader may still have threads and children: it is no target itself, but looked below.
+			// A zombie leader may still have threads and children: it is not killed itself, but its descendants are.
 			next = append(next, p.pid)
 			if !p.dead {
 				alive = append(alive, p.pid)
@@ -77,7 +77,7 @@ func descendants(root int) ([]int, error) {
 	return alive, nil
 }
 
-// parseStat reads state and parent from /proc/<pid>/stat (proc_pid_stat(5)). The command's name stands in parentheses
+// parseStat reads state and parent from /proc/<pid>/stat (proc_pid_stat(5)). The command's name is in parentheses
 // and may itself contain spaces and parentheses.
 func parseStat(pid int, stat []byte) (process, bool) {
 	end := bytes.LastIndexByte(stat, ')')

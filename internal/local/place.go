@@ -1,7 +1,7 @@
 // Package local is what rpmflow does on a user's own machine without a server: it answers questions about a spec, and
 // makes one build.
 //
-// An engine that somebody has chosen, and a spec, a directory, a source package or a repository come in; what rpm says,
+// An engine, and a spec, a directory, a source package or a repository come in; what rpm says,
 // or packages and logs in a directory of the user's, go out. The assembly and the commands import it; it knows neither
 // queue nor storage.
 package local

@@ -94,7 +94,7 @@ func prepared(dir, name string) (*source.Draft, error) {
 }
 
 // dated takes the time that the source package was made at for that of the commit, so that it makes the same packages
-// wherever it is copied to. What is no source package has no time, and is refused later.
+// wherever it is copied to. What is not a source package has no time, and is refused later.
 func dated(p *source.Draft) *source.Draft {
 	var err error
 	if p.CommitTime, err = rpmfile.MadeAt(p.SRPM); err != nil {

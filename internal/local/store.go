@@ -47,7 +47,7 @@ func OpenResults(dir string) (*Results, error) {
 // Dir is the directory's absolute path.
 func (r *Results) Dir() string { return r.dir }
 
-// URL is where the object of a key lies: its path, for whoever has built here.
+// URL is where the object of a key lies: its path on this machine.
 func (r *Results) URL(key string) string { return filepath.Join(r.dir, name(key)) }
 
 // name is an object's file name. All of a build's objects have the same prefix.
@@ -85,7 +85,7 @@ func (r *Results) PutJSON(_ context.Context, key string, v any) error {
 	return err
 }
 
-// write is put for files of which nobody wants to know more.
+// write stores a file that is not an artifact of the record.
 func (r *Results) write(name string, from io.Reader) (size int64, err error) {
 	size, _, err = r.put(name, from)
 	return size, err

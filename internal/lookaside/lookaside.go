@@ -66,7 +66,7 @@ func Check(place string) error {
 }
 
 // CheckTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not
-// depend on them, and credentials have no place in it: it stands in every record.
+// depend on them, and credentials have no place in it: it is in every record.
 func CheckTemplate(t string) error {
 	for _, f := range templateField.FindAllString(t, -1) {
 		if _, ok := (Fields{}).value(f); !ok {

@@ -1,4 +1,4 @@
-// Package nearest finds the name that somebody meant who has written another one.
+// Package nearest finds, among known names, the one that a misspelled name probably means.
 //
 // A name and those that are known come in; one of them goes out. Every package may import it.
 package nearest

@@ -81,8 +81,8 @@ func whole(file string, p NEVRA) error {
 		}
 		sum, want, from := digest(h)
 		if sum == nil {
-			wrong = &NotSource{p.String() + " has no checksum of its content, so nobody can tell whether it is whole",
-				"make it again with a present rpmbuild -bs"}
+			wrong = &NotSource{p.String() + " has no checksum of its content, so it cannot be checked",
+				"make it again with a current rpmbuild -bs"}
 			return nil
 		}
 		if _, err := io.Copy(sum, io.NewSectionReader(f, int64(from), info.Size())); err != nil {
