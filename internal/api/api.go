@@ -1,8 +1,8 @@
 // Package api is the listener's HTTP API as both sides see it: the wire types, the table of routes, and a client.
 //
-// The table says of each route who may use it, its parameters, answers and errors; the listener makes its handlers' routing
-// and authorisation of it, and docs/api.md and the OpenAPI document are generated from it. Listener and command line import it;
-// it imports the domain and leaf libraries only.
+// The table says of each route who may use it, its parameters, answers and errors; the listener makes its handlers'
+// routing and authorisation of it, and docs/api.md and the OpenAPI document are generated from it. Listener and
+// command line import it; it imports the domain and leaf libraries only.
 package api
 
 import "github.com/rpmflow/rpmflow"
@@ -33,7 +33,8 @@ type Push struct {
 	NotBuilt  []string   `json:"not_built,omitempty" doc:"Packages that are not built while others are, and why."`
 }
 
-// Delivery is the answer to a delivery that changes several refs: each push as if it had come alone, and the sum of all.
+// Delivery is the answer to a delivery that changes several refs: each push as if it had come alone, and the sum of
+// all.
 type Delivery struct {
 	Project   string     `json:"project" doc:"Name of the project."`
 	Duplicate bool       `json:"duplicate" doc:"All pushes were answered before."`
@@ -71,7 +72,7 @@ type ProjectList struct {
 type Project struct {
 	Name           string         `json:"name" doc:"Its name."`
 	Repository     string         `json:"repository" doc:"Git URL, without credentials."`
-	Packaging      string         `json:"packaging_repository,omitempty" doc:"Of layout split: the repository with the spec."`
+	Packaging      string         `json:"packaging_repository,omitempty" doc:"Layout split: repository with the spec."`
 	Layout         rpmflow.Layout `json:"layout" doc:"How the repository holds the package."`
 	Branches       []string       `json:"branches" doc:"Patterns of the branches whose pushes are built."`
 	Tags           []string       `json:"tags" doc:"Patterns of the tags whose pushes are built."`

@@ -126,9 +126,10 @@ func (c *Client) Wait(ctx context.Context, id string, changed func(rpmflow.Build
 	}
 }
 
-// SubmitSRPM uploads a source package, which may be large. The listener asks for it only when it can take it. Project, targets
-// and key may be empty.
-func (c *Client) SubmitSRPM(ctx context.Context, project string, targets []string, file, key string) (p Push, err error) {
+// SubmitSRPM uploads a source package, which may be large. The listener asks for it only when it can take it.
+// Project, targets and key may be empty.
+func (c *Client) SubmitSRPM(ctx context.Context, project string, targets []string, file, key string) (p Push,
+	err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return p, fmt.Errorf("source package: %w", err)

@@ -133,7 +133,8 @@ func Routes() []Route {
 }
 
 func buildID() Param {
-	return Param{Name: "id", In: InPath, Text: "Id of a build, or its beginning: at least 4 characters that no other build has."}
+	return Param{Name: "id", In: InPath,
+		Text: "Id of a build, or its beginning: at least 4 characters that no other build has."}
 }
 
 func idempotencyKey() Param {
@@ -144,7 +145,8 @@ func idempotencyKey() Param {
 func accepted() []Answer {
 	return []Answer{
 		{Status: http.StatusAccepted, When: "The builds are stored and will be made.", Type: Push{}},
-		{Status: http.StatusOK, When: "The same request was answered before (`duplicate`), or nothing is built (`reason`).", Type: Push{}},
+		{Status: http.StatusOK, When: "The same request was answered before (`duplicate`), or nothing is built (`reason`).",
+			Type: Push{}},
 	}
 }
 
@@ -167,7 +169,8 @@ func lookup() []Answer {
 func token() []Answer {
 	return []Answer{
 		problem(http.StatusUnauthorized, "The token is missing or wrong."),
-		problem(http.StatusForbidden, "The listener has no token, so that only this machine may, by the name localhost or a loopback address."),
+		problem(http.StatusForbidden,
+			"The listener has no token, so that only this machine may, by the name localhost or a loopback address."),
 	}
 }
 
@@ -193,7 +196,8 @@ func hooks() (all []Route) {
 		{"github", "GitHub, Gitea or Forgejo", "X-Hub-Signature-256",
 			"The body is the forge's push delivery, as JSON or as a form. X-Gitea-Signature and X-Forgejo-Signature " +
 				"count before the header below."},
-		{"generic", "rpmflow hook, and scripts", "X-Rpmflow-Signature-256", "The body is rpmflow's own form, see [Deliveries](#deliveries)."},
+		{"generic", "rpmflow hook, and scripts", "X-Rpmflow-Signature-256",
+			"The body is rpmflow's own form, see [Deliveries](#deliveries)."},
 	} {
 		all = append(all, Route{
 			Name: HookPrefix + f.name, Method: http.MethodPost, Path: "/hooks/" + f.name + "/{project}", Access: Signed,
@@ -201,7 +205,8 @@ func hooks() (all []Route) {
 			Text:    f.text + " The answer comes once the push is stored.",
 			Params: []Param{
 				{Name: "project", In: InPath, Text: "Name of a configured project."},
-				{Name: f.header, In: InHeader, Required: true, Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
+				{Name: f.header, In: InHeader, Required: true,
+					Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
 				{Name: "repository", In: InQuery, Values: texts([]rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging}),
 					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery does not say so."},
 			},
@@ -211,12 +216,14 @@ func hooks() (all []Route) {
 				Answer{Status: http.StatusOK, When: "The same, of a delivery that changes several refs.", Type: Delivery{}},
 				Answer{Status: http.StatusOK, When: "The delivery is not a push.", Type: Ignored{}}),
 			Problems: []Answer{
-				problem(http.StatusBadRequest, "The delivery cannot be read, or does not tell which of two repositories it is about."),
+				problem(http.StatusBadRequest,
+					"The delivery cannot be read, or does not tell which of two repositories it is about."),
 				problem(http.StatusUnauthorized, "The signature does not match."),
 				problem(http.StatusForbidden, "The project has no webhook secret."),
 				problem(http.StatusNotFound, "The project is not configured."),
 				problem(http.StatusRequestEntityTooLarge, "The body is larger than `listener.max_body`."),
-				problem(http.StatusServiceUnavailable, "The push could not be stored for certain. Send the same again: what was accepted is not built twice."),
+				problem(http.StatusServiceUnavailable,
+					"The push could not be stored for certain. Send the same again: what was accepted is not built twice."),
 			},
 		})
 	}
@@ -239,8 +246,10 @@ func builds() []Route {
 			Summary: "Upload a source package and build it.",
 			Text:    "Send `Expect: 100-continue` to learn of a refusal before the package is sent.",
 			Params: []Param{
-				{Name: "project", In: InQuery, Text: "Name of a project; may be missing where the package's name is that of a project, or there is only one."},
-				{Name: "target", In: InQuery, Repeats: true, Text: "Name of a target; those of the project when missing."}, idempotencyKey(),
+				{Name: "project", In: InQuery,
+					Text: "Name of a project; may be missing where the package's name is that of a project, or there is only one."},
+				{Name: "target", In: InQuery, Repeats: true, Text: "Name of a target; those of the project when missing."},
+				idempotencyKey(),
 			},
 			Body: &Body{Media: MediaSRPM, Checked: true, Text: "The source package."}, Answers: accepted(),
 			Problems: slices.Concat(token(), []Answer{
@@ -271,28 +280,33 @@ func builds() []Route {
 			},
 			Answers: []Answer{{Status: http.StatusOK, When: "A page of builds.", Type: BuildList{}}},
 			Problems: []Answer{
-				problem(http.StatusBadRequest, "A parameter is not known or malformed, or there never was a build with such a name."), unavailable(),
+				problem(http.StatusBadRequest,
+					"A parameter is not known or malformed, or there never was a build with such a name."), unavailable(),
 			},
 		}, {
-			Name: GetBuild, Method: http.MethodGet, Path: "/api/v1/builds/{id}", Access: Public, Summary: "Show a build's record.",
+			Name: GetBuild, Method: http.MethodGet, Path: "/api/v1/builds/{id}", Access: Public,
+			Summary:  "Show a build's record.",
 			Params:   []Param{buildID()},
 			Answers:  []Answer{{Status: http.StatusOK, When: "The record as its latest event has it.", Type: rpmflow.Build{}}},
 			Problems: lookup(),
 		}, {
-			Name: CancelBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/cancel", Access: Token, Summary: "End a build.",
-			Text:   "A build whose end was asked for can only end as canceled.",
-			Params: []Param{buildID()}, Body: &Body{Media: mediaJSON, Checked: true, Type: Cancellation{}, Optional: true},
+			Name: CancelBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/cancel", Access: Token,
+			Summary: "End a build.",
+			Text:    "A build whose end was asked for can only end as canceled.",
+			Params:  []Param{buildID()}, Body: &Body{Media: mediaJSON, Checked: true, Type: Cancellation{}, Optional: true},
 			Answers: []Answer{
 				{Status: http.StatusOK, When: "The build has ended.", Type: rpmflow.Build{}},
-				{Status: http.StatusAccepted, When: "It runs, and ends as soon as its builder has stopped it.", Type: rpmflow.Build{}},
+				{Status: http.StatusAccepted, When: "It runs, and ends as soon as its builder has stopped it.",
+					Type: rpmflow.Build{}},
 			},
 			Problems: slices.Concat(token(), body(), lookup(),
 				[]Answer{problem(http.StatusConflict, "The build has ended already, and not by being canceled.")}),
 		}, {
 			Name: RetryBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/retry", Access: Token,
 			Summary: "Build what a finished build was made of again.",
-			Text:    "The new build has the same commit or source package, package and target, and the project's present settings.",
-			Params:  []Param{buildID(), idempotencyKey()}, Body: &Body{Media: mediaJSON, Checked: true, Optional: true, Text: "It is not read."},
+			Text:    "It has the same commit or source package, package and target, and the project's present settings.",
+			Params:  []Param{buildID(), idempotencyKey()}, Body: &Body{Media: mediaJSON, Checked: true, Optional: true,
+				Text: "It is not read."},
 			Answers: accepted(),
 			Problems: slices.Concat(token(), lookup(), []Answer{
 				problem(http.StatusNotFound, "The project is not configured any more."),
@@ -300,8 +314,9 @@ func builds() []Route {
 				problem(http.StatusUnsupportedMediaType, "The body is not declared as JSON."),
 			}),
 		}, {
-			Name: GetLog, Method: http.MethodGet, Path: "/api/v1/builds/{id}/log", Access: Public, Summary: "Read a build's log.",
-			Text: "Of a finished build it is the stored log. A stream that is cut off has no proper end (HTTP/1.1: no last chunk).",
+			Name: GetLog, Method: http.MethodGet, Path: "/api/v1/builds/{id}/log", Access: Public,
+			Summary: "Read a build's log.",
+			Text:    "Of a finished build it is the stored log. A stream that is cut off has no last chunk.",
 			Params: []Param{buildID(), {Name: "follow", In: InQuery, Values: []string{"true", "false"},
 				Text: "`true`: of a build that has not ended also what comes, until its end."}},
 			Answers:  []Answer{{Status: http.StatusOK, When: "The log.", Media: mediaText}},
@@ -313,10 +328,12 @@ func builds() []Route {
 func configured() []Route {
 	return []Route{
 		{
-			Name: ListProjects, Method: http.MethodGet, Path: "/api/v1/projects", Access: Public, Summary: "List the configured projects.",
+			Name: ListProjects, Method: http.MethodGet, Path: "/api/v1/projects", Access: Public,
+			Summary: "List the configured projects.",
 			Answers: []Answer{{Status: http.StatusOK, When: "The projects.", Type: ProjectList{}}},
 		}, {
-			Name: ListTargets, Method: http.MethodGet, Path: "/api/v1/targets", Access: Public, Summary: "List the configured targets.",
+			Name: ListTargets, Method: http.MethodGet, Path: "/api/v1/targets", Access: Public,
+			Summary: "List the configured targets.",
 			Answers: []Answer{{Status: http.StatusOK, When: "The targets.", Type: TargetList{}}},
 		},
 	}
@@ -324,8 +341,9 @@ func configured() []Route {
 
 func files() []Route {
 	return []Route{{
-		Name: GetArtifact, Method: http.MethodGet, Path: "/artifacts/{key...}", Access: Public, Summary: "Fetch a stored file of a build.",
-		Text:    "A build's record has the URLs of its files. Logs are stored with gzip, and unpacked for clients that do not accept it.",
+		Name: GetArtifact, Method: http.MethodGet, Path: "/artifacts/{key...}", Access: Public,
+		Summary: "Fetch a stored file of a build.",
+		Text:    "A build's record has the URLs of its files. Logs are unpacked for clients that do not accept gzip.",
 		Params:  []Param{{Name: "key", In: InPath, Text: "`key` of an artifact."}},
 		Answers: []Answer{{Status: http.StatusOK, When: "The file.", Media: "application/octet-stream"}},
 		Problems: []Answer{problem(http.StatusNotFound, "There is no such file."),
@@ -336,18 +354,23 @@ func files() []Route {
 func programs() []Route {
 	return []Route{
 		{
-			Name: GetOpenAPI, Method: http.MethodGet, Path: "/api/v1/openapi.json", Access: Public, Summary: "Describe the API as OpenAPI 3.1.",
+			Name: GetOpenAPI, Method: http.MethodGet, Path: "/api/v1/openapi.json", Access: Public,
+			Summary: "Describe the API as OpenAPI 3.1.",
 			Answers: []Answer{{Status: http.StatusOK, When: "The document.", Media: mediaJSON}},
 		}, {
 			Name: GetHealth, Method: http.MethodGet, Path: "/healthz", Access: Probe, Summary: "Say that the program runs.",
 			Answers: []Answer{{Status: http.StatusOK, When: "It runs.", Type: Status{}}},
 		}, {
-			Name: GetReadiness, Method: http.MethodGet, Path: "/readyz", Access: Probe, Summary: "Say whether the listener takes pushes.",
-			Answers:  []Answer{{Status: http.StatusOK, When: "It does.", Type: Status{}}},
-			Problems: []Answer{problem(http.StatusServiceUnavailable, "NATS is away, or the list of builds is not read to its end.")},
+			Name: GetReadiness, Method: http.MethodGet, Path: "/readyz", Access: Probe,
+			Summary: "Say whether the listener takes pushes.",
+			Answers: []Answer{{Status: http.StatusOK, When: "It does.", Type: Status{}}},
+			Problems: []Answer{problem(http.StatusServiceUnavailable,
+				"NATS is away, or the list of builds is not read to its end.")},
 		}, {
-			Name: GetMetrics, Method: http.MethodGet, Path: "/metrics", Access: Token, Summary: "Tell Prometheus about the listener.",
-			Answers:  []Answer{{Status: http.StatusOK, When: "Metrics in Prometheus' text form.", Media: "text/plain; version=0.0.4; charset=utf-8"}},
+			Name: GetMetrics, Method: http.MethodGet, Path: "/metrics", Access: Token,
+			Summary: "Tell Prometheus about the listener.",
+			Answers: []Answer{{Status: http.StatusOK, When: "Metrics in Prometheus' text form.",
+				Media: "text/plain; version=0.0.4; charset=utf-8"}},
 			Problems: token(),
 		}, {
 			Name: GetIndex, Method: http.MethodGet, Path: "/{$}", Access: Public, Summary: "List the routes.",

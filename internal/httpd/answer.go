@@ -36,7 +36,8 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 	if err := enc.Encode(body); err != nil {
 		status = http.StatusInternalServerError
 		raw.Reset()
-		fmt.Fprintf(&raw, "{\"error\": %q, \"hint\": \"report this as a bug\"}\n", "the answer cannot be encoded: "+err.Error())
+		fmt.Fprintf(&raw, "{\"error\": %q, \"hint\": \"report this as a bug\"}\n",
+			"the answer cannot be encoded: "+err.Error())
 	}
 	// A client that never reads would keep the request. A writer that cannot set a deadline does not need one.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(WriteWait))
@@ -52,7 +53,8 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 // Error implements error.
 func (p *Problem) Error() string { return p.Message + ": " + p.Hint }
 
-// ReadProblem reads the problem that an answer has; nil: it has none, so that it is of a program that is not one of ours.
+// ReadProblem reads the problem that an answer has; nil: it has none, so that it is of a program that is not one of
+// ours.
 func ReadProblem(res *http.Response) *Problem {
 	p := &Problem{Status: res.StatusCode}
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(p); err != nil || p.Message == "" {

@@ -30,8 +30,8 @@ func Body(r *http.Request, limit int64, hint string) ([]byte, *Problem) {
 	return body, nil
 }
 
-// Decode reads JSON into a value and refuses fields that this does not have. An empty body leaves the value as it is where
-// optional says that it may.
+// Decode reads JSON into a value and refuses fields that this does not have. An empty body leaves the value as it is
+// where optional says that it may.
 func Decode(body []byte, into any, optional bool, hint string) *Problem {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -58,8 +58,8 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// Copy sends a body that may be large; every part has the time that a client may take. Broken is an error of the body, of
-// which the client must not take what it has for the whole.
+// Copy sends a body that may be large; every part has the time that a client may take. Broken is an error of the
+// body, of which the client must not take what it has for the whole.
 func Copy(w http.ResponseWriter, body io.Reader) (broken error) {
 	control := http.NewResponseController(w)
 	buffer := make([]byte, 128<<10)

@@ -14,8 +14,8 @@ import (
 	vm "github.com/VictoriaMetrics/metrics"
 )
 
-// Handler answers a request with a status and a body that becomes JSON, or with a problem. A handler that has written the
-// answer itself returns the status 0.
+// Handler answers a request with a status and a body that becomes JSON, or with a problem. A handler that has written
+// the answer itself returns the status 0.
 type Handler func(w http.ResponseWriter, r *http.Request) (status int, body any, p *Problem)
 
 // Route is one method and path with its handler.
@@ -30,9 +30,11 @@ type Route struct {
 // Group is what routes have in common: who may use them, and their limits.
 type Group struct {
 	Authorize func(*http.Request) *Problem // nil: everybody may
-	Timeout   time.Duration                // until the request's context ends; 0: none, for what takes as long as its transfer
-	Drain     int64                        // bytes of a refused body that are read, so that a client that sends first sees the answer
-	Quiet     bool                         // refusals are expected, and logged on level debug
+	// until the request's context ends; 0: none, for what takes as long as its transfer
+	Timeout time.Duration
+	// bytes of a refused body that are read, so that a client that sends first sees the answer
+	Drain int64
+	Quiet bool // refusals are expected, and logged on level debug
 }
 
 // Site answers requests by a table of routes.

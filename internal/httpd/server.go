@@ -25,8 +25,8 @@ func StatusLimits() Limits {
 	}
 }
 
-// Serve answers the requests on a socket until ctx ends, then lets those in progress end within the grace. It closes the
-// socket. The requests' contexts have the values of ctx, and do not end with it.
+// Serve answers the requests on a socket until ctx ends, then lets those in progress end within the grace. It closes
+// the socket. The requests' contexts have the values of ctx, and do not end with it.
 func Serve(ctx context.Context, socket net.Listener, h http.Handler, l Limits, log *slog.Logger) error {
 	server := &http.Server{
 		Handler: h, ReadHeaderTimeout: l.Header, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,

@@ -1,8 +1,8 @@
 // Package hub hands the events of EVENTS to many readers in one program, of which only the hub asks NATS.
 //
-// Events come in from one consumer of the stream; each reader gets those behind the sequence that it names. The newest events are
-// kept for all readers together: a reader that falls behind them is told so, and can go on from the stream itself. Programs that
-// show builds import it.
+// Events come in from one consumer of the stream; each reader gets those behind the sequence that it names. The
+// newest events are kept for all readers together: a reader that falls behind them is told so, and can go on from the
+// stream itself. Programs that show builds import it.
 package hub
 
 import (
@@ -14,14 +14,15 @@ import (
 )
 
 var (
-	// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins too early.
+	// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins
+	// too early.
 	ErrBehind = errors.New("the hub does not keep these events any more")
 	// ErrClosed says that there will be no more events.
 	ErrClosed = errors.New("the hub is closed")
 )
 
-// Source hands every event behind a sequence to handle, in order, until ctx ends or handle fails. It calls caughtUp once when the
-// past is over. events.Replay is one.
+// Source hands every event behind a sequence to handle, in order, until ctx ends or handle fails. It calls caughtUp
+// once when the past is over. events.Replay is one.
 type Source func(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error
 
 // Hub keeps the newest events. It never waits for a reader.
@@ -107,8 +108,8 @@ func (h *Hub) After(sequence uint64) (*Reader, error) {
 // oldest is the number of the oldest event that is kept.
 func (h *Hub) oldest() uint64 { return h.count - min(h.count, uint64(len(h.ring))) }
 
-// Next waits for the next event. It returns ErrBehind when events between the last one and those that are kept are lost to this
-// reader, ErrClosed when there will be no more, or the error of ctx.
+// Next waits for the next event. It returns ErrBehind when events between the last one and those that are kept are
+// lost to this reader, ErrClosed when there will be no more, or the error of ctx.
 func (r *Reader) Next(ctx context.Context) (events.Event, error) {
 	for {
 		e, more, err := r.take()
@@ -143,9 +144,9 @@ func (r *Reader) take() (e events.Event, more <-chan struct{}, err error) {
 	return e, h.more, nil
 }
 
-// Follow hands every event behind a sequence to handle, in order, until ctx ends, the hub is closed or handle fails. What the hub
-// does not keep comes from the source; a handle that is too slow for the hub goes back to it, and misses nothing. caughtUp is
-// called once when the past is over.
+// Follow hands every event behind a sequence to handle, in order, until ctx ends, the hub is closed or handle fails.
+// What the hub does not keep comes from the source; a handle that is too slow for the hub goes back to it, and misses
+// nothing. caughtUp is called once when the past is over.
 func (h *Hub) Follow(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {
 	pass := func(e events.Event) error {
 		if err := handle(e); err != nil {

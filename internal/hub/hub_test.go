@@ -186,7 +186,8 @@ func TestCloseEndsReaders(t *testing.T) {
 	if _, err := h.Now().Next(t.Context()); !errors.Is(err, hub.ErrClosed) {
 		t.Errorf("a reader of a closed hub: %v", err)
 	}
-	if err := h.Follow(t.Context(), 3, func() {}, func(events.Event) error { return nil }); !errors.Is(err, hub.ErrClosed) {
+	if err := h.Follow(t.Context(), 3, func() {}, func(events.Event) error { return nil }); !errors.Is(err,
+		hub.ErrClosed) {
 		t.Errorf("a follower of a closed hub: %v", err)
 	}
 }
@@ -201,7 +202,8 @@ func TestAReaderEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Followers of every speed, from every sequence, see each event once and in order, while the hub's source fails now and then.
+// Followers of every speed, from every sequence, see each event once and in order, while the hub's source fails now
+// and then.
 func TestFollowersMissNothing(t *testing.T) {
 	const count = 2000
 	s := newStream(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)

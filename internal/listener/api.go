@@ -20,7 +20,8 @@ func (l *Listener) submit(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 		return 0, nil, p
 	}
 	var s api.Submission
-	if p := httpd.Decode(body, &s, false, `send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`); p != nil {
+	if p := httpd.Decode(body, &s, false,
+		`send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`); p != nil {
 		return 0, nil, p
 	}
 	push, refusal := l.planner.Submit(r.Context(), plan.Submission(s), idempotencyKey(r))
@@ -33,14 +34,17 @@ func (l *Listener) submit(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 func (l *Listener) list(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	v := r.URL.Query()
 	q := readmodel.Query{
-		Project: v.Get("project"), Package: v.Get("package"), Target: v.Get("target"), Ref: v.Get("ref"), Commit: v.Get("commit"), Push: v.Get("push"),
-		State: rpmflow.State(v.Get("state")), Result: rpmflow.Result(v.Get("result")), Kind: rpmflow.FailureKind(v.Get("kind")),
+		Project: v.Get("project"), Package: v.Get("package"), Target: v.Get("target"), Ref: v.Get("ref"),
+		Commit: v.Get("commit"), Push: v.Get("push"),
+		State: rpmflow.State(v.Get("state")), Result: rpmflow.Result(v.Get("result")),
+		Kind:  rpmflow.FailureKind(v.Get("kind")),
 		Limit: api.DefaultPage, Cursor: v.Get("cursor"),
 	}
 	if s := v.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > api.MaxPage {
-			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more", api.MaxPage), "limit %q is out of range", s)
+			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more", api.MaxPage),
+				"limit %q is out of range", s)
 		}
 		q.Limit = n
 	}

@@ -42,7 +42,8 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/artifacts/builds/x", 405, "GET"},
 	} {
 		a := d.do(test.method, test.path, nil)
-		if a.status != test.status || a.header.Get("Allow") != test.allow || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+		if a.status != test.status || a.header.Get("Allow") != test.allow || !strings.HasPrefix(a.header.Get("Content-Type"),
+			"application/json") {
 			t.Errorf("%s %s: %d, allow %q: %s", test.method, test.path, a.status, a.header.Get("Allow"), a.text)
 		}
 	}
@@ -68,13 +69,15 @@ func TestSubmit(t *testing.T) {
 		{"no targets at all", `{"project":"bare"}`, nil, 400, "has no targets"},
 		{"no token", `{"project":"hello"}`, []string{"Authorization", ""}, 401, "token is missing"},
 		{"a wrong token", `{"project":"hello"}`, []string{"Authorization", "Bearer no"}, 401, "token is missing or wrong"},
-		{"a form", `project=hello`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "not declared as JSON"},
+		{"a form", `project=hello`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415,
+			"not declared as JSON"},
 		{"text", `{"project":"hello"}`, []string{"Content-Type", "text/plain"}, 415, "not declared as JSON"},
 		{"bad JSON", `{"project":`, nil, 400, "cannot be read"},
 		{"an unknown field", `{"project":"hello","branch":"main"}`, nil, 400, "unknown field"},
 		{"nothing", ``, nil, 400, "cannot be read"},
 		{"no such project", `{"project":"nosuch"}`, nil, 404, `nosuch`},
-		{"no such target", `{"project":"hello","targets":["rawhide"]}`, nil, 400, "known are: fedora-42-x86_64, opensuse-leap-15.6-x86_64"},
+		{"no such target", `{"project":"hello","targets":["rawhide"]}`, nil, 400,
+			"known are: fedora-42-x86_64, opensuse-leap-15.6-x86_64"},
 		{"no such branch", `{"project":"hello","ref":"nosuch"}`, nil, 400, `has no branch or tag \"nosuch\"`},
 		{"branch and tag", `{"project":"hello","ref":"both"}`, nil, 400, "both a branch and a tag"},
 		{"a short commit", `{"project":"hello","commit":"2222"}`, nil, 400, "not a full commit id"},
@@ -160,7 +163,8 @@ func TestShow(t *testing.T) {
 		a := d.get("/api/v1/builds/" + p.Builds[0].ID)
 		var b rpmflow.Build
 		a.into(&b)
-		if a.status != http.StatusOK || b.ID != p.Builds[0].ID || b.State != rpmflow.Queued || b.Push != p.Push || b.Commit != commit {
+		if a.status != http.StatusOK || b.ID != p.Builds[0].ID || b.State != rpmflow.Queued || b.Push != p.Push ||
+			b.Commit != commit {
 			t.Fatalf("%d %s", a.status, a.text)
 		}
 	}
@@ -183,8 +187,10 @@ func (w *world) build(n int, state rpmflow.State, change func(*rpmflow.Build)) r
 	at := time.Date(2026, 1, 2, 3, 4, n, 0, time.UTC)
 	b := rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: rpmflow.BuildID(push, "hello", "fedora-42-x86_64"), Push: push, Project: "hello", Package: "hello", Target: "fedora-42-x86_64", Arch: "x86_64",
-			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, QueuedAt: at,
+			ID: rpmflow.BuildID(push, "hello", "fedora-42-x86_64"), Push: push, Project: "hello", Package: "hello",
+			Target: "fedora-42-x86_64", Arch: "x86_64",
+			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60,
+			Concurrency: 1, QueuedAt: at,
 		},
 		State: rpmflow.Queued,
 	}
@@ -209,7 +215,8 @@ func (w *world) finish(b rpmflow.Build, after uint64, change func(*rpmflow.Build
 	now := time.Now().UTC()
 	b.LeavePhase(now)
 	b.State, b.FinishedAt = rpmflow.Finished, &now
-	b.Outcome = &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureSource, Phase: rpmflow.PhaseClaim, Message: "x", Hint: "y"}
+	b.Outcome = &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureSource, Phase: rpmflow.PhaseClaim,
+		Message: "x", Hint: "y"}
 	if change != nil {
 		change(&b)
 	}
@@ -226,7 +233,8 @@ func TestList(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	var ids []string
 	for i := range 5 {
-		ids = append(ids, w.build(i, []rpmflow.State{rpmflow.Queued, rpmflow.Running, rpmflow.Finished, rpmflow.Queued, rpmflow.Finished}[i], nil).ID)
+		ids = append(ids, w.build(i, []rpmflow.State{rpmflow.Queued, rpmflow.Running, rpmflow.Finished, rpmflow.Queued,
+			rpmflow.Finished}[i], nil).ID)
 	}
 	slices.Reverse(ids) // newest first
 	d := w.listen(w.options())
@@ -246,8 +254,10 @@ func TestList(t *testing.T) {
 		return got
 	}
 	for query, want := range map[string][]string{
-		"": ids, "project=hello": ids, "project=bare": nil, "state=finished": {ids[0], ids[2]}, "state=running": {ids[3]}, "kind=source": {ids[0], ids[2]},
-		"result=failed&limit=1": {ids[0]}, "result=succeeded": nil, "target=fedora-42-x86_64": ids, "ref=refs/heads/main": ids, "commit=" + commit: ids, "commit=x": nil,
+		"": ids, "project=hello": ids, "project=bare": nil, "state=finished": {ids[0], ids[2]}, "state=running": {ids[3]},
+		"kind=source":           {ids[0], ids[2]},
+		"result=failed&limit=1": {ids[0]}, "result=succeeded": nil, "target=fedora-42-x86_64": ids,
+		"ref=refs/heads/main": ids, "commit=" + commit: ids, "commit=x": nil,
 		"push=" + rpmflow.PushID("hello", "seed0"): {ids[4]}, "ref=" + url.QueryEscape("' OR 1 --"): nil,
 	} {
 		if got := of(list(query)); !slices.Equal(got, want) {

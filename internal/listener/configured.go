@@ -16,7 +16,8 @@ func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *prob
 	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
 		c := api.Project{
-			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags), Packages: []string{}, Targets: notNil(p.Targets),
+			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags),
+			Packages: []string{}, Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
 		}
 		if p.Packaging.URL != "" {
@@ -48,8 +49,8 @@ func (l *Listener) targets(http.ResponseWriter, *http.Request) (int, any, *probl
 
 func notNil(list []string) []string { return append([]string{}, list...) }
 
-// checkFilters refuses names of which there are no builds and never will be: an empty list would say that there are
-// none yet.
+// checkFilters refuses names that are neither configured nor have builds. An empty list would mean that there are no
+// builds yet.
 func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem {
 	for _, f := range []struct {
 		name, value string

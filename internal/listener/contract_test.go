@@ -16,7 +16,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
-// contract is the table of routes with the schemas of its OpenAPI document, which every answer in these tests must keep.
+// contract is the table of routes with the schemas of its OpenAPI document, which every answer in these tests must
+// keep.
 type contract struct {
 	mux      *http.ServeMux
 	routes   map[string]api.Route // by pattern
@@ -103,7 +104,8 @@ func TestOpenAPIIsServed(t *testing.T) {
 	d := newListener(t)
 	a := d.get("/api/v1/openapi.json")
 	var doc struct{ OpenAPI string }
-	if err := json.Unmarshal([]byte(a.text), &doc); err != nil || a.status != http.StatusOK || !strings.HasPrefix(doc.OpenAPI, "3.1") {
+	if err := json.Unmarshal([]byte(a.text), &doc); err != nil || a.status != http.StatusOK ||
+		!strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("%d, %v: %.100s", a.status, err, a.text)
 	}
 }

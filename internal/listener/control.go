@@ -17,8 +17,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
-// cancel ends a build: at once while it waits, else by telling the builder that has it. Who is answered with success can rely on it
-// that the build ends as canceled.
+// cancel ends a queued build at once, and a running one through its builder. After a successful answer the build can
+// only end as canceled.
 func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	by, p := l.asker(r)
 	if p != nil {
@@ -31,10 +31,11 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 		case b.State == rpmflow.Finished && b.Outcome.Kind == rpmflow.FailureCanceled:
 			return http.StatusOK, b, nil // asked for twice
 		case b.State == rpmflow.Finished:
-			return 0, nil, problemf(http.StatusConflict, "there is nothing to stop any more; GET /api/v1/builds/{id} has its outcome", "build %s has %s already, at %s",
+			return 0, nil, problemf(http.StatusConflict,
+				"there is nothing to stop any more; GET /api/v1/builds/{id} has its outcome", "build %s has %s already, at %s",
 				b.ID, b.Outcome.Result, b.FinishedAt.Format(time.RFC3339))
 		case b.Cancel != nil:
-			l.stir(b)
+			l.notifyOwner(b)
 			return http.StatusAccepted, b, nil
 		}
 		b.Cancel = &rpmflow.Cancel{By: by, At: time.Now().UTC()}
@@ -45,11 +46,12 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 		_, err := l.ledger.Append(r.Context(), kind, b, last.Sequence, uuid.NewString())
 		switch {
 		case err == nil:
-			l.log.Info("build canceled", "project", b.Project, "target", b.Target, "build", b.ID, "by", by, "state", last.Build.State)
+			l.log.Info("build canceled", "project", b.Project, "target", b.Target, "build", b.ID, "by", by, "state",
+				last.Build.State)
 			if kind == events.TypeFinished {
-				l.say(r.Context(), b)
+				l.endLog(r.Context(), b)
 			} else {
-				l.stir(b)
+				l.notifyOwner(b)
 			}
 			return status, b, nil
 		case !errors.Is(err, events.ErrLost):
@@ -60,7 +62,7 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 	return 0, nil, p
 }
 
-// asker reads who asks for something, as they call themselves, else by their address.
+// asker reads who asks: the name in the body, or else the address of the client.
 func (l *Listener) asker(r *http.Request) (string, *problem) {
 	body, p := l.body(r)
 	if p != nil {
@@ -81,21 +83,22 @@ func (l *Listener) asker(r *http.Request) (string, *problem) {
 	return by, nil
 }
 
-// stir makes the owner of a build look. It looks by itself, only later.
-func (l *Listener) stir(b rpmflow.Build) {
+// notifyOwner wakes the owner of a build, which else reads the request with its next heartbeat.
+func (l *Listener) notifyOwner(b rpmflow.Build) {
 	if err := l.queue.NotifyCancel(b.ID); err != nil {
-		l.log.Warn("the builder is not told that its build is canceled: it finds out with its next heartbeat", "build", b.ID, "builder", b.Builder, "error", err)
+		l.log.Warn("the builder is not notified: it stops the build with its next heartbeat", "build", b.ID,
+			"builder", b.Builder, "error", err)
 	}
 }
 
-// say tells those who follow the log of a build that nobody has begun why there is nothing to follow.
-func (l *Listener) say(ctx context.Context, b rpmflow.Build) {
+// endLog ends the live log of a build that was never claimed with the reason.
+func (l *Listener) endLog(ctx context.Context, b rpmflow.Build) {
 	w := l.logs.Writer(b.ID)
 	fmt.Fprintf(w, "rpmflow: %s\n", b.Outcome.Message)
 	w.Close(ctx, true)
 }
 
-// retry makes a new build of what a finished one was made of: the same commit, package and target, with the project's present settings.
+// retry builds the commit, package and target of a finished build again, with the project's present settings.
 func (l *Listener) retry(_ http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	last, p := l.last(r.Context(), r.PathValue("id"))
 	if p != nil {

@@ -15,7 +15,8 @@ import (
 // ask sends a request about a build.
 func (d *door) ask(id, what, body string, header ...string) (answer, rpmflow.Build) {
 	d.t.Helper()
-	a := d.do(http.MethodPost, "/api/v1/builds/"+id+"/"+what, strings.NewReader(body), append([]string{"Content-Type", "application/json", "Authorization", "Bearer " + token}, header...)...)
+	a := d.do(http.MethodPost, "/api/v1/builds/"+id+"/"+what, strings.NewReader(body),
+		append([]string{"Content-Type", "application/json", "Authorization", "Bearer " + token}, header...)...)
 	var b rpmflow.Build
 	if what == "cancel" && a.status < 400 {
 		a.into(&b)
@@ -44,7 +45,8 @@ func (d *door) claim(last events.Event) events.Event {
 	d.t.Helper()
 	now := time.Now().UTC()
 	b := last.Build.Clone()
-	b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, b.Attempt+1, "b1", 1, "mock", &now
+	b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, b.Attempt+1, "b1", 1, "mock",
+		&now
 	b.EnterPhase(rpmflow.PhaseClaim, now)
 	sequence, err := d.ledger.Append(d.t.Context(), events.TypeStarted, b, last.Sequence, "b1")
 	d.must(err)
@@ -71,19 +73,22 @@ func TestCancelWhileQueued(t *testing.T) {
 	log := make(chan string, 1)
 	go func() { log <- d.get("/api/v1/builds/" + last.Build.ID + "/log?follow=true").text }()
 	a, b := d.ask(last.Build.ID, "cancel", `{"by":"ann@desk"}`)
-	if a.status != http.StatusOK || b.State != rpmflow.Finished || b.Cancel == nil || b.Cancel.By != "ann@desk" || time.Since(b.Cancel.At) > time.Minute {
+	if a.status != http.StatusOK || b.State != rpmflow.Finished || b.Cancel == nil || b.Cancel.By != "ann@desk" ||
+		time.Since(b.Cancel.At) > time.Minute {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	got, err := w.ledger.LastOf(t.Context(), b.ID)
 	w.must(err)
-	if o := got.Build.Outcome; got.Type != events.TypeFinished || o.Result != rpmflow.Failed || o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann@desk" || o.Hint == "" {
+	if o := got.Build.Outcome; got.Type != events.TypeFinished || o.Result != rpmflow.Failed ||
+		o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann@desk" || o.Hint == "" {
 		t.Errorf("%s: %+v", got.Type, got.Build)
 	}
 	if text := <-log; !strings.Contains(text, "rpmflow: canceled by ann@desk") {
 		t.Errorf("log %q", text)
 	}
 	// Once more is the same.
-	if a, again := d.ask(last.Build.ID, "cancel", `{"by":"bob"}`); a.status != http.StatusOK || again.Cancel.By != "ann@desk" {
+	if a, again := d.ask(last.Build.ID, "cancel", `{"by":"bob"}`); a.status != http.StatusOK ||
+		again.Cancel.By != "ann@desk" {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	testkit.Eventually(w.t, "the list to have it", func() bool {
@@ -102,7 +107,8 @@ func TestCancelWhileRunning(t *testing.T) {
 	defer stop()
 	w.must(w.nc.Flush())
 	a, b := d.ask(last.Build.ID, "cancel", "") // nobody says who it is
-	if a.status != http.StatusAccepted || b.State != rpmflow.Running || b.Cancel == nil || b.Cancel.By != "127.0.0.1" || b.Attempt != 1 {
+	if a.status != http.StatusAccepted || b.State != rpmflow.Running || b.Cancel == nil || b.Cancel.By != "127.0.0.1" ||
+		b.Attempt != 1 {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	select {
@@ -110,7 +116,8 @@ func TestCancelWhileRunning(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("its owner was not woken")
 	}
-	if a, again := d.ask(last.Build.ID, "cancel", `{"by":"bob"}`); a.status != http.StatusAccepted || again.Cancel.By != "127.0.0.1" {
+	if a, again := d.ask(last.Build.ID, "cancel", `{"by":"bob"}`); a.status != http.StatusAccepted ||
+		again.Cancel.By != "127.0.0.1" {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	got, err := w.ledger.LastOf(t.Context(), b.ID)
@@ -132,19 +139,22 @@ func TestCancelIsRefused(t *testing.T) {
 		says           string
 	}{
 		{"no token", id, "", []string{"Authorization", ""}, 401, "token is missing"},
-		{"a form of a web page", id, "by=x", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "not declared as JSON"},
+		{"a form of a web page", id, "by=x", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415,
+			"not declared as JSON"},
 		{"bad JSON", id, `{"by":`, nil, 400, "cannot be read"},
 		{"an unknown field", id, `{"why":"x"}`, nil, 400, "unknown field"},
 		{"a very long name", id, `{"by":"` + strings.Repeat("x", 300) + `"}`, nil, 400, "longer than 200"},
 		{"no such build", rpmflow.DeriveID("nosuch"), "", nil, 404, "there is no build"},
 		{"no id", "x", "", nil, 400, "not a build id"},
 	} {
-		if a, _ := d.ask(test.id, "cancel", test.body, test.header...); a.status != test.status || !strings.Contains(a.text, test.says) {
+		if a, _ := d.ask(test.id, "cancel", test.body, test.header...); a.status != test.status ||
+			!strings.Contains(a.text, test.says) {
 			t.Errorf("%s: %d %s", test.name, a.status, a.text)
 		}
 	}
 	d.end(d.claim(last), rpmflow.FailureBuild)
-	if a, _ := d.ask(id, "cancel", ""); a.status != http.StatusConflict || !strings.Contains(a.text, "has failed already") {
+	if a, _ := d.ask(id, "cancel", ""); a.status != http.StatusConflict ||
+		!strings.Contains(a.text, "has failed already") {
 		t.Errorf("a finished build: %d %s", a.status, a.text)
 	}
 }
@@ -166,7 +176,8 @@ func TestCancelRacesWithAClaim(t *testing.T) {
 		}()
 		a, b := d.ask(last.Build.ID, "cancel", "")
 		lost := <-claimed
-		if lost == nil && (a.status != http.StatusAccepted || b.State != rpmflow.Running) || lost != nil && (a.status != http.StatusOK || b.State != rpmflow.Finished) || b.Cancel == nil {
+		if lost == nil && (a.status != http.StatusAccepted || b.State != rpmflow.Running) || lost != nil &&
+			(a.status != http.StatusOK || b.State != rpmflow.Finished) || b.Cancel == nil {
 			t.Errorf("claim: %v, answer: %d %s", lost, a.status, a.text)
 		}
 	}
@@ -177,7 +188,8 @@ func TestRetry(t *testing.T) {
 	o := w.options()
 	d := w.listen(o)
 	first := d.one()
-	if a, _ := d.ask(first.Build.ID, "retry", "{}"); a.status != http.StatusConflict || !strings.Contains(a.text, "is not finished") {
+	if a, _ := d.ask(first.Build.ID, "retry", "{}"); a.status != http.StatusConflict ||
+		!strings.Contains(a.text, "is not finished") {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	old := d.end(d.claim(first), rpmflow.FailureBuild)
@@ -193,7 +205,8 @@ func TestRetry(t *testing.T) {
 	a.into(&again)
 	a, _ = d.ask(old.ID, "retry", "{}")
 	a.into(&other)
-	if len(p.Builds) != 1 || !slices.Equal(p.ids(), again.ids()) || !again.Duplicate || p.Builds[0].ID == old.ID || slices.Equal(p.ids(), other.ids()) {
+	if len(p.Builds) != 1 || !slices.Equal(p.ids(), again.ids()) || !again.Duplicate || p.Builds[0].ID == old.ID ||
+		slices.Equal(p.ids(), other.ids()) {
 		t.Fatalf("%+v, then %+v, then %+v", p, again, other)
 	}
 	_, submitted := d.submit(`{"project":"hello"}`, "Idempotency-Key", "k1") // the same key for something else
@@ -202,7 +215,8 @@ func TestRetry(t *testing.T) {
 	}
 	var b rpmflow.Build
 	d.get("/api/v1/builds/" + p.Builds[0].ID).into(&b)
-	if b.RetryOf != old.ID || b.Commit != old.Commit || b.Ref != old.Ref || b.Target != old.Target || b.Package != old.Package || b.State != rpmflow.Queued || b.Attempt != 0 || b.Cancel != nil {
+	if b.RetryOf != old.ID || b.Commit != old.Commit || b.Ref != old.Ref || b.Target != old.Target ||
+		b.Package != old.Package || b.State != rpmflow.Queued || b.Attempt != 0 || b.Cancel != nil {
 		t.Errorf("%+v", b)
 	}
 	for name, test := range map[string]struct {
@@ -222,7 +236,8 @@ func TestRetry(t *testing.T) {
 	o.Projects = o.Projects[1:]
 	o.Projects[0].Name, o.Projects[1].Targets = "hello", []string{"opensuse-leap-15.6-x86_64"}
 	d = w.listen(o)
-	if a, _ := d.ask(old.ID, "retry", "{}"); a.status != http.StatusConflict || !strings.Contains(a.text, "is not defined any more") {
+	if a, _ := d.ask(old.ID, "retry", "{}"); a.status != http.StatusConflict ||
+		!strings.Contains(a.text, "is not defined any more") {
 		t.Errorf("the target is gone: %d %s", a.status, a.text)
 	}
 	d.stop()

@@ -10,8 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// dispatcher derives the queued events and the build messages from stored pushes. All listeners share the durable consumer that
-// it reads.
+// dispatcher derives the queued events and the build messages from stored pushes. All listeners share the durable
+// consumer that it reads.
 type dispatcher struct {
 	pushes *events.Pushes
 	ledger *events.Ledger

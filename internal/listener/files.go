@@ -20,8 +20,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// buildLog gives the log of a build: the stored one when the build is finished; before, or when none was stored, what there is of the live
-// one, and with ?follow=true also what comes, until the build's end.
+// buildLog sends the stored log of a finished build. For other builds, and if none was stored, it sends what there is of
+// the live log, and with ?follow=true also what comes until the build ends.
 func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	changes := l.projection.hub.Now() // before the record is read, so that no change is missed
 	b, p := l.build(r.Context(), r.PathValue("id"))
@@ -30,7 +30,8 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 	}
 	follow, err := strconv.ParseBool(r.URL.Query().Get("follow"))
 	if err != nil && r.URL.Query().Has("follow") {
-		return 0, nil, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false", r.URL.Query().Get("follow"))
+		return 0, nil, problemf(http.StatusBadRequest, "use true or false", "follow=%q is neither true nor false",
+			r.URL.Query().Get("follow"))
 	}
 	stored := slices.IndexFunc(b.Artifacts, func(a rpmflow.Artifact) bool { return a.Name == "build.log" })
 	finished := b.State == rpmflow.Finished
@@ -71,8 +72,8 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 	return 0, nil, nil
 }
 
-// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes before that,
-// unless it was lost with a connection or a builder.
+// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes
+// before that, unless it was lost with a connection or a builder.
 func (l *Listener) untilFinished(ctx context.Context, changes *hub.Reader, id string) {
 	const grace, pause = 3 * time.Second, time.Second
 	for {
@@ -101,7 +102,7 @@ func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) (int, any, *
 	return 0, nil, l.send(w, r, key)
 }
 
-// send passes a stored object on, as it is encoded or unpacked for clients that do not take gzip.
+// send sends a stored object, unpacked for clients that do not accept gzip.
 func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) *problem {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()

@@ -36,7 +36,8 @@ func (w *world) closeLog(log *events.LogWriter, end bool) {
 // follow opens a stream; its headers must be there at once.
 func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 	d.t.Helper()
-	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.base+"/api/v1/builds/"+b.ID+"/log?follow=true", nil)
+	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.base+"/api/v1/builds/"+b.ID+"/log?follow=true",
+		nil)
 	d.must(err)
 	res, err := d.client.Do(req)
 	d.must(err)
@@ -161,12 +162,14 @@ func TestStoredLog(t *testing.T) {
 	b := w.finishedBuild(1, text)
 	path := "/api/v1/builds/" + b.ID + "/log"
 	for _, query := range []string{"", "?follow=true"} {
-		if a := d.get(path + query); a.status != http.StatusOK || a.text != text || a.header.Get("Content-Encoding") != "" || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		if a := d.get(path + query); a.status != http.StatusOK || a.text != text || a.header.Get("Content-Encoding") != "" ||
+			a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("unpacked: %d %v, %d bytes", a.status, a.header, len(a.text))
 		}
 	}
 	a := d.get(path, "Accept-Encoding", "br, gzip")
-	if a.status != http.StatusOK || a.header.Get("Content-Encoding") != "gzip" || a.header.Get("Vary") != "Accept-Encoding" || a.header.Get("Content-Length") != fmt.Sprint(len(a.text)) {
+	if a.status != http.StatusOK || a.header.Get("Content-Encoding") != "gzip" ||
+		a.header.Get("Vary") != "Accept-Encoding" || a.header.Get("Content-Length") != fmt.Sprint(len(a.text)) {
 		t.Fatalf("packed: %d %v", a.status, a.header)
 	}
 	z, err := gzip.NewReader(strings.NewReader(a.text))
@@ -174,7 +177,8 @@ func TestStoredLog(t *testing.T) {
 	if plain, err := io.ReadAll(z); err != nil || string(plain) != text {
 		t.Errorf("%d bytes, %v", len(plain), err)
 	}
-	if a := d.get("/api/v1/builds/" + w.build(2, rpmflow.Finished, nil).ID + "/log"); a.status != http.StatusNotFound || !strings.Contains(a.text, "ended without a log") {
+	if a := d.get("/api/v1/builds/" + w.build(2, rpmflow.Finished, nil).ID + "/log"); a.status != http.StatusNotFound ||
+		!strings.Contains(a.text, "ended without a log") {
 		t.Errorf("no log: %d %s", a.status, a.text)
 	}
 	w.finishedBuild(3, "")
@@ -202,16 +206,20 @@ func TestArtifacts(t *testing.T) {
 
 	key := "/artifacts/" + b.Prefix() + "hello-1.0-1.x86_64.rpm"
 	a := d.get(key)
-	if a.status != http.StatusOK || a.text != "not really a package" || a.header.Get("Content-Type") != "application/x-rpm" || a.header.Get("X-Content-Type-Options") != "nosniff" ||
+	if a.status != http.StatusOK || a.text != "not really a package" ||
+		a.header.Get("Content-Type") != "application/x-rpm" || a.header.Get("X-Content-Type-Options") != "nosniff" ||
 		!strings.Contains(a.header.Get("Cache-Control"), "immutable") || a.header.Get("Content-Length") != "20" {
 		t.Errorf("%d %v %q", a.status, a.header, a.text)
 	}
-	if a := d.do(http.MethodHead, key, nil); a.status != http.StatusOK || a.text != "" || a.header.Get("Content-Length") != "20" {
+	if a := d.do(http.MethodHead, key, nil); a.status != http.StatusOK || a.text != "" ||
+		a.header.Get("Content-Length") != "20" {
 		t.Errorf("HEAD: %d %v %q", a.status, a.header, a.text)
 	}
 	for _, path := range []string{
-		"/artifacts/sources/secret", "/artifacts/builds/../sources/secret", "/artifacts/builds/%2e%2e/sources/secret", "/artifacts/builds/..%2fsources/secret",
-		"/artifacts/builds/%2e%2e%2fsources%2fsecret", "/artifacts/builds//../sources/secret", "/artifacts/builds/%5c..%5csources", "/artifacts/builds/%00", "/artifacts/builds/",
+		"/artifacts/sources/secret", "/artifacts/builds/../sources/secret", "/artifacts/builds/%2e%2e/sources/secret",
+		"/artifacts/builds/..%2fsources/secret",
+		"/artifacts/builds/%2e%2e%2fsources%2fsecret", "/artifacts/builds//../sources/secret",
+		"/artifacts/builds/%5c..%5csources", "/artifacts/builds/%00", "/artifacts/builds/",
 		"/artifacts/", "/artifacts/builds/hello/nosuch", "/artifacts/" + strings.Repeat("builds/", 300) + "x",
 	} {
 		if a := d.get(path); a.status != http.StatusNotFound || strings.Contains(a.text, "a secret") {

@@ -38,23 +38,34 @@ func TestHooks(t *testing.T) {
 	}{
 		{"a branch", "generic/hello", good, nil, 202, 1, ""},
 		{"a branch of a pattern", "generic/hello", string(payload("refs/heads/release-1", "", commit, "")), nil, 202, 1, ""},
-		{"a tag of a project that builds tags", "generic/tags", string(payload("refs/tags/v1", "", commit, "d-tag")), nil, 202, 2, ""},
-		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "guid-1"}, 202, 1, ""},
-		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery", "guid-2"}, 200, 0, `event "ping" is not a push: nothing to build`},
+		{"a tag of a project that builds tags", "generic/tags", string(payload("refs/tags/v1", "", commit, "d-tag")), nil,
+			202, 2, ""},
+		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push", "X-GitHub-Delivery",
+			"guid-1"}, 202, 1, ""},
+		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery", "guid-2"},
+			200, 0, `event "ping" is not a push: nothing to build`},
 		{"GitHub without its event", "github/hello", github("refs/heads/main", commit), nil, 400, 0, "X-GitHub-Event"},
-		{"a deleted branch", "generic/hello", string(payload("refs/heads/main", commit, zero, "d-del")), nil, 200, 0, "refs/heads/main was deleted: nothing to build"},
-		{"another branch", "generic/hello", string(payload("refs/heads/other", zero, commit, "d-other")), nil, 200, 0, `project "hello" builds branches main, release-* only`},
-		{"a tag", "generic/hello", string(payload("refs/tags/v1", zero, commit, "d-tag")), nil, 200, 0, "configured for no tags"},
-		{"a note", "generic/hello", string(payload("refs/notes/x", zero, commit, "d-note")), nil, 200, 0, "neither a branch nor a tag"},
+		{"a deleted branch", "generic/hello", string(payload("refs/heads/main", commit, zero, "d-del")), nil, 200, 0,
+			"refs/heads/main was deleted: nothing to build"},
+		{"another branch", "generic/hello", string(payload("refs/heads/other", zero, commit, "d-other")), nil, 200, 0,
+			`project "hello" builds branches main, release-* only`},
+		{"a tag", "generic/hello", string(payload("refs/tags/v1", zero, commit, "d-tag")), nil, 200, 0,
+			"configured for no tags"},
+		{"a note", "generic/hello", string(payload("refs/notes/x", zero, commit, "d-note")), nil, 200, 0,
+			"neither a branch nor a tag"},
 		{"no such project", "generic/nosuch", good, nil, 404, 0, `project "nosuch" is not configured`},
 		{"a project without a secret", "generic/bare", good, nil, 403, 0, "no webhook secret"},
 		{"no signature", "generic/hello", good, []string{"-"}, 401, 0, "X-Rpmflow-Signature-256"},
-		{"a wrong signature", "generic/hello", good, []string{"-", "X-Rpmflow-Signature-256", forge.Sign("another secret", []byte(good))}, 401, 0, "does not match"},
-		{"GitHub without a signature", "github/hello", good, []string{"-", "X-GitHub-Event", "push"}, 401, 0, "X-Hub-Signature-256"},
+		{"a wrong signature", "generic/hello", good, []string{"-", "X-Rpmflow-Signature-256",
+			forge.Sign("another secret", []byte(good))}, 401, 0, "does not match"},
+		{"GitHub without a signature", "github/hello", good, []string{"-", "X-GitHub-Event", "push"}, 401, 0,
+			"X-Hub-Signature-256"},
 		{"not JSON", "generic/hello", "ref=main", nil, 400, 0, "not JSON"},
 		{"empty", "generic/hello", "", nil, 400, 0, "not JSON"},
-		{"a ref that is none", "generic/hello", string(payload("main", zero, commit, "x")), nil, 400, 0, "not a full ref name"},
-		{"a short commit", "generic/hello", string(payload("refs/heads/main", zero, "2222", "x")), nil, 400, 0, "not a full commit id"},
+		{"a ref that is none", "generic/hello", string(payload("main", zero, commit, "x")), nil, 400, 0,
+			"not a full ref name"},
+		{"a short commit", "generic/hello", string(payload("refs/heads/main", zero, "2222", "x")), nil, 400, 0,
+			"not a full commit id"},
 		{"a forge of tomorrow", "gitlab/hello", good, nil, 404, 0, "GET / lists"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,9 +73,11 @@ func TestHooks(t *testing.T) {
 			if len(header) > 0 && header[0] == "-" {
 				header = header[1:]
 			} else {
-				header = append(slices.Clone(header), "X-Rpmflow-Signature-256", forge.Sign(secret, []byte(test.body)), "X-Hub-Signature-256", forge.Sign(secret, []byte(test.body)))
+				header = append(slices.Clone(header), "X-Rpmflow-Signature-256", forge.Sign(secret, []byte(test.body)),
+					"X-Hub-Signature-256", forge.Sign(secret, []byte(test.body)))
 			}
-			a := d.do(http.MethodPost, "/hooks/"+test.path, strings.NewReader(test.body), append(header, "Content-Type", "application/json")...)
+			a := d.do(http.MethodPost, "/hooks/"+test.path, strings.NewReader(test.body),
+				append(header, "Content-Type", "application/json")...)
 			if a.status != test.status || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), test.says) {
 				t.Fatalf("%d %s, want %d that says %q", a.status, a.text, test.status, test.says)
 			}
@@ -133,7 +146,8 @@ func TestTooLarge(t *testing.T) {
 			defer res.Body.Close()
 			text, err := io.ReadAll(res.Body)
 			w.must(err)
-			if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text, []byte(`"hint": "split the push, or raise listener.max_body"`)) {
+			if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text,
+				[]byte(`"hint": "split the push, or raise listener.max_body"`)) {
 				t.Errorf("%s %s", res.Status, text)
 			}
 			if sent := body.n.Load(); sent > test.most {
@@ -180,7 +194,8 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// A push that led to no builds is decided again when it is delivered again, by what is configured then; once it has builds they stand.
+// A push that led to no builds is decided again when it is delivered again, by what is configured then; once it has
+// builds they stand.
 func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
@@ -200,7 +215,8 @@ func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 	other.Projects[0].Branches = []string{"release-*"}
 	d = w.listen(other)
 	_, reason := d.deliver("hello", body)
-	if reason.Push != refused.Push || reason.Duplicate || !strings.HasSuffix(reason.Reason, "builds branches release-* only") {
+	if reason.Push != refused.Push || reason.Duplicate || !strings.HasSuffix(reason.Reason,
+		"builds branches release-* only") {
 		t.Fatalf("a reason that is not true any more: %+v", reason)
 	}
 	d.stop()
@@ -285,7 +301,8 @@ func TestRedeliveryAfterARefusal(t *testing.T) {
 	o := w.options()
 	o.Projects[0].Name, o.Projects[2].Secret = "later", "another"
 	d := w.listen(o)
-	for project, status := range map[string]int{"hello": http.StatusNotFound, "bare": http.StatusForbidden, "tags": http.StatusUnauthorized} {
+	for project, status := range map[string]int{"hello": http.StatusNotFound, "bare": http.StatusForbidden,
+		"tags": http.StatusUnauthorized} {
 		if a, _ := d.deliver(project, body); a.status != status {
 			t.Errorf("%s: %d %s", project, a.status, a.text)
 		}
@@ -318,14 +335,17 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	pushes, err := events.NewPushes(t.Context(), w.js)
 	w.must(err)
 	push := rpmflow.Push{
-		ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Commit: commit, Delivery: "d1", Forge: "generic", Received: time.Now().UTC(),
+		ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Commit: commit, Delivery: "d1",
+		Forge: "generic", Received: time.Now().UTC(),
 	}
 	var ids []string
 	for _, target := range []string{"fedora-42-x86_64", "opensuse-leap-15.6-x86_64"} {
 		b := rpmflow.Build{
 			BuildRequest: rpmflow.BuildRequest{
-				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target, Arch: "x86_64", Repository: w.repo,
-				Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1, QueuedAt: push.Received,
+				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target,
+				Arch: "x86_64", Repository: w.repo,
+				Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1,
+				QueuedAt: push.Received,
 			},
 			State: rpmflow.Queued,
 		}
@@ -349,7 +369,8 @@ func TestNATSIsAway(t *testing.T) {
 	w.nats.Close()
 	testkit.Eventually(w.t, "unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
 	body := payload("refs/heads/main", zero, commit, "d1")
-	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(a.text, "send the same again") {
+	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" ||
+		!strings.Contains(a.text, "send the same again") {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	if a := d.get("/healthz"); a.status != http.StatusOK {
@@ -422,7 +443,8 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 	w.must(err)
 	defer conn.Close()
 	w.must(conn.SetDeadline(time.Now().Add(patience)))
-	fmt.Fprintf(conn, "POST /hooks/generic/hello HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\nX-Rpmflow-Signature-256: %s\r\n\r\n", len(body), forge.Sign(secret, body))
+	fmt.Fprintf(conn, "POST /hooks/generic/hello HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"+
+		"Content-Length: %d\r\nX-Rpmflow-Signature-256: %s\r\n\r\n", len(body), forge.Sign(secret, body))
 	word := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
 	if _, err := io.ReadFull(conn, word); err != nil || !strings.Contains(string(word), "100") { // the handler reads
 		t.Fatalf("%q, %v", word, err)
@@ -481,14 +503,16 @@ func TestDeliveryOfSeveralRefs(t *testing.T) {
 	}
 	body := changes("d1", "refs/heads/main", "refs/heads/other", "refs/heads/release-1")
 	a, all := deliver(body)
-	if a.status != http.StatusAccepted || all.Project != "hello" || all.Duplicate || all.Reason != "" || len(all.Builds) != 2 || len(all.Pushes) != 3 {
+	if a.status != http.StatusAccepted || all.Project != "hello" || all.Duplicate || all.Reason != "" ||
+		len(all.Builds) != 2 || len(all.Pushes) != 3 {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	ids := map[string]bool{}
 	for i, ref := range []string{"refs/heads/main", "refs/heads/other", "refs/heads/release-1"} {
 		p := all.Pushes[i]
 		ids[p.Push] = true
-		if p.Ref != ref || p.Duplicate || (p.Reason == "") != (ref != "refs/heads/other") || len(p.Builds) > 1 || (len(p.Builds) == 0) != (p.Reason != "") {
+		if p.Ref != ref || p.Duplicate || (p.Reason == "") != (ref != "refs/heads/other") || len(p.Builds) > 1 ||
+			(len(p.Builds) == 0) != (p.Reason != "") {
 			t.Errorf("%s: %+v", ref, p)
 		}
 	}
@@ -498,12 +522,14 @@ func TestDeliveryOfSeveralRefs(t *testing.T) {
 	w.queued(all.Builds[0].ID, all.Builds[1].ID)
 
 	a, again := deliver(body)
-	if a.status != http.StatusOK || !again.Duplicate || len(again.Builds) != 2 || again.Pushes[1].Push != all.Pushes[1].Push {
+	if a.status != http.StatusOK || !again.Duplicate || len(again.Builds) != 2 ||
+		again.Pushes[1].Push != all.Pushes[1].Push {
 		t.Errorf("sent twice: %d %s", a.status, a.text)
 	}
 	// One of its refs alone is the same push, in the answer of one push.
 	a, one := d.deliver("hello", payload("refs/heads/main", zero, commit, "d1"))
-	if a.status != http.StatusOK || !one.Duplicate || one.Push != all.Pushes[0].Push || strings.Contains(a.text, `"pushes"`) {
+	if a.status != http.StatusOK || !one.Duplicate || one.Push != all.Pushes[0].Push ||
+		strings.Contains(a.text, `"pushes"`) {
 		t.Errorf("one of them: %d %s", a.status, a.text)
 	}
 	// Another ref under the same id of a delivery is another push.
@@ -518,7 +544,8 @@ func TestDeliveryOfSeveralRefs(t *testing.T) {
 	w.queued(append(other.ids(), all.Builds[0].ID, all.Builds[1].ID)...)
 }
 
-// Earlier versions derived a push's id from the forge's id of the delivery alone. Such a push is answered, not built a second time.
+// Earlier versions derived a push's id from the forge's id of the delivery alone. Such a push is answered, not built
+// a second time.
 func TestRedeliveryAfterAnUpgrade(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	pushes, err := events.NewPushes(t.Context(), w.js)
@@ -531,8 +558,9 @@ func TestRedeliveryAfterAnUpgrade(t *testing.T) {
 			last, err = w.ledger.LastOf(t.Context(), model.Builds[0].ID)
 			return err == nil
 		})
-		p := rpmflow.Push{ID: rpmflow.PushID("hello", delivery), Project: "hello", Ref: ref, Before: zero, Commit: commit, Delivery: delivery,
-			Forge: "generic", Received: time.Now().UTC()}
+		p := rpmflow.Push{ID: rpmflow.PushID("hello", delivery), Project: "hello", Ref: ref, Before: zero, Commit: commit,
+			Delivery: delivery,
+			Forge:    "generic", Received: time.Now().UTC()}
 		if built {
 			b := last.Build
 			b.ID, b.Push, b.Ref = rpmflow.BuildID(p.ID, "hello", b.Target), p.ID, ref

@@ -1,8 +1,7 @@
-// Package listener is the door of the system: it takes pushes from forges and from users, answers what is known about
-// builds, and derives the build messages from the pushes.
+// Package listener receives pushes and submissions over HTTP, answers questions about builds, and queues the builds.
 //
-// HTTP requests come in; stored pushes, queued builds, records, logs and artifacts go out. cmd/listener and `rpmflow up`
-// start it; any number of replicas may run, and each of them can be killed at any time.
+// HTTP requests come in; stored pushes, queued builds, records, logs and artifacts go out. cmd/listener and `rpmflow
+// up` start it; any number of replicas may run, and each of them can be killed at any time.
 package listener
 
 import (
@@ -25,7 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// Options of a listener; all of them are valid values, checked by the configuration.
+// Options of a listener. The configuration has checked the values.
 type Options struct {
 	PublicURL      string
 	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
@@ -64,13 +63,15 @@ type Listener struct {
 	planner   *plan.Planner
 	uploading chan struct{} // slots of those who upload source packages
 
-	stopping   context.Context // ends when Run is told to: streams end then, other requests in hand are answered
+	stopping   context.Context // the context of Run: with it streams end, while other requests are still answered
 	projection *projection
 }
 
-// New opens the read model; requests on the socket are answered once Run runs, which closes it.
-func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream, artifacts Artifacts, resolve plan.Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, socket: socket, uploading: make(chan struct{}, maxUploads)}
+// New opens the read model. Requests on the socket are answered while Run runs, which closes it.
+func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream,
+	artifacts Artifacts, resolve plan.Resolver) (_ *Listener, err error) {
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, socket: socket,
+		uploading: make(chan struct{}, maxUploads)}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}
@@ -100,18 +101,20 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	return l, nil
 }
 
-// Run serves until ctx ends, then lets requests in hand end and closes everything.
+// Run serves until ctx ends, then lets requests in progress end and closes everything.
 func (l *Listener) Run(ctx context.Context) error {
 	l.stopping = ctx
 	defer context.AfterFunc(ctx, l.planner.Stop)()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
 	for name, run := range map[string]func(context.Context) error{
-		"dispatcher": dispatcher{l.pushes, l.ledger, l.queue, l.log}.run, "reader of events": l.projection.hub.Run, "read model": l.projection.run,
+		"dispatcher": dispatcher{l.pushes, l.ledger, l.queue, l.log}.run, "reader of events": l.projection.hub.Run,
+		"read model": l.projection.run,
 	} {
 		g.Go(func() error { l.persist(gctx, name, run); return nil })
 	}
-	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects), "version", l.o.Version)
+	l.log.Info("listening", "address", l.socket.Addr().String(), "url", l.o.PublicURL, "projects", len(l.o.Projects),
+		"version", l.o.Version)
 	err := g.Wait()
 	l.planner.Close()
 	return errors.Join(err, l.projection.model.Close())

@@ -14,22 +14,23 @@ import (
 )
 
 const (
-	// An id is given out the moment its push is stored, and its first event follows some milliseconds later: whoever asks
-	// in between is kept waiting for so long instead of being told that there is no such build.
+	// The answer to a push has ids of builds whose first events follow some milliseconds later. A request between them
+	// waits for so long before it is answered with 404.
 	lookupWait  = 1500 * time.Millisecond
 	lookupPause = 50 * time.Millisecond
-	// maxCandidates is how many builds an answer names to whom gave too short an id.
+	// maxCandidates is how many builds the answer to an ambiguous id lists.
 	maxCandidates = 10
 )
 
-// shortID is the beginning of an id that is long enough to mean one.
+// shortID matches beginnings of ids that are long enough.
 var shortID = regexp.MustCompile(`^[0-9a-f-]{4,36}$`)
 
 // last reads a build's last event from EVENTS itself, by its id or the beginning of one.
 func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem) {
 	if !rpmflow.IsID(id) && (!shortID.MatchString(id) || len(id) == 36) {
 		return events.Event{}, problemf(http.StatusBadRequest,
-			"take the id from the answer to a push or from the list of builds; its first 8 characters are enough", "%q is not a build id", id)
+			"take the id from the answer to a push or from the list of builds; its first 8 characters are enough",
+			"%q is not a build id", id)
 	}
 	for begun := time.Now(); ; {
 		last, found, p := l.lookUp(ctx, id)
@@ -39,7 +40,8 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 		if time.Since(begun) > lookupWait || ctx.Err() != nil {
 			if !l.projection.caughtUp.Load() && !rpmflow.IsID(id) {
 				return events.Event{}, problemf(http.StatusServiceUnavailable,
-					"give the whole id, or wait: the list of builds is being read from the event stream", "whether a build begins with %s is not known yet", id)
+					"give the whole id, or wait: the list of builds is being read from the event stream",
+					"whether a build begins with %s is not known yet", id)
 			}
 			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds, or rpmflow list, lists the builds",
 				"there is no build %s", id)

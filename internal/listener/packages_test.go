@@ -40,7 +40,8 @@ func (w *world) commit(files map[string]string) string {
 	return w.git("-C", w.repo, "rev-parse", "HEAD")
 }
 
-// monorepo are options of a listener with git mirrors for two projects: mono, with the packages a, b and docs; and srpms, of source packages.
+// monorepo are options of a listener with git mirrors for two projects: mono, with the packages a, b and docs; and
+// srpms, of source packages.
 func (w *world) monorepo() listener.Options {
 	w.t.Helper()
 	mirrors, err := source.Open(source.Options{Dir: w.t.TempDir(), Logger: quiet})
@@ -49,7 +50,8 @@ func (w *world) monorepo() listener.Options {
 	o.Repositories = mirrors
 	mono, srpms, auto := o.Projects[0], o.Projects[0], o.Projects[0]
 	mono.Name, mono.Packages = "mono", []rpmflow.PackageSource{
-		{Name: "a", Directory: "pkgs/a"}, {Name: "b", Directory: "pkgs/b", Spec: "rpm/b.spec", Paths: []string{"pkgs/b/**", "macros/**", "!**/*.md"}},
+		{Name: "a", Directory: "pkgs/a"}, {Name: "b", Directory: "pkgs/b", Spec: "rpm/b.spec",
+			Paths: []string{"pkgs/b/**", "macros/**", "!**/*.md"}},
 	}
 	mono.Sources.Directory = "" // its packages have their own
 	srpms.Name, srpms.Layout, auto.Name = "srpms", rpmflow.LayoutSRPM, "auto"
@@ -79,7 +81,8 @@ func (w *world) builds(p pushed) (names []string, records []rpmflow.Build) {
 
 // listed is a push in rpmflow's own form that lists its files.
 func listed(before, after, delivery string, files, gone []string) []byte {
-	raw, err := json.Marshal(map[string]any{"ref": "refs/heads/main", "before": before, "after": after, "delivery": delivery, "files": files, "gone": gone})
+	raw, err := json.Marshal(map[string]any{"ref": "refs/heads/main", "before": before, "after": after,
+		"delivery": delivery, "files": files, "gone": gone})
 	if err != nil {
 		panic(err)
 	}
@@ -88,7 +91,8 @@ func listed(before, after, delivery string, files, gone []string) []byte {
 
 func TestPushOfSeveralPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
-	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1", "macros/x": "1"})
+	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1",
+		"macros/x": "1"})
 	onlyA := w.commit(map[string]string{"pkgs/a/src/deep/x.c": "1"})
 	shared := w.commit(map[string]string{"macros/x": "2"})
 	none := w.commit(map[string]string{"README.md": "2", "pkgs/ab/x": "2", "pkgs/b/NEWS.md": "1"})
@@ -107,11 +111,15 @@ func TestPushOfSeveralPackages(t *testing.T) {
 		{"a file of one", first, onlyA, nil, "[a]", ""},
 		{"a file that is in one's filter", onlyA, shared, nil, "[b]", ""},
 		{"several commits", first, shared, nil, "[a b]", ""},
-		{"no file of any", shared, none, nil, "[]", "no package is touched: 3 files were changed (README.md, pkgs/ab/x, pkgs/b/NEWS.md), and looked for were those of a (pkgs/a/**), b (pkgs/b/**, macros/**, !**/*.md)"},
+		{"no file of any", shared, none, nil, "[]",
+			"no package is touched: 3 files were changed (README.md, pkgs/ab/x, pkgs/b/NEWS.md), " +
+				"and looked for were those of a (pkgs/a/**), b (pkgs/b/**, macros/**, !**/*.md)"},
 		{"a file moved from one to the other", none, moved, nil, "[a b]", ""},
-		{"a package deleted", moved, deleted, nil, "[]", "nothing to build of a, which is not there any more: no directory pkgs/a at "},
+		{"a package deleted", moved, deleted, nil, "[]",
+			"nothing to build of a, which is not there any more: no directory pkgs/a at "},
 		{"nothing", deleted, deleted, nil, "[]", "no file was changed"},
-		{"an old commit that nobody has", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " + w.repo + " any more (force-pushed or deleted?)"},
+		{"an old commit that nobody has", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " +
+			w.repo + " any more (force-pushed or deleted?)"},
 		{"a new commit that nobody has", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
 		{"the delivery says it", first, strings.Repeat("cd", 20), []string{"pkgs/a/x", "y"}, "[a]", ""},
 		{"the delivery says that there is none", first, strings.Repeat("cd", 20), []string{}, "[]", "no file was changed"},
@@ -124,7 +132,8 @@ func TestPushOfSeveralPackages(t *testing.T) {
 			}
 			a, p := d.deliver("mono", body)
 			names, records := w.builds(p)
-			if a.status >= 300 || fmt.Sprint(names) != test.want || (p.Reason == "") != (len(names) > 0) || len(p.Builds) != len(names) {
+			if a.status >= 300 || fmt.Sprint(names) != test.want || (p.Reason == "") != (len(names) > 0) ||
+				len(p.Builds) != len(names) {
 				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
 			}
 			said := p.Reason
@@ -133,7 +142,8 @@ func TestPushOfSeveralPackages(t *testing.T) {
 				if b.Package == "b" {
 					spec = "pkgs/b/rpm/b.spec"
 				}
-				if b.Sources.Directory != directory || b.Spec != spec || b.Project != "mono" || b.ID != p.Builds[i].ID || b.ID != rpmflow.BuildID(p.Push, b.Package, b.Target) {
+				if b.Sources.Directory != directory || b.Spec != spec || b.Project != "mono" || b.ID != p.Builds[i].ID ||
+					b.ID != rpmflow.BuildID(p.Push, b.Package, b.Target) {
 					t.Errorf("%+v", b)
 				}
 				said += strings.Join(b.Notes, "; ")
@@ -142,7 +152,8 @@ func TestPushOfSeveralPackages(t *testing.T) {
 				t.Errorf("said is %q, want %q", said, test.says)
 			}
 			// The same delivery has the same answer, whatever is known by then.
-			if again, q := d.deliver("mono", body); again.status != http.StatusOK || !q.Duplicate || !slices.Equal(q.ids(), p.ids()) || q.Reason != p.Reason {
+			if again, q := d.deliver("mono", body); again.status != http.StatusOK || !q.Duplicate ||
+				!slices.Equal(q.ids(), p.ids()) || q.Reason != p.Reason {
 				t.Errorf("again: %d %s", again.status, again.text)
 			}
 		})
@@ -152,7 +163,8 @@ func TestPushOfSeveralPackages(t *testing.T) {
 // What a push has removed is not built, and the answer says so; who else is touched is.
 func TestRemovedPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
-	both := w.commit(map[string]string{"pkgs/a/a.spec": "1", "pkgs/a/x": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/b/x": "1", "README": "1"})
+	both := w.commit(map[string]string{"pkgs/a/a.spec": "1", "pkgs/a/x": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/b/x": "1",
+		"README": "1"})
 	noSpec := w.commit(map[string]string{"pkgs/a/a.spec": ""})
 	w.git("-C", w.repo, "checkout", "--quiet", "-b", "renamed", both)
 	w.git("-C", w.repo, "mv", "pkgs/a", "pkgs/c")
@@ -173,20 +185,30 @@ func TestRemovedPackages(t *testing.T) {
 		want                   string
 		says                   string // part of the reason, or of what is said of those that are not built
 	}{
-		"its spec":                  {"mono", both, noSpec, nil, nil, false, "[]", "nothing to build of a, which is not there any more: no spec file in pkgs/a at "},
-		"renamed, others changed":   {"mono", both, renamed, nil, nil, false, "[b]", "nothing to build of a, which is not there any more: no directory pkgs/a at "},
-		"all":                       {"mono", renamed, none, nil, nil, false, "[]", "nothing to build of b, which is not there any more: no directory pkgs/b at "},
+		"its spec": {"mono", both, noSpec, nil, nil, false, "[]",
+			"nothing to build of a, which is not there any more: no spec file in pkgs/a at "},
+		"renamed, others changed": {"mono", both, renamed, nil, nil, false, "[b]",
+			"nothing to build of a, which is not there any more: no directory pkgs/a at "},
+		"all": {"mono", renamed, none, nil, nil, false, "[]",
+			"nothing to build of b, which is not there any more: no directory pkgs/b at "},
 		"a spec under another name": {"mono", both, newSpec, nil, nil, false, "[a]", ""},
 		"a new ref without it":      {"mono", zero, renamed, nil, nil, false, "[b]", "no directory pkgs/a at "},
 		"a new ref without any":     {"mono", zero, none, nil, nil, false, "[]", "no directory pkgs/a at "},
-		"the delivery lists it":     {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false, "[]", "no spec file in pkgs/a"},
-		"nobody can look":           {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]", "pkgs/a/a.spec was removed"},
-		"nobody can look, another":  {"mono", both, newSpec, []string{"pkgs/a/a.spec", "pkgs/a/new.spec"}, []string{"pkgs/a/a.spec"}, true, "[a]", ""},
-		"nobody can look, a file":   {"mono", both, newSpec, []string{"pkgs/a/x"}, []string{"pkgs/a/x"}, true, "[a]", ""},
-		"of one package":            {"auto", oneSpec, noneLeft, []string{"hello.spec", "x.src.rpm"}, []string{"hello.spec", "x.src.rpm"}, false, "[auto]", ""}, // there are those in pkgs
-		"a source package":          {"srpms", oneSpec, noneLeft, nil, nil, false, "[]", "there is no source package"},
-		"a source package, listed":  {"srpms", oneSpec, noneLeft, []string{"x.src.rpm"}, []string{"x.src.rpm"}, true, "[]", "nothing to build of x.src.rpm, which is not there any more"},
-		"the only spec":             {"auto", renamed, none, []string{"hello.spec"}, []string{"hello.spec"}, false, "[]", "nothing to build of auto, which is not there any more: no spec file at "},
+		"the delivery lists it": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false, "[]",
+			"no spec file in pkgs/a"},
+		"nobody can look": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]",
+			"pkgs/a/a.spec was removed"},
+		"nobody can look, another": {"mono", both, newSpec, []string{"pkgs/a/a.spec", "pkgs/a/new.spec"},
+			[]string{"pkgs/a/a.spec"}, true, "[a]", ""},
+		"nobody can look, a file": {"mono", both, newSpec, []string{"pkgs/a/x"}, []string{"pkgs/a/x"}, true, "[a]", ""},
+		// there are those in pkgs
+		"of one package": {"auto", oneSpec, noneLeft, []string{"hello.spec", "x.src.rpm"},
+			[]string{"hello.spec", "x.src.rpm"}, false, "[auto]", ""},
+		"a source package": {"srpms", oneSpec, noneLeft, nil, nil, false, "[]", "there is no source package"},
+		"a source package, listed": {"srpms", oneSpec, noneLeft, []string{"x.src.rpm"}, []string{"x.src.rpm"}, true, "[]",
+			"nothing to build of x.src.rpm, which is not there any more"},
+		"the only spec": {"auto", renamed, none, []string{"hello.spec"}, []string{"hello.spec"}, false, "[]",
+			"nothing to build of auto, which is not there any more: no spec file at "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := w.monorepo()
@@ -205,7 +227,8 @@ func TestRemovedPackages(t *testing.T) {
 			if a.status >= 300 || fmt.Sprint(names) != test.want || (p.Reason == "") != (len(names) > 0) {
 				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
 			}
-			if said := p.Reason + strings.Join(p.NotBuilt, "; "); !strings.Contains(said, test.says) || (test.says == "") != (said == "") {
+			if said := p.Reason + strings.Join(p.NotBuilt, "; "); !strings.Contains(said, test.says) ||
+				(test.says == "") != (said == "") {
 				t.Errorf("said is %q, want %q", said, test.says)
 			}
 		})
@@ -226,19 +249,24 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 		looks      int
 		header     []string
 	}{
-		"complete":            {`"forced":false,"commits":[{"id":"` + after + `","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0, nil}, // and not what git says
-		"forced":              {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, nil},
-		"cut":                 {`"forced":false,"commits":[{"id":"` + after + `"}]`, "[b]", 1, nil},
-		"Gitea's, one commit": {`"total_commits":1,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, []string{"X-Gitea-Event", "push", "X-Gitea-Delivery", "gitea"}},
+		// and not what git says
+		"complete": {`"forced":false,"commits":[{"id":"` + after +
+			`","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0, nil},
+		"forced": {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, nil},
+		"cut":    {`"forced":false,"commits":[{"id":"` + after + `"}]`, "[b]", 1, nil},
+		"Gitea's, one commit": {`"total_commits":1,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1,
+			[]string{"X-Gitea-Event", "push", "X-Gitea-Delivery", "gitea"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			looked := repositories.count()
 			body := fmt.Sprintf(`{"ref":"refs/heads/main","before":%q,"after":%q,%s}`, before, after, test.more)
-			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body), append(test.header, "Content-Type", "application/json",
-				"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))...)
+			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body),
+				append(test.header, "Content-Type", "application/json",
+					"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))...)
 			var p pushed
 			a.into(&p)
-			if names, _ := w.builds(p); a.status != http.StatusAccepted || fmt.Sprint(names) != test.want || repositories.count()-looked != test.looks {
+			if names, _ := w.builds(p); a.status != http.StatusAccepted || fmt.Sprint(names) != test.want ||
+				repositories.count()-looked != test.looks {
 				t.Errorf("%d %s: %v, %d looks", a.status, a.text, names, repositories.count()-looked)
 			}
 		})
@@ -289,10 +317,12 @@ func TestPushWithoutALook(t *testing.T) {
 		repositories plan.Repositories
 		says         string
 	}{
-		"slow":         {&looker{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
-		"out of reach": {&looker{fail: errors.New("dial 10.0.0.1: secret")}, "the repository could not be read; the listener's log says why"},
-		"refused":      {&looker{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x", "repository not found"))}, "repository not found"},
-		"no mirrors":   {nil, "this listener keeps no git mirrors"},
+		"slow": {&looker{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
+		"out of reach": {&looker{fail: errors.New("dial 10.0.0.1: secret")},
+			"the repository could not be read; the listener's log says why"},
+		"refused": {&looker{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x",
+			"repository not found"))}, "repository not found"},
+		"no mirrors": {nil, "this listener keeps no git mirrors"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := w.monorepo()
@@ -302,15 +332,19 @@ func TestPushWithoutALook(t *testing.T) {
 			begun := time.Now()
 			_, mono := d.deliver("mono", payload("refs/heads/main", before, after, name))
 			names, records := w.builds(mono)
-			if fmt.Sprint(names) != "[a b]" || !strings.HasSuffix(strings.Join(records[0].Notes, ""), test.says) || strings.Contains(fmt.Sprint(records), "secret") {
+			if fmt.Sprint(names) != "[a b]" || !strings.HasSuffix(strings.Join(records[0].Notes, ""), test.says) ||
+				strings.Contains(fmt.Sprint(records), "secret") {
 				t.Errorf("%v, %q", names, records[0].Notes)
 			}
-			_, guess := d.deliver("srpms", listed(before, after, name, []string{"hello-1-1.src.rpm", "gone-1-1.src.rpm", "README", "deep/x-1-1.src.rpm"}, []string{"gone-1-1.src.rpm"}))
-			if names, records = w.builds(guess); fmt.Sprint(names) != "[hello=hello-1-1.src.rpm]" || !strings.Contains(records[0].Notes[0], test.says) {
+			_, guess := d.deliver("srpms", listed(before, after, name, []string{"hello-1-1.src.rpm", "gone-1-1.src.rpm",
+				"README", "deep/x-1-1.src.rpm"}, []string{"gone-1-1.src.rpm"}))
+			if names, records = w.builds(guess); fmt.Sprint(names) != "[hello=hello-1-1.src.rpm]" ||
+				!strings.Contains(records[0].Notes[0], test.says) {
 				t.Errorf("%v, %+v", names, records)
 			}
 			_, blind := d.deliver("srpms", payload("refs/heads/main", before, after, name+" blind"))
-			if names, records = w.builds(blind); fmt.Sprint(names) != "[srpms]" || records[0].Layout != rpmflow.LayoutSRPM || !strings.Contains(records[0].Notes[0], test.says) {
+			if names, records = w.builds(blind); fmt.Sprint(names) != "[srpms]" || records[0].Layout != rpmflow.LayoutSRPM ||
+				!strings.Contains(records[0].Notes[0], test.says) {
 				t.Errorf("%v, %+v", names, records)
 			}
 			if took := time.Since(begun); took > 8*time.Second {
@@ -327,23 +361,31 @@ func TestPushWithoutALook(t *testing.T) {
 func TestPushOfSourcePackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	srpm := func(name string) string { return string(enginetest.Package(name, "src")) }
-	first := w.commit(map[string]string{"one.src.rpm": srpm("hello"), "two-1-1.srpm": srpm("two"), "bad-1-1.src.rpm": "no RPM at all", "README": "x", "deep/x.src.rpm": srpm("deep")})
+	first := w.commit(map[string]string{"one.src.rpm": srpm("hello"), "two-1-1.srpm": srpm("two"),
+		"bad-1-1.src.rpm": "no RPM at all", "README": "x", "deep/x.src.rpm": srpm("deep")})
 	changed := w.commit(map[string]string{"one.src.rpm": srpm("hello2"), "README": "y"})
 	twice := w.commit(map[string]string{"hello-1-1.src.rpm": srpm("hello"), "hello-2-1.src.rpm": srpm("hello")})
-	gone := w.commit(map[string]string{"one.src.rpm": "", "two-1-1.srpm": "", "bad-1-1.src.rpm": "", "hello-1-1.src.rpm": "", "hello-2-1.src.rpm": ""})
+	gone := w.commit(map[string]string{"one.src.rpm": "", "two-1-1.srpm": "", "bad-1-1.src.rpm": "",
+		"hello-1-1.src.rpm": "", "hello-2-1.src.rpm": ""})
 	d := w.listen(w.monorepo())
 	for _, test := range []struct {
 		name, project string
 		body          []byte
 		want, says    string
 	}{
-		{"all at first", "srpms", payload("refs/heads/main", zero, first, "1"), "[bad=bad-1-1.src.rpm hello=one.src.rpm two=two-1-1.srpm]", "is new"},
+		{"all at first", "srpms", payload("refs/heads/main", zero, first, "1"),
+			"[bad=bad-1-1.src.rpm hello=one.src.rpm two=two-1-1.srpm]", "is new"},
 		{"what was changed", "srpms", payload("refs/heads/main", first, changed, "2"), "[hello2=one.src.rpm]", ""},
-		{"two of the same name", "srpms", payload("refs/heads/main", changed, twice, "3"), "[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
-		{"as listed", "srpms", listed(first, twice, "4", []string{"two-1-1.srpm", "gone.src.rpm"}, []string{"gone.src.rpm"}), "[two=two-1-1.srpm]", ""},
-		{"nothing of it", "srpms", listed(first, twice, "5", []string{"README"}, nil), "[]", "no source package (*.src.rpm, *.srpm) was added or changed: one file was changed (README)"},
-		{"all gone", "srpms", payload("refs/heads/main", twice, gone, "6"), "[]", "there is no source package (*.src.rpm, *.srpm) at " + gone[:12]},
-		{"recognised by what is listed", "auto", listed(changed, twice, "7", []string{"hello-1-1.src.rpm", "hello-2-1.src.rpm"}, nil), "[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
+		{"two of the same name", "srpms", payload("refs/heads/main", changed, twice, "3"),
+			"[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
+		{"as listed", "srpms", listed(first, twice, "4", []string{"two-1-1.srpm", "gone.src.rpm"}, []string{"gone.src.rpm"}),
+			"[two=two-1-1.srpm]", ""},
+		{"nothing of it", "srpms", listed(first, twice, "5", []string{"README"}, nil), "[]",
+			"no source package (*.src.rpm, *.srpm) was added or changed: one file was changed (README)"},
+		{"all gone", "srpms", payload("refs/heads/main", twice, gone, "6"), "[]",
+			"there is no source package (*.src.rpm, *.srpm) at " + gone[:12]},
+		{"recognised by what is listed", "auto", listed(changed, twice, "7", []string{"hello-1-1.src.rpm",
+			"hello-2-1.src.rpm"}, nil), "[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
 		{"left to the builder", "auto", payload("refs/heads/main", changed, twice, "8"), "[auto]", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -365,7 +407,8 @@ func TestPushOfSourcePackages(t *testing.T) {
 
 func TestSubmitPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
-	head := w.commit(map[string]string{"pkgs/a/x": "1", "one.src.rpm": string(enginetest.Package("one", "src")), "two.src.rpm": string(enginetest.Package("two", "src"))})
+	head := w.commit(map[string]string{"pkgs/a/x": "1", "one.src.rpm": string(enginetest.Package("one", "src")),
+		"two.src.rpm": string(enginetest.Package("two", "src"))})
 	o := w.monorepo()
 	d := w.listen(o)
 	for _, test := range []struct {
@@ -386,7 +429,8 @@ func TestSubmitPackages(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a, p := d.submit(fmt.Sprintf(`{"project":%q,"ref":"main","packages":%s}`, test.project, test.packages))
 			names, _ := w.builds(p)
-			if a.status != test.status || (a.status < 300 && fmt.Sprint(names) != test.want) || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), test.says) {
+			if a.status != test.status || (a.status < 300 && fmt.Sprint(names) != test.want) ||
+				!strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), test.says) {
 				t.Errorf("%d %s: %v", a.status, a.text, names)
 			}
 		})
@@ -412,26 +456,30 @@ func TestSubmitPackages(t *testing.T) {
 		var p pushed
 		a.into(&p)
 		names, records := w.builds(p)
-		if fmt.Sprint(names) != test.want || records[0].Sources.Directory != test.directory || records[0].Commit != head || p.Builds[0].ID == test.old.Builds[0].ID {
+		if fmt.Sprint(names) != test.want || records[0].Sources.Directory != test.directory || records[0].Commit != head ||
+			p.Builds[0].ID == test.old.Builds[0].ID {
 			t.Errorf("%d %s: %+v", a.status, a.text, records)
 		}
 	}
 	d.stop()
 	o.Projects[0].Packages = o.Projects[0].Packages[1:]
 	d = w.listen(o)
-	if a, _ := d.ask(mono.Builds[0].ID, "retry", "{}"); a.status != http.StatusConflict || !strings.Contains(a.text, "any more") {
+	if a, _ := d.ask(mono.Builds[0].ID, "retry", "{}"); a.status != http.StatusConflict ||
+		!strings.Contains(a.text, "any more") {
 		t.Errorf("the package is gone: %d %s", a.status, a.text)
 	}
 }
 
-// More builds than a message can hold are refused with a reason, once: a push that cannot be stored would be sent for ever.
+// More builds than a message can hold are refused with a reason, once: a push that cannot be stored would be sent for
+// ever.
 func TestTooManyPackages(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	o := w.monorepo()
 	o.Projects[0].Packages = nil
 	o.Repositories = nil // nobody can look whether they are there
 	for i := range 200 {
-		o.Projects[0].Packages = append(o.Projects[0].Packages, rpmflow.PackageSource{Name: fmt.Sprintf("p%d", i), Directory: fmt.Sprintf("pkgs/p%d", i), Spec: strings.Repeat("x", 50<<10)})
+		o.Projects[0].Packages = append(o.Projects[0].Packages, rpmflow.PackageSource{Name: fmt.Sprintf("p%d", i),
+			Directory: fmt.Sprintf("pkgs/p%d", i), Spec: strings.Repeat("x", 50<<10)})
 	}
 	d := w.listen(o)
 	a, p := d.deliver("mono", payload("refs/heads/main", zero, w.head, "x"))

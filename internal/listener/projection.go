@@ -14,7 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 )
 
-// keptEvents is how many of the newest events the hub keeps. One event has the record of a build, mostly a few kilobytes.
+// keptEvents is how many of the newest events the hub keeps. One event has the record of a build, mostly a few
+// kilobytes.
 const keptEvents = 512
 
 // projection feeds the read model from EVENTS.

@@ -26,8 +26,10 @@ func (l *Listener) receive(ctx context.Context, push rpmflow.Push) (int, any, *p
 // store returns after JetStream has acknowledged the push. The result is the push that was stored first under its id.
 func (l *Listener) store(ctx context.Context, push rpmflow.Push) (stored rpmflow.Push, again bool, _ *problem) {
 	stored, again, err := l.pushes.Receive(ctx, push)
-	if errors.Is(err, events.ErrTooLarge) && len(push.Builds) > 0 { // else it would be sent again and again, and refused each time
-		push.Reason = fmt.Sprintf("%d builds at once are more than a message can hold: build the packages in parts, with rpmflow submit --package",
+	// without this the sender would send it again for ever
+	if errors.Is(err, events.ErrTooLarge) && len(push.Builds) > 0 {
+		push.Reason = fmt.Sprintf("%d builds at once are more than a message can hold: "+
+			"build the packages in parts, with rpmflow submit --package",
 			len(push.Builds))
 		push.Builds, push.NotBuilt = nil, nil
 		stored, again, err = l.pushes.Receive(ctx, push)
@@ -44,7 +46,8 @@ func (l *Listener) pushAnswer(push rpmflow.Push, again bool) api.Push {
 		Reason: push.Reason, NotBuilt: push.NotBuilt,
 	}
 	for _, b := range push.Builds {
-		a.Builds = append(a.Builds, api.BuildRef{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL + "/api/v1/builds/" + b.ID})
+		a.Builds = append(a.Builds, api.BuildRef{ID: b.ID, Package: b.Package, Target: b.Target, URL: l.o.PublicURL +
+			"/api/v1/builds/" + b.ID})
 	}
 	l.log.Info("push received", "project", push.Project, "push", push.ID, "ref", push.Ref, "commit", push.Commit,
 		"builds", len(push.Builds), "reason", push.Reason, "duplicate", again)

@@ -15,7 +15,8 @@ import (
 
 // limits of the listener's server. Uploads and downloads set their own deadlines, part by part.
 func limits() httpd.Limits {
-	return httpd.Limits{Header: 10 * time.Second, Read: time.Minute, Idle: 2 * time.Minute, HeaderBytes: 64 << 10, Grace: 10 * time.Second}
+	return httpd.Limits{Header: 10 * time.Second, Read: time.Minute, Idle: 2 * time.Minute, HeaderBytes: 64 << 10,
+		Grace: 10 * time.Second}
 }
 
 // site joins the table of routes with its handlers.
@@ -71,7 +72,8 @@ func (l *Listener) authorize(r *http.Request) *problem {
 			"submissions, cancelling and retrying are off: this listener has no token, and was not asked by this machine "+
 				"under a name of its own")
 	}
-	return problemf(http.StatusUnauthorized, "send the listener's token as Authorization: Bearer …", "the token is missing or wrong")
+	return problemf(http.StatusUnauthorized, "send the listener's token as Authorization: Bearer …",
+		"the token is missing or wrong")
 }
 
 func (l *Listener) handlers() map[string]httpd.Handler {

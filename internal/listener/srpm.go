@@ -24,20 +24,20 @@ import (
 const (
 	// maxUploads is how many source packages are received at once; others wait. Each takes disk.
 	maxUploads = 4
-	// storeWait bounds the storing of one, which has its own bound by size.
+	// storeWait is the longest time for storing one. The storage has a limit by size, too.
 	storeWait = 2 * time.Hour
 )
 
-// Uploads is where source packages are kept that users have given us.
+// Uploads stores uploaded source packages.
 type Uploads interface {
 	Keep(ctx context.Context, sha512, name, file string, size int64) error
 }
 
-// uploadsDir is where source packages lie until they are stored.
+// uploadsDir has the source packages that are not stored yet.
 func (l *Listener) uploadsDir() string { return filepath.Join(l.o.DataDir, "listener", "uploads") }
 
-// sweepUploads removes what an earlier run was receiving when it was killed. The read model's lock says that nobody
-// else receives there.
+// sweepUploads removes what a killed listener has left. The lock of the read model excludes another one in this
+// directory.
 func (l *Listener) sweepUploads() error {
 	dir := l.uploadsDir()
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
@@ -56,7 +56,7 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	if r.ContentLength > l.o.MaxUpload {
 		return 0, nil, l.uploadTooLarge(r.ContentLength)
 	}
-	// What cannot be stored need not be sent.
+	// A client need not send what cannot be stored.
 	if err := l.reachStorage(r.Context()); err != nil {
 		return 0, nil, l.notStored(err)
 	}
@@ -85,7 +85,7 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	if refusal != nil {
 		return 0, nil, refused(refusal)
 	}
-	// Whoever has sent all of it may go away: it is stored and built.
+	// From here on the package is stored and built even if the client goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWait)
 	defer cancel()
 	if err := l.o.Uploads.Keep(ctx, pkg.SHA512, pkg.Name, file, pkg.Size); err != nil {
@@ -99,7 +99,7 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	return l.receive(rctx, push)
 }
 
-// spool writes the body to the disk. The file's name is given also with a problem, as long as there is one.
+// spool writes the body to the disk. The file's name is returned with a problem, too, if the file exists.
 func (l *Listener) spool(w http.ResponseWriter, r *http.Request) (name string, pkg rpmflow.SourcePackage, _ *problem) {
 	file, err := os.CreateTemp(l.uploadsDir(), "upload-*.rpm")
 	if err != nil {
@@ -137,14 +137,15 @@ func (l *Listener) examine(file string, pkg *rpmflow.SourcePackage) (name string
 		return "", l.unavailable("reading the source package", err)
 	}
 	pkg.Name, pkg.NEVRA = fmt.Sprintf("%s-%s-%s.src.rpm", p.Name, p.Version, p.Release), p.String()
-	if rpmflow.CheckPackageName(p.Name) != nil || storage.CheckKey("uploads/"+pkg.Name) != nil || strings.ContainsAny(pkg.Name, "/ ") {
+	if rpmflow.CheckPackageName(p.Name) != nil || storage.CheckKey("uploads/"+pkg.Name) != nil ||
+		strings.ContainsAny(pkg.Name, "/ ") {
 		return "", problemf(http.StatusBadRequest, "give a source package as rpmbuild -bs makes it",
 			"the uploaded file cannot be built: no package can have the name %.100q", pkg.Name)
 	}
 	return p.Name, nil
 }
 
-// reachStorage is asked before a client sends much.
+// reachStorage checks the storage before a client sends a large body.
 func (l *Listener) reachStorage(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.o.RequestTimeout)
 	defer cancel()
@@ -157,7 +158,8 @@ func (l *Listener) uploadTooLarge(size int64) *problem {
 		what = fmt.Sprintf("the source package has %d bytes, more than", size)
 	}
 	return problemf(http.StatusRequestEntityTooLarge,
-		"ask an operator to raise listener.max_upload, or build it from a repository", "%s the %d that listener.max_upload allows", what, l.o.MaxUpload)
+		"ask an operator to raise listener.max_upload, or build it from a repository",
+		"%s the %d that listener.max_upload allows", what, l.o.MaxUpload)
 }
 
 // noDisk is the answer when the file cannot be written.
@@ -169,7 +171,8 @@ func (l *Listener) noDisk(err error) *problem {
 			"the listener's disk is full")
 	}
 	return problemf(http.StatusInternalServerError,
-		"ask an operator to let the listener write to its data_dir; its log says more", "the source package cannot be written to the listener's disk")
+		"ask an operator to let the listener write to its data_dir; its log says more",
+		"the source package cannot be written to the listener's disk")
 }
 
 // notStored is the answer when the storage does not take it.
@@ -181,7 +184,8 @@ func (l *Listener) notStored(err error) *problem {
 			"ask an operator to free space in the storage, then send it again", "the storage is full")
 	case errors.Is(err, storage.ErrRefused):
 		return problemf(http.StatusServiceUnavailable,
-			"ask an operator to give the listener's S3 account the rights that `rpmflow config s3` prints; nothing is queued", "the storage refuses the source package")
+			"ask an operator to give the listener's S3 account the rights that `rpmflow config s3` prints; nothing is queued",
+			"the storage refuses the source package")
 	}
 	return problemf(http.StatusServiceUnavailable,
 		"send it again in a moment: nothing is queued; the listener's log says more", "the storage cannot be reached")

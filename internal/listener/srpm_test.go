@@ -27,7 +27,9 @@ func sourcePackage(t *testing.T, name string) []byte {
 		t.Skipf("needs rpmbuild: %v", err)
 	}
 	dir := t.TempDir()
-	spec := "Name: " + name + "\nEpoch: 1\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: s\n\n%description\nx\n\n%files\n"
+	spec := "Name: " + name +
+		"\nEpoch: 1\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\n" +
+		"Source0: s\n\n%description\nx\n\n%files\n"
 	for file, content := range map[string]string{"x.spec": spec, "s": strings.Repeat("source\n", 100)} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -82,7 +84,8 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 	d.get("/api/v1/builds/" + p.Builds[0].ID[:8]).into(&b) // the beginning of the id is enough
 	want := rpmflow.SourcePackage{Name: "hello-1-2.src.rpm", NEVRA: "hello-1:1-2.src",
 		SHA512: hex.EncodeToString(sum[:]), Size: int64(len(srpm))}
-	if b.SourcePackage == nil || *b.SourcePackage != want || b.Repository+b.Ref+b.Commit != "" || b.Layout != rpmflow.LayoutSRPM || b.Package != "hello" || b.Project != "hello" {
+	if b.SourcePackage == nil || *b.SourcePackage != want || b.Repository+b.Ref+b.Commit != "" ||
+		b.Layout != rpmflow.LayoutSRPM || b.Package != "hello" || b.Project != "hello" {
 		t.Errorf("%+v", b)
 	}
 	stored, there, err := w.store.Uploads().Open(t.Context(), want.SHA512, want.Name)
@@ -123,7 +126,8 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 	}
 	var c rpmflow.Build
 	d.get("/api/v1/builds/" + retried.Builds[0].ID).into(&c)
-	if c.RetryOf != b.ID || c.SourcePackage == nil || *c.SourcePackage != want || c.Repository != "" || c.Package != "hello" {
+	if c.RetryOf != b.ID || c.SourcePackage == nil || *c.SourcePackage != want || c.Repository != "" ||
+		c.Package != "hello" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -229,7 +233,8 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 	o.Projects[0].Token, o.Targets[0].Image = "a token of the repository", "rpmflow/mock:latest"
 	d := w.listen(o)
 	for path, want := range map[string]string{
-		"/api/v1/projects": `"name": "hello", "repository": "https://git.example.com/hello.git", "layout": "auto", "branches": ["main", "release-*"], "tags": [], "packages": ["hello"], ` +
+		"/api/v1/projects": `"name": "hello", "repository": "https://git.example.com/hello.git", "layout": "auto", "branches": ["main", "release-*"], ` +
+			`"tags": [], "packages": ["hello"], ` +
 			`"targets": ["fedora-42-x86_64"], "webhooks": true, "timeout_seconds": 3600, "concurrency": 4`,
 		"/api/v1/targets": `"name": "fedora-42-x86_64", "arch": "x86_64", "config": "", "image": "rpmflow/mock:latest", "projects": ["hello", "tags"]`,
 	} {
@@ -252,9 +257,11 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 func TestNamesInFilters(t *testing.T) {
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
-	gone := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID("x", "gone", "old-target"), Push: rpmflow.PushID("gone", "1"),
+	gone := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID("x", "gone", "old-target"),
+		Push:    rpmflow.PushID("gone", "1"),
 		Project: "gone", Package: "gone", Target: "old-target", Arch: "x86_64",
-		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1}, State: rpmflow.Queued}
+		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1,
+		Concurrency: 1}, State: rpmflow.Queued}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, gone, 0)
 	w.must(err)
 	testkit.Eventually(w.t, "the build", func() bool { return strings.Contains(d.get("/api/v1/builds").text, gone.ID) })
@@ -292,9 +299,11 @@ func TestShortIDs(t *testing.T) {
 	d := w.listen(w.options())
 	ids := []string{"abcd1111-1111-5111-8111-111111111111", "abcd2222-1111-5111-8111-111111111111"}
 	for _, id := range ids {
-		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: id, Push: rpmflow.PushID("hello", "1"), Project: "hello", Package: "hello",
-			Target: "fedora-42-x86_64", Arch: "x86_64",
-			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1, Concurrency: 1}, State: rpmflow.Queued}
+		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: id, Push: rpmflow.PushID("hello", "1"), Project: "hello",
+			Package: "hello",
+			Target:  "fedora-42-x86_64", Arch: "x86_64",
+			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1,
+			Concurrency: 1}, State: rpmflow.Queued}
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 		w.must(err)
 	}
@@ -314,7 +323,8 @@ func TestShortIDs(t *testing.T) {
 		t.Errorf("%d: %s", a.status, a.text)
 	}
 	for id, status := range map[string]int{"abc": http.StatusBadRequest, "hello": http.StatusBadRequest,
-		"ABCD1": http.StatusBadRequest, "abcd3": http.StatusNotFound, "abcd1111-1111-5111-8111-11111111111Z": http.StatusBadRequest} {
+		"ABCD1": http.StatusBadRequest, "abcd3": http.StatusNotFound,
+		"abcd1111-1111-5111-8111-11111111111Z": http.StatusBadRequest} {
 		if a := d.get("/api/v1/builds/" + id); a.status != status {
 			t.Errorf("%s: %d: %s", id, a.status, a.text)
 		}

@@ -77,7 +77,8 @@ func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	t.Cleanup(w.validate)
 	w.ledger, err = events.NewLedger(t.Context(), w.js)
 	w.must(err)
-	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody", SecretKey: "listens there"})
+	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody",
+		SecretKey: "listens there"})
 	w.repo = filepath.Join(t.TempDir(), "hello")
 	w.git("init", "--quiet", "--initial-branch=main", w.repo)
 	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x")
@@ -155,7 +156,8 @@ func (w *world) validate() {
 // queued waits until the builds, and no others, are in EVENTS and in the queue, each once.
 func (w *world) queued(ids ...string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, fmt.Sprintf("builds %v in the queue", ids), func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
+	testkit.Eventually(w.t, fmt.Sprintf("builds %v in the queue", ids),
+		func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
 	inEvents, inQueue := map[string]int{}, map[string]int{}
 	for _, msg := range w.messages(events.StreamEvents) {
 		ev, err := events.Parse(msg.Data)
@@ -180,17 +182,21 @@ func (w *world) queued(ids ...string) {
 // options of a listener for three projects: hello builds main and release-*; bare has nothing set; tags builds tags.
 func (w *world) options() listener.Options {
 	project := rpmflow.Project{
-		Name: "hello", URL: w.repo, Branches: []string{"main", "release-*"}, Layout: rpmflow.LayoutAuto, Targets: []string{"fedora-42-x86_64"},
-		Secret: secret, Timeout: time.Hour, Concurrency: 4,
+		Name: "hello", URL: w.repo, Branches: []string{"main", "release-*"}, Layout: rpmflow.LayoutAuto,
+		Targets: []string{"fedora-42-x86_64"},
+		Secret:  secret, Timeout: time.Hour, Concurrency: 4,
 	}
 	bare, tags := project, project
 	bare.Name, bare.Secret, bare.Targets = "bare", "", nil
-	tags.Name, tags.Branches, tags.Tags, tags.Targets = "tags", nil, []string{"v*"}, []string{"opensuse-leap-15.6-x86_64", "fedora-42-x86_64"}
+	tags.Name, tags.Branches, tags.Tags, tags.Targets = "tags", nil, []string{"v*"},
+		[]string{"opensuse-leap-15.6-x86_64", "fedora-42-x86_64"}
 	return listener.Options{
-		PublicURL: "https://rpmflow.test", Token: token, MaxBody: 25 << 20, RequestTimeout: 10 * time.Second, DataDir: w.t.TempDir(),
+		PublicURL: "https://rpmflow.test", Token: token, MaxBody: 25 << 20, RequestTimeout: 10 * time.Second,
+		DataDir:  w.t.TempDir(),
 		Projects: []rpmflow.Project{project, bare, tags},
-		Targets:  []rpmflow.Target{{Name: "fedora-42-x86_64", Arch: "x86_64"}, {Name: "opensuse-leap-15.6-x86_64", Arch: "x86_64"}},
-		Version:  "test", Logger: quiet, MaxUpload: 8 << 20, Uploads: w.store.Uploads(),
+		Targets: []rpmflow.Target{{Name: "fedora-42-x86_64", Arch: "x86_64"},
+			{Name: "opensuse-leap-15.6-x86_64", Arch: "x86_64"}},
+		Version: "test", Logger: quiet, MaxUpload: 8 << 20, Uploads: w.store.Uploads(),
 	}
 }
 
@@ -318,7 +324,8 @@ func (p pushed) ids() (all []string) {
 
 // payload is a push in rpmflow's own form.
 func payload(ref, before, after, delivery string) []byte {
-	raw, err := json.Marshal(map[string]string{"ref": ref, "before": before, "after": after, "delivery": delivery, "pusher": "ann"})
+	raw, err := json.Marshal(map[string]string{"ref": ref, "before": before, "after": after, "delivery": delivery,
+		"pusher": "ann"})
 	if err != nil {
 		panic(err)
 	}
@@ -328,7 +335,8 @@ func payload(ref, before, after, delivery string) []byte {
 // deliver sends a signed push to a project.
 func (d *door) deliver(project string, body []byte) (answer, pushed) {
 	d.t.Helper()
-	a := d.do(http.MethodPost, "/hooks/generic/"+project, bytes.NewReader(body), "Content-Type", "application/json", "X-Rpmflow-Signature-256", forge.Sign(secret, body))
+	a := d.do(http.MethodPost, "/hooks/generic/"+project, bytes.NewReader(body), "Content-Type", "application/json",
+		"X-Rpmflow-Signature-256", forge.Sign(secret, body))
 	var p pushed
 	if a.status < 400 {
 		a.into(&p)
@@ -339,7 +347,8 @@ func (d *door) deliver(project string, body []byte) (answer, pushed) {
 // submit asks for a build.
 func (d *door) submit(body string, header ...string) (answer, pushed) {
 	d.t.Helper()
-	a := d.do(http.MethodPost, "/api/v1/builds", strings.NewReader(body), append([]string{"Content-Type", "application/json", "Authorization", "Bearer " + token}, header...)...)
+	a := d.do(http.MethodPost, "/api/v1/builds", strings.NewReader(body), append([]string{"Content-Type",
+		"application/json", "Authorization", "Bearer " + token}, header...)...)
 	var p pushed
 	if a.status < 400 {
 		a.into(&p)

@@ -7,7 +7,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
-// Project is a configured one.
+// Project finds a configured project by its name.
 func (pl *Planner) Project(name string) (rpmflow.Project, *Refusal) {
 	i := slices.IndexFunc(pl.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
 	if i < 0 {
@@ -32,7 +32,7 @@ func (pl *Planner) TargetNames() (names []string) {
 	return names
 }
 
-// forTargets are the targets that somebody asks for, or the project's.
+// targets are those that a request names, or the project's.
 func (pl *Planner) targets(project rpmflow.Project, asked []string) ([]string, *Refusal) {
 	targets := slices.Clone(asked) // sorted below: the configuration is shared by all requests
 	if len(targets) == 0 {

@@ -1,7 +1,7 @@
 // Package plan decides which builds a push, a submission or a retry leads to, or why there are none.
 //
-// Configured projects and targets, changes of refs, and a look at the project's repository come in; a push with the records of its
-// builds goes out, and nothing is stored. The listener imports it; it has nothing of HTTP.
+// Configured projects and targets, changes of refs and the project's repository come in; a push with the
+// records of its builds goes out, and nothing is stored. The listener imports it; it has nothing of HTTP.
 package plan
 
 import (
@@ -93,7 +93,8 @@ func (pl *Planner) Push(ctx context.Context, project rpmflow.Project, push rpmfl
 		return push
 	}
 	// The fallback packages branches that are built, whether it is one itself or not.
-	fallback := push.Half == rpmflow.HalfPackaging && project.Sources.Fallback != "" && c.Ref == "refs/heads/"+project.Sources.Fallback
+	fallback := push.Half == rpmflow.HalfPackaging && project.Sources.Fallback != "" &&
+		c.Ref == "refs/heads/"+project.Sources.Fallback
 	if reason, ok := project.Wants(c.Ref); !ok && !fallback {
 		push.Reason = reason
 		return push

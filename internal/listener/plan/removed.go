@@ -12,12 +12,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// withoutAbsent takes the packages out of a choice that the commit has nothing of: this push has removed them, or one before it. A look at the
-// repository is made where that can be so and costs no waiting that was not done already. Unread says that such a look has just failed.
-func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c forge.Change, chosen choice, unread bool) choice {
+// withoutAbsent removes packages from a choice that the commit does not have, because this push or one before it has
+// removed them. The repository is read only if a package may be missing. If it was just found that it cannot be read,
+// unread is set.
+func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c forge.Change, chosen choice,
+	unread bool) choice {
 	var suspects []rpmflow.PackageSource
-	for _, p := range chosen.parts {
-		if s, ok := project.PackageSource(p.name); ok && suspect(project, s, c) {
+	for _, p := range chosen.packages {
+		if s, ok := project.PackageSource(p.name); ok && mayBeAbsent(project, s, c) {
 			suspects = append(suspects, s)
 		}
 	}
@@ -27,8 +29,8 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 	var absent map[string]string
 	if !unread {
 		var err error
-		absent, err = look(ctx, pl, project.Name, func(ctx context.Context) (map[string]string, error) {
-			return pl.o.Repositories.Absent(ctx, asked(project, c), suspects)
+		absent, err = read(ctx, pl, project.Name, func(ctx context.Context) (map[string]string, error) {
+			return pl.o.Repositories.Absent(ctx, sourceRequest(project, c), suspects)
 		})
 		if err != nil {
 			pl.log.Warn("which packages are there is not known", "project", project.Name, "commit", c.Commit, "error", err)
@@ -44,16 +46,16 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 		}
 	}
 	const most = 20 // are said
-	parts := chosen.parts
-	chosen.parts = nil
+	parts := chosen.packages
+	chosen.packages = nil
 	for _, p := range parts {
 		if why, is := absent[p.name]; is {
 			chosen.not = append(chosen.not, "nothing to build of "+p.name+", which is not there any more: "+why)
 			continue
 		}
-		chosen.parts = append(chosen.parts, p)
+		chosen.packages = append(chosen.packages, p)
 	}
-	if len(chosen.parts) == 0 {
+	if len(chosen.packages) == 0 {
 		chosen.reason, chosen.not = some(chosen.not, most), nil
 	}
 	if more := len(chosen.not) - most; more > 0 {
@@ -62,18 +64,19 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 	return chosen
 }
 
-// suspect says whether a package that is to be built may not be there.
-func suspect(project rpmflow.Project, s rpmflow.PackageSource, c forge.Change) bool {
+// mayBeAbsent reports whether a chosen package may be missing in the commit.
+func mayBeAbsent(project rpmflow.Project, s rpmflow.PackageSource, c forge.Change) bool {
 	switch {
 	case c.Complete:
 		return slices.ContainsFunc(c.Gone, func(f string) bool { return isOf(s, f) })
-	case len(project.Packages) == 0 && len(s.Filter()) == 0: // nobody has looked at the repository, and most pushes remove no package
+	// the repository was not read yet, and most pushes remove no package
+	case len(project.Packages) == 0 && len(s.Filter()) == 0:
 		return false
 	}
 	return true
 }
 
-// isOf says whether a file that is gone may have been what a package was built of.
+// isOf reports whether a removed file may have been part of a package.
 func isOf(s rpmflow.PackageSource, file string) bool {
 	if s.Directory == "" {
 		return file == s.SpecPath() || s.Spec == "" && isPackage(file)
@@ -81,13 +84,13 @@ func isOf(s rpmflow.PackageSource, file string) bool {
 	return file == s.Directory || strings.HasPrefix(file, s.Directory+"/")
 }
 
-// isPackage says whether a file by its name is one that a package is made by.
+// isPackage reports whether a file is a spec or a source package, by its name.
 func isPackage(file string) bool {
 	name := path.Base(file)
 	return strings.HasSuffix(name, ".spec") || strings.HasSuffix(name, ".spec.in") || rpmflow.IsSRPM(name)
 }
 
-// goneBy says, by the delivery alone, why a package is not there: its spec is gone, and no other came.
+// goneBy is the reason why a package is missing, by the delivery alone: its spec was removed, and no other added.
 func goneBy(s rpmflow.PackageSource, c forge.Change) string {
 	gone := ""
 	for _, f := range c.Files {
@@ -107,7 +110,7 @@ func goneBy(s rpmflow.PackageSource, c forge.Change) string {
 	return gone + " was removed"
 }
 
-// removedSRPMs says in words which source packages a push has removed; empty: none.
+// removedSRPMs describes which source packages a push has removed. It is empty for none.
 func removedSRPMs(project rpmflow.Project, files []string, there []source.SRPMFile) string {
 	var gone []string
 	for _, f := range files {

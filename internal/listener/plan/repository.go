@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	// readWait is how long an answer waits for a look at a repository: a forge gives a webhook ten seconds, and the push is yet to be stored.
+	// readWait is how long an answer waits for a repository. A forge gives a webhook ten seconds, and the push is not
+	// stored yet.
 	readWait = 5 * time.Second
-	// readLimit is how long a look that nobody waits for any more may go on. What it has fetched is there for the next one.
+	// readLimit is how long a read may go on after the answer. The next one finds what it has fetched.
 	readLimit = 15 * time.Minute
-	// maxReads bounds those at one repository.
+	// maxReads is how many reads one repository may have at once.
 	maxReads = 2
 )
 
@@ -23,8 +24,8 @@ var (
 	ErrSlow      = errors.New("the repository could not be read in time")
 )
 
-// look does something with a project's repository, and waits for it for a while.
-func look[T any](ctx context.Context, pl *Planner, project string, f func(context.Context) (T, error)) (T, error) {
+// read calls f, which reads a project's repository, and waits for it for a limited time.
+func read[T any](ctx context.Context, pl *Planner, project string, f func(context.Context) (T, error)) (T, error) {
 	var nothing T
 	if pl.o.Repositories == nil {
 		return nothing, errNoMirrors
@@ -60,9 +61,10 @@ func look[T any](ctx context.Context, pl *Planner, project string, f func(contex
 	}
 }
 
-// whyNot says in words for everybody why a repository was not looked at. What else there is to say is for the operator.
+// whyNot is the public reason why a repository was not read. The log has the whole error.
 func (pl *Planner) whyNot(project rpmflow.Project, c forge.Change, err error) string {
-	pl.log.Warn("the repository was not looked at", "project", project.Name, "ref", c.Ref, "commit", c.Commit, "error", err)
+	pl.log.Warn("the repository was not read", "project", project.Name, "ref", c.Ref, "commit", c.Commit, "error",
+		err)
 	var f *rpmflow.Failure
 	switch {
 	case errors.As(err, &f):

@@ -20,7 +20,7 @@ func NewPush(project rpmflow.Project, key string, c forge.Change, forgeName stri
 
 func (pl *Planner) builds(project rpmflow.Project, push rpmflow.Push, chosen choice, targets []string) []rpmflow.Build {
 	var builds []rpmflow.Build
-	for _, p := range chosen.parts {
+	for _, p := range chosen.packages {
 		for _, name := range targets {
 			b := pl.request(project, push, p, name)
 			if chosen.note != "" {
@@ -33,13 +33,15 @@ func (pl *Planner) builds(project rpmflow.Project, push rpmflow.Push, chosen cho
 }
 
 // request is the record of a build that a push leads to.
-func (pl *Planner) request(project rpmflow.Project, push rpmflow.Push, p part, target string) rpmflow.Build {
+func (pl *Planner) request(project rpmflow.Project, push rpmflow.Push, p chosenPackage, target string) rpmflow.Build {
 	i := slices.IndexFunc(pl.o.Targets, func(t rpmflow.Target) bool { return t.Name == target })
 	b := rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
 			ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
-			Target: target, Arch: pl.o.Targets[i].Arch, // it has been checked that the target is defined: by the configuration, or on request
-			Repository: giturl.Redact(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec, Sources: p.sources, Options: project.OptionsFor(pl.o.Targets[i]),
+			// the target is defined: the configuration or the request was checked
+			Target: target, Arch: pl.o.Targets[i].Arch,
+			Repository: giturl.Redact(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec,
+			Sources: p.sources, Options: project.OptionsFor(pl.o.Targets[i]),
 			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 			QueuedAt: push.Received,
 		},
@@ -47,7 +49,8 @@ func (pl *Planner) request(project rpmflow.Project, push rpmflow.Push, p part, t
 	}
 	if b.Split = split(project, push); b.Split != nil {
 		pushed, _ := b.Split.Halves()
-		b.Repository, b.Sources.Directory = pushed.Repository, cmp.Or(project.Packaging.Directory(target), project.Sources.Directory)
+		b.Repository, b.Sources.Directory = pushed.Repository, cmp.Or(project.Packaging.Directory(target),
+			project.Sources.Directory)
 	}
 	return b
 }
@@ -63,8 +66,9 @@ func (pl *Planner) SourcePackage(project rpmflow.Project, pkg rpmflow.SourcePack
 }
 
 // uploaded is the record of a build of an uploaded source package.
-func (pl *Planner) uploaded(project rpmflow.Project, push rpmflow.Push, pkg rpmflow.SourcePackage, name, target string) rpmflow.Build {
-	b := pl.request(project, push, part{name: name, key: pkg.SHA512, layout: rpmflow.LayoutSRPM,
+func (pl *Planner) uploaded(project rpmflow.Project, push rpmflow.Push, pkg rpmflow.SourcePackage, name,
+	target string) rpmflow.Build {
+	b := pl.request(project, push, chosenPackage{name: name, key: pkg.SHA512, layout: rpmflow.LayoutSRPM,
 		sources: rpmflow.Sources{SRPM: pkg.Name}}, target)
 	b.Repository, b.Ref, b.Commit, b.Split, b.SourcePackage = "", "", "", nil, &pkg
 	return b

@@ -6,12 +6,13 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// Half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The webhook's address
-// can say it, with ?repository=packaging, else the names of the repository in the delivery.
+// Half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The
+// webhook's address can say it, with ?repository=packaging, else the names of the repository in the delivery.
 func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half, *Refusal) {
 	if project.Layout != rpmflow.LayoutSplit {
 		if said != "" {
-			return "", refuse(Invalid, "remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
+			return "", refuse(Invalid,
+				"remove ?repository= from the webhook's address, or set layout: split and packaging_url of the project",
 				"project %q has one repository, and the webhook says that it is for the %q", project.Name, said)
 		}
 		return "", nil
@@ -31,11 +32,12 @@ func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half,
 	case ofPackaging && !ofSource:
 		return rpmflow.HalfPackaging, nil
 	}
-	return "", refuse(Invalid, hint, "project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
+	return "", refuse(Invalid, hint,
+		"project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
 }
 
-// split is what is known of both repositories when a push is received: the commit of the one that was pushed to. Which commit of
-// the other one goes with it, the builder finds out; nobody who pushes waits for that.
+// split names both repositories, and the commit of the one that was pushed to. The builder finds the commit of the
+// other one, so that the sender of the push does not wait for it.
 func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
 	if project.Layout != rpmflow.LayoutSplit {
 		return nil
@@ -50,7 +52,8 @@ func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
 	return s
 }
 
-// splitAgain is the half that a repeated build was pushed to, and both of its commits where they are known: the repetition takes the same.
+// splitAgain is the half that a repeated build was pushed to, and both commits if they are known: the new build has the
+// same.
 func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmflow.Split, *Refusal) {
 	now := split(project, rpmflow.Push{Half: rpmflow.HalfSource})
 	switch {
@@ -58,9 +61,11 @@ func splitAgain(project rpmflow.Project, old rpmflow.Build) (rpmflow.Half, *rpmf
 		return "", nil, nil
 	case old.Split == nil:
 		return rpmflow.HalfSource, nil, nil // it was built when the project had only the source's repository
-	case now == nil, now.Source.Repository != old.Split.Source.Repository, now.Packaging.Repository != old.Split.Packaging.Repository:
+	case now == nil, now.Source.Repository != old.Split.Source.Repository,
+		now.Packaging.Repository != old.Split.Packaging.Repository:
 		return "", nil, refuse(Conflict, "push to the project's repositories, or submit a build of them",
-			"build %s was made of %s and %s, which are not the project's repositories any more", old.ID, old.Split.Source.Repository, old.Split.Packaging.Repository)
+			"build %s was made of %s and %s, which are not the project's repositories any more", old.ID,
+			old.Split.Source.Repository, old.Split.Packaging.Repository)
 	}
 	again := *old.Split
 	return again.Pushed, &again, nil

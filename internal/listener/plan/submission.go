@@ -46,9 +46,11 @@ func (pl *Planner) Submit(ctx context.Context, s Submission, key string) (push r
 	return push, nil
 }
 
-func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submission) (ref, commit string, _ *Refusal) {
+func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submission) (ref, commit string,
+	_ *Refusal) {
 	if s.Commit != "" && !rpmflow.IsCommit(s.Commit) {
-		return "", "", refuse(Invalid, "give the full commit id, or leave it out to build the ref's present one", "commit %q is not a full commit id", s.Commit)
+		return "", "", refuse(Invalid, "give the full commit id, or leave it out to build the ref's present one",
+			"commit %q is not a full commit id", s.Commit)
 	}
 	if s.Commit != "" && strings.HasPrefix(s.Ref, "refs/") {
 		return s.Ref, s.Commit, nil
@@ -78,7 +80,8 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 	}
 	if err != nil {
 		pl.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
-		return "", "", refuse(Unreachable, "check the repository's server, or give commit and the full ref (refs/heads/…)", "project %q: %s cannot be asked which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
+		return "", "", refuse(Unreachable, "check the repository's server, or give commit and the full ref (refs/heads/…)",
+			"project %q: %s cannot be asked which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
 	}
 	if s.Commit != "" {
 		commit = s.Commit
@@ -86,11 +89,12 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 	return ref, commit, nil
 }
 
-// Retry plans a new build of what a finished one was made of: the same commit, package and target, with the project's present
-// settings. The key tells it from others.
+// Retry plans a build of the same commit, package and target as a finished one, with the project's present settings.
+// The key tells it from others.
 func (pl *Planner) Retry(old rpmflow.Build, key string) (push rpmflow.Push, _ *Refusal) {
 	if old.State != rpmflow.Finished {
-		return push, refuse(Conflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s", old.ID, old.State)
+		return push, refuse(Conflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s", old.ID,
+			old.State)
 	}
 	project, refusal := pl.Project(old.Project)
 	if refusal != nil {
@@ -100,7 +104,8 @@ func (pl *Planner) Retry(old rpmflow.Build, key string) (push rpmflow.Push, _ *R
 		return push, refuse(Conflict, "defined are: "+strings.Join(pl.TargetNames(), ", "),
 			"target %q of build %s is not defined any more", old.Target, old.ID)
 	}
-	push = NewPush(project, forge.RetryKey(old.ID, key), forge.Change{Ref: old.Ref, Commit: old.Commit}, forge.API, time.Now())
+	push = NewPush(project, forge.RetryKey(old.ID, key), forge.Change{Ref: old.Ref, Commit: old.Commit}, forge.API,
+		time.Now())
 	b, refusal := pl.again(project, &push, old)
 	if refusal != nil {
 		return push, refusal
@@ -110,7 +115,7 @@ func (pl *Planner) Retry(old rpmflow.Build, key string) (push rpmflow.Push, _ *R
 	return push, nil
 }
 
-// again is a new build of what an old one was made of.
+// again is the record of the new build.
 func (pl *Planner) again(project rpmflow.Project, push *rpmflow.Push, old rpmflow.Build) (rpmflow.Build, *Refusal) {
 	if old.SourcePackage != nil {
 		return pl.uploaded(project, *push, *old.SourcePackage, old.Package, old.Target), nil
@@ -131,13 +136,13 @@ func (pl *Planner) again(project rpmflow.Project, push *rpmflow.Push, old rpmflo
 	return b, nil
 }
 
-// Upload is for whom a source package is built, as far as it was asked for.
+// Upload says what an uploaded source package is to be built for.
 type Upload struct {
 	Project string // empty: that with the package's name, or the only one
 	Targets []string
 }
 
-// Check refuses what is wrong whatever the source package is.
+// Check refuses what is wrong with any source package.
 func (pl *Planner) Check(u Upload) *Refusal {
 	if u.Project == "" {
 		_, refusal := pl.targets(rpmflow.Project{Targets: pl.TargetNames()}, u.Targets)
