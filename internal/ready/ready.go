@@ -6,10 +6,8 @@ package ready
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // Ask asks the program at url (GET /readyz) once. The error of a program that is not ready is its own reason and hint.
@@ -35,13 +34,12 @@ func Ask(ctx context.Context, program, url string) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // a broken answer is reported below
-	var problem struct{ Error, Hint string }
-	if err := json.Unmarshal(text, &problem); err != nil || problem.Error == "" {
+	problem := httpd.ReadProblem(res)
+	if problem == nil {
 		return hint.Add(fmt.Errorf("what answers at %s says %s", url, res.Status),
 			"correct the address: that is not a "+program)
 	}
-	return hint.Add(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Error), problem.Hint)
+	return hint.Add(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Message), problem.Hint)
 }
 
 // Wait asks until the program is ready or ctx ends.
