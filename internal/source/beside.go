@@ -56,7 +56,7 @@ func Dirs(name string) []string {
 // errDangling is what is wrong with a link to nothing.
 var errDangling = errors.New("which is not there")
 
-// locate finds a file that a spec names. It is "" where none of the directories has it; a directory of the name is
+// locate finds a file that a spec names. It is "" if none of the directories has it; a directory of the name is
 // none, and other.
 func locate(dirs []string, name string) (file string, other error, err error) {
 	for _, dir := range dirs {

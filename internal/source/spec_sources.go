@@ -18,7 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// SpecSources asks for the sources of a spec on disk, which no commit is known of.
+// SpecSources is a request for the sources of a spec on disk, without a commit.
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
