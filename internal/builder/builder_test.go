@@ -30,7 +30,8 @@ func TestABuildGoesThroughItsPhases(t *testing.T) {
 	if types := w.types(b); !slices.Equal(types, want) {
 		t.Errorf("events %v, want %v", types, want)
 	}
-	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 || got.Builder != "a" || got.Engine != "mock" || got.InfrastructureFailures+got.LostAttempts != 0 ||
+	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 || got.Builder != "a" || got.Engine != "mock" ||
+		got.InfrastructureFailures+got.LostAttempts != 0 ||
 		got.StartedAt == nil || got.FinishedAt == nil || len(got.Packages) != 2 || len(got.Containers) != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -87,7 +88,8 @@ func TestAPackagersMistakeIsFinal(t *testing.T) {
 		return nil
 	})
 	b := w.enqueue("p1")
-	if got := w.finished(b); got.Attempt != 1 || got.Outcome.Kind != rpmflow.FailureDependencies || got.Outcome.Phase != rpmflow.PhaseDependencies || got.InfrastructureFailures != 0 {
+	if got := w.finished(b); got.Attempt != 1 || got.Outcome.Kind != rpmflow.FailureDependencies ||
+		got.Outcome.Phase != rpmflow.PhaseDependencies || got.InfrastructureFailures != 0 {
 		t.Errorf("%+v", got)
 	}
 	w.emptyQueue()
@@ -108,7 +110,9 @@ func TestInfrastructureFailures(t *testing.T) {
 	w.enqueue("broken")
 
 	got := w.finished(mended)
-	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures != 1 || len(got.Notes) != 2 || got.Layout != rpmflow.LayoutStandard || !strings.Contains(got.Notes[1]+got.Notes[0], "Docker is gone") {
+	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures != 1 ||
+		len(got.Notes) != 2 || got.Layout != rpmflow.LayoutStandard || !strings.Contains(got.Notes[1]+got.Notes[0],
+		"Docker is gone") {
 		t.Errorf("mended: %+v", got)
 	}
 	retried := w.until("the retry", func(e events.Event) bool {
@@ -121,7 +125,8 @@ func TestInfrastructureFailures(t *testing.T) {
 		t.Errorf("waits as %+v", b)
 	}
 	got = w.finished(broken)
-	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.Attempt != 2 || got.InfrastructureFailures != 2 || !strings.Contains(got.Outcome.Message, "Docker is gone") || len(got.Artifacts) != 1 {
+	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.Attempt != 2 || got.InfrastructureFailures != 2 ||
+		!strings.Contains(got.Outcome.Message, "Docker is gone") || len(got.Artifacts) != 1 {
 		t.Errorf("broken: %+v", got)
 	}
 	w.emptyQueue()
@@ -137,7 +142,8 @@ func TestUnknownTarget(t *testing.T) {
 	o.Targets, o.MaxFailures = nil, 1
 	w.run(o, "", nil)
 	b := w.waits(w.enqueue("p1"))
-	if got := b.Waiting[0]; got.Reason != `the target "fedora-42-x86_64" is not in the builder's configuration` || got.Hint == "" || b.Attempt != 0 {
+	if got := b.Waiting[0]; got.Reason != `the target "fedora-42-x86_64" is not in the builder's configuration` ||
+		got.Hint == "" || b.Attempt != 0 {
 		t.Errorf("%+v", b)
 	}
 }
@@ -153,7 +159,8 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 		t.Error("it was tried again")
 		return nil
 	})
-	if got := w.finished(b); got.Outcome.Kind != rpmflow.FailureInfrastructure || got.InfrastructureFailures != 0 || !strings.Contains(got.Outcome.Message, "6 builders stopped responding") {
+	if got := w.finished(b); got.Outcome.Kind != rpmflow.FailureInfrastructure || got.InfrastructureFailures != 0 ||
+		!strings.Contains(got.Outcome.Message, "6 builders stopped responding") {
 		t.Errorf("%+v, failures %d", got.Outcome, got.InfrastructureFailures)
 	}
 	w.liveLog(b)
@@ -171,7 +178,10 @@ func TestKilledBuilder(t *testing.T) {
 	w.must(child.Start())
 	defer child.Stop(0)
 	b := w.enqueue("p1")
-	w.until("the phase rpms", func(e events.Event) bool { return e.Build.ID == b.ID && e.Build.Phase == rpmflow.PhaseRPMs })
+	w.until("the phase rpms", func(e events.Event) bool {
+		return e.Build.ID == b.ID &&
+			e.Build.Phase == rpmflow.PhaseRPMs
+	})
 	w.must(unix.Kill(child.Pid(), unix.SIGKILL))
 	_ = child.Wait()
 
@@ -179,10 +189,14 @@ func TestKilledBuilder(t *testing.T) {
 	o2.AckWait = o.AckWait
 	w.run(o2, "", nil)
 	got := w.finished(b)
-	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.LostAttempts != 1 || got.InfrastructureFailures != 0 || got.Builder != "b" || len(got.Containers) != 1 {
+	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.LostAttempts != 1 ||
+		got.InfrastructureFailures != 0 || got.Builder != "b" || len(got.Containers) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if !slices.ContainsFunc(got.Notes, func(n string) bool { return strings.Contains(n, "builder killed stopped responding") }) {
+	if !slices.ContainsFunc(got.Notes, func(n string) bool {
+		return strings.Contains(n,
+			"builder killed stopped responding")
+	}) {
 		t.Errorf("notes %q", got.Notes)
 	}
 	w.emptyQueue()
@@ -202,7 +216,8 @@ func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 	w.must(err)
 	w.message(b)
 	w.run(w.options("a"), "", nil)
-	if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures != 1 {
+	if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 ||
+		got.InfrastructureFailures != 1 {
 		t.Errorf("%+v", got)
 	}
 	w.emptyQueue()

@@ -38,7 +38,8 @@ func (w *world) request(b rpmflow.Build) {
 func (w *world) canceled(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	got := w.finished(b)
-	if o := got.Outcome; o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann" || o.Hint == "" || got.Cancel == nil || got.Cancel.By != "ann" || len(got.Packages) > 0 {
+	if o := got.Outcome; o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann" || o.Hint == "" ||
+		got.Cancel == nil || got.Cancel.By != "ann" || len(got.Packages) > 0 {
 		w.t.Errorf("%+v", got)
 	}
 	w.emptyQueue()
@@ -51,14 +52,19 @@ func TestCancelRunningBuild(t *testing.T) {
 	o.AckWait = time.Hour // no heartbeat comes to help
 	w.run(o, "", hang(enginetest.RPMs))
 	b := w.enqueue("p1")
-	w.until("the phase rpms", func(e events.Event) bool { return e.Build.ID == b.ID && e.Build.Phase == rpmflow.PhaseRPMs })
+	w.until("the phase rpms", func(e events.Event) bool {
+		return e.Build.ID == b.ID &&
+			e.Build.Phase == rpmflow.PhaseRPMs
+	})
 	w.request(b)
 	w.must(w.queue.NotifyCancel(b.ID))
 	got := w.canceled(b)
-	if got.Outcome.Phase != rpmflow.PhaseRPMs || got.Attempt != 1 || got.InfrastructureFailures+got.LostAttempts != 0 || len(got.Artifacts) != 1 || got.Artifacts[0].Name != "build.log" {
+	if got.Outcome.Phase != rpmflow.PhaseRPMs || got.Attempt != 1 || got.InfrastructureFailures+got.LostAttempts != 0 ||
+		len(got.Artifacts) != 1 || got.Artifacts[0].Name != "build.log" {
 		t.Errorf("%+v", got)
 	}
-	want := []string{"queued", "started", "sources", "root", "srpm", "dependencies", "rpms", "cancel-requested", "upload", "finished"}
+	want := []string{"queued", "started", "sources", "root", "srpm", "dependencies", "rpms", "cancel-requested",
+		"upload", "finished"}
 	if types := w.types(b); !slices.Equal(types, want) {
 		t.Errorf("events %v, want %v", types, want)
 	}
@@ -77,7 +83,10 @@ func TestCancelIsSeenWithoutAWakeUp(t *testing.T) {
 	o.AckWait = 3 * time.Second
 	w.run(o, "", hang(enginetest.Root))
 	b := w.enqueue("p1")
-	w.until("the phase root", func(e events.Event) bool { return e.Build.ID == b.ID && e.Build.Phase == rpmflow.PhaseRoot })
+	w.until("the phase root", func(e events.Event) bool {
+		return e.Build.ID == b.ID &&
+			e.Build.Phase == rpmflow.PhaseRoot
+	})
 	w.request(b)
 	if got := w.canceled(b); got.Outcome.Phase != rpmflow.PhaseRoot {
 		t.Errorf("%+v", got.Outcome)
@@ -119,7 +128,8 @@ func TestCancelOfADeadBuildersBuild(t *testing.T) {
 	o := w.options("b")
 	o.AckWait = silentWait
 	w.run(o, "", hang(enginetest.Root))
-	if got := w.canceled(b); got.Attempt != 1 || got.LostAttempts != 1 || got.Outcome.Phase != rpmflow.PhaseRPMs || !w.stored(b, 1, "build.json") {
+	if got := w.canceled(b); got.Attempt != 1 || got.LostAttempts != 1 || got.Outcome.Phase != rpmflow.PhaseRPMs ||
+		!w.stored(b, 1, "build.json") {
 		t.Errorf("%+v", got)
 	}
 	w.liveLog(b)
@@ -139,7 +149,10 @@ func (w *world) silence(name string, attempt int) {
 	child.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + w.t.TempDir()}
 	w.must(child.Start())
 	defer child.Stop(0)
-	w.until("the hanging build", func(e events.Event) bool { return e.Build.Phase == rpmflow.PhaseRPMs && e.Build.Attempt == attempt })
+	w.until("the hanging build", func(e events.Event) bool {
+		return e.Build.Phase == rpmflow.PhaseRPMs &&
+			e.Build.Attempt == attempt
+	})
 	w.must(unix.Kill(child.Pid(), unix.SIGKILL))
 	_ = child.Wait() // killed
 }
@@ -156,7 +169,8 @@ func TestBuildThatKillsItsBuildersEndsAsInfrastructure(t *testing.T) {
 	o.AckWait = silentWait
 	w.run(o, "", hang(enginetest.Open))
 	got := w.finished(b)
-	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.LostAttempts != most+1 || got.Attempt != most+2 || !strings.Contains(got.Outcome.Message, "6 builders stopped responding") || got.Outcome.Hint == "" {
+	if got.Outcome.Kind != rpmflow.FailureInfrastructure || got.LostAttempts != most+1 || got.Attempt != most+2 ||
+		!strings.Contains(got.Outcome.Message, "6 builders stopped responding") || got.Outcome.Hint == "" {
 		t.Errorf("attempt %d, lost %d: %+v", got.Attempt, got.LostAttempts, got.Outcome)
 	}
 	w.emptyQueue()

@@ -24,15 +24,17 @@ func TestDecide(t *testing.T) {
 		failures int // that the message tells of
 		want     move
 	}{
-		"first":                           {rpmflow.Build{State: queued}, 0, moveClaim},
-		"handed back":                     {rpmflow.Build{State: queued, Attempt: 2, BuildAttempt: under(7)}, 0, moveClaim},
-		"retry":                           {rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1}, 1, moveClaim},
-		"second retry, oldest message":    {rpmflow.Build{State: queued, InfrastructureFailures: 2}, 0, moveRequeue},
-		"its owner is silent":             {rpmflow.Build{State: running, BuildAttempt: under(7)}, 0, moveClaim},
-		"running under another message":   {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveCheck},
-		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1, BuildAttempt: under(8)}, 0, moveCheck},
-		"finished":                        {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveDrop},
-		"finished under another message":  {rpmflow.Build{State: finished, BuildAttempt: under(3)}, 0, moveDrop},
+		"first":       {rpmflow.Build{State: queued}, 0, moveClaim},
+		"handed back": {rpmflow.Build{State: queued, Attempt: 2, BuildAttempt: under(7)}, 0, moveClaim},
+		"retry": {rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1}, 1,
+			moveClaim},
+		"second retry, oldest message":  {rpmflow.Build{State: queued, InfrastructureFailures: 2}, 0, moveRequeue},
+		"its owner is silent":           {rpmflow.Build{State: running, BuildAttempt: under(7)}, 0, moveClaim},
+		"running under another message": {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveCheck},
+		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1,
+			BuildAttempt: under(8)}, 0, moveCheck},
+		"finished":                       {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveDrop},
+		"finished under another message": {rpmflow.Build{State: finished, BuildAttempt: under(3)}, 0, moveDrop},
 		"retry, old message": {
 			rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1, BuildAttempt: under(7)}, 0, moveRequeue,
 		},
@@ -76,7 +78,8 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 		}
 		return seq
 	}
-	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b1", Project: "hello", Target: "x"}, State: rpmflow.Running, Attempt: 1}
+	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b1", Project: "hello", Target: "x"},
+		State: rpmflow.Running, Attempt: 1}
 	claimed := appended(events.TypeStarted, b, 0)
 	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: held{b, claimed}}
 	phase := b
@@ -113,10 +116,13 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 	lost := rpmflow.Build{
 		BuildRequest: found, State: rpmflow.Running, Attempt: 1, InfrastructureFailures: 1, Notes: []string{"a remark"},
 		BuildAttempt: rpmflow.BuildAttempt{
-			Builder: "one", QueueSequence: 7, Engine: "mock", Containers: []string{"c"}, Root: &rpmflow.BuildRoot{Image: "i"}, StartedAt: &at,
-			Phase: rpmflow.PhaseRPMs, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseRPMs}}, SourceFiles: []rpmflow.SourceFile{{Name: "s"}},
+			Builder: "one", QueueSequence: 7, Engine: "mock", Containers: []string{"c"}, Root: &rpmflow.BuildRoot{Image: "i"},
+			StartedAt: &at,
+			Phase:     rpmflow.PhaseRPMs, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseRPMs}},
+			SourceFiles: []rpmflow.SourceFile{{Name: "s"}},
 		},
-		BuildResult: rpmflow.BuildResult{FinishedAt: &at, Outcome: &rpmflow.Outcome{}, Packages: []rpmflow.Package{{}}, Artifacts: []rpmflow.Artifact{{}}},
+		BuildResult: rpmflow.BuildResult{FinishedAt: &at, Outcome: &rpmflow.Outcome{}, Packages: []rpmflow.Package{{}},
+			Artifacts: []rpmflow.Artifact{{}}},
 	}
 	later := at.Add(time.Minute)
 	got := nextAttempt(lost, asked, rpmflow.BuildAttempt{Builder: "two", QueueSequence: 8, Engine: "hostrpm"}, later)
@@ -143,7 +149,8 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 
 func TestDelayDoubles(t *testing.T) {
 	b := &Builder{o: Options{RetryDelay: 30 * time.Second}}
-	for failures, want := range map[int]time.Duration{0: 30 * time.Second, 1: 30 * time.Second, 2: time.Minute, 3: 2 * time.Minute, 200: maxDelay} {
+	for failures, want := range map[int]time.Duration{0: 30 * time.Second, 1: 30 * time.Second, 2: time.Minute,
+		3: 2 * time.Minute, 200: maxDelay} {
 		if got := b.delay(failures); got != want {
 			t.Errorf("after %d failures %s, want %s", failures, got, want)
 		}

@@ -70,7 +70,8 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	w.emptyQueue()
-	if words := said.besidesHeartbeats("1"); !slices.Equal(words, []string{"+ACK"}) || len(said.besidesHeartbeats("2")) > 0 {
+	if words := said.besidesHeartbeats("1"); !slices.Equal(words, []string{"+ACK"}) ||
+		len(said.besidesHeartbeats("2")) > 0 {
 		t.Errorf("answers %v", said.said)
 	}
 }
@@ -142,7 +143,8 @@ func TestNATSIsAwayForLong(t *testing.T) {
 	<-time.After(outage)
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
 	for _, b := range []rpmflow.Build{middle, end} {
-		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.InfrastructureFailures != 0 || !w.stored(b, got.Attempt, "build.json") {
+		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.InfrastructureFailures != 0 ||
+			!w.stored(b, got.Attempt, "build.json") {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -228,11 +230,13 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	})
 	messages := w.messages()
 	begun := time.Now()
-	testkit.Eventually(w.t, "time in which builds would be taken", func() bool { return time.Since(begun) > 3*time.Second })
+	testkit.Eventually(w.t, "time in which builds would be taken",
+		func() bool { return time.Since(begun) > 3*time.Second })
 	if types := w.types(second); messages < 1 || !slices.Equal(types, []string{"queued"}) {
 		t.Errorf("without a storage: %d messages, %v", messages, types)
 	}
-	again, err := gateway.Start(t.Context(), gateway.Options{Dir: dir, Listen: "127.0.0.1:0", AccessKey: storagetest.AccessKey, SecretKey: storagetest.SecretKey, Logger: quiet})
+	again, err := gateway.Start(t.Context(), gateway.Options{Dir: dir, Listen: "127.0.0.1:0",
+		AccessKey: storagetest.AccessKey, SecretKey: storagetest.SecretKey, Logger: quiet})
 	w.must(err)
 	t.Cleanup(func() { _ = again.Close() })
 	wire.lead(strings.TrimPrefix(again.Endpoint(), "http://"))
@@ -331,7 +335,8 @@ func TestSweepingReadsEvents(t *testing.T) {
 	} {
 		b := w.build(name)
 		b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine = test.state, test.attempt, "another", 1, "mock"
-		kind := map[rpmflow.State]events.Type{rpmflow.Running: events.TypeStarted, rpmflow.Queued: events.TypeQueued, rpmflow.Finished: events.TypeFinished}[test.state]
+		kind := map[rpmflow.State]events.Type{rpmflow.Running: events.TypeStarted, rpmflow.Queued: events.TypeQueued,
+			rpmflow.Finished: events.TypeFinished}[test.state]
 		now := time.Now().UTC()
 		if b.State != rpmflow.Queued {
 			b.StartedAt = &now
@@ -339,7 +344,8 @@ func TestSweepingReadsEvents(t *testing.T) {
 		}
 		if b.State == rpmflow.Finished {
 			b.LeavePhase(now)
-			b.FinishedAt, b.Outcome = &now, &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureBuild, Phase: rpmflow.PhaseRPMs, Message: "x"}
+			b.FinishedAt, b.Outcome = &now, &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureBuild,
+				Phase: rpmflow.PhaseRPMs, Message: "x"}
 		}
 		if b.State == rpmflow.Queued {
 			b.Builder, b.Notes = "", []string{"handed back"}

@@ -19,7 +19,8 @@ import (
 func TestNext(t *testing.T) {
 	t.Parallel()
 	after := func(tried step, p published) situation {
-		return situation{infrastructure: tried == stepRetry, interrupted: tried == stepHandBack, maxFailures: 3, tried: tried, published: p}
+		return situation{infrastructure: tried == stepRetry, interrupted: tried == stepHandBack, maxFailures: 3,
+			tried: tried, published: p}
 	}
 	for name, test := range map[string]struct {
 		situation situation
@@ -72,7 +73,8 @@ func TestNext(t *testing.T) {
 func TestPublishedAs(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]published{
-		nil: publishedOK, events.ErrFull: publishedFull, events.ErrTooLarge: publishedTooLarge, errCanceled: publishedCanceled,
+		nil: publishedOK, events.ErrFull: publishedFull, events.ErrTooLarge: publishedTooLarge,
+		errCanceled:    publishedCanceled,
 		events.ErrLost: publishedLost, context.DeadlineExceeded: publishedFailed,
 	} {
 		if got := publishedAs(err); got != want {
@@ -86,13 +88,15 @@ func TestPublishedAs(t *testing.T) {
 func TestShortened(t *testing.T) {
 	t.Parallel()
 	b := rpmflow.Build{Notes: []string{"x"}, BuildResult: rpmflow.BuildResult{
-		Outcome: &rpmflow.Outcome{Result: rpmflow.Succeeded}, Packages: []rpmflow.Package{{}}, Artifacts: []rpmflow.Artifact{{}},
+		Outcome: &rpmflow.Outcome{Result: rpmflow.Succeeded}, Packages: []rpmflow.Package{{}},
+		Artifacts: []rpmflow.Artifact{{}},
 	}}
 	got := shortened(b, events.ErrTooLarge)
 	if got.Outcome.Kind != rpmflow.FailureInfrastructure || len(got.Packages)+len(got.Artifacts)+len(got.Notes) > 0 {
 		t.Errorf("%+v", got)
 	}
-	b.Cancel, b.Outcome = &rpmflow.Cancel{By: "ann"}, &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureCanceled}
+	b.Cancel, b.Outcome = &rpmflow.Cancel{By: "ann"}, &rpmflow.Outcome{Result: rpmflow.Failed,
+		Kind: rpmflow.FailureCanceled}
 	if got := shortened(b, events.ErrTooLarge); got.Outcome.Kind != rpmflow.FailureCanceled || len(got.Artifacts) > 0 {
 		t.Errorf("%+v", got)
 	}
@@ -131,7 +135,8 @@ func ending(t *testing.T, store build.Store) *owner {
 	must(err)
 	t.Cleanup(nc.Close)
 	b, err := New(t.Context(), Options{
-		Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(), Logger: quiet,
+		Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(),
+		Logger: quiet,
 	}, nc, js, &build.Runner{Store: store}, nil)
 	must(err)
 	t.Cleanup(func() { must(b.work.Remove()) })
@@ -177,7 +182,8 @@ func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 	for name, end := range map[string]func(o *owner, b rpmflow.Build){
 		"success": func(o *owner, b rpmflow.Build) {
 			b.Outcome, b.Packages = &rpmflow.Outcome{Result: rpmflow.Succeeded}, []rpmflow.Package{{Name: "hello"}}
-			b.Artifacts = []rpmflow.Artifact{{Name: "hello.rpm", Kind: rpmflow.KindRPM}, {Name: "build.log", Kind: rpmflow.KindLog}}
+			b.Artifacts = []rpmflow.Artifact{{Name: "hello.rpm", Kind: rpmflow.KindRPM},
+				{Name: "build.log", Kind: rpmflow.KindLog}}
 			o.end(t.Context(), b, nil)
 		},
 		"another attempt": func(o *owner, b rpmflow.Build) {
@@ -205,7 +211,8 @@ func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 			end(o, b)
 			last, left := o.ended(t)
 			g := last.Build
-			if last.Type != events.TypeFinished || g.Outcome.Kind != rpmflow.FailureCanceled || g.Outcome.Phase != rpmflow.PhaseRoot ||
+			if last.Type != events.TypeFinished || g.Outcome.Kind != rpmflow.FailureCanceled ||
+				g.Outcome.Phase != rpmflow.PhaseRoot ||
 				g.Cancel == nil || len(g.Packages) > 0 ||
 				slices.ContainsFunc(g.Artifacts, func(a rpmflow.Artifact) bool { return a.Kind != rpmflow.KindLog }) {
 				t.Errorf("%s: %+v", last.Type, g)
@@ -241,7 +248,8 @@ func TestRecordIsStoredFirst(t *testing.T) {
 			}
 			switch want {
 			case events.TypeQueued:
-				if g.Outcome != nil || len(store.stored) > 0 || len(g.Notes) != 1 || !strings.Contains(g.Notes[0], "store the record: no space left") {
+				if g.Outcome != nil || len(store.stored) > 0 || len(g.Notes) != 1 ||
+					!strings.Contains(g.Notes[0], "store the record: no space left") {
 					t.Errorf("waits as %+v, stored: %+v", g, store.stored)
 				}
 			default:

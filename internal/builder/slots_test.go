@@ -104,7 +104,8 @@ func TestSeveralBuildsAtATime(t *testing.T) {
 	}
 	p.ended()
 	for _, b := range builds {
-		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 || !w.stored(b, 1, "build.json") {
+		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 ||
+			!w.stored(b, 1, "build.json") {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -130,7 +131,8 @@ func TestSeveralBuildsStopApart(t *testing.T) {
 	p.ended()
 	w.run(w.options("b"), "", nil)
 	for _, b := range []rpmflow.Build{builds[0], builds[2]} {
-		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures+got.LostAttempts != 0 {
+		if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 ||
+			got.InfrastructureFailures+got.LostAttempts != 0 {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -242,7 +244,8 @@ func TestNoRoom(t *testing.T) {
 	w.run(o, "", nil)
 	b := w.enqueue("p1")
 	testkit.Eventually(w.t, "three questions", func() bool { return asked.Load() >= 3 })
-	if types := w.types(b); len(types) > 1 || w.messages() != 1 || !strings.Contains(log.String(), "taking no builds for now") || !strings.Contains(log.String(), "the disk is almost full") {
+	if types := w.types(b); len(types) > 1 || w.messages() != 1 || !strings.Contains(log.String(),
+		"taking no builds for now") || !strings.Contains(log.String(), "the disk is almost full") {
 		t.Errorf("events %v, %d messages, log %s", types, w.messages(), log.String())
 	}
 	full.Store(0)

@@ -55,7 +55,8 @@ func (s statusOf) get(t *testing.T, path string) (code int, said string) {
 	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode == http.StatusServiceUnavailable && (body.Error == "" || body.Hint == "" || res.Header.Get("Retry-After") == "") {
+	if res.StatusCode == http.StatusServiceUnavailable && (body.Error == "" || body.Hint == "" ||
+		res.Header.Get("Retry-After") == "") {
 		t.Errorf("%s: no reason or no hint: %+v", path, body)
 	}
 	return res.StatusCode, body.Status + body.Error + " | " + body.Hint
@@ -71,7 +72,8 @@ func TestStatusBeforeTheStart(t *testing.T) {
 		t.Errorf("%d %s", code, said)
 	}
 	s.Waiting(hint.Add(errors.New("connect to NATS: refused"), "start it"))
-	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable || said != "connect to NATS: refused | start it" {
+	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable ||
+		said != "connect to NATS: refused | start it" {
 		t.Errorf("%d %s", code, said)
 	}
 }
@@ -112,16 +114,21 @@ func (s statusOf) want(t *testing.T, want map[string]string) {
 func TestMetricsOfFloors(t *testing.T) {
 	s := builder.NewStatus()
 	at := served(t, s)
-	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "1", `rpmflow_builder_not_taking{reason="disk"}`: "0"})
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "1",
+		`rpmflow_builder_not_taking{reason="disk"}`: "0"})
 	var broken error
 	s.Levels(func(context.Context) ([]builder.Level, error) {
-		return []builder.Level{{Reason: builder.ReasonDisk, Where: "/data", Free: 5, Floor: 10}, {Reason: builder.ReasonMemory, Free: 20, Floor: 10}}, broken
+		return []builder.Level{{Reason: builder.ReasonDisk, Where: "/data", Free: 5, Floor: 10},
+			{Reason: builder.ReasonMemory, Free: 20, Floor: 10}}, broken
 	})
 	s.Waiting(fmt.Errorf("wrapped: %w", builder.Because(builder.ReasonDisk, errors.New("the disk is full"))))
 	floors := map[string]string{
-		`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "0", `rpmflow_builder_not_taking{reason="disk"}`: "1",
-		`rpmflow_builder_free_bytes{what="disk",where="/data"}`: "5", `rpmflow_builder_floor_bytes{what="disk",where="/data"}`: "10",
-		`rpmflow_builder_free_bytes{what="memory",where=""}`: "20", `rpmflow_builder_floor_bytes{what="memory",where=""}`: "10",
+		`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "0",
+		`rpmflow_builder_not_taking{reason="disk"}`:              "1",
+		`rpmflow_builder_free_bytes{what="disk",where="/data"}`:  "5",
+		`rpmflow_builder_floor_bytes{what="disk",where="/data"}`: "10",
+		`rpmflow_builder_free_bytes{what="memory",where=""}`:     "20",
+		`rpmflow_builder_floor_bytes{what="memory",where=""}`:    "10",
 	}
 	at.want(t, floors)
 	broken = errors.New("no such disk")
@@ -152,7 +159,8 @@ func TestStatus(t *testing.T) {
 		return func() bool { c, said := at.get(t, path); return c == code && strings.Contains(said, what) }
 	}
 	testkit.Eventually(w.t, "the reason", says("/readyz", http.StatusServiceUnavailable, "the disk is full"))
-	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="memory"}`: "1", `rpmflow_builder_builds_in_hand`: "0"})
+	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="memory"}`: "1",
+		`rpmflow_builder_builds_in_hand`: "0"})
 	mu.Lock()
 	full = nil
 	mu.Unlock()
@@ -172,7 +180,8 @@ func TestStatus(t *testing.T) {
 	close(g.open)
 	testkit.Eventually(w.t, "the finished build", func() bool {
 		m := at.metrics(t)
-		return m[`rpmflow_builder_builds_finished_total{kind="",result="succeeded"}`] == "1" && m[`rpmflow_builder_phase_duration_seconds_count{phase="rpms"}`] == "1"
+		return m[`rpmflow_builder_builds_finished_total{kind="",result="succeeded"}`] == "1" &&
+			m[`rpmflow_builder_phase_duration_seconds_count{phase="rpms"}`] == "1"
 	})
 	p.ended()
 }
@@ -182,7 +191,8 @@ func TestHanging(t *testing.T) {
 	s := builder.NewStatus()
 	builder.Moved(s, time.Now().Add(-time.Hour), 59*time.Minute)
 	at := served(t, s)
-	if code, said := at.get(t, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "hangs") || !strings.Contains(said, "SIGQUIT") {
+	if code, said := at.get(t, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "hangs") ||
+		!strings.Contains(said, "SIGQUIT") {
 		t.Errorf("%d %s", code, said)
 	}
 	builder.Moved(s, time.Now(), time.Hour)

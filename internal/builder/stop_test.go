@@ -45,19 +45,26 @@ func TestHandedBack(t *testing.T) {
 			do := stop(&o)
 			p := w.run(o, "", hang(enginetest.Dependencies))
 			b := w.enqueue("p1")
-			w.until("the phase dependencies", func(e events.Event) bool { return e.Build.ID == b.ID && e.Build.Phase == rpmflow.PhaseDependencies })
+			w.until("the phase dependencies", func(e events.Event) bool {
+				return e.Build.ID == b.ID &&
+					e.Build.Phase == rpmflow.PhaseDependencies
+			})
 			do(p)
 			p.ended()
 			begun := time.Now()
 			w.run(w.options("b"), "", nil)
 			got := w.finished(b)
-			if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures+got.LostAttempts != 0 || got.Builder != "b" {
+			if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 ||
+				got.InfrastructureFailures+got.LostAttempts != 0 || got.Builder != "b" {
 				t.Errorf("%+v", got)
 			}
 			if took := time.Since(begun); took > o.AckWait/2 {
 				t.Errorf("the other one had it after %s", took)
 			}
-			if !slices.ContainsFunc(got.Notes, func(n string) bool { return strings.Contains(n, "interrupted: the builder is shutting down") }) {
+			if !slices.ContainsFunc(got.Notes, func(n string) bool {
+				return strings.Contains(n,
+					"interrupted: the builder is shutting down")
+			}) {
 				t.Errorf("notes %q", got.Notes)
 			}
 			w.emptyQueue()

@@ -59,7 +59,8 @@ func TestWaitsForTheImage(t *testing.T) {
 	}
 	w.runWith(o, "", with(t, func(target string) bool { return there.Load() || target == other.Name }))
 	got := w.waits(missing)
-	if len(got.Waiting) != 1 || got.Waiting[0].Builder != "a" || got.Waiting[0].Reason != "the image is not there" || got.Waiting[0].Hint != "load it" || got.Attempt != 0 {
+	if len(got.Waiting) != 1 || got.Waiting[0].Builder != "a" || got.Waiting[0].Reason != "the image is not there" ||
+		got.Waiting[0].Hint != "load it" || got.Attempt != 0 {
 		t.Errorf("waits as %+v", got)
 	}
 	if got := w.finished(built); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 {
@@ -73,7 +74,8 @@ func TestWaitsForTheImage(t *testing.T) {
 		}
 		return answer.Body.String()
 	}
-	if text := ready(); !strings.Contains(text, `"target": "fedora-42-x86_64"`) || !strings.Contains(text, "the image is not there") {
+	if text := ready(); !strings.Contains(text, `"target": "fedora-42-x86_64"`) ||
+		!strings.Contains(text, "the image is not there") {
 		t.Errorf("status %s", text)
 	}
 	time.Sleep(3 * time.Second) // it is looked at again and again
@@ -82,7 +84,8 @@ func TestWaitsForTheImage(t *testing.T) {
 	}
 	there.Store(true)
 	begun := time.Now()
-	if got := w.finished(missing); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 || got.InfrastructureFailures != 0 || got.Waiting != nil {
+	if got := w.finished(missing); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 ||
+		got.InfrastructureFailures != 0 || got.Waiting != nil {
 		t.Errorf("%+v", got)
 	}
 	if took := time.Since(begun); took > 10*time.Second {
@@ -221,7 +224,8 @@ func TestReasonIsTakenBack(t *testing.T) {
 	there.Store(true)
 	w.entered(g) // with the only slot
 	w.until("the reason to go", func(e events.Event) bool {
-		return e.Type == events.TypeQueued && e.Build.Attempt == 0 && e.Build.Waiting == nil && strings.Count(strings.Join(w.types(e.Build), " "), "queued") == 3
+		return e.Type == events.TypeQueued && e.Build.Attempt == 0 && e.Build.Waiting == nil &&
+			strings.Count(strings.Join(w.types(e.Build), " "), "queued") == 3
 	})
 	close(g.open)
 	for _, b := range []rpmflow.Build{first, second} {

@@ -40,7 +40,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child, childBuilder: hangingBuilder, childNATS: natsChild})
+	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child, childBuilder: hangingBuilder,
+		childNATS: natsChild})
 	goleak.VerifyTestMain(m)
 }
 
@@ -89,7 +90,8 @@ func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	t.Cleanup(w.store.Close)
 	w.repo = filepath.Join(t.TempDir(), "hello")
 	w.git("init", "--quiet", "--initial-branch=main", w.repo)
-	w.must(os.WriteFile(filepath.Join(w.repo, "hello.spec"), []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"), 0o600))
+	w.must(os.WriteFile(filepath.Join(w.repo, "hello.spec"),
+		[]byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"), 0o600))
 	w.git("-C", w.repo, "add", "--all")
 	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
 	w.commit = w.git("-C", w.repo, "rev-parse", "HEAD")
@@ -169,8 +171,10 @@ func (w *world) watch() {
 		}
 		if w.t.Failed() {
 			for _, e := range w.seen {
-				w.t.Logf("%d %s %s %s attempt %d by %s, failures %d, lost %d, notes %q, outcome %+v", e.Sequence, e.Build.ID[:8], e.Type, e.Build.Phase,
-					e.Build.Attempt, e.Build.Builder, e.Build.InfrastructureFailures, e.Build.LostAttempts, e.Build.Notes, e.Build.Outcome)
+				w.t.Logf("%d %s %s %s attempt %d by %s, failures %d, lost %d, notes %q, outcome %+v", e.Sequence, e.Build.ID[:8],
+					e.Type, e.Build.Phase,
+					e.Build.Attempt, e.Build.Builder, e.Build.InfrastructureFailures, e.Build.LostAttempts, e.Build.Notes,
+					e.Build.Outcome)
 			}
 		}
 	})
@@ -200,7 +204,10 @@ func (w *world) until(what string, is func(events.Event) bool) events.Event {
 
 func (w *world) finished(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
-	return w.until("the end of build "+b.ID, func(e events.Event) bool { return e.Build.ID == b.ID && e.Type == events.TypeFinished }).Build
+	return w.until("the end of build "+b.ID, func(e events.Event) bool {
+		return e.Build.ID == b.ID &&
+			e.Type == events.TypeFinished
+	}).Build
 }
 
 func (w *world) started(b rpmflow.Build, attempt int) rpmflow.Build {
@@ -245,8 +252,10 @@ func (w *world) build(push string) rpmflow.Build {
 	target := enginetest.Target()
 	return rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push), Project: "hello", Package: "hello",
-			Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit, Layout: rpmflow.LayoutAuto,
+			ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push),
+			Project: "hello", Package: "hello",
+			Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit,
+			Layout:         rpmflow.LayoutAuto,
 			TimeoutSeconds: 60, Concurrency: 4, QueuedAt: time.Now().UTC(),
 		},
 		State: rpmflow.Queued,
@@ -288,7 +297,8 @@ func (w *world) stored(b rpmflow.Build, attempt int, name string) bool {
 // options are those of a builder in tests: quick to look, slow to be taken for dead.
 func (w *world) options(name string) builder.Options {
 	return builder.Options{
-		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1, DrainTime: patience, Poll: 50 * time.Millisecond,
+		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1, DrainTime: patience,
+		Poll:    50 * time.Millisecond,
 		AckWait: patience, RetryDelay: time.Second, MaxFailures: 3, DataDir: w.t.TempDir(), Logger: quiet,
 	}
 }
@@ -347,7 +357,8 @@ func (p *program) ended() {
 }
 
 // runBuilder is a builder program, without a configuration.
-func runBuilder(ctx, hard context.Context, o builder.Options, a events.Access, s3 storage.Config, engine build.Engine, ready func()) error {
+func runBuilder(ctx, hard context.Context, o builder.Options, a events.Access, s3 storage.Config, engine build.Engine,
+	ready func()) error {
 	nc, js, err := events.Dial(a, quiet)
 	if err != nil {
 		return err

@@ -24,7 +24,8 @@ const password = "correct horse"
 
 // withPasswords is a server with the accounts, as `rpmflow config nats` makes them.
 func withPasswords(subscribers ...string) events.Accounts {
-	return events.Accounts{Subscribers: subscribers, Login: func(user string) string { return fmt.Sprintf("user: %q, password: %q", user, password) }}
+	return events.Accounts{Subscribers: subscribers,
+		Login: func(user string) string { return fmt.Sprintf("user: %q, password: %q", user, password) }}
 }
 
 // serve runs a NATS server with a configuration file.

@@ -48,7 +48,8 @@ func container(t *testing.T) func(*server.Options) {
 }
 
 func access(url, user string, replicas int) events.Access {
-	return events.Access{URL: url, User: user, Password: digits, Name: user, Streams: events.StreamSettings{Replicas: replicas, Subscribers: []string{"subscriber"}}}
+	return events.Access{URL: url, User: user, Password: digits, Name: user,
+		Streams: events.StreamSettings{Replicas: replicas, Subscribers: []string{"subscriber"}}}
 }
 
 func TestDeployedNode(t *testing.T) {
@@ -58,7 +59,8 @@ func TestDeployedNode(t *testing.T) {
 	if err := o.ProcessConfigFile(deployed + "nats.conf"); err != nil {
 		t.Fatal(err)
 	}
-	if o.StoreDir != "/data" || !o.SyncAlways || o.MaxPayload != 8<<20 || o.HTTPHost != "127.0.0.1" || o.HTTPPort != 8222 || o.Port != 4222 {
+	if o.StoreDir != "/data" || !o.SyncAlways || o.MaxPayload != 8<<20 || o.HTTPHost != "127.0.0.1" ||
+		o.HTTPPort != 8222 || o.Port != 4222 {
 		t.Errorf("the node is set to %+v", o)
 	}
 	var log journal
@@ -67,7 +69,8 @@ func TestDeployedNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3}); err == nil || !strings.Contains(err.Error(), "set nats.replicas to 1") {
+	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3}); err == nil ||
+		!strings.Contains(err.Error(), "set nats.replicas to 1") {
 		t.Errorf("3 replicas on one node: %v", err)
 	}
 	for _, user := range []string{"builder", "publisher", "subscriber", "admin", "system"} {
@@ -98,7 +101,8 @@ func TestDeployedTLS(t *testing.T) {
 	}
 	for _, file := range files {
 		text := string(testkit.Value(os.ReadFile(file))(t))
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(strings.ReplaceAll(text, `"/tls/`, `"`+keys+"/")), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(strings.ReplaceAll(text, `"/tls/`,
+			`"`+keys+"/")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +114,8 @@ func TestDeployedTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc.Close()
-	if o := testkit.Value(server.ProcessConfigFile(filepath.Join(dir, "cluster-tls.conf")))(t); o.TLSConfig == nil || o.Cluster.TLSConfig == nil {
+	if o := testkit.Value(server.ProcessConfigFile(filepath.Join(dir, "cluster-tls.conf")))(t); o.TLSConfig == nil ||
+		o.Cluster.TLSConfig == nil {
 		t.Error("cluster-tls.conf has no TLS")
 	}
 }
@@ -120,15 +125,18 @@ func certificate(t *testing.T) (dir string) {
 	t.Helper()
 	key := testkit.Value(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true,
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+			x509.ExtKeyUsageClientAuth},
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der := testkit.Value(x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key))(t)
 	private := testkit.Value(x509.MarshalPKCS8PrivateKey(key))(t)
 	dir = t.TempDir()
 	for name, block := range map[string]*pem.Block{
-		"server.crt": {Type: "CERTIFICATE", Bytes: der}, "ca.crt": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "PRIVATE KEY", Bytes: private},
+		"server.crt": {Type: "CERTIFICATE", Bytes: der}, "ca.crt": {Type: "CERTIFICATE", Bytes: der},
+		"server.key": {Type: "PRIVATE KEY", Bytes: private},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
@@ -236,7 +244,10 @@ func TestDeployedCluster(t *testing.T) {
 			t.Errorf("%s has %d replicas: %+v", name, info.Config.Replicas, info.Cluster)
 		}
 	}
-	testkit.Eventually(t, "the cluster is not healthy", func() bool { return healthy(t, nodes[0], "") && healthy(t, nodes[1], "") && healthy(t, nodes[2], "") })
+	testkit.Eventually(t, "the cluster is not healthy", func() bool {
+		return healthy(t, nodes[0], "") &&
+			healthy(t, nodes[1], "") && healthy(t, nodes[2], "")
+	})
 
 	nc, js, err := events.Attach(ctx, access(strings.Join(urls, ","), "builder", 3), log.logger())
 	if err != nil {

@@ -29,7 +29,8 @@ func TestPasswordChanged(t *testing.T) {
 	with(password)
 	s := serveFile(t, file, func(*server.Options) {})
 	var log journal
-	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"}, log.logger())
+	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"},
+		log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}

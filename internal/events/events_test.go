@@ -111,7 +111,8 @@ func TestAPushIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	_, js := connect(t)
 	pushes := testkit.Value(events.NewPushes(t.Context(), js))(t)
-	p := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{build("hello", "d1")}}
+	p := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Delivery: "d1",
+		Received: time.Now(), Builds: []rpmflow.Build{build("hello", "d1")}}
 	if _, again, err := pushes.Receive(t.Context(), p); err != nil || again {
 		t.Fatal(again, err)
 	}
@@ -243,7 +244,8 @@ func TestLiveLog(t *testing.T) {
 	}
 	w.Close(t.Context(), true)
 	var got strings.Builder
-	if err := events.FollowLog(t.Context(), js, "b1", true, func(p []byte) error { got.Write(p); return nil }); err != nil {
+	if err := events.FollowLog(t.Context(), js, "b1", true,
+		func(p []byte) error { got.Write(p); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got.String() != "first line\n"+binary {

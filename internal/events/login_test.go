@@ -28,17 +28,20 @@ func TestLoginByNKey(t *testing.T) {
 	}}
 	s := serve(t, node(t)+accounts.Config())
 	var log journal
-	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"], Role: rpmflow.RoleListener}, log.logger())
+	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"],
+		Role: rpmflow.RoleListener}, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
-	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["builder"], Role: rpmflow.RoleBuilder}, log.logger())
+	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["builder"],
+		Role: rpmflow.RoleBuilder}, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	testkit.Value(testkit.Value(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued, build("hello", "p"), 0))(t)
+	testkit.Value(testkit.Value(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued,
+		build("hello", "p"), 0))(t)
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Error(&log)
 	}
@@ -48,7 +51,8 @@ func TestLoginByNKey(t *testing.T) {
 		account:    "not the key of a user",
 		"SUBROKEN": "nats.nkey: ",
 	} {
-		if _, _, err := events.Dial(events.Access{URL: s.ClientURL(), NKey: seed}, quiet); err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), seed) {
+		if _, _, err := events.Dial(events.Access{URL: s.ClientURL(), NKey: seed}, quiet); err == nil ||
+			!strings.Contains(err.Error(), words) || strings.Contains(err.Error(), seed) {
 			t.Errorf("%v, without %q", err, words)
 		}
 	}
@@ -83,7 +87,8 @@ func TestPasswordIsChanged(t *testing.T) {
 	config = strings.Replace(config, "127.0.0.1:-1", s.Addr().String(), 1)
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
 	var log journal
-	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password}, log.logger())
+	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password},
+		log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +102,8 @@ func TestPasswordIsChanged(t *testing.T) {
 	}
 	login := fmt.Sprintf("user: %q, password: %q", "builder", password)
 	reload(strings.Replace(config, login, `user: "builder", password: "another"`, 1))
-	log.until(t, `level=ERROR msg="NATS refuses the login, trying again: check nats.user (builder) and nats.password" user=builder`)
+	log.until(t, `level=ERROR msg="NATS refuses the login, trying again: `+
+		`check nats.user (builder) and nats.password" user=builder`)
 	done := make(chan error, 1)
 	go func() {
 		_, err := ledger.Append(t.Context(), events.TypeQueued, build("hello", "p"), 0)
@@ -155,7 +161,8 @@ func TestReplicasNeedACluster(t *testing.T) {
 	_, other := as(t, fresh, "admin", events.StreamSettings{})
 	for what, js := range map[string]jetstream.JetStream{"update": js, "create": other} {
 		err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3})
-		if err == nil || !strings.Contains(err.Error(), "nats.replicas is 3, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of 3") {
+		if err == nil || !strings.Contains(err.Error(),
+			"nats.replicas is 3, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of 3") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -71,7 +71,8 @@ func (h *hall) push(project string, n, limit int) {
 		b := build(project, fmt.Sprint("p", h.last))
 		b.Concurrency = limit
 		h.last = testkit.Value(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
-		if err := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b, time.Time{}); err != nil {
+		if err := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b,
+			time.Time{}); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -168,7 +169,8 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 		t.Fatalf("first is %+v", first)
 	}
 	h.push("small", 1, 1)
-	if err := a.queue.Enqueue(t.Context(), build("small", fmt.Sprint("p", first.event)), time.Time{}); err != nil { // the same again
+	// the same again
+	if err := a.queue.Enqueue(t.Context(), build("small", fmt.Sprint("p", first.event)), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	wantOrder(t, a.order(), "small") // then both projects are at their limit of 1

@@ -27,7 +27,12 @@ type tap struct {
 func newTap(t *testing.T, nc *nats.Conn) *tap {
 	t.Helper()
 	var p tap
-	if _, err := nc.Subscribe(">", func(m *nats.Msg) { p.mu.Lock(); defer p.mu.Unlock(); p.seen = append(p.seen, m.Subject) }); err != nil {
+	if _, err := nc.Subscribe(">", func(m *nats.Msg) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.seen = append(p.seen,
+			m.Subject)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
@@ -116,13 +121,16 @@ func TestListenerRights(t *testing.T) {
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
 	p := newTap(t, anc)
 	nc, js := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
-	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil { // as after a restart
+	// as after a restart
+	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil {
 		t.Fatal(err)
 	}
-	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t), testkit.Value(events.NewLedger(t.Context(), js))(t)
+	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t),
+		testkit.Value(events.NewLedger(t.Context(), js))(t)
 	queue := testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
 	b := build("hello", "d1")
-	push := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Delivery: "d1", Received: time.Now(), Builds: []rpmflow.Build{b}}
+	push := rpmflow.Push{ID: rpmflow.PushID("hello", "d1"), Project: "hello", Delivery: "d1", Received: time.Now(),
+		Builds: []rpmflow.Build{b}}
 	for range 2 {
 		if _, _, err := pushes.Receive(t.Context(), push); err != nil {
 			t.Fatal(err)
@@ -159,7 +167,8 @@ func TestListenerRights(t *testing.T) {
 	<-replayed
 	<-logged
 	// A build is canceled while it runs, another one while it waits.
-	for kind, b := range map[events.Type]rpmflow.Build{events.TypeCancelRequested: build("hello", "d2"), events.TypeFinished: build("hello", "d3")} {
+	for kind, b := range map[events.Type]rpmflow.Build{events.TypeCancelRequested: build("hello", "d2"),
+		events.TypeFinished: build("hello", "d3")} {
 		testkit.Value(ledger.Append(t.Context(), kind, b, 0))(t)
 	}
 	if err := queue.NotifyCancel(b.ID); err != nil {
@@ -185,7 +194,8 @@ func TestBuilderRights(t *testing.T) {
 	forListener := testkit.Value(events.NewQueue(t.Context(), anc, ajs, time.Minute))(t)
 	p := newTap(t, anc)
 	nc, js := as(t, s, "builder", events.StreamSettings{})
-	ledger, queue := testkit.Value(events.NewLedger(t.Context(), js))(t), testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
+	ledger, queue := testkit.Value(events.NewLedger(t.Context(), js))(t), testkit.Value(events.NewQueue(t.Context(), nc,
+		js, time.Minute))(t)
 	in(t, func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
 	wake, stop, err := queue.WorkNotices([]string{"x86_64"})
 	if err != nil {
@@ -228,7 +238,8 @@ func TestBuilderRights(t *testing.T) {
 	testkit.Eventually(t, "what was released does not come back", func() bool { d = take(t, queue); return d != nil })
 	testkit.Value(queue.Holds(t.Context(), d.Sequence))(t)
 	b.InfrastructureFailures++
-	if err := errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)), queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())); err != nil {
+	if err := errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)),
+		queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(b.ID)
@@ -247,10 +258,12 @@ func TestPublisherRights(t *testing.T) {
 	s := serve(t, node(t)+withPasswords().Config())
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
 	first := build("hello", "d1")
-	seq := testkit.Value(testkit.Value(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued, first, 0))(t)
+	seq := testkit.Value(testkit.Value(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued,
+		first, 0))(t)
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
 	p := newTap(t, anc)
-	testkit.Value(testkit.Value(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first, seq))(t)
+	testkit.Value(testkit.Value(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first,
+		seq))(t)
 	_, js := as(t, s, "publisher", events.StreamSettings{})
 	cons := testkit.Value(js.CreateOrUpdateConsumer(t.Context(), events.StreamEvents, jetstream.ConsumerConfig{
 		Durable: "publisher", FilterSubject: events.SubjectFinished, AckPolicy: jetstream.AckExplicitPolicy,
@@ -272,7 +285,8 @@ func TestPublisherRights(t *testing.T) {
 	}
 	published := testkit.Value(js.Stream(t.Context(), events.StreamPublished))(t)
 	for revision := range uint64(2) { // fenced behind the revision before
-		testkit.Value(js.Publish(t.Context(), "rpmflow.published.hello.x", nil, jetstream.WithExpectLastSequencePerSubject(revision)))(t)
+		testkit.Value(js.Publish(t.Context(), "rpmflow.published.hello.x", nil,
+			jetstream.WithExpectLastSequencePerSubject(revision)))(t)
 	}
 	testkit.Value(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
 	in(t, func(ctx context.Context) error {
@@ -294,19 +308,26 @@ func TestRefused(t *testing.T) {
 			"rpmflow.published.p.t",
 		},
 		"builder": {
-			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t", "$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS",
-			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.BUILDS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.API.STREAM.MSG.GET.PUSHES",
-			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.CREATE.PUSHES.dispatcher.rpmflow.pushes.*.*.received", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror",
-			"$JS.API.CONSUMER.DELETE.PUSHES.dispatcher", "$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.ACK.PUSHES.dispatcher.1.1.1.1.0",
+			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t", "$JS.API.STREAM.CREATE.EVENTS",
+			"$JS.API.STREAM.UPDATE.EVENTS",
+			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.BUILDS", "$JS.API.STREAM.PURGE.EVENTS",
+			"$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.API.STREAM.MSG.GET.PUSHES",
+			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.CREATE.PUSHES.dispatcher.rpmflow.pushes.*.*.received",
+			"$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror",
+			"$JS.API.CONSUMER.DELETE.PUSHES.dispatcher", "$JS.API.CONSUMER.DELETE.BUILDS.c",
+			"$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.ACK.PUSHES.dispatcher.1.1.1.1.0",
 		},
 		"publisher": {
-			"rpmflow.events.p.t.b.finished", "rpmflow.events.p.t.b.published", "rpmflow.builds.x86_64.p", "rpmflow.pushes.p.d.received",
+			"rpmflow.events.p.t.b.finished", "rpmflow.events.p.t.b.published", "rpmflow.builds.x86_64.p",
+			"rpmflow.pushes.p.d.received",
 			"$JS.API.STREAM.UPDATE.EVENTS", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.STREAM.PURGE.PUBLISHED", "$JS.API.STREAM.DELETE.PUBLISHED",
 		},
 		"mirror": {
-			"rpmflow.events.p.t.b.finished", "rpmflow.finished.p.t.b", "rpmflow.pushes.p.d.received", "rpmflow.builds.x86_64.p", "$JS.API.INFO", "$JS.API.STREAM.INFO.EVENTS",
-			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.INFO.EVENTS.watch-other", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
+			"rpmflow.events.p.t.b.finished", "rpmflow.finished.p.t.b", "rpmflow.pushes.p.d.received",
+			"rpmflow.builds.x86_64.p", "$JS.API.INFO", "$JS.API.STREAM.INFO.EVENTS",
+			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.INFO.EVENTS.watch-other",
+			"$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
 		},
 	} {
 		var log journal
@@ -330,11 +351,13 @@ func TestRefused(t *testing.T) {
 			if i >= len(subjects)-4 {
 				verb = "subscribe to"
 			}
-			log.until(t, fmt.Sprintf("level=ERROR msg=\"the NATS user %s may not %s %s: use the accounts of `rpmflow config nats`\" subject=%s", user, verb, subject, subject))
+			log.until(t, fmt.Sprintf("level=ERROR msg=\"the NATS user %s may not %s %s: "+
+				"use the accounts of `rpmflow config nats`\" subject=%s", user, verb, subject, subject))
 		}
 		nc.Close()
 	}
-	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 0, events.StreamBuilds: 0, events.StreamLogs: 0} {
+	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 0, events.StreamBuilds: 0,
+		events.StreamLogs: 0} {
 		if got := testkit.Value(ljs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
 			t.Errorf("%s has %d messages", stream, got)
 		}

@@ -108,7 +108,8 @@ func (s StreamSettings) explain(err error) error {
 				"set nats.replicas to 1, or run a cluster of %d (%w)", s.Replicas, s.Replicas, err)
 		case noPeers, insufficient:
 			return fmt.Errorf("nats.replicas is %d, but the cluster has fewer servers with JetStream "+
-				"and %d bytes of free storage: start those that are missing, free disk space, or lower nats.replicas (%w)", s.Replicas, s.MaxBytes, err)
+				"and %d bytes of free storage: start those that are missing, free disk space, or lower nats.replicas (%w)",
+				s.Replicas, s.MaxBytes, err)
 		}
 	}
 	return fmt.Errorf("%w (has the server JetStream, and may the user create and update streams? "+

@@ -40,7 +40,8 @@ func (a announcer) finish(project, push string) rpmflow.Build {
 func stranger(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *journal) {
 	t.Helper()
 	var log journal
-	nc := testkit.Value(nats.Connect(s.ClientURL(), nats.UserInfo(user, password), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
+	nc := testkit.Value(nats.Connect(s.ClientURL(), nats.UserInfo(user, password),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
 	t.Cleanup(nc.Close)
 	return nc, testkit.Value(jetstream.New(nc))(t), &log
 }
@@ -89,7 +90,8 @@ func TestSubscriberFetches(t *testing.T) {
 	if err := again.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "not all is acknowledged", func() bool { return testkit.Value(cons.Info(t.Context()))(t).AckFloor.Stream == 3 })
+	testkit.Eventually(t, "not all is acknowledged",
+		func() bool { return testkit.Value(cons.Info(t.Context()))(t).AckFloor.Stream == 3 })
 	// A listener that starts again leaves the place as it is.
 	as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror.sync", "mail"}})
 	if info := testkit.Value(cons.Info(t.Context()))(t); info.AckFloor.Stream != 3 {
@@ -114,22 +116,27 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	nc, js, _ := stranger(t, s, "mirror")
 	next := "$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mirror"
 	for _, reply := range []string{
-		"rpmflow.pushes.p.d.received", "rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.logs.b", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.EVENTS",
+		"rpmflow.pushes.p.d.received", "rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.logs.b",
+		"$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.EVENTS",
 		"$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mail", "$JS.API.CONSUMER.DELETE.EVENTS.watch-mail", held.Reply(),
 	} {
-		for _, request := range []string{`{"batch":1,"no_wait":true}`, `{"batch":1,"expires":1000000,"idle_heartbeat":1000000}`} {
+		for _, request := range []string{`{"batch":1,"no_wait":true}`,
+			`{"batch":1,"expires":1000000,"idle_heartbeat":1000000}`} {
 			if err := nc.PublishRequest(next, reply, []byte(request)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, subject := range []string{"$JS.API.CONSUMER.INFO.EVENTS.watch-mirror", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0"} {
+		for _, subject := range []string{"$JS.API.CONSUMER.INFO.EVENTS.watch-mirror",
+			"$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0"} {
 			if err := nc.PublishRequest(subject, reply, []byte("+NXT")); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	push := []byte(`{"stream_name":"EVENTS","config":{"durable_name":"watch-mirror","deliver_subject":"rpmflow.pushes.p.d.received","filter_subject":"rpmflow.events.*.*.*.finished"}}`)
-	for _, subject := range []string{"$JS.API.CONSUMER.CREATE.EVENTS.watch-mirror.rpmflow.events.*.*.*.finished", "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.watch-mirror", next} {
+	push := []byte(`{"stream_name":"EVENTS","config":{"durable_name":"watch-mirror",` +
+		`"deliver_subject":"rpmflow.pushes.p.d.received","filter_subject":"rpmflow.events.*.*.*.finished"}}`)
+	for _, subject := range []string{"$JS.API.CONSUMER.CREATE.EVENTS.watch-mirror.rpmflow.events.*.*.*.finished",
+		"$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.watch-mirror", next} {
 		if err := nc.PublishRequest(subject, nc.NewInbox(), push); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +144,8 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	// The server works off requests in their order; the last of them is answered after all the others.
 	testkit.Value(js.Consumer(t.Context(), "EVENTS", "watch-mirror"))(t)
 	_, ajs := as(t, s, "admin", events.StreamSettings{})
-	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 8, events.StreamBuilds: 0, events.StreamLogs: 0} {
+	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 8, events.StreamBuilds: 0,
+		events.StreamLogs: 0} {
 		if got := testkit.Value(ajs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
 			t.Errorf("%s has %d messages, not %d", stream, got, want)
 		}
@@ -146,7 +154,8 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	if info.NumAckPending != 1 || info.AckFloor.Stream != 0 || info.Delivered.Consumer != 1 {
 		t.Errorf("another subscriber's place has moved: %+v", info)
 	}
-	if c := testkit.Value(ajs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t).CachedInfo().Config; c.DeliverSubject != "" {
+	if c := testkit.Value(ajs.Consumer(t.Context(), events.StreamEvents,
+		"watch-mirror"))(t).CachedInfo().Config; c.DeliverSubject != "" {
 		t.Errorf("the consumer pushes to %s", c.DeliverSubject)
 	}
 }
@@ -166,7 +175,8 @@ func TestFinishedWithoutAName(t *testing.T) {
 		t.Cleanup(nc.Close)
 		got := make(chan string, 10)
 		in(t, func(ctx context.Context) error {
-			return events.Finished(ctx, js, events.Subscription{Project: "hello"}, log.logger(), func(e events.Event) error { got <- e.Build.ID; return nil })
+			return events.Finished(ctx, js, events.Subscription{Project: "hello"}, log.logger(),
+				func(e events.Event) error { got <- e.Build.ID; return nil })
 		})
 		await := func(want string) {
 			t.Helper()
@@ -210,7 +220,8 @@ func TestFinishedWithAKeptConsumer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	got := ""
-	if err := events.Finished(ctx, js, events.Subscription{Durable: "mirror", Project: "hello"}, quiet, func(e events.Event) error { got = e.Build.ID; cancel(); return nil }); err != nil {
+	if err := events.Finished(ctx, js, events.Subscription{Durable: "mirror", Project: "hello"}, quiet,
+		func(e events.Event) error { got = e.Build.ID; cancel(); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got != b.ID {

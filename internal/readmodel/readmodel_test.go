@@ -22,12 +22,15 @@ func TestListPagesAndFilters(t *testing.T) {
 	}
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range 25 {
-		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: fmt.Sprintf("b%02d", i), Project: fmt.Sprint("p", i%2), QueuedAt: start.Add(time.Duration(i/2) * time.Second)}, State: rpmflow.Queued}
+		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: fmt.Sprintf("b%02d", i), Project: fmt.Sprint("p", i%2),
+			QueuedAt: start.Add(time.Duration(i/2) * time.Second)}, State: rpmflow.Queued}
 		if err := m.Apply(t.Context(), uint64(i+1), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	done := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b03", Project: "p1", QueuedAt: start.Add(time.Second)}, State: rpmflow.Finished, BuildResult: rpmflow.BuildResult{Outcome: &rpmflow.Outcome{Result: rpmflow.Failed, Kind: rpmflow.FailureBuild}}}
+	done := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b03", Project: "p1", QueuedAt: start.Add(time.Second)},
+		State: rpmflow.Finished, BuildResult: rpmflow.BuildResult{Outcome: &rpmflow.Outcome{Result: rpmflow.Failed,
+			Kind: rpmflow.FailureBuild}}}
 	if err := m.Apply(t.Context(), 26, done); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +52,8 @@ func TestListPagesAndFilters(t *testing.T) {
 	if len(all) != 25 || all[0] != "b24" || all[24] != "b00" {
 		t.Fatalf("%v", all)
 	}
-	failed, next, err := m.List(t.Context(), Query{Limit: 10, Project: "p1", Result: rpmflow.Failed, Kind: rpmflow.FailureBuild})
+	failed, next, err := m.List(t.Context(), Query{Limit: 10, Project: "p1", Result: rpmflow.Failed,
+		Kind: rpmflow.FailureBuild})
 	if err != nil || next != "" || len(failed) != 1 || failed[0].ID != "b03" {
 		t.Fatal(failed, next, err)
 	}
@@ -70,7 +74,8 @@ func TestListPagesAndFilters(t *testing.T) {
 		t.Fatal("another stream: after", after, err)
 	}
 	_ = m.Close()
-	if err := os.WriteFile(filepath.Join(dir, "builds.db"), []byte("not a database, but long enough to look at it twice"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "builds.db"),
+		[]byte("not a database, but long enough to look at it twice"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if m, after, err = Open(dir, "EVENTS 2"); err != nil || after != 0 {

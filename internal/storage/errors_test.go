@@ -126,7 +126,8 @@ func TestUnreachable(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, storage.Config{Endpoint: "http://" + l.Addr().String(), Bucket: "bucket", AccessKey: "a", SecretKey: "b", CreateBucket: true})
+	s := open(t, storage.Config{Endpoint: "http://" + l.Addr().String(), Bucket: "bucket", AccessKey: "a",
+		SecretKey: "b", CreateBucket: true})
 	began := time.Now()
 	wantError(t, s.Ensure(t.Context()), storage.ErrTemporary, "connection refused")
 	wantError(t, s.PutJSON(t.Context(), "a/b", 1), storage.ErrTemporary, "s3://bucket/a/b")
@@ -166,7 +167,8 @@ func TestAnswers(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			s := open(t, storage.Config{Endpoint: server.URL, Bucket: "bucket", AccessKey: "a", SecretKey: "b", CreateBucket: true})
+			s := open(t, storage.Config{Endpoint: server.URL, Bucket: "bucket", AccessKey: "a", SecretKey: "b",
+				CreateBucket: true})
 			err := s.Ensure(t.Context())
 			word := test.word
 			if test.kind == storage.ErrTemporary {
@@ -252,8 +254,9 @@ func TestKeys(t *testing.T) {
 	s := open(t, storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "bucket", AccessKey: "a", SecretKey: "b"})
 	for key, ok := range map[string]bool{
 		"a": true, "builds/x/1/libstdc++-1~rc1^git.rpm": true, "a/..b/c..": true, "ü": true, "a b": true,
-		"": false, "/a": false, "a/": false, "a//b": false, "../a": false, "a/../b": false, "a/..": false, ".": false, "a/./b": false,
-		"a\nb": false, "a\x00": false, `a\b`: false, "\xff": false,
+		"": false, "/a": false, "a/": false, "a//b": false, "../a": false, "a/../b": false, "a/..": false, ".": false,
+		"a/./b": false,
+		"a\nb":  false, "a\x00": false, `a\b`: false, "\xff": false,
 		strings.Repeat("a", 256): false, strings.Repeat("a/", 512) + "a": false, strings.Repeat("a", 255): true,
 	} {
 		if err := storage.CheckKey(key); (err == nil) != ok || err != nil && !errors.Is(err, storage.ErrKey) {

@@ -27,14 +27,16 @@ func TestBucketOfSomebodyElse(t *testing.T) {
 	wantError(t, s.Healthy(t.Context()), storage.ErrRefused, "rpmflow config s3")
 
 	cfg.Bucket = "not-there"
-	wantError(t, open(t, cfg).Ensure(t.Context()), storage.ErrRefused, "make bucket", "may not make it", "rpmflow config s3")
+	wantError(t, open(t, cfg).Ensure(t.Context()), storage.ErrRefused, "make bucket", "may not make it",
+		"rpmflow config s3")
 	cfg.CreateBucket = false
 	wantError(t, open(t, cfg).Ensure(t.Context()), storage.ErrNoBucket, "make it")
 }
 
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	if _, err := storage.RolePolicy("b", rpmflow.RoleSubscriber); err == nil || !strings.Contains(err.Error(), "listener, builder, publisher") {
+	if _, err := storage.RolePolicy("b", rpmflow.RoleSubscriber); err == nil ||
+		!strings.Contains(err.Error(), "listener, builder, publisher") {
 		t.Error(err)
 	}
 	if _, err := storage.BucketPolicy("b", map[rpmflow.Role]string{"": "x"}); err == nil {

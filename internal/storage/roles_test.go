@@ -30,7 +30,8 @@ func coreOf(t *testing.T, cfg storage.Config) *minio.Core {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := minio.NewCore(strings.TrimPrefix(cfg.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""), Region: cfg.Region, Transport: transport, MaxRetries: 1,
+		Creds: credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""), Region: cfg.Region, Transport: transport,
+		MaxRetries: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,8 @@ func newUpload(t *testing.T, root *minio.Core, key string) (upload, etag string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	part, err := root.PutObjectPart(t.Context(), storagetest.Bucket, key, upload, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{})
+	part, err := root.PutObjectPart(t.Context(), storagetest.Bucket, key, upload, 1, strings.NewReader("part"), 4,
+		minio.PutObjectPartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +106,14 @@ var (
 		}},
 		{"upload a part", func(t *testing.T, as, root *minio.Core, key string) error {
 			upload, _ := newUpload(t, root, key)
-			_, err := as.PutObjectPart(t.Context(), bucket, key, upload, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{})
+			_, err := as.PutObjectPart(t.Context(), bucket, key, upload, 1, strings.NewReader("part"), 4,
+				minio.PutObjectPartOptions{})
 			return err
 		}},
 		{"complete an upload", func(t *testing.T, as, root *minio.Core, key string) error {
 			upload, etag := newUpload(t, root, key)
-			_, err := as.CompleteMultipartUpload(t.Context(), bucket, key, upload, []minio.CompletePart{{PartNumber: 1, ETag: etag}}, minio.PutObjectOptions{})
+			_, err := as.CompleteMultipartUpload(t.Context(), bucket, key, upload,
+				[]minio.CompletePart{{PartNumber: 1, ETag: etag}}, minio.PutObjectOptions{})
 			return err
 		}},
 	}
@@ -215,9 +219,11 @@ func TestRights(t *testing.T) {
 		list                         bool
 		get, put, abort, remove, any []string // prefixes
 	}{
-		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true, get: []string{"builds/", "uploads/"}, put: []string{"uploads/"}, abort: []string{"uploads/"}},
+		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true, get: []string{"builds/", "uploads/"},
+			put: []string{"uploads/"}, abort: []string{"uploads/"}},
 		{name: "builder", cfg: r.Configs[rpmflow.RoleBuilder], list: true,
-			get: []string{"builds/", "sources/", "uploads/"}, put: []string{"builds/", "sources/"}, abort: []string{"builds/", "sources/"}},
+			get: []string{"builds/", "sources/", "uploads/"}, put: []string{"builds/", "sources/"},
+			abort: []string{"builds/", "sources/"}},
 		{name: "publisher", cfg: r.Configs[rpmflow.RolePublisher], list: true,
 			get: []string{"builds/", "repos/"}, put: []string{"repos/"}, abort: []string{"repos/"}, remove: []string{"repos/"}},
 		{name: "root", cfg: r.Root, list: true, get: all, put: all, abort: all, remove: all, any: all},
@@ -246,7 +252,8 @@ func TestRights(t *testing.T) {
 				for _, group := range []struct {
 					calls    []call
 					prefixes []string
-				}{{getCalls, who.get}, {putCalls, who.put}, {abortCalls, who.abort}, {deleteCalls, who.remove}, {rootCalls, who.any}} {
+				}{{getCalls, who.get}, {putCalls, who.put}, {abortCalls, who.abort}, {deleteCalls, who.remove},
+					{rootCalls, who.any}} {
 					for _, c := range group.calls {
 						check(c, prefix, slices.Contains(group.prefixes, prefix))
 					}
@@ -256,7 +263,8 @@ func TestRights(t *testing.T) {
 				}
 				for _, to := range all { // both ends of a copy are asked for
 					check(call{"copy to " + to, func(t *testing.T, as, _ *minio.Core, key string) error {
-						_, err := as.Client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: bucket, Object: to + "copy"}, minio.CopySrcOptions{Bucket: bucket, Object: key})
+						_, err := as.Client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: bucket, Object: to + "copy"},
+							minio.CopySrcOptions{Bucket: bucket, Object: key})
 						return err
 					}}, prefix, slices.Contains(who.get, prefix) && slices.Contains(who.put, to))
 				}
@@ -274,13 +282,16 @@ func TestNoWayAround(t *testing.T) {
 	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	root, builder := coreOf(t, r.Root), r.Configs[rpmflow.RoleBuilder]
-	if err := errors.Join(putObject(t, root, "repos/a/b", minio.PutObjectOptions{}), putObject(t, root, "builds/a/b", minio.PutObjectOptions{})); err != nil {
+	if err := errors.Join(putObject(t, root, "repos/a/b", minio.PutObjectOptions{}),
+		putObject(t, root, "builds/a/b", minio.PutObjectOptions{})); err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	for _, path := range []string{
-		"builds/../repos/a/b", "builds/%2e%2e/repos/a/b", "builds/a/../../repos/a/b", "builds/..%2Frepos/a/b", "builds/a%2F..%2F..%2Frepos/a/b",
-		"builds//../repos/a/b", "builds/./../repos/a/b", "builds/%252e%252e/repos/a/b", "repos/a/./b", "repos//a/b", "./repos/a/b", "/repos/a/b",
+		"builds/../repos/a/b", "builds/%2e%2e/repos/a/b", "builds/a/../../repos/a/b", "builds/..%2Frepos/a/b",
+		"builds/a%2F..%2F..%2Frepos/a/b",
+		"builds//../repos/a/b", "builds/./../repos/a/b", "builds/%252e%252e/repos/a/b", "repos/a/./b", "repos//a/b",
+		"./repos/a/b", "/repos/a/b",
 		"builds/../../" + bucket + "/repos/a/b", "builds%2F..%2Frepos%2Fa%2Fb",
 	} {
 		for _, method := range []string{http.MethodPut, http.MethodDelete} {
@@ -297,7 +308,8 @@ func TestNoWayAround(t *testing.T) {
 				req.Body, req.ContentLength = nil, 0
 			}
 			req.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-			resp, err := (&http.Client{Transport: transport}).Do(signer.SignV4(*req, builder.AccessKey, builder.SecretKey, "", builder.Region))
+			resp, err := (&http.Client{Transport: transport}).Do(signer.SignV4(*req, builder.AccessKey, builder.SecretKey, "",
+				builder.Region))
 			if err != nil {
 				t.Fatal(err)
 			}

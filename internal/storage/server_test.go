@@ -66,7 +66,8 @@ func TestRestart(t *testing.T) {
 			// Fewer accounts, and a policy for those.
 			r = storagetest.StartRoles(t, dir, "third-", func(o *gateway.Options) {
 				delete(o.Accounts, string(rpmflow.RoleBuilder))
-				if o.Policy, err = storage.BucketPolicy(o.Bucket, map[rpmflow.Role]string{rpmflow.RoleListener: "listener"}); err != nil {
+				if o.Policy, err = storage.BucketPolicy(o.Bucket,
+					map[rpmflow.Role]string{rpmflow.RoleListener: "listener"}); err != nil {
 					t.Fatal(err)
 				}
 			})
@@ -106,7 +107,8 @@ func certificate(t *testing.T) (ca, cert, key string) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, caKey.Public(), caKey)
@@ -114,20 +116,26 @@ func certificate(t *testing.T) (ca, cert, key string) {
 	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "s3"}, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "s3"}, NotBefore: authority.NotBefore,
+		NotAfter: authority.NotAfter,
+		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), caKey)
 	must(err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
 	must(err)
-	return write("ca.pem", "CERTIFICATE", caDER), write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", keyDER)
+	return write("ca.pem", "CERTIFICATE", caDER), write("cert.pem", "CERTIFICATE", der),
+		write("key.pem", "PRIVATE KEY", keyDER)
 }
 
 func TestGatewayWithTLS(t *testing.T) {
 	t.Parallel()
 	ca, cert, key := certificate(t)
-	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) { o.CertFile, o.KeyFile, o.HealthPath = cert, key, "/health" })
+	r := storagetest.StartRoles(t, t.TempDir(), "s-", func(o *gateway.Options) {
+		o.CertFile, o.KeyFile,
+			o.HealthPath = cert, key, "/health"
+	})
 	cfg := r.Configs[rpmflow.RoleBuilder]
 	cfg.Endpoint = "https://localhost" + cfg.Endpoint[len("https://127.0.0.1"):]
 	wantError(t, open(t, cfg).Healthy(t.Context()), storage.ErrRefused, "s3.ca_file")

@@ -71,7 +71,8 @@ func TestSources(t *testing.T) {
 	}
 
 	bad := rpmflow.Digest([]byte("bad"))
-	if _, err := coreOf(t, roles.Root).PutObject(t.Context(), storagetest.Bucket, "sources/by-url/"+bad+".json", strings.NewReader("{"), 1, "", "", minio.PutObjectOptions{}); err != nil {
+	if _, err := coreOf(t, roles.Root).PutObject(t.Context(), storagetest.Bucket, "sources/by-url/"+bad+".json",
+		strings.NewReader("{"), 1, "", "", minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := c.Find(t.Context(), bad); err == nil || !strings.Contains(err.Error(), bad) {

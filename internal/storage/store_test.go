@@ -105,7 +105,8 @@ func TestFiles(t *testing.T) {
 			if !bytes.Equal(got, test.content) {
 				t.Errorf("%d bytes came back, want %d", len(got), len(test.content))
 			}
-			if info.Size != a.Size || info.ContentType != test.want || info.ContentEncoding != "" || info.SHA256 != a.SHA256 || info.Modified.IsZero() {
+			if info.Size != a.Size || info.ContentType != test.want || info.ContentEncoding != "" || info.SHA256 != a.SHA256 ||
+				info.Modified.IsZero() {
 				t.Errorf("%+v", info)
 			}
 		})
@@ -147,11 +148,13 @@ func TestLogs(t *testing.T) {
 			if err != nil || string(plain) != content {
 				t.Errorf("%d bytes came back, want %d; %v", len(plain), len(content), err)
 			}
-			if a.Kind != rpmflow.KindLog || a.Name != name+".log.gz" || a.SHA256 != sum(stored) || a.Size != int64(len(stored)) ||
+			if a.Kind != rpmflow.KindLog || a.Name != name+".log.gz" || a.SHA256 != sum(stored) ||
+				a.Size != int64(len(stored)) ||
 				a.ContentType != "text/plain; charset=utf-8" || a.ContentEncoding != "gzip" {
 				t.Errorf("%+v", a)
 			}
-			if info.ContentEncoding != "gzip" || info.ContentType != a.ContentType || info.Size != a.Size || info.SHA256 != a.SHA256 {
+			if info.ContentEncoding != "gzip" || info.ContentType != a.ContentType || info.Size != a.Size ||
+				info.SHA256 != a.SHA256 {
 				t.Errorf("%+v", info)
 			}
 			again, err := s.PutLog(t.Context(), prefix+"again.log.gz", file)

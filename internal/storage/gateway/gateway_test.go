@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 func options(dir string) gateway.Options {
-	return gateway.Options{Dir: dir, Listen: "127.0.0.1:0", AccessKey: accessKey, SecretKey: secretKey, Logger: slog.New(slog.DiscardHandler)}
+	return gateway.Options{Dir: dir, Listen: "127.0.0.1:0", AccessKey: accessKey, SecretKey: secretKey,
+		Logger: slog.New(slog.DiscardHandler)}
 }
 
 func start(t *testing.T, o gateway.Options) *gateway.Gateway {
@@ -53,7 +54,8 @@ func client(t *testing.T, g *gateway.Gateway) *minio.Client {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := minio.New(strings.TrimPrefix(g.Endpoint(), "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: gateway.DefaultRegion, Transport: transport, MaxRetries: 1,
+		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: gateway.DefaultRegion, Transport: transport,
+		MaxRetries: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +154,8 @@ func TestObjects(t *testing.T) {
 			if len(keys) != 4 {
 				t.Errorf("objects: %v", keys)
 			}
-			for path, mode := range map[string]os.FileMode{"": 0o700, "objects": 0o700, "objects/bucket": 0o700, "objects/bucket/copy/of/it": 0o600} {
+			for path, mode := range map[string]os.FileMode{"": 0o700, "objects": 0o700, "objects/bucket": 0o700,
+				"objects/bucket/copy/of/it": 0o600} {
 				if fi, err := os.Stat(filepath.Join(dir, path)); err != nil || fi.Mode().Perm() != mode {
 					t.Errorf("%q: %v, %v, want mode %o", path, fi, err, mode)
 				}
@@ -200,7 +203,8 @@ func TestBusyAddress(t *testing.T) {
 	o := options(t.TempDir())
 	o.Listen = l.Addr().String()
 	_, err = gateway.Start(t.Context(), o)
-	if !errors.Is(err, gateway.ErrAddressInUse) || !strings.Contains(err.Error(), o.Listen) || !strings.Contains(err.Error(), "embedded.s3_listen") {
+	if !errors.Is(err, gateway.ErrAddressInUse) || !strings.Contains(err.Error(), o.Listen) ||
+		!strings.Contains(err.Error(), "embedded.s3_listen") {
 		t.Errorf("%v, want ErrAddressInUse with the address and the setting", err)
 	}
 }
@@ -209,7 +213,8 @@ func TestOneGatewayPerDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start(t, options(dir))
-	if _, err := gateway.Start(t.Context(), options(dir)); err == nil || !strings.Contains(err.Error(), "another gateway") {
+	if _, err := gateway.Start(t.Context(), options(dir)); err == nil || !strings.Contains(err.Error(),
+		"another gateway") {
 		t.Errorf("%v, want a refusal", err)
 	}
 }
@@ -276,13 +281,18 @@ func TestRefusedStarts(t *testing.T) {
 		"no port":      {t.Context(), func(o *gateway.Options) { o.Listen = "127.0.0.1" }, "embedded.s3_listen"},
 		"a file":       {t.Context(), func(o *gateway.Options) { o.Dir = file }, "not a directory"},
 		"foreign host": {t.Context(), func(o *gateway.Options) { o.Listen = "192.0.2.1:7070" }, "192.0.2.1:7070"},
-		"no right":     {t.Context(), func(o *gateway.Options) { o.Dir = "/sys/rpmflow" }, "give it to user"}, // not even root may write there
-		"root's name":  {t.Context(), func(o *gateway.Options) { o.Accounts = map[string]string{accessKey: "x"} }, "s3.access_key"},
-		"health":       {t.Context(), func(o *gateway.Options) { o.Bucket, o.HealthPath = "health", "/health" }, "s3.bucket"},
-		"certificate":  {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file }, "gateway.cert_file"},
-		"policy":       {t.Context(), func(o *gateway.Options) { o.Bucket, o.Policy = "bucket", []byte("{}") }, "policy of bucket bucket"},
+		// not even root may write there
+		"no right": {t.Context(), func(o *gateway.Options) { o.Dir = "/sys/rpmflow" }, "give it to user"},
+		"root's name": {t.Context(), func(o *gateway.Options) { o.Accounts = map[string]string{accessKey: "x"} },
+			"s3.access_key"},
+		"health":      {t.Context(), func(o *gateway.Options) { o.Bucket, o.HealthPath = "health", "/health" }, "s3.bucket"},
+		"certificate": {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file }, "gateway.cert_file"},
+		"policy": {t.Context(), func(o *gateway.Options) { o.Bucket, o.Policy = "bucket", []byte("{}") },
+			"policy of bucket bucket"},
 		"policy for a stranger": {t.Context(), func(o *gateway.Options) {
-			o.Bucket, o.Policy = "bucket", []byte(`{"Statement":[{"Effect":"Allow","Principal":"x","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
+			o.Bucket, o.Policy = "bucket",
+				[]byte(`{"Statement":[{"Effect":"Allow","Principal":"x",`+
+					`"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
 		}, "Invalid principal"},
 		"ended context": {canceled, func(*gateway.Options) {}, "context canceled"},
 	} {
