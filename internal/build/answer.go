@@ -26,7 +26,7 @@ func (a *Answer) Write(p []byte) (int, error) {
 
 // Text is the answer of a rpmspec that ended with err.
 func (a *Answer) Text(err error) ([]byte, error) {
-	if a.over { // what was cut off has ended badly for that alone
+	if a.over { // rpmspec failed because its output was cut off
 		err = a.refusal()
 	}
 	if err != nil {

@@ -23,13 +23,13 @@ type Job struct {
 	Dir string
 	// Sources is the directory of the sources that a source package may have been made without (NoSource, NoPatch).
 	Sources string
-	// Log takes what is to be watched while it happens. It never fails and never blocks for long.
+	// Log takes the output that people watch live. It never fails and never blocks for long.
 	Log io.Writer
-	// OnContainer is told of each container before it starts.
+	// OnContainer is called with the id of each container before it starts.
 	OnContainer func(id string)
-	// Note is told what the packager should know of this build; nil: nobody wants to.
+	// Note adds a remark for the packager to the build's record; nil: remarks are dropped.
 	Note func(remark string)
-	// OnRoot is told what the build root was made from, by engines that know.
+	// OnRoot is called with what the build root was made from, by engines that have it.
 	OnRoot func(rpmflow.BuildRoot)
 }
 
@@ -55,7 +55,7 @@ type Unchecker interface {
 }
 
 // Explorer is a session in which a user can look around after a failed step, on the terminal that standard input and
-// output are. Both engines have it; it is no part of the contract.
+// output are. Both engines have it; it is not part of the contract.
 type Explorer interface {
 	Explore(ctx context.Context) error
 }
@@ -63,7 +63,7 @@ type Explorer interface {
 // Warmer is implemented by engines whose roots can be made ready before a build asks for them.
 type Warmer interface {
 	// Warm makes the root of the job's target ready, as Session.Root does. It is called while the build's sources are
-	// fetched; what it could not do is told by Root.
+	// fetched; Root reports what it could not do.
 	Warm(ctx context.Context, job Job) error
 }
 

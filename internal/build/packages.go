@@ -8,7 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// checkPackage refuses what a build has put where rpmbuild puts packages.
+// checkPackage refuses a file that is not a package, though the build has put it where rpmbuild puts packages.
 func checkPackage(file string) error {
 	const hint = "let rpmbuild alone write into the directory RPMS, and name packages with letters, digits and . _ + ~ ^ -"
 	name := filepath.Base(file)

@@ -1,5 +1,5 @@
 // Package enginetest gives tests an engine that builds nothing and is strict about it: it keeps the contract of package
-// build, and fails the test of whoever does not.
+// build, and fails the test of a caller that does not.
 //
 // In comes what each step is to do, out come logs and packages with real headers. Only tests import it.
 package enginetest

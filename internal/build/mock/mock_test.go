@@ -192,7 +192,7 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 	}
 }
 
-// TestDeadOwner: a builder that dies while it makes a root delays nobody for long.
+// TestDeadOwner: a builder that dies while it makes a root does not delay others for long.
 func TestDeadOwner(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)
@@ -321,7 +321,7 @@ func TestForeignSourcePackage(t *testing.T) {
 			"elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
 		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
 	}
-	srpm, a := foreign("decided anew", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
+	srpm, a := foreign("decided again", "%{?elsewhere:nosuch-devel}%{!?elsewhere:zstd}")
 	testkit.Must(t, a.Dependencies(t.Context(), srpm))
 	if rpms, err := a.RPMs(t.Context(), srpm); err != nil || len(rpms) != 1 {
 		t.Errorf("packages %q: %v", rpms, err)

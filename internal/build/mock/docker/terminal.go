@@ -69,7 +69,7 @@ func (c *Client) Attach(ctx context.Context, id string) error {
 }
 
 // keys copies what is typed until ended is closed. It does not block in a read: that could not be stopped, and would
-// take the next key from whoever reads after it.
+// take the next key from the program that reads after it.
 func keys(in int, to io.Writer, ended <-chan struct{}) {
 	buffer := make([]byte, 4096)
 	for {

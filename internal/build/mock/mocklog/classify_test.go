@@ -182,12 +182,12 @@ func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 	}
 }
 
-// badExitOnce reports whether the excerpt has rpmbuild's verdict, once.
+// badExitOnce reports whether the excerpt has rpmbuild's report, once.
 func badExitOnce(f *rpmflow.Failure) bool {
 	return strings.Count(strings.Join(f.Excerpt, "\n"), "Bad exit status from") == 1
 }
 
-// The verdict goes to standard error, and can be in the log before what the package's tools have written to standard
+// rpmbuild's report goes to standard error, and can be in the log before what the package's tools have written to standard
 // output.
 func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
@@ -202,7 +202,7 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	}
 }
 
-// A line that mock has torn is the verdict all the same.
+// A line that mock has split is still recognised.
 func TestTornVerdict(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \n"+
