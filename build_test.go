@@ -7,6 +7,7 @@ import (
 )
 
 func TestEncodeJSON(t *testing.T) {
+	t.Parallel()
 	build := rpmflow.Build{BuildResult: rpmflow.BuildResult{Packages: []rpmflow.Package{{Name: "a", Version: "1<2"}}},
 		Notes: []string{"a & b <c>"}}
 	const line = `{"nevra":"a-1<2-.","name":"a","epoch":0,"version":"1<2","release":"","arch":""}`

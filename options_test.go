@@ -9,6 +9,7 @@ import (
 )
 
 func TestMacros(t *testing.T) {
+	t.Parallel()
 	for given, want := range map[string]rpmflow.Macro{
 		"dist .acme":            {Name: "dist", Value: ".acme"},
 		"%dist   .acme ":        {Name: "dist", Value: ".acme"},
@@ -76,6 +77,7 @@ func FuzzMacro(f *testing.F) {
 }
 
 func TestOptionsOfACommandLine(t *testing.T) {
+	t.Parallel()
 	o, err := rpmflow.ParseOptions([]string{"dist .a", "debug_package %{nil}", "dist .b"}, []string{"docs", "docs"},
 		[]string{"tests-net"})
 	if err != nil {
@@ -95,6 +97,7 @@ func TestOptionsOfACommandLine(t *testing.T) {
 }
 
 func TestOptionsOfAProjectOverThoseOfATarget(t *testing.T) {
+	t.Parallel()
 	target := rpmflow.Options{
 		Macros: []rpmflow.Macro{{"dist", ".t"}, {"vendor", "T"}, {"f(a)", "t"}}, With: []string{"a", "b"},
 		Without: []string{"c"}, NoCheck: true,
@@ -131,6 +134,7 @@ func equal[T any](t *testing.T, got, want T) {
 }
 
 func TestRepositories(t *testing.T) {
+	t.Parallel()
 	for given, want := range map[string]rpmflow.Repository{
 		"https://repo.example.com/f$releasever/$basearch/":   {URL: "https://repo.example.com/f$releasever/$basearch/"},
 		"http://10.0.0.1:8080/r priority=10":                 {URL: "http://10.0.0.1:8080/r", Priority: 10},
@@ -166,6 +170,7 @@ func TestRepositories(t *testing.T) {
 }
 
 func TestMockOptions(t *testing.T) {
+	t.Parallel()
 	for given, want := range map[string]rpmflow.MockOption{
 		"chroot_additional_packages=a b /usr/bin/c": {Key: "chroot_additional_packages", Value: "a b /usr/bin/c"},
 		"module_enable=": {Key: "module_enable"},

@@ -8,6 +8,7 @@ import (
 )
 
 func TestTouched(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		source  rpmflow.PackageSource
@@ -36,6 +37,7 @@ func TestTouched(t *testing.T) {
 }
 
 func TestPackageSources(t *testing.T) {
+	t.Parallel()
 	one := rpmflow.Project{Name: "hello", Spec: "hello.spec", Sources: rpmflow.Sources{Directory: "rpm"}}
 	if s, ok := one.PackageSource("hello"); !ok || s.SpecPath() != "rpm/hello.spec" ||
 		strings.Join(s.Filter(), " ") != "rpm/**" {

@@ -8,6 +8,7 @@ import (
 )
 
 func TestPackagingDirectory(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ directories, target, want string }{
 		{"fedora-*=f *=o", "fedora-43-x86_64", "f"},
 		{"fedora-*=f *=o", "centos-7-x86_64", "o"},
@@ -33,6 +34,7 @@ func TestPackagingDirectory(t *testing.T) {
 }
 
 func TestWants(t *testing.T) {
+	t.Parallel()
 	p := rpmflow.Project{Name: "demo", Branches: []string{"main", "feature/**", "!feature/**/wip"},
 		Tags: []string{"v*", "!v*-rc*"}}
 	const branches = `project "demo" builds branches main, feature/**, !feature/**/wip only`

@@ -12,6 +12,7 @@ import (
 
 // TestRefused has the client's user as the one who reads: the hint is a setting of the command, not of HTTP.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status int
 		want   []string
@@ -40,6 +41,7 @@ func TestRefused(t *testing.T) {
 
 // An empty variable is not taken for a path.
 func TestBuildIDs(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"show", ""}, {"logs", ""}, {"retry", ""}, {"cancel", "9be5ef82", ".."}} {
 		cmd, rest, err := command().Find(args)
 		if err != nil {

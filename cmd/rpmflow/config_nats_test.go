@@ -31,6 +31,7 @@ func configNATS(t *testing.T, args ...string) (string, error) {
 
 // The accounts that the containers start with are what the command prints.
 func TestDeployedAccounts(t *testing.T) {
+	t.Parallel()
 	const file = "../../deploy/compose/nats/accounts.conf"
 	got, err := configNATS(t)
 	if err != nil {
@@ -90,6 +91,7 @@ func access(t *testing.T, dir, user string) events.Access {
 
 // What the command writes lets each user in, keeps secrets that are there, and makes new ones only when it is told to.
 func TestAccountsWithSecrets(t *testing.T) {
+	t.Parallel()
 	for _, auth := range []string{"password", "nkey"} {
 		t.Run(auth, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "nats")
@@ -151,6 +153,7 @@ func TestAccountsWithSecrets(t *testing.T) {
 }
 
 func TestAccountsRefused(t *testing.T) {
+	t.Parallel()
 	for words, args := range map[string][]string{
 		"write env, password or nkey": {"--auth", "token"},
 		"--out":                       {"--auth", "nkey"},

@@ -17,6 +17,7 @@ import (
 // TestEngines runs local builds with each engine: what a user sees is the same but for what a script says of one of
 // them.
 func TestEngines(t *testing.T) {
+	t.Parallel()
 	needTools(t)
 	t.Run("rpmbuild", func(t *testing.T) { scripts(t, "testdata/engines", "rpmbuild") })
 	t.Run("mock", func(t *testing.T) { scripts(t, "testdata/engines", "mock") })

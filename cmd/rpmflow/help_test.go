@@ -25,6 +25,7 @@ func help(t *testing.T, args ...string) (flags []string) {
 
 // The help of `rpmflow up` has the flags that people need; --help-all has all of them.
 func TestHelpOfUp(t *testing.T) {
+	t.Parallel()
 	if short := help(t, "up", "--help"); len(short) != 10 {
 		t.Errorf("%d flags: %v", len(short), short)
 	}

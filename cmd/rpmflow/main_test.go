@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line as users do; the host's rpm answers and builds.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	needTools(t)
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",

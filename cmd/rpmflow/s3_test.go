@@ -111,6 +111,7 @@ func (s *server) waitHealthy(t *testing.T, address string) {
 }
 
 func TestS3Server(t *testing.T) {
+	t.Parallel()
 	address, dir := freeAddress(t), t.TempDir()
 	env := []string{
 		"RPMFLOW_DATA_DIR=" + dir, "RPMFLOW_GATEWAY_LISTEN=" + address, "RPMFLOW_S3_BUCKET=packages",
@@ -182,6 +183,7 @@ func TestS3Server(t *testing.T) {
 }
 
 func TestS3ServerRefuses(t *testing.T) {
+	t.Parallel()
 	s := startS3(t, "RPMFLOW_DATA_DIR="+t.TempDir(), "RPMFLOW_GATEWAY_LISTEN="+freeAddress(t))
 	if code := s.ended(t); code != 1 || !strings.Contains(s.log.String(), "set s3.access_key and s3.secret_key") {
 		t.Errorf("without keys: exit code %d, %s", code, s.log)

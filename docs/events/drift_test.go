@@ -66,6 +66,7 @@ var described = map[reflect.Type]struct{ file, def string }{
 // TestSchemaAndCodeAgree encodes each type full and empty: what is in the full one is what the schema must know, and what is in
 // the empty one too is always there and so required.
 func TestSchemaAndCodeAgree(t *testing.T) {
+	t.Parallel()
 	for typ, where := range described {
 		def, ok := definitions(t, where.file)[where.def]
 		if !ok {
@@ -158,6 +159,7 @@ func compare(t *testing.T, what string, code, schema []string) {
 
 // TestWordsAgree compares each enum with the constants of its type.
 func TestWordsAgree(t *testing.T) {
+	t.Parallel()
 	domain, eventTypes := constants(t, "../.."), constants(t, "../../internal/events")
 	var types []string
 	for _, kind := range eventTypes["Type"] {

@@ -36,6 +36,7 @@ func encode(t *testing.T, v any) []byte {
 
 // TestExamples holds the examples to the schema, to the domain's types, and to the way in which ids are derived.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("examples/*.json")
 	if err != nil || len(files) < 4 {
 		t.Fatal(files, err)
@@ -121,6 +122,7 @@ func at(t *testing.T, v any, path string) (parent map[string]any, key string) {
 
 // TestSpoiledEventsAreRefused spoils one thing of an example at a time. A list's element is its last, whatever the index.
 func TestSpoiledEventsAreRefused(t *testing.T) {
+	t.Parallel()
 	const remove = "\x00remove"
 	ok, failed, queued, push := "build.finished.succeeded", "build.finished.failed", "build.queued", "push.received"
 	for _, c := range []struct {
@@ -246,6 +248,7 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 
 // TestOtherEventsThatHappen makes of the examples those events that need no example of their own.
 func TestOtherEventsThatHappen(t *testing.T) {
+	t.Parallel()
 	change := func(name string, changes map[string]any) []byte {
 		e := example(t, name)
 		for path, value := range changes {

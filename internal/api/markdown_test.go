@@ -18,6 +18,7 @@ import (
 const reference = "../../docs/api.md"
 
 func TestReferenceIsGenerated(t *testing.T) {
+	t.Parallel()
 	raw, err := os.ReadFile(reference)
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +189,7 @@ func row(b *strings.Builder, cells ...string) { fmt.Fprintf(b, "| %s |\n", strin
 
 // TestExamples holds the JSON in the hand-written part of the reference to the wire types.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	raw, err := os.ReadFile(reference)
 	if err != nil {
 		t.Fatal(err)

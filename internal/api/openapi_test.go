@@ -251,6 +251,7 @@ func (s *schemas) record() {
 }
 
 func TestOpenAPIIsGenerated(t *testing.T) {
+	t.Parallel()
 	var want bytes.Buffer
 	enc := json.NewEncoder(&want)
 	enc.SetEscapeHTML(false)
@@ -271,6 +272,7 @@ func TestOpenAPIIsGenerated(t *testing.T) {
 
 // TestOpenAPIIsValid checks the document against the schema of OpenAPI 3.1, and compiles every schema in it.
 func TestOpenAPIIsValid(t *testing.T) {
+	t.Parallel()
 	parse := func(raw string) any {
 		t.Helper()
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(raw))
@@ -316,6 +318,7 @@ func TestOpenAPIIsValid(t *testing.T) {
 
 // TestRoutes holds rules that the generators rely on.
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	names := map[string]bool{}
 	inPath := regexp.MustCompile(`\{([a-z]+)\}`)
 	for _, r := range api.Routes() {

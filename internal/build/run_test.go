@@ -170,6 +170,7 @@ var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow
 	rpmflow.PhaseRPMs, rpmflow.PhaseUpload}
 
 func TestRunSucceeds(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	engine := b.runner.Engine.(*enginetest.Engine)
 	engine.Remarks = []string{"no clean root"}
@@ -213,6 +214,7 @@ func TestRunSucceeds(t *testing.T) {
 
 // A failure in any step ends the build there, and its log is stored, made by us where there was none yet.
 func TestRunFailsInEachPhase(t *testing.T) {
+	t.Parallel()
 	s3 := storagetest.Start(t)
 	mistake := rpmflow.Fail(rpmflow.FailureSpec, "mend it", "line 3 is wrong")
 	mistake.Excerpt = []string{"line 3: %iff"}
@@ -259,6 +261,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 }
 
 func TestRunWithoutTheCommit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.attempt.Build.Commit = strings.Repeat("ab", 20)
 	got, err := b.run()
@@ -286,6 +289,7 @@ func hang(in string, entered chan<- struct{}) func(context.Context, string, buil
 }
 
 func TestRunTimesOut(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, hang(enginetest.RPMs, nil))
 	b.attempt.Build.TimeoutSeconds = 1
 	got, err := b.run()
@@ -300,6 +304,7 @@ func TestRunTimesOut(t *testing.T) {
 }
 
 func TestRunWritesTooMuch(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, func(ctx context.Context, step string, job build.Job) error {
 		for step == enginetest.RPMs && ctx.Err() == nil {
 			fmt.Fprintln(job.Log, strings.Repeat("x", 4096))
@@ -317,6 +322,7 @@ func TestRunWritesTooMuch(t *testing.T) {
 }
 
 func TestRunIsInterrupted(t *testing.T) {
+	t.Parallel()
 	entered := make(chan struct{})
 	b := newBench(t, hang(enginetest.Dependencies, entered))
 	why := errors.New("the builder is shutting down")
@@ -333,6 +339,7 @@ func TestRunIsInterrupted(t *testing.T) {
 
 // Who cancels a build gets its outcome and its logs, and no packages, wherever it was.
 func TestRunIsCanceled(t *testing.T) {
+	t.Parallel()
 	entered := make(chan struct{}, 1)
 	b := newBench(t, hang(enginetest.RPMs, entered))
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -367,6 +374,7 @@ func TestRunIsCanceled(t *testing.T) {
 }
 
 func TestRunIsLost(t *testing.T) {
+	t.Parallel()
 	s3 := storagetest.Start(t)
 	for _, phase := range allPhases {
 		t.Run(string(phase), func(t *testing.T) {
@@ -389,6 +397,7 @@ func TestRunIsLost(t *testing.T) {
 }
 
 func TestRunCannotUpload(t *testing.T) {
+	t.Parallel()
 	cfg, gateway := storagetest.StartIn(t, t.TempDir())
 	b := newBenchAt(t, cfg, func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.RPMs {

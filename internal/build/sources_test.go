@@ -33,6 +33,7 @@ func (b *bench) withSources(files map[string]string, sources rpmflow.Sources) {
 // A source that the spec names by a URL is downloaded after the spec was expanded, once for all builds; to expand it
 // costs nothing where all is there, and is made up for where rpm misses something that nobody saw.
 func TestRunDownloads(t *testing.T) {
+	t.Parallel()
 	requests := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests++
@@ -99,6 +100,7 @@ func TestRunDownloads(t *testing.T) {
 
 // What is missing and cannot be had ends the build as the packager's business, with the name of what it is.
 func TestRunMissesASource(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	b := newBench(t, nil)

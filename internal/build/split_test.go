@@ -14,6 +14,7 @@ import (
 // The half that was not pushed to is decided once: another attempt takes the same commit, though its branch has moved
 // on.
 func TestSplitDecidesOnce(t *testing.T) {
+	t.Parallel()
 	for _, pushed := range []rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging} {
 		t.Run(string(pushed), func(t *testing.T) {
 			b := newBench(t, nil)
@@ -68,6 +69,7 @@ func TestSplitDecidesOnce(t *testing.T) {
 }
 
 func TestSplitWithoutTheOtherRepository(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	gone := filepath.Join(t.TempDir(), "gone")
 	b.attempt.Build.Layout = rpmflow.LayoutSplit

@@ -14,6 +14,7 @@ import (
 // A source package of the repository goes into the engine as it is, under the name that rpmbuild would have given it,
 // and is stored with the results.
 func TestRunOfASourcePackage(t *testing.T) {
+	t.Parallel()
 	s3 := storagetest.Start(t)
 	srpm := string(enginetest.Package("hello", "src"))
 	for _, test := range []struct {

@@ -22,6 +22,7 @@ import (
 )
 
 func TestABuildGoesThroughItsPhases(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.run(w.options("a"), "", nil)
 	b := w.enqueue("p1")
@@ -58,6 +59,7 @@ func (w *world) liveLog(b rpmflow.Build) string {
 }
 
 func TestBuildersRace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	builds := make([]rpmflow.Build, 4)
 	for i := range builds {
@@ -80,6 +82,7 @@ func TestBuildersRace(t *testing.T) {
 }
 
 func TestAPackagersMistakeIsFinal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.run(w.options("a"), "", func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.Dependencies {
@@ -96,6 +99,7 @@ func TestAPackagersMistakeIsFinal(t *testing.T) {
 }
 
 func TestInfrastructureFailures(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	mended, broken := w.build("mended"), w.build("broken")
 	o := w.options("a")
@@ -137,6 +141,7 @@ func TestInfrastructureFailures(t *testing.T) {
 }
 
 func TestUnknownTarget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("a")
 	o.Targets, o.MaxFailures = nil, 1
@@ -149,6 +154,7 @@ func TestUnknownTarget(t *testing.T) {
 }
 
 func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.build("p1")
 	b.LostAttempts, b.Attempt, b.QueueSequence, b.Engine, b.Notes = 6, 6, 1, "mock", []string{"attempt 6 was interrupted"}
@@ -167,6 +173,7 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 }
 
 func TestKilledBuilder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("killed")
 	o.AckWait = 3 * time.Second
@@ -205,6 +212,7 @@ func TestKilledBuilder(t *testing.T) {
 // A builder that dies between the event of a retry and its message: the old message comes again, and stands in for the
 // new one.
 func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
@@ -224,6 +232,7 @@ func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 }
 
 func TestDuplicateWhileRunning(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	w.run(w.options("a"), "", g.step)
@@ -244,6 +253,7 @@ func TestDuplicateWhileRunning(t *testing.T) {
 }
 
 func TestMessageOfAPurgedBuild(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.message(w.build("p1")) // EVENTS knows nothing of it
 	w.run(w.options("a"), "", nil)
@@ -252,6 +262,7 @@ func TestMessageOfAPurgedBuild(t *testing.T) {
 
 // The stream of events is full: nothing can be claimed, and nobody runs hot over it.
 func TestFullStream(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
 	b := w.enqueue("p1")
 	for i, size := 0, 500; ; i++ { // first in large steps, then in such as leave no room for any event
@@ -293,6 +304,7 @@ func TestFullStream(t *testing.T) {
 
 // A builder without engine or storage takes nothing.
 func TestNotReady(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var asked atomic.Int32
 	engine := enginetest.New(t, nil)

@@ -47,6 +47,7 @@ func (w *world) canceled(b rpmflow.Build) rpmflow.Build {
 }
 
 func TestCancelRunningBuild(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = time.Hour // no heartbeat comes to help
@@ -78,6 +79,7 @@ func TestCancelRunningBuild(t *testing.T) {
 
 // The wake-up is lost: the next heartbeat finds the request.
 func TestCancelIsSeenWithoutAWakeUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = 3 * time.Second
@@ -95,6 +97,7 @@ func TestCancelIsSeenWithoutAWakeUp(t *testing.T) {
 
 // The build is done, and its owner has not heard of the request yet when it wants to go on: the packages are nobody's.
 func TestCancelIsSeenByTheNextEvent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = time.Hour
@@ -110,6 +113,7 @@ func TestCancelIsSeenByTheNextEvent(t *testing.T) {
 }
 
 func TestCanceledWhileQueued(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	w.request(b)
@@ -121,6 +125,7 @@ func TestCanceledWhileQueued(t *testing.T) {
 
 // The builder that is to stop the build is dead: whoever gets its message ends it.
 func TestCancelOfADeadBuildersBuild(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	w.silence("dead", 1)
@@ -159,6 +164,7 @@ func (w *world) silence(name string, attempt int) {
 
 // A build that takes every builder with it ends, and says why.
 func TestBuildThatKillsItsBuildersEndsAsInfrastructure(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	const most = 5 // lost attempts, and the one after

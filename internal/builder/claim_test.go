@@ -17,6 +17,7 @@ import (
 )
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	under := func(message uint64) rpmflow.BuildAttempt { return rpmflow.BuildAttempt{QueueSequence: message} }
 	const queued, running, finished = rpmflow.Queued, rpmflow.Running, rpmflow.Finished
 	for name, test := range map[string]struct {
@@ -55,6 +56,7 @@ func TestDecide(t *testing.T) {
 // A publish that was broken off may be stored all the same: its writer is not fenced out by itself, but by others it
 // is.
 func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
+	t.Parallel()
 	quiet := slog.New(slog.DiscardHandler)
 	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
 	if err != nil {
@@ -109,6 +111,7 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 // What an attempt has found is not that of the next one, which may fail before it has found anything: the record of the
 // next begins with an empty attempt and no result, and with the request as it was made.
 func TestNextAttemptStartsEmpty(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	asked := rpmflow.BuildRequest{ID: "b1", Project: "hello", Layout: rpmflow.LayoutAuto, QueuedAt: at}
 	found := asked
@@ -148,6 +151,7 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 }
 
 func TestDelayDoubles(t *testing.T) {
+	t.Parallel()
 	b := &Builder{o: Options{RetryDelay: 30 * time.Second}}
 	for failures, want := range map[int]time.Duration{0: 30 * time.Second, 1: 30 * time.Second, 2: time.Minute,
 		3: 2 * time.Minute, 200: maxDelay} {
@@ -160,6 +164,7 @@ func TestDelayDoubles(t *testing.T) {
 // Builders that share a data directory and start at the same moment leave each other alone, and what the dead have left
 // is removed.
 func TestWorkDirs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, dead := range []string{"builder-1.lock", "builder-2.lock"} {
 		if err := os.WriteFile(filepath.Join(dir, dead), nil, 0o600); err != nil {

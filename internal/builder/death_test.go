@@ -55,6 +55,7 @@ func (a *answers) besidesHeartbeats(times string) []string {
 
 // A build that takes much longer than the ack wait stays with its builder, beside one that would take it.
 func TestHeartbeatsKeepABuild(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	g, said := newGate(enginetest.RPMs), w.answers()
 	o, idle := w.options("a"), w.options("b")
@@ -79,6 +80,7 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 // Who has lost its build while the new owner is at work leaves that one alone: no event, no object, no answer to the
 // message.
 func TestALoserTouchesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	wire, mine, theirs, said := w.wire(), newGate(enginetest.RPMs), newGate(enginetest.RPMs), w.answers()
 	o, other := w.options("a"), w.options("b")
@@ -120,6 +122,7 @@ const outage = 33 * time.Second
 
 // NATS is away for so long that nothing is left of any heartbeat; builds go on, and one of them ends meanwhile.
 func TestNATSIsAwayForLong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	middle, end := w.build("middle"), w.build("end")
 	before, last := newGate(enginetest.Dependencies), newGate(enginetest.RPMs)
@@ -164,6 +167,7 @@ func natsChild(ctx context.Context, args []string) error {
 
 // NATS is killed in the middle of one build while another waits, and comes again over what is left on its disk.
 func TestNATSIsKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	address := strings.TrimPrefix(w.url, "nats://")
 	w.nats.Close()
@@ -202,6 +206,7 @@ func (w *world) storeAt(endpoint string) *storage.Store {
 // The storage is killed in the middle of an upload, when the source package is stored and the binary one is on its way.
 // The build is built anew when the storage is there again, and none is spoiled meanwhile.
 func TestStorageIsKilledDuringAnUpload(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	dir := t.TempDir()
 	direct, g := storagetest.StartIn(t, dir)
@@ -261,6 +266,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 // An engine that breaks spoils the attempt that shows it, and no other: the next build is taken when the engine answers
 // again.
 func TestABrokenEngineSpoilsOneAttempt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var broken, asked, spoiled atomic.Int32
 	engine := enginetest.New(t, func(_ context.Context, step string, _ build.Job) error {
@@ -318,6 +324,7 @@ func (s *sweeper) Sweep(ctx context.Context, wanted func(context.Context, string
 
 // What attempts have left on an engine is judged by EVENTS: that of another builder's running attempt stays.
 func TestSweepingReadsEvents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	s := &sweeper{enginetest.New(t, nil), map[string]int{}, make(chan map[string]string, 1)}
 	want := map[string]string{}

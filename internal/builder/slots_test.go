@@ -70,6 +70,7 @@ func (w *world) next(s *turnstile) rpmflow.Build {
 }
 
 func TestSeveralBuildsAtATime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	s := newTurnstile()
 	o := w.options("a")
@@ -114,6 +115,7 @@ func TestSeveralBuildsAtATime(t *testing.T) {
 
 // One build of several is canceled, the others go on; a second signal hands all of them back.
 func TestSeveralBuildsStopApart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	s := newTurnstile()
 	o := w.options("a")
@@ -141,6 +143,7 @@ func TestSeveralBuildsStopApart(t *testing.T) {
 
 // One project queues 3,000 builds, then another one queues one: it takes the next slot that gets free.
 func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	const many, known = 3000, 8
 	for i := range known {
@@ -179,6 +182,7 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 
 // A project's limit holds over all builders and slots.
 func TestAProjectsLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	const limit = 2
 	var now, most atomic.Int32
@@ -228,6 +232,7 @@ func TestAProjectsLimit(t *testing.T) {
 
 // Without room nothing is taken, and the log says why; with room again all goes on.
 func TestNoRoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var log lockedText
 	var asked, full atomic.Int32

@@ -63,6 +63,7 @@ func (s statusOf) get(t *testing.T, path string) (code int, said string) {
 }
 
 func TestStatusBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	s := builder.NewStatus()
 	at := served(t, s)
 	if code, said := at.get(t, "/healthz"); code != http.StatusOK || !strings.HasPrefix(said, "alive") {
@@ -112,6 +113,7 @@ func (s statusOf) want(t *testing.T, want map[string]string) {
 
 // Metrics tell what readyz tells, what is free, and what is measured where a measure fails.
 func TestMetricsOfFloors(t *testing.T) {
+	t.Parallel()
 	s := builder.NewStatus()
 	at := served(t, s)
 	at.want(t, map[string]string{`rpmflow_builder_taking`: "0", `rpmflow_builder_not_taking{reason="starting"}`: "1",
@@ -142,6 +144,7 @@ func TestMetricsOfFloors(t *testing.T) {
 
 // A builder is ready when it could take a build, says why when it could not, and that it drains.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var mu sync.Mutex
 	full := builder.Because(builder.ReasonMemory, errors.New("the disk is full"))
@@ -188,6 +191,7 @@ func TestStatus(t *testing.T) {
 
 // A main loop that does not move within its bound is told.
 func TestHanging(t *testing.T) {
+	t.Parallel()
 	s := builder.NewStatus()
 	builder.Moved(s, time.Now().Add(-time.Hour), 59*time.Minute)
 	at := served(t, s)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	p := w.run(w.options("a"), "", g.step)
@@ -32,6 +33,7 @@ func TestDrain(t *testing.T) {
 
 // What is interrupted costs no attempt, and others have it at once, long before the ack wait is over.
 func TestHandedBack(t *testing.T) {
+	t.Parallel()
 	for name, stop := range map[string]func(o *builder.Options) func(p *program){
 		"hard stop": func(*builder.Options) func(*program) { return func(p *program) { p.soft(); p.hard() } },
 		"drain time over": func(o *builder.Options) func(*program) {
@@ -40,6 +42,7 @@ func TestHandedBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, events.StreamSettings{})
 			o := w.options("a")
 			do := stop(&o)
@@ -78,6 +81,7 @@ func TestHandedBack(t *testing.T) {
 // A builder that is cut off from NATS builds on, and keeps what it has made to itself when another one has taken over
 // meanwhile.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	wire, g := w.wire(), newGate(enginetest.RPMs)
 	o := w.options("a")
@@ -107,6 +111,7 @@ func TestTakeover(t *testing.T) {
 
 // The one that has lost its build finds out by itself, and stops it.
 func TestTakeoverIsNoticed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = 3 * time.Second
@@ -132,6 +137,7 @@ func TestTakeoverIsNoticed(t *testing.T) {
 }
 
 func TestNATSRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	w.run(w.options("a"), "", g.step)

@@ -41,6 +41,7 @@ func (w *world) waits(b rpmflow.Build) rpmflow.Build {
 // A build whose image is missing waits with the reason, spends no attempt, keeps nobody else waiting, and goes on when
 // the image is there.
 func TestWaitsForTheImage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var there atomic.Bool
 	other := enginetest.Target()
@@ -99,6 +100,7 @@ func TestWaitsForTheImage(t *testing.T) {
 
 // Of two builders one can build the target: it gets the builds, however idle the other one is.
 func TestWaitsForTheOtherBuilder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.runWith(w.options("cannot"), "", with(t, func(string) bool { return false }))
 	unknown := w.options("unknown")
@@ -123,6 +125,7 @@ func TestWaitsForTheOtherBuilder(t *testing.T) {
 }
 
 func TestCancelWhileItWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.runWith(w.options("a"), "", with(t, func(string) bool { return false }))
 	b := w.enqueue("p1")
@@ -141,6 +144,7 @@ func TestCancelWhileItWaits(t *testing.T) {
 
 // A builder whose engine is away takes nothing, and says so in the records of what waits.
 func TestWaitsForTheEngine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var there atomic.Bool
 	engine := enginetest.New(t, nil)
@@ -180,6 +184,7 @@ func TestWaitsForTheEngine(t *testing.T) {
 
 // The builder of a running build falls silent, and the one that gets it cannot build it.
 func TestWaitsAfterALostAttempt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
@@ -207,6 +212,7 @@ var _ build.Engine = (*enginetest.Engine)(nil)
 
 // A build that could begin, but for a free slot, does not go on saying that its image is missing.
 func TestReasonIsTakenBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var there atomic.Bool
 	g := newGate(enginetest.RPMs)

@@ -72,7 +72,6 @@ type world struct {
 
 func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	t.Helper()
-	t.Parallel() // most of the time is waiting
 	w := &world{t: t, natsDir: t.TempDir(), s3: storagetest.Start(t), changed: make(chan struct{})}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()

@@ -21,6 +21,7 @@ type elsewhere struct {
 func (e *elsewhere) Disk(context.Context) (string, error) { return e.dir, nil }
 
 func TestCapacity(t *testing.T) {
+	t.Parallel()
 	// 2 GiB
 	machine := map[string]string{"proc/meminfo": "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable:  2097152 kB\n"}
 	group := func(limit string) map[string]string {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAccesses(t *testing.T) {
+	t.Parallel()
 	of := GitAccess(&config.Config{
 		Git: config.Git{SSHKeyFile: "/all/key", KnownHostsFile: "/all/hosts"},
 		Projects: []rpmflow.Project{

@@ -9,6 +9,7 @@ import (
 )
 
 func TestWrite(t *testing.T) {
+	t.Parallel()
 	r := doctor.Report{Program: "builder", Checks: []doctor.Finding{
 		{Name: "git", State: doctor.OK, Found: "git version 2"},
 		{Name: "container engine", State: doctor.Failed, Found: "not there", Do: "start it"},

@@ -53,6 +53,7 @@ func access(url, user string, replicas int) events.Access {
 }
 
 func TestDeployedNode(t *testing.T) {
+	t.Parallel()
 	environment(t)
 	s := serveFile(t, deployed+"nats.conf", container(t))
 	o := server.Options{}
@@ -188,6 +189,7 @@ func cluster(t *testing.T, size int) func() *server.Server {
 }
 
 func TestReplicasNeedServers(t *testing.T) {
+	t.Parallel()
 	start := cluster(t, 2)
 	url := start().ClientURL()
 	start()
@@ -206,6 +208,7 @@ func TestReplicasNeedServers(t *testing.T) {
 
 // Three nodes of cluster.conf hold every stream; one may die.
 func TestDeployedCluster(t *testing.T) {
+	t.Parallel()
 	next := cluster(t, 3)
 	var nodes []*server.Server
 	var urls []string

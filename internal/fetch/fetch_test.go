@@ -107,6 +107,7 @@ func says(t *testing.T, text string, words ...string) {
 }
 
 func TestFetch(t *testing.T) {
+	t.Parallel()
 	var agent atomic.Value
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		agent.Store(r.UserAgent())
@@ -123,6 +124,7 @@ func TestFetch(t *testing.T) {
 
 // A connection that breaks is taken up where it broke, if the server's file is still the same, else from the beginning.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		etags, texts []string // of each request
 		weak         bool
@@ -171,6 +173,7 @@ func TestResume(t *testing.T) {
 
 // Whether to try again is decided by what the server says, once for all.
 func TestWhoseFailure(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status, calls int
 		ours          bool
@@ -200,6 +203,7 @@ func TestWhoseFailure(t *testing.T) {
 }
 
 func TestRetryAfterIsHeeded(t *testing.T) {
+	t.Parallel()
 	var at []time.Time
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		if at = append(at, time.Now()); len(at) == 1 {
@@ -214,6 +218,7 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 }
 
 func TestMirrors(t *testing.T) {
+	t.Parallel()
 	gone := serve(t, http.NotFound)
 	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	other := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("other")) })
@@ -231,6 +236,7 @@ func TestMirrors(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
+	t.Parallel()
 	said := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "x", time.Time{}, strings.NewReader(payload))
 	})
@@ -282,6 +288,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	var seen http.Header
 	end := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		seen = r.Header.Clone()
@@ -334,6 +341,7 @@ func TestProxiesOfTheEnvironmentAreNotAsked(t *testing.T) {
 }
 
 func TestAllow(t *testing.T) {
+	t.Parallel()
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
 	named := strings.Replace(url, "127.0.0.1", "localhost", 1)
 	for _, test := range []struct {
@@ -364,6 +372,7 @@ func TestAllow(t *testing.T) {
 }
 
 func TestBadURLs(t *testing.T) {
+	t.Parallel()
 	c := newClient(t, nil)
 	for _, url := range []string{"", "x", "file:///etc/passwd", "gopher://example.org/x", "http://", "http:///x",
 		"http:opaque", "https://user:hunter2@", "http://user:hunter2@[::1", "ftp://127.0.0.1",

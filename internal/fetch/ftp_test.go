@@ -152,6 +152,7 @@ func (s *ftpServer) count(prefix string) (n int) {
 }
 
 func TestFTP(t *testing.T) {
+	t.Parallel()
 	known := []checksum.Checksum{sha(payload)}
 	for name, s := range map[string]*ftpServer{
 		"whole":            {changed: "20240101000000"},
@@ -178,6 +179,7 @@ func TestFTP(t *testing.T) {
 }
 
 func TestFTPFailures(t *testing.T) {
+	t.Parallel()
 	gone := &ftpServer{refuse: true}
 	_, _, err := fetch(t, newClient(t, nil), nil, gone.start(t)+"/x")
 	wantFailure(t, err, "550", "no such file", "correct the URL")
@@ -196,6 +198,7 @@ func TestFTPFailures(t *testing.T) {
 
 // A data connection goes where the control connection went, whatever the server says; and both are looked at.
 func TestFTPAddresses(t *testing.T) {
+	t.Parallel()
 	s := &ftpServer{file: payload, data: "169,254,169,254"}
 	url := s.start(t)
 	if text, _, err := fetch(t, newClient(t, nil), nil, url+"/x"); err != nil || text != payload {

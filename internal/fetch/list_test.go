@@ -15,6 +15,7 @@ import (
 
 // TestLists reads the lists of package source: each file is a list and, after a line of dashes, what is read of it.
 func TestLists(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../source/testdata/lists/*")
 	if err != nil || len(files) < 10 {
 		t.Fatal(len(files), err)
@@ -48,6 +49,7 @@ func TestLists(t *testing.T) {
 }
 
 func TestLooksLikeList(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]bool{
 		"": true, "\n\n": true, "# nothing\n": true, "SHA512 (a) = ab\n": true,
 		"d41d8cd98f00b204e9800998ecf8427e  a.tar.gz\n": true,

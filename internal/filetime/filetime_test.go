@@ -8,6 +8,7 @@ import (
 )
 
 func TestSet(t *testing.T) {
+	t.Parallel()
 	name := filepath.Join(t.TempDir(), "a")
 	if err := os.WriteFile(name, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestGitHubFiles(t *testing.T) {
+	t.Parallel()
 	many := func(n int, of string) string { return strings.TrimSuffix(strings.Repeat(of+",", n), ",") }
 	commit := func(id, files string) string { return fmt.Sprintf(`{"id":%q,%s}`, id, files) }
 	last := commit(head, `"added":["a/new"],"modified":["b","a/old"],"removed":["c"]`)

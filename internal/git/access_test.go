@@ -18,6 +18,7 @@ import (
 )
 
 func TestTokenOfTheProject(t *testing.T) {
+	t.Parallel()
 	const token = "tok-en/with:%strange@signs"
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"data": "T"})
@@ -74,6 +75,7 @@ func TestTokenOfTheProject(t *testing.T) {
 // What git is called with can be read by everybody on the machine, and its configuration must not send secrets
 // elsewhere.
 func TestSecretsAreNoArguments(t *testing.T) {
+	t.Parallel()
 	for url, address := range map[string]string{
 		"https://me:pass-word@example.org:8443/a.git": "https://example.org:8443/a.git",
 		"https://example.org/a.git":                   "https://example.org/a.git",

@@ -39,6 +39,7 @@ func archive(t *testing.T, m *Mirrors, req Request, a Archive) (content string, 
 
 // An archive is, byte for byte, what the git command makes of the commit in the packager's own repository.
 func TestArchiveIsExact(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		long := strings.Repeat("d", 60) + "/" + strings.Repeat("e", 60)
 		files := map[string]string{
@@ -91,6 +92,7 @@ func TestArchiveIsExact(t *testing.T) {
 
 // Other programs give the same compressed bytes back, whatever made them.
 func TestCompressionsAreReadByOthers(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"main.c": "int main;\n", "src/b.c": "b\n"}))
 	m, want := newMirrors(t), w.Archive(req.Commit, "hello-1.0/")
@@ -122,6 +124,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 
 // The file has nothing of an attempt before, of which the mirror was damaged.
 func TestArchiveOfADamagedMirror(t *testing.T) {
+	t.Parallel()
 	w, m := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": "T"}))
 	mustRead(t, m, req)
@@ -144,6 +147,7 @@ func TestArchiveOfADamagedMirror(t *testing.T) {
 
 // Every compression ends when the limit is passed, and when the context ends.
 func TestArchiveLimits(t *testing.T) {
+	t.Parallel()
 	w, m := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": strings.Repeat(rpmflow.Digest([]byte("x")), 2000)}))
 	for _, suffix := range Suffixes() {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestChanged(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newMirrors(t)
 	first := w.Commit(
 		map[string]string{
@@ -71,6 +72,7 @@ func TestChanged(t *testing.T) {
 
 // After a forced push the difference counts; an old commit that is nowhere any more is an error.
 func TestChangedAfterAForcedPush(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newMirrors(t)
 	w.Commit(map[string]string{"a/x": "1", "b/x": "1"})
 	old := w.Commit(map[string]string{"a/x": "2"})

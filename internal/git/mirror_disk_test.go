@@ -28,6 +28,7 @@ func mirrorOf(t *testing.T, s *Mirrors, req Request) *mirror {
 
 // Unused mirrors, and those beyond the limit, are removed; those in use stay.
 func TestMirrorsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newMirrors(t)
 	var all []*mirror
 	var works []*gittest.Repository
@@ -87,6 +88,7 @@ func TestMirrorsAreBounded(t *testing.T) {
 
 // A git that was killed leaves files that the next one would stumble over, or that only take room.
 func TestMirrorAfterKill(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": "1"}))
 	mustRead(t, s, req)
@@ -129,6 +131,7 @@ func TestMirrorAfterKill(t *testing.T) {
 
 // If a process is killed during a fetch, git ends too, and until then no other process changes the mirror.
 func TestKilledWhileFetching(t *testing.T) {
+	t.Parallel()
 	if dir := os.Getenv("RPMFLOW_TEST_FETCH"); dir != "" {
 		s, err := Open(Options{Dir: dir, FetchTimeout: time.Minute})
 		testkit.Must(t, err)
@@ -171,6 +174,7 @@ func TestKilledWhileFetching(t *testing.T) {
 
 // A full disk is not damage: the mirror is not replaced, and works again when there is space.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	var noise strings.Builder
 	for i := range 40000 {
@@ -208,6 +212,7 @@ func TestDiskFull(t *testing.T) {
 
 // Builds need the commit's tree. Its history is fetched only if it is asked for, and then with the tags.
 func TestOnlyWhatIsNeeded(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		first := w.Commit(map[string]string{"data": "1"})
 		second := w.Commit(map[string]string{"data": "2"})
@@ -262,6 +267,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 
 // A server that gives out what refs point to and nothing else has the commit behind the ref's newest one.
 func TestServerRefusesIDs(t *testing.T) {
+	t.Parallel()
 	r, err := parseRemote("/srv/a")
 	testkit.Must(t, err)
 	m := newMirrors(t).mirror(r, Request{})

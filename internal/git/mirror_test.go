@@ -18,6 +18,7 @@ import (
 )
 
 func TestMirrorDamaged(t *testing.T) {
+	t.Parallel()
 	each := func(mirror, pattern string, f func(name string) error) error {
 		files, err := filepath.Glob(filepath.Join(mirror, pattern))
 		if err != nil || len(files) == 0 {
@@ -87,6 +88,7 @@ func TestMirrorDamaged(t *testing.T) {
 }
 
 func TestReadConcurrently(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		commits := []string{w.Commit(map[string]string{"data": "0"})}
 		for i := 1; i < 4; i++ {
@@ -115,6 +117,7 @@ func TestReadConcurrently(t *testing.T) {
 }
 
 func TestLockIsBounded(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": "T"}))
 	mustRead(t, s, req)
@@ -141,6 +144,7 @@ func TestLockIsBounded(t *testing.T) {
 }
 
 func TestPacksAreRolledUp(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newMirrors(t)
 	var first, last string
 	for i := range manyPacks + 3 {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestLFSEndpoints(t *testing.T) {
+	t.Parallel()
 	for url, want := range map[string]string{
 		"https://host/a/b":                 "https://host/a/b.git/info/lfs",
 		"https://me:pw@host:8443/a/b.git/": "https://host:8443/a/b.git/info/lfs",

@@ -18,6 +18,7 @@ import (
 )
 
 func TestParseRemote(t *testing.T) {
+	t.Parallel()
 	for _, in := range []string{"https://example.org/a", "http://u:p@example.org/a", "ssh://git@example.org:22/a",
 		"git@example.org:a.git",
 		"example.org:a", "git@[::1]:a", "/srv/a", "file:///srv/a", "file://localhost/srv/a"} {
@@ -38,6 +39,7 @@ func TestParseRemote(t *testing.T) {
 }
 
 func TestMirrorName(t *testing.T) {
+	t.Parallel()
 	name := func(url string) string {
 		r, err := parseRemote(url)
 		testkit.Must(t, err)
@@ -57,6 +59,7 @@ func TestMirrorName(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
+	t.Parallel()
 	r, err := parseRemote("https://tokentoken:p%40ss@example.org/a")
 	testkit.Must(t, err)
 	cause := errors.Join(
@@ -84,6 +87,7 @@ func TestScrub(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		first := w.Commit(map[string]string{"a": "1"})
 		w.Git("tag", "light")
@@ -124,6 +128,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestCredentialsRefused(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"data": "T"})
 	url := gittest.Serve(t, filepath.Dir(w.Dir), "right")
@@ -178,6 +183,7 @@ func TestRemoteUnreachable(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	r, err := parseRemote("https://me:secret@example.org/a")
 	testkit.Must(t, err)
 	for _, cause := range []error{errRefused, errNoRepository, errNoKey} {

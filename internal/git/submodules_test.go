@@ -6,6 +6,7 @@ import (
 )
 
 func TestSubmoduleURL(t *testing.T) {
+	t.Parallel()
 	for _, tt := range [][3]string{
 		{"https://host/a/b.git", "../c.git", "https://host/a/c.git"},
 		{"https://me:pw@host:8443/a/b.git/", "../../c", "https://me:pw@host:8443/c"},

@@ -28,6 +28,7 @@ func substTree() map[string]string {
 
 // $Format:…$ is replaced by what git writes where the pushed ref is checked out, and by nothing of the mirror's own.
 func TestSubstitution(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		w.Commit(nil)
 		commit := w.Commit(substTree())
@@ -70,6 +71,7 @@ func sign(r *gittest.Repository, commit string) string {
 
 // The state of a signature is a matter of whose keys one has.
 func TestSubstitutionOfSignatures(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	w.Commit(substTree())
 	signed := sign(w, "HEAD")

@@ -9,6 +9,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		text, scheme, user, host, port, path string
 		address                              string // with git as the user
@@ -88,6 +89,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{
 		"", "https:///a", "https://example.org/a\nb", "https://example.org/a%0ab", "https://me:secret%zz@example.org/a",
 		"https://me:sec/ret@example.org/a",
@@ -108,6 +110,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
+	t.Parallel()
 	for _, tt := range [][3]string{
 		{"https://example.org/a/b.git", "https://example.org/a/b.git", ""},
 		{"https://token@example.org/a", "https://example.org/a", "https://(set)@example.org/a"},
@@ -149,6 +152,7 @@ func TestRedact(t *testing.T) {
 }
 
 func TestSame(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		a, b string
 		want bool
@@ -175,6 +179,7 @@ func TestSame(t *testing.T) {
 }
 
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	for _, tt := range [][3]string{
 		{"https://host/a/b.git", "../c.git", "https://host/a/c.git"},
 		{"https://me:pw@host:8443/a/b.git/", "../../c", "https://me:pw@host:8443/c"},
@@ -205,6 +210,7 @@ func TestJoin(t *testing.T) {
 }
 
 func TestWithUser(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"https://host:80/a?x": "https://me:pw@host:80/a?x", "https://u@host/a": "https://me:pw@host/a",
 		"git@host:a": "me@host:a", "[::1]:a": "me@[::1]:a",
@@ -229,6 +235,7 @@ func TestWithUser(t *testing.T) {
 }
 
 func TestNameAndSecrets(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"https://host/a/hello.git": "hello", "git@host:hello": "hello", "/srv/hello/": "hello", "https://host/": "",
 		"https://host": "", "host:a/b.git/": "b",

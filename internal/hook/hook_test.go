@@ -94,7 +94,6 @@ type repository struct {
 
 func newRepository(t *testing.T) *repository {
 	t.Helper()
-	t.Parallel()
 	l := &listener{}
 	l.Server = httptest.NewServer(l)
 	t.Cleanup(l.Close)
@@ -175,6 +174,7 @@ func says(t *testing.T, text string, words ...string) {
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	says(t, r.push("refs/heads/main"), "remote: hello for fedora-43-x86_64: queued as 9be5ef82 · http://x/b")
 	says(t, r.push("refs/tags/v1"), "remote: hello: nothing is built: tag is not built: ?[31m")
@@ -186,6 +186,7 @@ func TestAnswers(t *testing.T) {
 
 // A branch that is pushed back and forth, and a tag that is deleted and pushed again, are new pushes.
 func TestEachPushIsAnother(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	r.push("refs/heads/main")
 	first := strings.TrimSpace(r.git("-C", r.tree, "rev-parse", "HEAD"))
@@ -206,6 +207,7 @@ func TestEachPushIsAnother(t *testing.T) {
 
 // The listener is away in one way or another: the push is quick and kept, and the next one delivers both, in order.
 func TestListenerAway(t *testing.T) {
+	t.Parallel()
 	for name, away := range map[string]struct {
 		status int
 		words  string
@@ -248,6 +250,7 @@ func TestListenerAway(t *testing.T) {
 
 // A listener that takes a connection and says nothing.
 func TestListenerSaysNothing(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -269,6 +272,7 @@ func TestListenerSaysNothing(t *testing.T) {
 // What the listener will not take is reported, does not hold up what comes after it, and can be sent again once that is
 // corrected.
 func TestRejected(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	r.listener.answer(404, `{"error": "project \"hello\" is not configured", "hint": "add it"}`)
 	says(t, r.push("refs/heads/one"), `refs/heads/one is NOT announced: project "hello" is not configured`,
@@ -285,6 +289,7 @@ func TestRejected(t *testing.T) {
 }
 
 func TestWrongSecret(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	r.listener.answer(401, `{"error": "project \"hello\": the signature does not match", "hint": "sign the raw body"}`)
 	out := r.push("refs/heads/one")
@@ -297,6 +302,7 @@ func TestWrongSecret(t *testing.T) {
 
 // Pushes at once: each is delivered, and once.
 func TestPushesAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	r.push("refs/heads/main")
 	var wg sync.WaitGroup
@@ -317,6 +323,7 @@ func TestPushesAtOnce(t *testing.T) {
 }
 
 func TestSpoolIsFullOrUnwritable(t *testing.T) {
+	t.Parallel()
 	t.Run("full", func(t *testing.T) {
 		r := newRepository(t)
 		r.listener.answer(503, "")
@@ -350,6 +357,7 @@ func TestSpoolIsFullOrUnwritable(t *testing.T) {
 }
 
 func TestSecretIsMissing(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	file := r.secretFile()
 	if err := os.Remove(file); err != nil {
@@ -363,6 +371,7 @@ func TestSecretIsMissing(t *testing.T) {
 }
 
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	r := newRepository(t)
 	file := filepath.Join(r.bare, "hooks", "post-receive")
 	before, err := os.ReadFile(file)

@@ -9,6 +9,7 @@ import (
 
 // What was rejected comes back while nobody adds: a number that is neither here nor there would be given twice.
 func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t.TempDir())
 	mode, err := s.prepare()
 	if err != nil {
@@ -38,6 +39,7 @@ func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
 }
 
 func TestArgument(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]string{
 		"refs/heads/main": "refs/heads/main", "/srv/git/my hello.git": "'/srv/git/my hello.git'",
 		"refs/heads/it's": `'refs/heads/it'\''s'`, "refs/heads/$(x)": "'refs/heads/$(x)'", "": "''",

@@ -119,6 +119,7 @@ func take(t *testing.T, r *hub.Reader, n int) (got []uint64) {
 }
 
 func TestReadersResumeFromASequence(t *testing.T) {
+	t.Parallel()
 	s := newStream(3, 4)
 	h := hub.New(s.read, 4, 4)
 	now := h.Now()
@@ -150,6 +151,7 @@ func TestReadersResumeFromASequence(t *testing.T) {
 }
 
 func TestASlowReaderIsTold(t *testing.T) {
+	t.Parallel()
 	s := newStream()
 	h := hub.New(s.read, 0, 4)
 	slow, fast := h.Now(), h.Now()
@@ -164,6 +166,7 @@ func TestASlowReaderIsTold(t *testing.T) {
 }
 
 func TestCloseEndsReaders(t *testing.T) {
+	t.Parallel()
 	s := newStream()
 	h := hub.New(s.read, 0, 4)
 	run(t, h)
@@ -193,6 +196,7 @@ func TestCloseEndsReaders(t *testing.T) {
 }
 
 func TestAReaderEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	h := hub.New(newStream().read, 0, 4)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
@@ -205,6 +209,7 @@ func TestAReaderEndsWithItsContext(t *testing.T) {
 // Followers of every speed, from every sequence, see each event once and in order, while the hub's source fails now
 // and then.
 func TestFollowersMissNothing(t *testing.T) {
+	t.Parallel()
 	const count = 2000
 	s := newStream(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 	h := hub.New(s.read, 10, 16)
@@ -247,6 +252,7 @@ func TestFollowersMissNothing(t *testing.T) {
 var errBroken = errors.New("broken off")
 
 func TestFollowSaysWhenThePastIsOver(t *testing.T) {
+	t.Parallel()
 	s := newStream(1, 2, 3)
 	h := hub.New(s.read, 3, 4)
 	run(t, h)

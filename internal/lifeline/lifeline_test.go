@@ -150,6 +150,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 }
 
 func TestExitStatus(t *testing.T) {
+	t.Parallel()
 	for script, want := range map[string]int{
 		"exit 0": 0, "exit 3": 3, "kill -9 $$": 137, "kill -15 $$": 143, "kill -SEGV $$": 139,
 		"sleep 1000 & exit 5": 5,
@@ -169,6 +170,7 @@ func TestExitStatus(t *testing.T) {
 }
 
 func TestBackgroundProcessesEndWithTheCommand(t *testing.T) {
+	t.Parallel()
 	c := sh(t, t.Context(), `sleep 1000 & a=$!; setsid sleep 1000 & echo $a $!; exit 0`)
 	var out bytes.Buffer
 	c.Stdout = &out
@@ -212,6 +214,7 @@ func TestInBinaryChild(t *testing.T) {
 }
 
 func TestCanceledContextStops(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		script string
 		want   int
@@ -251,6 +254,7 @@ func TestCanceledContextStops(t *testing.T) {
 }
 
 func TestStopIsIdempotentAndEscalates(t *testing.T) {
+	t.Parallel()
 	c := sh(t, t.Context(), `trap '' TERM; echo ready; while :; do sleep 0.01; done`)
 	out, in := io.Pipe()
 	c.Stdout = in
@@ -281,6 +285,7 @@ func TestStopIsIdempotentAndEscalates(t *testing.T) {
 }
 
 func TestKilledSupervisorTakesTheCommandAlong(t *testing.T) {
+	t.Parallel()
 	c := sh(t, t.Context(), `echo $$; exec sleep 1000`)
 	out, in := io.Pipe()
 	c.Stdout = in
@@ -302,6 +307,7 @@ func TestKilledSupervisorTakesTheCommandAlong(t *testing.T) {
 }
 
 func TestChildHasAGroupOfItsOwn(t *testing.T) {
+	t.Parallel()
 	c := sh(t, t.Context(), `ps -o pgid= -p $$; echo $$`)
 	var out bytes.Buffer
 	c.Stdout = &out
@@ -328,6 +334,7 @@ func TestMainRefusesAHandMadeChild(t *testing.T) {
 }
 
 func TestStartWithDoneContext(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := Command(ctx, "echo").Run(); !errors.Is(err, context.Canceled) {
@@ -336,6 +343,7 @@ func TestStartWithDoneContext(t *testing.T) {
 }
 
 func TestManyShortCommands(t *testing.T) {
+	t.Parallel()
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -361,6 +369,7 @@ func FuzzParseStat(f *testing.F) {
 }
 
 func TestParseStat(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]process{
 		"12 (a) b) (c) S 7 12 12 0": {pid: 12, parent: 7},
 		"12 (x) Z 1 2":              {pid: 12, parent: 1, dead: true},

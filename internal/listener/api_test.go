@@ -20,6 +20,7 @@ import (
 )
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for _, test := range []struct {
@@ -50,6 +51,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestSubmit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.git("-C", w.repo, "branch", "both")
 	w.git("-C", w.repo, "tag", "both")
@@ -98,6 +100,7 @@ func TestSubmit(t *testing.T) {
 
 // Without a ref it is the configured branch where the repository's HEAD names none that is there.
 func TestSubmitWithoutHEAD(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.git("-C", w.repo, "branch", "stable")
 	w.git("-C", w.repo, "symbolic-ref", "HEAD", "refs/heads/nosuch")
@@ -113,6 +116,7 @@ func TestSubmitWithoutHEAD(t *testing.T) {
 }
 
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	_, first := d.submit(`{"project":"hello"}`, "Idempotency-Key", "k1")
@@ -127,6 +131,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 // Requests share the configuration: none of them may change it.
 func TestSubmitLeavesTheConfigurationAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	d := w.listen(o)
@@ -143,6 +148,7 @@ func TestSubmitLeavesTheConfigurationAlone(t *testing.T) {
 
 // Without a token only a listener that nobody else can reach takes submissions.
 func TestSubmitWithoutAToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	for address, want := range map[string]int{"127.0.0.1:0": http.StatusAccepted, "0.0.0.0:0": http.StatusForbidden} {
 		o := w.options()
@@ -156,6 +162,7 @@ func TestSubmitWithoutAToken(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for i := range 20 { // the id works the moment it is known
@@ -230,6 +237,7 @@ type page struct {
 }
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var ids []string
 	for i := range 5 {
@@ -293,6 +301,7 @@ func TestList(t *testing.T) {
 
 // A listener is ready when its list of builds has caught up with the events.
 func TestReady(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	w.listen(o).stop() // makes the database
@@ -314,6 +323,7 @@ func TestReady(t *testing.T) {
 
 // An operator has purged the newest events: there is nothing to wait for.
 func TestReadyAfterAPurge(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	kept := w.build(1, rpmflow.Queued, nil)
 	purged := w.build(2, rpmflow.Queued, nil)

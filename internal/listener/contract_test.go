@@ -81,6 +81,7 @@ func (c *contract) check(method, path string, status int, contentType, text stri
 
 // Every forge has a route in the table, and the table has no other.
 func TestForgesHaveRoutes(t *testing.T) {
+	t.Parallel()
 	var described, known []string
 	for _, r := range api.Routes() {
 		if name, ok := strings.CutPrefix(r.Name, api.HookPrefix); ok {
@@ -101,6 +102,7 @@ func newListener(t *testing.T) *door {
 }
 
 func TestOpenAPIIsServed(t *testing.T) {
+	t.Parallel()
 	d := newListener(t)
 	a := d.get("/api/v1/openapi.json")
 	var doc struct{ OpenAPI string }
@@ -111,6 +113,7 @@ func TestOpenAPIIsServed(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	d := newListener(t)
 	d.get("/api/v1/builds?limit=0")
 	if a := d.get("/metrics"); a.status != http.StatusUnauthorized {

@@ -67,6 +67,7 @@ func (d *door) end(last events.Event, kind rpmflow.FailureKind) rpmflow.Build {
 }
 
 func TestCancelWhileQueued(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.one()
@@ -97,6 +98,7 @@ func TestCancelWhileQueued(t *testing.T) {
 }
 
 func TestCancelWhileRunning(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.claim(d.one())
@@ -128,6 +130,7 @@ func TestCancelWhileRunning(t *testing.T) {
 }
 
 func TestCancelIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.one()
@@ -161,6 +164,7 @@ func TestCancelIsRefused(t *testing.T) {
 
 // A builder claims the build in the same moment: one of both wins, and the request is heard in any case.
 func TestCancelRacesWithAClaim(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for range 20 {
@@ -184,6 +188,7 @@ func TestCancelRacesWithAClaim(t *testing.T) {
 }
 
 func TestRetry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	d := w.listen(o)

@@ -50,6 +50,7 @@ func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 
 // A builder writes a log for each build over one connection: only the first one costs a subscription.
 func TestLogWritersLeaveNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	logs, err := events.NewLogs(w.nc, quiet)
 	w.must(err)
@@ -68,6 +69,7 @@ func TestLogWritersLeaveNothing(t *testing.T) {
 }
 
 func TestLiveLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
@@ -94,6 +96,7 @@ func TestLiveLog(t *testing.T) {
 
 // The end of the live log was lost with the connection; the build's own end is in EVENTS.
 func TestLiveLogWithoutAnEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
@@ -118,6 +121,7 @@ func TestLiveLogWithoutAnEnd(t *testing.T) {
 
 // A listener that stops breaks a stream off, so that nobody takes it for the whole log.
 func TestStopEndsStreams(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
@@ -155,6 +159,7 @@ func (w *world) finishedBuild(n int, logText string) rpmflow.Build {
 }
 
 func TestStoredLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.startS3()
 	d := w.listen(w.options())
@@ -186,6 +191,7 @@ func TestStoredLog(t *testing.T) {
 
 // The storage is away: that is said, and not remembered by any cache.
 func TestStorageIsAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	if a := d.get("/artifacts/builds/hello/x"); a.status != http.StatusServiceUnavailable {
@@ -194,6 +200,7 @@ func TestStorageIsAway(t *testing.T) {
 }
 
 func TestArtifacts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.startS3()
 	d := w.listen(w.options())

@@ -22,6 +22,7 @@ import (
 )
 
 func TestHooks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	good := string(payload("refs/heads/main", zero, commit, "d-good"))
@@ -114,6 +115,7 @@ func (c *counter) Read(p []byte) (int, error) {
 
 // Whoever sends too much gets to read why, whether it asks first, says how much it is, or does neither.
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	const size = 30 << 20
@@ -163,6 +165,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // The first answer to a delivery stands: on any replica, with any configuration, after any restart.
 func TestDuplicates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	first := w.listen(w.options())
 	body := payload("refs/heads/main", zero, commit, "d1")
@@ -197,6 +200,7 @@ func TestDuplicates(t *testing.T) {
 // A push that led to no builds is decided again when it is delivered again, by what is configured then; once it has
 // builds they stand.
 func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	body := payload("refs/heads/dev", zero, commit, "same")
@@ -257,6 +261,7 @@ func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 
 // JSON is for programs: < is not escaped as web pages need it, neither in answers nor in what is stored.
 func TestJSONHasNoEscapesForWebPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects[0].Branches = []string{"**"}
@@ -277,6 +282,7 @@ func TestJSONHasNoEscapesForWebPages(t *testing.T) {
 
 // Who waits for readiness asks again and again; no refusals are logged of that.
 func TestReadinessIsNoRefusal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	var log strings.Builder
 	o := w.options()
@@ -296,6 +302,7 @@ func TestReadinessIsNoRefusal(t *testing.T) {
 
 // What was refused was not stored: of a project that is not there yet, without a secret, with another one.
 func TestRedeliveryAfterARefusal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	body := payload("refs/heads/main", zero, commit, "same")
 	o := w.options()
@@ -318,6 +325,7 @@ func TestRedeliveryAfterARefusal(t *testing.T) {
 
 // A delivery without an id is known by its ref and commits.
 func TestDeliveriesWithoutIDs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, ""))
@@ -331,6 +339,7 @@ func TestDeliveriesWithoutIDs(t *testing.T) {
 
 // A listener dies between the storing of a push and its dispatch: the next one sees to it.
 func TestStoredPushIsDispatched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	pushes, err := events.NewPushes(t.Context(), w.js)
 	w.must(err)
@@ -362,6 +371,7 @@ func TestStoredPushIsDispatched(t *testing.T) {
 
 // NATS is away: nothing is accepted, and whoever tries again when it is back is served, once.
 func TestNATSIsAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	o.RequestTimeout = time.Second
@@ -390,6 +400,7 @@ func TestNATSIsAway(t *testing.T) {
 }
 
 func TestFullStreams(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
 	d := w.listen(w.options())
 	var a answer
@@ -412,6 +423,7 @@ func TestFullStreams(t *testing.T) {
 
 // A full EVENTS keeps no push from being taken: its builds are queued when there is room again.
 func TestFullEvents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	s, err := w.js.Stream(t.Context(), events.StreamEvents)
 	w.must(err)
@@ -436,6 +448,7 @@ func TestFullEvents(t *testing.T) {
 
 // A request in hand is answered when the listener is told to stop.
 func TestStopAnswersRequestsInHand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	body := payload("refs/heads/main", zero, commit, "d1")
@@ -482,6 +495,7 @@ func changes(delivery string, refs ...string) []byte {
 
 // A delivery that changes several refs is answered with all of its pushes, and each of them is stored once.
 func TestDeliveryOfSeveralRefs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	type answers struct {
@@ -547,6 +561,7 @@ func TestDeliveryOfSeveralRefs(t *testing.T) {
 // Earlier versions derived a push's id from the forge's id of the delivery alone. Such a push is answered, not built
 // a second time.
 func TestRedeliveryAfterAnUpgrade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	pushes, err := events.NewPushes(t.Context(), w.js)
 	w.must(err)

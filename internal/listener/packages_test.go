@@ -90,6 +90,7 @@ func listed(before, after, delivery string, files, gone []string) []byte {
 }
 
 func TestPushOfSeveralPackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1",
 		"macros/x": "1"})
@@ -162,6 +163,7 @@ func TestPushOfSeveralPackages(t *testing.T) {
 
 // What a push has removed is not built, and the answer says so; who else is touched is.
 func TestRemovedPackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	both := w.commit(map[string]string{"pkgs/a/a.spec": "1", "pkgs/a/x": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/b/x": "1",
 		"README": "1"})
@@ -237,6 +239,7 @@ func TestRemovedPackages(t *testing.T) {
 
 // GitHub's own lists of files are believed where they are complete, and git is asked where they are not.
 func TestGitHubPushOfSeveralPackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/a/a.spec": "1", "pkgs/b/x": "1", "pkgs/b/rpm/b.spec": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2"})
@@ -310,6 +313,7 @@ func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]sour
 
 // A repository that is slow, out of reach or not looked at delays a push for a bounded time, and never loses it.
 func TestPushWithoutALook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2", "hello-1-1.src.rpm": "x"})
@@ -359,6 +363,7 @@ func TestPushWithoutALook(t *testing.T) {
 }
 
 func TestPushOfSourcePackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	srpm := func(name string) string { return string(enginetest.Package(name, "src")) }
 	first := w.commit(map[string]string{"one.src.rpm": srpm("hello"), "two-1-1.srpm": srpm("two"),
@@ -406,6 +411,7 @@ func TestPushOfSourcePackages(t *testing.T) {
 }
 
 func TestSubmitPackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	head := w.commit(map[string]string{"pkgs/a/x": "1", "one.src.rpm": string(enginetest.Package("one", "src")),
 		"two.src.rpm": string(enginetest.Package("two", "src"))})
@@ -473,6 +479,7 @@ func TestSubmitPackages(t *testing.T) {
 // More builds than a message can hold are refused with a reason, once: a push that cannot be stored would be sent for
 // ever.
 func TestTooManyPackages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.monorepo()
 	o.Projects[0].Packages = nil

@@ -68,6 +68,7 @@ func (d *door) spooled(dataDir string) int {
 }
 
 func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
+	t.Parallel()
 	srpm := sourcePackage(t, "hello")
 	sum := sha512.Sum512(srpm)
 	w := newWorld(t, events.StreamSettings{})
@@ -133,6 +134,7 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 }
 
 func TestFilesThatAreNotSourcePackages(t *testing.T) {
+	t.Parallel()
 	srpm := sourcePackage(t, "odd")
 	damaged := bytes.Clone(srpm)
 	damaged[len(damaged)-1] ^= 1
@@ -183,6 +185,7 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 
 // What is cut off leaves nothing, and what a killed listener has left is removed when it starts.
 func TestInterruptedUploadLeavesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.startS3()
 	o := w.options()
@@ -216,6 +219,7 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 
 // Without a storage nothing need be sent, and nothing is queued.
 func TestSourcePackageWithoutStorage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody",
 		SecretKey: "listens there"})
@@ -227,6 +231,7 @@ func TestSourcePackageWithoutStorage(t *testing.T) {
 }
 
 func TestConfiguredProjectsAndTargets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects[0].URL = "https://user:password@git.example.com/hello.git"
@@ -255,6 +260,7 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 }
 
 func TestNamesInFilters(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	gone := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID("x", "gone", "old-target"),
@@ -295,6 +301,7 @@ func TestNamesInFilters(t *testing.T) {
 }
 
 func TestShortIDs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	ids := []string{"abcd1111-1111-5111-8111-111111111111", "abcd2222-1111-5111-8111-111111111111"}

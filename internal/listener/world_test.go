@@ -65,7 +65,6 @@ type world struct {
 
 func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	t.Helper()
-	t.Parallel() // most of the time is waiting
 	w := &world{t: t, natsDir: t.TempDir(), api: newContract(t)}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()

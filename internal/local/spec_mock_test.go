@@ -18,6 +18,7 @@ import (
 // TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which
 // is told what the target defines.
 func TestAgreesWithRPMInTheRoot(t *testing.T) {
+	t.Parallel()
 	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
 		t.Skipf("needs docker: no engine answers: %s", out)
 	}

@@ -63,6 +63,7 @@ var expressions = []string{
 
 // TestAgreesWithRPM compares every answer with rpmspec's own, and where rpmspec has none, with that of rpm's library.
 func TestAgreesWithRPM(t *testing.T) {
+	t.Parallel()
 	py := python(t)
 	engine, err := hostrpm.New(t.Context(), "")
 	if err != nil {
@@ -262,6 +263,7 @@ func TestBadSpecs(t *testing.T) {
 
 // TestInstallation keeps commands with another place from taking these commands' containers for abandoned ones.
 func TestInstallation(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	here, err := local.OpenPlace(dir)
 	testkit.Must(t, err)

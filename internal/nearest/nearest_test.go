@@ -9,6 +9,7 @@ import (
 )
 
 func TestUnknown(t *testing.T) {
+	t.Parallel()
 	many := make([]string, 60)
 	for i := range many {
 		many[i] = fmt.Sprintf("project-%02d", i)
@@ -33,6 +34,7 @@ func TestUnknown(t *testing.T) {
 }
 
 func TestDistance(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		a, b string
 		want int

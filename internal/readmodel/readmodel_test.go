@@ -12,6 +12,7 @@ import (
 )
 
 func TestListPagesAndFilters(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	m, after, err := Open(dir, "EVENTS 1")
 	if err != nil || after != 0 {

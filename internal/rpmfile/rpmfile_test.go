@@ -44,6 +44,7 @@ func rpmbuild(t *testing.T, spec string, sources ...string) string {
 }
 
 func TestPackageOfRPMBuild(t *testing.T) {
+	t.Parallel()
 	dir := rpmbuild(t, "Name: x\nEpoch: 2\nVersion: 1.0~rc1\nRelease: 3\nSummary: x\nLicense: MIT\nBuildArch: "+
 		"noarch\nBuildRequires: nosuch-devel >= 1\n\n%description\nx\n\n%files\n")
 	for file, want := range map[string]string{"SRPMS/x-1.0~rc1-3.src.rpm": "x-2:1.0~rc1-3.src",
@@ -68,6 +69,7 @@ func TestPackageOfRPMBuild(t *testing.T) {
 }
 
 func TestPackageRefuses(t *testing.T) {
+	t.Parallel()
 	if _, err := rpmfile.Package(filepath.Join(t.TempDir(), "nosuch.rpm")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}

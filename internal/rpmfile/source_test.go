@@ -16,6 +16,7 @@ import (
 
 // What is no file is refused at once; nobody would ever write into the FIFO.
 func TestCheckSourceNoFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "x.src.rpm")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -31,6 +32,7 @@ func TestCheckSourceNoFile(t *testing.T) {
 }
 
 func TestCheckSource(t *testing.T) {
+	t.Parallel()
 	dir := rpmbuild(t, "Name: x\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: "+
 		"s\n\n%description\nx\n\n%files\n", "s")
 	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS/x-1-2.src.rpm"))

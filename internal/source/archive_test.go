@@ -29,6 +29,7 @@ func inTree(spec string) map[string]string {
 }
 
 func TestCompleteIsGitArchive(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		w.Commit(nil)
 		commit := w.Commit(inTree(specText("Source0: hello.tar", "%setup -q -n hello-src")))
@@ -61,6 +62,7 @@ func TestCompleteIsGitArchive(t *testing.T) {
 
 // rpm itself says whether the archive is what %prep wants.
 func TestCompleteSatisfiesPrep(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skip("needs rpmbuild: whether archives suit rpm goes untested; install rpm")
 	}
@@ -115,6 +117,7 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 }
 
 func TestCompleteIsReproducible(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	commit := w.Commit(inTree(specText("", "")))
 	for _, suffix := range git.Suffixes() {
@@ -132,6 +135,7 @@ func TestCompleteIsReproducible(t *testing.T) {
 }
 
 func TestCompleteLeavesAlone(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	files := inTree(specText("Source0: own.tar.gz", "%setup -q"))
 	files["rpm/own.tar.gz"] = "mine"
@@ -146,6 +150,7 @@ func TestCompleteLeavesAlone(t *testing.T) {
 }
 
 func TestCompleteRefuses(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	files := inTree(specText("Source0: x.tar", ""))
 	files["rpm/large"] = strings.Repeat("x", 20_001)
@@ -195,6 +200,7 @@ func TestCompleteRefuses(t *testing.T) {
 
 // The mirror may go between the two steps.
 func TestCompleteAfterDamage(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		dir := t.TempDir()
 		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main",
@@ -223,6 +229,7 @@ func TestCompleteAfterDamage(t *testing.T) {
 
 // A tree of 13 objects with 10^12 files in it.
 func TestTreeBomb(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	w.Commit(map[string]string{"hello.spec": "Name: hello\nSource0: x.tar\n"})
 	blob := w.Git("rev-parse", "HEAD:hello.spec")

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSourcePackages(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{
 		"README": "x", "hello-1.0-1.src.rpm": packed("hello"), "odd name.srpm": packed("odd"),
 		"broken.src.rpm": "\xed\xab\xee\xdb", "deep/c.src.rpm": packed("c"), "a.rpm": "x",

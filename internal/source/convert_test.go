@@ -41,6 +41,7 @@ func wantAttributed(t *testing.T, p *Draft, commit string) {
 
 // Spec and sources are what git archive writes of them, not what git keeps.
 func TestSourcesAreAsArchived(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		files := attributed("")
 		files["hello.spec"], files["b.u16"] = plainSpec, "\xff\xfeh\x00i\x00\n\x00"
@@ -60,6 +61,7 @@ func TestSourcesAreAsArchived(t *testing.T) {
 
 // So is the packaging half of layout split, and what lies beside a spec in a source tree.
 func TestSourcesAreAsArchivedElsewhere(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	packaging := w.Sibling("packaging")
 	files := attributed("rpm/SPECS")

@@ -13,6 +13,7 @@ import (
 
 // A package of several in a repository is made of its own directory.
 func TestArchiveOfDirectory(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		w.Commit(nil)
 		commit := w.Commit(map[string]string{
@@ -55,6 +56,7 @@ func TestArchiveOfDirectory(t *testing.T) {
 
 // Submodules and files of Git LFS are found from the repository's top on, and only those of the directory.
 func TestArchiveOfDirectoryInParts(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	lib := w.Sibling("lib")

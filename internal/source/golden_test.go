@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestLayouts reads testdata/layouts: each file has settings of a project, the files of its repository (tree/) and of
 // the one with its packaging (packaging/), and last, as golden, what is made of them. -update rewrites that.
 func TestLayouts(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/layouts/*.txtar")
 	testkit.Must(t, err)
 	if len(files) == 0 {

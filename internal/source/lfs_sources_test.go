@@ -17,6 +17,7 @@ import (
 // Files beside the spec have their content in every layout; of a tree that is the source only those that the spec
 // names.
 func TestLFSSources(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	req := func(layout rpmflow.Layout, files map[string]string) Request {
@@ -84,6 +85,7 @@ func TestLFSSources(t *testing.T) {
 }
 
 func TestLFSOfSubmodules(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	lib := w.Sibling("lib")
@@ -107,6 +109,7 @@ func TestLFSOfSubmodules(t *testing.T) {
 }
 
 func TestLFSFailures(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	download := func(o map[string]any, change func(d map[string]any)) {
@@ -193,6 +196,7 @@ func TestLFSFailures(t *testing.T) {
 
 // The token is shown to no server but the project's own, whatever .lfsconfig says.
 func TestLFSConfig(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	other := newLFSHost(t, t.TempDir(), "")

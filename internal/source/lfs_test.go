@@ -202,6 +202,7 @@ func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 const lfsAttributes = "*.bin filter=lfs diff=lfs merge=lfs -text\nsecret export-ignore\n"
 
 func TestLFSArchive(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	h := newLFSHost(t, filepath.Dir(w.Dir), "tok-en")
 	files := inTree("Name: hello\n")

@@ -18,6 +18,7 @@ import (
 
 // TestLookaside prepares repositories as the distributions have them, from a lookaside with their URLs.
 func TestLookaside(t *testing.T) {
+	t.Parallel()
 	remote := newServer(t)
 	sum1, sum256, sumMD5 := fmt.Sprintf("%x", sha1.Sum([]byte(tarball))), fmt.Sprintf("%x",
 		sha256.Sum256([]byte(tarball))), fmt.Sprintf("%x", md5.Sum([]byte(tarball)))
@@ -87,6 +88,7 @@ func TestLookaside(t *testing.T) {
 
 // What a packager can have wrong in a list, and what is said of it.
 func TestLookasideFailures(t *testing.T) {
+	t.Parallel()
 	remote := newServer(t)
 	remote.files["/"+sha("other")] = tarball
 	files := func(list string) map[string]string {
@@ -137,6 +139,7 @@ func TestLookasideFailures(t *testing.T) {
 
 // TestListWithoutLookaside: what the spec has a URL of is downloaded from there, and must be what the list says.
 func TestListWithoutLookaside(t *testing.T) {
+	t.Parallel()
 	remote := newServer(t)
 	remote.files["/up/x.tar.gz"] = tarball
 	spec := func(sources string) string { return "Name: hello\nVersion: 1\n" + sources + "\n%prep\n" }

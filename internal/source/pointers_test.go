@@ -10,6 +10,7 @@ import (
 )
 
 func TestArchiveOfPointers(t *testing.T) {
+	t.Parallel()
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("4d", 32) + "\nsize 12345\n"
 	w := gittest.New(t)
 	files := inTree("Name: hello\n")

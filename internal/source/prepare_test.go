@@ -20,6 +20,7 @@ import (
 var plainSpec = specText("Source0: %{name}-%{version}.tar.gz", "%setup -q")
 
 func TestPrepareStandard(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		files   map[string]string
@@ -78,6 +79,7 @@ func TestPrepareStandard(t *testing.T) {
 }
 
 func TestPrepareFindsSpec(t *testing.T) {
+	t.Parallel()
 	two := map[string]string{"a.spec": plainSpec, "SPECS/b.spec": plainSpec}
 	for _, tt := range []struct {
 		name  string
@@ -129,6 +131,7 @@ func TestPrepareFindsSpec(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 	lfs := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": pointer})
@@ -166,6 +169,7 @@ func TestPrepareRefuses(t *testing.T) {
 }
 
 func TestPrepareOverTransports(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		s := newStore(t)
 		first := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1"})
@@ -209,6 +213,7 @@ func TestPrepareOverTransports(t *testing.T) {
 }
 
 func TestPrepareForcePushed(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		w.Commit(map[string]string{"hello.spec": plainSpec})
 		lost := w.Commit(map[string]string{"hello-1.0.tar.gz": "lost"})
@@ -241,6 +246,7 @@ func TestPrepareForcePushed(t *testing.T) {
 }
 
 func TestPrepareEmptyRemote(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		_, err := newStore(t).Prepare(t.Context(), Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)},
 			t.TempDir())
@@ -251,6 +257,7 @@ func TestPrepareEmptyRemote(t *testing.T) {
 }
 
 func TestPrepareTwiceInOneDirectory(t *testing.T) {
+	t.Parallel()
 	w, s, dir := gittest.New(t), newStore(t), t.TempDir()
 	first := w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "1", "old.patch": "x"})
 	second := w.Commit(map[string]string{"hello-1.0.tar.gz": "2", "old.patch": ""})
@@ -266,6 +273,7 @@ func TestPrepareTwiceInOneDirectory(t *testing.T) {
 
 // A builder in a container reads mounted repositories of other users, which git alone refuses (safe.directory).
 func TestRepositoryOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: a repository of another user cannot be made, so safe.directory goes untested")
 	}
@@ -281,6 +289,7 @@ func TestRepositoryOfAnotherUser(t *testing.T) {
 }
 
 func TestPrepareCancelled(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		commit := w.Commit(map[string]string{"hello.spec": plainSpec})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -68,6 +68,7 @@ const archiveSpec = "Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n%setup -q
 
 // Each submodule is in the archive as git archive makes it with its path as the prefix.
 func TestSubmodules(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		inner, lib := w.Sibling("inner"), w.Sibling("lib")
 		long := strings.Repeat("d", 90)
@@ -234,6 +235,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 }
 
 func TestSubmoduleFailures(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	lib := w.Sibling("lib")
 	there := lib.Commit(map[string]string{"lib.c": "l\n"})

@@ -44,6 +44,7 @@ func substitutions(list ...string) (all []rpmflow.Substitution) {
 }
 
 func TestTemplate(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"packaging/rpm/hello.spec.in": template, "packaging/rpm/a.patch": "P",
 		"main.c": "@VERSION@ @LATER@\n"})
@@ -87,6 +88,7 @@ func TestTemplate(t *testing.T) {
 
 // A spec goes before a template, and templates of layout split tell of the source, not of the packaging.
 func TestTemplateAmongOthers(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"rpm/hello.spec": plainSpec, "rpm/hello.spec.in": template}))
 	if p := prepare(t, newStore(t), req); p.SpecPath != "rpm/hello.spec" || content(t, p.Spec) != plainSpec ||
@@ -102,6 +104,7 @@ func TestTemplateAmongOthers(t *testing.T) {
 }
 
 func TestTemplateRefuses(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	req := request(w, w.Commit(map[string]string{"rpm/hello.spec.in": template}))
 	w.Git("branch", "50%")

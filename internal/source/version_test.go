@@ -29,6 +29,7 @@ func rpmCompare(t *testing.T, a, b string) int {
 
 // Each commit's package is newer than the one before, whatever is tagged.
 func TestVersionsSort(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newStore(t)
 	spec := "Name: hello\nVersion: 0\nRelease: 3%{?dist}\nSummary: x\nLicense: MIT\n%description\nx\n%files\n"
 	var all []string
@@ -80,6 +81,7 @@ func TestVersionsSort(t *testing.T) {
 }
 
 func TestVersionFromGit(t *testing.T) {
+	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
 		s := newStore(t)
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main",
@@ -121,6 +123,7 @@ func TestVersionFromGit(t *testing.T) {
 
 // Release is made of macros, and what rpm makes of it has the spec's own number and one suffix.
 func TestReleaseOfMacros(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newStore(t)
 	for release, want := range map[string]string{
 		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7",
@@ -151,6 +154,7 @@ func TestReleaseOfMacros(t *testing.T) {
 
 // Names in a commit's own encoding are UTF-8 in the changelog.
 func TestCommitsInOtherEncodings(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 	w.Git("tag", "v1")
@@ -166,6 +170,7 @@ func TestCommitsInOtherEncodings(t *testing.T) {
 
 // What the target's rpm does not know is said as it is.
 func TestAutomatic(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newStore(t)
 	spec := "Name: hello\nVersion: 1\nRelease: %autorelease\nSummary: x\nLicense: MIT\n%description\nx\n%files\n" +
 		"%changelog\n%autochangelog\n"

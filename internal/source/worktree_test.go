@@ -105,6 +105,7 @@ func archived(t *testing.T, p *Draft) string {
 }
 
 func TestDistGitTreeOnDisk(t *testing.T) {
+	t.Parallel()
 	dir, git := userClone(t)
 	put(t, dir, "hello-1.tar.gz", "ignored, and a source")
 	put(t, dir, "build.log", "ignored, and none")
@@ -139,6 +140,7 @@ func TestDistGitTreeOnDisk(t *testing.T) {
 
 // A file whose content is the same is not changed by its time.
 func TestTouchedIsNotChanged(t *testing.T) {
+	t.Parallel()
 	dir, _ := userTree(t)
 	now := time.Now().Add(time.Minute)
 	testkit.Must(t, os.Chtimes(filepath.Join(dir, "data.txt"), now, now))
@@ -162,6 +164,7 @@ func userTree(t *testing.T) (dir string, git func(args ...string) string) {
 
 // The archive of a tree that is as it is committed is git's own, byte for byte.
 func TestArchiveOfACleanTreeIsGits(t *testing.T) {
+	t.Parallel()
 	dir, git := userTree(t)
 	deep := strings.Repeat("directory/", 12) + "a.file"
 	put(t, dir, deep, "deep")
@@ -175,6 +178,7 @@ func TestArchiveOfACleanTreeIsGits(t *testing.T) {
 }
 
 func TestArchiveHasWhatIsOnDisk(t *testing.T) {
+	t.Parallel()
 	dir, _ := userTree(t)
 	put(t, dir, "src/new", "new")
 	put(t, dir, "src/x.log", "ignored")
@@ -208,6 +212,7 @@ func TestArchiveHasWhatIsOnDisk(t *testing.T) {
 
 // Nothing of the user's configuration changes bytes or is run.
 func TestConfigurationOfTheUserDoesNotCount(t *testing.T) {
+	t.Parallel()
 	dir, git := userTree(t)
 	ran := filepath.Join(t.TempDir(), "ran")
 	put(t, dir, ".gitattributes", "*.c filter=evil\nsrc/crlf eol=crlf\n")
@@ -240,6 +245,7 @@ func TestConfigurationOfTheUserDoesNotCount(t *testing.T) {
 }
 
 func TestAttributesOfArchivesOnDisk(t *testing.T) {
+	t.Parallel()
 	dir, git := userTree(t)
 	put(t, dir, ".gitattributes", "/tests export-ignore\n*.secret export-ignore\nversion export-subst\n")
 	put(t, dir, "tests/t", "t")
@@ -258,6 +264,7 @@ func TestAttributesOfArchivesOnDisk(t *testing.T) {
 }
 
 func TestDirectoryWithoutRepository(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put(t, dir, "SPECS/hello.spec", treeSpec)
 	put(t, dir, ".gitignore", "configure\nvendor/\n")
@@ -280,6 +287,7 @@ func TestDirectoryWithoutRepository(t *testing.T) {
 }
 
 func TestRepositoriesOfAllKinds(t *testing.T) {
+	t.Parallel()
 	dir, git := userTree(t)
 	at := func(name string) string { return filepath.Join(t.TempDir(), name) }
 	for kind, make := range map[string]func(to string){
@@ -334,6 +342,7 @@ func TestRepositoriesOfAllKinds(t *testing.T) {
 }
 
 func TestRepositoriesWithinOthers(t *testing.T) {
+	t.Parallel()
 	dir, git := userTree(t)
 	library, _ := userTree(t)
 	git("submodule", "--quiet", "add", library, "lib")
@@ -366,6 +375,7 @@ func TestRepositoriesWithinOthers(t *testing.T) {
 
 // A spec that is named is taken as it is, with what lies beside it as it is named, then beside what it leads to.
 func TestNamedSpec(t *testing.T) {
+	t.Parallel()
 	dir, _ := userClone(t)
 	const expanded = "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n"
 	spec := "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: %{nil}b.txt\n"
@@ -393,6 +403,7 @@ func TestNamedSpec(t *testing.T) {
 
 // An archive beside the spec that is not the one rpm names does not stand for the tree.
 func TestAnotherArchiveBesideTheSpec(t *testing.T) {
+	t.Parallel()
 	dir, _ := userTree(t)
 	put(t, dir, "rpm/hello.spec", "Name: hello\n%global v 1\nVersion: %v\nSource0: hello-%{version}.tar\n")
 	put(t, dir, "rpm/hello-0.9.tar", "old")
@@ -404,6 +415,7 @@ func TestAnotherArchiveBesideTheSpec(t *testing.T) {
 
 // What is not needed is not looked at; what is needed and cannot be read is named.
 func TestUnusableFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\n")
 	put(t, dir, "a.txt", "a")
@@ -428,6 +440,7 @@ func TestUnusableFiles(t *testing.T) {
 }
 
 func TestBrokenRepository(t *testing.T) {
+	t.Parallel()
 	dir, _ := userTree(t)
 	put(t, dir, ".git/config", "[core\n")
 	_, err := local(t, dir, "")
@@ -443,6 +456,7 @@ func TestBrokenRepository(t *testing.T) {
 }
 
 func TestResultsAreNoSources(t *testing.T) {
+	t.Parallel()
 	dir, _ := userTree(t)
 	plain := t.TempDir()
 	put(t, plain, "hello.spec", treeSpec)
@@ -472,6 +486,7 @@ func TestResultsAreNoSources(t *testing.T) {
 
 // What rpm reads while it expands the spec is there before.
 func TestFilesForTheExpansion(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	put(t, dir, "hello.spec", "Name: hello\nVersion: 1\nSource0: a.txt\nSource1: large\n%{lua:-- x}\n")
 	put(t, dir, "a.txt", "a")
@@ -514,6 +529,7 @@ func TestFilesForTheExpansion(t *testing.T) {
 
 // A spec of a commit that is a link has its sources beside the link, then beside what it leads to.
 func TestLinkedSpecOfACommit(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{
 		"shared/demo.spec": "Name: demo\nVersion: 1\nSource0: a.txt\nSource1: b.txt\n", "shared/a.txt": "shared",

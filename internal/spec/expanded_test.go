@@ -84,6 +84,7 @@ cd deeper
 }
 
 func TestExpanded(t *testing.T) {
+	t.Parallel()
 	for _, tt := range expansions {
 		t.Run(tt.name, func(t *testing.T) {
 			e := ParseExpanded([]byte("NAME : foo\n  Version:\t1.2\n" + tt.text))
@@ -97,6 +98,7 @@ func TestExpanded(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	e := ParseExpanded([]byte(`Source0: https://x/here.tar
 Source: https://x/y#/gone.tar.gz
 Source: directory
@@ -128,6 +130,7 @@ Patch: no.patch
 
 // A file that is there, or that has a URL, is not missing; two URLs cannot have one name.
 func TestDownloads(t *testing.T) {
+	t.Parallel()
 	var missing []string
 	none := func(f File) error { missing = append(missing, f.Value); return nil }
 	there := func(name string) bool { return name == "here.tar" }
@@ -168,6 +171,7 @@ func FuzzExpanded(f *testing.F) {
 
 // What rpm says of them: rpmspec -q --srpm --qf '[%{SOURCE}\n]'.
 func TestFileOf(t *testing.T) {
+	t.Parallel()
 	for value, want := range map[string]string{
 		"a.tar.gz": "a.tar.gz", "https://x/a.tar.gz": "a.tar.gz", "https://x/v1.tar.gz#/a-1.tar.gz": "a-1.tar.gz",
 		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main", "https://x/v1#/c=d.tgz": "d.tgz",

@@ -24,6 +24,7 @@ func wantFailure(t *testing.T, err error, kind rpmflow.FailureKind, words ...str
 }
 
 func TestVersionOf(t *testing.T) {
+	t.Parallel()
 	for tag, want := range map[string]string{
 		"v1.2": "1.2", "1.2.3": "1.2.3", "V2": "2", "hello-1.2": "1.2", "hello-v1.2": "1.2", "python3-hello-1.2": "1.2",
 		"release/1.2": "1.2", "RELEASE_1_2": "1_2",
@@ -56,6 +57,7 @@ func TestVersionOf(t *testing.T) {
 }
 
 func TestEditSpec(t *testing.T) {
+	t.Parallel()
 	v := &Version{Tag: "v2", Version: "2", Commits: 3, Commit: strings.Repeat("c", 40), Time: time.Date(2024, 2, 3, 23, 0,
 		0, 0, time.UTC),
 		Log: []Change{{Author: "A", Mail: "a@b", Subject: "s", Time: time.Date(2024, 2, 3, 0, 0, 0, 0, time.UTC)}}}

@@ -24,6 +24,7 @@ const (
 )
 
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	for program, want := range map[string]struct{ linked, absent []string }{
 		"listener": {
 			linked: []string{natsClient, s3Client, sqlite, goGit, ours + "listener", ours + "readmodel", ours + "forge"},

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSummarize(t *testing.T) {
+	t.Parallel()
 	const p = `"Package":"github.com/rpmflow/rpmflow/internal/x"`
 	for _, c := range []struct {
 		name       string

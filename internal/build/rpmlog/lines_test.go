@@ -10,6 +10,7 @@ import (
 )
 
 func TestLines(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("x", 100_000)
 	for name, test := range map[string]struct {
 		in   string

@@ -8,6 +8,7 @@ import (
 
 // What rpmbuild itself finds wrong with the package's files: all of them, by their names in the package, and once.
 func TestFilesOfAPackage(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ log, want string }{
 		"not found, rpm 4.16": {"error: File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/a\n" +
 			"error: File not found: /builddir/build/BUILDROOT/hello-1.0-1.x86_64/usr/bin/b\n\n\nRPM build errors:\n" +

@@ -31,6 +31,7 @@ func classified(t *testing.T, log string) *rpmflow.Failure {
 // What a failed scriptlet's tools say themselves, and the command that said it. The words are those of the tools'
 // versions in Fedora and Debian, with sh as bash and as dash.
 func TestCauseOfAFailedScriptlet(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ scriptlet, log, want string }{
 		"gcc": {"%build", "+ make -j2\ngcc -O2 -c -o main.o main.c\nmain.c: In function 'main':\n" +
 			"main.c:3:5: error: 'x' undeclared (first use in this function)\n    3 |     x = 1;\n      |     ^\n" +
