@@ -11,6 +11,7 @@ import (
 )
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	const tarball = "Name: hello\nVersion: 1.0\nSource0: https://example.org/%{name}-%{version}.tar.gz\n" +
 		"Source1: %{name}.service\nPatch0: a.patch\n"
 	const local = "Name: hello\nVersion: 1.0\nSource: %{name}-%{version}.tar.gz\n"
@@ -111,6 +112,7 @@ func (l *clues) read(text string) {
 
 // Where it cannot be known, both settings that decide are named.
 func TestDecideInDoubt(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, source0 string
 		clues         clues
@@ -129,6 +131,7 @@ func TestDecideInDoubt(t *testing.T) {
 
 // A URL, and a source tree: the record says what was decided.
 func TestURLInASourceTree(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newStore(t)
 	spec := specText("Source0: https://example.org/%{name}-%{version}.tar.gz", "%setup -q")
 	p := prepare(t, s, request(w, w.Commit(map[string]string{"hello.spec": spec, "sub/pkg/x": "x", "sub/setup.py": "x",
@@ -140,6 +143,7 @@ func TestURLInASourceTree(t *testing.T) {
 }
 
 func TestLayoutAsConfigured(t *testing.T) {
+	t.Parallel()
 	w, s := gittest.New(t), newStore(t)
 	req := request(w, w.Commit(map[string]string{"hello.spec": plainSpec, "a.patch": "x", "src/main.c": "x",
 		".gitmodules": "x"}))

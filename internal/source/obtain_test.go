@@ -19,6 +19,7 @@ func remoteSpec(tags ...string) []byte {
 }
 
 func TestDownload(t *testing.T) {
+	t.Parallel()
 	remote, mirror := newServer(t), newServer(t)
 	remote.files = map[string]string{"/v1.0.tar.gz": tarball, "/get": "sub", "/fix.patch": "P"}
 	mirror.files = map[string]string{"/m/gone.tar.gz": "from the mirror"}
@@ -88,6 +89,7 @@ func TestDownload(t *testing.T) {
 }
 
 func TestDownloadWithABadCache(t *testing.T) {
+	t.Parallel()
 	remote := newServer(t)
 	remote.files["/x.tar.gz"] = tarball
 	s, cache := withCache(t)
@@ -122,6 +124,7 @@ func TestDownloadWithABadCache(t *testing.T) {
 }
 
 func TestDownloadFailures(t *testing.T) {
+	t.Parallel()
 	remote := newServer(t)
 	remote.files["/big"], remote.files["/x"] = strings.Repeat("x", 1<<20+1), "x"
 	for i := range 5 {
@@ -183,6 +186,7 @@ func TestDownloadFailures(t *testing.T) {
 
 // Whether to expand is a guess; it must say yes where a source is plainly not there.
 func TestMayMiss(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]bool{
 		"Name: a\n": false,
 		"Name: a\nSource0: a.tar.gz\nPatch: fix.patch\n":              false,
@@ -208,6 +212,7 @@ func TestMayMiss(t *testing.T) {
 // TestChecksumsOfCommittedFiles: they hold for what is in the repository, and for what is made of it, as for what is
 // downloaded.
 func TestChecksumsOfCommittedFiles(t *testing.T) {
+	t.Parallel()
 	beside := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar.gz\n%prep\n",
 		"hello.tar.gz": "right"}
 	inTree := map[string]string{"hello.spec": "Name: hello\nVersion: 1\nSource0: hello.tar\n%prep\n",

@@ -25,6 +25,7 @@ func halves(t *testing.T, packaging map[string]string) (source, pack *gittest.Re
 
 // The OpenStack layout: what is taken for each target, and that rpm can prepare it.
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	spec := specText("Source0: %{name}-%{version}.tar.gz\nSource1: hello.conf\nPatch0: a.patch",
 		"%setup -q\ntest -f main.c && test -f src/b.c")
 	packaging := map[string]string{
@@ -87,6 +88,7 @@ func TestSplit(t *testing.T) {
 
 // The same two commits make the same files, whichever is the younger one.
 func TestSplitTime(t *testing.T) {
+	t.Parallel()
 	young := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, younger := range []string{"source", "packaging"} {
 		source, pack, req := halves(t, map[string]string{"rpm/SPECS/hello.spec": plainSpec, "rpm/SOURCES/a": "a"})
@@ -107,6 +109,7 @@ func TestSplitTime(t *testing.T) {
 }
 
 func TestSplitRefuses(t *testing.T) {
+	t.Parallel()
 	_, _, req := halves(t, map[string]string{
 		"two/rpm/SPECS/a.spec": plainSpec, "two/rpm/SPECS/b.spec": plainSpec, "empty/rpm/SOURCES/x": "x",
 		"link/rpm/SPECS/hello.spec": "-> ../../../../../etc/passwd", "dir/rpm/SPECS/hello.spec/x": "x",
@@ -148,6 +151,7 @@ func TestSplitRefuses(t *testing.T) {
 }
 
 func TestMatch(t *testing.T) {
+	t.Parallel()
 	w := gittest.New(t)
 	head := w.Commit(map[string]string{"a": "a"})
 	w.Git("branch", "rpm-master")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestPrepareSRPM(t *testing.T) {
+	t.Parallel()
 	two := map[string]string{"a-1-1.src.rpm": "A", "b-1-1.srpm": "B", "old/c-1-1.src.rpm": "C", "README": "x",
 		"link.src.rpm": "-> a-1-1.src.rpm"}
 	for _, tt := range []struct {
@@ -94,6 +95,7 @@ func TestPrepareSRPM(t *testing.T) {
 // TestSRPMIgnoresNothingSilently: what a project without a layout says of the sources of specs is no mistake, but is
 // not heeded.
 func TestSRPMIgnoresNothingSilently(t *testing.T) {
+	t.Parallel()
 	for _, set := range []func(*rpmflow.Sources){
 		func(*rpmflow.Sources) {},
 		func(s *rpmflow.Sources) { s.Version = rpmflow.VersionFromGit },
