@@ -43,7 +43,10 @@ const plain = `cat /c/conf.d/$T.cfg - >/c/$T.cfg <<'E'
 config_opts['isolation'] = 'simple'
 config_opts['use_bootstrap_image'] = False
 E
-one() { mock --configdir /c -r /c/$T.cfg --uniqueext "$1" --resultdir /tmp/out-$1 --rebuild /c/$2.src.rpm >/tmp/log-$1 2>&1 || { tail /tmp/log-$1; exit 1; }; }
+one() {
+    mock --configdir /c -r /c/$T.cfg --uniqueext "$1" --resultdir /tmp/out-$1 --rebuild /c/$2.src.rpm \
+        >/tmp/log-$1 2>&1 || { tail /tmp/log-$1; exit 1; }
+}
 now() { date +%s.%N; }
 chmod -R a+rX /c
 chown -R 1000:135 /tmp /var/cache/mock /var/lib/mock; chmod 2775 /var/cache/mock /var/lib/mock
@@ -169,7 +172,8 @@ func (b *engineBench) open(ctx context.Context, name string, containers *[]strin
 		return nil, err
 	}
 	s, err := b.e.Open(ctx, build.Job{
-		Build:  rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID("bench", out), Project: "bench", Package: "bench"}, Attempt: 1},
+		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID("bench", out), Project: "bench",
+			Package: "bench"}, Attempt: 1},
 		Target: b.target, Epoch: time.Unix(1700000000, 0), Dir: out, Log: io.Discard,
 		OnContainer: func(id string) { *containers = append(*containers, id) }, OnRoot: func(rpmflow.BuildRoot) {},
 	})

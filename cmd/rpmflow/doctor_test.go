@@ -11,7 +11,7 @@ import (
 )
 
 // Doctor says why the host's rpmbuild is used: because of the configuration, or because a running `rpmflow up` uses it.
-func TestDoctorSaysWhyTheHostBuilds(t *testing.T) {
+func TestDoctorSaysWhyTheHostBuilds(t *testing.T) { //nolint:paralleltest // changes the directory of the process
 	needTools(t)
 	for want, configured := range map[string]string{"builder.engine is rpmbuild": "rpmbuild", "the `rpmflow up`": "auto"} {
 		dir := t.TempDir()

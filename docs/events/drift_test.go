@@ -63,8 +63,8 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Push]():          {eventschema.Push, "push"},
 }
 
-// TestSchemaAndCodeAgree encodes each type full and empty: what is in the full one is what the schema must know, and what is in
-// the empty one too is always there and so required.
+// TestSchemaAndCodeAgree encodes each type full and empty: what is in the full one is what the schema must know, and
+// what is in the empty one too is always there and so required.
 func TestSchemaAndCodeAgree(t *testing.T) {
 	t.Parallel()
 	for typ, where := range described {
@@ -202,7 +202,8 @@ func TestWordsAgree(t *testing.T) {
 	}
 }
 
-// constants lists the string constants of a package by their type, as the source has them: nobody can forget to list a new one here.
+// constants lists the string constants of a package by their type, as the source has them: nobody can forget to list a
+// new one here.
 func constants(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -1,7 +1,7 @@
 // Package eventschema holds the JSON Schemas of every event that rpmflow publishes, and checks events against them.
 //
-// A CloudEvent as it was published comes in; nil or an error that names what is wrong with it goes out. Only tests import it:
-// programs publish what the domain's types say, and the tests here hold types and schemas together.
+// A CloudEvent as it was published comes in; nil or an error that names what is wrong with it goes out. Only tests
+// import it: programs publish what the domain's types say, and the tests here hold types and schemas together.
 package eventschema
 
 import (
@@ -28,7 +28,8 @@ const (
 // base is what the schemas' $id begins with. Nothing is fetched from there: the schemas name each other by it.
 const base = "https://rpmflow.dev/events/"
 
-// compile compiles the embedded schema of that name. It takes some milliseconds: too little to keep the result in a variable.
+// compile compiles the embedded schema of that name. It takes some milliseconds: too little to keep the result in a
+// variable.
 func compile(name string) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat() // in draft 2020-12 a format is a remark unless one asks for more

@@ -120,7 +120,8 @@ func at(t *testing.T, v any, path string) (parent map[string]any, key string) {
 	return parent, parts[len(parts)-1]
 }
 
-// TestSpoiledEventsAreRefused spoils one thing of an example at a time. A list's element is its last, whatever the index.
+// TestSpoiledEventsAreRefused spoils one thing of an example at a time. A list's element is its last, whatever the
+// index.
 func TestSpoiledEventsAreRefused(t *testing.T) {
 	t.Parallel()
 	const remove = "\x00remove"
@@ -202,10 +203,13 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 		{"failed without a message", failed, "data.outcome.message", remove},
 		{"failed with an empty message", failed, "data.outcome.message", ""},
 		{"unknown kind", failed, "data.outcome.kind", "cosmic rays"},
-		{"failed with packages", failed, "data.packages", []any{map[string]any{"nevra": "a-1-1.noarch", "name": "a", "epoch": 0, "version": "1", "release": "1", "arch": "noarch"}}},
+		{"failed with packages", failed, "data.packages",
+			[]any{map[string]any{"nevra": "a-1-1.noarch", "name": "a", "epoch": 0, "version": "1", "release": "1",
+				"arch": "noarch"}}},
 
 		{"canceled by nobody", failed, "data.outcome.kind", "canceled"},
-		{"canceled, and failed for another reason", failed, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
+		{"canceled, and failed for another reason", failed, "data.cancel", map[string]any{"by": "ann",
+			"at": "2026-03-02T09:15:24Z"}},
 		{"canceled, and succeeded", ok, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
 		{"queued and canceled", queued, "data.cancel", map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}},
 		{"cancel requested of a queued one", queued, "type", "dev.rpmflow.build.cancel-requested.v1"},
@@ -262,7 +266,8 @@ func TestOtherEventsThatHappen(t *testing.T) {
 		return encode(t, e)
 	}
 	claim := map[string]any{"phase": "claim", "started": "2026-03-02T09:15:04Z", "seconds": 0}
-	running := map[string]any{"data.state": "running", "data.attempt": 2, "data.builder": "b", "data.queue_sequence": 7, "data.engine": "mock", "data.started_at": "2026-03-02T09:15:04Z"}
+	running := map[string]any{"data.state": "running", "data.attempt": 2, "data.builder": "b", "data.queue_sequence": 7,
+		"data.engine": "mock", "data.started_at": "2026-03-02T09:15:04Z"}
 	with := func(more map[string]any) map[string]any {
 		all := map[string]any{}
 		for _, m := range []map[string]any{running, more} {
@@ -275,25 +280,37 @@ func TestOtherEventsThatHappen(t *testing.T) {
 	cancel := map[string]any{"by": "ann", "at": "2026-03-02T09:15:24Z"}
 	canceled := map[string]any{"result": "failed", "kind": "canceled", "phase": "claim", "message": "canceled by ann"}
 	for why, raw := range map[string][]byte{
-		"cancel requested": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.cancel-requested.v1", "data.phase": "claim", "data.phases": []any{claim}, "data.cancel": cancel})),
-		"canceled":         change("build.finished.failed", map[string]any{"data.cancel": cancel, "data.outcome": canceled}),
-		"canceled while queued": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1", "data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
+		"cancel requested": change("build.queued",
+			with(map[string]any{"type": "dev.rpmflow.build.cancel-requested.v1", "data.phase": "claim",
+				"data.phases": []any{claim}, "data.cancel": cancel})),
+		"canceled": change("build.finished.failed", map[string]any{"data.cancel": cancel, "data.outcome": canceled}),
+		"canceled while queued": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1",
+			"data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
 			"data.finished_at": "2026-03-02T09:15:24Z"}),
-		"canceled while queued again": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1", "data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
-			"data.finished_at": "2026-03-02T09:15:24Z", "data.attempt": 1, "data.queue_sequence": 7, "data.engine": "mock", "data.infrastructure_failures": 1, "data.notes": []any{"attempt 1 failed"}}),
-		"retry":   change("build.queued", map[string]any{"data.retry_of": "54004af1-55a5-508d-a6bc-9c411160dff5"}),
-		"started": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.started.v1", "data.phase": "claim", "data.phases": []any{claim}})),
+		"canceled while queued again": change("build.queued", map[string]any{"type": "dev.rpmflow.build.finished.v1",
+			"data.state": "finished", "data.cancel": cancel, "data.outcome": canceled,
+			"data.finished_at": "2026-03-02T09:15:24Z", "data.attempt": 1, "data.queue_sequence": 7, "data.engine": "mock",
+			"data.infrastructure_failures": 1, "data.notes": []any{"attempt 1 failed"}}),
+		"retry": change("build.queued", map[string]any{"data.retry_of": "54004af1-55a5-508d-a6bc-9c411160dff5"}),
+		"started": change("build.queued",
+			with(map[string]any{"type": "dev.rpmflow.build.started.v1", "data.phase": "claim", "data.phases": []any{claim}})),
 		"phase": change("build.queued", with(map[string]any{"type": "dev.rpmflow.build.phase.v1", "data.phase": "sources",
 			"data.phases": []any{claim, map[string]any{"phase": "sources", "started": "2026-03-02T09:15:05Z", "seconds": 0}}})),
-		"queued again": change("build.queued", map[string]any{"data.attempt": 1, "data.queue_sequence": 7, "data.engine": "mock", "data.infrastructure_failures": 1, "data.notes": []any{"attempt 1 failed"}}),
-		"given up":     change("build.finished.failed", map[string]any{"data.artifacts": nil, "data.containers": nil, "data.notes": nil, "data.lost_attempts": 6, "data.outcome.kind": "infrastructure", "data.outcome.phase": "claim"}),
-		"SHA-256":      change("build.finished.succeeded", map[string]any{"data.commit": strings.Repeat("0a", 32)}),
-		"on disk":      change("build.finished.succeeded", map[string]any{"data.repository": "/srv/git/hello.git"}),
-		"by ssh":       change("build.finished.succeeded", map[string]any{"data.repository": "git@git.example.com:hello.git"}),
-		"by ssh URL":   change("build.finished.succeeded", map[string]any{"data.repository": "ssh://git@git.example.com:22/hello.git"}),
-		"no ref":       change("build.queued", map[string]any{"data.ref": ""}),
-		"with dots":    change("build.queued", map[string]any{"source": "/rpmflow/projects/hello%2Eworld", "data.project": "hello.world"}),
-		"nothing":      change("push.received", map[string]any{"data.builds": nil, "data.reason": "branch \"x\" is not built"}),
+		"queued again": change("build.queued", map[string]any{"data.attempt": 1, "data.queue_sequence": 7,
+			"data.engine": "mock", "data.infrastructure_failures": 1, "data.notes": []any{"attempt 1 failed"}}),
+		"given up": change("build.finished.failed", map[string]any{"data.artifacts": nil, "data.containers": nil,
+			"data.notes": nil, "data.lost_attempts": 6, "data.outcome.kind": "infrastructure", "data.outcome.phase": "claim"}),
+		"SHA-256": change("build.finished.succeeded", map[string]any{"data.commit": strings.Repeat("0a", 32)}),
+		"on disk": change("build.finished.succeeded", map[string]any{"data.repository": "/srv/git/hello.git"}),
+		"by ssh": change("build.finished.succeeded",
+			map[string]any{"data.repository": "git@git.example.com:hello.git"}),
+		"by ssh URL": change("build.finished.succeeded",
+			map[string]any{"data.repository": "ssh://git@git.example.com:22/hello.git"}),
+		"no ref": change("build.queued", map[string]any{"data.ref": ""}),
+		"with dots": change("build.queued", map[string]any{"source": "/rpmflow/projects/hello%2Eworld",
+			"data.project": "hello.world"}),
+		"nothing": change("push.received",
+			map[string]any{"data.builds": nil, "data.reason": "branch \"x\" is not built"}),
 	} {
 		if err := eventschema.Validate(raw); err != nil {
 			t.Errorf("%s: %v", why, err)

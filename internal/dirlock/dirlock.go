@@ -52,7 +52,7 @@ func Lock(ctx context.Context, f *os.File, kind Kind, wait time.Duration) error 
 		policy.Tries = 1
 	}
 	return policy.Do(ctx, func() error {
-		err := unix.Flock(int(f.Fd()), int(kind)|unix.LOCK_NB) //nolint:gosec // a descriptor is a small number
+		err := unix.Flock(int(f.Fd()), int(kind)|unix.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil

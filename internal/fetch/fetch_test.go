@@ -327,7 +327,8 @@ func TestRedirects(t *testing.T) {
 	_, _, err = fetch(t, newClient(t, nil), nil, secure.URL)
 	wantFailure(t, err, "certificate is not trusted")
 	trusting := newClient(t, nil)
-	trusting.http.Transport.(*http.Transport).TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	trust := secure.Client().Transport.(*http.Transport).TLSClientConfig
+	trusting.http.Transport.(*http.Transport).TLSClientConfig = trust.Clone()
 	_, _, err = fetch(t, trusting, nil, secure.URL)
 	wantFailure(t, err, "redirected from https", "to http at")
 }

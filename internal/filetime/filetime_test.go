@@ -13,7 +13,8 @@ func TestSet(t *testing.T) {
 	if err := os.WriteFile(name, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for given, want := range map[int64]int64{0: 0, -1: 0, 1_700_000_000: 1_700_000_000, 1 << 33: 1 << 33, 1<<33 + 1: 0, 1 << 62: 0} {
+	for given, want := range map[int64]int64{0: 0, -1: 0, 1_700_000_000: 1_700_000_000, 1 << 33: 1 << 33, 1<<33 + 1: 0,
+		1 << 62: 0} {
 		if err := Set(name, time.Unix(given, 0)); err != nil {
 			t.Fatal(err)
 		}

@@ -113,7 +113,8 @@ func TestMirrorAfterKill(t *testing.T) {
 		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(req.Commit[:17]), 0o600)) },             // half a ref
 		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(strings.Repeat("a", 40)), 0o600)) },     // a ref to nothing
 		func() { testkit.Must(t, os.WriteFile(filepath.Join(m.dir, "shallow"), []byte("x"), 0o600)) }, // half a list
-		func() { testkit.Must(t, os.Rename(m.dir, m.dir+discarded)) },                                 // killed while removing it
+		// killed while removing it
+		func() { testkit.Must(t, os.Rename(m.dir, m.dir+discarded)) },
 	} {
 		harm()
 		want := fmt.Sprint("new", i)

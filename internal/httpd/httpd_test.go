@@ -70,7 +70,8 @@ func TestSite(t *testing.T) {
 	}
 	var metrics strings.Builder
 	site.WriteMetrics(&metrics)
-	if want := `rpmflow_http_requests_total{route="POST /locked",code="401"} 2`; !strings.Contains(metrics.String(), want) {
+	if want := `rpmflow_http_requests_total{route="POST /locked",code="401"} 2`; !strings.Contains(metrics.String(),
+		want) {
 		t.Errorf("no %s in %s", want, metrics.String())
 	}
 }
@@ -78,7 +79,8 @@ func TestSite(t *testing.T) {
 func TestLocalNames(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]bool{
-		"localhost:80": true, "127.0.0.1:80": true, "[::1]:80": true, "rebound.example:80": false, "10.0.0.1:80": false, "localhost": false,
+		"localhost:80": true, "127.0.0.1:80": true, "[::1]:80": true, "rebound.example:80": false, "10.0.0.1:80": false,
+		"localhost": false,
 	} {
 		if got := httpd.ForLocalName(&http.Request{Host: host}); got != want {
 			t.Errorf("%s: %t", host, got)

@@ -47,6 +47,8 @@ func Serve(ctx context.Context, socket net.Listener, h http.Handler, l Limits, l
 		log.Warn("requests took longer than the grace and are cut off", "grace", l.Grace)
 		err = server.Close()
 	}
-	<-served // http.ErrServerClosed
+	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, stopped)
+	}
 	return err
 }

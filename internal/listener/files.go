@@ -20,8 +20,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// buildLog sends the stored log of a finished build. For other builds, and if none was stored, it sends what there is of
-// the live log, and with ?follow=true also what comes until the build ends.
+// buildLog sends the stored log of a finished build. For other builds, and if none was stored, it sends what there is
+// of the live log, and with ?follow=true also what comes until the build ends.
 func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	changes := l.projection.hub.Now() // before the record is read, so that no change is missed
 	b, p := l.build(r.Context(), r.PathValue("id"))

@@ -238,10 +238,11 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 	o.Projects[0].Token, o.Targets[0].Image = "a token of the repository", "rpmflow/mock:latest"
 	d := w.listen(o)
 	for path, want := range map[string]string{
-		"/api/v1/projects": `"name": "hello", "repository": "https://git.example.com/hello.git", "layout": "auto", "branches": ["main", "release-*"], ` +
-			`"tags": [], "packages": ["hello"], ` +
+		"/api/v1/projects": `"name": "hello", "repository": "https://git.example.com/hello.git", ` +
+			`"layout": "auto", "branches": ["main", "release-*"], "tags": [], "packages": ["hello"], ` +
 			`"targets": ["fedora-42-x86_64"], "webhooks": true, "timeout_seconds": 3600, "concurrency": 4`,
-		"/api/v1/targets": `"name": "fedora-42-x86_64", "arch": "x86_64", "config": "", "image": "rpmflow/mock:latest", "projects": ["hello", "tags"]`,
+		"/api/v1/targets": `"name": "fedora-42-x86_64", "arch": "x86_64", "config": "", ` +
+			`"image": "rpmflow/mock:latest", "projects": ["hello", "tags"]`,
 	} {
 		a := d.get(path)
 		var flat bytes.Buffer

@@ -53,9 +53,11 @@ func (w *waitingServer) answer(out http.ResponseWriter, r *http.Request) {
 	case "/healthz":
 		httpd.WriteJSON(out, http.StatusOK, map[string]string{"status": "alive"})
 	case "/readyz":
-		httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the listener's log says more"), "the listener waits: %s", what).Write(out)
+		httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the listener's log says more"), "the listener waits: %s",
+			what).Write(out)
 	default: // what is missing is not shown to those who push
-		httpd.Problemf(http.StatusServiceUnavailable, "nothing was accepted: send the same again in a moment; GET /readyz says why",
+		httpd.Problemf(http.StatusServiceUnavailable,
+			"nothing was accepted: send the same again in a moment; GET /readyz says why",
 			"the listener is not ready").Write(out)
 	}
 }

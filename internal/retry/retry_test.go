@@ -40,8 +40,9 @@ func TestDoUntilSuccess(t *testing.T) {
 			t.Fatalf("%d calls, %d pauses, %v", *calls, len(pauses), err)
 		}
 		var sum time.Duration
-		for i, want := range []time.Duration{1, 2, 4, 4, 4, 4} {
-			if want *= time.Second; pauses[i] < want/2 || pauses[i] > want*3/2+1 {
+		for i, seconds := range []int{1, 2, 4, 4, 4, 4} {
+			want := time.Duration(seconds) * time.Second
+			if pauses[i] < want/2 || pauses[i] > want*3/2+1 {
 				t.Errorf("pause %d is %s, want about %s", i, pauses[i], want)
 			}
 			sum += pauses[i]

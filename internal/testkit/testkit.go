@@ -1,7 +1,7 @@
 // Package testkit has what the tests of several packages need: waiting for a state within a bound, and files.
 //
-// In come a test and a condition; out come failures of the test that name what was waited for. Only tests import it, and
-// it imports nothing of ours.
+// In come a test and a condition; out come failures of the test that name what was waited for. Only tests import it,
+// and it imports nothing of ours.
 package testkit
 
 import (

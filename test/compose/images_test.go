@@ -64,7 +64,8 @@ func TestBase(t *testing.T) {
 	git(t, r.tree, "add", "--all")
 	git(t, r.tree, "commit", "--quiet", "--message", "Begin")
 	git(t, r.tree, "push", "--quiet", "origin", "main")
-	docker(t, "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--user", "10001:10001", "--cap-drop", "ALL", "--entrypoint", "sh", "rpmflow/builder:latest", "-euxc", `
+	docker(t, "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--user", "10001:10001", "--cap-drop", "ALL",
+		"--entrypoint", "sh", "rpmflow/builder:latest", "-euxc", `
 		git clone --quiet `+r.url+` /tmp/clone
 		git clone --quiet --bare file:///tmp/clone /tmp/bare.git
 		[ "$(git -C /tmp/bare.git archive --format=tar main | tar -xO file)" = content ]

@@ -199,7 +199,8 @@ func (h *host) own(t *testing.T, address string) {
 	h.set(t, map[string]string{
 		"COMPOSE_PROJECT_NAME": h.project, "RPMFLOW_VERSION": "latest", "NATS_VERSION": "latest",
 		"VERSITYGW_VERSION": "latest",
-		"LISTENER_PORT":     "127.0.0.1:" + listener, "PUBLIC_URL": h.listener, "S3_PORT": address + ":" + freePort(t, address),
+		"LISTENER_PORT":     "127.0.0.1:" + listener, "PUBLIC_URL": h.listener, "S3_PORT": address + ":" +
+			freePort(t, address),
 		"NATS_PORT": address + ":" + freePort(t, address), "NATS_2_PORT": address + ":" + freePort(t, address),
 		"NATS_3_PORT": address + ":" + freePort(t, address),
 	})

@@ -90,10 +90,12 @@ func TestWhatIsNotRun(t *testing.T) {
 		"make build":            "it is what make test begins with",
 		"git pull\nmake images": "it is for a later version",
 		"export CGO_ENABLED":    "it runs tests",
-		"nats":                  "the nats command is no part of rpmflow",
-		"rpmflow hook install /srv/git/hello.git":                                   "there is no such repository; README's is run",
-		"rpmflow submit hello --srpm":                                               "there is no such source package, and one is a URL",
-		"rpmflow up --config /etc/rpmflow/rpmflow.yaml --data-dir /var/lib/rpmflow": "system directories; README's rpmflow up is run",
+		"nats":                  "the nats command is not part of rpmflow",
+
+		"rpmflow hook install /srv/git/hello.git": "there is no such repository; README's is run",
+		"rpmflow submit hello --srpm":             "there is no such source package, and one is a URL",
+
+		"rpmflow up --config /etc/rpmflow/rpmflow.yaml --data-dir /var/lib/rpmflow": "README's rpmflow up is run",
 	}
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {

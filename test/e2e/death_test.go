@@ -218,17 +218,18 @@ func TestSignals(t *testing.T) {
 // container gives the one in which an attempt's code runs; docker is the command, with the engine that it asks.
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
-	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt), func() bool {
-		out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter",
-			fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
-		for _, found := range strings.Fields(string(out)) {
-			if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil &&
-				strings.Contains(string(log), "sleep 0.1") {
-				id = found
+	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt),
+		func() bool {
+			out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter",
+				fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
+			for _, found := range strings.Fields(string(out)) {
+				if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil &&
+					strings.Contains(string(log), "sleep 0.1") {
+					id = found
+				}
 			}
-		}
-		return id != ""
-	})
+			return id != ""
+		})
 	return id
 }
 
@@ -252,11 +253,12 @@ func nothingOf(t *testing.T, docker []string, builds ...string) {
 	for _, b := range builds {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-aq"}} {
 			var out []byte
-			testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b), func() bool {
-				var err error
-				out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
-				return err == nil && len(bytes.TrimSpace(out)) == 0
-			})
+			testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b),
+				func() bool {
+					var err error
+					out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
+					return err == nil && len(bytes.TrimSpace(out)) == 0
+				})
 		}
 	}
 }

@@ -83,7 +83,8 @@ func besides(t *testing.T, dir, build string) {
 	again = run(t, other, nil, "rpmflow", "up", "--listen", address)
 	<-again.done
 	out := again.log.String()
-	hint := regexp.MustCompile(`in use by another rpmflow, .* --listen, RPMFLOW_LISTENER_LISTEN or listener.listen: (\S+) is free`).FindStringSubmatch(out)
+	hint := regexp.MustCompile(`in use by another rpmflow, .* --listen, ` +
+		`RPMFLOW_LISTENER_LISTEN or listener.listen: (\S+) is free`).FindStringSubmatch(out)
 	if hint == nil {
 		t.Fatalf("a second one on the same port: %s", out)
 	}

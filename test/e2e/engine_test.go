@@ -75,7 +75,9 @@ func (e *engine) try() error {
 		_ = os.Remove(filepath.Join(e.dir, stale))
 	}
 	e.cmd = exec.Command("unshare", "--net", "--", "sh", "-c",
-		`ip link set lo up; exec dockerd --config-file "$0/daemon.json" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" --host "unix://$0/sock" --log-level warn --bridge=none --iptables=false`, e.dir)
+		`ip link set lo up; exec dockerd --config-file "$0/daemon.json" --data-root "$0/data" `+
+			`--exec-root "$0/exec" --pidfile "$0/pid" --host "unix://$0/sock" --log-level warn `+
+			`--bridge=none --iptables=false`, e.dir)
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := e.cmd.Start(); err != nil {

@@ -164,7 +164,8 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 		return len(below) >= 4
 	})
 	up.end(t, syscall.SIGKILL)
-	testkit.EventuallyWithin(t, 20*time.Second, "end of every child", func() bool { return len(filter(below, alive)) == 0 })
+	testkit.EventuallyWithin(t, 20*time.Second, "end of every child",
+		func() bool { return len(filter(below, alive)) == 0 })
 
 	testkit.Write(t, gate, "")
 	up = run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
@@ -266,7 +267,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	}
 	testkit.EventuallyWithin(t, system.Patience, "running build", func() bool { return running("first") })
 	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(client(t, dir, "list", "--json"))[1]
-	testkit.EventuallyWithin(t, system.Patience, "container with the build", func() bool { return len(containers(t, id)) > 0 })
+	testkit.EventuallyWithin(t, system.Patience, "container with the build",
+		func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
 	// Whoever comes later can follow the container's own log from its start.
 	testkit.EventuallyWithin(t, system.Patience, "beginning of the build in the container's own log", func() bool {

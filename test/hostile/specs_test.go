@@ -76,6 +76,9 @@ func curious(call string) spec {
 }
 
 // innocent says what no log likes, and does no harm: it is built last, where the others have been.
-var innocent = spec{build: `printf 'before \377\376\000\001 \033[31m binary\n'; head -c 20000 /dev/urandom; printf '\nafter\n'`, install: "touch %{buildroot}/usr/share/hostile/innocent"}
+var innocent = spec{
+	build:   `printf 'before \377\376\000\001 \033[31m binary\n'; head -c 20000 /dev/urandom; printf '\nafter\n'`,
+	install: "touch %{buildroot}/usr/share/hostile/innocent",
+}
 
 const eternity = "the line before eternity"

@@ -81,7 +81,7 @@ func summarizeFiles(names []string, out io.Writer, requireAll bool) (ok bool, er
 		if err != nil {
 			return false, err
 		}
-		defer f.Close()
+		defer f.Close() //nolint:errcheck // nothing is written with it
 		inputs = append(inputs, f)
 	}
 	return summarize(inputs, out, requireAll)

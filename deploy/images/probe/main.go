@@ -1,4 +1,5 @@
-// Command probe asks URLs for their health in images that have neither a shell nor curl: it ends with 0 when all answer 200.
+// Command probe asks URLs for their health in images that have neither a shell nor curl: it ends with 0 when all answer
+// 200.
 package main
 
 import (
@@ -12,10 +13,13 @@ import (
 )
 
 func main() {
-	variable := flag.String("tls-when", "", "environment variable: where it is not empty, http:// becomes https://, with any certificate")
+	variable := flag.String("tls-when", "",
+		"environment variable: where it is not empty, http:// becomes https://, with any certificate")
 	flag.Parse()
 	// What is asked is whether the process behind a loopback address is well; whom it is for others is theirs to ask.
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // #nosec G402
+	// #nosec G402
+	client := &http.Client{Timeout: 3 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	for _, url := range flag.Args() {
 		if *variable != "" && os.Getenv(*variable) != "" {
 			url = strings.Replace(url, "http://", "https://", 1)

@@ -26,8 +26,8 @@ const (
 	users     = 100
 )
 
-// account is an unprivileged user and a directory, which one attempt has to itself: on one machine, attempts of the same
-// user could read and kill each other's processes and files.
+// account is an unprivileged user and a directory, which one attempt has to itself: on one machine, attempts of the
+// same user could read and kill each other's processes and files.
 type account struct {
 	dir   string // the user's own, and nobody else's
 	user  lifeline.User
@@ -45,7 +45,8 @@ func newAccount(parent string) (*account, error) {
 			continue // the machine has such a user
 		}
 		a := &account{
-			user: lifeline.User{UID: uint32(uid), GID: uint32(uid)}, base: filepath.Join(parent, fmt.Sprintf("rpmflow-build-%d", uid)),
+			user: lifeline.User{UID: uint32(uid), GID: uint32(uid)},
+			base: filepath.Join(parent, fmt.Sprintf("rpmflow-build-%d", uid)),
 		}
 		err := a.claim()
 		if err == nil {

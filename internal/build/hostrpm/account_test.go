@@ -52,7 +52,8 @@ rm -rf %%{_topdir}/SRPMS; ln -s %[1]s %%{_topdir}/SRPMS
 
 %%install
 mkdir -p %%{buildroot}/usr/share/hello; cp %%{SOURCE0} %%{buildroot}/usr/share/hello/x
-ln -s %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm || mkdir -p %%{_rpmdir} && ln -sf %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm
+ln -s %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm ||
+mkdir -p %%{_rpmdir} && ln -sf %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.rpm
 
 %%files
 /usr/share/hello

@@ -26,7 +26,8 @@ func (s *session) Explore(ctx context.Context) error {
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.job.Epoch.Unix()),
 		"RPM_BUILD_ROOT="+filepath.Join(s.top, "BUILDROOT"))
 	if s.account != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.account.user.UID, Gid: s.account.user.GID}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.account.user.UID,
+			Gid: s.account.user.GID}}
 		cmd.Env = append(cmd.Env, "HOME="+filepath.Join(s.top, "home"))
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGHUP) }

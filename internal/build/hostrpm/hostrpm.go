@@ -271,7 +271,8 @@ func (s *session) leftOut(srpm string) (string, error) {
 	}
 	if err == nil && s.account != nil {
 		if dir, err = s.account.copyIn(dir); err == nil {
-			err = os.Lchown(dir, int(s.account.user.UID), int(s.account.user.GID)) // now that it is filled: rpmbuild writes there
+			// now that it is filled: rpmbuild writes there
+			err = os.Lchown(dir, int(s.account.user.UID), int(s.account.user.GID))
 		}
 	}
 	if err != nil {

@@ -43,8 +43,10 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 	})
 	program := `
 import json
-config_opts = {"dnf.conf": "[main]", "environment": {}, "macros": {"%dist": 1, "fun": 1, "%_without_a_b": 1, "%other": 1}}
-` + string(optionsConfig(options)) + string(repositoriesConfig(repositories)) + string(config) + "print(json.dumps(config_opts))\n"
+config_opts = {"dnf.conf": "[main]", "environment": {},
+    "macros": {"%dist": 1, "fun": 1, "%_without_a_b": 1, "%other": 1}}
+` + string(optionsConfig(options)) + string(repositoriesConfig(repositories)) + string(config) +
+		"print(json.dumps(config_opts))\n"
 	cmd := exec.Command("python3", "-c", program)
 	out, err := cmd.Output()
 	if err != nil {
@@ -114,8 +116,10 @@ exit 1
 
 // repository is what a repository of one package has in its metadata.
 const repositoryScript = `mkdir -p /repo/extra/repodata && cd /repo/extra/repodata
-echo "<metadata xmlns='http://linux.duke.edu/metadata/common'><package type='rpm'><name>acme-devel</name></package></metadata>" | gzip >primary.xml.gz
-echo "<repomd xmlns='http://linux.duke.edu/metadata/repo'><revision>$1</revision><data type='primary'><location href='repodata/primary.xml.gz'/></data></repomd>" >repomd.xml`
+echo "<metadata xmlns='http://linux.duke.edu/metadata/common'>
+<package type='rpm'><name>acme-devel</name></package></metadata>" | gzip >primary.xml.gz
+echo "<repomd xmlns='http://linux.duke.edu/metadata/repo'><revision>$1</revision>
+<data type='primary'><location href='repodata/primary.xml.gz'/></data></repomd>" >repomd.xml`
 
 // TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with nobody
 // who asks for other ones.

@@ -187,8 +187,8 @@ func badExitOnce(f *rpmflow.Failure) bool {
 	return strings.Count(strings.Join(f.Excerpt, "\n"), "Bad exit status from") == 1
 }
 
-// rpmbuild's report goes to standard error, and can be in the log before what the package's tools have written to standard
-// output.
+// rpmbuild's report goes to standard error, and can be in the log before what the package's tools have written to
+// standard output.
 func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n",
