@@ -6,12 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestEngines runs local builds with each engine: what a user sees is the same but for what a script says of one of
@@ -28,7 +28,7 @@ func scripts(t *testing.T, dir, engine string) {
 	t.Helper()
 	image := ""
 	if engine == "mock" {
-		image = standin(t)
+		image = testkit.Standin(t)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
@@ -55,25 +55,6 @@ func scripts(t *testing.T, dir, engine string) {
 		},
 	})
 }
-
-// standin is the image with the stand-in for mock.
-func standin(t *testing.T) string {
-	t.Helper()
-	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
-		t.Skipf("needs docker: no engine answers: %s", out)
-	}
-	image, err := standinImage()
-	if err != nil {
-		t.Fatalf("the stand-in's image cannot be built: %v", err)
-	}
-	return image
-}
-
-var standinImage = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("../../test/standin/build").Output()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1], err
-})
 
 // forget removes the roots of an installation; there are to be no containers any more.
 func forget(t *testing.T, installation string) {

@@ -19,14 +19,8 @@ import (
 // is told what the target defines.
 func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	t.Parallel()
-	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
-		t.Skipf("needs docker: no engine answers: %s", out)
-	}
-	made, err := exec.Command("../../test/standin/build").Output()
-	testkit.Must(t, err)
-	image := made[strings.LastIndexByte(strings.TrimSpace(string(made)), '\n')+1:]
 	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64",
-		Image: strings.TrimSpace(string(image)), MaxAge: time.Hour}
+		Image: testkit.Standin(t), MaxAge: time.Hour}
 	installation := rpmflow.DeriveID(t.Name(), time.Now().String())
 	engine, err := mock.New(mock.Settings{Network: "bridge", PIDs: 4096, Installation: installation,
 		Logger: slog.New(slog.DiscardHandler)})

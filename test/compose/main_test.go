@@ -35,11 +35,9 @@ const (
 // Made once for all tests.
 var (
 	madeImages = sync.OnceValue(func() error {
-		_,
-			err := output(20*time.Minute, "", nil, "../../scripts/images")
+		_, err := output(20*time.Minute, "", nil, "../../scripts/images")
 		return err
 	})
-	madeStandin = sync.OnceValues(func() (string, error) { return output(20*time.Minute, "", nil, "../standin/build") })
 )
 
 // output runs a command in bounded time with a small environment, and says what it wrote when it fails.

@@ -122,9 +122,7 @@ func (h *host) configure(t *testing.T, r *repository) {
 	t.Helper()
 	image, dir, target := os.Getenv("MOCK_IMAGE"), os.Getenv("MOCK_CONFIGDIR"), os.Getenv("MOCK_TARGET")
 	if image == "" {
-		out, err := madeStandin()
-		lines := strings.Split(must(t, out, err), "\n")
-		image, target = lines[len(lines)-1], "opensuse-leap-15.6-x86_64"
+		image, target = testkit.Standin(t), "opensuse-leap-15.6-x86_64"
 	}
 	if target == "" {
 		t.Fatal("MOCK_TARGET is empty: name the mock configuration to build for")

@@ -2,13 +2,11 @@ package system
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // MockTarget is the target of the engine mock, as YAML.
@@ -26,7 +25,7 @@ func MockTarget(t testing.TB) (name, yaml string) {
 	}
 	image, dir, target := os.Getenv("MOCK_IMAGE"), os.Getenv("MOCK_CONFIGDIR"), os.Getenv("MOCK_TARGET")
 	if image == "" {
-		image, target = standin(t), "opensuse-leap-15.6-x86_64" // a name with dots
+		image, target = testkit.Standin(t), "opensuse-leap-15.6-x86_64" // a name with dots
 	}
 	if target == "" {
 		t.Fatal("MOCK_TARGET is empty: name the mock configuration to build for")
@@ -36,28 +35,6 @@ func MockTarget(t testing.TB) (name, yaml string) {
 		yaml += fmt.Sprintf("  config_dir: %s\n", dir)
 	}
 	return target, yaml
-}
-
-var standinImage = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("../standin/build").Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("%w: %s", err, exit.Stderr)
-		}
-		return "", err
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1], nil
-})
-
-func standin(t testing.TB) string {
-	t.Helper()
-	image, err := standinImage()
-	if err != nil {
-		t.Fatalf("the stand-in image cannot be built: %v", err)
-	}
-	return image
 }
 
 // ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this

@@ -74,7 +74,7 @@ install -D %{SOURCE0} %{buildroot}/usr/share/hello.txt
 func builds(t *testing.T, e *Engine) {
 	t.Helper()
 	testkit.Must(t, e.Ready(t.Context()))
-	image := mocktest.Image(t)
+	image := testkit.Standin(t)
 	t.Cleanup(func() { mocktest.Forget(t, e.s.Installation) })
 	sources := t.TempDir()
 	testkit.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
@@ -156,7 +156,7 @@ func TestMachines(t *testing.T) {
 // even the name for which others would wait.
 func TestEndedWhileAContainerIsMade(t *testing.T) {
 	socket := mocktest.Socket(t)
-	image := mocktest.Image(t)
+	image := testkit.Standin(t)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

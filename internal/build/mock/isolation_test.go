@@ -22,7 +22,7 @@ import (
 // newSession opens an attempt on the engine, with the stand-in's image.
 func newSession(t *testing.T, s Settings) *session {
 	t.Helper()
-	image := mocktest.Image(t)
+	image := testkit.Standin(t)
 	s.Installation, s.Logger = rpmflow.Digest([]byte(t.Name())), quiet
 	e, err := New(s)
 	if err != nil {

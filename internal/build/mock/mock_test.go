@@ -33,7 +33,7 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	image := mocktest.Image(t)
+	image := testkit.Standin(t)
 	h := &host{image: image, installation: rpmflow.DeriveID("test", t.Name(), time.Now().String())}
 	t.Cleanup(func() { mocktest.Forget(t, h.installation) })
 	h.repository = mocktest.Docker(t, "run", "-d", image, "sh", "-c",

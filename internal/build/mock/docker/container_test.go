@@ -24,7 +24,7 @@ func exercise(t *testing.T, c *Client) {
 	label := "dev.rpmflow.installation=test-" + rand.Text()
 	key, value, _ := strings.Cut(label, "=")
 	id, err := c.Create(ctx, Container{
-		Image: mocktest.Image(t), Labels: map[string]string{key: value}, LogSize: "1m",
+		Image: testkit.Standin(t), Labels: map[string]string{key: value}, LogSize: "1m",
 		Command: []string{"/bin/sh", "-c", "mkdir /out && cp /in/text /out && wc -c </in/text && echo done >&2; exit 3"},
 	})
 	testkit.Must(t, err)
@@ -73,7 +73,7 @@ func exercise(t *testing.T, c *Client) {
 func TestStop(t *testing.T) {
 	c := open(t, "unix://"+mocktest.Socket(t), "")
 	id, err := c.Create(t.Context(), Container{
-		Image: mocktest.Image(t), LogSize: "1m", Command: []string{"/bin/sh", "-c",
+		Image: testkit.Standin(t), LogSize: "1m", Command: []string{"/bin/sh", "-c",
 			"echo written >/text; echo ready; exec sleep 1000"},
 	})
 	testkit.Must(t, err)

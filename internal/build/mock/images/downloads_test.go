@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newStore makes a store of an installation of its own on the local engine, and gives an image for containers.
 func newStore(t *testing.T, packages int64) (*Store, string) {
 	t.Helper()
-	image := mocktest.Image(t)
+	image := testkit.Standin(t)
 	d, err := docker.New("", "")
 	testkit.Must(t, err)
 	s := New(d, Settings{Installation: "test-" + rand.Text(), Packages: packages, Logger: slog.New(slog.DiscardHandler)})

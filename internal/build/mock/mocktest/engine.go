@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -44,24 +42,6 @@ func Docker(t testing.TB, args ...string) string {
 	}
 	return strings.TrimSpace(string(out))
 }
-
-// Image is the image with the stand-in for mock.
-func Image(t testing.TB) string {
-	t.Helper()
-	Socket(t)
-	image, err := build()
-	if err != nil {
-		t.Fatalf("the stand-in's image cannot be built: %v", err)
-	}
-	return image
-}
-
-var build = sync.OnceValues(func() (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	out, err := exec.Command(filepath.Join(filepath.Dir(file), "../../../../test/standin/build")).Output()
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1], err
-})
 
 const label = "label=dev.rpmflow.installation="
 
