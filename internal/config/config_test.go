@@ -70,6 +70,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestExample(t *testing.T) {
+	t.Parallel()
 	c := mustLoad(t, Source{File: "testdata/example.yaml", Env: []string{"RPMFLOW_HELLO_SECRET=env-s3cret"}})
 	here, err := filepath.Abs("testdata")
 	if err != nil {
@@ -362,6 +363,7 @@ func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 }
 
 func TestAcceptsSubmissions(t *testing.T) {
+	t.Parallel()
 	for listen, want := range map[string]bool{
 		"127.0.0.1:8080": true, "[::1]:8080": true, "localhost:8080": true, "127.8.8.8:1": true,
 		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "192.0.2.1:8080": false,
@@ -413,6 +415,7 @@ target "file-as-dir": config_dir: HERE/conf/ours.cfg is not a directory`
 
 // Each secret has a list of the programs that get it, and nobody else does.
 func TestWhoGetsSecrets(t *testing.T) {
+	t.Parallel()
 	running := []Program{ForListener, ForBuilder, ForOperator}
 	want := map[string][]Program{
 		"nats.password":                running,
@@ -456,6 +459,7 @@ func TestWhoGetsSecrets(t *testing.T) {
 
 // A builder works without the secrets of webhooks and API, and does not get them where they are set.
 func TestSecretsOfOthers(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "rpmflow.yaml")
 	text := "listener: {token_file: gone}\nnats: {user: builder, password_env: OURS}\n" +
 		"gateway: {builder_secret_key: root}\n" +

@@ -11,6 +11,7 @@ import (
 )
 
 func TestParseSize(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]Size{
 		"0": 0, "1": 1, "10B": 10, "2KB": 2000, "2KiB": 2048, "3MB": 3e6, "25MiB": 25 << 20, "10GB": 1e10, "10 GiB": 10 << 30,
 		"9223372036854775807": 1<<63 - 1, "007MiB": 7 << 20,
@@ -34,6 +35,7 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestShowDuration(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[time.Duration]string{
 		time.Hour: "1h", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s",
 		10 * time.Second:       "10s",

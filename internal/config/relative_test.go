@@ -10,6 +10,7 @@ import (
 
 // TestRelativeRepository has ./path start at the directory of the file that has it, wherever the program runs.
 func TestRelativeRepository(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "rpmflow.yaml")
 	text := "targets: [{name: host}]\nprojects:\n- {name: hello, url: ./git/hello.git}\n"

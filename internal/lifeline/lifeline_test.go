@@ -115,6 +115,7 @@ const family = `sleep 1000 & a=$!; setsid sleep 1000 & b=$!; ` +
 	`c=$(sh -c 'setsid sleep 1000 >/dev/null & echo $!'); echo $$ $a $b $c; wait`
 
 func TestNothingOutlivesAKilledParent(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{family, "trap '' TERM HUP INT; " + family, "patient", "stubborn"} {
 		t.Run(what, func(t *testing.T) {
 			p := exec.Command(os.Args[0])

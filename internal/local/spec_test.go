@@ -227,6 +227,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 // TestBadSpecs says what is wrong with what cannot be asked about.
 func TestBadSpecs(t *testing.T) {
+	t.Parallel()
 	engine, err := hostrpm.New(t.Context(), "")
 	if err != nil {
 		t.Skipf("needs rpmspec: %v", err)

@@ -57,20 +57,6 @@ func EventuallyWithin(t testing.TB, limit time.Duration, what string, is func() 
 	})
 }
 
-// Receive takes a value that is sent, and fails the test if none comes.
-func Receive[T any](t testing.TB, from <-chan T, what string) T {
-	t.Helper()
-	timer := time.NewTimer(Patience)
-	defer timer.Stop()
-	select {
-	case v := <-from:
-		return v
-	case <-timer.C:
-		t.Fatalf("after %s still missing: %s", Patience, what)
-		panic("unreachable")
-	}
-}
-
 // Must fails the test if there is an error.
 func Must(t testing.TB, err error) {
 	t.Helper()

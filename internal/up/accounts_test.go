@@ -47,7 +47,7 @@ func (l *lines) String() string {
 
 // A push becomes an outcome that a subscriber hears, with each program under the user that the deployed accounts give
 // it; the builder is there before the listener.
-func TestUnderTheDeployedAccounts(t *testing.T) {
+func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets the environment
 	needRPMBuild(t)
 	for _, role := range []string{"LISTENER", "BUILDER", "PUBLISHER", "ADMIN", "SUBSCRIBER"} {
 		t.Setenv("NATS_"+role+"_PASSWORD", `"secret-of-`+strings.ToLower(role)+`"`)

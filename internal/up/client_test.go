@@ -12,6 +12,7 @@ import (
 
 // TestClientFile loads what Up leaves for the command line: whatever Up runs with, the file must be valid.
 func TestClientFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cfg, err := config.Load(config.Source{})
 	if err != nil {

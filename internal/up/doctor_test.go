@@ -160,6 +160,7 @@ next:
 
 // Each program's rights are enough for its examination, which leaves nothing behind.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, "")
 	_, js := c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
 	for _, role := range []rpmflow.Role{rpmflow.RoleListener, rpmflow.RoleBuilder} {
@@ -189,6 +190,7 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestDoctorNATS(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, "")
 	r := c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
 	c.says(r, "stream EVENTS", doctor.Failed, "is not there", "start a listener")
@@ -220,6 +222,7 @@ func TestDoctorNATS(t *testing.T) {
 }
 
 func TestDoctorNATSWithoutRights(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, fmt.Sprintf("max_payload: 64KB\njetstream { store_dir: %q }\n"+
 		"authorization { users: [ { user: builder, password: %q, permissions: { publish: { deny: "+
 		"[\"rpmflow.events.>\", \"$JS.API.STREAM.INFO.LOGS\"] } } } ] }\n", t.TempDir(), password))
@@ -238,6 +241,7 @@ func TestDoctorNATSWithoutRights(t *testing.T) {
 }
 
 func TestDoctorStorage(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, "")
 	for _, bad := range []struct{ change, found, do string }{
 		{"s3.secret_key=wrong-secret", "refuses the keys", "correct s3.secret_key"},
@@ -255,6 +259,7 @@ func TestDoctorStorage(t *testing.T) {
 }
 
 func TestDoctorLocal(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, "")
 	c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
 	r := c.examine(config.ForBuilder, func() (*config.Config, error) { return nil, errors.New("x: unknown key\ny: too") })

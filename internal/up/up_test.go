@@ -98,6 +98,7 @@ func needRPMBuild(t *testing.T) {
 }
 
 func TestUp(t *testing.T) {
+	t.Parallel()
 	needRPMBuild(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	cfg := load(t, dir, "")
@@ -155,6 +156,7 @@ func TestUp(t *testing.T) {
 
 // What is taken is named, and nothing stays behind of a start that has failed.
 func TestUpOnATakenPort(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +184,7 @@ func TestUpOnATakenPort(t *testing.T) {
 
 // Programs that wait for NATS end without an error when they are told to.
 func TestStopWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
 	cfg := load(t, t.TempDir(), "nats: {url: 'nats://127.0.0.1:1'}\ns3: {access_key: nobody, secret_key: asks}\n")
 	var log bytes.Buffer
 	for name, run := range map[string]func(context.Context) error{
@@ -206,6 +209,7 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 
 // Programs that wait for NATS say so to those who ask: they live, they are not ready, and why. When it comes, they are.
 func TestAskedWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
 	needRPMBuild(t)
 	var addresses []string
 	for range 3 {
@@ -274,6 +278,7 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 }
 
 func TestDataDir(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for path, want := range map[string]bool{dir: true, filepath.Join(dir, "a", "b"): false} {
 		if there, err := machine.DataDir(path); there != want || err != nil {
@@ -296,6 +301,7 @@ func TestDataDir(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
+	t.Parallel()
 	if err := machine.CheckSpace(filepath.Join(t.TempDir(), "nosuch")); err == nil {
 		t.Error("there is room in a directory that does not exist")
 	}
