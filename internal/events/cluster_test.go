@@ -52,8 +52,7 @@ func access(url, user string, replicas int) events.Access {
 		Streams: events.StreamSettings{Replicas: replicas, Subscribers: []string{"subscriber"}}}
 }
 
-func TestDeployedNode(t *testing.T) {
-	t.Parallel()
+func TestDeployedNode(t *testing.T) { //nolint:paralleltest // sets the environment
 	environment(t)
 	s := serveFile(t, deployed+"nats.conf", container(t))
 	o := server.Options{}
@@ -188,8 +187,7 @@ func cluster(t *testing.T, size int) func() *server.Server {
 	}
 }
 
-func TestReplicasNeedServers(t *testing.T) {
-	t.Parallel()
+func TestReplicasNeedServers(t *testing.T) { //nolint:paralleltest // sets the environment
 	start := cluster(t, 2)
 	url := start().ClientURL()
 	start()
@@ -207,8 +205,7 @@ func TestReplicasNeedServers(t *testing.T) {
 }
 
 // Three nodes of cluster.conf hold every stream; one may die.
-func TestDeployedCluster(t *testing.T) {
-	t.Parallel()
+func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the environment
 	next := cluster(t, 3)
 	var nodes []*server.Server
 	var urls []string

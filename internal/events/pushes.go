@@ -74,15 +74,6 @@ func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) err
 	return nil
 }
 
-// Find reads a stored push, if there is one with this id.
-func (p *Pushes) Find(ctx context.Context, project, id string) (push rpmflow.Push, found bool, err error) {
-	push, _, err = p.last(ctx, project, id)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return push, false, nil
-	}
-	return push, err == nil, err
-}
-
 // last reads a stored push and its sequence in the stream.
 func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)

@@ -325,7 +325,7 @@ func TestMainRefusesAHandMadeChild(t *testing.T) {
 	c := exec.Command(os.Args[0])
 	c.Env = []string{envChild + "=echo"}
 	out, err := c.CombinedOutput()
-	if ExitCode(err) != 1 || !strings.Contains(string(out), "no lifeline") {
+	if ExitCode(err) != 1 || !strings.Contains(string(out), "is not a lifeline") {
 		t.Errorf("%v: %s", err, out)
 	}
 	t.Setenv(envChild, "echo") // as in a child whose program forgot Main

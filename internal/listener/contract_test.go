@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -19,6 +20,7 @@ import (
 // contract is the table of routes with the schemas of its OpenAPI document, which every answer in these tests must
 // keep.
 type contract struct {
+	mu       sync.Mutex
 	mux      *http.ServeMux
 	routes   map[string]api.Route // by pattern
 	compiler *jsonschema.Compiler
@@ -61,8 +63,10 @@ func (c *contract) check(method, path string, status int, contentType, text stri
 		return nil
 	}
 	pointer := strings.NewReplacer("~", "~0", "/", "~1").Replace
+	c.mu.Lock() // a compiler is not for several goroutines
 	schema, err := c.compiler.Compile(fmt.Sprintf("%s#/paths/%s/%s/responses/%d/content/application~1json/schema",
 		openAPI, pointer(r.URLPath()), strings.ToLower(method), status))
+	c.mu.Unlock()
 	if err != nil {
 		if r.Name == api.GetOpenAPI {
 			return nil

@@ -62,25 +62,13 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
 	var reasons []string
 	for _, c := range d.Changes {
-		key, former := d.Key(c), d.ID
+		key := d.Key(c)
 		if half == rpmflow.HalfPackaging { // the same change in the other repository is another push
-			key, former = "packaging "+key, "packaging "+former
+			key = "packaging " + key
 		}
-		var stored rpmflow.Push
-		var again bool
-		var err error
-		if d.ID != "" {
-			stored, again, err = l.storedBefore(ctx, project.Name, former, c.Ref)
-		}
-		var p *problem
-		switch {
-		case err != nil:
-			p = l.unavailable("looking the push up", err)
-		case !again:
-			push := plan.NewPush(project, key, c, forgeName, received)
-			push.Half, push.Pusher = half, d.Pusher
-			stored, again, p = l.store(ctx, l.planner.Push(planning, project, push, c))
-		}
+		push := plan.NewPush(project, key, c, forgeName, received)
+		push.Half, push.Pusher = half, d.Pusher
+		stored, again, p := l.store(ctx, l.planner.Push(planning, project, push, c))
 		if p != nil {
 			return 0, nil, p
 		}
@@ -103,12 +91,4 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 		a.Reason = strings.Join(reasons, "; ")
 	}
 	return status, a, nil
-}
-
-// storedBefore finds the push with builds that an earlier version has stored for a delivery: its id was derived from
-// the forge's id alone. Without this a delivery that is sent again after an upgrade would be built twice. It can be
-// removed when no PUSHES stream holds such pushes any more.
-func (l *Listener) storedBefore(ctx context.Context, project, delivery, ref string) (rpmflow.Push, bool, error) {
-	push, found, err := l.pushes.Find(ctx, project, rpmflow.PushID(project, delivery))
-	return push, found && push.Ref == ref && len(push.Builds) > 0, err
 }

@@ -170,8 +170,7 @@ func TestLogs(t *testing.T) {
 }
 
 // TestBigLogInBoundedMemory sends a log of 1 GB, most of it a hole, with a part that does not compress.
-func TestBigLogInBoundedMemory(t *testing.T) {
-	t.Parallel()
+func TestBigLogInBoundedMemory(t *testing.T) { //nolint:paralleltest // measures memory
 	s := open(t, storagetest.Start(t))
 	file := filepath.Join(t.TempDir(), "build.log")
 	f, err := os.Create(file)
