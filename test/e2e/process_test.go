@@ -124,7 +124,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 	if err := up.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	up.says(t, "the build may go on for the drain time")
+	up.says(t, "the build may continue for the drain time")
 	if !running() {
 		t.Error("the build is not in the list any more")
 	}
