@@ -62,7 +62,7 @@ func TestDemonstration(t *testing.T) {
 	up.end(t, syscall.SIGINT)
 	printed = up.log.String()
 	if up.cmd.ProcessState.ExitCode() != 0 ||
-		!strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data stay in .rpmflow. Start it again: ") {
+		!strings.Contains(printed, "\nStopping.\nrpmflow has stopped. All data remain in .rpmflow. Start it again: ") {
 		t.Errorf("the end: %s", printed)
 	}
 }
