@@ -13,13 +13,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-var (
-	// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins
-	// too early.
-	ErrBehind = errors.New("the hub does not keep these events any more")
-	// ErrClosed says that there will be no more events.
-	ErrClosed = errors.New("the hub is closed")
-)
+// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins too
+// early.
+var ErrBehind = errors.New("the hub does not keep these events any more")
 
 // Source hands every event behind a sequence to handle, in order, until ctx ends or handle fails. It calls caughtUp
 // once when the past is over. events.Replay is one.
@@ -32,15 +28,19 @@ type Hub struct {
 	mu     sync.Mutex
 	ring   []events.Event // the newest events; that with number n is at n modulo its length
 	count  uint64         // events so far, which numbers them
+	oldest uint64         // number of the oldest event that is kept
+	size   int            // bytes of the events that are kept, as they are stored
+	most   int            // its bound
 	floor  uint64         // sequence of the newest event that is not kept
 	last   uint64         // sequence of the newest event
-	closed bool
-	more   chan struct{} // closed with the next event, and with the hub
+	more   chan struct{}  // closed with the next event
 }
 
-// New makes a hub that begins behind the event with the sequence last, and keeps so many events.
-func New(source Source, last uint64, keep int) *Hub {
-	return &Hub{source: source, ring: make([]events.Event, keep), floor: last, last: last, more: make(chan struct{})}
+// New makes a hub that begins behind the event with the sequence last. It keeps so many events, or fewer if they have
+// more bytes than that together, but always the newest one.
+func New(source Source, last uint64, keep, bytes int) *Hub {
+	return &Hub{source: source, ring: make([]events.Event, keep), most: bytes, floor: last, last: last,
+		more: make(chan struct{})}
 }
 
 // Run reads events until ctx ends or the source fails. It can be called again, and goes on where it was.
@@ -54,32 +54,29 @@ func (h *Hub) Run(ctx context.Context) error {
 	})
 }
 
-// Close ends all readers.
-func (h *Hub) Close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
-		h.closed = true
-		close(h.more)
-	}
-}
-
 func (h *Hub) publish(e events.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || e.Sequence <= h.last {
+	if e.Sequence <= h.last {
 		return
 	}
-	place := &h.ring[h.count%uint64(len(h.ring))]
-	if h.count >= uint64(len(h.ring)) {
+	h.size += len(e.Raw)
+	for h.oldest < h.count && (h.size > h.most || h.count-h.oldest == uint64(len(h.ring))) {
+		place := h.at(h.oldest)
 		h.floor = place.Sequence
+		h.size -= len(place.Raw)
+		*place = events.Event{}
+		h.oldest++
 	}
-	*place = e
+	*h.at(h.count) = e
 	h.count++
 	h.last = e.Sequence
 	close(h.more)
 	h.more = make(chan struct{})
 }
+
+// at is the place of an event by its number.
+func (h *Hub) at(number uint64) *events.Event { return &h.ring[number%uint64(len(h.ring))] }
 
 // Reader reads events one after the other. It holds nothing of the hub, and needs no closing.
 type Reader struct {
@@ -102,14 +99,11 @@ func (h *Hub) After(sequence uint64) (*Reader, error) {
 	if sequence < h.floor {
 		return nil, ErrBehind
 	}
-	return &Reader{hub: h, next: h.oldest(), after: sequence}, nil
+	return &Reader{hub: h, next: h.oldest, after: sequence}, nil
 }
 
-// oldest is the number of the oldest event that is kept.
-func (h *Hub) oldest() uint64 { return h.count - min(h.count, uint64(len(h.ring))) }
-
 // Next waits for the next event. It returns ErrBehind when events between the last one and those that are kept are
-// lost to this reader, ErrClosed when there will be no more, or the error of ctx.
+// lost to this reader, or the error of ctx.
 func (r *Reader) Next(ctx context.Context) (events.Event, error) {
 	for {
 		e, more, err := r.take()
@@ -129,22 +123,19 @@ func (r *Reader) take() (e events.Event, more <-chan struct{}, err error) {
 	h := r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.next < h.oldest() {
+	if r.next < h.oldest {
 		return e, nil, ErrBehind
 	}
 	for ; r.next < h.count; r.next++ {
-		if e = h.ring[r.next%uint64(len(h.ring))]; e.Sequence > r.after {
+		if e = *h.at(r.next); e.Sequence > r.after {
 			r.after = e.Sequence
 			return e, nil, nil
 		}
 	}
-	if h.closed {
-		return e, nil, ErrClosed
-	}
 	return e, h.more, nil
 }
 
-// Follow hands every event behind a sequence to handle, in order, until ctx ends, the hub is closed or handle fails.
+// Follow hands every event behind a sequence to handle, in order, until ctx ends or handle fails.
 // What the hub does not keep comes from the source; a handle that is too slow for the hub goes back to it, and misses
 // nothing. caughtUp is called once when the past is over.
 func (h *Hub) Follow(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {

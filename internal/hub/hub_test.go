@@ -18,7 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const (
+	patience = 30 * time.Second
+	plenty   = 1 << 20 // bytes that a hub keeps
+)
 
 // stream is a source in memory.
 type stream struct {
@@ -92,7 +95,6 @@ func run(t *testing.T, h *hub.Hub) {
 		for ctx.Err() == nil {
 			_ = h.Run(ctx)
 		}
-		h.Close()
 	})
 	t.Cleanup(func() { cancel(); done.Wait() })
 }
@@ -121,7 +123,7 @@ func take(t *testing.T, r *hub.Reader, n int) (got []uint64) {
 func TestReadersResumeFromASequence(t *testing.T) {
 	t.Parallel()
 	s := newStream(3, 4)
-	h := hub.New(s.read, 4, 4)
+	h := hub.New(s.read, 4, 4, plenty)
 	now := h.Now()
 	run(t, h)
 	s.add(7, 8, 9)
@@ -153,7 +155,7 @@ func TestReadersResumeFromASequence(t *testing.T) {
 func TestASlowReaderIsTold(t *testing.T) {
 	t.Parallel()
 	s := newStream()
-	h := hub.New(s.read, 0, 4)
+	h := hub.New(s.read, 0, 4, plenty)
 	slow, fast := h.Now(), h.Now()
 	run(t, h)
 	for n := range uint64(100) {
@@ -165,39 +167,43 @@ func TestASlowReaderIsTold(t *testing.T) {
 	}
 }
 
-func TestCloseEndsReaders(t *testing.T) {
+// Records can be large: the bytes of the events that are kept have a bound, too.
+func TestEventsAreKeptByTheirBytes(t *testing.T) {
 	t.Parallel()
-	s := newStream()
-	h := hub.New(s.read, 0, 4)
-	run(t, h)
-	var readers sync.WaitGroup
-	for range 8 {
-		readers.Go(func() {
-			for range 100 {
-				if _, err := h.Now().Next(bounded(t)); errors.Is(err, hub.ErrClosed) {
-					return
-				} else if err != nil {
-					t.Error(err)
-					return
-				}
+	var all []events.Event
+	h := hub.New(func(_ context.Context, _ uint64, _ func(), handle func(events.Event) error) error {
+		for _, e := range all {
+			if err := handle(e); err != nil {
+				return err
 			}
-		})
-	}
-	s.add(1, 2, 3)
-	h.Close()
-	readers.Wait()
-	if _, err := h.Now().Next(t.Context()); !errors.Is(err, hub.ErrClosed) {
-		t.Errorf("a reader of a closed hub: %v", err)
-	}
-	if err := h.Follow(t.Context(), 3, func() {}, func(events.Event) error { return nil }); !errors.Is(err,
-		hub.ErrClosed) {
-		t.Errorf("a follower of a closed hub: %v", err)
+		}
+		return nil
+	}, 0, 8, 100)
+	for i, test := range []struct {
+		size int
+		kept []uint64
+	}{
+		{10, []uint64{1}}, {40, []uint64{1, 2}}, {50, []uint64{1, 2, 3}}, {1, []uint64{2, 3, 4}}, {60, []uint64{4, 5}},
+		{1000, []uint64{6}}, {100, []uint64{7}}, {0, []uint64{7, 8}},
+	} {
+		n := uint64(i) + 1
+		all = append(all, events.Event{Sequence: n, Raw: make([]byte, test.size)})
+		if err := h.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := test.kept[0] - 1
+		if r, err := h.After(first); err != nil || !slices.Equal(take(t, r, len(test.kept)), test.kept) {
+			t.Errorf("event %d: %v is not kept: %v", n, test.kept, err)
+		}
+		if _, err := h.After(first - 1); first > 0 && !errors.Is(err, hub.ErrBehind) {
+			t.Errorf("event %d: more than %v is kept: %v", n, test.kept, err)
+		}
 	}
 }
 
 func TestAReaderEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	h := hub.New(newStream().read, 0, 4)
+	h := hub.New(newStream().read, 0, 4, plenty)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	time.AfterFunc(time.Millisecond, func() { cancel(gone) })
@@ -212,7 +218,7 @@ func TestFollowersMissNothing(t *testing.T) {
 	t.Parallel()
 	const count = 2000
 	s := newStream(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-	h := hub.New(s.read, 10, 16)
+	h := hub.New(s.read, 10, 16, plenty)
 	run(t, h)
 	enough := errors.New("enough")
 	var followers sync.WaitGroup
@@ -254,7 +260,7 @@ var errBroken = errors.New("broken off")
 func TestFollowSaysWhenThePastIsOver(t *testing.T) {
 	t.Parallel()
 	s := newStream(1, 2, 3)
-	h := hub.New(s.read, 3, 4)
+	h := hub.New(s.read, 3, 4, plenty)
 	run(t, h)
 	ctx, cancel := context.WithCancel(bounded(t))
 	var seen []uint64

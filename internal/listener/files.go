@@ -39,9 +39,9 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 		return 0, nil, l.send(w, r, b.Artifacts[stored].Key)
 	}
 	follow = follow && !finished
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(l.stopping, cancel)()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(l.stopping, func() { cancel(nil) })()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	control := http.NewResponseController(w)
@@ -50,8 +50,8 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 		_ = control.Flush() // the client knows by now that there is such a build, though it may be silent for long
 		var watch sync.WaitGroup
 		defer watch.Wait()
-		defer cancel()
-		watch.Go(func() { l.untilFinished(ctx, changes, b.ID); cancel() })
+		defer cancel(nil)
+		watch.Go(func() { cancel(untilFinished(ctx, l.projection.hub, changes, l.ledger.LastOf, b.ID)) })
 	}
 	shown := false
 	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
@@ -65,31 +65,36 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 	if finished && !shown && err == nil { // canceled while it waited it would have a line
 		return 0, nil, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID)
 	}
-	if err != nil && ctx.Err() == nil || follow && l.stopping.Err() != nil {
-		l.log.Info("live log interrupted", "build", b.ID, "error", err)
+	cause := context.Cause(ctx)
+	unknown := cause != nil && !errors.Is(cause, context.Canceled) // whether the build has ended
+	if err != nil && cause == nil || unknown || follow && l.stopping.Err() != nil {
+		l.log.Info("live log interrupted", "build", b.ID, "error", errors.Join(err, cause))
 		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
 	}
 	return 0, nil, nil
 }
 
-// untilFinished returns some seconds after the build has finished, or when ctx ends. The live log's own end comes
-// before that, unless it was lost with a connection or a builder.
-func (l *Listener) untilFinished(ctx context.Context, changes *hub.Reader, id string) {
-	const grace, pause = 3 * time.Second, time.Second
+// untilFinished returns some seconds after the build has finished. It fails when ctx ends, or when it cannot tell. The
+// live log's own end comes before that, unless it was lost with a connection or a builder.
+func untilFinished(ctx context.Context, h *hub.Hub, changes *hub.Reader,
+	lastOf func(context.Context, string) (events.Event, error), id string,
+) error {
+	const grace, bound = 3 * time.Second, time.Minute
 	for {
 		e, err := changes.Next(ctx)
-		if errors.Is(err, hub.ErrBehind) { // the record tells what was missed
-			changes = l.projection.hub.Now()
-			if e, err = l.ledger.LastOf(ctx, id); err != nil && retry.Sleep(ctx, pause) {
-				continue
-			}
+		if errors.Is(err, hub.ErrBehind) { // the record has what was missed, which may be the last event of all
+			changes = h.Now()
+			err = retry.Policy{First: time.Second, Limit: bound}.Do(ctx, func() (err error) {
+				e, err = lastOf(ctx, id)
+				return err
+			})
 		}
 		switch {
 		case err != nil:
-			return
+			return err
 		case e.Build.ID == id && e.Build.State == rpmflow.Finished:
 			retry.Sleep(ctx, grace)
-			return
+			return nil
 		}
 	}
 }

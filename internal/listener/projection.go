@@ -14,9 +14,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 )
 
-// keptEvents is how many of the newest events the hub keeps. One event has the record of a build, mostly a few
-// kilobytes.
-const keptEvents = 512
+// The hub keeps so many of the newest events at most. One event has the record of a build: mostly a few kilobytes, at
+// most the message size of NATS. In memory an event takes about twice its bytes, because it is there decoded, too.
+const (
+	keptEvents = 512
+	keptBytes  = 32 << 20
+)
 
 // projection feeds the read model from EVENTS.
 type projection struct {
@@ -36,7 +39,7 @@ func openProjection(ctx context.Context, js jetstream.JetStream, dataDir string)
 	source := func(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {
 		return events.Replay(ctx, js, after, caughtUp, handle)
 	}
-	p := &projection{hub: hub.New(source, info.State.LastSeq, keptEvents)}
+	p := &projection{hub: hub.New(source, info.State.LastSeq, keptEvents, keptBytes)}
 	identity := events.StreamEvents + " " + info.Created.UTC().Format(time.RFC3339Nano)
 	if p.model, p.position, err = readmodel.Open(filepath.Join(dataDir, "listener"), identity); err != nil {
 		return nil, err
