@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"flag"
+	"net/http"
 	"os"
 	"reflect"
 	"regexp"
@@ -326,6 +327,15 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: the name is not the only one, or there is no summary or answer", r.Name)
 		}
 		names[r.Name] = true
+		switch r.Access {
+		case api.Token, api.Signed:
+		case api.Public, api.Probe:
+			if r.Method != http.MethodGet {
+				t.Errorf("%s: everybody may %s", r.Name, r.Method)
+			}
+		default:
+			t.Errorf("%s: access %q is not known", r.Name, r.Access)
+		}
 		var path, said []string
 		for _, m := range inPath.FindAllStringSubmatch(r.URLPath(), -1) {
 			path = append(path, m[1])

@@ -26,6 +26,7 @@ type Route struct {
 	Method   string
 	Path     string // as of http.ServeMux
 	Access   Access
+	Transfer bool // takes as long as its transfer: no time limit for the whole request
 	Summary  string
 	Text     string // more than the summary, in Markdown
 	Params   []Param
@@ -242,7 +243,7 @@ func builds() []Route {
 				problem(http.StatusBadGateway, "The repository's server does not answer."), unavailable(),
 			}),
 		}, {
-			Name: SubmitPackage, Method: http.MethodPost, Path: "/api/v1/builds/srpm", Access: Token,
+			Name: SubmitPackage, Method: http.MethodPost, Path: "/api/v1/builds/srpm", Access: Token, Transfer: true,
 			Summary: "Upload a source package and build it.",
 			Text:    "Send `Expect: 100-continue` to learn of a refusal before the package is sent.",
 			Params: []Param{
@@ -314,7 +315,7 @@ func builds() []Route {
 				problem(http.StatusUnsupportedMediaType, "The body is not declared as JSON."),
 			}),
 		}, {
-			Name: GetLog, Method: http.MethodGet, Path: "/api/v1/builds/{id}/log", Access: Public,
+			Name: GetLog, Method: http.MethodGet, Path: "/api/v1/builds/{id}/log", Access: Public, Transfer: true,
 			Summary: "Read a build's log.",
 			Text:    "Of a finished build it is the stored log. A stream that is cut off has no last chunk.",
 			Params: []Param{buildID(), {Name: "follow", In: InQuery, Values: []string{"true", "false"},
@@ -341,7 +342,7 @@ func configured() []Route {
 
 func files() []Route {
 	return []Route{{
-		Name: GetArtifact, Method: http.MethodGet, Path: "/artifacts/{key...}", Access: Public,
+		Name: GetArtifact, Method: http.MethodGet, Path: "/artifacts/{key...}", Access: Public, Transfer: true,
 		Summary: "Fetch a stored file of a build.",
 		Text:    "A build's record has the URLs of its files. Logs are unpacked for clients that do not accept gzip.",
 		Params:  []Param{{Name: "key", In: InPath, Text: "`key` of an artifact."}},

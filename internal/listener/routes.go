@@ -29,7 +29,11 @@ func (l *Listener) site() (*httpd.Site, error) {
 			return nil, fmt.Errorf("route %s has no handler", r.Name)
 		}
 		delete(handlers, r.Name)
-		route := httpd.Route{Pattern: r.Pattern(), Group: l.group(r), Handler: handler}
+		group, err := l.group(r)
+		if err != nil {
+			return nil, err
+		}
+		route := httpd.Route{Pattern: r.Pattern(), Group: group, Handler: handler}
 		if r.Access != api.Signed { // forges may add parameters of their own
 			route.Query = r.Query()
 		}
@@ -45,21 +49,23 @@ func (l *Listener) site() (*httpd.Site, error) {
 }
 
 // group is what the routes of one kind of access have in common.
-func (l *Listener) group(r api.Route) httpd.Group {
-	g := httpd.Group{Timeout: l.o.RequestTimeout}
+func (l *Listener) group(r api.Route) (g httpd.Group, err error) {
 	switch r.Access {
+	case api.Public, api.Signed: // the handler checks the signature, which covers the body
 	case api.Token:
 		g.Authorize = l.authorize
 	case api.Probe:
 		g.Quiet = true
+	default:
+		return g, fmt.Errorf("route %s: access %q is not known", r.Name, r.Access)
 	}
-	switch r.Name {
-	case api.SubmitPackage: // takes as long as its transfer
-		g.Timeout, g.Drain = 0, l.o.MaxBody
-	case api.GetLog, api.GetArtifact:
-		g.Timeout = 0
+	switch {
+	case !r.Transfer:
+		g.Timeout = l.o.RequestTimeout
+	case r.Body != nil:
+		g.Drain = l.o.MaxBody
 	}
-	return g
+	return g, nil
 }
 
 // authorize lets those in who send the token. Without one it lets this machine in.
