@@ -11,13 +11,13 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hub"
 )
 
 const (
 	// The answer to a push has ids of builds whose first events follow some milliseconds later. A request between them
 	// waits for so long before it is answered with 404.
-	lookupWait  = 1500 * time.Millisecond
-	lookupPause = 50 * time.Millisecond
+	lookupWait = 1500 * time.Millisecond
 	// maxCandidates is how many builds the answer to an ambiguous id lists.
 	maxCandidates = 10
 )
@@ -32,23 +32,33 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 			"take the id from the answer to a push or from the list of builds; its first 8 characters are enough",
 			"%q is not a build id", id)
 	}
-	for begun := time.Now(); ; {
+	changes := l.projection.news() // before the first look, so that no event is missed
+	wait, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	for {
+		over := wait.Err() != nil // the last look finds what the hub has missed, while NATS was away
 		last, found, p := l.lookUp(ctx, id)
-		if found || p != nil {
+		switch {
+		case found || p != nil:
 			return last, p
-		}
-		if time.Since(begun) > lookupWait || ctx.Err() != nil {
-			if !l.projection.caughtUp.Load() && !rpmflow.IsID(id) {
-				return events.Event{}, problemf(http.StatusServiceUnavailable,
-					"give the whole id, or wait: the list of builds is being read from the event stream",
-					"whether a build begins with %s is not known yet", id)
-			}
+		case over && !l.projection.caughtUp.Load() && !rpmflow.IsID(id):
+			return events.Event{}, problemf(http.StatusServiceUnavailable,
+				"give the whole id, or wait: the list of builds is being read from the event stream",
+				"whether a build begins with %s is not known yet", id)
+		case over:
 			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds, or rpmflow list, lists the builds",
 				"there is no build %s", id)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(lookupPause):
+		var e events.Event
+		var err error
+		for err == nil && (e.Build.ID == "" || !strings.HasPrefix(e.Build.ID, id)) {
+			e, err = changes.Next(wait)
+		}
+		switch {
+		case err == nil:
+			id = e.Build.ID // the read model may not have it yet
+		case errors.Is(err, hub.ErrBehind):
+			changes = l.projection.news()
 		}
 	}
 }

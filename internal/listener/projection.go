@@ -25,8 +25,8 @@ const (
 type projection struct {
 	hub      *hub.Hub
 	model    *readmodel.Model
-	position uint64      // sequence of the last event that is in the model
-	caughtUp atomic.Bool // what happened before the start is in the model
+	position atomic.Uint64 // sequence of the last event that is in the model
+	caughtUp atomic.Bool   // what happened before the start is in the model
 }
 
 // openProjection opens EVENTS and the read model of it.
@@ -41,19 +41,30 @@ func openProjection(ctx context.Context, js jetstream.JetStream, dataDir string)
 	}
 	p := &projection{hub: hub.New(source, info.State.LastSeq, keptEvents, keptBytes)}
 	identity := events.StreamEvents + " " + info.Created.UTC().Format(time.RFC3339Nano)
-	if p.model, p.position, err = readmodel.Open(filepath.Join(dataDir, "listener"), identity); err != nil {
+	var position uint64
+	if p.model, position, err = readmodel.Open(filepath.Join(dataDir, "listener"), identity); err != nil {
 		return nil, err
 	}
+	p.position.Store(position)
 	return p, nil
+}
+
+// news makes a reader of the events that the model does not have yet, as far as the hub keeps them, and of those that
+// come.
+func (p *projection) news() *hub.Reader {
+	if reader, err := p.hub.After(p.position.Load()); err == nil {
+		return reader
+	}
+	return p.hub.Now()
 }
 
 // run applies events until ctx ends, or the model or NATS fails. It can be called again.
 func (p *projection) run(ctx context.Context) error {
-	return p.hub.Follow(ctx, p.position, func() { p.caughtUp.Store(true) }, func(e events.Event) error {
+	return p.hub.Follow(ctx, p.position.Load(), func() { p.caughtUp.Store(true) }, func(e events.Event) error {
 		if err := p.model.Apply(ctx, e.Sequence, e.Build); err != nil {
 			return err
 		}
-		p.position = e.Sequence
+		p.position.Store(e.Sequence)
 		return nil
 	})
 }
