@@ -37,17 +37,14 @@ func GitAccess(cfg *config.Config) func(repository string) git.Access {
 				SSHKeyFile:     cmp.Or(p.SSHKeyFile, all.SSHKeyFile),
 				KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile),
 			}
-			if own || sameServer(p.URL, repository) { // a token is not sent to another server
+			// A token is not sent to another server. What cannot be parsed is on none.
+			project, _ := giturl.Parse(p.URL)
+			asked, _ := giturl.Parse(repository)
+			if own || project.SameServer(asked) {
 				a.Token = p.Token
 			}
 			return a
 		}
 		return all
 	}
-}
-
-func sameServer(a, b string) bool {
-	x, errX := giturl.Parse(a)
-	y, errY := giturl.Parse(b)
-	return errX == nil && errY == nil && x.Server() != "" && x.Server() == y.Server()
 }

@@ -104,7 +104,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 		"ssh://git:pw@example.org/": "ssh://git@example.org/",
 		"me@example.org:a/b.git":    "me@example.org:a/b.git",
 		"example.org:a/b.git":       "git@example.org:a/b.git",
-		"git@example.org:2222:/a":   "ssh://git@example.org:2222/a",
+		"git@[example.org:2222]:a":  "git@[example.org:2222]:a",
 		"file:///srv/a.git":         "/srv/a.git",
 	} {
 		r, err := parseRemote(url)

@@ -85,7 +85,7 @@ func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 		return nil, err
 	}
 	own := c.remote.lfsEndpoint()
-	endpoint := own
+	endpoint, trusted := own, true
 	for _, s := range settings {
 		if s.key == "lfs.url" && s.value != "" {
 			named, err := parseRemote(s.value)
@@ -94,6 +94,10 @@ func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 					"lfs.url in .lfsconfig, %q, is not the address of a Git LFS server", giturl.Redact(s.value))
 			}
 			endpoint = named.url.Web().String()
+			// What cannot be parsed is on no server, and neither is a repository on disk.
+			there, _ := giturl.Parse(endpoint)
+			here, _ := giturl.Parse(own)
+			trusted = there.SameServer(here)
 		}
 	}
 	if endpoint == "" {
@@ -103,17 +107,10 @@ func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 	if strings.HasPrefix(c.ref, "refs/") {
 		server.Ref = c.ref
 	}
-	if sameServer(endpoint, own) && c.remote.dial == nil {
+	if trusted && c.remote.dial == nil {
 		server.Trusted, server.Authorization = true, c.remote.lfsAuthorization()
 	}
 	return server, nil
-}
-
-// sameServer compares scheme, host and port of two addresses.
-func sameServer(a, b string) bool {
-	x, errX := giturl.Parse(a)
-	y, errY := giturl.Parse(b)
-	return errX == nil && errY == nil && x.Server() != "" && x.Server() == y.Server()
 }
 
 // lfsEndpoint is the server's address if nothing else names it; "" for a repository on disk. For one behind ssh it is

@@ -19,7 +19,7 @@ func TestLFSEndpoints(t *testing.T) {
 		"ssh://host/a/b":                   "https://host/a/b.git/info/lfs",
 		"git@host:a/b.git":                 "https://host/a/b.git/info/lfs",
 		"git@host:/a/b":                    "https://host/a/b.git/info/lfs",
-		"git@host:2222:/a/b":               "https://host/a/b.git/info/lfs",
+		"git@[host:2222]:/a/b":             "https://host/a/b.git/info/lfs",
 		"git@[::1]:a/b":                    "https://[::1]/a/b.git/info/lfs",
 		"ssh://git@[2001:db8::1]:2222/b":   "https://[2001:db8::1]/b.git/info/lfs",
 		"/srv/git/b.git":                   "",

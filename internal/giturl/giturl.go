@@ -2,8 +2,9 @@
 // URL.
 //
 // Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error
-// without credentials in it, goes out. It reads what git reads, imports nothing of ours, and every package may import
-// it; which schemes and hosts are allowed is for its callers to decide.
+// without credentials in it, goes out. It reads what git reads, and refuses what git would read as something else than
+// was meant. It imports nothing of ours, and every package may import it; which schemes and hosts are allowed is for its
+// callers to decide.
 package giturl
 
 import (
@@ -13,13 +14,14 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // URL is the address of a repository: a URL, git's short form of an ssh address (user@host:path), or a path on this
 // machine. It is read only; WithUser and Join give other ones.
 type URL struct {
-	Scheme string        // lower case; "ssh" for the short form, "" for a path
+	Scheme string        // lower case; "ssh" for the short form, git+ssh and ssh+git; "" for a path
 	User   *url.Userinfo // nil: none
 	Host   string        // as written, without port and brackets; "" for a path and a file URL
 	Port   string        // digits; "" if it is not written
@@ -34,13 +36,28 @@ type URL struct {
 // schemes are those of git-clone(1).
 func schemes() []string { return []string{"https", "http", "ssh", "git", "ftp", "ftps", "file"} }
 
+// protocol is a scheme, in lower case, as git reads it: git+ssh and ssh+git are deprecated names of ssh.
+func protocol(scheme string) string {
+	if scheme == "git+ssh" || scheme == "ssh+git" {
+		return "ssh"
+	}
+	return scheme
+}
+
+const (
+	shortUser = `([A-Za-z0-9_][A-Za-z0-9._+-]*)`
+	shortName = `([A-Za-z0-9][A-Za-z0-9._-]*)`
+)
+
 var (
-	// git-clone(1): the short form is one if there is no slash before the first colon.
-	shortForm = regexp.MustCompile(`^(?:([A-Za-z0-9_][A-Za-z0-9._+-]*)@)?` +
-		`([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([^:].*)$`)
-	// shortPort is a port in the short form: host:2222:/path. It is not git's own form.
-	shortPort = regexp.MustCompile(`^([0-9]+):(/.*)$`)
-	hostName  = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
+	// shortForm is user@host:path. Brackets hold an IPv6 address, or a host and its port; git reads the user before the
+	// brackets and in them. Groups: user, host, user in brackets, host in brackets, port, IPv6 address, path.
+	shortForm = regexp.MustCompile(`^(?:` + shortUser + `@)?(?:` + shortName + `|` +
+		`\[(?:` + shortUser + `@)?(?:` + shortName + `(?::([0-9]+))?|([0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*))\])` +
+		`:([^:].*)$`)
+	// portInPath is host:2222:/path, which git reads as the path 2222:/path.
+	portInPath = regexp.MustCompile(`^[0-9]+:/`)
+	hostName   = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
 )
 
 // Parse reads an address. Its errors do not repeat the text, which may hold credentials: show it with Redact.
@@ -59,13 +76,13 @@ func Parse(text string) (URL, error) {
 	if err != nil || u.Opaque != "" { // the error's text has the credentials in it
 		return URL{}, errors.New("malformed URL")
 	}
-	out := URL{Scheme: u.Scheme, User: u.User, Host: u.Hostname(), Port: u.Port(), Path: u.Path, raw: text}
+	out := URL{Scheme: protocol(u.Scheme), User: u.User, Host: u.Hostname(), Port: u.Port(), Path: u.Path, raw: text}
 	_, rest, _ := strings.Cut(text, "://")
 	if _, after := splitUser(rest); strings.ContainsFunc(out.Path, isControl) || passwordBehindPort(after) >= 0 {
 		return URL{}, errors.New("malformed URL: an @ in a path is written %40, and a / in a password %2F")
 	}
 	switch {
-	case !slices.Contains(schemes(), u.Scheme):
+	case !slices.Contains(schemes(), out.Scheme):
 		return URL{}, fmt.Errorf("scheme %q is not one of %s", u.Scheme, strings.Join(schemes(), ", "))
 	case u.Scheme == "file":
 		if u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
@@ -78,7 +95,7 @@ func Parse(text string) (URL, error) {
 	// git would hand a host or a user that begins with a hyphen to ssh, which takes it for an option.
 	case !hostName.MatchString(out.Host) && !strings.HasPrefix(u.Host, "["), strings.HasPrefix(out.Host, "-"):
 		return URL{}, errors.New("malformed host in the URL")
-	case u.Scheme == "ssh" && strings.HasPrefix(u.User.Username(), "-"):
+	case out.Scheme == "ssh" && strings.HasPrefix(u.User.Username(), "-"):
 		return URL{}, errors.New("the user in the URL begins with a hyphen")
 	}
 	return out, nil
@@ -89,35 +106,35 @@ func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 // parseShort reads what is neither a URL nor an absolute path.
 func parseShort(text string) (URL, error) {
 	m := shortForm.FindStringSubmatch(text)
-	colon, slash := strings.IndexByte(text, ':'), strings.IndexByte(text, '/')
-	switch {
-	case m != nil && (slash < 0 || colon < slash || m[2][0] == '['):
-		break
-	case colon < 0 || slash >= 0 && slash < colon:
-		if strings.HasPrefix(text, "-") {
+	if m == nil {
+		// git-clone(1): it is a path if a slash stands before the first colon, or if there is no colon.
+		colon, slash := strings.IndexByte(text, ':'), strings.IndexByte(text, '/')
+		switch {
+		case colon >= 0 && (slash < 0 || colon < slash), Redact(text) != text: // user:password@host/path without a scheme
+			return URL{}, errors.New("neither a URL nor user@host:path nor a path")
+		case strings.HasPrefix(text, "-"):
 			return URL{}, errors.New("the path begins with a hyphen")
 		}
-		if Redact(text) != text { // user:password@host/path without a scheme
-			return URL{}, errors.New("neither a URL nor user@host:path nor a path")
-		}
 		return URL{Path: text, raw: text}, nil
-	default:
-		return URL{}, errors.New("neither a URL nor user@host:path nor a path")
 	}
-	switch {
+	user, host, port, where := m[1]+m[3], m[2]+m[4]+m[6], m[5], m[7]
+	switch _, err := strconv.ParseUint(port, 10, 16); {
 	case slices.Contains(schemes(), m[2]): // file:a is a malformed URL, not a host
 		return URL{}, errors.New("neither a URL nor an absolute path: two slashes are missing behind " + m[2] + ":")
-	case strings.HasPrefix(m[3], "-"): // git would take it for an option
+	case m[1] != "" && m[3] != "":
+		return URL{}, errors.New("two users in the URL")
+	case port != "" && err != nil:
+		return URL{}, errors.New("malformed port in the URL")
+	case portInPath.MatchString(where):
+		return URL{}, errors.New("git takes no port behind user@host: write user@[host:port]:path")
+	case strings.HasPrefix(where, "-"): // git would take it for an option
 		return URL{}, errors.New("the path begins with a hyphen")
-	case m[1] == "" && strings.Contains(m[3], "@"): // user:password@host is not a form of git's
+	case user == "" && m[2] != "" && strings.Contains(where, "@"): // user:password@host is not a form of git's
 		return URL{}, errors.New("neither a URL nor user@host:path: ssh takes no password from a URL")
 	}
-	u := URL{Scheme: "ssh", Host: strings.Trim(m[2], "[]"), Path: m[3], short: true, raw: text}
-	if m[1] != "" {
-		u.User = url.User(m[1])
-	}
-	if port := shortPort.FindStringSubmatch(m[3]); port != nil {
-		u.Port, u.Path = port[1], port[2]
+	u := URL{Scheme: "ssh", Host: host, Port: port, Path: where, short: true, raw: text}
+	if user != "" {
+		u.User = url.User(user)
 	}
 	return u, nil
 }
@@ -142,12 +159,6 @@ func (u URL) Address(sshUser string) string {
 		return u.Redacted()
 	case u.User.Username() != "":
 		sshUser = u.User.Username()
-	}
-	if u.short && u.Port == "" {
-		return sshUser + "@" + bracketed(u.Host) + ":" + u.Path
-	}
-	if u.short {
-		return (&url.URL{Scheme: "ssh", User: url.User(sshUser), Host: u.hostPort(), Path: u.Path}).String()
 	}
 	return u.WithUser(url.User(sshUser)).String()
 }
@@ -179,7 +190,7 @@ func (u URL) WithUser(user *url.Userinfo) URL {
 
 func (u URL) shortHost() string {
 	if u.Port != "" {
-		return bracketed(u.Host) + ":" + u.Port + ":"
+		return "[" + u.hostPort() + "]:"
 	}
 	return bracketed(u.Host) + ":"
 }
@@ -244,6 +255,10 @@ func (u URL) Server() string {
 	}
 	return u.Scheme + "://" + strings.ToLower(bracketed(u.Host)) + ":" + port
 }
+
+// SameServer says whether two addresses are on the same server: scheme, host and port are the same. A repository on
+// this machine and the zero URL are on none.
+func (u URL) SameServer(o URL) bool { return u.Server() != "" && u.Server() == o.Server() }
 
 // Same says whether two addresses mean the same repository: the same path on the same host, over whichever protocol and
 // port. As the forges have it, case does not count, and neither does .git.

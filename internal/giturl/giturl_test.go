@@ -50,8 +50,18 @@ func TestParse(t *testing.T) {
 			"https://host/srv/a@b:c.git"},
 		{"git@[::1]:a", "ssh", "git", "::1", "", "a", "git@[::1]:a", "ssh://[::1]:22", "https://[::1]/a"},
 		{"[::1]:a", "ssh", "", "::1", "", "a", "git@[::1]:a", "ssh://[::1]:22", "https://[::1]/a"},
-		{"git@example.org:2222:/a", "ssh", "git", "example.org", "2222", "/a", "ssh://git@example.org:2222/a",
-			"ssh://example.org:2222", "https://example.org/a"},
+		{"git@[::1:22]:a", "ssh", "git", "::1:22", "", "a", "git@[::1:22]:a", "ssh://[::1:22]:22", "https://[::1:22]/a"},
+		{"[git@::1]:a", "ssh", "git", "::1", "", "a", "git@[::1]:a", "ssh://[::1]:22", "https://[::1]/a"},
+		{"[host:2222]:a", "ssh", "", "host", "2222", "a", "git@[host:2222]:a", "ssh://host:2222", "https://host/a"},
+		{"me@[host:2222]:a", "ssh", "me", "host", "2222", "a", "me@[host:2222]:a", "ssh://host:2222", "https://host/a"},
+		{"[me@host:2222]:/a", "ssh", "me", "host", "2222", "/a", "me@[host:2222]:/a", "ssh://host:2222", "https://host/a"},
+		{"me@[host]:a", "ssh", "me", "host", "", "a", "me@host:a", "ssh://host:22", "https://host/a"},
+		{"[fe80:22]:a@b", "ssh", "", "fe80", "22", "a@b", "git@[fe80:22]:a@b", "ssh://fe80:22", "https://fe80/a@b"},
+		{"git@host:2222/a", "ssh", "git", "host", "", "2222/a", "git@host:2222/a", "ssh://host:22", "https://host/2222/a"},
+		{"git+ssh://me@host:2222/a", "ssh", "me", "host", "2222", "/a", "git+ssh://me@host:2222/a", "ssh://host:2222",
+			"https://host/a"},
+		{"ssh+git://host/~me/a", "ssh", "", "host", "", "/~me/a", "ssh+git://git@host/~me/a", "ssh://host:22",
+			"https://host/~me/a"},
 		{"/srv/a", "", "", "", "", "/srv/a", "/srv/a", "", ""},
 		{"/srv/a@b:c d", "", "", "", "", "/srv/a@b:c d", "/srv/a@b:c d", "", ""},
 		{"./a:b", "", "", "", "", "./a:b", "./a:b", "", ""},
@@ -99,6 +109,10 @@ func TestParseRefuses(t *testing.T) {
 		"htps://me:secret@example.org/a",
 		"secret://example.org/a", "me:secret@example.org/a", "me:sec/secret@example.org:a", "https://exa mple.org/secret",
 		"user name@host:secret", ":secret", "git@host:-secret",
+		"git@host:2222:/secret", "host:2222:/secret", "[host:secret]:a", "[host:]:secret", "[host:65536]:secret",
+		"[-host:22]:secret", "git@[-oProxyCommand=secret:22]:a", "[-secret@host:22]:a", "[me:secret@host:22]:a",
+		"me:secret@[host:22]:a", "me@[you@host:22]:secret", "[[::1]:22]:secret", "[host:22]secret", "[host:22]:-secret",
+		"git+ssh://-osecret@host/a", "git+http://me:secret@host/a",
 	} {
 		u, err := giturl.Parse(text)
 		if err == nil {
@@ -129,7 +143,13 @@ func TestRedact(t *testing.T) {
 		{"nats://me:secret@example.org:4222", "nats://example.org:4222", "nats://(set)@example.org:4222"},
 		{"ssh://git@example.org/a", "ssh://git@example.org/a", ""},
 		{"ssh://git:secret@example.org:22/a", "ssh://git@example.org:22/a", "ssh://git@example.org:22/a"},
+		{"git+ssh://git:secret@host/a", "git+ssh://git@host/a", "git+ssh://git@host/a"},
 		{"git@example.org:a/b.git", "git@example.org:a/b.git", ""},
+		{"git@[host:22]:a", "git@[host:22]:a", ""},
+		{"[git@host:22]:a", "[git@host:22]:a", ""},
+		{"[host:22]:a@b", "[host:22]:a@b", ""},
+		{"me:secret@[host:22]:a", "[host:22]:a", "(set)@[host:22]:a"},
+		{"[me:secret@host:22]:a", "host:22]:a", "(set)@host:22]:a"},
 		{"git@example.org:a@b.git", "git@example.org:a@b.git", ""},
 		{"me:secret@example.org:a/b.git", "example.org:a/b.git", "(set)@example.org:a/b.git"},
 		{"u:p@example.com/a.git", "example.com/a.git", "(set)@example.com/a.git"},
@@ -178,6 +198,33 @@ func TestSame(t *testing.T) {
 	}
 }
 
+func TestSameServer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://host/a", "https://token@HOST:443/b", true},
+		{"git@host:a", "git+ssh://host:22/b", true},
+		{"[host:2222]:a", "ssh://host:2222/b", true},
+		{"https://host/a", "https://host:8443/a", false},
+		{"https://host/a", "http://host/a", false},
+		{"https://host/a", "ssh://host/a", false},
+		{"git@host:a", "git@[host:2222]:a", false},
+		{"https://host/a", "https://host.example/a", false},
+		{"/srv/a", "file:///srv/a", false},
+	} {
+		a, errA := giturl.Parse(tt.a)
+		b, errB := giturl.Parse(tt.b)
+		if errA != nil || errB != nil || a.SameServer(b) != tt.want || b.SameServer(a) != tt.want {
+			t.Errorf("%s and %s: %t (%v, %v)", tt.a, tt.b, a.SameServer(b), errA, errB)
+		}
+	}
+	if (giturl.URL{}).SameServer(giturl.URL{}) {
+		t.Error("nothing is on the same server as nothing")
+	}
+}
+
 func TestJoin(t *testing.T) {
 	t.Parallel()
 	for _, tt := range [][3]string{
@@ -193,7 +240,9 @@ func TestJoin(t *testing.T) {
 		{"git@host:a/b.git", "../c.git", "git@host:a/c.git"},
 		{"git@host:b.git", "../c.git", "git@host:c.git"},
 		{"git@host:/srv/b.git", "../c.git", "git@host:/srv/c.git"},
-		{"git@host:2222:/srv/b.git", "../c.git", "git@host:2222:/srv/c.git"},
+		{"git@[host:2222]:/srv/b.git", "../c.git", "git@[host:2222]:/srv/c.git"},
+		{"[git@host:2222]:b.git", "../c.git", "git@[host:2222]:c.git"},
+		{"git+ssh://git@host:2222/a/b", "../c", "ssh://git@host:2222/a/c"},
 		{"git@host:b.git", "../../c.git", ""},
 		{"/srv/a", "../b", "/srv/b"},
 		{"file:///srv/a", "../b", "file:///srv/b"},
@@ -214,7 +263,7 @@ func TestWithUser(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://host:80/a?x": "https://me:pw@host:80/a?x", "https://u@host/a": "https://me:pw@host/a",
 		"git@host:a": "me@host:a", "[::1]:a": "me@[::1]:a",
-		"host:22:/a": "me@host:22:/a", "/srv/a": "/srv/a",
+		"[host:22]:/a": "me@[host:22]:/a", "/srv/a": "/srv/a",
 	} {
 		u, err := giturl.Parse(in)
 		if err != nil {
@@ -260,8 +309,8 @@ func TestNameAndSecrets(t *testing.T) {
 
 // What is read is read the same again, and what is shown has no password.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"https://me:pw@host:80/a.git", "git@host:a", "host:2222:/a", "[::1]:a", "/srv/a",
-		"file:///a", "ssh://git:pw@[fe80::1%25eth0]:22/~a", "u:1/p@h.x/a"} {
+	for _, s := range []string{"https://me:pw@host:80/a.git", "git@host:a", "git@[host:2222]:a", "git+ssh://h/a",
+		"[::1]:a", "/srv/a", "file:///a", "ssh://git:pw@[fe80::1%25eth0]:22/~a", "u:1/p@h.x/a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -21,8 +21,8 @@ func RedactAs(text, mark string) string {
 		if at < 0 || strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../") {
 			return text
 		}
-		if m := shortForm.FindStringSubmatch(text); m != nil && m[1] != "" {
-			return text // git@host:path
+		if m := shortForm.FindStringSubmatch(text); m != nil && (m[1] != "" || m[2] == "") {
+			return text // git@host:path or [host:port]:path
 		}
 		return mark + text[at+1:]
 	}
@@ -41,7 +41,7 @@ func RedactAs(text, mark string) string {
 	switch name := u.User.Username(); {
 	case userinfo == "":
 		return text
-	case u.Scheme == "ssh" && name != "":
+	case protocol(u.Scheme) == "ssh" && name != "":
 		return scheme + url.User(name).String() + "@" + after
 	}
 	return scheme + mark + after
