@@ -89,6 +89,9 @@ type Skip struct {
 // Error implements error.
 func (s *Skip) Error() string { return s.Message }
 
+// Hinted is what to do about it, for package hint.
+func (s *Skip) Hinted() string { return s.Hint }
+
 // OutcomeOf turns what ended a build in a phase into its outcome.
 func OutcomeOf(phase Phase, err error) Outcome {
 	if err == nil {

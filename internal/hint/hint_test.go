@@ -6,7 +6,9 @@ import (
 	"io"
 	"testing"
 
+	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 // own has a hint of its own, which its text does not repeat.
@@ -32,6 +34,15 @@ func TestHint(t *testing.T) {
 		if what, do := hint.Split(tt.err); what != tt.what || do != tt.do || hint.Full(tt.err).Error() != tt.text {
 			t.Errorf("%v: %q, %q, %q", tt.err, what, do, hint.Full(tt.err))
 		}
+	}
+	problem := fmt.Errorf("asked: %w", httpd.Problemf(404, "ask again", "no page"))
+	if what, do := hint.Split(problem); what != "asked: no page" ||
+		do != "ask again" {
+		t.Errorf("a problem: %q, %q", what, do)
+	}
+	if what, do := hint.Split(&rpmflow.Skip{Message: "not for it", Hint: "leave it"}); what != "not for it" ||
+		do != "leave it" {
+		t.Errorf("a skip: %q, %q", what, do)
 	}
 	if hint.Full(nil) != nil || hint.Full(io.EOF) != io.EOF {
 		t.Error("what needs nothing added is changed")

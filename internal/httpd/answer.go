@@ -53,6 +53,9 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 // Error implements error.
 func (p *Problem) Error() string { return p.Message + ": " + p.Hint }
 
+// Hinted is what to do about it, for package hint.
+func (p *Problem) Hinted() string { return p.Hint }
+
 // ReadProblem reads the problem that an answer has; nil: it has none, so that it is of a program that is not one of
 // ours.
 func ReadProblem(res *http.Response) *Problem {
