@@ -15,15 +15,7 @@ import (
 // standinLimit bounds the making of the stand-in image, whose base is downloaded the first time.
 const standinLimit = 20 * time.Minute
 
-// Root is the directory of this checkout.
-func Root(t testing.TB) string {
-	t.Helper()
-	root, err := checkout()
-	Must(t, err)
-	return root
-}
-
-// checkout looks above the package's directory, where the go command starts tests. Their own file names say nothing:
+// checkout is the directory of this checkout. It looks above the package's directory, where the go command starts tests. Their own file names say nothing:
 // binaries are built with -trimpath.
 func checkout() (string, error) {
 	dir, err := os.Getwd()
