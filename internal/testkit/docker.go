@@ -15,8 +15,8 @@ import (
 // standinLimit bounds the making of the stand-in image, whose base is downloaded the first time.
 const standinLimit = 20 * time.Minute
 
-// checkout is the directory of this checkout. It looks above the package's directory, where the go command starts tests. Their own file names say nothing:
-// binaries are built with -trimpath.
+// checkout is the directory of this checkout. It looks above the package's directory, where the go command starts
+// tests. Their own file names say nothing: binaries are built with -trimpath.
 func checkout() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
