@@ -73,8 +73,8 @@ type MockOption struct {
 
 func (o MockOption) String() string { return o.Key + "=" + o.Value }
 
-// Over gives o and what base says besides. Where both speak of the same macro, condition, repository or option of mock,
-// o wins; %check is left out when one of them says so.
+// Over returns o and what base says besides. Where both speak of the same macro, condition, repository or option of
+// mock, o wins; %check is left out when one of them says so.
 func (o Options) Over(base Options) Options {
 	out := Options{
 		Macros:      over(base.Macros, o.Macros, func(a, b Macro) bool { return a.word() == b.word() }),

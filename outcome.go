@@ -69,7 +69,7 @@ func (f *Failure) Error() string {
 	return f.Message
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
 // Hinted is what to do about it, for package hint.

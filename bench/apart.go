@@ -114,7 +114,7 @@ func (a *apart) close() {
 	}
 }
 
-// submit asks for a build of the project bench and gives its id.
+// submit requests a build of the project bench and returns its id.
 func (a *apart) submit(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/builds",
 		bytes.NewReader([]byte(`{"project":"bench"}`)))

@@ -218,7 +218,7 @@ func bigRepository(ctx context.Context, dir string) error {
 	return cmd.Wait()
 }
 
-// serveGit gives the repositories of a directory out as git's own http server does.
+// serveGit serves the repositories of a directory as git's own http server does.
 func serveGit(dir string) (url string, stop func(), err error) {
 	out, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {

@@ -167,7 +167,7 @@ func openSecretDir(path string, force bool) (*secretDir, error) {
 	return &secretDir{path: path, force: force}, nil
 }
 
-// read gives a file's text, or nothing if there is none or a new one is wanted.
+// read returns a file's text, or nothing if there is none or a new one is wanted.
 func (d *secretDir) read(name string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(d.path, name))
 	if errors.Is(err, fs.ErrNotExist) || d.force && err == nil {

@@ -63,7 +63,7 @@ func startS3(t *testing.T, env ...string) *server {
 	return s
 }
 
-// ended waits for the end, and gives the exit code.
+// ended waits for the end, and returns the exit code.
 func (s *server) ended(t *testing.T) int {
 	t.Helper()
 	select {

@@ -42,7 +42,7 @@ beside SPECS; for a symbolic link, also beside the file that it points to.`,
 	return cmd
 }
 
-// answerer gives what is printed as JSON, and as text.
+// answerer returns what is printed as JSON, and as text.
 type answerer func(ctx context.Context, s *local.Spec, args []string) (data any, text string, err error)
 
 // question makes a command whose last argument is a spec.

@@ -16,7 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// upload gives a source package to the listener.
+// upload sends a source package to the listener.
 func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *api.Client, project string) (answer api.Push,
 	err error) {
 	file := s.srpm

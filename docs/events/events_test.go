@@ -101,7 +101,7 @@ func strict(t *testing.T, file string, data []byte, into any) {
 	}
 }
 
-// at gives the object that a path of keys and list indices leads to, all but the last element of it.
+// at returns the object that a path of keys and list indices leads to, all but the last element of it.
 func at(t *testing.T, v any, path string) (parent map[string]any, key string) {
 	t.Helper()
 	parts := strings.Split(path, ".")

@@ -44,7 +44,7 @@ type Unreachable struct{ Err error }
 // Error implements error.
 func (u *Unreachable) Error() string { return u.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
 // Submit asks for builds of a project's commit. The key may be empty.
@@ -62,7 +62,7 @@ func (c *Client) Builds(ctx context.Context, query url.Values) (l BuildList, err
 	return l, c.call(ctx, http.MethodGet, "/api/v1/builds?"+query.Encode(), nil, &l, "")
 }
 
-// Cancel ends a build, and gives its record as it is then.
+// Cancel ends a build, and returns its record as it is then.
 func (c *Client) Cancel(ctx context.Context, id, by string) (b rpmflow.Build, err error) {
 	return b, c.call(ctx, http.MethodPost, buildPath(id)+"/cancel", Cancellation{By: by}, &b, "")
 }
@@ -195,7 +195,7 @@ func (c *Client) decode(answer io.ReadCloser, into any) error {
 	return nil
 }
 
-// do sends a request and gives the body of a successful answer.
+// do sends a request and returns the body of a successful answer.
 func (c *Client) do(h *http.Client, req *http.Request, key string) (io.ReadCloser, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)

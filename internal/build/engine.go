@@ -87,7 +87,7 @@ type Session interface {
 	Dependencies(ctx context.Context, srpm string) error
 	// RPMs runs the package's own build and returns the paths of the binary packages.
 	RPMs(ctx context.Context, srpm string) ([]string, error)
-	// Logs gives the paths of the logs that there are: build.log, root.log and the like.
+	// Logs returns the paths of the logs that there are: build.log, root.log and the like.
 	Logs() []string
 	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has returned,
 	// by the engine. It may be called twice.

@@ -40,7 +40,7 @@ type Runner struct {
 	Engine  Engine
 	Sources Sources
 	Store   Store
-	// Repository gives the URL to fetch from for a repository in a project's record, with the credentials that no record
+	// Repository returns the URL to fetch from for a repository in a project's record, with the credentials that no record
 	// holds.
 	Repository func(project, repository string) string
 	// URL is where everybody can fetch the object with this key.
@@ -319,7 +319,7 @@ func (r *run) add(a rpmflow.Artifact, name string) {
 	r.b.Artifacts = append(r.b.Artifacts, a)
 }
 
-// logs gives the engine's logs. The build.log of a failed build ends with the reason, which mock may have said
+// logs returns the engine's logs. The build.log of a failed build ends with the reason, which mock may have said
 // elsewhere; a build that came to an end before it had one gets one.
 func (r *run) logs(outcome rpmflow.Outcome) ([]string, error) {
 	var logs []string

@@ -37,7 +37,7 @@ var quiet = slog.New(slog.DiscardHandler)
 const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.c\n\n%description\nx\n" +
 	"\n%files\n"
 
-// repository makes a git repository of these files and gives its path and commit.
+// repository makes a git repository of these files and returns its path and commit.
 func repository(t testing.TB, files map[string]string) (dir, commit string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "hello")

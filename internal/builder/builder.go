@@ -263,7 +263,7 @@ func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok 
 	return b.newOwner(d, claimed, log.With("attempt", claimed.build.Attempt)), true
 }
 
-// release gives a message back.
+// release returns a message to the queue.
 func release(d *events.Delivery, log *slog.Logger) {
 	if err := d.Release(); err != nil {
 		log.Warn("message not given back: it is delivered again after the ack wait", "error", err)

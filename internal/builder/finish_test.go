@@ -161,7 +161,7 @@ func ending(t *testing.T, store build.Store) *owner {
 	return b.newOwner(d, held{r, sequence}, quiet)
 }
 
-// ended gives the last event of the build, and whether its message is still in the queue.
+// ended returns the last event of the build, and whether its message is still in the queue.
 func (o *owner) ended(t *testing.T) (events.Event, bool) {
 	t.Helper()
 	last, err := o.ledger.Last(t.Context(), o.held.build)

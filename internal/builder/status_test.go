@@ -42,7 +42,7 @@ func served(t *testing.T, s *builder.Status) statusOf {
 	return statusOf("http://" + address)
 }
 
-// get gives the status code, and what was said: the state, or the reason and the hint.
+// get returns the status code, and what was said: the state, or the reason and the hint.
 func (s statusOf) get(t *testing.T, path string) (code int, said string) {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -79,7 +79,7 @@ func TestStatusBeforeTheStart(t *testing.T) {
 	}
 }
 
-// metrics gives the samples that are told, without comments.
+// metrics returns the samples that are told, without comments.
 func (s statusOf) metrics(t *testing.T) map[string]string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}

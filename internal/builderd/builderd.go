@@ -122,7 +122,7 @@ func (p *Program) builder(
 	}, nc, js, runner, store)
 }
 
-// repositories gives the URLs of projects with their credentials. The record's own is used for projects that are not
+// repositories returns the URLs of projects with their credentials. The record's own is used for projects that are not
 // configured here.
 func repositories(cfg *config.Config) func(project, repository string) string {
 	return func(project, repository string) string {
@@ -137,7 +137,7 @@ func repositories(cfg *config.Config) func(project, repository string) string {
 	}
 }
 
-// artifactURL gives the address under which users fetch an object: the bucket's own where it is public, else the
+// artifactURL returns the address under which users fetch an object: the bucket's own where it is public, else the
 // listener's.
 func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 	if cfg.S3.PublicURL != nil {

@@ -85,7 +85,7 @@ func (c *Capacity) Check(ctx context.Context) error {
 	return nil
 }
 
-// engineDir gives a directory on the engine's disk.
+// engineDir returns a directory on the engine's disk.
 func (c *Capacity) engineDir(ctx context.Context) (string, error) {
 	if e, ok := c.engine.(engineDisk); ok {
 		dir, err := e.Disk(ctx)

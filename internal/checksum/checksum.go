@@ -51,7 +51,7 @@ func Of(digest string) (Checksum, error) {
 		strings.Join(Algorithms(), ", "))
 }
 
-// Hash gives the hash to compare with, nil for an unknown algorithm.
+// Hash returns the hash to compare with, nil for an unknown algorithm.
 func (c Checksum) Hash() hash.Hash {
 	switch c.Algorithm {
 	case "sha512":

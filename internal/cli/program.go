@@ -57,7 +57,7 @@ func Version() string {
 	return info.Main.Version
 }
 
-// Signals gives two contexts: soft ends with the first SIGTERM, SIGINT or SIGHUP (drain), hard with the second (stop
+// Signals returns two contexts: soft ends with the first SIGTERM, SIGINT or SIGHUP (drain), hard with the second (stop
 // now).
 func Signals(parent context.Context) (soft, hard context.Context, stop func()) {
 	soft, softCancel := context.WithCancel(parent)

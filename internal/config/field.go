@@ -23,7 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// field binds a key to the place in Config that it fills: set parses what was given, get gives it back as text.
+// field binds a key to the place in Config that it fills: set parses what was given, get returns it as text.
 type field struct {
 	typ          string // as the documentation calls it
 	list, secret bool

@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// document is what the file gives.
+// document is what the file contains.
 type document struct {
 	keys              layer
 	targets, projects []entry

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Find gives the configuration file to read: the explicit one (--config), else RPMFLOW_CONFIG, else ./rpmflow.yaml,
-// else /etc/rpmflow/rpmflow.yaml. None of them is fine and gives an empty path; a named one that is missing is an error
+// Find returns the configuration file to read: the explicit one (--config), else RPMFLOW_CONFIG, else ./rpmflow.yaml,
+// else /etc/rpmflow/rpmflow.yaml. None of them is fine: the path is empty then; a named one that is missing is an error
 // (fs.ErrNotExist), and so is one that cannot be looked at.
 func Find(explicit string, env func(string) string) (path string, err error) {
 	return find(explicit, env("RPMFLOW_CONFIG"), "rpmflow.yaml", "/etc/rpmflow/rpmflow.yaml")

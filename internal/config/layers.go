@@ -51,7 +51,7 @@ type given struct {
 	bad    bool   // already reported, so it is not applied
 }
 
-// layer is what one source gives, by path.
+// layer is what one source sets, by path.
 type layer map[string]given
 
 // problem notes what is wrong with a key; without a key, with the place as a whole.
@@ -83,7 +83,7 @@ func (l *loader) err() error {
 	return errors.Join(errs...)
 }
 
-// environment makes a map of what os.Environ gives; the last of equal names counts, as for os/exec.
+// environment makes a map of what os.Environ returns; the last of equal names counts, as for os/exec.
 func environment(list []string) map[string]string {
 	env := make(map[string]string, len(list))
 	for _, entry := range list {

@@ -123,7 +123,7 @@ func (l *loader) secretEnv(name string) (string, error) {
 	}
 }
 
-// oneWayEach refuses a layer that gives a secret in more than one way. The way that it gives replaces those of weaker
+// oneWayEach refuses a layer that sets a secret in more than one way. The way that it uses replaces those of weaker
 // layers: a password file from the environment replaces a password in the file.
 func (l *loader) oneWayEach(scope string, settings []setting, in layer) {
 	ways := map[string][]string{}

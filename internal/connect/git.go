@@ -23,7 +23,7 @@ func Sources(
 	})
 }
 
-// GitAccess gives the credentials for a repository: those of the project that has it, else those of all repositories.
+// GitAccess returns the credentials for a repository: those of the project that has it, else those of all repositories.
 func GitAccess(cfg *config.Config) func(repository string) git.Access {
 	return func(repository string) git.Access {
 		all := git.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}

@@ -31,7 +31,7 @@ const (
 var ErrBusy = errors.New("in use by another process")
 
 // Open locks a file, which it makes if there is none. It waits for a lock that is held until ctx ends, and for `wait`
-// at most; 0: not at all. Closing the file gives the lock back. The file stays: if it were removed, two processes could
+// at most; 0: not at all. Closing the file unlocks it. The file stays: if it were removed, two processes could
 // have a lock each.
 func Open(ctx context.Context, name string, kind Kind, wait time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)

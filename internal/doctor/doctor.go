@@ -66,7 +66,7 @@ func AsWarnings(condition string, checks ...Check) Check {
 	}
 }
 
-// Examine runs the checks that load gives. Its error is a finding about the configuration, one for each line.
+// Examine runs the checks that load returns. Its error is a finding about the configuration, one for each line.
 func Examine(ctx context.Context, program string, load func() ([]Check, error)) Report {
 	ctx, cancel := context.WithTimeout(ctx, totalLimit)
 	defer cancel()

@@ -157,7 +157,7 @@ func healthy(t *testing.T, s *server.Server, query string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// cluster gives a function that starts the next node of one that cluster.conf makes.
+// cluster returns a function that starts the next node of one that cluster.conf makes.
 func cluster(t *testing.T, size int) func() *server.Server {
 	t.Helper()
 	environment(t)

@@ -75,7 +75,7 @@ func connect(
 	return nc, js, nil
 }
 
-// Connected gives nil if the connection is there now, else why it is not and what to do.
+// Connected returns nil if the connection is there now, else why it is not and what to do.
 func Connected(nc *nats.Conn) error {
 	if nc.IsConnected() {
 		return nil

@@ -87,7 +87,7 @@ func (c check) streams(ctx context.Context) {
 		cancel()
 		if err != nil {
 			if !c.noStream(name, err) {
-				return // the other streams would give the same error
+				return // the other streams would return the same error
 			}
 			continue
 		}

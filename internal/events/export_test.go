@@ -1,6 +1,6 @@
 package events
 
-// Seen gives the last event that a queue has taken in.
+// Seen returns the last event that a queue has read.
 func Seen(q *Queue) uint64 {
 	q.standings.mu.Lock()
 	defer q.standings.mu.Unlock()

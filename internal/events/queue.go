@@ -123,7 +123,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 	return d.msg.DoubleAck(ctx)
 }
 
-// Release gives the message back, at once, to any builder. A server that is stopped meanwhile, as that of `rpmflow up`
+// Release hands the message back, at once, to any builder. A server that is stopped meanwhile, as that of `rpmflow up`
 // is, remembers it only if it has a delay.
 func (d *Delivery) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
 

@@ -106,7 +106,7 @@ func (q *Queue) waitCaughtUp(ctx context.Context) error {
 	return errors.New("which builds are running is not known yet: events are being read")
 }
 
-// candidates gives the projects that may have work, in the order in which they are asked.
+// candidates returns the projects that may have work, in the order in which they are asked.
 func (q *Queue) candidates(ctx context.Context, archs []string) ([]*candidate, error) {
 	messages := map[string]uint64{} // by subject
 	for _, arch := range archs {

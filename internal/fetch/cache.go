@@ -15,13 +15,13 @@ import (
 )
 
 // Cache keeps sources between builds, by their SHA-512, and what a project's URL gave when it was first requested. Its
-// errors never fail a build: what it cannot give is downloaded. It may be used by many goroutines and builders.
+// errors never fail a build: what it cannot provide is downloaded. It may be used by many goroutines and builders.
 type Cache interface {
-	// Find gives what was recorded under an id, and whether there is such a record.
+	// Find returns what was recorded under an id, and whether there is such a record.
 	Find(ctx context.Context, id string) (rpmflow.SourceFile, bool, error)
-	// Record stores what was found, unless something is recorded under the id: then it gives what is recorded.
+	// Record stores what was found, unless something is recorded under the id: then it returns what is recorded.
 	Record(ctx context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error)
-	// Open gives a file's content, and whether it is there.
+	// Open returns a file's content, and whether it is there.
 	Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error)
 	// Keep stores the content of a file on disk that has this checksum, and replaces what is there.
 	Keep(ctx context.Context, sha512, name, file string) error
@@ -92,7 +92,7 @@ func changed(f rpmflow.SourceFile, before string) error {
 		"%s has changed: its SHA-512 is %s, and was %s when it was first downloaded", f.URL, f.SHA512, before)
 }
 
-// find gives the SHA-512 of what the URL gave first; "" if it was not requested yet.
+// find returns the SHA-512 of what the URL gave first; "" if it was not requested yet.
 func (c *collection) find(ctx context.Context, id string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
@@ -128,7 +128,7 @@ func (c *collection) fromCache(
 	return size, true, nil
 }
 
-// keep stores the content first and then its record, so that a record always has content. It gives what is recorded.
+// keep stores the content first and then its record, so that a record always has content. It returns what is recorded.
 func (c *collection) keep(ctx context.Context, id string, f rpmflow.SourceFile, file string) (string, error) {
 	if err := c.Cache.Keep(ctx, f.SHA512, f.Name, file); err != nil {
 		return "", err

@@ -61,7 +61,7 @@ type collection struct {
 }
 
 // Collect puts files into a directory, from the cache or from one of their places, and keeps in the cache what was not
-// there. notes are remarks for people. With an error it gives the files that it has.
+// there. notes are remarks for people. With an error it returns the files that it has.
 func (c *Client) Collect(
 	ctx context.Context, into Into, all []File,
 ) (files []rpmflow.SourceFile, notes []string, err error) {

@@ -234,7 +234,7 @@ func (p *part) tooLarge() error {
 		"it has more than %d bytes, the most that is taken", p.max)
 }
 
-// add appends what r gives, up to the limit.
+// add appends what r contains, up to the limit.
 func (p *part) add(r io.Reader) error {
 	if _, err := p.Seek(p.have, io.SeekStart); err != nil {
 		return &diskError{err}
@@ -286,7 +286,7 @@ func (e *WrongSum) Error() string {
 	return fmt.Sprintf("the %s checksum %s, but it must have %s", e.Want.Algorithm, e.Got, e.Want.Hex)
 }
 
-// Sum reads r to its end, gives its SHA-512 and size and compares it with what is known; what differs is a *WrongSum.
+// Sum reads r to its end, returns its SHA-512 and size and compares it with what is known; what differs is a *WrongSum.
 func Sum(r io.Reader, known []checksum.Checksum) (sha string, size int64, err error) {
 	main := sha512.New()
 	hashes, writers := make([]hash.Hash, len(known)), []io.Writer{main}

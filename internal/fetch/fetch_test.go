@@ -38,7 +38,7 @@ func newClient(t *testing.T, change func(*Options)) *Client {
 	return c
 }
 
-// fetch downloads and gives the content.
+// fetch downloads and returns the content.
 func fetch(t *testing.T, c *Client, known []checksum.Checksum, places ...string) (string, Got, error) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))

@@ -15,7 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/checksum"
 )
 
-// ftpServer gives one file out, and breaks its first transfers off in the middle.
+// ftpServer serves one file, and breaks its first transfers off in the middle.
 type ftpServer struct {
 	file    string
 	changed string // as of MDTM; empty: it does not know the command

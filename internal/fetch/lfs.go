@@ -117,7 +117,7 @@ func (l *lfs) fetch(ctx context.Context, o Object, next []Object, out *os.File) 
 	}
 }
 
-// action gives what the server has said of an object, or asks.
+// action returns what the server has said of an object, or asks.
 func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -108,7 +108,7 @@ func looksLikeList(text []byte) bool {
 	return true // empty: nothing is kept elsewhere
 }
 
-// isMetadata reports whether a file has the name of CentOS's list, and gives the package that is part of it.
+// isMetadata reports whether a file has the name of CentOS's list, and returns the package that is part of it.
 func isMetadata(name string) (pkg string, ok bool) {
 	pkg, ok = strings.CutSuffix(name, ".metadata")
 	pkg, dot := strings.CutPrefix(pkg, ".")
@@ -155,7 +155,7 @@ func FindLists(names []string, read ListReader, spec string) ([]string, error) {
 	return append(lists, metadata...), nil
 }
 
-// ReadLists gives what the lists of a dist-git repository name, in their order, and the package's name there.
+// ReadLists returns what the lists of a dist-git repository name, in their order, and the package's name there.
 func ReadLists(read ListReader, lists []string, spec string) (pkg string, all []Listed, err error) {
 	pkg = strings.TrimSuffix(path.Base(spec), ".spec")
 	by := map[string]checksum.Checksum{}

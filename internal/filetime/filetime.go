@@ -1,4 +1,4 @@
-// Package filetime gives files the time of a commit.
+// Package filetime sets the times of files to that of a commit.
 // A path and a time come in; out of range times, which git allows and file systems do not, become the epoch.
 // Every package may import it; it imports nothing of ours.
 package filetime
@@ -17,7 +17,7 @@ func Sane(t time.Time) time.Time {
 	return t.UTC()
 }
 
-// Set gives a file a sane time.
+// Set sets a file's time to a sane one.
 func Set(name string, t time.Time) error {
 	t = Sane(t)
 	if err := os.Chtimes(name, t, t); err != nil {

@@ -23,7 +23,7 @@ type Access struct {
 // tokenUser is the user if there is only a token. GitHub wants this one with the tokens of its apps; others take any.
 const tokenUser = "x-access-token"
 
-// with gives the remote its credentials.
+// with adds the remote's credentials.
 func (r *remote) with(a Access) *remote {
 	r.access = a
 	if a.Token != "" && r.web() {

@@ -90,7 +90,7 @@ func TestArchiveIsExact(t *testing.T) {
 	})
 }
 
-// Other programs give the same compressed bytes back, whatever made them.
+// Other programs return the same compressed bytes, whatever made them.
 func TestCompressionsAreReadByOthers(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)

@@ -45,7 +45,7 @@ func runGit(ctx context.Context, args ...string) ([]byte, error) {
 	return runGitWith(ctx, nil, nil, args...)
 }
 
-// runGitWith gives git a file to inherit, and ends git if this process dies.
+// runGitWith runs git with a file to inherit, and ends git if this process dies.
 func runGitWith(ctx context.Context, env []string, inherit *os.File, args ...string) ([]byte, error) {
 	cmd := gitCommand(ctx, args...)
 	cmd.Env = append(cmd.Env, env...)

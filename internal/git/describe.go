@@ -98,7 +98,7 @@ func matching(lines []byte, match func(tag string) bool) (tags []string) {
 	return tags
 }
 
-// readLog gives the last commits.
+// readLog returns the last commits.
 func readLog(ctx context.Context, dir, commit string) ([]LogEntry, error) {
 	out, err := runGit(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature",
 		"--no-color", "--max-count="+strconv.Itoa(logLength), "--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")

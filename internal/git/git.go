@@ -22,7 +22,7 @@ type Options struct {
 	Logger *slog.Logger // slog.Default() if nil
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access gives the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
+	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
 	// own.
 	Access func(url string) Access
 	// Dial connects to the servers of submodules that are not on the project's own server. nil: such submodules are

@@ -23,7 +23,7 @@ type archiving struct {
 	paths []string
 }
 
-// gitArchive gives read what git archive writes.
+// gitArchive passes to read what git archive writes.
 func (c *Commit) gitArchive(ctx context.Context, a archiving, read func(r io.Reader) error) error {
 	return c.withArchive(ctx, a, func(ctx context.Context, stop func(), cmd *exec.Cmd) error {
 		return run(ctx, stop, cmd, read)
@@ -100,7 +100,7 @@ func (c *Commit) withArchive(ctx context.Context, a archiving,
 	return use(ctx, stop, cmd)
 }
 
-// run gives read what a command of git writes that changes nothing. stop ends the command: git must not wait for a
+// run passes to read what a command of git writes that changes nothing. stop ends the command: git must not wait for a
 // reader that has failed.
 func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader) error) error {
 	errs := tail{max: 4 << 10}

@@ -33,7 +33,7 @@ func request(r *gittest.Repository, commit string) Request {
 	return Request{Project: "hello", URL: r.Dir, Ref: "refs/heads/main", Commit: commit}
 }
 
-// read gives the content of the file "data" in a commit.
+// read returns the content of the file "data" in a commit.
 func read(m *Mirrors, req Request) (text string, err error) {
 	err = m.Read(context.Background(), req, func(c *Commit) error {
 		e, err := c.Find("data")

@@ -129,7 +129,7 @@ func (m *mirror) tryRead(ctx context.Context, req Request, use func(*Commit) err
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }() // which gives it back
+	defer func() { _ = lock.Close() }() // which unlocks it
 	m.used(lock)
 	seen, err := os.Stat(m.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,7 +158,7 @@ func (m *mirror) update(ctx context.Context, ref, commit string, always bool) er
 		return err
 	}
 	err = m.updateLocked(ctx, lock, ref, commit, always)
-	_ = lock.Close() // gives it back
+	_ = lock.Close() // unlocks it
 	if err == nil {
 		m.sweep(filepath.Base(m.dir))
 	}
@@ -299,7 +299,7 @@ func (m *mirror) renew(ctx context.Context, seen os.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Close() }() // which gives it back
+	defer func() { _ = lock.Close() }() // which unlocks it
 	if now, err := os.Stat(m.dir); err != nil || !os.SameFile(seen, now) {
 		return nil //nolint:nilerr // another process has removed it
 	}

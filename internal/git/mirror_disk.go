@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 )
 
-// lock takes the mirror's lock, shared for reading or exclusive for changing it. Closing the file gives it back.
+// lock takes the mirror's lock, shared for reading or exclusive for changing it. Closing the file unlocks it.
 func (m *mirror) lock(ctx context.Context, kind dirlock.Kind) (*os.File, error) {
 	name, wait := lockOf(m.dir), 2*m.fetchTimeout
 	lock, err := dirlock.Open(ctx, name, kind, wait)
@@ -114,7 +114,7 @@ func (m *Mirrors) sweep(but string) {
 	}
 }
 
-// list gives the mirrors, the least recently used first, and how many bytes all of them take. Remains of removals are
+// list returns the mirrors, the least recently used first, and how many bytes all of them take. Remains of removals are
 // removed.
 func (m *Mirrors) list() (list []stored, total int64) {
 	entries, err := os.ReadDir(m.dir)

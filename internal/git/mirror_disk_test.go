@@ -266,7 +266,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 	})
 }
 
-// A server that gives out what refs point to and nothing else has the commit behind the ref's newest one.
+// A server that serves what refs point to and nothing else has the commit behind the ref's newest one.
 func TestServerRefusesIDs(t *testing.T) {
 	t.Parallel()
 	r, err := parseRemote("/srv/a")

@@ -78,7 +78,7 @@ func (p *proxy) environment() []string {
 	return []string{"http_proxy=" + p.address, "https_proxy=" + p.address, "all_proxy=" + p.address, "no_proxy="}
 }
 
-// close ends all connections, and gives the reason why one was refused.
+// close ends all connections, and returns the reason why one was refused.
 func (p *proxy) close() error {
 	_ = p.server.Close() // of a socket on loopback
 	p.mu.Lock()

@@ -103,7 +103,7 @@ func (r *remote) scrub(err error) error {
 }
 
 var (
-	// errNoRef says that the remote does not have the ref, or does not give out the commit.
+	// errNoRef says that the remote does not have the ref, or does not serve the commit.
 	errNoRef = errors.New("not in the remote repository")
 	// errIncomplete is a repository that lacks objects of its own: a partial clone, or a damaged one.
 	errIncomplete = errors.New("the repository is incomplete")

@@ -28,7 +28,7 @@ func (m *Mirrors) Refs(ctx context.Context, url string) (*Refs, error) {
 	return listRefs(ctx, url, m.access)
 }
 
-// Resolver gives a function that asks a repository which commit a branch, a tag, a full ref or HEAD (also "") names,
+// Resolver returns a function that asks a repository which commit a branch, a tag, a full ref or HEAD (also "") names,
 // and returns the full ref with it. A full commit id is returned as it is, without a ref and without asking. access
 // is as in Options.
 func Resolver(
@@ -87,7 +87,7 @@ func parseRefs(text string) map[string]listedRef {
 	return refs
 }
 
-// Pick gives the full ref and the commit of a branch, a tag, a full ref or HEAD.
+// Pick returns the full ref and the commit of a branch, a tag, a full ref or HEAD.
 func (r *Refs) Pick(ref string) (fullRef, commit string, err error) {
 	names := []string{"refs/heads/" + ref, "refs/tags/" + ref}
 	if ref == "HEAD" || strings.HasPrefix(ref, "refs/") {

@@ -24,7 +24,7 @@ func (c *Commit) forSubstitution(ctx context.Context, dir string) (*Commit, erro
 }
 
 // checkedOut makes a repository in dir in which the commit is checked out as the ref that was pushed, with the
-// repository's tags and no other refs, and gives the commit in it, for git archive. The mirror has refs of its own,
+// repository's tags and no other refs, and returns the commit in it, for git archive. The mirror has refs of its own,
 // which $Format:%d$ would name, and no HEAD, from which git reads .mailmap in a bare repository.
 func (c *Commit) checkedOut(ctx context.Context, dir string) (*Commit, error) {
 	tags, err := runGit(ctx, "--git-dir="+c.dir, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")

@@ -39,7 +39,7 @@ type Tree interface {
 	Head(file Entry, n int64) ([]byte, error)
 	// Checkout prepares the writing of some of the files to disk.
 	Checkout(ctx context.Context, files []File, o CheckoutOptions) (*Checkout, error)
-	// Describe gives the nearest tag for which match is true, and the commits since.
+	// Describe returns the nearest tag for which match is true, and the commits since.
 	Describe(ctx context.Context, match func(tag string) bool) (*Description, error)
 }
 

@@ -26,7 +26,7 @@ type WorkTreeOptions struct {
 	Marker string
 	// BesideMarker are names of directories beside it that are not part of the tree.
 	BesideMarker []string
-	// Excluded gives, for a directory and the names in it, which names are not part of the tree. It may return nil: all
+	// Excluded returns, for a directory and the names in it, which names are not part of the tree. It may return nil: all
 	// are.
 	Excluded func(dir string, names []string) func(name string) bool
 }
@@ -238,7 +238,7 @@ func (w *WorkTree) ReadDir(dir string) []fs.DirEntry {
 	return w.dirs[dir]
 }
 
-// withoutExcluded gives the entries of a directory that are part of the tree.
+// withoutExcluded returns the entries of a directory that are part of the tree.
 func (w *WorkTree) withoutExcluded(dir string, entries []fs.DirEntry) []fs.DirEntry {
 	names := make([]string, len(entries))
 	for i, e := range entries {

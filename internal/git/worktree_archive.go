@@ -124,7 +124,7 @@ func (a *treeArchive) applyAttributes(ctx context.Context, list []treeFile) ([]t
 	}), nil
 }
 
-// open gives a file's content as it is in the archive.
+// open returns a file's content as it is in the archive.
 func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int64, error) {
 	in, info, err := OpenRegular(f.abs)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) er
 	return out.end()
 }
 
-// put gives write the content of a file, exactly as many bytes as its size.
+// put passes to write the content of a file, exactly as many bytes as its size.
 func (a *treeArchive) put(ctx context.Context, f treeFile, write func(in io.Reader, size int64) error) error {
 	in, size, err := a.open(ctx, f)
 	if err != nil {

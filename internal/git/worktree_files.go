@@ -32,7 +32,7 @@ type lister struct {
 	files []treeFile
 }
 
-// list gives the files that an archive of the tree has: in a repository those that are tracked or new and not
+// list returns the files that an archive of the tree has: in a repository those that are tracked or new and not
 // ignored, as they are on disk, and those of the repositories within it; without one all that is there. What is
 // excluded is not among them.
 func (w *WorkTree) list(ctx context.Context) ([]treeFile, error) {
@@ -308,7 +308,7 @@ func (w *WorkTree) StateOf(ctx context.Context, some []File) (State, error) {
 	return w.state(files, ignored), nil
 }
 
-// throughLinks gives a file as it is named and, if that is a link, as what it is.
+// throughLinks returns a file as it is named and, if that is a link, as what it is.
 func throughLinks(file string) []string {
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {
 		file = filepath.Join(dir, filepath.Base(file))

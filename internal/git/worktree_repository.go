@@ -288,7 +288,7 @@ func (r *repository) ignoresAll(ctx context.Context, dir string) (bool, error) {
 	return false, nil
 }
 
-// attributes gives the files and directories, which end with a slash, that have an attribute set, as the files
+// attributes returns the files and directories, which end with a slash, that have an attribute set, as the files
 // .gitattributes say that lie in top and below it.
 func (r *repository) attributes(ctx context.Context, top string, names []string,
 	wanted ...string) (map[string]map[string]bool, error) {

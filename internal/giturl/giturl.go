@@ -19,7 +19,7 @@ import (
 )
 
 // URL is the address of a repository: a URL, git's short form of an ssh address (user@host:path), or a path on this
-// machine. It is read only; WithUser and Join give other ones.
+// machine. It is read only; WithUser and Join return other ones.
 type URL struct {
 	Scheme string        // lower case; "ssh" for the short form, git+ssh and ssh+git; "" for a path
 	User   *url.Userinfo // nil: none

@@ -44,7 +44,7 @@ type Repository struct {
 	secret     string
 }
 
-// Open finds the repository of a directory and reads its settings and its secret. With an error about these it gives
+// Open finds the repository of a directory and reads its settings and its secret. With an error about these it returns
 // the repository, too.
 func Open(ctx context.Context, dir string) (*Repository, error) {
 	r, err := find(ctx, dir)

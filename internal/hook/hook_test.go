@@ -134,7 +134,7 @@ func (r *repository) git(args ...string) string {
 	return string(out)
 }
 
-// push commits and pushes to refs, and gives what whoever has pushed reads.
+// push commits and pushes to refs, and returns what git push prints.
 func (r *repository) push(refs ...string) string {
 	r.t.Helper()
 	r.git("-C", r.tree, "commit", "--quiet", "--allow-empty", "-m", "x")

@@ -83,7 +83,8 @@ func (s spool) lock(ctx context.Context, name string, mode fs.FileMode, wait tim
 	return func() { _ = f.Close() }, nil
 }
 
-// list gives what waits, oldest first. A file whose name is not a number was being written when its process was killed.
+// list returns what waits, oldest first. A file whose name is not a number was being written when its process was
+// killed.
 func (s spool) list() ([]entry, error) { return entriesOf(s.waiting()) }
 
 func entriesOf(dir string) ([]entry, error) {

@@ -118,7 +118,7 @@ func (r *Reader) Next(ctx context.Context) (events.Event, error) {
 	}
 }
 
-// take gives the next event if it is there, else what to wait for.
+// take returns the next event if it is there, else what to wait for.
 func (r *Reader) take() (e events.Event, more <-chan struct{}, err error) {
 	h := r.hub
 	h.mu.Lock()

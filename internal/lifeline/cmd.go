@@ -61,7 +61,7 @@ func Command(ctx context.Context, child string, args ...string) *Cmd {
 	return c
 }
 
-// Supervised prepares a foreign command. Its exit status is the child's; one that dies of a signal gives 128 + its
+// Supervised prepares a foreign command. Its exit status is the child's; one that dies of a signal has 128 + its
 // number. When it ends, and when it is stopped, all its descendants end too.
 func Supervised(ctx context.Context, name string, args ...string) *Cmd {
 	path, err := lookPath(name)
@@ -128,7 +128,7 @@ func (c *Cmd) watch() {
 	}
 }
 
-// Wait waits for the child's end and gives its result: nil, an *exec.ExitError, or both that and the reason of a ctx
+// Wait waits for the child's end and returns its result: nil, an *exec.ExitError, or both that and the reason of a ctx
 // that ended before. It always returns within the grace and some seconds after the end of ctx. It may be called by
 // many.
 func (c *Cmd) Wait() error {

@@ -49,7 +49,7 @@ type ExitError struct {
 // Error implements error.
 func (e *ExitError) Error() string { return e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *ExitError) Unwrap() error { return e.Err }
 
 // Main must be called first thing in main and in TestMain. In a child it does the child's work and does not return; in
@@ -120,7 +120,7 @@ func takeUser() (*User, error) {
 	return u, nil
 }
 
-// watchLine gives a channel that is closed when the lifeline is.
+// watchLine returns a channel that is closed when the lifeline is.
 func watchLine() (<-chan struct{}, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(lifelineFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {

@@ -24,7 +24,7 @@ func (d *door) ask(id, what, body string, header ...string) (answer, rpmflow.Bui
 	return a, b
 }
 
-// one submits a build and gives its last event.
+// one submits a build and returns its last event.
 func (d *door) one() events.Event {
 	d.t.Helper()
 	_, p := d.submit(`{"project":"hello"}`)

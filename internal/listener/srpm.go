@@ -126,7 +126,7 @@ func (l *Listener) spool(w http.ResponseWriter, r *http.Request) (name string, p
 	return file.Name(), rpmflow.SourcePackage{SHA512: hex.EncodeToString(sum.Sum(nil)), Size: n}, nil
 }
 
-// examine checks that the file is a whole source package, and gives its name.
+// examine checks that the file is a whole source package, and returns its name.
 func (l *Listener) examine(file string, pkg *rpmflow.SourcePackage) (name string, _ *problem) {
 	p, err := rpmfile.CheckSource(file)
 	var not *rpmfile.NotSource

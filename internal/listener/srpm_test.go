@@ -47,7 +47,7 @@ func sourcePackage(t *testing.T, name string) []byte {
 	return raw
 }
 
-// upload gives a source package to the listener.
+// upload sends a source package to the listener.
 func (d *door) upload(query string, body io.Reader, header ...string) (answer, pushed) {
 	d.t.Helper()
 	a := d.do(http.MethodPost, "/api/v1/builds/srpm"+query, body, append([]string{"Content-Type", "application/x-rpm",

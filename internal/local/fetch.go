@@ -45,7 +45,7 @@ func Download(ctx context.Context, d Downloads, url, file string, log *slog.Logg
 	return nil
 }
 
-// Fetch downloads the spec's sources that are not in dir; empty: where they belong beside the spec. It gives what it
+// Fetch downloads the spec's sources that are not in dir; empty: where they belong next to the spec. It returns what it
 // has done up to an error.
 func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Logger) ([]source.Obtained, error) {
 	expanded, err := s.Expanded(ctx)

@@ -111,7 +111,7 @@ func isSRPM(name string) bool {
 // IsSRPM says whether it is a source package.
 func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputRemote }
 
-// withCredentials gives the URL as the user has written it for a repository as the record has it.
+// withCredentials returns the URL as the user has written it for a repository as the record has it.
 func (in Input) withCredentials(repository string) string {
 	if in.kind == inputGit && giturl.Redact(in.url) == repository {
 		return in.url

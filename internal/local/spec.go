@@ -98,7 +98,7 @@ func (s *Spec) Close(ctx context.Context) error {
 	return s.session.Close(ctx)
 }
 
-// Ask gives what rpmspec prints for these arguments and the spec.
+// Ask returns what rpmspec prints for these arguments and the spec.
 func (s *Spec) Ask(ctx context.Context, args ...string) ([]byte, error) {
 	return s.session.Query(ctx, s.file, s.sources, args...)
 }
@@ -168,8 +168,8 @@ func (s *Spec) Packages(ctx context.Context) ([]rpmflow.Package, error) {
 	return packages, nil
 }
 
-// Eval gives what an expression means at the end of the spec: with its own macros and those that rpm makes of its tags
-// in effect.
+// Eval returns what an expression means at the end of the spec: with its own macros and those that rpm makes of its
+// tags in effect.
 //
 // rpmspec --eval knows nothing of the spec. So the question is put into a copy of it: Lua that expands the expression
 // and writes the result to standard output, between two marks. The expression is there as numbers, so that nothing in

@@ -19,7 +19,7 @@ const (
 	smallShare  = 10        // of a small disk a tenth is enough: limits are meant for large ones
 )
 
-// DiskSpace gives the free bytes of the disk of dir, and how many must be free: want, or a tenth of a small disk.
+// DiskSpace returns the free bytes of the disk of dir, and how many must be free: want, or a tenth of a small disk.
 func DiskSpace(dir string, want int64) (free, floor int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

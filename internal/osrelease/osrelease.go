@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Read gives id and version of this system, such as fedora and 43. They are empty if they are not known; a rolling
+// Read returns id and version of this system, such as fedora and 43. They are empty if they are not known; a rolling
 // distribution has no version.
 func Read() (id, version string) {
 	for _, file := range []string{"/etc/os-release", "/usr/lib/os-release"} {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Name gives a name as it is or, where it has characters that cannot be printed, quoted as in Go.
+// Name returns a name as it is or, where it has characters that cannot be printed, quoted as in Go.
 func Name(name string) string {
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return strconv.Quote(name)

@@ -24,7 +24,7 @@ func write(t *testing.T, name, content string) {
 	}
 }
 
-// rpmbuild makes the packages of a spec with these sources, and gives the directory with SRPMS and RPMS.
+// rpmbuild makes the packages of a spec with these sources, and returns the directory with SRPMS and RPMS.
 func rpmbuild(t *testing.T, spec string, sources ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// server gives files out by their paths and counts who asks for what.
+// server serves files by their paths and counts who asks for what.
 type server struct {
 	url   string
 	mu    sync.Mutex

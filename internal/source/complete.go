@@ -12,10 +12,10 @@ import (
 
 // RPM is the target's rpm, as Complete needs it. After a call that failed, Restart is the only one that is allowed.
 type RPM interface {
-	// Expand gives the spec as `rpmspec -P` prints it. sources is the directory of the sources, which the spec may read.
-	// With an error that is about the target it gives the text, too.
+	// Expand returns the spec as `rpmspec -P` prints it. sources is the directory of the sources, which the spec may read.
+	// With an error that is about the target it returns the text, too.
 	Expand(ctx context.Context, spec, sources string) ([]byte, error)
-	// SRPM makes the source package and gives its path.
+	// SRPM makes the source package and returns its path.
 	SRPM(ctx context.Context, spec, sources string) (string, error)
 	// Restart begins again in a clean root. why is for the log.
 	Restart(ctx context.Context, why string) error
@@ -77,7 +77,7 @@ func (c *completion) sourcePackage(ctx context.Context, rpm RPM) (string, error)
 	return rpm.SRPM(ctx, c.Spec, c.Sources)
 }
 
-// expand gives the spec as rpm expands it. If rpm cannot, the spec may include files beside it that it does not name.
+// expand returns the spec as rpm expands it. If rpm cannot, the spec may include files beside it that it does not name.
 func (c *completion) expand(ctx context.Context, rpm RPM) ([]byte, error) {
 	text, err := rpm.Expand(ctx, c.Spec, c.Sources)
 	if failureOf(err) == nil {

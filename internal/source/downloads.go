@@ -105,7 +105,7 @@ func mirrors(templates []string, fields lookaside.Fields) (urls []string) {
 	return urls
 }
 
-// known gives the checksums that the project has of its sources, by their names.
+// known returns the checksums that the project has of its sources, by their names.
 func (d *Draft) known() (map[string][]checksum.Checksum, error) {
 	known := map[string][]checksum.Checksum{}
 	for _, text := range d.request.Sources.Checksums {

@@ -149,7 +149,7 @@ func (h *lfsHost) download(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, h.objects[oid])
 }
 
-// keep stores a file as git lfs push does, and gives its pointer.
+// keep stores a file as git lfs push does, and returns its pointer.
 func (h *lfsHost) keep(text string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -221,7 +221,7 @@ func TestPrepareForcePushed(t *testing.T) {
 		w.Commit(map[string]string{"hello-1.0.tar.gz": "new"})
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: lost}
 
-		// As long as the server has it and gives it out, it is built.
+		// As long as the server has it and serves it, it is built.
 		w.Git("config", "uploadpack.allowAnySHA1InWant", "true")
 		p := prepare(t, newStore(t), req)
 		if got := content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")); got != "lost" {

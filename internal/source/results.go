@@ -101,7 +101,7 @@ func readResults(dir string) map[string]string {
 	return list
 }
 
-// resultsIn gives which of the names in a directory are results; nil: none are.
+// resultsIn returns which of the names in a directory are results; nil: none are.
 func resultsIn(dir string, names []string) func(name string) bool {
 	if !slices.Contains(names, ResultsList) {
 		return nil

@@ -37,7 +37,7 @@ type Options struct {
 	Uploads Uploads
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access gives the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
+	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
 	// own.
 	Access func(url string) git.Access
 	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long an unused one is kept. Both are

@@ -22,8 +22,8 @@ import (
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
-	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs gives them; Dir
-	// may be one of them.
+	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs returns them;
+	// Dir may be one of them.
 	Dir    string
 	Beside []string
 	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
@@ -73,7 +73,7 @@ func (o Obtained) String() string {
 }
 
 // FetchSources downloads the sources of a spec that are not there, and compares those that are with the checksums of
-// dist-git's lists. With an error it gives what was done until then.
+// dist-git's lists. With an error it returns what was done until then.
 func FetchSources(ctx context.Context, client *fetch.Client, req SpecSources) (states []Obtained, err error) {
 	pkg, list, err := listsOnDisk(req.Spec)
 	if err != nil {
@@ -99,7 +99,7 @@ type specFetch struct {
 	states []Obtained
 }
 
-// plan looks at what is there, and gives what is not.
+// plan looks at what is there, and returns what is missing.
 func (f *specFetch) plan() ([]fetch.File, error) {
 	known := map[string][]checksum.Checksum{}
 	for name, l := range f.listed {
@@ -250,7 +250,7 @@ func (f *specFetch) fetch(ctx context.Context, all []fetch.File) (err error) {
 	return err
 }
 
-// listsOnDisk reads dist-git's lists beside a spec, and gives the package's name there.
+// listsOnDisk reads dist-git's lists next to a spec, and returns the package's name there.
 func listsOnDisk(specPath string) (pkg string, list []fetch.Listed, err error) {
 	dir := filepath.Dir(specPath)
 	if filepath.Base(dir) == "SPECS" {

@@ -151,7 +151,7 @@ func (a *askedOf) passwords() []string {
 	return slices.Compact(slices.Sorted(slices.Values(a.auths)))
 }
 
-// serveWatched gives repositories out to those with the password ("": to all) and notes which passwords it is shown.
+// serveWatched serves repositories to those with the password ("": to all) and notes which passwords it is shown.
 func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()

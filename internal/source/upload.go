@@ -16,7 +16,7 @@ import (
 
 // Uploads has the source packages that users have given to the listener. It may be used by many goroutines.
 type Uploads interface {
-	// Open gives the content of one, and whether it is there.
+	// Open returns the content of one, and whether it is there.
 	Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error)
 }
 

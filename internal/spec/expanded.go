@@ -123,7 +123,7 @@ func appendFile(list []File, patch bool, number, value string) []File {
 	return append(list, File{Patch: patch, Number: n, Value: value})
 }
 
-// Source0 gives the line of Source0, if there is one.
+// Source0 returns the line of Source0, if there is one.
 func (e Expanded) Source0() (File, bool) {
 	for _, f := range e.Files {
 		if !f.Patch && f.Number == 0 {

@@ -46,7 +46,7 @@ func (c Sources) Find(ctx context.Context, id string) (f rpmflow.SourceFile, ok 
 	return f, true, nil
 }
 
-// Record writes down what was found, unless something is recorded under the id: it gives what is recorded then. Of
+// Record writes down what was found, unless something is recorded under the id: it returns what is recorded then. Of
 // several at once one wins, and all of them are given what that one wrote.
 func (c Sources) Record(ctx context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error) {
 	key := recordsPrefix + id + ".json"

@@ -65,7 +65,7 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Value gives a result, or fails the test if there is an error: Value(f())(t).
+// Value returns a result, or fails the test if there is an error: Value(f())(t).
 func Value[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -74,7 +74,7 @@ func Value[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// Write writes a file, makes its directories, and gives its name.
+// Write writes a file, makes its directories, and returns its name.
 func Write(t testing.TB, file, content string) string {
 	t.Helper()
 	err := os.MkdirAll(filepath.Dir(file), 0o755)

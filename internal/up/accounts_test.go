@@ -171,7 +171,7 @@ func git(t *testing.T, args ...string) {
 	}
 }
 
-// submit asks for a build and gives its id.
+// submit requests a build and returns its id.
 func submit(ctx context.Context, t *testing.T, base string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/builds",

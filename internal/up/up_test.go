@@ -60,7 +60,7 @@ func system(cfg *config.Config, ready func(*config.Config)) *up.Program {
 	return &up.Program{Config: cfg, Version: "test", Log: quiet, Ready: ready}
 }
 
-// start runs everything, and gives the configuration in effect and a function that stops it.
+// start runs everything, and returns the configuration in effect and a function that stops it.
 func start(t *testing.T, cfg *config.Config) (*config.Config, func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -53,7 +53,7 @@ func read(t *testing.T, file string) string {
 
 var notRun = regexp.MustCompile(`^<!-- not run: (.+) -->$`)
 
-// blocks gives the fenced blocks of a document in their order.
+// blocks returns the fenced blocks of a document in their order.
 func blocks(t *testing.T, file string) []block {
 	t.Helper()
 	var all []block

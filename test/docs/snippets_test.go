@@ -21,7 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
-// compile builds a block of Go and gives the path of the program.
+// compile builds a block of Go and returns the path of the program.
 func compile(t *testing.T, b block) string {
 	t.Helper()
 	if !strings.HasPrefix(b.text, "package ") {

@@ -87,7 +87,7 @@ func (a *apart) sweep() {
 	}
 }
 
-// submit asks for a build and gives its id.
+// submit requests a build and returns its id.
 func (a *apart) submit() string {
 	a.t.Helper()
 	res, err := http.Post(a.url+"/api/v1/builds", "application/json", strings.NewReader(`{"project": "greet"}`))
@@ -215,7 +215,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// container gives the one in which an attempt's code runs; docker is the command, with the engine that it asks.
+// container returns the one in which an attempt's code runs; docker is the command, with the engine that it asks.
 func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
 	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt),

@@ -60,7 +60,7 @@ func (r *Repository) Head(t testing.TB) string {
 	return Git(t, r.Tree, "rev-parse", "HEAD")
 }
 
-// Git runs git as nobody in particular, and gives its output.
+// Git runs git with a neutral configuration, and returns its output.
 func Git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)

@@ -160,7 +160,7 @@ func (s *System) FinishedWithin(t testing.TB, limit time.Duration) events.Event 
 	}
 }
 
-// URL gives the listener's address of a path.
+// URL returns the listener's address of a path.
 func (s *System) URL(path string) string { return s.Config.PublicURL.String() + path }
 
 // Buffer is a log that is written while it is read.

@@ -149,7 +149,7 @@ func (s *session) Root(ctx context.Context) error {
 	return s.step(ctx, Root, "")
 }
 
-// Query expands nothing: it knows -P alone, and gives the spec as it is.
+// Query expands nothing: it accepts -P only, and returns the spec as it is.
 func (s *session) Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error) {
 	s.inputs(spec, sources)
 	if err := s.step(ctx, Query, Root, Query); err != nil {

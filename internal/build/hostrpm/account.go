@@ -99,7 +99,7 @@ func (a *account) empty() error {
 	return err
 }
 
-// release removes what is in the directory and gives the account back.
+// release removes what is in the directory and frees the account.
 func (a *account) release() error {
 	if a.lock == nil {
 		return nil
@@ -117,9 +117,9 @@ func (a *account) mkdir(path string) error {
 	return errors.Join(os.MkdirAll(path, 0o700), os.Lchown(path, int(a.user.UID), int(a.user.GID)))
 }
 
-// copyIn copies a file, or a directory of files, to where the user can read it, and gives its new path. Times and modes
-// stay, as rpmbuild writes both into source packages. The directories are not the user's: code that ran before cannot
-// have put a link in their place.
+// copyIn copies a file, or a directory of files, to where the user can read it, and returns its new path. Times and
+// modes stay, as rpmbuild writes both into source packages. The directories are not the user's: code that ran before
+// cannot have put a link in their place.
 func (a *account) copyIn(from string) (string, error) {
 	a.given++ // the same paths in each attempt: rpm expands them into packages
 	into := filepath.Join(a.base, fmt.Sprintf("in-%d", a.given))

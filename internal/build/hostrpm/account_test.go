@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 )
 
-// apart gives a directory that every user can reach, as /var/tmp is, which is what a server that runs as root uses.
+// apart returns a directory that every user can reach, as /var/tmp is, which is what a server that runs as root uses.
 func apart(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {

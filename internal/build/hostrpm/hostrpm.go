@@ -255,7 +255,7 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	return s.packages("RPMS")
 }
 
-// leftOut gives a directory with the sources that a source package was made without, where rpmbuild will unpack the
+// leftOut returns a directory with the sources that a source package was made without, where rpmbuild will unpack the
 // others; usually none.
 func (s *session) leftOut(srpm string) (string, error) {
 	left, err := rpmfile.LeftOut(srpm)
@@ -353,7 +353,7 @@ func (s *session) Close(context.Context) error {
 	return s.account.release()
 }
 
-// packages gives the packages in a directory of the build, all of whose processes have ended. Links are not followed.
+// packages returns the packages in a directory of the build, all of whose processes have ended. Links are not followed.
 func (s *session) packages(sub string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(filepath.Join(s.top, sub), func(path string, d fs.DirEntry, err error) error {

@@ -34,7 +34,8 @@ func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	return err
 }
 
-// install gives the image from, which is a root or has earlier dependencies, with those of a source package installed.
+// install returns the image from, which is a root or has earlier dependencies, with those of a source package
+// installed.
 func (s *session) install(ctx context.Context, srpm string, from images.Image) (images.Image, error) {
 	requirements, err := s.requirements(srpm, from)
 	if err != nil {

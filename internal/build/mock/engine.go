@@ -128,7 +128,7 @@ func (e *Engine) Serves(ctx context.Context, t rpmflow.Target) error {
 // ErrNoImage says that a target's mock image is not on the engine.
 var ErrNoImage = errors.New("is not on the engine")
 
-// Image finds the target's image and gives its id.
+// Image finds the target's image and returns its id.
 func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, docker.CallWait)
 	defer cancel()

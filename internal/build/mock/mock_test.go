@@ -229,7 +229,7 @@ install -D /dev/null %{buildroot}/usr/share/p/%{version}
 /usr/share/p
 `
 
-// build takes a package through all steps, and gives the number of containers that its dependencies took.
+// build takes a package through all steps, and returns the number of containers that its dependencies took.
 func (a *attempt) build(t *testing.T, version, requires, commands string) (containers int, err error) {
 	t.Helper()
 	dir := t.TempDir()

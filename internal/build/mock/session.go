@@ -33,7 +33,7 @@ type session struct {
 	failed     failed
 }
 
-// inputs gives spec and sources as files for a container.
+// inputs returns spec and sources as files for a container.
 func inputs(spec, sources string) ([]docker.File, error) {
 	files := []docker.File{{Name: path.Join(inSpecs, filepath.Base(spec)), Mode: 0o644, Disk: spec}}
 	entries, err := os.ReadDir(sources)
@@ -89,7 +89,7 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	return s.made, nil
 }
 
-// srpmIn gives a source package as a file for a container, and the variable that names it.
+// srpmIn returns a source package as a file for a container, and the variable that names it.
 func srpmIn(srpm string) ([]docker.File, []string) {
 	name := filepath.Base(srpm)
 	return []docker.File{{Name: path.Join(inWork, name), Mode: 0o644, Disk: srpm}}, []string{"SRPM=" + name}

@@ -189,7 +189,7 @@ func (s *session) failure(ctx context.Context, end ended, phase rpmflow.Phase, s
 	return err
 }
 
-// stopped gives the reason why a step was stopped. An attempt that has an outcome keeps the logs as far as they were
+// stopped returns the reason why a step was stopped. An attempt that has an outcome keeps the logs as far as they were
 // written.
 func (s *session) stopped(ctx context.Context, end ended, phase rpmflow.Phase, why error) error {
 	var over *docker.DiskLimitError

@@ -79,7 +79,7 @@ var buildNoise = regexp.MustCompile(`^\s*$|^Building (target platforms|for targe
 // Runs reports whether a phase runs what a packager wrote.
 func Runs(p rpmflow.Phase) bool { return p == rpmflow.PhaseSRPM || p == rpmflow.PhaseRPMs }
 
-// Classify gives the failure if it is the packager's. It returns nil when the logs do not show that: then the failure
+// Classify returns the failure if it is the packager's. It returns nil when the logs do not show that: then the failure
 // is the infrastructure's, whatever the exit code says (a failing %build and a build that was stopped can have the
 // same). The engine's own rules are tried before those on specs and files.
 func Classify(e Ended, own ...Rule) *rpmflow.Failure {
@@ -121,10 +121,10 @@ func childFailed(lines []string) bool {
 	return false
 }
 
-// excerpt gives the decisive line with the lines around it.
+// excerpt returns the decisive line with the lines around it.
 func excerpt(lines []string, i int) []string {
 	return Unrepeated(slices.Clone(lines[max(0, i-3):min(len(lines), i+3)]))
 }
 
-// Last gives the last n lines.
+// Last returns the last n lines.
 func Last(lines []string, n int) []string { return slices.Clone(lines[max(0, len(lines)-n):]) }

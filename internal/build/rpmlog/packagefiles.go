@@ -33,7 +33,7 @@ func packageFiles(lines []string, i int, hint string) *rpmflow.Failure {
 	}
 }
 
-// errorsOf gives rpmbuild's errors from lines[i] on, each once and with what belongs to it.
+// errorsOf returns rpmbuild's errors from lines[i] on, each once and with what belongs to it.
 func errorsOf(lines []string, i int) []string {
 	var all []string
 	follows := false

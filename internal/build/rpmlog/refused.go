@@ -15,7 +15,7 @@ var refusal = regexp.MustCompile(`^(?:error: )?(Architecture|OS) is (not include
 // ranScript begins the output of a part of the spec.
 var ranScript = regexp.MustCompile(`^Executing\(%\w+\): `)
 
-// Refused gives the tag (ExclusiveArch, ExcludeArch, ExclusiveOS, ExcludeOS) by which rpm refused to build for the
+// Refused returns the tag (ExclusiveArch, ExcludeArch, ExclusiveOS, ExcludeOS) by which rpm refused to build for the
 // target; empty: it did not.
 func Refused(f *rpmflow.Failure) (tag string) {
 	if slices.ContainsFunc(f.Excerpt, ranScript.MatchString) {

@@ -148,7 +148,7 @@ func causeOf(lines []string) cause {
 	return c
 }
 
-// find gives the first line that has one of these messages, with what belongs to it.
+// find returns the first line that has one of these messages, with what belongs to it.
 func find(lines []string, words []*regexp.Regexp) (at, until int, text string, ok bool) {
 	is := func(l string) bool {
 		return slices.ContainsFunc(words, func(re *regexp.Regexp) bool { return re.MatchString(l) })
@@ -210,7 +210,7 @@ func patchMessage(lines []string, i int) string {
 	return text
 }
 
-// lastMessage gives the last line that says anything, -1 if there is none.
+// lastMessage returns the last line that says anything, -1 if there is none.
 func lastMessage(lines []string) int {
 	for i, l := range slices.Backward(lines) {
 		if l = strings.TrimSpace(l); l != "" && !badExit.MatchString(l) && !closing.MatchString(l) && !traced.MatchString(l) {
@@ -261,7 +261,7 @@ func isCertain(words string) bool {
 		failedHunk.MatchString(words)
 }
 
-// endOfOutput gives where the package's own output ends after rpmbuild's report.
+// endOfOutput returns where the package's own output ends after rpmbuild's report.
 func endOfOutput(lines []string, from int) int {
 	for i := from; i < len(lines); i++ {
 		if strings.HasPrefix(lines[i], "Child return code was: ") || strings.HasPrefix(lines[i], "EXCEPTION: ") {
@@ -271,7 +271,7 @@ func endOfOutput(lines []string, from int) int {
 	return len(lines)
 }
 
-// around gives the lines of a cause with some before and after it, the last lines, and rpmbuild's report once.
+// around returns the lines of a cause with some before and after it, the last lines, and rpmbuild's report once.
 func around(lines []string, at, until, begin, end, badExitAt int) []string {
 	const before, after, last = 6, 4, 3
 	from, to := max(begin, at-before), min(end, until+after)

@@ -145,7 +145,7 @@ func Backend(t *testing.T, dir string) http.Handler {
 	}
 }
 
-// Serve gives out the repositories in a directory over http, to those who have the password.
+// Serve serves the repositories in a directory over http, to those who have the password.
 func Serve(t *testing.T, dir, password string) (url string) {
 	t.Helper()
 	backend := Backend(t, dir)

@@ -18,7 +18,7 @@ func (pl *Planner) Project(name string) (rpmflow.Project, *Refusal) {
 	return pl.o.Projects[i], nil
 }
 
-// ProjectNames gives the names of the configured projects.
+// ProjectNames returns the names of the configured projects.
 func (pl *Planner) ProjectNames() (names []string) {
 	for _, p := range pl.o.Projects {
 		names = append(names, p.Name)
@@ -26,7 +26,7 @@ func (pl *Planner) ProjectNames() (names []string) {
 	return names
 }
 
-// TargetNames gives the names of the configured targets.
+// TargetNames returns the names of the configured targets.
 func (pl *Planner) TargetNames() (names []string) {
 	for _, t := range pl.o.Targets {
 		names = append(names, t.Name)

@@ -40,7 +40,7 @@ func (a accounts) GetUserAccount(access string) (auth.Account, error) {
 	return auth.Account{}, auth.ErrNoSuchUser
 }
 
-// ResolveAccounts implements auth.IAMService: it gives those that do not exist.
+// ResolveAccounts implements auth.IAMService: it returns those that do not exist.
 func (a accounts) ResolveAccounts(names []string) ([]string, error) {
 	var missing []string
 	for _, name := range names {

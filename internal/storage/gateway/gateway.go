@@ -76,7 +76,7 @@ type Gateway struct {
 }
 
 // Start starts a gateway and waits until it serves. ctx bounds the start only; Close ends the gateway. An address that
-// is taken gives ErrAddressInUse.
+// is taken returns ErrAddressInUse.
 func Start(ctx context.Context, o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -263,7 +263,7 @@ func (g *Gateway) Err() error {
 func (g *Gateway) Pid() int { return g.cmd.Pid() }
 
 // Close lets requests that run end, within some seconds, and ends the gateway. It may be called by many and again, and
-// gives the error of a gateway that had ended by itself before.
+// returns the error of a gateway that had ended by itself before.
 func (g *Gateway) Close() error {
 	g.close()
 	g.cmd.Stop(closeGrace)

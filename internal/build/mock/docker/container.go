@@ -127,7 +127,7 @@ func withLabels(labels []string) filters.Args {
 	return args
 }
 
-// Inspect gives the state of a container by its id or name.
+// Inspect returns the state of a container by its id or name.
 func (c *Client) Inspect(ctx context.Context, name string) (ContainerInfo, error) {
 	info, err := c.api.ContainerInspect(ctx, name)
 	if err != nil {

@@ -33,7 +33,7 @@ func isSocketFile(path string) bool {
 	return err != nil || info.Mode().Type() == fs.ModeSocket // one that cannot be examined may be a socket
 }
 
-// reason gives the error to show, and what to do about it.
+// reason returns the error to show, and what to do about it.
 func (c *connection) reason(err error) (why error, do string) {
 	path, isSocket := strings.CutPrefix(c.host, "unix://")
 	var refused *sshError

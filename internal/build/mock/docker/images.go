@@ -20,7 +20,7 @@ type Image struct {
 	Volumes []string // directories that it declares as volumes; set by Image only
 }
 
-// Image gives an image by its name or id.
+// Image returns an image by its name or id.
 func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	info, err := c.api.ImageInspect(ctx, name)
 	if err != nil {

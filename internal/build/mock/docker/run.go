@@ -120,7 +120,7 @@ func (t *Tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes gives what is kept. Carriage returns, with which programs draw their progress, are ends of lines.
+// Bytes returns what is kept. Carriage returns, with which programs draw their progress, are ends of lines.
 func (t *Tail) Bytes() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()

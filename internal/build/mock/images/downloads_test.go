@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newStore makes a store of an installation of its own on the local engine, and gives an image for containers.
+// newStore makes a store of an installation of its own on the local engine, and returns an image for containers.
 func newStore(t *testing.T, packages int64) (*Store, string) {
 	t.Helper()
 	image := testkit.Standin(t)

@@ -94,7 +94,7 @@ func encode(repositories map[string]string) string {
 	return string(text)
 }
 
-// Repositories gives the SHA-256 of each repository's repomd.xml by its id.
+// Repositories returns the SHA-256 of each repository's repomd.xml by its id.
 func (i Image) Repositories() map[string]string {
 	var repositories map[string]string
 	_ = json.Unmarshal([]byte(i.labels[labelRepositories]), &repositories) // nothing else is written there

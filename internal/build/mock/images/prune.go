@@ -33,7 +33,7 @@ const (
 	forgotten = 7 * 24 * time.Hour
 )
 
-// List gives the images that the installation's builds share on the engine, the least recently used first.
+// List returns the images that the installation's builds share on the engine, the least recently used first.
 func (s *Store) List(ctx context.Context) ([]Entry, error) {
 	list, err := s.docker.Images(ctx, docker.ImageFilter{Labels: []string{s.ours(), labelKind}})
 	if err != nil {

@@ -59,7 +59,7 @@ var badResults = regexp.MustCompile(`No build results found|Expected to find sin
 var noise = regexp.MustCompile(`logging\.ini|^(INFO|Start|Finish|State Changed)\b|^Executing command: \[|` +
 	`^Mock Version: `)
 
-// Classify gives the failure if it is the packager's. It returns nil when nothing shows that: then the failure is the
+// Classify returns the failure if it is the packager's. It returns nil when nothing shows that: then the failure is the
 // infrastructure's, whatever the exit code says (mock exits with 1 both for a failing %build and when it is stopped).
 func Classify(e Ended) *rpmflow.Failure {
 	if e.Interfered != "" {

@@ -51,7 +51,7 @@ var (
 		`nobest))`)
 )
 
-// dnfMessages gives what root.log says about missing packages. The output has only the end of it.
+// dnfMessages returns what root.log says about missing packages. The output has only the end of it.
 func dnfMessages(e Ended) []string {
 	lines, err := rpmlog.Tail(e.RootLog)
 	if err != nil { // the output has the reason, too
@@ -63,7 +63,7 @@ func dnfMessages(e Ended) []string {
 	return slices.DeleteFunc(lines, func(l string) bool { return !missing.MatchString(l) })
 }
 
-// lacking gives what is missing, in the tools' order and words.
+// lacking returns what is missing, in the tools' order and words.
 func lacking(lines []string) []string {
 	var all []string
 	add := func(what string) {

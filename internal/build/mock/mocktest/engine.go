@@ -31,7 +31,7 @@ func Socket(t testing.TB) string {
 	return path
 }
 
-// Docker runs the docker command and gives its output.
+// Docker runs the docker command and returns its output.
 func Docker(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
