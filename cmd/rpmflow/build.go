@@ -93,7 +93,7 @@ func buildCommand() *cobra.Command {
 containers, or with the host's rpmbuild if there is no container engine and no target is named.
 
 What may be built:
-  a spec            as it is, with its sources from beside it, or from SOURCES beside SPECS; links are followed
+  a spec            as it is, with the sources next to it, or in SOURCES next to SPECS; links are followed
   a directory       as it is. An archive of it has what git tracks and what is new and not ignored, as it is on
                     disk; without a repository it has the whole directory. Git's configuration and the results of
                     earlier builds are left out.

@@ -60,7 +60,7 @@ func fetchCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		Long: `Fetch downloads missing files that the spec's Source and Patch lines name by a URL, as a builder does: a broken
 transfer is continued, and only public addresses are used unless --allow-address names others. If dist-git's list of
-sources (sources, .PACKAGE.metadata) is beside the spec, all files must have the checksums in it. With --lookaside its
+sources (sources, .PACKAGE.metadata) is next to the spec, all files must have the checksums in it. With --lookaside its
 files come from there, else from the spec's URLs.
 
 It prints a line for each file.
@@ -72,7 +72,7 @@ It prints a line for each file.
 	flags.add(cmd)
 	downloads.add(cmd)
 	cmd.Flags().StringVarP(&dir, "directory", "C", "",
-		"directory for the sources; empty: beside the spec, or in SOURCES beside SPECS")
+		"directory for the sources; empty: next to the spec, or in SOURCES next to SPECS")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := downloads.check(); err != nil {

@@ -22,8 +22,8 @@ func specCommand() *cobra.Command {
 		Use: "spec", Short: "Ask rpm about a spec, and fetch its sources",
 		Long: `These commands print what the target's own rpm says, in a container of its root without a network, with
 the macros that you define. With --engine rpmbuild, or if there is no container engine and no target is named,
-it is the host's rpm. The answers are those of rpmspec. Sources are looked for beside the spec, or in SOURCES
-beside SPECS; for a symbolic link, also beside the file that it points to.`,
+it is the host's rpm. The answers are those of rpmspec. Sources are looked for next to the spec, or in SOURCES
+next to SPECS; for a symbolic link, also next to the file that it points to.`,
 		Example: `  rpmflow spec sources hello.spec -r fedora-43-x86_64
   rpmflow spec build-requires hello.spec --with tests --json
   rpmflow spec eval '%{name}-%{version}' hello.spec -D 'dist .el9'`,

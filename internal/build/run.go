@@ -24,7 +24,7 @@ type Store interface {
 	PutJSON(ctx context.Context, key string, v any) error
 }
 
-// StoreRecord stores the final record of a build beside its artifacts.
+// StoreRecord stores the final record of a build next to its artifacts.
 func StoreRecord(ctx context.Context, store Store, final rpmflow.Build) error {
 	return store.PutJSON(ctx, final.Prefix()+"build.json", final)
 }

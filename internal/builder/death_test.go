@@ -53,7 +53,7 @@ func (a *answers) besidesHeartbeats(times string) []string {
 	return slices.DeleteFunc(slices.Clone(a.said[times]), func(word string) bool { return word == "+WPI" })
 }
 
-// A build that takes much longer than the ack wait stays with its builder, beside one that would take it.
+// A build that takes much longer than the ack wait stays with its builder, although another one would take it.
 func TestHeartbeatsKeepABuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, events.StreamSettings{})

@@ -34,7 +34,7 @@ func NewCapacity(cfg *config.Config, engine build.Engine) *Capacity {
 	return &Capacity{dataDir: cfg.DataDir, disk: int64(b.MinDisk), memory: int64(b.MinMemory), engine: engine, root: "/"}
 }
 
-// Levels measures what has a limit. What cannot be measured is an error beside the rest.
+// Levels measures what has a limit. What cannot be measured is an error, returned with the rest.
 func (c *Capacity) Levels(ctx context.Context) ([]builder.Level, error) {
 	engineDir, err := c.engineDir(ctx)
 	errs := []error{err}

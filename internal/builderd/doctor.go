@@ -40,7 +40,7 @@ func StatusAddress(cfg *config.Config) (string, error) {
 	return cfg.Builder.StatusListen, nil
 }
 
-// checkStatus asks the builder that runs beside this program.
+// checkStatus asks the builder that runs on this machine.
 func checkStatus(cfg *config.Config) doctor.Check {
 	const name = string(config.ForBuilder)
 	address, err := StatusAddress(cfg)

@@ -42,7 +42,7 @@ func command(t *testing.T, program config.Program, args ...string) (stdout strin
 	return out.String(), err
 }
 
-// Health finds the program beside it by its own configuration, and needs none of the secrets in it.
+// Health finds the program on its machine by its own configuration, and needs none of the secrets in it.
 func TestHealth(t *testing.T) {
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	well := true

@@ -65,7 +65,7 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	}
 	if len(entries) > 0 {
 		for _, key := range []string{"directory", "spec", "paths"} {
-			elsewhere(key, "is there beside packages: write it into the entries of packages that it is about")
+			elsewhere(key, "cannot be set together with packages: move it into the entries of packages that it is about")
 		}
 	}
 	if p.Layout == rpmflow.LayoutSplit {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	lockSuffix = ".lock" // beside the directory
+	lockSuffix = ".lock" // next to the directory
 	newSuffix  = ".new"  // of the lock before it is held
 	newAge     = time.Minute
 )

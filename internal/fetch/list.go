@@ -124,7 +124,7 @@ func IsList(name string) bool {
 // ListReader reads the beginning of one of the lists.
 type ListReader func(name string, max int64) ([]byte, error)
 
-// FindLists picks the lists from the files beside a spec: sources, and .PACKAGE.metadata, of which the spec's own is
+// FindLists picks the lists from the files next to a spec: sources, and .PACKAGE.metadata, of which the spec's own is
 // taken if there are several.
 func FindLists(names []string, read ListReader, spec string) ([]string, error) {
 	own := "." + strings.TrimSuffix(path.Base(spec), ".spec") + ".metadata"
@@ -149,7 +149,7 @@ func FindLists(names []string, read ListReader, spec string) ([]string, error) {
 	}
 	if len(metadata) > 1 {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "keep only "+own,
-			"%d lists of sources beside %s (%s, %s, …), none of which is %s",
+			"%d lists of sources next to %s (%s, %s, …), none of which is %s",
 			len(metadata), printable.Name(spec), printable.Name(metadata[0]), printable.Name(metadata[1]), own)
 	}
 	return append(lists, metadata...), nil

@@ -24,7 +24,7 @@ type WorkTreeOptions struct {
 	// Marker is the name of a directory at the top of a tree without a repository. The tree of a file that was named in
 	// such a directory begins above it.
 	Marker string
-	// BesideMarker are names of directories beside it that are not part of the tree.
+	// BesideMarker are names of directories next to it that are not part of the tree.
 	BesideMarker []string
 	// Excluded returns, for a directory and the names in it, which names are not part of the tree. It may return nil: all
 	// are.
@@ -78,7 +78,7 @@ func OpenWorkTree(ctx context.Context, named string, o WorkTreeOptions) (*WorkTr
 		if w.named == "" || !errors.As(err, &failure) {
 			return nil, err
 		}
-		w.broken = err // a file and those beside it need no repository
+		w.broken = err // a file and those next to it need no repository
 	}
 	if w.named != "" {
 		return w, w.findTop(named)

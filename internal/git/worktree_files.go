@@ -61,7 +61,7 @@ func (w *WorkTree) list(ctx context.Context) ([]treeFile, error) {
 func (l *lister) add(f treeFile) error {
 	l.files = append(l.files, f)
 	if len(l.files) > maxEntries {
-		return l.refuse("remove them, or name a spec whose sources lie beside it", "there are more than %d files",
+		return l.refuse("remove them, or name a spec whose sources are next to it", "there are more than %d files",
 			maxEntries)
 	}
 	return nil

@@ -128,7 +128,7 @@ func (r *repository) makeView(paths map[string]string, format, tags string) erro
 	if err := makeView(r.view, files, paths["shallow"]); err != nil {
 		return err
 	}
-	// The parts of an index that is split lie beside it.
+	// The parts of an index that is split are next to it.
 	parts, err := filepath.Glob(filepath.Join(filepath.Dir(r.index), "sharedindex.*"))
 	if err != nil {
 		parts = nil // a directory with characters of patterns in its name

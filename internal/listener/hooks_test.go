@@ -32,7 +32,7 @@ func TestHooks(t *testing.T) {
 	var ids []string
 	for _, test := range []struct {
 		name, path, body string
-		header           []string // beside the signature; "-": no signature
+		header           []string // in addition to the signature; "-": no signature
 		status           int
 		builds           int
 		says             string // part of reason, error or hint

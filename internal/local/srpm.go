@@ -38,7 +38,7 @@ func (s *sources) adopt(ctx context.Context, dir string) (*source.Draft, error) 
 	return dated(p), nil
 }
 
-// beside takes the sources that the package was made without (NoSource, NoPatch) from beside it.
+// beside takes the sources that the package was made without (NoSource, NoPatch) from its directory.
 func (s *sources) beside(ctx context.Context, p *source.Draft) error {
 	left, err := rpmfile.LeftOut(p.SRPM)
 	if err != nil || len(left) == 0 { // what is not a source package is refused later
@@ -60,10 +60,10 @@ func (s *sources) beside(ctx context.Context, p *source.Draft) error {
 		}
 	}
 	if len(missing) > 0 {
-		return rpmflow.Fail(rpmflow.FailureSource, "put what it was made without (NoSource, NoPatch) beside it",
+		return rpmflow.Fail(rpmflow.FailureSource, "put what it was made without (NoSource, NoPatch) next to it",
 			"%s lacks %s", p.SRPMPath, strings.Join(missing, ", "))
 	}
-	p.Explanation += ", with " + strings.Join(left, ", ") + " from beside it"
+	p.Explanation += ", with " + strings.Join(left, ", ") + " from the same directory"
 	return nil
 }
 

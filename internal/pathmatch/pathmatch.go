@@ -86,7 +86,7 @@ func wrongPart(p string) string {
 		case part == "." || part == "..":
 			return "has . or .. between slashes, which no name has"
 		case strings.Contains(part, "**") && part != "**":
-			return "has ** beside other characters: it stands alone between slashes, as in src/**/*.c"
+			return "has ** next to other characters: it must stand alone between slashes, as in src/**/*.c"
 		}
 	}
 	return ""

@@ -1,4 +1,5 @@
-// Package readmodel answers questions about many builds: a SQLite database beside the listener, fed from EVENTS.
+// Package readmodel answers questions about many builds: a SQLite database in the listener's data directory, fed from
+// EVENTS.
 //
 // Events come in, in the stream's order; lists of build records go out. It is a copy that can be removed at any time:
 // it is rebuilt from the stream. The listener imports it.

@@ -18,7 +18,7 @@ import (
 )
 
 // Dirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
-// being the one to take: beside the spec as it was named, then, if it is a symbolic link, beside what that leads to.
+// being the one to take: next to the spec as it was named, then, if it is a symbolic link, next to what that leads to.
 // For a spec in SPECS that is SOURCES, then SPECS itself.
 func Dirs(name string) []string {
 	var dirs []string
@@ -97,7 +97,7 @@ const (
 	maxFilesBeside = 2000
 )
 
-// CopySmall copies what a spec may read while rpm expands it: files beside it that are small, as far as the bounds
+// CopySmall copies what a spec may read while rpm expands it: files next to it that are small, as far as the bounds
 // allow. It reports whether all of them were within the bounds.
 func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (all bool, err error) {
 	left, files := int64(maxAllBeside), maxFilesBeside
@@ -153,7 +153,7 @@ func (d *Draft) copyNamed(ctx context.Context) error {
 	return err
 }
 
-// addNeighbours copies the small files beside a spec on disk, whether it names them or not: what rpm could not expand
+// addNeighbours copies the small files next to a spec on disk, whether it names them or not: what rpm could not expand
 // may include them. It reports whether there were any that were not there before.
 func (d *Draft) addNeighbours(ctx context.Context) (added bool, err error) {
 	if d.request.WorkTree == nil {
@@ -169,7 +169,7 @@ func (d *Draft) addNeighbours(ctx context.Context) (added bool, err error) {
 	}
 	if !all {
 		d.Notes = append(d.Notes,
-			"rpm was not shown all files beside the spec, there are too many: name what it includes in a Source line")
+			"rpm did not get all files next to the spec, there are too many: name what it includes in a Source line")
 	}
 	after, err := os.ReadDir(d.Sources)
 	if err != nil {
@@ -186,7 +186,7 @@ func (d *Draft) copyBeside(ctx context.Context, file, name string) error {
 	return git.CopyFile(ctx, file, to, d.CommitTime)
 }
 
-// onDisk reports whether a source lies beside a spec on disk.
+// onDisk reports whether a source is next to a spec on disk.
 func (d *Draft) onDisk(name string) bool {
 	return isBeside(d.dirs, name)
 }
@@ -216,7 +216,7 @@ func (c *completion) gather(ctx context.Context) error {
 		if !c.there(l.Name) {
 			continue
 		}
-		if err := compare(filepath.Join(c.Sources, l.Name), l, "beside the spec",
+		if err := compare(filepath.Join(c.Sources, l.Name), l, "next to the spec",
 			"remove it, or correct its checksum in the list"); err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (c *completion) gather(ctx context.Context) error {
 	return nil
 }
 
-// notBeside is the failure of a source that neither lies beside the spec on disk nor has a URL.
+// notBeside is the failure of a source that is not next to the spec on disk and has no URL.
 func (c *completion) notBeside(f spec.File) error {
 	_, other, err := locate(c.dirs, f.Name())
 	if err != nil {
@@ -235,7 +235,7 @@ func (c *completion) notBeside(f spec.File) error {
 		where = append(where, show(dir))
 	}
 	why := "it is not in " + strings.Join(where, ", ")
-	hint := "put the file beside the spec, or correct the " + f.Label() + " line"
+	hint := "put the file next to the spec, or correct the " + f.Label() + " line"
 	if other != nil {
 		why, hint = other.Error(),
 			"name a file that is there: pack a directory into an archive, or list its files one by one"

@@ -42,7 +42,7 @@ func TestSourcePackages(t *testing.T) {
 	files["hello.spec"] = plainSpec
 	with := request(w, w.Commit(files))
 	if got, err := s.SourcePackages(t.Context(), with); err != nil || len(got) > 0 {
-		t.Errorf("beside a spec: %v, %v", got, err)
+		t.Errorf("next to a spec: %v, %v", got, err)
 	}
 }
 

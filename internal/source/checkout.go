@@ -44,7 +44,7 @@ func (c *checkout) writeSpec(ctx context.Context, f git.File, to string) error {
 	return err
 }
 
-// writeSource writes a file beside the spec, or a source package. One that is in Git LFS is fetched later, when no
+// writeSource writes a file next to the spec, or a source package. One that is in Git LFS is fetched later, when no
 // mirror is locked.
 func (c *checkout) writeSource(ctx context.Context, f git.File, dir, as string) error {
 	pointer, err := c.files.Write(ctx, f, dir, as)

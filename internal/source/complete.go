@@ -77,7 +77,8 @@ func (c *completion) sourcePackage(ctx context.Context, rpm RPM) (string, error)
 	return rpm.SRPM(ctx, c.Spec, c.Sources)
 }
 
-// expand returns the spec as rpm expands it. If rpm cannot, the spec may include files beside it that it does not name.
+// expand returns the spec as rpm expands it. If rpm cannot, the spec may include files next to it that it does not
+// name.
 func (c *completion) expand(ctx context.Context, rpm RPM) ([]byte, error) {
 	text, err := rpm.Expand(ctx, c.Spec, c.Sources)
 	if failureOf(err) == nil {
@@ -87,14 +88,14 @@ func (c *completion) expand(ctx context.Context, rpm RPM) ([]byte, error) {
 	if nerr != nil || !added {
 		return text, errors.Join(err, nerr)
 	}
-	if err := rpm.Restart(ctx, "expanding the spec again, with the files that lie beside it"); err != nil {
+	if err := rpm.Restart(ctx, "expanding the spec again, with the files that are next to it"); err != nil {
 		return nil, err
 	}
 	return rpm.Expand(ctx, c.Spec, c.Sources)
 }
 
-// getSources gets what the spec names and the draft does not have: from beside a spec on disk, as an archive of the
-// tree, or from servers. A file that is committed beside the spec stays as it is.
+// getSources gets what the spec names and the draft does not have: from the directory of a spec on disk, as an archive
+// of the tree, or from servers. A file that is committed next to the spec stays as it is.
 func (c *completion) getSources(ctx context.Context) error {
 	if c.request.WorkTree != nil {
 		if err := c.gather(ctx); err != nil {

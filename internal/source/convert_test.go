@@ -59,7 +59,7 @@ func TestSourcesAreAsArchived(t *testing.T) {
 	})
 }
 
-// So is the packaging half of layout split, and what lies beside a spec in a source tree.
+// So is the packaging half of layout split, and what is next to a spec in a source tree.
 func TestSourcesAreAsArchivedElsewhere(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)

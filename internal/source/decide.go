@@ -23,7 +23,7 @@ type clues struct {
 	lists  []string // dist-git's lists of sources
 	text   spec.Unexpanded
 	found  evidence
-	// hasSOURCES: the spec lies in SPECS, and SOURCES is beside.
+	// hasSOURCES: the spec is in SPECS, with SOURCES next to it.
 	hasSOURCES bool
 }
 
@@ -88,8 +88,8 @@ func (l *clues) narrow() {
 }
 
 // decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file
-// beside the spec or a server (both standard), or out of the tree around the spec (in-tree). For the last there must be
-// something to build in it.
+// next to the spec or a server (both standard), or out of the tree around the spec (in-tree). For the last there must
+// be something to build in it.
 func (l *clues) decide() (rpmflow.Layout, string, error) {
 	name, place := show(path.Base(l.spec)), in(l.at)
 	dir := path.Dir(l.spec)
@@ -121,12 +121,12 @@ func (l *clues) decide() (rpmflow.Layout, string, error) {
 			return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s lies in a directory of the tree that it packages",
 				show(l.spec)), nil
 		}
-		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball beside it",
+		return rpmflow.LayoutInTree, fmt.Sprintf("in-tree: %s is in a source tree (%s) without a tarball next to it",
 			show(l.spec), some(dirs)), nil
 	}
 	if doubt := l.doubt(); len(doubt) > 0 {
 		return "", "", rpmflow.Fail(rpmflow.FailureSource, "set layout: in-tree, which makes Source0 of the repository, "+
-			"or layout: standard, which takes it from its URL or from beside the spec",
+			"or layout: standard, which takes it from its URL or from the spec's directory",
 			"it cannot be known where Source0 of %s comes from: %s", show(l.spec), l.whyDoubt(doubt))
 	}
 	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories",
@@ -150,7 +150,7 @@ func (l *clues) evidence() []string {
 	switch {
 	case len(l.found.strong) > 0:
 		return slices.Concat(l.found.strong, code)
-	// Beside a program's own code, in a directory for packages, Source0 is called what the release will be called.
+	// In a directory for packages, next to a program's own code, Source0 is called what the release will be called.
 	case len(code) > 0 && (l.text.Local() || apart):
 		return code
 	case !l.text.Local():
@@ -181,7 +181,7 @@ func (l *clues) whyDoubt(doubt []string) string {
 	if l.text.Remote {
 		return fmt.Sprintf("it is a URL, and the repository has %s, but nothing to build it with", some(doubt))
 	}
-	return fmt.Sprintf("it is not beside the spec, and what the repository has (%s) is not recognised as its source",
+	return fmt.Sprintf("it is not next to the spec, and what the repository has (%s) is not recognised as its source",
 		some(doubt))
 }
 

@@ -196,9 +196,9 @@ func (c *completion) missing(ctx context.Context, f spec.File) error {
 		return c.notBeside(f)
 	}
 	name := f.Name()
-	hint := "commit the file beside the spec, or correct the " + f.Label() + " line"
+	hint := "commit the file next to the spec, or correct the " + f.Label() + " line"
 	if c.Layout == rpmflow.LayoutDistGit {
-		hint = "commit the file beside the spec, upload it to the lookaside, or correct the " + f.Label() + " line"
+		hint = "commit the file next to the spec, upload it to the lookaside, or correct the " + f.Label() + " line"
 	}
 	req := c.request
 	req.Commit = c.Commit

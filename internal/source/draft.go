@@ -44,7 +44,7 @@ type Draft struct {
 	store     *Store
 	request   Request
 	automatic []string // macros of rpmautospec in the spec
-	// leftOut tells why a file beside the spec was not copied: a mistake only if the spec names it.
+	// leftOut tells why a file next to the spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
 	// pending are those of which there is only a pointer of Git LFS.
 	pending []pending
@@ -76,7 +76,7 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Draft, e
 		}
 	}
 	d, err := prepare(ctx, req, dir)
-	// No mirror is locked any more. If Source0 is made, many files lie beside the spec that it does not name: Complete
+	// No mirror is locked any more. If Source0 is made, many files are next to the spec that it does not name: Complete
 	// decides.
 	if err == nil && !d.makesSource0() {
 		err = d.fetchPending(ctx, func(string) bool { return true })

@@ -30,8 +30,8 @@ type plan struct {
 	clues *clues
 }
 
-// findLayout finds the spec, decides on the layout and lists the files that lie beside the spec; or it finds the source
-// package.
+// findLayout finds the spec, decides on the layout and lists the files that are next to the spec; or it finds the
+// source package.
 func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) (*plan, error) {
 	if req.Layout == rpmflow.LayoutSplit {
 		return splitPlan(tree, req)
@@ -146,8 +146,8 @@ type nothingFound struct{ failure *rpmflow.Failure }
 func (n *nothingFound) Error() string { return n.failure.Error() }
 func (n *nothingFound) Unwrap() error { return n.failure }
 
-// filesBeside lists the files that are the spec's sources by where they lie: beside the spec as it was found, then, if
-// that is a link, beside what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
+// filesBeside lists the files that are the spec's sources by where they are: next to the spec as it was found, then, if
+// that is a link, next to what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
 func filesBeside(tree git.Tree, spec git.File) ([]git.File, error) {
 	if w, is := tree.(*git.WorkTree); is {
 		return besideOnDisk(w, sourceDirs(w, spec.Found)), nil

@@ -22,7 +22,7 @@ func TestDecide(t *testing.T) {
 		want  rpmflow.Layout
 		words string
 	}{
-		{"tarball beside", clues{spec: "hello.spec", files: []string{"hello.spec", "hello-1.0.tar.gz"},
+		{"tarball next to it", clues{spec: "hello.spec", files: []string{"hello.spec", "hello-1.0.tar.gz"},
 			dirs: []string{"src"}}, tarball, "standard", "the tarball hello-1.0.tar.gz at the top"},
 		{"tarball of a macro", clues{spec: "hello.spec", files: []string{"hello-2.tar.xz"}, dirs: []string{"src"}},
 			"Source: %{name}-%{ver}.tar.xz\n", "standard", "hello-2.tar.xz"},
@@ -121,7 +121,7 @@ func TestDecideInDoubt(t *testing.T) {
 		{"code, but a URL", "https://x/a.tar.gz", clues{spec: "a.spec", files: []string{"a.spec", "fix.py"}},
 			"it is a URL, and the repository has fix.py"},
 		{"data, and no tarball", "a.tar.gz", clues{spec: "a.spec", files: []string{"a.spec"}, dirs: []string{"data"}},
-			"it is not beside the spec, and what the repository has (data)"},
+			"it is not next to the spec, and what the repository has (data)"},
 	} {
 		tt.clues.read("Source0: " + tt.source0 + "\n")
 		_, _, err := tt.clues.decide()
@@ -151,7 +151,7 @@ func TestLayoutAsConfigured(t *testing.T) {
 		rpmflow.LayoutStandard: "standard: hello.spec, as the project's configuration says",
 		rpmflow.LayoutInTree: "in-tree: hello.spec, as the project's configuration says; its submodules are not in the " +
 			"archive",
-		rpmflow.LayoutAuto: "in-tree: hello.spec is in a source tree (src) without a tarball beside it; its submodules " +
+		rpmflow.LayoutAuto: "in-tree: hello.spec is in a source tree (src) without a tarball next to it; its submodules " +
 			"are not in the archive",
 	} {
 		req.Layout = layout

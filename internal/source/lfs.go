@@ -25,7 +25,7 @@ func (d *Draft) objects(ctx context.Context, server *git.LFSServer, all []git.Po
 	return err
 }
 
-// pending is a source beside the spec of which there is only a pointer so far.
+// pending is a source next to the spec of which there is only a pointer so far.
 type pending struct {
 	git.Pointer
 	as     string // below %_sourcedir
@@ -33,7 +33,7 @@ type pending struct {
 	server *git.LFSServer
 }
 
-// fetchPending puts the content of pointers beside the spec in their places: of all of them, or of those that are
+// fetchPending puts the content of pointers next to the spec in their places: of all of them, or of those that are
 // named.
 func (d *Draft) fetchPending(ctx context.Context, named func(as string) bool) (err error) {
 	var now, later []pending

@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// Files beside the spec have their content in every layout; of a tree that is the source only those that the spec
+// Files next to the spec have their content in every layout; of a tree that is the source only those that the spec
 // names.
 func TestLFSSources(t *testing.T) {
 	t.Parallel()
@@ -62,7 +62,7 @@ func TestLFSSources(t *testing.T) {
 		t.Errorf("got %s", names(t, p.Sources))
 	}
 
-	// A repository on disk has its files beside it.
+	// A repository on disk has its files next to it.
 	local := standard
 	local.URL, local.Sources.LFS = w.Dir, true
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())

@@ -15,7 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 )
 
-// findSource0 makes Source0 out of the tree, unless a file of that name is committed beside the spec.
+// findSource0 makes Source0 out of the tree, unless a file of that name is committed next to the spec.
 func (c *completion) findSource0(ctx context.Context) error {
 	if err := c.fetchPending(ctx, c.expanded.Names); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (c *completion) findSource0(ctx context.Context) error {
 			return c.notBeside(source0)
 		}
 		return rpmflow.Fail(rpmflow.FailureSpec,
-			"name Source0 with one of "+strings.Join(git.Suffixes(), ", ")+", or commit the file beside the spec",
+			"name Source0 with one of "+strings.Join(git.Suffixes(), ", ")+", or commit the file next to the spec",
 			"Source0 %s cannot be made from the commit: no known suffix of an archive", show(name))
 	}
 	dir, err := c.expanded.TopDir(name)

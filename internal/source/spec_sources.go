@@ -20,7 +20,7 @@ import (
 
 // SpecSources is a request for the sources of a spec on disk, without a commit.
 type SpecSources struct {
-	Spec     string // its file; dist-git's lists are looked for beside it, or above SPECS
+	Spec     string // its file; dist-git's lists are looked for next to it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
 	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs returns them;
 	// Dir may be one of them.
@@ -225,7 +225,7 @@ func isOnDisk(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// fetch downloads into a directory beside the files, so that none is there in part, whatever happens.
+// fetch downloads into a directory next to the files, so that none is there in part, whatever happens.
 func (f *specFetch) fetch(ctx context.Context, all []fetch.File) (err error) {
 	if len(all) == 0 {
 		return nil

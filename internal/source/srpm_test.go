@@ -33,7 +33,7 @@ func TestPrepareSRPM(t *testing.T) {
 			"srpm: a-1-1.src.rpm is rebuilt", nil},
 		{"by a pattern", two, func(r *Request) { r.Layout, r.Sources.SRPMs = "srpm", []string{"**/c-*.src.rpm"} },
 			"old/c-1-1.src.rpm", "srpm: old/c-1-1.src.rpm, as the project's configuration says", nil},
-		{"beside a spec", map[string]string{"a-1-1.src.rpm": "A", "hello.spec": plainSpec},
+		{"next to a spec", map[string]string{"a-1-1.src.rpm": "A", "hello.spec": plainSpec},
 			func(r *Request) { r.Layout = "srpm" }, "a-1-1.src.rpm", "srpm: a-1-1.src.rpm, as", nil},
 		{"two", two, nil, "", "", []string{"2 source packages at ", "(a-1-1.src.rpm, b-1-1.srpm)", "layout: srpm"}},
 		{"none", map[string]string{"README": "x", ".src.rpm": "x", "a.rpm": "x", "deep/a.src.rpm": "x"},

@@ -144,7 +144,7 @@ func explainState(commit string, s git.State) string {
 }
 
 // reconsider decides again on the layout of a directory on disk if rpm names a Source0 that is not there: what lies
-// beside the spec is another archive then, and the tree may be the source.
+// next to the spec is another archive then, and the tree may be the source.
 func (c *completion) reconsider() {
 	source0, ok := c.expanded.Source0()
 	if c.clues == nil || !ok || source0.IsURL() || c.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
@@ -154,6 +154,6 @@ func (c *completion) reconsider() {
 	l.beside, l.at = nil, c.request.WorkTree.Root()
 	if layout, why, err := l.decide(); err == nil && layout == rpmflow.LayoutInTree {
 		c.Layout, c.clean = layout, false
-		c.Notes = append(c.Notes, "rpm's Source0 is not beside the spec, so it is made of the tree; "+why)
+		c.Notes = append(c.Notes, "rpm's Source0 is not next to the spec, so it is made of the tree; "+why)
 	}
 }

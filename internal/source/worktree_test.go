@@ -373,7 +373,7 @@ func TestRepositoriesWithinOthers(t *testing.T) {
 	}
 }
 
-// A spec that is named is taken as it is, with what lies beside it as it is named, then beside what it leads to.
+// A spec that is named is taken as it is, with what is next to it as it is named, then next to what it leads to.
 func TestNamedSpec(t *testing.T) {
 	t.Parallel()
 	dir, _ := userClone(t)
@@ -401,7 +401,7 @@ func TestNamedSpec(t *testing.T) {
 	}
 }
 
-// An archive beside the spec that is not the one rpm names does not stand for the tree.
+// An archive next to the spec that is not the one rpm names does not stand for the tree.
 func TestAnotherArchiveBesideTheSpec(t *testing.T) {
 	t.Parallel()
 	dir, _ := userTree(t)
@@ -527,7 +527,7 @@ func TestFilesForTheExpansion(t *testing.T) {
 	}
 }
 
-// A spec of a commit that is a link has its sources beside the link, then beside what it leads to.
+// A spec of a commit that is a link has its sources next to the link, then next to what it leads to.
 func TestLinkedSpecOfACommit(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)

@@ -179,7 +179,7 @@ func matches(pattern, file string) bool {
 // %(sha256sum %{SOURCE0}).
 func (u Unexpanded) RunsPrograms() bool { return u.mentions("%(", "%{lua:", "%{shell") }
 
-// ReadsNeighbours reports whether the spec reads files beside it that no Source line names.
+// ReadsNeighbours reports whether the spec reads files next to it that no Source line names.
 func (u Unexpanded) ReadsNeighbours() bool {
 	return u.mentions("_sourcedir", "%include", "load:", "%load", "RPM_SOURCE_DIR")
 }

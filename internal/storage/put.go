@@ -78,7 +78,7 @@ func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact,
 	defer func() { _ = in.Close() }() // it was read only
 
 	// S3 needs size and checksum before the first byte, and a log can be bigger than the memory. The file lies
-	// beside the log, where the space for builds is, and has no name, so that no end of ours leaves it behind.
+	// next to the log, where the space for builds is, and has no name, so that no end of ours leaves it behind.
 	out, err := os.CreateTemp(filepath.Dir(file), ".log-*.gz")
 	if err != nil {
 		return a, fmt.Errorf("store %s: make a compressed copy: %w", s.Address(key), err)

@@ -163,7 +163,7 @@ func TestLogs(t *testing.T) {
 			}
 			left, err := os.ReadDir(filepath.Dir(file))
 			if err != nil || len(left) != 1 {
-				t.Errorf("left beside the log: %v, %v", left, err)
+				t.Errorf("left next to the log: %v, %v", left, err)
 			}
 		})
 	}

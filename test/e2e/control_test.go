@@ -34,8 +34,8 @@ func ask(t *testing.T, s *system.System, id, what string) (status int, body stri
 	return res.StatusCode, string(raw)
 }
 
-// TestCancelAndRetry stops a build in the middle of the package's own code while another one is built beside it, and
-// repeats that one.
+// TestCancelAndRetry stops a build in the middle of the package's own code while another one is built at the same time,
+// and repeats that one.
 func TestCancelAndRetry(t *testing.T) {
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {

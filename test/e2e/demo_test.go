@@ -67,7 +67,7 @@ func TestDemonstration(t *testing.T) {
 	}
 }
 
-// besides starts others beside the one that runs in dir: what they cannot have is named, with a way out that works.
+// besides starts others while one runs in dir: what they cannot have is named, with a way out that works.
 func besides(t *testing.T, dir, build string) {
 	t.Helper()
 	again := run(t, dir, nil, "rpmflow", "up")

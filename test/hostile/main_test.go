@@ -51,7 +51,7 @@ func enough() time.Duration {
 	return time.Minute
 }
 
-// another starts one more builder beside that of the system.
+// another starts a second builder.
 func another(t *testing.T, s *system.System) {
 	t.Helper()
 	cfg := *s.Config

@@ -46,7 +46,7 @@ func TestSummarize(t *testing.T) {
 			says: []string{"FAIL  internal/x\n", "x_test.go:7: not so\n", "\n0 passed, 1 failed, 0 skipped\n"},
 		},
 		{
-			name: "a test that fails by itself beside a subtest that passes",
+			name: "a test that fails by itself and has a subtest that passes",
 			events: []string{
 				`{"Action":"run",` + p + `,"Test":"TestA"}`,
 				`{"Action":"run",` + p + `,"Test":"TestA/one"}`,

@@ -149,7 +149,7 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	return image.ID, nil
 }
 
-// defaultImage has its recipe beside the source code.
+// defaultImage is built from a recipe in this repository.
 const defaultImage = "rpmflow/mock:latest"
 
 // missingImage says how to get a target's image.

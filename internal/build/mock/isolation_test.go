@@ -123,8 +123,8 @@ printf '1 - Start: build phase for x\n1 - Finish: build phase for x\n' >"$OUT/st
 echo ready
 `
 
-// TestStoppedByOthers ends containers as somebody beside us would: whatever the logs say, it is not the packager's
-// failure.
+// TestStoppedByOthers ends containers as another program on the engine would: whatever the logs say, it is not the
+// packager's failure.
 func TestStoppedByOthers(t *testing.T) {
 	s := newSession(t, Settings{Network: "bridge"})
 	var f *rpmflow.Failure

@@ -51,7 +51,7 @@ func rules() []Rule {
 		{rpms, FailedDependencies, rpmflow.FailureDependencies, UnmetHint, "rpm 4.18, build.c; seen", unmet},
 		// rpmbuild -bs and rpmspec: a Source or Patch does not exist. Interleaved output can lose the beginning of the line.
 		{srpm, regexp.MustCompile(`Bad (file|source): .*|.*/SOURCES/[^:]*: No such file or directory`),
-			rpmflow.FailureSource, "commit the file beside the spec, or fix the Source or Patch line", "rpm 4.18, seen", nil},
+			rpmflow.FailureSource, "commit the file next to the spec, or fix the Source or Patch line", "rpm 4.18, seen", nil},
 		// A macro that the root does not define is read as a tag.
 		{srpm, regexp.MustCompile(`error: line \d+: Unknown tag: %.*`), rpmflow.FailureSpec,
 			"the target's root does not define this macro, and BuildRequires are not installed yet when the spec is read: " +

@@ -215,7 +215,7 @@ func TestTornVerdict(t *testing.T) {
 	}
 }
 
-// The compiler's error stands far above the end: others went on beside it.
+// The compiler's error stands far above the end: others ran in parallel.
 func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 	for name, test := range map[string]struct{ err, last string }{
 		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)",
