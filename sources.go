@@ -103,7 +103,7 @@ func ParseSubstitution(s string) (Substitution, error) {
 			"for @VERSION@", s)
 	}
 	if strings.ContainsAny(value, "%\n\r\x00") {
-		return Substitution{}, fmt.Errorf("%q has a %% or a line break in its value, which would mean something to rpm: "+
+		return Substitution{}, fmt.Errorf("%q has a %% or a line break in its value, which rpm would interpret: "+
 			"write plain text", s)
 	}
 	for _, fact := range SubstitutionFact.FindAllString(value, -1) {

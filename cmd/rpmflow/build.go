@@ -153,7 +153,7 @@ func (f *buildFlags) sum(input local.Input) ([]checksum.Checksum, error) {
 		return nil, nil
 	}
 	if !input.IsSRPM() {
-		return nil, errors.New("--checksum is a source package's: leave it out")
+		return nil, errors.New("--checksum is for source packages only: leave it out")
 	}
 	algorithm, digest, _ := strings.Cut(f.checksum, ":")
 	sum, err := checksum.New(algorithm, digest)

@@ -60,7 +60,7 @@ func logsCommand() *cobra.Command {
 		Long: "Logs prints the stored log of a finished build, or the log so far of a running one. " +
 			"With -f it goes on until the build has ended.",
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "stay until the build has ended")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow the log until the build has ended")
 	clientFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())

@@ -19,7 +19,7 @@ import (
 func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:       "doctor [listener|builder]",
-		Short:     "Check everything that the system needs, and say what to do about what is missing",
+		Short:     "Check everything that the system needs, and print what to do about what is missing",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
 		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as seen from this

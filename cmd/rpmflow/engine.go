@@ -80,7 +80,7 @@ func newWorkplace(
 	case err == nil:
 	case where.target != "" || cfg.Builder.Engine == config.EngineMock:
 		shut()
-		return nil, fmt.Errorf("%w; without a container engine, --engine rpmbuild without -r takes the host's rpm", err)
+		return nil, fmt.Errorf("%w; without a container engine, --engine rpmbuild without -r uses the host's rpm", err)
 	default:
 		shut()
 		return b, b.host(ctx, cfg, "", err.Error())
@@ -111,7 +111,7 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 	}
 	if err := hostrpm.Serves(b.Target); err != nil {
 		what, _ := hint.Split(err)
-		return hint.Add(errors.New(what), fmt.Sprintf("say --engine mock to build for %s in containers, "+
+		return hint.Add(errors.New(what), fmt.Sprintf("use --engine mock to build for %s in containers, "+
 			"or leave the target out to build for this machine, %s", name, rpmflow.HostTarget(osrelease.Read()).Name))
 	}
 	e, err := hostrpm.New(ctx, "")
@@ -123,7 +123,7 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 	}
 	b.Engine = e
 	if why != "" {
-		b.Remarks = append(b.Remarks, "no target is named (-r), and "+why+": taking the host's rpm, for "+b.Target.Name)
+		b.Remarks = append(b.Remarks, "no target is named (-r), and "+why+": using the host's rpm, for "+b.Target.Name)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func chooseTarget(cfg *config.Config, where targetChoice) (t rpmflow.Target, sai
 		switch len(cfg.Targets) {
 		case 0:
 			name = defaultTarget()
-			said = "no target is named (-r) or configured: taking " + name
+			said = "no target is named (-r) or configured: using " + name
 		case 1:
 			return cfg.Targets[0], "", nil
 		default:

@@ -55,7 +55,8 @@ with two repositories, add ?repository=source or ?repository=packaging to the UR
 func hookFlushCommand() *cobra.Command {
 	var rejected bool
 	cmd := &cobra.Command{
-		Use: "flush [REPOSITORY]", Short: "Deliver pushes that the listener has not got yet", Args: cobra.MaximumNArgs(1),
+		Use: "flush [REPOSITORY]", Short: "Deliver pushes that the listener has not received yet",
+		Args: cobra.MaximumNArgs(1),
 		Long: `Flush delivers the pushes to a repository that could not be announced when they came, oldest first.
 Without an argument it is the repository of this directory. Every push does this as well. The exit code is 0
 if nothing waits any more.`,

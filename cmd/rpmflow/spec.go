@@ -19,7 +19,7 @@ import (
 
 func specCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "spec", Short: "Ask rpm about a spec, and fetch its sources",
+		Use: "spec", Short: "Query a spec with rpm, and fetch its sources",
 		Long: `These commands print what the target's own rpm says, in a container of its root without a network, with
 the macros that you define. With --engine rpmbuild, or if there is no container engine and no target is named,
 it is the host's rpm. The answers are those of rpmspec. Sources are looked for next to the spec, or in SOURCES

@@ -147,7 +147,7 @@ func (s *submission) send(
 	}
 	if cmd.Flags().Changed("allow-address") {
 		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, " +
-			"whose builder.allow_addresses counts")
+			"with its own builder.allow_addresses")
 	}
 	return c.Submit(ctx, api.Submission{
 		Project: args[0], Ref: s.ref, Commit: s.commit, Targets: s.targets, Packages: s.packages,

@@ -95,11 +95,11 @@ func checkProject(ctx context.Context, cmd *cobra.Command, name string) error {
 
 func healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "health [listener|nats|s3]", Short: "Say whether a part of the system works",
+		Use: "health [listener|nats|s3]", Short: "Check whether a part of the system works",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"listener", "nats", "s3"},
 		Long: "Health is for container health checks. It is quiet and exits with 0 if the part works; " +
-			"else it says why and exits with 1. Without an argument it asks the listener.",
+			"else it prints why and exits with 1. Without an argument it checks the listener.",
 	}
 	clientFlags(cmd)
 	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file",

@@ -218,7 +218,7 @@ func hooks() (all []Route) {
 				Answer{Status: http.StatusOK, When: "The delivery is not a push.", Type: Ignored{}}),
 			Problems: []Answer{
 				problem(http.StatusBadRequest,
-					"The delivery cannot be read, or does not tell which of two repositories it is about."),
+					"The delivery cannot be read, or does not say which of two repositories it is for."),
 				problem(http.StatusUnauthorized, "The signature does not match."),
 				problem(http.StatusForbidden, "The project has no webhook secret."),
 				problem(http.StatusNotFound, "The project is not configured."),
@@ -248,7 +248,7 @@ func builds() []Route {
 			Text:    "Send `Expect: 100-continue` to learn of a refusal before the package is sent.",
 			Params: []Param{
 				{Name: "project", In: InQuery,
-					Text: "Name of a project; may be missing where the package's name is that of a project, or there is only one."},
+					Text: "Name of a project; may be missing if the package's name is that of a project, or there is only one."},
 				{Name: "target", In: InQuery, Repeats: true, Text: "Name of a target; those of the project when missing."},
 				idempotencyKey(),
 			},
@@ -288,7 +288,7 @@ func builds() []Route {
 			Name: GetBuild, Method: http.MethodGet, Path: "/api/v1/builds/{id}", Access: Public,
 			Summary:  "Show a build's record.",
 			Params:   []Param{buildID()},
-			Answers:  []Answer{{Status: http.StatusOK, When: "The record as its latest event has it.", Type: rpmflow.Build{}}},
+			Answers:  []Answer{{Status: http.StatusOK, When: "The record in its latest event.", Type: rpmflow.Build{}}},
 			Problems: lookup(),
 		}, {
 			Name: CancelBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/cancel", Access: Token,
@@ -359,17 +359,17 @@ func programs() []Route {
 			Summary: "Describe the API as OpenAPI 3.1.",
 			Answers: []Answer{{Status: http.StatusOK, When: "The document.", Media: mediaJSON}},
 		}, {
-			Name: GetHealth, Method: http.MethodGet, Path: "/healthz", Access: Probe, Summary: "Say that the program runs.",
+			Name: GetHealth, Method: http.MethodGet, Path: "/healthz", Access: Probe, Summary: "Report that the program runs.",
 			Answers: []Answer{{Status: http.StatusOK, When: "It runs.", Type: Status{}}},
 		}, {
 			Name: GetReadiness, Method: http.MethodGet, Path: "/readyz", Access: Probe,
-			Summary: "Say whether the listener takes pushes.",
+			Summary: "Report whether the listener takes pushes.",
 			Answers: []Answer{{Status: http.StatusOK, When: "It does.", Type: Status{}}},
 			Problems: []Answer{problem(http.StatusServiceUnavailable,
 				"NATS is away, or the list of builds is not read to its end.")},
 		}, {
 			Name: GetMetrics, Method: http.MethodGet, Path: "/metrics", Access: Token,
-			Summary: "Tell Prometheus about the listener.",
+			Summary: "Return the listener's metrics for Prometheus.",
 			Answers: []Answer{{Status: http.StatusOK, When: "Metrics in Prometheus' text form.",
 				Media: "text/plain; version=0.0.4; charset=utf-8"}},
 			Problems: token(),

@@ -17,7 +17,7 @@ import (
 type Job struct {
 	Build  rpmflow.Build
 	Target rpmflow.Target
-	// Epoch is the commit's time: with it the same commit gives the same bytes.
+	// Epoch is the commit's time: with it the same commit leads to the same bytes.
 	Epoch time.Time
 	// Dir is an empty directory of this attempt, where the engine puts results and logs.
 	Dir string

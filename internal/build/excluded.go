@@ -84,7 +84,7 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 	}
 	unnamed := func(value string) bool { return !named(value) }
 	if i := slices.IndexFunc(list, func(s string) bool { return strings.HasPrefix(s, "%") }); i >= 0 {
-		hint = fmt.Sprintf("%s is a macro that rpm does not know here: define it with macros, or build for a target that "+
+		hint = fmt.Sprintf("%s is a macro that is not defined here: define it with macros, or build for a target that "+
 			"has it", list[i])
 	}
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {

@@ -81,7 +81,7 @@ func TestExcludedByAMacro(t *testing.T) {
 	var skip *rpmflow.Skip
 	err := excluded(srpmOf(t, "ExclusiveArch: %{no_such_arches} noarch"), rpmflow.Build{}, "x86_64")
 	if !errors.As(err, &skip) || !strings.HasPrefix(skip.Hint,
-		"%{no_such_arches} is a macro that rpm does not know here") {
+		"%{no_such_arches} is a macro that is not defined here") {
 		t.Errorf("%v", err)
 	}
 }

@@ -81,7 +81,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 
 	tctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	timeout := rpmflow.Fail(rpmflow.FailureTimeout, "raise the project's timeout, or find out in the log what hangs",
+	timeout := rpmflow.Fail(rpmflow.FailureTimeout, "raise the project's timeout, or look in the log for what hangs",
 		"the build took longer than %s", run.b.Timeout())
 	timer := time.AfterFunc(run.b.Timeout(), func() { cancel(timeout) })
 	defer timer.Stop()
@@ -89,7 +89,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 		defer context.AfterFunc(a.Cancel, func() { cancel(context.Cause(a.Cancel)) })()
 	}
 	run.output = &limited{w: a.Log, left: r.MaxOutput, exceeded: func() {
-		cancel(rpmflow.Fail(rpmflow.FailureBuild, "make it write less, or have builder.max_output raised",
+		cancel(rpmflow.Fail(rpmflow.FailureBuild, "make it write less, or ask an operator to raise builder.max_output",
 			"the build wrote more than %d bytes of output", r.MaxOutput))
 	}}
 

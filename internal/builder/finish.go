@@ -237,7 +237,7 @@ func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interrupt
 		o.log.Info("build handed back", "why", interruption)
 		release(o.d, o.log)
 		if err := o.queue.AnnounceWork(b.Arch); err != nil {
-			o.log.Debug("other builders are not notified: they look for themselves", "error", err)
+			o.log.Debug("other builders are not notified: they find it with their next poll", "error", err)
 		}
 		return
 	case stepRetry:

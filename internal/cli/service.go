@@ -61,7 +61,7 @@ func (s Service) Command() *cobra.Command {
 // health asks the running program. It reads the configuration without any secret.
 func (s Service) health() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "health", Short: fmt.Sprintf("Say whether the %s that runs here is ready", s.Program), Args: cobra.NoArgs,
+		Use: "health", Short: fmt.Sprintf("Check whether the %s that runs here is ready", s.Program), Args: cobra.NoArgs,
 		Long: fmt.Sprintf(`Health is for container health checks. It asks the %s that runs with the same configuration on this
 machine (GET /readyz). It is quiet and exits with 0 if that is ready; else it says why and exits with 1. It needs no
 secrets.`,
@@ -85,7 +85,7 @@ secrets.`,
 func (s Service) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Args: cobra.NoArgs,
-		Short: fmt.Sprintf("Check everything that the %s needs, and say what to do about what is missing", s.Program),
+		Short: fmt.Sprintf("Check everything that the %s needs, and print what to do about what is missing", s.Program),
 	}
 	ConfigFlags(cmd, s.Sections...)
 	DoctorFlags(cmd)

@@ -82,7 +82,7 @@ func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string
 				e.name(), quote(t), known))
 		}
 		if slices.Contains(p.Targets[:i], t) {
-			l.problem(g.from, key, fmt.Errorf("project %q: target %s is there twice: remove one", e.name(), quote(t)))
+			l.problem(g.from, key, fmt.Errorf("project %q: target %s is listed twice: remove one", e.name(), quote(t)))
 		}
 	}
 }

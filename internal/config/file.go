@@ -203,7 +203,7 @@ func (l *loader) pairs(n *yaml.Node, shown string) []pair {
 			if shown != "" {
 				path = shown + "." + path
 			}
-			l.problem(l.at(key), shorten(path), fmt.Errorf("is there a second time, first in line %d: keep one of them", first))
+			l.problem(l.at(key), shorten(path), fmt.Errorf("is set twice, first in line %d: keep one of them", first))
 		default:
 			lines[key.Value] = key.Line
 			own = append(own, pair{key, n.Content[i+1]})
@@ -228,7 +228,7 @@ func (l *loader) value(n *yaml.Node, s setting, shown string) given {
 	}
 	// In a secret without quotes, & * and ! at the beginning would be taken for YAML's own and be lost.
 	if s.group != "" && (n.Kind == yaml.AliasNode || n.Anchor != "") {
-		return fail(n, "begins with & or *, which mean something in YAML: put quotes around it")
+		return fail(n, "begins with & or *, which are special in YAML: put quotes around it")
 	}
 	items := []*yaml.Node{target(n)}
 	if items[0].Kind == yaml.SequenceNode && s.list {
@@ -240,7 +240,7 @@ func (l *loader) value(n *yaml.Node, s setting, shown string) given {
 		case item.Kind != yaml.ScalarNode:
 			return fail(item, "want %s, got %s", article(s.typ), what(item))
 		case item.Style&yaml.TaggedStyle != 0:
-			return fail(item, "has a tag (!…), which means nothing here: "+
+			return fail(item, "has a tag (!…), which has no meaning here: "+
 				"remove it, or put quotes around a value that begins with !")
 		case empty(item):
 			return fail(item, `has no value: give it one ("" is empty), or remove the key; one that begins with # needs quotes`)

@@ -125,7 +125,7 @@ func (n *NATS) settings(l *loader) []setting {
 		},
 		secret(l, "nats.password", "Password of nats.user.", &n.Password,
 			ForListener, ForBuilder, ForOperator),
-		secret(l, "nats.token", "Token, where the servers want one instead of a user.", &n.Token,
+		secret(l, "nats.token", "Token, if the servers require one instead of a user.", &n.Token,
 			ForListener, ForBuilder, ForOperator),
 		secret(l, "nats.nkey",
 			"Seed of an nkey (SU…), instead of user or token: only its public half is known to the servers.", &n.NKey,

@@ -9,7 +9,7 @@ func (b *Builder) settings() []setting {
 			doc: "mock: in containers. rpmbuild: the host's own, without a clean root, for targets named host or host-… only; " +
 				"without targets, it defines one for this machine. auto: mock; " +
 				"local builds without a target use rpmbuild " +
-				"where mock cannot work.",
+				"if mock cannot work.",
 			field: oneOf(&b.Engine, []string{string(EngineAuto), string(EngineMock), string(EngineRPMBuild)},
 				EngineAuto, EngineMock, EngineRPMBuild)},
 		{path: "builder.archs", field: commas(many(&b.Archs, "list of architectures", checkArch)),
@@ -25,7 +25,7 @@ func (b *Builder) settings() []setting {
 		{path: "builder.poll", def: "3s", field: duration(&b.Poll),
 			doc: "How often a builder without work looks for work when no wake-up comes."},
 		{path: "builder.ack_wait", def: "60s", field: duration(&b.AckWait),
-			doc: "After how much silence of a builder its build goes to another one."},
+			doc: "How long a builder may be silent before its build goes to another one."},
 		{path: "builder.retry_delay", def: "30s", field: duration(&b.RetryDelay),
 			doc: "Pause after a failure of the infrastructure, doubled after each further one."},
 		{path: "builder.max_failures", def: "3", field: integer(&b.MaxFailures, 1),

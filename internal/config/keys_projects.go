@@ -11,7 +11,7 @@ import (
 func targetSettings(t *rpmflow.Target) []setting {
 	return append([]setting{
 		{path: "name", must: true, example: "fedora-42-x86_64", field: text(&t.Name, "text", rpmflow.CheckTargetName),
-			doc: "What projects and events call it."},
+			doc: "Its name in projects and events."},
 		{path: "arch", field: text(&t.Arch, "architecture", orEmpty(checkArch)),
 			doc: "Architecture; empty: the name's last part, else this machine's own."},
 		{path: "config", field: mockConfig(&t.Config),
@@ -38,7 +38,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 	settings := slices.Concat(
 		[]setting{
 			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName),
-				doc: "What webhooks, pages and events call it."},
+				doc: "Its name in webhook addresses, pages and events."},
 			{path: "url", must: true, example: "https://git.example.com/hello.git", field: repository(&p.URL),
 				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or ./path, " +
 					"which starts at this file's directory."},

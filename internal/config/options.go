@@ -22,7 +22,7 @@ func optionSettings(o *rpmflow.Options, whose string) []setting {
 		{path: "repositories", example: "['https://repo.example.com/$releasever/$basearch/ priority=50']",
 			field: parsed(&o.Repositories, "list of repositories", rpmflow.ParseRepository),
 			doc: "Repositories that are asked for BuildRequires besides those of the mock configuration: " +
-				"a URL, behind it where wanted priority=1…99 and gpgkey=URL of the key that signs the packages."},
+				"a URL, optionally followed by priority=1…99 and gpgkey=URL of the key that signs the packages."},
 		{path: "mock_options", example: "['chroot_additional_packages=glibc-langpack-de']",
 			field: parsed(&o.MockOptions, "list of assignments", rpmflow.ParseMockOption),
 			doc: "Options of mock, as for its --config-opts: " + strings.Join(rpmflow.MockOptionKeys(), ", ") +
@@ -66,7 +66,7 @@ func conditions(dst *[]string, o *rpmflow.Options) field {
 	f.set = func(in input) error {
 		for i, s := range in.values {
 			if slices.Contains(in.values[:i], s) {
-				return fmt.Errorf("condition %s is there twice: remove one", quote(s))
+				return fmt.Errorf("condition %s is listed twice: remove one", quote(s))
 			}
 		}
 		return errors.Join(set(in), o.CheckConditions())

@@ -30,7 +30,7 @@ func placeSettings(p *rpmflow.Project) []setting {
 func packageSettings(s *rpmflow.PackageSource) []setting {
 	return []setting{
 		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName),
-			doc: "What builds and events call it."},
+			doc: "Its name in builds and events."},
 		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)),
 			doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is made; " +
 				"empty: its top."},
@@ -69,37 +69,37 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 		}
 	}
 	if p.Layout == rpmflow.LayoutSplit {
-		elsewhere("paths", "means nothing in layout split, in which every push to either repository is built: remove it")
+		elsewhere("paths", "has no effect in layout split, in which every push to either repository is built: remove it")
 		if len(entries) > 0 {
-			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("means nothing in layout split: "+
+			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("has no effect in layout split: "+
 				"make a project of each package"))
 		}
 	}
 	srpms := p.Layout == rpmflow.LayoutSRPM || len(p.Sources.SRPMs) > 0
 	switch {
 	case srpms && len(entries) > 0:
-		l.problem(entries[0].from, within(e.scope, "packages"), errors.New("is there for a project of source packages, "+
+		l.problem(entries[0].from, within(e.scope, "packages"), errors.New("is set for a project of source packages, "+
 			"whose packages are found: remove packages, or layout: srpm and srpm"))
 	case srpms && p.Layout == rpmflow.LayoutAuto:
 		p.Layout = rpmflow.LayoutSRPM
 	case srpms && p.Layout != rpmflow.LayoutSRPM:
-		elsewhere("srpm", fmt.Sprintf("means nothing in layout %s: remove it, or set layout: srpm", p.Layout))
+		elsewhere("srpm", fmt.Sprintf("has no effect in layout %s: remove it, or set layout: srpm", p.Layout))
 	}
 	without := []rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}
 	if p.Sources.Submodules && slices.Contains(without, p.Layout) {
-		elsewhere("submodules", fmt.Sprintf("means nothing in layout %s, in which no archive is made of the tree: "+
+		elsewhere("submodules", fmt.Sprintf("has no effect in layout %s, in which no archive is made of the tree: "+
 			"remove it, or set layout: in-tree", p.Layout))
 	}
 	if srpms {
 		for _, key := range []string{"spec", "paths"} {
-			elsewhere(key, "means nothing in layout srpm, in which the source packages that have changed are built: remove it")
+			elsewhere(key, "has no effect in layout srpm, in which the source packages that have changed are built: remove it")
 		}
 		keys := []string{"version_tags", "substitute", "lookaside", "source_mirrors", "checksums"}
 		if p.Sources.Version != "" {
 			keys = append(keys, "version")
 		}
 		for _, key := range keys {
-			elsewhere(key, "means nothing in layout srpm, in which source packages are rebuilt as they are: remove it")
+			elsewhere(key, "has no effect in layout srpm, in which source packages are rebuilt as they are: remove it")
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 // firstTakes refuses lists of patterns that take nothing.
 func (l *loader) firstTakes(e entry, key string, patterns []string) {
 	if len(patterns) > 0 && strings.HasPrefix(patterns[0], "!") {
-		l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf("begins with %s, which takes away from nothing: "+
-			"write first what is taken, such as '**'", quote(patterns[0])))
+		l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf("begins with %s, which excludes from nothing: "+
+			"write first what is included, such as '**'", quote(patterns[0])))
 	}
 }

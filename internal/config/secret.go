@@ -143,7 +143,7 @@ func (l *loader) oneWayEach(scope string, settings []setting, in layer) {
 			continue
 		}
 		if len(set) > 1 && s.path == set[0] {
-			l.problem(in[set[len(set)-1]].from, within(scope, s.group), fmt.Errorf("is given in more than one way (%s): "+
+			l.problem(in[set[len(set)-1]].from, within(scope, s.group), fmt.Errorf("is set in more than one way (%s): "+
 				"keep one of them", strings.Join(set, ", ")))
 		}
 		if g, ok := in[s.path]; !ok || len(set) > 1 {

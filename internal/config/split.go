@@ -24,7 +24,7 @@ func directories(dst *[]rpmflow.TargetDirectory) field {
 				d, err := parseDirectory(v)
 				same := func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }
 				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, same) {
-					err = fmt.Errorf("%s takes away from nothing: write first which targets have that directory, "+
+					err = fmt.Errorf("%s excludes from nothing: write first which targets have that directory, "+
 						"such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
 				}
 				problems, all = append(problems, err), append(all, d)

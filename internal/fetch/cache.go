@@ -88,7 +88,7 @@ func (c *collection) noCache(f File, err error) {
 // changed is the failure of a file that was replaced by another one.
 func changed(f rpmflow.SourceFile, before string) error {
 	return rpmflow.Fail(rpmflow.FailureSource,
-		"find out why; if the new file is right, say so: add 'sha512:"+f.SHA512+" "+f.Name+"' to the project's checksums",
+		"check why; if the new file is right, add 'sha512:"+f.SHA512+" "+f.Name+"' to the project's checksums",
 		"%s has changed: its SHA-512 is %s, and was %s when it was first downloaded", f.URL, f.SHA512, before)
 }
 
@@ -160,7 +160,7 @@ func Compare(file, name string, known []checksum.Checksum) error {
 	_, _, err = Sum(in, known)
 	var wrong *WrongSum
 	if errors.As(err, &wrong) {
-		return rpmflow.Fail(rpmflow.FailureSource, "find out which of both is right", "%s has %s", printable.Name(name),
+		return rpmflow.Fail(rpmflow.FailureSource, "check which of the two is right", "%s has %s", printable.Name(name),
 			wrong)
 	}
 	return err

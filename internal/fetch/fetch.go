@@ -65,8 +65,8 @@ type Client struct {
 
 // New checks the options.
 func New(o Options) (*Client, error) {
-	o.Advice.Permit = cmp.Or(o.Advice.Permit, "have the host or address listed in builder.allow_addresses")
-	o.Advice.Raise = cmp.Or(o.Advice.Raise, "have builder.max_source raised")
+	o.Advice.Permit = cmp.Or(o.Advice.Permit, "ask an operator to add the host or address to builder.allow_addresses")
+	o.Advice.Raise = cmp.Or(o.Advice.Raise, "ask an operator to raise builder.max_source")
 	rules, err := netrule.Parse(o.Allow)
 	if err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func (p *part) check(from string, known []checksum.Checksum) (Got, error) {
 	var wrong *WrongSum
 	if errors.As(err, &wrong) {
 		return Got{}, &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: from + " has " + wrong.Error(),
-			Hint: "find out which of both is right: the file may have been replaced, " +
+			Hint: "check which of the two is right: the file may have been replaced, " +
 				"or the checksum may be that of an older file"}
 	}
 	if err != nil {

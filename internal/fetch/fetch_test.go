@@ -119,7 +119,7 @@ func TestFetch(t *testing.T) {
 		t.Fatalf("%v, %+v", err, got)
 	}
 	_, _, err = fetch(t, newClient(t, nil), []checksum.Checksum{sha("another")}, url)
-	wantFailure(t, err, sha("another").Hex, sha(payload).Hex, "which of both is right")
+	wantFailure(t, err, sha("another").Hex, sha(payload).Hex, "which of the two is right")
 }
 
 // A connection that breaks is taken up where it broke, if the server's file is still the same, else from the beginning.

@@ -85,7 +85,7 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 	}
 	err = p.add(body)
 	if err = errors.Join(err, body.Close()); err == nil && size >= 0 && p.have != size {
-		err = fmt.Errorf("%d of %d bytes came", p.have, size) // the end of a data connection may be one in the middle
+		err = fmt.Errorf("received %d of %d bytes", p.have, size) // the end of a data connection may be one in the middle
 	}
 	return explainFTP(ctx, err)
 }

@@ -100,7 +100,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	if res.ContentLength > p.max-p.have {
 		return p.tooLarge()
 	}
-	err = p.add(watch(res.Body, c.Stall, func() { stop(fmt.Errorf("no byte came for %s", c.Stall)) }))
+	err = p.add(watch(res.Body, c.Stall, func() { stop(fmt.Errorf("nothing was received for %s", c.Stall)) }))
 	return explain(ctx, err)
 }
 
@@ -127,9 +127,9 @@ func status(res *http.Response) error {
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "%s", what)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return rpmflow.Fail(rpmflow.FailureSource, "use a URL that everybody may read, or commit the file", "%s", what)
+		return rpmflow.Fail(rpmflow.FailureSource, "use a public URL, or commit the file", "%s", what)
 	}
-	return rpmflow.Fail(rpmflow.FailureSource, "see with a browser or curl what the URL gives", "%s", what)
+	return rpmflow.Fail(rpmflow.FailureSource, "check with a browser or curl what the URL returns", "%s", what)
 }
 
 // explain tells what another try cannot fix. It repeats no URL: that of a redirect may have a signature in it.

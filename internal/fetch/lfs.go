@@ -25,7 +25,7 @@ const (
 	maxBatch = 100
 	// maxAnswer bounds what a server says of them, in bytes.
 	maxAnswer = 4 << 20
-	lfsHint   = "push the files with git lfs push --all, or see with git lfs fetch whether they can be had"
+	lfsHint   = "push the files with git lfs push --all, or check with git lfs fetch that they can be fetched"
 )
 
 // LFSServer is where the files are that a repository has pointers to.
@@ -156,7 +156,7 @@ func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, erro
 		}
 	}
 	if !found {
-		return action{}, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s says nothing of it", l.at.Host)
+		return action{}, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s does not mention it", l.at.Host)
 	}
 	return mine, nil
 }
@@ -236,7 +236,7 @@ func (l *lfs) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err er
 		return answer, explain(ctx, err)
 	}
 	if err := json.Unmarshal(text, &answer); err != nil || len(text) > maxAnswer {
-		return answer, rpmflow.Fail(rpmflow.FailureSource, "see with git lfs env which server is asked",
+		return answer, rpmflow.Fail(rpmflow.FailureSource, "check with git lfs env which server is used",
 			"%s does not answer as a Git LFS server", l.at.Host)
 	}
 	if answer.Transfer != "" && answer.Transfer != "basic" || answer.HashAlgo != "" && answer.HashAlgo != "sha256" {
@@ -264,7 +264,7 @@ func (l *lfs) read(said lfsObject) (a action, err error) {
 		return a, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s names no URL of http or https for it", l.at.Host)
 	}
 	if l.at.Scheme == "https" && u.Scheme == "http" {
-		return a, rpmflow.Fail(rpmflow.FailureSource, "have the server name URLs of https",
+		return a, rpmflow.Fail(rpmflow.FailureSource, "set the server to return https URLs",
 			"%s names a URL of http at %s for it, which is not followed from https", l.at.Host, u.Host)
 	}
 	a = action{href: d.Href, header: d.Header, until: d.ExpiresAt, own: !said.Authenticated}

@@ -59,7 +59,7 @@ func parseList(list string, text []byte, parse func(line string) (Listed, error)
 	refuse := func(n int, err error) error {
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s, line %d", printable.Name(list), n),
 			Err:  err,
-			Hint: "let fedpkg, centpkg or their like write the list"}
+			Hint: "write the list with fedpkg, centpkg or a similar tool"}
 	}
 	if len(text) >= maxList {
 		return nil, refuse(1, fmt.Errorf("the list has more than %d bytes", maxList))
@@ -78,7 +78,7 @@ func parseList(list string, text []byte, parse func(line string) (Listed, error)
 			err = checksum.CheckFileName(l.Name)
 		}
 		if before, twice := by[l.Name]; err == nil && twice && before != l.Checksum {
-			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", printable.Name(l.Name), before, l.Checksum)
+			err = fmt.Errorf("%s is listed twice, with the checksums %s and %s", printable.Name(l.Name), before, l.Checksum)
 		} else if twice {
 			continue
 		}

@@ -70,11 +70,11 @@ func describe(ctx context.Context, dir, commit string, match func(tag string) bo
 	}
 	m := described.FindStringSubmatch(strings.TrimSpace(string(out)))
 	if m == nil {
-		return nil, fmt.Errorf("git describe says %q of %s, which is not understood", out, short(commit))
+		return nil, fmt.Errorf("git describe printed %q for %s, which is not understood", out, short(commit))
 	}
 	d := &Description{Tag: m[1]}
 	if d.Commits, err = strconv.Atoi(m[2]); err != nil {
-		return nil, fmt.Errorf("git describe says %q of %s: %w", out, short(commit), err)
+		return nil, fmt.Errorf("git describe printed %q for %s: %w", out, short(commit), err)
 	}
 	tagged, err := runGit(ctx, "--git-dir="+dir, "rev-parse", "--verify", "--quiet", "refs/tags/"+d.Tag+"^{commit}")
 	if err != nil {

@@ -254,13 +254,13 @@ func (m *mirror) notThere(ref, commit string) error {
 	if m.remote.parent != nil {
 		return rpmflow.Fail(rpmflow.FailureSource,
 			"push the commit to that repository, or set the submodule to one that is there",
-			"commit %s is not in %s: the repository does not give it out", short(commit), where)
+			"commit %s is not in %s: the repository does not serve it", short(commit), where)
 	}
 	if ref != "" {
 		where = ref + " of " + where
 	}
 	return rpmflow.Fail(rpmflow.FailureSource, "push again, or build the ref's newest commit",
-		"commit %s is not in %s any more (force-pushed or deleted?): the repository does not give it out", short(commit),
+		"commit %s is not in %s any more (force-pushed or deleted?): the repository does not serve it", short(commit),
 		where)
 }
 

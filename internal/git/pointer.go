@@ -38,7 +38,7 @@ func isPointer(text []byte) bool {
 func parsePointer(path string, text []byte) (Pointer, error) {
 	p := Pointer{Path: path, Size: -1}
 	refuse := func(why string) (Pointer, error) {
-		return Pointer{}, rpmflow.Fail(rpmflow.FailureSource, "have git lfs write it again, or commit the file itself",
+		return Pointer{}, rpmflow.Fail(rpmflow.FailureSource, "write it again with git lfs, or commit the file itself",
 			"%s is a malformed pointer of Git LFS: %s", show(path), why)
 	}
 	for line := range strings.Lines(string(text)) {
@@ -208,14 +208,14 @@ func (c *Commit) filtered(ctx context.Context, index string, paths []string) (ma
 	lfs, substituted := map[string]bool{}, map[string]bool{}
 	for f := range slices.Chunk(fields, 3) {
 		if len(f) != 3 {
-			return nil, fmt.Errorf("git check-attr says %q, which is not understood", f)
+			return nil, fmt.Errorf("git check-attr printed %q, which is not understood", f)
 		}
 		lfs[f[0]] = lfs[f[0]] || f[1] == "filter" && f[2] == "lfs"
 		substituted[f[0]] = substituted[f[0]] || f[1] == "export-subst" && f[2] == "set"
 	}
 	for _, path := range paths {
 		if lfs[path] && substituted[path] {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of both attributes",
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of the two attributes",
 				"%s has both filter=lfs and export-subst: what Git LFS keeps is not changed", show(path))
 		}
 	}

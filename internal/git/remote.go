@@ -180,7 +180,7 @@ func (r *remote) explain(what string, err error) error {
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Err: r.scrub(err),
 			Message: fmt.Sprintf("%s: objects are missing in %s", what, r.clean),
 			Hint: "of a partial clone build the directory itself, or the repository that it was cloned from; " +
-				"else see what git fsck says"}
+				"else run git fsck"}
 	case errors.Is(err, errNoRepository):
 		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s: repository %s not found", what, r.clean)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -58,13 +58,13 @@ func Open(ctx context.Context, dir string) (*Repository, error) {
 		return nil, err
 	}
 	if r.URL == "" || r.SecretFile == "" {
-		return r, hint.Add(fmt.Errorf("%s does not say where its pushes are announced", r.Dir), "run "+r.installWords())
+		return r, hint.Add(fmt.Errorf("%s is not set up to announce its pushes", r.Dir), "run "+r.installWords())
 	}
 	if !filepath.IsAbs(r.SecretFile) {
 		r.SecretFile = filepath.Join(r.Dir, r.SecretFile)
 	}
 	if r.secret, err = readSecret(r.SecretFile); err != nil {
-		return r, hint.Add(err, "make it readable for who pushes, or run "+r.installWords())
+		return r, hint.Add(err, "make it readable for those who push, or run "+r.installWords())
 	}
 	return r, nil
 }

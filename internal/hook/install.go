@@ -76,7 +76,7 @@ func place(file, program string) error {
 		return nil
 	default:
 		return hint.Add(fmt.Errorf("%s is there already, and is not overwritten", file),
-			fmt.Sprintf("add this line to it, where its standard input is what git gave it, and install again: %s hook "+
+			fmt.Sprintf("add this line to it, where its standard input is still unread, and install again: %s hook "+
 				"post-receive", quote(program)))
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- as git makes it

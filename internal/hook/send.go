@@ -106,7 +106,7 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s broke off: %s", req.URL.Redacted(),
+		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s is incomplete: %s", req.URL.Redacted(),
 			reason(err))}
 	}
 	return judge(req.URL.Redacted(), res, raw)
@@ -130,7 +130,7 @@ func judge(at string, res *http.Response, raw []byte) result {
 		}
 		return result{verdict: delivered, answer: a}
 	case code < 400:
-		return result{verdict: refused, why: fmt.Sprintf("%s leads elsewhere (%s)", at, res.Header.Get("Location")),
+		return result{verdict: refused, why: fmt.Sprintf("%s redirects elsewhere (%s)", at, res.Header.Get("Location")),
 			hint: "git config " + keyURL + " with that address"}
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
 		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s cannot take it now: %s", at, said)}

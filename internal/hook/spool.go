@@ -230,7 +230,7 @@ func (s spool) deliver(ctx context.Context, to *sender, w *words, mine map[strin
 	}
 	unlock, err := s.lock(ctx, "delivering", mode, turnWait)
 	if errors.Is(err, dirlock.ErrBusy) {
-		w.say("another push is being announced and takes its time: what was pushed now is kept and follows it")
+		w.say("another push is still being announced: this one is kept and follows it")
 		return nil
 	}
 	if err != nil {

@@ -42,7 +42,7 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 				"project %q: %v", project.Name, err)
 		case err != nil:
 			return 0, nil, problemf(http.StatusBadRequest,
-				"check that the webhook is of the forge in its address, and sends push events as JSON",
+				"check that the webhook's address is the one for this forge, and that it sends push events as JSON",
 				"project %q: %v", project.Name, err)
 		}
 		half, refusal := plan.Half(project, r.URL.Query().Get("repository"), delivery)

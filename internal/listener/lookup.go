@@ -96,6 +96,6 @@ func ambiguous(id string, builds []rpmflow.Build) *problem {
 	if len(builds) > maxCandidates {
 		count, names = "more than "+fmt.Sprint(maxCandidates), append(names, "…")
 	}
-	return problemf(http.StatusBadRequest, "give more of the one that you mean: "+strings.Join(names, "; "),
-		"%s is the beginning of the ids of %s builds", id, count)
+	return problemf(http.StatusBadRequest, "use more characters of the one that you mean: "+strings.Join(names, "; "),
+		"%s matches the ids of %s builds", id, count)
 }

@@ -78,11 +78,11 @@ func TestPushToEitherRepository(t *testing.T) {
 			rpmflow.HalfSource, ""},
 		{"the address says otherwise than the delivery", "generic/nova?repository=packaging",
 			generic("refs/heads/master", "5", "https://github.com/openstack/nova"), nil, rpmflow.HalfPackaging, ""},
-		{"nothing says it", "generic/nova", generic("refs/heads/master", "6", ""), nil, "", "does not tell which of them"},
+		{"nothing says it", "generic/nova", generic("refs/heads/master", "6", ""), nil, "", "does not say which of them"},
 		{"another repository", "github/nova", github("refs/heads/master", commit, "openstack/glance"),
 			[]string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "7"}, "", "?repository=packaging"},
 		{"a word of its own", "generic/nova?repository=rpm", generic("refs/heads/master", "8", ""), nil, "",
-			`repository "rpm" is none of its two`},
+			`repository "rpm" is not one of its two`},
 		{"a project with one repository", "generic/hello?repository=packaging", generic("refs/heads/main", "9", ""), nil, "",
 			"has one repository"},
 	} {

@@ -64,7 +64,7 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	case l.uploading <- struct{}{}:
 		defer func() { <-l.uploading }()
 	case <-r.Context().Done():
-		return 0, nil, problemf(http.StatusServiceUnavailable, "send it again", "the request was given up")
+		return 0, nil, problemf(http.StatusServiceUnavailable, "send it again", "the request was aborted")
 	}
 	file, pkg, p := l.spool(w, r)
 	if file != "" {
@@ -119,7 +119,7 @@ func (l *Listener) spool(w http.ResponseWriter, r *http.Request) (name string, p
 		return file.Name(), pkg, l.noDisk(disk.err)
 	case err != nil:
 		return file.Name(), pkg, problemf(http.StatusBadRequest, "send it again",
-			"the source package broke off after %d bytes", n)
+			"the upload ended after %d bytes", n)
 	case n > l.o.MaxUpload:
 		return file.Name(), pkg, l.uploadTooLarge(max(r.ContentLength, 0))
 	}

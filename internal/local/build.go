@@ -103,7 +103,7 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 func explore(ctx context.Context, s build.Session, log io.Writer) {
 	e, ok := s.(build.Explorer)
 	if !ok {
-		fmt.Fprintln(log, "rpmflow: this engine has no shell to offer")
+		fmt.Fprintln(log, "rpmflow: this engine cannot open a shell")
 		return
 	}
 	if err := e.Explore(ctx); err != nil {

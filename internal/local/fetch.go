@@ -21,10 +21,10 @@ type Downloads struct {
 func advice() source.Advice {
 	return source.Advice{
 		Advice: fetch.Advice{
-			Permit: "give --allow-address with the host or address, if you trust the package with it",
+			Permit: "use --allow-address with the host or address, if you trust the package with it",
 			Raise:  "raise builder.max_source in the configuration or RPMFLOW_BUILDER_MAX_SOURCE",
 		},
-		Lookaside: "give --lookaside with one of",
+		Lookaside: "use --lookaside with one of",
 	}
 }
 

@@ -78,7 +78,7 @@ func ParseSRPM(arg string) (Input, error) {
 	}
 	in, err := ParseInput(arg)
 	if err == nil && !in.IsSRPM() {
-		err = fmt.Errorf("%s is not a source package: name FILE.src.rpm or its URL, or say rpmflow build", arg)
+		err = fmt.Errorf("%s is not a source package: name FILE.src.rpm or its URL, or use rpmflow build", arg)
 	}
 	return in, err
 }

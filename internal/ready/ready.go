@@ -36,7 +36,7 @@ func Ask(ctx context.Context, program, url string) error {
 	}
 	problem := httpd.ReadProblem(res)
 	if problem == nil {
-		return hint.Add(fmt.Errorf("what answers at %s says %s", url, res.Status),
+		return hint.Add(fmt.Errorf("the server at %s answers %s", url, res.Status),
 			"correct the address: that is not a "+program)
 	}
 	return hint.Add(fmt.Errorf("%s at %s is not ready: %s", program, url, problem.Message), problem.Hint)

@@ -141,7 +141,7 @@ func TestLFSFailures(t *testing.T) {
 		}, words: []string{"does not have it"}},
 		{name: "nothing of it", text: h.keep("x2"),
 			spoil: func() { h.change = func(o map[string]any) { o["oid"] = oidOf("other") } },
-			words: []string{"says nothing of it"}},
+			words: []string{"does not mention it"}},
 		{name: "a private place", text: h.keep("x3"), spoil: func() {
 			h.change = func(o map[string]any) {
 				download(o, func(d map[string]any) { d["href"] = "http://169.254.169.254/latest/meta-data" })

@@ -67,7 +67,7 @@ func (o Obtained) String() string {
 	case notThere:
 		what = "is not there, and the spec has no URL of it"
 	case leftOut:
-		what = "is in the list of sources only, and not in the spec: say --lookaside to have it fetched"
+		what = "is in the list of sources only, and not in the spec: use --lookaside to fetch it"
 	}
 	return fmt.Sprintf("%-8s  %s: %s", o.State, show(o.Name), what)
 }

@@ -127,7 +127,7 @@ func TestTemplateRefuses(t *testing.T) {
 			[]string{"{version} is not known: no tag was pushed"}},
 		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%", Commit: req.Commit},
 			substitutions("VERSION={branch}", "SHORT=1"),
-			rpmflow.FailureSpec, []string{`"50%" would mean something to rpm`}},
+			rpmflow.FailureSpec, []string{`rpm would interpret the value "50%"`}},
 		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at",
 			"a.spec.in, b.spec.in"}},
 	} {

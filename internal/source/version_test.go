@@ -184,7 +184,8 @@ func TestAutomatic(t *testing.T) {
 		err = &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "rpmspec", Excerpt: strings.Split(string(out), "\n")}
 	}
 	_, err = p.Complete(t.Context(), &fakeRPM{text: out, err: err})
-	wantFailure(t, err, rpmflow.FailureSpec, "%autorelease and %autochangelog", "does not know", "version: from-git")
+	wantFailure(t, err, rpmflow.FailureSpec, "%autorelease and %autochangelog", "not defined in the target's",
+		"version: from-git")
 	known := []byte("Name: hello\nRelease: 1\n")
 	if done, err := p.Complete(t.Context(), &fakeRPM{text: known}); err != nil || len(done.Notes) != 1 ||
 		!strings.Contains(done.Notes[0], "version: from-git counts commits") {

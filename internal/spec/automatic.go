@@ -44,7 +44,8 @@ func CheckAutomatic(macros []string, expanded []byte, err error) (remark string,
 	}
 	if unknown {
 		return "", &rpmflow.Failure{Kind: rpmflow.FailureSpec, Err: err,
-			Message: "the spec uses " + names + ", which the target's root does not know: rpmautospec is not there",
+			Message: "the spec uses " + names +
+				", which are not defined in the target's root: rpmautospec is not installed there",
 			Hint: "set version: from-git of the project, which counts commits and writes the changelog itself, " +
 				"write Release and %changelog out, or have rpmautospec's macros in the target's root"}
 	}

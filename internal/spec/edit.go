@@ -48,7 +48,7 @@ func (v *Version) Edit(spec string) (string, error) {
 		}
 		tag := strings.ToLower(m[2])
 		if conditional > 0 {
-			return "", unclear("line %d, %s, stands in a conditional", i+1, m[2])
+			return "", unclear("line %d, %s, is in a conditional", i+1, m[2])
 		}
 		if other, ok := found[tag]; ok {
 			return "", unclear("lines %d and %d both are its %s", other+1, i+1, m[2])

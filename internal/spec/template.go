@@ -68,7 +68,7 @@ func (f Facts) expandValue(s rpmflow.Substitution) (string, error) {
 	})
 	if failure == nil && strings.ContainsAny(text, "\n\r\x00%") {
 		failure = rpmflow.Fail(rpmflow.FailureSpec, "name branches and tags without such characters",
-			"substitute: %s=%s: the value %q would mean something to rpm", s.Name, s.Value, text)
+			"substitute: %s=%s: rpm would interpret the value %q", s.Name, s.Value, text)
 	}
 	return text, failure
 }

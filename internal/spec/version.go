@@ -79,7 +79,7 @@ func bare(tag string, patterns []string) string {
 func VersionOf(tag string, patterns []string) (string, error) {
 	version := bare(tag, patterns)
 	if version == "" {
-		return "", rpmflow.Fail(rpmflow.FailureSource, "say with version_tags which tags are versions",
+		return "", rpmflow.Fail(rpmflow.FailureSource, "set version_tags to the tags that are versions",
 			"the nearest tag %s has no version in it", printable.Name(tag))
 	}
 	for _, re := range []*regexp.Regexp{preRelease, pythonic} {
@@ -90,8 +90,8 @@ func VersionOf(tag string, patterns []string) (string, error) {
 	}
 	if !rpmVersion.MatchString(version) {
 		i := strings.IndexFunc(version, func(c rune) bool { return !rpmVersion.MatchString(string(c)) })
-		return "", rpmflow.Fail(rpmflow.FailureSource, "rename the tag, or say with version_tags which tags are versions",
-			"the version of the nearest tag, %s, cannot be one of rpm's: %q is not allowed in it",
+		return "", rpmflow.Fail(rpmflow.FailureSource, "rename the tag, or set version_tags to the tags that are versions",
+			"the version of the nearest tag, %s, is not valid for rpm: %q is not allowed in it",
 			printable.Name(tag), string([]rune(version[i:])[:1]))
 	}
 	return version, nil

@@ -93,8 +93,8 @@ func TestEditSpec(t *testing.T) {
 		}
 	}
 	for in, word := range map[string]string{
-		"Version: 1\n%if 0\nRelease: 1\n%endif\n":          "line 3, Release, stands in a conditional",
-		"%ifarch x86_64\nVersion: 1\n%endif\nRelease: 1\n": "line 2, Version, stands in a conditional",
+		"Version: 1\n%if 0\nRelease: 1\n%endif\n":          "line 3, Release, is in a conditional",
+		"%ifarch x86_64\nVersion: 1\n%endif\nRelease: 1\n": "line 2, Version, is in a conditional",
 		"Version: 1\nVersion: 2\nRelease: 1\n":             "lines 1 and 2 both are its Version",
 		"Release: 1\n":                                     "no line Version:",
 		"Version: 1\n":                                     "no line Release:",

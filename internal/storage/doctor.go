@@ -28,7 +28,7 @@ func Check(c Config, writes bool) doctor.Check {
 		}
 		err = store.Healthy(ctx)
 		if errors.Is(err, ErrNoBucket) && c.CreateBucket {
-			f.Add(name, doctor.Warning, err.Error(), "start a builder: it makes the bucket, where its account may")
+			f.Add(name, doctor.Warning, err.Error(), "start a builder: it makes the bucket, if its account may")
 			return
 		}
 		if err != nil {

@@ -112,7 +112,7 @@ func classify(err error) (kind error, hint string) {
 	case minio.NoSuchBucket:
 		return ErrNoBucket, ""
 	case "InvalidAccessKeyId", "XAdminUserNotFound": // the latter is versitygw's
-		return ErrCredentials, "it does not know the access key: correct s3.access_key"
+		return ErrCredentials, "the access key is unknown: correct s3.access_key"
 	case "SignatureDoesNotMatch":
 		return ErrCredentials, "the secret key does not belong to the access key: correct s3.secret_key"
 	case "AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "IllegalLocationConstraintException":
@@ -123,7 +123,7 @@ func classify(err error) (kind error, hint string) {
 		return ErrRefused, "the bucket has another owner, or its policy does not allow this: " +
 			"correct s3.bucket, or set the policy that `rpmflow config s3` prints"
 	case "BucketAlreadyExists":
-		return ErrRefused, "the bucket is somebody else's: set s3.bucket to another name"
+		return ErrRefused, "the bucket belongs to another account: set s3.bucket to another name"
 	case "XAmzContentSHA256Mismatch", "BadDigest", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable",
 		"Throttling", "OperationAborted":
 		return ErrTemporary, ""

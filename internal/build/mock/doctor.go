@@ -43,14 +43,14 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 		facts.Host, facts.Version, facts.API, facts.Machine, facts.Storage, facts.Cgroup)
 	u, err := url.Parse(facts.Host)
 	if facts.Plain && err == nil && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1" {
-		f.Add(checkName, doctor.Warning, facts.Host+" is reached without TLS: whoever reaches it too is root there",
+		f.Add(checkName, doctor.Warning, facts.Host+" is reached without TLS: everybody who can reach it is root there",
 			"use TLS (builder.docker.cert_path) or ssh://")
 	}
 	if facts.UserNamespaces {
 		f.OK("user namespaces", "root of a build's container is nobody on the engine's machine")
 	} else {
 		f.Add("user namespaces", doctor.Warning, "the engine has none: root of a build's container is root for the kernel; "+
-			"this stops mistakes, but not an attacker who knows the kernel",
+			"this stops mistakes, but not attacks on the kernel",
 			"for packages of people whom you do not trust, start the engine with user namespaces (dockerd "+
 				"--userns-remap=default)")
 	}

@@ -215,6 +215,6 @@ func overDisk(err *docker.DiskLimitError, phase rpmflow.Phase) error {
 	}
 	return &rpmflow.Failure{
 		Kind: rpmflow.FailureBuild, Message: "the build " +
-			err.Error(), Hint: "make it write less, or have builder.docker.disk raised",
+			err.Error(), Hint: "make it write less, or ask an operator to raise builder.docker.disk",
 	}
 }

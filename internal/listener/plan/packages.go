@@ -90,7 +90,7 @@ func (pl *Planner) choose(ctx context.Context, project rpmflow.Project, c forge.
 	files, why := pl.changed(ctx, project, c)
 	if why != "" {
 		chosen := choice{packages: configuredPackages(project),
-			note: "built without regard to the files that were changed: " + why}
+			note: "built regardless of the changed files: " + why}
 		return pl.withoutAbsent(ctx, project, c, chosen, c.Before != "" && !rpmflow.IsZeroCommit(c.Before))
 	}
 	var chosen choice
@@ -154,7 +154,7 @@ func (pl *Planner) changedSRPMs(ctx context.Context, project rpmflow.Project, c 
 	files, why := pl.changed(ctx, project, c)
 	var chosen choice
 	if why != "" {
-		chosen.note = "built without regard to the files that were changed: " + why
+		chosen.note = "built regardless of the changed files: " + why
 	}
 	for _, p := range list {
 		if why != "" || slices.Contains(files, p.Path) {
@@ -219,7 +219,7 @@ func (pl *Planner) named(ctx context.Context, project rpmflow.Project, c forge.C
 			return choice{}, refuse(Invalid, f.Hint, "project %q: %v", project.Name, f)
 		case err != nil:
 			return choice{}, refuse(Unreachable, "try again in a moment",
-				"project %q: which source packages there are is not known: %s", project.Name, pl.whyNot(project, c, err))
+				"project %q: cannot list its source packages: %s", project.Name, pl.whyNot(project, c, err))
 		case len(list) == 0:
 			return choice{}, refuse(Invalid, "add one, or set srpm: in the project's configuration",
 				"project %q: there is no source package (%s) at %.12s",

@@ -23,7 +23,7 @@ func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half,
 		return h, nil
 	case "":
 	default:
-		return "", refuse(Invalid, hint, "project %q: repository %q is none of its two", project.Name, said)
+		return "", refuse(Invalid, hint, "project %q: repository %q is not one of its two", project.Name, said)
 	}
 	ofSource, ofPackaging := d.IsOf(project.URL), d.IsOf(project.Packaging.URL)
 	switch {
@@ -33,7 +33,7 @@ func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half,
 		return rpmflow.HalfPackaging, nil
 	}
 	return "", refuse(Invalid, hint,
-		"project %q has two repositories, and the delivery does not tell which of them it is about", project.Name)
+		"project %q has two repositories, and the delivery does not say which of them it is for", project.Name)
 }
 
 // split names both repositories, and the commit of the one that was pushed to. The builder finds the commit of the

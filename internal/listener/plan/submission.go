@@ -81,7 +81,7 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 	if err != nil {
 		pl.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
 		return "", "", refuse(Unreachable, "check the repository's server, or give commit and the full ref (refs/heads/…)",
-			"project %q: %s cannot be asked which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
+			"project %q: cannot ask %s which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
 	}
 	if s.Commit != "" {
 		commit = s.Commit

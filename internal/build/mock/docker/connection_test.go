@@ -79,10 +79,10 @@ func TestTLS(t *testing.T) {
 	// The certificates of TCP are not for a socket.
 	testkit.Must(t, open(t, "unix://"+mocktest.Socket(t), "").Ping(t.Context()))
 	t.Setenv("DOCKER_CERT_PATH", "")
-	wantUnready(t, open(t, "tcp://"+addr, ""), "does not answer", "set builder.docker.cert_path if the engine wants TLS "+
-		"there")
+	wantUnready(t, open(t, "tcp://"+addr, ""), "does not answer",
+		"set builder.docker.cert_path if the engine requires TLS there")
 	_, do := tcpReason(errors.New("400 Bad Request: Client sent an HTTP request to an HTTPS server."), false)
-	if do != "the engine wants TLS: set builder.docker.cert_path" {
+	if do != "the engine requires TLS: set builder.docker.cert_path" {
 		t.Error(do)
 	}
 	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, ours, others)), "tls:", "does not accept our certificate")
@@ -192,7 +192,7 @@ func TestSocket(t *testing.T) {
 	testkit.Must(t, err)
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	wantUnready(t, e, "nobody listens on the socket", "start the engine")
+	wantUnready(t, e, "no engine listens on the socket", "start the engine")
 	testkit.Must(t, os.Chown(path, -1, os.Getgid()))
 	e.conn.note(&fs.PathError{Op: "dial", Path: path, Err: fs.ErrPermission})
 	wantHint(t, e.conn.explain(errors.New("x")), "may not open the socket "+path, "in the group")

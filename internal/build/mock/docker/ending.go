@@ -34,7 +34,7 @@ func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 		e.Interfered = info.State.Error
 	}
 	if info.State.Running {
-		e.Interfered = "somebody started the container again"
+		e.Interfered = "another program started the container again"
 	}
 	// The container's own times: clocks can differ. The engine writes down what ended it a moment after its end.
 	until, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)

@@ -51,7 +51,7 @@ func (c *connection) reason(err error) (why error, do string) {
 	case isSocket && errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("user %d may not open the socket %s", os.Getuid(), path), socketGroup(path)
 	case isSocket && refusesConnections(err):
-		return fmt.Errorf("nobody listens on the socket %s", path), "start the engine (systemctl start docker)"
+		return fmt.Errorf("no engine listens on the socket %s", path), "start the engine (systemctl start docker)"
 	}
 	return tcpReason(err, c.tls)
 }
@@ -85,9 +85,9 @@ func tcpReason(err error, withTLS bool) (why error, do string) {
 			"and DOCKER_CERT_PATH empty"
 	case !withTLS && (strings.Contains(err.Error(), "HTTP request to an HTTPS server") ||
 		strings.Contains(err.Error(), "malformed HTTP response")):
-		return err, "the engine wants TLS: set builder.docker.cert_path"
+		return err, "the engine requires TLS: set builder.docker.cert_path"
 	case !withTLS && errors.Is(err, io.EOF):
-		return err, "correct builder.docker.host, or set builder.docker.cert_path if the engine wants TLS there"
+		return err, "correct builder.docker.host, or set builder.docker.cert_path if the engine requires TLS there"
 	case refusesConnections(err):
 		return err, "start the engine, or correct builder.docker.host"
 	}

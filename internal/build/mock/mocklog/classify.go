@@ -45,7 +45,7 @@ func rules(e Ended) []rpmlog.Rule {
 			Source: "libsolv's problems as dnf prints them; rpm 4.18, build.c"},
 		// The build left something else than packages. mock copies the names that it finds, whatever they are.
 		{Phases: rpms, Match: badResults, Kind: rpmflow.FailureBuild,
-			Hint:   "leave RPMs alone in the RPMS and SRPMS directories, as rpmbuild wrote them",
+			Hint:   "do not change RPMs in the RPMS and SRPMS directories after rpmbuild wrote them",
 			Source: "mock 6.7, backend.py: PkgError (exit code 40), copy_build_results"},
 	}
 }
@@ -89,7 +89,7 @@ func Classify(e Ended) *rpmflow.Failure {
 		}
 	}
 	f.Message += ": a process needed more memory than the limit of " + e.MemoryLimit
-	f.Hint = "make it use less, with fewer jobs at once for instance, or have builder.docker.memory raised"
+	f.Hint = "make it use less, for example with fewer parallel jobs, or ask an operator to raise builder.docker.memory"
 	return f
 }
 
