@@ -22,7 +22,7 @@ type Push struct {
 	// Builds are the builds of the push. If there are none, Reason says why.
 	Builds []Build `json:"builds,omitempty"`
 	Reason string  `json:"reason,omitempty"`
-	// NotBuilt says, where there are builds, which packages are not built although one might expect it, and why.
+	// NotBuilt says, if there are builds, which packages are not built although one might expect it, and why.
 	NotBuilt []string `json:"not_built,omitempty"`
 	// Half is which of the two repositories of layout split was pushed to.
 	Half Half `json:"half,omitempty"`
@@ -37,7 +37,7 @@ func (p Push) BuildIDs() []string {
 	return ids
 }
 
-// State is where a build stands.
+// State is the state of a build.
 type State string
 
 // The states, in the order in which a build goes through them.
@@ -88,7 +88,7 @@ type Build struct {
 	Notes []string `json:"notes,omitempty"`
 	// Waiting is why a queued build has not started: an entry for each builder that could not start it.
 	Waiting []Waiting `json:"waiting,omitempty"`
-	// Cancel is set when somebody has asked to cancel the build. From then on it can only end as canceled.
+	// Cancel is set when the build is to be canceled. From then on it can only end as canceled.
 	Cancel *Cancel `json:"cancel,omitempty"`
 
 	BuildResult
@@ -109,7 +109,7 @@ type BuildRequest struct {
 	Commit     string `json:"commit"`
 	Layout     Layout `json:"layout"`
 	Spec       string `json:"spec,omitempty"`
-	// SourcePackage is what is rebuilt where no commit was pushed: Repository, Ref and Commit are empty then.
+	// SourcePackage is what is rebuilt if no commit was pushed: Repository, Ref and Commit are empty then.
 	SourcePackage *SourcePackage `json:"source_package,omitempty"`
 	// Split names both repositories of layout split; Repository, Ref and Commit are those of the one that was pushed to.
 	Split *Split `json:"split,omitempty"`
@@ -121,7 +121,7 @@ type BuildRequest struct {
 	// Concurrency is the project's limit of builds at once; it is in the request so that builders need no list of
 	// projects.
 	Concurrency int `json:"concurrency"`
-	// RetryOf is the build that this one repeats, where somebody has asked for that.
+	// RetryOf is the build that this one repeats; empty if it is not a retry.
 	RetryOf string `json:"retry_of,omitempty"`
 
 	QueuedAt time.Time `json:"queued_at"`
@@ -164,7 +164,7 @@ type BuildRoot struct {
 	Made         time.Time         `json:"made"`
 	// Checked is when the repositories were last checked for changes.
 	Checked time.Time `json:"checked"`
-	// Stale says that they could not be checked in time, and that the target allows to build nevertheless.
+	// Stale means that they could not be checked in time, and that the target allows to build nevertheless.
 	Stale bool `json:"stale,omitempty"`
 }
 
@@ -306,7 +306,7 @@ const (
 	KindLog  ArtifactKind = "log"
 )
 
-// Artifact is one stored file. SHA256 and Size are of the stored bytes; where ContentEncoding is gzip, those of the
+// Artifact is one stored file. SHA256 and Size are of the stored bytes; if ContentEncoding is gzip, those of the
 // compressed ones.
 type Artifact struct {
 	Name            string       `json:"name"`

@@ -23,7 +23,7 @@ var (
 // ErrName is wrapped by every refusal of a malformed name.
 var ErrName = errors.New("malformed name")
 
-// CheckProjectName says whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
+// CheckProjectName reports whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
 func CheckProjectName(name string) error {
 	if !projectName.MatchString(name) {
 		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
@@ -32,7 +32,7 @@ func CheckProjectName(name string) error {
 	return nil
 }
 
-// CheckTargetName says whether a target may have this name, by the same rule as for projects.
+// CheckTargetName reports whether a target may have this name, by the same rule as for projects.
 func CheckTargetName(name string) error {
 	if !projectName.MatchString(name) {
 		return fmt.Errorf("target name %q: %w: use mock's own names, for example fedora-42-x86_64", name, ErrName)
@@ -40,7 +40,7 @@ func CheckTargetName(name string) error {
 	return nil
 }
 
-// CheckPackageName says whether a package may have this name, by the same rule as for projects.
+// CheckPackageName reports whether a package may have this name, by the same rule as for projects.
 func CheckPackageName(name string) error {
 	if !projectName.MatchString(name) {
 		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
@@ -55,7 +55,7 @@ func IsCommit(s string) bool { return commitHash.MatchString(s) }
 // IsZeroCommit reports whether s is the all-zero name with which git announces the creation or deletion of a ref.
 func IsZeroCommit(s string) bool { return IsCommit(s) && strings.Trim(s, "0") == "" }
 
-// PushID derives the id of a push from its delivery: the forge's delivery id, or ref and both commits where it has
+// PushID derives the id of a push from its delivery: the forge's delivery id, or ref and both commits if it has
 // none. The same delivery has the same id on every replica, for ever.
 func PushID(project, delivery string) string {
 	return uuid.NewSHA1(namespace, []byte("push\x00"+project+"\x00"+delivery)).String()
@@ -84,7 +84,7 @@ func Digest(b []byte) string {
 }
 
 // ArchOf guesses a target's architecture from the last part of its name (mock's custom: fedora-42-aarch64),
-// and takes the machine's own where the name does not end in one.
+// and takes the machine's own if the name does not end in one.
 func ArchOf(target string) string {
 	if i := strings.LastIndexByte(target, '-'); i >= 0 {
 		switch arch := target[i+1:]; arch {

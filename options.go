@@ -17,7 +17,7 @@ import (
 // they were given; nothing in them is there twice.
 type Options struct {
 	Macros []Macro `json:"macros,omitempty"`
-	// With and Without are conditions of the spec, as of %bcond and rpmbuild's options of these names.
+	// With and Without are conditions of the spec, as in %bcond and rpmbuild's options of these names.
 	With    []string `json:"with,omitempty"`
 	Without []string `json:"without,omitempty"`
 	// NoCheck leaves %check out.
@@ -28,7 +28,7 @@ type Options struct {
 	MockOptions []MockOption `json:"mock_options,omitempty"`
 }
 
-// Macro is one of rpm's. The name is without %, and with the letters of its options in parentheses where it takes some.
+// Macro is one of rpm's. The name is without %, and with the letters of its options in parentheses if it has some.
 type Macro struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -45,7 +45,7 @@ func (m Macro) word() string {
 // Repository is one of dnf's.
 type Repository struct {
 	URL string `json:"url"`
-	// Priority as of dnf: the lowest goes first; 0: dnf's own, 99.
+	// Priority as in dnf: the lowest goes first; 0: dnf's own, 99.
 	Priority int `json:"priority,omitempty"`
 	// GPGKey is the URL of the key that its packages must be signed with; empty: they are not checked.
 	GPGKey string `json:"gpgkey,omitempty"`
@@ -64,7 +64,7 @@ func (r Repository) String() string {
 	return s
 }
 
-// MockOption is an assignment as of mock's --config-opts: a key that is there several times makes a list, and so does
+// MockOption is an assignment as in mock's --config-opts: a key that is there several times makes a list, and so does
 // one with an empty value behind another one.
 type MockOption struct {
 	Key   string `json:"key"`
@@ -73,7 +73,7 @@ type MockOption struct {
 
 func (o MockOption) String() string { return o.Key + "=" + o.Value }
 
-// Over returns o and what base says besides. Where both speak of the same macro, condition, repository or option of
+// Over returns o and what base has in addition. If both have the same macro, condition, repository or option of
 // mock, o wins; %check is left out when one of them says so.
 func (o Options) Over(base Options) Options {
 	out := Options{
@@ -131,7 +131,7 @@ func (o Options) Untrusted() []string {
 	return urls
 }
 
-// Definitions are all macros that rpm is told: Macros, and what With and Without stand for (as of rpmbuild and mock).
+// Definitions are all macros that rpm is told: Macros, and what With and Without mean (as in rpmbuild and mock).
 func (o Options) Definitions() []Macro {
 	out := slices.Clone(o.Macros)
 	for _, c := range []struct {
@@ -195,7 +195,7 @@ func engineMacros() []string {
 
 const maxMacro = 16 << 10
 
-// ParseMacro reads a definition as of rpmbuild's --define: name and value, with space between them.
+// ParseMacro reads a definition as in rpmbuild's --define: name and value, with space between them.
 func ParseMacro(s string) (Macro, error) {
 	name, value, _ := strings.Cut(strings.TrimSpace(s), " ")
 	m := Macro{Name: strings.TrimPrefix(name, "%"), Value: strings.TrimSpace(value)}
@@ -221,15 +221,15 @@ func ParseMacro(s string) (Macro, error) {
 	return m, nil
 }
 
-// oneLine says whether a text is one line, in a file of macros and elsewhere.
+// oneLine reports whether a text is one line, in a file of macros and elsewhere.
 func oneLine(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return (unicode.IsControl(r) && r != '\t') || r == '\u2028' || r == '\u2029' || r == '\ufeff'
 	})
 }
 
-// closed says whether rpm reads a macro file's line as one definition: while a bracket behind % is open, it takes the
-// next line, too.
+// closed reports whether rpm reads a macro file's line as one definition: while a bracket behind % is open, it takes
+// the next line, too.
 func closed(s string) bool {
 	const opening, closing = "{([", "})]"
 	var depth [len(opening)]int
@@ -255,7 +255,7 @@ func closed(s string) bool {
 	return depth == [len(opening)]int{}
 }
 
-// CheckCondition says whether a condition of specs may have this name.
+// CheckCondition reports whether a condition of specs may have this name.
 func CheckCondition(name string) error {
 	if !condition.MatchString(name) {
 		return fmt.Errorf("%q is not the name of a condition: write the one after %%bcond in the spec, without --with",
@@ -264,7 +264,7 @@ func CheckCondition(name string) error {
 	return nil
 }
 
-// CheckConditions says whether a condition is asked for and refused at once.
+// CheckConditions reports whether a condition is asked for and refused at once.
 func (o Options) CheckConditions() error {
 	for _, c := range o.With {
 		if slices.Contains(o.Without, c) {
@@ -278,7 +278,7 @@ func (o Options) CheckConditions() error {
 // brackets of templates, which mock would expand, are not among it.
 var urlText = regexp.MustCompile(`^[A-Za-z0-9._~:/?&=@!$+,;%()*'\[\]-]+$`)
 
-// ParseRepository reads a repository: its URL, and behind it, where wanted, priority=NUMBER and gpgkey=URL.
+// ParseRepository reads a repository: its URL, optionally followed by priority=NUMBER and gpgkey=URL.
 func ParseRepository(s string) (Repository, error) {
 	words := strings.Fields(s)
 	if len(words) == 0 {
@@ -323,8 +323,8 @@ func checkURL(s string) error {
 
 // MockOptionKeys lists the options of mock that a project and a target may set: those that say what is in a root, and
 // how rpmbuild is called in it. Neither isolation, network, mounts, commands and plugins, which are the engine's, nor
-// dnf's command line, which could bring in other repositories unseen, are among them: they are matters of whoever
-// writes the target's mock configuration.
+// dnf's command line, which could bring in other repositories unseen, are among them: they are matters of the operator
+// who writes the target's mock configuration.
 func MockOptionKeys() []string {
 	return []string{
 		"bootstrap_chroot_additional_packages", "bootstrap_module_enable", "bootstrap_module_install",
@@ -340,7 +340,7 @@ func MockOptionKeys() []string {
 // rpmbuildOpts is the one option whose value is a command line: it is run where the package's own code is.
 const rpmbuildOpts = "rpmbuild_opts"
 
-// ParseMockOption reads an assignment as of mock's --config-opts: key=value.
+// ParseMockOption reads an assignment as in mock's --config-opts: key=value.
 func ParseMockOption(s string) (MockOption, error) {
 	key, value, ok := strings.Cut(s, "=")
 	o := MockOption{Key: key, Value: value}
@@ -362,7 +362,7 @@ func ParseMockOption(s string) (MockOption, error) {
 	return o, nil
 }
 
-// foreign says whether a value that dnf gets as arguments has more than names in it.
+// foreign reports whether a value that dnf gets as arguments has more than names in it.
 func foreign(value string) bool {
 	return strings.Contains(value, "://") || slices.ContainsFunc(strings.Fields(value),
 		func(w string) bool { return strings.HasPrefix(w, "-") })

@@ -42,13 +42,13 @@ func (s PackageSource) Filter() []string {
 	return []string{s.Directory + "/**"}
 }
 
-// Touched says whether one of the changed files is the package's business.
+// Touched reports whether one of the changed files is the package's business.
 func (s PackageSource) Touched(files []string) bool {
 	if len(s.Filter()) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(files, func(f string) bool {
-		// a directory's name is not a pattern; it is a file itself where a link or a submodule stands for it
+		// a directory's name is not a pattern; it is a file itself if it is a link or a submodule
 		if len(s.Paths) == 0 {
 			return f == s.Directory || strings.HasPrefix(f, s.Directory+"/")
 		}
@@ -56,7 +56,7 @@ func (s PackageSource) Touched(files []string) bool {
 	})
 }
 
-// SpecPath is the path of the spec from the repository's top on, where it is configured.
+// SpecPath is the path of the spec from the repository's top on, if it is configured.
 func (s PackageSource) SpecPath() string {
 	if s.Spec == "" {
 		return ""

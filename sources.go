@@ -20,15 +20,15 @@ type Sources struct {
 	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that lie in
 	// Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
-	// Fallback is the branch that is taken of one repository of layout split where it has none of the other's name; empty:
+	// Fallback is the branch that is taken of one repository of layout split if it has none of the other's name; empty:
 	// its HEAD.
 	Fallback string `json:"fallback,omitempty"`
 	// Substitute is what a spec's template, NAME.spec.in, has replaced.
 	Substitute []Substitution `json:"substitute,omitempty"`
 	// Lookaside is where the files of a dist-git repository's list are.
 	Lookaside string `json:"lookaside,omitempty"`
-	// Mirrors are tried, in this order, where a source cannot be had from its own URL: prefixes before the file's name, or
-	// templates as of a lookaside.
+	// Mirrors are tried, in this order, if a source cannot be fetched from its own URL: prefixes before the file's name,
+	// or templates as in a lookaside.
 	Mirrors []string `json:"mirrors,omitempty"`
 	// Checksums are of sources that no list in the repository has, as package checksum reads them.
 	Checksums []string `json:"checksums,omitempty"`
@@ -54,7 +54,7 @@ func IsSRPM(name string) bool {
 	return false
 }
 
-// TakesSRPM says whether a path of the repository is one at which source packages are looked for.
+// TakesSRPM reports whether a path of the repository is one at which source packages are looked for.
 func (s Sources) TakesSRPM(name string) bool {
 	rest := name
 	if s.Directory != "" {

@@ -30,7 +30,7 @@ import (
 // mockSettings say which mock is measured.
 type mockSettings struct{ image, configDir, target string }
 
-// complete takes the stand-in image where none is named.
+// complete takes the stand-in image if none is named.
 func (m mockSettings) complete(ctx context.Context) (mockSettings, error) {
 	if m.image != "" {
 		return m, nil

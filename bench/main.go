@@ -1,7 +1,7 @@
 // Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call,
 // memory of idle programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's
 // build is built by another, sizes of binaries and images, and on demand the duration of the tests, and fetches and
-// archives beside the git command's (-git). Figures of one noisy machine are not results of a test; what is to be
+// archives compared with the git command (-git). Figures of one noisy machine are not results of a test; what is
 // compared is measured side by side in one run.
 package main
 

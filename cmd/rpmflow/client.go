@@ -69,8 +69,8 @@ func newClient(cmd *cobra.Command) (*api.Client, error) {
 	return c, nil
 }
 
-// explain says what a user of the command line can do about an error of a request. The listener's own hints about its
-// token are for programs and for its operator.
+// explain returns what a user of the command line can do about an error of a request. The listener's own hints about
+// its token are for programs and for its operator.
 func explain(server string) func(error) error {
 	return func(err error) error {
 		var p *httpd.Problem
@@ -102,7 +102,7 @@ func printJSON(w io.Writer, v any) error {
 // errFailed makes the exit code say that what was asked for did not happen; the reason is printed already.
 var errFailed = errors.New("not all builds succeeded")
 
-// errSkipped says that no build failed, and that not all were made.
+// errSkipped means that no build failed, and that not all were made.
 var errSkipped = errors.New("not all builds were made: some are skipped")
 
 // buildIDs refuses what cannot be an id and would make another path of the URL: mostly an empty variable of a script.

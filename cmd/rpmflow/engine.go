@@ -28,7 +28,7 @@ type targetChoice struct {
 	image  string // of targets that are not configured
 }
 
-// defaultTarget is used where none is named or configured.
+// defaultTarget is used if none is named or configured.
 func defaultTarget() string { return "fedora-43-" + rpmflow.HostArch() }
 
 // workplace is an engine and a target of it, for commands without a server.
@@ -36,7 +36,7 @@ type workplace struct {
 	Engine build.Engine
 	Target rpmflow.Target
 	Place  *local.Place
-	// Remarks say what was chosen where the user has not chosen, and what that costs.
+	// Remarks say what was chosen if the user has not chosen, and what that costs.
 	Remarks []string
 	shut    func()
 	sweep   func(context.Context)
@@ -48,8 +48,8 @@ func (b *workplace) Close() { b.shut() }
 // Sweep removes from the container engine what killed commands of this user have left.
 func (b *workplace) Sweep(ctx context.Context) { b.sweep(ctx) }
 
-// newWorkplace chooses engine and target. What the user has named must exist; else mock is used where it can work, and
-// the host's rpm where it cannot.
+// newWorkplace chooses engine and target. What the user has named must exist; else mock is used if it can work, and
+// the host's rpm if it cannot.
 func newWorkplace(
 	ctx context.Context, cfg *config.Config, place *local.Place, where targetChoice, log *slog.Logger,
 ) (*workplace, error) {
@@ -128,7 +128,7 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 	return nil
 }
 
-// cannotUseMock says why the engine mock cannot build for a target now; nil: it can.
+// cannotUseMock returns why the engine mock cannot build for a target now; nil: it can.
 func cannotUseMock(ctx context.Context, cfg *config.Config, t rpmflow.Target, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()

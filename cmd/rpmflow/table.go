@@ -68,7 +68,7 @@ func shortened(cell string, width int) string {
 	return cell
 }
 
-// width is that of the terminal, 0 where there is none.
+// width is that of the terminal, 0 if there is none.
 func width(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok || !terminal(out) {

@@ -68,7 +68,7 @@ type ProjectList struct {
 	Projects []Project `json:"projects" doc:"The configured projects."`
 }
 
-// Project is what everybody may see of a configured project: neither a secret nor where one is.
+// Project is what is public of a configured project: neither a secret nor where one is.
 type Project struct {
 	Name           string         `json:"name" doc:"Its name."`
 	Repository     string         `json:"repository" doc:"Git URL, without credentials."`

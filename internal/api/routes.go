@@ -24,7 +24,7 @@ const (
 type Route struct {
 	Name     string // of the operation; the listener has a handler of this name
 	Method   string
-	Path     string // as of http.ServeMux
+	Path     string // as in http.ServeMux
 	Access   Access
 	Transfer bool // takes as long as its transfer: no time limit for the whole request
 	Summary  string
@@ -35,7 +35,7 @@ type Route struct {
 	Problems []Answer // without media type and type: all have the form of httpd.Problem
 }
 
-// Place is where a parameter stands.
+// Place is the part of a request that has a parameter.
 type Place string
 
 // The places.
@@ -52,7 +52,7 @@ type Param struct {
 	Text    string
 	Values  []string // that it can have; nil: any text
 	Integer bool
-	// Required says that a parameter outside of the path must be there.
+	// Required means that a parameter outside of the path must be there.
 	Required bool
 	Repeats  bool // it may be given several times
 }
@@ -80,7 +80,7 @@ func (r Route) Pattern() string { return r.Method + " " + r.Path }
 // URLPath is the path as documents write it.
 func (r Route) URLPath() string { return strings.NewReplacer("{$}", "", "...}", "}").Replace(r.Path) }
 
-// Query names the query parameters; nil where the route has none.
+// Query names the query parameters; nil if the route has none.
 func (r Route) Query() (names []string) {
 	for _, p := range r.Params {
 		if p.In == InQuery {

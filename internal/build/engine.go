@@ -2,7 +2,7 @@
 // which a failure is the packager's or ours.
 //
 // A build record and its target come in; artifacts in S3 and the record with its outcome go out. The builder imports
-// it; the engines (build/mock, build/hostrpm) are packages of their own that know nothing of queues and events.
+// it; the engines (build/mock, build/hostrpm) are packages of their own without queues and events.
 package build
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// Job is what an engine needs to know of one attempt.
+// Job is one attempt as an engine needs it.
 type Job struct {
 	Build  rpmflow.Build
 	Target rpmflow.Target
@@ -39,12 +39,12 @@ type Engine interface {
 	Name() string
 	// Caveats says in words for the packager which promises this engine cannot keep; usually nothing.
 	Caveats() []string
-	// Ready says whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
+	// Ready reports whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
 	Ready(ctx context.Context) error
-	// Serves says whether builds of this target could begin now, and if not, what is missing and what to do about it: its
-	// image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
+	// Serves reports whether builds of this target could begin now, and if not, what is missing and what to do about it:
+	// its image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
 	Serves(ctx context.Context, t rpmflow.Target) error
-	// Open begins the work on one attempt. Nothing has to be undone when it fails.
+	// Open begins the work on one attempt. Nothing must be undone when it fails.
 	Open(ctx context.Context, job Job) (Session, error)
 }
 
@@ -68,7 +68,7 @@ type Warmer interface {
 }
 
 // Session is one attempt in an engine. The steps are called in this order; after a failed step only Logs and Close are.
-// Query and SRPM are left out where a source package is there already; that comes from outside, and its name is a safe
+// Query and SRPM are left out if a source package is there already; that comes from outside, and its name is a safe
 // one.
 //
 // A step's error is a *rpmflow.Failure when it is the packager's, and a *rpmflow.Skip (NotFor) when rpm refuses the

@@ -68,7 +68,7 @@ type Attempt struct {
 	// SRPMOnly ends the build when there is a source package.
 	SRPMOnly bool
 	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before what
-	// it has left is removed. Nil: nobody wants to look.
+	// it has left is removed. Nil: there is no such shell.
 	Failed func(ctx context.Context, s Session)
 }
 
@@ -272,7 +272,7 @@ func (r *run) upload(ctx context.Context, outcome rpmflow.Outcome) error {
 	return nil
 }
 
-// canceled says why the build was canceled, nil if it was not.
+// canceled returns why the build was canceled, nil if it was not.
 func (r *run) canceled() error {
 	if r.Cancel == nil {
 		return nil

@@ -52,7 +52,7 @@ const (
 	settleWait = 15 * time.Minute
 	drainWait  = 30 * time.Second
 	recordWait = time.Minute // for storing the final record
-	// The same where the finished event alone will do, in a claim also without heartbeats.
+	// The same if the finished event alone will do, in a claim also without heartbeats.
 	optionalRecordWait = 15 * time.Second
 	fullPause          = 5 * time.Second // before a full stream is tried again
 	readyFor           = 5 * time.Second // how long a good answer of engine and storage is valid

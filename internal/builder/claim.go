@@ -26,7 +26,7 @@ const (
 	moveDrop    move = "drop"    // the message is out of date
 	moveRequeue move = "requeue" // the message of the retry may not have been sent: send it, then drop this one
 	moveCheck   move = "check"   // the build runs under another message: is that one still in the queue?
-	moveCancel  move = "cancel"  // nobody runs the build, and it is to be canceled: finish it
+	moveCancel  move = "cancel"  // no builder runs the build, and it is to be canceled: finish it
 )
 
 // decide compares a message with the build's last event.
@@ -156,7 +156,7 @@ func lose(b *rpmflow.Build) {
 	b.Notes = append(b.Notes, note)
 }
 
-// endCanceled ends a build whose builder stopped sending heartbeats after somebody had asked to cancel it.
+// endCanceled ends a build whose builder stopped sending heartbeats after a request to cancel it.
 func (b *Builder) endCanceled(ctx context.Context, last events.Event, log *slog.Logger) error {
 	n := last.Build.Clone()
 	lose(&n)

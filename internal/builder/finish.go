@@ -34,14 +34,14 @@ const (
 	publishedOK       published = "ok"        // it is stored
 	publishedFull     published = "full"      // EVENTS takes no more messages
 	publishedTooLarge published = "too large" // the record does not fit into a message
-	publishedCanceled published = "canceled"  // refused: somebody has asked to cancel the build
-	publishedLost     published = "lost"      // refused: somebody else owns the build
+	publishedCanceled published = "canceled"  // refused: the build is to be canceled
+	publishedLost     published = "lost"      // refused: another builder owns the build
 	publishedFailed   published = "failed"    // NATS was away for too long
 )
 
 // situation is what the end of an attempt is decided on.
 type situation struct {
-	canceled       bool // somebody has asked to cancel the build
+	canceled       bool // the build is to be canceled
 	interrupted    bool // the attempt has no outcome
 	infrastructure bool // its outcome is a failure of the infrastructure
 	failures       int  // of the infrastructure, of the attempts before this one
@@ -244,7 +244,8 @@ func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interrupt
 		delay := o.delay(b.InfrastructureFailures)
 		o.log.Warn("attempt failed for reasons of the infrastructure, trying again",
 			"in", delay, "why", b.Notes[len(b.Notes)-1])
-		// The new message is sent before the old one is acknowledged. If this fails, whoever gets the old message sends it.
+		// The new message is sent before the old one is acknowledged. If this fails, the builder that gets the old message
+		// sends it.
 		if err := o.queue.Enqueue(ctx, b, time.Now().Add(delay)); err != nil {
 			o.log.Error("message of the retry not sent: done when the old one is delivered again", "error", err)
 			return

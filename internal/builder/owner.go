@@ -68,7 +68,7 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return sctx, func() { stop(); cancel() }
 }
 
-// errCanceled says that somebody has asked to cancel the build, so that no other end of it may be published.
+// errCanceled means that the build is to be canceled, so that no other end of it may be published.
 var errCanceled = errors.New("the build was canceled")
 
 // publish appends an event of this attempt; afterwards the record is the new one. When the build is to be canceled,
@@ -180,7 +180,7 @@ func watch(ctx context.Context, notices <-chan struct{}, look func() bool) {
 	}
 }
 
-// attempt runs the build. Where that cannot begin, the outcome says why.
+// attempt runs the build. If that cannot begin, the outcome says why.
 func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
 	b := o.current()
 	failed := func(err error) (rpmflow.Build, error) {

@@ -27,7 +27,8 @@ const (
 // lookEvery is how often an idle builder checks for which targets it can build.
 const lookEvery = 5 * time.Second
 
-// serves says whether the builder can build for a target now: it knows the target, and the engine has what it needs.
+// serves reports whether the builder can build for a target now: the target is configured, and the engine has what it
+// needs.
 func (b *Builder) serves(ctx context.Context, name string) error {
 	t, ok := b.target(name)
 	if !ok {
@@ -37,8 +38,8 @@ func (b *Builder) serves(ctx context.Context, name string) error {
 	return b.runner.Engine.Serves(ctx, t)
 }
 
-// whyNot says why the build cannot start here. An error says that no build can. A build that is given up needs nothing
-// to end.
+// whyNot returns why the build cannot start here. An error says that no build can. A build that is given up needs
+// nothing to end.
 func (b *Builder) whyNot(ctx context.Context, build rpmflow.Build) (why, err error) {
 	lost := build.LostAttempts
 	if build.State == rpmflow.Running {
@@ -184,7 +185,7 @@ func (b *Builder) addWaiting(ctx context.Context, build rpmflow.Build, w rpmflow
 		return nil
 	}
 	err = b.appendWaiting(ctx, n, last.Sequence)
-	if errors.Is(err, events.ErrLost) { // somebody takes it
+	if errors.Is(err, events.ErrLost) { // another builder takes it
 		return nil
 	}
 	b.entries[n.ID] = n
@@ -237,7 +238,7 @@ func (b *Builder) removeWaiting(ctx context.Context, build rpmflow.Build) error 
 		n.Waiting = nil
 	}
 	err = b.appendWaiting(ctx, n, last.Sequence)
-	if errors.Is(err, events.ErrLost) { // somebody takes it
+	if errors.Is(err, events.ErrLost) { // another builder takes it
 		return nil
 	}
 	return err

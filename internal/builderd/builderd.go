@@ -29,7 +29,7 @@ import (
 type Program struct {
 	Config *config.Config
 	Log    *slog.Logger
-	// HostReason says why the host's rpmbuild builds, where the configuration has engine rpmbuild; empty: because
+	// HostReason says why the host's rpmbuild builds, if the configuration has engine rpmbuild; empty: because
 	// builder.engine is set to it.
 	HostReason string
 }
@@ -137,7 +137,7 @@ func repositories(cfg *config.Config) func(project, repository string) string {
 	}
 }
 
-// artifactURL returns the address under which users fetch an object: the bucket's own where it is public, else the
+// artifactURL returns the address under which users fetch an object: the bucket's own if it is public, else the
 // listener's.
 func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 	if cfg.S3.PublicURL != nil {

@@ -65,7 +65,7 @@ func (c *Capacity) Levels(ctx context.Context) ([]builder.Level, error) {
 	return append(levels, builder.Level{Reason: builder.ReasonMemory, Free: free, Floor: c.memory}), errors.Join(errs...)
 }
 
-// Check says what there is too little of, and what to do about it.
+// Check returns what there is too little of, and what to do about it.
 func (c *Capacity) Check(ctx context.Context) error {
 	levels, err := c.Levels(ctx)
 	if err != nil {

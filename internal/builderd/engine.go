@@ -39,7 +39,7 @@ func Installation(ctx context.Context, js jetstream.JetStream) (string, error) {
 	return rpmflow.DeriveID("installation", stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)), nil
 }
 
-// engine makes the configured engine. A server uses the host's rpmbuild only where it is told to: auto is mock.
+// engine makes the configured engine. A server uses the host's rpmbuild only if it is configured: auto is mock.
 func (p *Program) engine(ctx context.Context, js jetstream.JetStream) (build.Engine, func(), error) {
 	if p.Config.Builder.Engine == config.EngineRPMBuild {
 		e, err := p.hostEngine(ctx)

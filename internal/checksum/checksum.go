@@ -87,7 +87,7 @@ func ParseFile(text string) (file string, c Checksum, err error) {
 	return file, c, CheckFileName(file)
 }
 
-// CheckFileName says whether a source may have this name: one that stays in the directory that it is put into.
+// CheckFileName reports whether a source may have this name: one that stays in the directory that it is put into.
 func CheckFileName(name string) error {
 	switch {
 	case name == "", name == ".", name == "..", strings.ContainsAny(name, "/\x00"):

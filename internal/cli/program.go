@@ -24,7 +24,7 @@ var version = ""
 // commit is set by the linker as well: builds of this repository have no stamp of Go's own.
 var commit = ""
 
-// Build says what this binary was built from, as far as it knows.
+// Build returns what this binary was built from, as far as that is known.
 func Build() (of, from string, modified bool) {
 	of, from, modified = Version(), commit, strings.HasSuffix(version, "-dirty")
 	if info, ok := debug.ReadBuildInfo(); ok && from == "" {
@@ -83,7 +83,7 @@ func Signals(parent context.Context) (soft, hard context.Context, stop func()) {
 	}
 }
 
-// Main runs a command and exits with its result: 1 where an error does not say another code.
+// Main runs a command and exits with its result: 1 unless the error has another code.
 func Main(cmd *cobra.Command) {
 	err := cmd.ExecuteContext(context.Background())
 	if err == nil {

@@ -104,7 +104,7 @@ func (s Service) doctor() *cobra.Command {
 // DoctorFlags gives a command the flags of Doctor.
 func DoctorFlags(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
 
-// Doctor prints what the checks of a program, or of the whole system where that is empty, find. Its error makes the
+// Doctor prints what the checks of a program, or of the whole system if that is empty, find. Its error makes the
 // exit code 1 when something has failed.
 func Doctor(cmd *cobra.Command, program string, load func() ([]doctor.Check, error)) error {
 	report := doctor.Examine(cmd.Context(), program, load)

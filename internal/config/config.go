@@ -38,7 +38,7 @@ type Config struct {
 	Embedded  Embedded
 	Targets   []rpmflow.Target
 	Projects  []rpmflow.Project
-	// Warnings are what the operator should know although nothing fails.
+	// Warnings are for the operator although nothing fails.
 	Warnings []string
 }
 
@@ -99,7 +99,7 @@ type Listener struct {
 	Subscribers    []string
 }
 
-// AcceptsSubmissions says whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
+// AcceptsSubmissions reports whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
 func (n Listener) AcceptsSubmissions() bool {
 	if n.Token != "" {
 		return true
@@ -116,7 +116,7 @@ func (n Listener) AcceptsSubmissions() bool {
 type Engine string
 
 // The engines that can be asked for. EngineAuto is mock, but for commands without a server, which take the host's
-// rpmbuild where mock cannot work and no target is named.
+// rpmbuild if mock cannot work and no target is named.
 const (
 	EngineAuto     Engine = "auto"
 	EngineMock     Engine = "mock"

@@ -153,7 +153,7 @@ func render(s setting, values []string) string {
 
 func scalar(v string) *yaml.Node {
 	n := new(yaml.Node)
-	n.SetString(v) // with quotes where it would be taken for something else
+	n.SetString(v) // with quotes if it would be taken for something else
 	return n
 }
 

@@ -167,7 +167,7 @@ func showDuration(d time.Duration) string {
 	return s
 }
 
-// size is a number of bytes of at least least; where zero has a meaning of its own it is allowed, too.
+// size is a number of bytes of at least least; zero is also allowed if it has a meaning of its own.
 func size(dst *Size, least Size, zero bool) field {
 	return one(dst, "size", func(s string) (Size, error) {
 		n, err := ParseSize(s)

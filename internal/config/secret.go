@@ -40,7 +40,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // secret makes the three keys of one secret: its value, the file and the environment variable that holds it. At most
 // one of them is not empty when they are applied: merging the layers ensures it. Only the readers get the secret;
-// without readers nobody does.
+// without readers no program does.
 func secret[T ~string](l *loader, path, doc string, dst *T, readers ...Program) []setting {
 	value := func(read func(in input) (string, error)) func(in input) error {
 		return func(in input) error {

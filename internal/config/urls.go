@@ -92,7 +92,7 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 	return u, nil
 }
 
-// repository is what git can clone from. Credentials are allowed in http and https URLs, since git knows no other way
+// repository is what git can clone from. Credentials are allowed in http and https URLs, since git has no other way
 // to get them from us; they are never shown.
 func repository(dst *string) field { return repositoryAs(dst, checkRepository) }
 

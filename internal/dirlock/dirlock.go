@@ -27,7 +27,7 @@ const (
 	Exclusive Kind = unix.LOCK_EX
 )
 
-// ErrBusy says that another process has the lock, or this one under another open file.
+// ErrBusy means that another process has the lock, or this one under another open file.
 var ErrBusy = errors.New("in use by another process")
 
 // Open locks a file, which it makes if there is none. It waits for a lock that is held until ctx ends, and for `wait`

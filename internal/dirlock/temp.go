@@ -57,7 +57,7 @@ func (t *Temp) Remove() error {
 	return err
 }
 
-// InUse says whether the process that has made the directory runs.
+// InUse reports whether the process that has made the directory runs.
 func InUse(path string) bool {
 	f, err := os.Open(path + lockSuffix)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package doctor runs the checks of a program and reports what they find, for people and as JSON.
 //
 // The checks come in; each lies in the package that it checks and uses that package's own words, so that the programs'
-// logs and the report agree. A report goes out. Everybody may import it; it knows nothing of what is checked.
+// logs and the report agree. A report goes out. Everybody may import it; it is independent of what is checked.
 package doctor
 
 import (

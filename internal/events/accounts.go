@@ -74,7 +74,7 @@ func (a Accounts) Config() string {
 
 func subscriberAccount(name string) string { return "SUBSCRIBER_" + Token(name) }
 
-// responses says how many answers a request has: one to fetch has as many as there are messages, and heartbeats.
+// responses returns how many answers a request has: one to fetch has as many as there are messages, and heartbeats.
 func responses(subject string) string {
 	if strings.Contains(subject, ".MSG.NEXT.") {
 		return ", response_type: stream"

@@ -72,7 +72,7 @@ func (l *Ledger) last(ctx context.Context, subject string) (Event, error) {
 //
 // The id is derived from the build, its attempt and the distinguishing words, so that a writer recognises its own
 // event: after a refusal or a time-out it reads back, and if the last event is its own, the publish has succeeded.
-// ErrLost: somebody else's.
+// ErrLost: another program's.
 func (l *Ledger) Append(
 	ctx context.Context, t Type, b rpmflow.Build, after uint64, distinguish ...string,
 ) (uint64, error) {
@@ -88,7 +88,7 @@ func (l *Ledger) Append(
 	msg.Header.Set(headerQueue, queueHeaderOf(b).String())
 	msg.Data = raw
 	var seq uint64
-	// While NATS is out of reach or has no leader, nobody else can have written: wait for it.
+	// While NATS is out of reach or has no leader, no other program can have written: wait for it.
 	err = retry.Policy{First: 100 * time.Millisecond}.Do(ctx, func() (err error) {
 		seq, err = l.appendOnce(ctx, msg, b, id, after)
 		if errors.Is(err, ErrLost) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {

@@ -54,7 +54,7 @@ func (q *Queue) After(ctx context.Context, arch string, sequence uint64) (*Queue
 	}
 	m := &Queued{Sequence: msg.Sequence, At: msg.Time}
 	if err := json.Unmarshal(msg.Data, &m.Build); err != nil {
-		m.Build = rpmflow.Build{} // whoever takes it logs and drops it
+		m.Build = rpmflow.Build{} // the builder that takes it logs and drops it
 	}
 	return m, nil
 }

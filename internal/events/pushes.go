@@ -51,7 +51,7 @@ func (p *Pushes) Receive(ctx context.Context, push rpmflow.Push) (stored rpmflow
 	}
 }
 
-// store publishes a push behind the message that is known of it; after is 0 where there is none.
+// store publishes a push behind the message that is known of it; after is 0 if there is none.
 func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) error {
 	id := rpmflow.DeriveID("event", push.ID, string(TypeReceived))
 	if after > 0 {

@@ -41,7 +41,7 @@ func newTap(t *testing.T, nc *nats.Conn) *tap {
 	return &p
 }
 
-// count says how many subjects begin with these words.
+// count returns how many subjects begin with these words.
 func (p *tap) count(prefix string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// headerQueue is a header of every event. It has what Take needs to know of a build, so that Follow reads no records.
+// headerQueue is a header of every event. It has what Take needs of a build, so that Follow reads no records.
 const headerQueue = "Rpmflow-Queue"
 
 // queueHeader is the content of headerQueue.

@@ -129,13 +129,13 @@ func findStreams(ctx context.Context, js jetstream.JetStream) error {
 // ErrFull means that a stream takes no more messages. Nothing was lost, and nothing was stored.
 var ErrFull = errors.New("the stream is full: an operator must raise nats.max_bytes or purge finished builds")
 
-// ErrLost means that somebody else has written first: the caller does not own the build.
+// ErrLost means that another program has written first: the caller does not own the build.
 var ErrLost = errors.New("another writer was first")
 
 // ErrTooLarge means that a record does not fit into one message.
 var ErrTooLarge = errors.New("the record is larger than a message may be: raise max_payload of the NATS servers")
 
-// publishError turns JetStream's answer to a publish into ErrFull, ErrLost or ErrTooLarge where it is one.
+// publishError turns JetStream's answer to a publish into ErrFull, ErrLost or ErrTooLarge if it is one.
 func publishError(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return ErrTooLarge

@@ -197,7 +197,7 @@ func (q *Queue) preferReturned(
 	return next, d.Release()
 }
 
-// fetch takes a message. A consumer gets a message a little later than the stream: where one is known to wait, so does
+// fetch takes a message. A consumer gets a message a little later than the stream: if one is known to wait, so does
 // fetch.
 func (q *Queue) fetch(
 	ctx context.Context, cons jetstream.Consumer, wait time.Duration, log *slog.Logger,

@@ -150,7 +150,7 @@ func cacheID(project string, f File) string {
 	return rpmflow.Digest([]byte(strings.Join(parts, "\x00")))
 }
 
-// Compare compares a file on disk, which people know by the name, with checksums that it must have.
+// Compare compares a file on disk, which messages call name, with checksums that it must have.
 func Compare(file, name string, known []checksum.Checksum) error {
 	in, err := os.Open(file)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package fetch downloads source files as a program on somebody's network may: with bounds on size and time, never from
-// an address that is not public unless that is allowed, and without handing credentials on.
+// Package fetch downloads source files safely: with bounds on size and time,
+// never from an address that is not public unless that is allowed, and without handing credentials on.
 // Names, URLs and checksums, objects of Git LFS and lists of dist-git come in; files on disk go out, with a record of
 // where each came from, or a *rpmflow.Failure if the packager must act. Package source imports it, and programs that
-// open the cache; it knows no commit and no spec, and imports leaf packages only.
+// open the cache; it is independent of commits and specs, and imports leaf packages only.
 package fetch
 
 import (

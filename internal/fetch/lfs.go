@@ -33,7 +33,7 @@ type LFSServer struct {
 	Local    string // a repository on this machine; "" if the files are on a server
 	Endpoint string // the server's address without a slash at its end: https://host/repository.git/info/lfs
 	Ref      string // the pushed ref, on which some servers base their rights; may be empty
-	// Trusted says that the operator has named the server: its address need not be public.
+	// Trusted means that the operator has named the server: its address need not be public.
 	Trusted bool
 	// Authorization is sent to the endpoint's scheme, host and port, and nowhere else; empty: nothing is.
 	Authorization string

@@ -53,7 +53,7 @@ func (d Delivery) Key(c Change) string {
 	return c.Ref + " " + c.Before + " " + c.Commit
 }
 
-// IsOf says whether the repository that the delivery names is the one with this address. Protocols and ports can
+// IsOf reports whether the repository that the delivery names is the one with this address. Protocols and ports can
 // differ, and a name without a host, such as owner/name, is compared with the path.
 func (d Delivery) IsOf(address string) bool {
 	wanted, err := giturl.Parse(address)
@@ -77,7 +77,7 @@ type Change struct {
 	Ref    string
 	Before string // the old commit: zeros for a new ref, empty when the sender does not say it
 	Commit string // the new commit: zeros for a deleted ref
-	// Complete says that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are
+	// Complete means that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are
 	// empty.
 	Complete bool
 	// Files are the paths of these files, sorted or as they were sent. Gone are those of them that were deleted.
@@ -102,7 +102,7 @@ func (c Change) check() error {
 	return nil
 }
 
-// ErrPayload says that a delivery does not have its forge's form.
+// ErrPayload means that a delivery does not have its forge's form.
 var ErrPayload = errors.New("malformed delivery")
 
 // NotAPush is returned for valid deliveries of other events.

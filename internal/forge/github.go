@@ -102,7 +102,7 @@ const (
 	maxFiles   = 3000 // in a commit
 )
 
-// listsAllFiles says whether the commits name every file that differs between before and after. They do not after a
+// listsAllFiles reports whether the commits name every file that differs between before and after. They do not after a
 // forced push, whose commits start at the merge base, or when a commit has no files: GitHub lists none for some merges.
 func (p gitHubPush) listsAllFiles() bool {
 	n := len(p.Commits)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrSignature says that a delivery is not signed with the project's secret.
+// ErrSignature means that a delivery is not signed with the project's secret.
 var ErrSignature = errors.New("the signature does not match")
 
 // Sign makes a signature of the form sha256=<hex>: HMAC-SHA256 of the body.

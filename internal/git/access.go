@@ -35,7 +35,7 @@ func (r *remote) with(a Access) *remote {
 	return r
 }
 
-// web says whether the remote is reached over http or https.
+// web reports whether the remote is reached over http or https.
 func (r *remote) web() bool { return !r.ssh() && !r.url.Local() }
 
 // authorization is the value of that header over http and https; "" without credentials.

@@ -23,7 +23,7 @@ type Archive struct {
 	Directory string
 	// MaxSize is the largest file that may be written, in bytes.
 	MaxSize int64
-	// Submodules says that the files of submodules are part of it.
+	// Submodules means that the files of submodules are part of it.
 	Submodules bool
 	// Objects gets the content of pointers of Git LFS into dir, each as a file called by its OID. nil: pointers are
 	// refused.

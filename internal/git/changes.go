@@ -95,7 +95,7 @@ func (c *Commit) diff(ctx context.Context, other plumbing.Hash, f func(name stri
 	return visit("", c.object.TreeHash, other, 0)
 }
 
-// isLeaf says whether there is an entry that is not a directory.
+// isLeaf reports whether there is an entry that is not a directory.
 func isLeaf(e object.TreeEntry) bool { return e.Mode != filemode.Empty && e.Mode != filemode.Dir }
 
 // treeIfAny is tree, also of a directory that does not exist.

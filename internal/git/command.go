@@ -13,8 +13,8 @@ import (
 )
 
 // The git command speaks to repositories, go-git reads what has been fetched. One way for all transports: a fetch by
-// go-git takes 2.4 times as long and five times the memory where history is large, and asks for single commits only
-// where a server's configuration allows it, whereas git's protocol 2 always may. Git in turn refuses a repository on
+// go-git takes 2.4 times as long and five times the memory if history is large, and asks for single commits only
+// if a server's configuration allows it, whereas git's protocol 2 always may. Git in turn refuses a repository on
 // disk that belongs to another user (safe.directory), which a builder in a container meets with every mounted one.
 
 func findGit() error {
@@ -66,7 +66,7 @@ func runGitWith(ctx context.Context, env []string, inherit *os.File, args ...str
 	return out.Bytes(), nil
 }
 
-// childError says why a child has failed: the context if that has ended it, else its own message.
+// childError returns why a child has failed: the context if that has ended it, else its own message.
 func childError(ctx context.Context, err error, stderr *tail) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("git: %w", ctx.Err())

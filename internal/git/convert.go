@@ -24,7 +24,7 @@ var converting = regexp.MustCompile(`(?m)\s(eol=crlf|working-tree-encoding=|iden
 // substituting is the one of them for which git may need the commit's history.
 var substituting = regexp.MustCompile(`(?m)\sexport-subst(\s|$)`)
 
-// attributes are the texts of .gitattributes by the directories that they lie in, "" where there is none.
+// attributes are the texts of .gitattributes by their directories, "" if there is none.
 type attributes struct {
 	commit *Commit
 	seen   map[string]string

@@ -32,7 +32,7 @@ type LogEntry struct {
 // logLength is how many commits a description lists, the newest first.
 const logLength = 10
 
-// ErrNoTag says that no tag that matches leads to the commit.
+// ErrNoTag means that no tag that matches leads to the commit.
 var ErrNoTag = errors.New("no tag leads to the commit")
 
 var described = regexp.MustCompile(`^(.+)-([0-9]+)-g[0-9a-f]{40}$`)

@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	// errAbsent says that the mirror does not have the commit yet.
+	// errAbsent means that the mirror does not have the commit yet.
 	errAbsent = errors.New("the commit is not in the mirror")
-	// errHistory says that the history and the tags are needed, which the mirror at hand does not have.
+	// errHistory means that the history and the tags are needed, which the mirror at hand does not have.
 	errHistory = errors.New("the commit's history is needed")
 )
 

@@ -1,7 +1,7 @@
 // Package git reads git repositories: commits out of mirrors on disk, and working trees of the user.
 // URLs, refs and ids of commits come in; trees with readers, archives and the ids that refs name go out, and
 // *rpmflow.Failure if the packager must act. Package source may import it, and programs for Resolver; it imports
-// leaf libraries and the domain's words only, and does not know what a spec, a layout or a download is.
+// leaf libraries and the domain's words only, and is independent of specs, layouts and downloads.
 package git
 
 import (
@@ -89,7 +89,7 @@ type Request struct {
 	// History asks for all commits behind the commit, and for the repository's tags as they are now. Without it only the
 	// commit's tree is fetched, and its parents cannot be read.
 	History bool
-	// Fetched says that an earlier step has fetched what History asks for: tags are not fetched again.
+	// Fetched means that an earlier step has fetched what History asks for: tags are not fetched again.
 	Fetched bool
 
 	parent *parent // of a submodule

@@ -86,7 +86,7 @@ func (c *Commit) withArchive(ctx context.Context, a archiving,
 	if a.directory == "" {
 		return use(ctx, stop, cmd)
 	}
-	// Given the directory's tree in place of the commit, git would not know the commit's id and time.
+	// Given the directory's tree in place of the commit, git would not have the commit's id and time.
 	top, err := os.MkdirTemp("", "rpmflow-tree-")
 	if err != nil {
 		return fmt.Errorf("git archive: %w", err)

@@ -44,7 +44,7 @@ type mirror struct {
 }
 
 // Read calls use with the requested commit, which is valid until use returns: others may read the mirror then, but
-// nobody changes it. It fetches the commit if it is missing, and its history if use turns out to need it. If use
+// no process changes it. It fetches the commit if it is missing, and its history if use turns out to need it. If use
 // finds the mirror damaged, the mirror is replaced once. So use may be called more than once, and must begin from the
 // start each time.
 func (m *Mirrors) Read(ctx context.Context, req Request, use func(*Commit) error) error {

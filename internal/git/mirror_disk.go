@@ -39,7 +39,7 @@ func (m *mirror) used(lock *os.File) {
 }
 
 // removeRemains removes what a git that was killed has left in the mirror. The caller has the exclusive lock, so
-// nobody uses it.
+// no process uses it.
 func (m *mirror) removeRemains() {
 	err := filepath.WalkDir(m.dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

@@ -71,7 +71,7 @@ type LFSServer struct {
 	Local    string // a repository on this machine; "" if the files are on a server
 	Endpoint string // the server's address, without credentials
 	Ref      string // the pushed ref; "" if there is none
-	// Trusted says that it is the project's own server, for which Authorization is.
+	// Trusted means that it is the project's own server, for which Authorization is.
 	Trusted       bool
 	Authorization string
 }

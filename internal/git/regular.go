@@ -31,7 +31,7 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	return in, info, nil
 }
 
-// CheckRegular says what a file is that is not a regular one.
+// CheckRegular returns what a file is that is not a regular one.
 func CheckRegular(mode fs.FileMode) error {
 	switch {
 	case mode.IsRegular():

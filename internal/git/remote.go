@@ -103,13 +103,13 @@ func (r *remote) scrub(err error) error {
 }
 
 var (
-	// errNoRef says that the remote does not have the ref, or does not serve the commit.
+	// errNoRef means that the remote does not have the ref, or does not serve the commit.
 	errNoRef = errors.New("not in the remote repository")
 	// errIncomplete is a repository that lacks objects of its own: a partial clone, or a damaged one.
 	errIncomplete = errors.New("the repository is incomplete")
 	// errRefused is a remote that refuses the credentials.
 	errRefused = errors.New("authentication refused")
-	// errNoKey says that there is neither an ssh agent nor a key file to authenticate with.
+	// errNoKey means that there is neither an ssh agent nor a key file to authenticate with.
 	errNoKey = errors.New("no ssh agent and no key in ~/.ssh")
 	// errNoRepository is a remote that does not have the repository.
 	errNoRepository = errors.New("repository not found")
@@ -234,8 +234,8 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	return out, remoteError(err)
 }
 
-// fetch brings refspecs into the mirror. Git inherits the mirror's lock: if this process is killed, nobody changes
-// the mirror before git has ended, too.
+// fetch brings refspecs into the mirror. Git inherits the mirror's lock: if this process is killed, no other process
+// changes the mirror before git has ended, too.
 func (r *remote) fetch(ctx context.Context, mirror string, lock *os.File, options []string, specs ...string) error {
 	// A pack appears whole or not at all; loose objects of an interrupted fetch would not.
 	global := []string{

@@ -54,13 +54,13 @@ type Entry struct {
 // Name is its name in its directory.
 func (e Entry) Name() string { return path.Base(e.Path) }
 
-// IsDir says whether it is a directory.
+// IsDir reports whether it is a directory.
 func (e Entry) IsDir() bool { return e.mode == filemode.Dir }
 
-// IsFile says whether it is a regular file.
+// IsFile reports whether it is a regular file.
 func (e Entry) IsFile() bool { return e.mode == filemode.Regular || e.mode == filemode.Executable }
 
-// IsSubmodule says whether it is a commit of another repository.
+// IsSubmodule reports whether it is a commit of another repository.
 func (e Entry) IsSubmodule() bool { return e.mode == filemode.Submodule }
 
 // File is a regular file of a tree, with the path under which it was found.
@@ -148,7 +148,7 @@ func Walk(ctx context.Context, t Tree, dir Entry, f func(e Entry) error) error {
 	return visit(dir, 0)
 }
 
-// Outside says whether a path leads out of the tree.
+// Outside reports whether a path leads out of the tree.
 func Outside(name string) bool {
 	clean := path.Clean(name)
 	return path.IsAbs(name) || clean == ".." || strings.HasPrefix(clean, "../") || strings.ContainsRune(name, 0)

@@ -225,7 +225,7 @@ func (w *WorkTree) readIndex(ctx context.Context) error {
 
 // State compares files with what is committed.
 type State struct {
-	// Clean says that all of them are as they are in the commit that is checked out; Changed are those that are not.
+	// Clean means that all of them are as they are in the commit that is checked out; Changed are those that are not.
 	Clean   bool
 	Changed []string
 	Ignored []string // those that git ignores

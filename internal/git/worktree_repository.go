@@ -155,7 +155,7 @@ func (r *repository) git(ctx context.Context, dir string, args ...string) (out [
 	return out, string(errs.buf), nil
 }
 
-// treeStatus is what git knows of the files of a directory, by their names from it on.
+// treeStatus is git's state of the files of a directory, by their names from it on.
 type treeStatus struct {
 	tracked map[string]string // and the commit of what is a submodule, else ""
 	fresh   []string          // neither tracked nor ignored; a repository in itself ends with a slash
@@ -211,7 +211,7 @@ func (r *repository) status(ctx context.Context, dir string, some []string) (*tr
 		}
 		return s, nil
 	}
-	// Trees may be missing where a part of the repository was cloned; then its index is taken for what is committed.
+	// Trees may be missing if only a part of the repository was cloned; then its index is taken for what is committed.
 	if names, _, err := ask("diff-index", "-z", "--cached", "--relative", "--no-renames", "--name-only",
 		"--ignore-submodules=none", r.head); err == nil {
 		for _, name := range names {
@@ -223,7 +223,7 @@ func (r *repository) status(ctx context.Context, dir string, some []string) (*tr
 	return s, r.compareFiles(ctx, dir, s, ask)
 }
 
-// compareFiles finds the files that are not what the index has. Git compares times and sizes; where these differ, the
+// compareFiles finds the files that are not what the index has. Git compares times and sizes; if these differ, the
 // content decides.
 func (r *repository) compareFiles(ctx context.Context, dir string, s *treeStatus,
 	ask func(args ...string) ([]string, string, error)) error {

@@ -146,7 +146,7 @@ func (u URL) String() string { return u.raw }
 // stays, so that the address can still be fetched from.
 func (u URL) Redacted() string { return Redact(u.raw) }
 
-// Local says whether the repository is on this machine's disk.
+// Local reports whether the repository is on this machine's disk.
 func (u URL) Local() bool { return u.Scheme == "" || u.Scheme == "file" }
 
 // Address is what git can be called with: without a password, over ssh with a user, which is sshUser if the address has
@@ -256,12 +256,12 @@ func (u URL) Server() string {
 	return u.Scheme + "://" + strings.ToLower(bracketed(u.Host)) + ":" + port
 }
 
-// SameServer says whether two addresses are on the same server: scheme, host and port are the same. A repository on
+// SameServer reports whether two addresses are on the same server: scheme, host and port are the same. A repository on
 // this machine and the zero URL are on none.
 func (u URL) SameServer(o URL) bool { return u.Server() != "" && u.Server() == o.Server() }
 
-// Same says whether two addresses mean the same repository: the same path on the same host, over whichever protocol and
-// port. As the forges have it, case does not count, and neither does .git.
+// Same reports whether two addresses mean the same repository: the same path on the same host, over whichever protocol
+// and port. As the forges have it, case does not count, and neither does .git.
 func (u URL) Same(o URL) bool {
 	return u.Location() != "" && strings.EqualFold(u.Host, o.Host) && u.Location() == o.Location()
 }

@@ -73,7 +73,7 @@ func (r *Repository) installWords() string {
 	return "rpmflow hook install " + r.Dir + " --url http://HOST/hooks/generic/PROJECT --secret-file FILE"
 }
 
-// find asks git, which knows of .git files, worktrees and the variables that it sets for hooks.
+// find asks git, which supports .git files, worktrees and the variables that it sets for hooks.
 func find(ctx context.Context, dir string) (*Repository, error) {
 	out, err := git(ctx, dir, "rev-parse", "--git-common-dir")
 	if err != nil {
@@ -263,7 +263,7 @@ func (r *Repository) announce(ctx context.Context, fresh []delivery, out io.Writ
 	return err
 }
 
-// direct sends what could not be kept. That is done only where nothing older waits, so that the refs' order stays.
+// direct sends what could not be kept. That is done only if nothing older waits, so that the refs' order stays.
 func (r *Repository) direct(ctx context.Context, sender *sender, w *words, lost []delivery, why error, may bool) error {
 	var missed []string
 	for _, d := range lost {

@@ -123,7 +123,7 @@ func checkURL(s string) error {
 		"write http://HOST/hooks/generic/PROJECT, with the project's name at its end")
 }
 
-// checkSecret wants a file that nobody else reads. A group may: those who share the repository push as themselves.
+// checkSecret requires a file that others cannot read. A group may: those who share the repository push as themselves.
 func checkSecret(file string) error {
 	info, err := os.Stat(file)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// dialWait and answerWait bound one delivery: whoever pushes waits. A listener looks at a repository for five seconds
-	// at most.
+	// dialWait and answerWait bound one delivery: the user who pushes waits. A listener looks at a repository for five
+	// seconds at most.
 	dialWait, answerWait = 3 * time.Second, 10 * time.Second
 	// runWait bounds all deliveries of one push; the others wait in the spool.
 	runWait = 20 * time.Second
@@ -27,7 +27,7 @@ const (
 	maxAnswer = 4 << 20
 )
 
-// verdict says what is to be done with a delivery.
+// verdict says what to do with a delivery.
 type verdict int
 
 const (
@@ -82,7 +82,7 @@ func newSender(r *Repository) *sender {
 
 func (s *sender) close() { s.transport.CloseIdleConnections() }
 
-// send makes one delivery, once: what cannot be delivered now waits in the spool, and nobody who pushes for it.
+// send makes one delivery, once: what cannot be delivered now waits in the spool, and no user who pushes waits for it.
 func (s *sender) send(ctx context.Context, d delivery) result {
 	if time.Now().After(s.until) {
 		return result{verdict: unreachable, why: fmt.Sprintf("the deliveries of this push have taken %s", runWait)}

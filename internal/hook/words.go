@@ -67,7 +67,7 @@ func (w *words) answer(d delivery, res result, late bool) {
 	}
 }
 
-// rejected says what the listener does not take, and where it is kept.
+// rejected returns what the listener does not take, and where it is kept.
 func (w *words) rejected(d delivery, res result, dir string) {
 	w.refused = true
 	w.say("%s is NOT announced: %s", d.Ref, res.why)
@@ -83,7 +83,7 @@ func (w *words) rejected(d delivery, res result, dir string) {
 	}
 }
 
-// kept says what waits, and for what.
+// kept returns what waits, and for what.
 func (w *words) kept(res result, waiting int) {
 	w.say("%s", res.why)
 	what := "the push is kept"

@@ -31,7 +31,7 @@ func Body(r *http.Request, limit int64, hint string) ([]byte, *Problem) {
 }
 
 // Decode reads JSON into a value and refuses fields that this does not have. An empty body leaves the value as it is
-// where optional says that it may.
+// if optional says that it may.
 func Decode(body []byte, into any, optional bool, hint string) *Problem {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()

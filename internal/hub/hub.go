@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// ErrBehind says that events are missing, which the hub does not keep any more: the reader was too slow, or begins too
+// ErrBehind means that events are missing, which the hub does not keep any more: the reader was too slow, or begins too
 // early.
 var ErrBehind = errors.New("the hub does not keep these events any more")
 

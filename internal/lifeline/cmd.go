@@ -50,7 +50,7 @@ type User struct{ UID, GID uint32 }
 
 // Command prepares the in-binary child of that name, with args for its Func. When ctx ends the child is stopped.
 func Command(ctx context.Context, child string, args ...string) *Cmd {
-	// The link stands for the program as it was started, even where an upgrade has replaced the file meanwhile.
+	// The link is the program as it was started, even if an upgrade has replaced the file meanwhile.
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0] + "-" + child // what ps shows
 	c := &Cmd{ctx: ctx, cmd: cmd, ended: make(chan struct{}), watched: make(chan struct{})}
@@ -166,7 +166,7 @@ func (c *Cmd) Stop(grace time.Duration) {
 		return
 	}
 	// It does not even notice its lifeline: a stopped or stuck process. What is below goes first, because once the child
-	// is dead nobody knows any more who belonged to it.
+	// is dead its members cannot be found any more.
 	_ = sweep(c.cmd.Process.Pid, sweepLimit)
 	_ = c.cmd.Process.Kill()
 	<-c.ended

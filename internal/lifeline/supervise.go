@@ -19,7 +19,7 @@ func supervise(args []string, as *User, cut <-chan struct{}, stop <-chan os.Sign
 	if len(args) < 2 {
 		return codeFailed, errors.New("no command to supervise")
 	}
-	// Pdeathsig is for the day on which somebody kills this supervisor alone. It fires when the *thread* that started the
+	// Pdeathsig is for the case that only this supervisor is killed. It fires when the *thread* that started the
 	// command ends, so the thread is kept until the process ends.
 	runtime.LockOSThread()
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -45,7 +45,7 @@ func newContract(t *testing.T) *contract {
 	return c
 }
 
-// check says what is wrong with an answer; nothing where the request has no route.
+// check returns what is wrong with an answer; nothing if the request has no route.
 func (c *contract) check(method, path string, status int, contentType, text string) error {
 	req, err := http.NewRequest(method, path, nil)
 	if err != nil {

@@ -47,7 +47,7 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // a stream outlives the server's ReadTimeout
 	if follow {
-		_ = control.Flush() // the client knows by now that there is such a build, though it may be silent for long
+		_ = control.Flush() // the client sees that there is such a build, though it may be silent for long
 		var watch sync.WaitGroup
 		defer watch.Wait()
 		defer cancel(nil)

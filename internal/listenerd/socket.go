@@ -29,7 +29,7 @@ func Listen(cfg *config.Config) (net.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w: set listener.listen to an address of this machine", address, err)
 }
 
-// userOf says what answers at an address of this machine that is in use.
+// userOf returns what answers at an address of this machine that is in use.
 func userOf(address string) string {
 	url := config.LocalURL(address).String()
 	if err := ready.Ask(context.Background(), string(config.ForListener), strings.TrimRight(url, "/")); err == nil {

@@ -24,7 +24,7 @@ type Request struct {
 	Target    rpmflow.Target
 	Options   rpmflow.Options
 	Layout    rpmflow.Layout // auto if empty
-	Spec      string         // path in the repository, where there are several
+	Spec      string         // path in the repository, if there are several
 	Sources   rpmflow.Sources
 	Downloads Downloads
 	Checksum  []checksum.Checksum // of the source package
@@ -111,8 +111,8 @@ func explore(ctx context.Context, s build.Session, log io.Writer) {
 	}
 }
 
-// Infrastructure marks an error that is nobody's mistake, as OutcomeOf does: a server that does not answer, for
-// instance.
+// Infrastructure marks an error that is not the packager's mistake, as OutcomeOf does: a server that does not answer,
+// for instance.
 func Infrastructure(err error) error {
 	var f *rpmflow.Failure
 	if err == nil || errors.As(err, &f) {

@@ -13,7 +13,7 @@ import (
 
 // Downloads says within which bounds sources are downloaded.
 type Downloads struct {
-	Allow     []string // what may be connected to although it is not public, as of source.Options
+	Allow     []string // what may be connected to although it is not public, as in source.Options
 	MaxFile   int64    // bytes
 	Lookaside string
 }

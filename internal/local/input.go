@@ -37,7 +37,7 @@ const (
 	inputRemote // a source package somewhere else
 )
 
-// ParseInput reads what is to be built: a directory, a spec, a source package, its URL, or a git repository's, with #
+// ParseInput reads what to build: a directory, a spec, a source package, its URL, or a git repository's, with #
 // and a branch, tag or commit behind it. A path that is there is that path, whatever it looks like.
 func ParseInput(arg string) (Input, error) {
 	info, err := os.Stat(arg)
@@ -94,7 +94,7 @@ func gitInput(place, ref string) (Input, error) {
 	return Input{kind: inputGit, url: place, ref: ref}, nil
 }
 
-// bare says whether a directory is a repository without a working tree.
+// bare reports whether a directory is a repository without a working tree.
 func bare(dir string) bool {
 	for _, name := range []string{"HEAD", "objects", "refs"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
@@ -108,7 +108,7 @@ func isSRPM(name string) bool {
 	return strings.HasSuffix(name, ".src.rpm") || strings.HasSuffix(name, ".nosrc.rpm") || strings.HasSuffix(name, ".srpm")
 }
 
-// IsSRPM says whether it is a source package.
+// IsSRPM reports whether it is a source package.
 func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputRemote }
 
 // withCredentials returns the URL as the user has written it for a repository as the record has it.

@@ -2,7 +2,7 @@
 // makes one build.
 //
 // An engine, and a spec, a directory, a source package or a repository come in; what rpm says,
-// or packages and logs in a directory of the user's, go out. The assembly and the commands import it; it knows neither
+// or packages and logs in a directory of the user's, go out. The assembly and the commands import it; it has neither
 // queue nor storage.
 package local
 
@@ -49,7 +49,7 @@ func (p *Place) Mirrors() string { return filepath.Join(p.dir, "mirrors") }
 
 // Installation tells what this user's commands on this machine leave on a container engine from what is another's, a
 // server's for instance. All of them share it, and with it the initialised roots; but those with another place do not:
-// only this one knows which of its commands still run, and whose containers are to be left alone.
+// only this one can tell which of its commands still run, whose containers must stay.
 func (p *Place) Installation() string {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(machine) == 0 {
@@ -61,7 +61,7 @@ func (p *Place) Installation() string {
 
 // Work is a directory of one command. Other commands see by its lock that the command runs.
 type Work struct {
-	ID   string // as of a build
+	ID   string // as that of a build
 	Dir  string
 	temp *dirlock.Temp
 }
@@ -94,7 +94,7 @@ func (w *Work) End() error {
 	return nil
 }
 
-// Running says whether the command with this work still runs: then what is on a container engine belongs to it.
+// Running reports whether the command with this work still runs: then what is on a container engine belongs to it.
 func (p *Place) Running(id string) bool {
 	return dirlock.InUse(filepath.Join(p.dir, "work", filepath.Base(id)))
 }

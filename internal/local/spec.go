@@ -125,7 +125,7 @@ func (s *Spec) Requires(ctx context.Context) ([]string, error) {
 	return s.lines(ctx, []string{"-q", "--requires"})
 }
 
-// BuildRequires lists what has to be there for the build.
+// BuildRequires lists what must be installed for the build.
 func (s *Spec) BuildRequires(ctx context.Context) ([]string, error) {
 	return s.lines(ctx, []string{"-q", "--srpm", "--requires"})
 }
@@ -171,7 +171,7 @@ func (s *Spec) Packages(ctx context.Context) ([]rpmflow.Package, error) {
 // Eval returns what an expression means at the end of the spec: with its own macros and those that rpm makes of its
 // tags in effect.
 //
-// rpmspec --eval knows nothing of the spec. So the question is put into a copy of it: Lua that expands the expression
+// rpmspec --eval does not read the spec. So the question is put into a copy of it: Lua that expands the expression
 // and writes the result to standard output, between two marks. The expression is there as numbers, so that nothing in
 // it means anything earlier.
 func (s *Spec) Eval(ctx context.Context, expression string) (string, error) {

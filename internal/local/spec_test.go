@@ -225,7 +225,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// TestBadSpecs says what is wrong with what cannot be asked about.
+// TestBadSpecs checks the errors for specs that cannot be queried.
 func TestBadSpecs(t *testing.T) {
 	t.Parallel()
 	engine, err := hostrpm.New(t.Context(), "")

@@ -47,7 +47,7 @@ func OpenResults(dir string) (*Results, error) {
 // Dir is the directory's absolute path.
 func (r *Results) Dir() string { return r.dir }
 
-// URL is where the object of a key lies: its path on this machine.
+// URL is the path of a key's object on this machine.
 func (r *Results) URL(key string) string { return filepath.Join(r.dir, name(key)) }
 
 // name is an object's file name. All of a build's objects have the same prefix.
@@ -70,7 +70,7 @@ func (r *Results) PutFile(_ context.Context, key, file string, kind rpmflow.Arti
 	return a, err
 }
 
-// PutLog implements build.Store. Nobody downloads it from here, and so it is not compressed.
+// PutLog implements build.Store. It is not downloaded from here, and so not compressed.
 func (r *Results) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact, error) {
 	return r.PutFile(ctx, strings.TrimSuffix(key, ".gz"), file, rpmflow.KindLog)
 }

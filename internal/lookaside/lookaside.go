@@ -49,7 +49,7 @@ type Fields struct {
 
 var templateField = regexp.MustCompile(`\{[^{}]*\}`)
 
-// Check says whether a place is a preset or a template that can be used.
+// Check reports whether a place is a preset or a template that can be used.
 func Check(place string) error {
 	if _, ok := presets()[place]; ok {
 		return nil
@@ -65,8 +65,8 @@ func Check(place string) error {
 	return CheckTemplate(place)
 }
 
-// CheckTemplate says whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must not
-// depend on them, and credentials have no place in it: it is in every record.
+// CheckTemplate reports whether a URL, which may have the fields of a lookaside, can be downloaded from. Its host must
+// not depend on them, and credentials have no place in it: it is in every record.
 func CheckTemplate(t string) error {
 	for _, f := range templateField.FindAllString(t, -1) {
 		if _, ok := (Fields{}).value(f); !ok {

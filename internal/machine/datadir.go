@@ -18,8 +18,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// DataDir says whether the data directory exists, and fails when it, or the directory in which it will be made, cannot
-// be written. It makes nothing.
+// DataDir reports whether the data directory exists, and fails when it, or the directory in which it will be made,
+// cannot be written. It makes nothing.
 func DataDir(dir string) (exists bool, err error) {
 	for exists = true; ; exists = false {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

@@ -39,7 +39,7 @@ func CheckSpace(dir string) error {
 }
 
 // Memory is how many bytes programs may still take without swapping: those of the machine, or what the limit of this
-// program's control group leaves where that is less. /proc and /sys are looked for below root.
+// program's control group leaves if that is less. /proc and /sys are looked for below root.
 func Memory(root string) (int64, error) {
 	available, err := entry(filepath.Join(root, "proc/meminfo"), "MemAvailable:")
 	if err != nil {

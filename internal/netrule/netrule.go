@@ -1,7 +1,7 @@
 // Package netrule decides which servers may be connected to: those with public addresses, and those that an operator
 // allows.
 //
-// Rules as configured and addresses come in; yes or no, or what is wrong with a rule, goes out. Whoever connects must
+// Rules as configured and addresses come in; yes or no, or what is wrong with a rule, goes out. Who connects must
 // ask with the address that the connection is made to, not with a name. It imports nothing of ours, and every package
 // may import it.
 package netrule
@@ -36,18 +36,18 @@ func Parse(rules []string) (Rules, error) {
 	return r, nil
 }
 
-// Check says what is wrong with a rule.
+// Check returns what is wrong with a rule.
 func Check(rule string) error {
 	_, _, err := parse(rule)
 	return err
 }
 
-// AllowsHost says whether a host is allowed by its name, whatever its addresses are.
+// AllowsHost reports whether a host is allowed by its name, whatever its addresses are.
 func (r Rules) AllowsHost(host string) bool {
 	return slices.Contains(r.hosts, strings.ToLower(strings.TrimSuffix(host, ".")))
 }
 
-// Allows says whether an address is public or in one of the ranges.
+// Allows reports whether an address is public or in one of the ranges.
 func (r Rules) Allows(ip netip.Addr) bool {
 	ip = ip.WithZone("")
 	return Public(ip) || slices.ContainsFunc(r.ranges, func(p netip.Prefix) bool {

@@ -13,8 +13,8 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Match says whether a pattern matches a name: of a branch or a tag without refs/heads/ or refs/tags/, of a target, or
-// a path from the top of the repository.
+// Match reports whether a pattern matches a name: of a branch or a tag without refs/heads/ or refs/tags/, of a target,
+// or a path from the top of the repository.
 func Match(pattern, name string) bool {
 	if strings.HasSuffix(pattern, "/") {
 		pattern += "**"
@@ -43,7 +43,7 @@ func withoutSlash(pattern string) string {
 	return b.String()
 }
 
-// MatchList says whether a list of patterns matches a name. A pattern that begins with ! is an exception to those
+// MatchList reports whether a list of patterns matches a name. A pattern that begins with ! is an exception to those
 // before it.
 func MatchList(patterns []string, name string) bool {
 	matched := false
@@ -56,7 +56,7 @@ func MatchList(patterns []string, name string) bool {
 	return matched
 }
 
-// Check says what is wrong with a pattern; such is an example of a good one, for the message.
+// Check returns what is wrong with a pattern; such is an example of a good one, for the message.
 func Check(pattern, such string) error {
 	p := strings.TrimPrefix(pattern, "!")
 	wrong := ""
@@ -92,7 +92,7 @@ func wrongPart(p string) string {
 	return ""
 }
 
-// CheckPath says what is wrong with a pattern of paths.
+// CheckPath returns what is wrong with a pattern of paths.
 func CheckPath(pattern string) error {
 	return Check(pattern, "src/**, docs/*.md or !**/README, from the repository's top on")
 }

@@ -1,5 +1,5 @@
 // Package printable makes foreign text fit for messages: names in a commit, on a disk or in a spec may hold any bytes.
-// In comes a name, out comes the name itself or, where it has characters that cannot be printed, the name quoted.
+// In comes a name, out comes the name itself or, if it has characters that cannot be printed, the name quoted.
 // Every package may import it; it imports nothing of ours.
 package printable
 
@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Name returns a name as it is or, where it has characters that cannot be printed, quoted as in Go.
+// Name returns a name as it is or, if it has characters that cannot be printed, quoted as in Go.
 func Name(name string) string {
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return strconv.Quote(name)

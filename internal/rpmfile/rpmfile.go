@@ -92,7 +92,7 @@ func MadeAt(file string) (at time.Time, err error) {
 	return at, err
 }
 
-// Incomplete says whether a source package lacks some of its sources: its spec has NoSource or NoPatch.
+// Incomplete reports whether a source package lacks some of its sources: its spec has NoSource or NoPatch.
 func Incomplete(file string) (incomplete bool, err error) {
 	err = Header(file, func(h *rpm.RpmHeader) error {
 		incomplete = h.HasTag(tagNoSource) || h.HasTag(tagNoPatch)
@@ -190,7 +190,7 @@ func Name(r io.Reader) (name string) {
 	return name
 }
 
-// ErrNotRPM says that a file is not what its name promises.
+// ErrNotRPM means that a file is not what its name promises.
 var ErrNotRPM = errors.New("not a valid RPM")
 
 // Header hands a package's header to read.

@@ -26,7 +26,7 @@ type SRPMFile struct {
 	Name string // as its header says; empty: none can be read
 }
 
-// SourcePackages lists the source packages of a commit that are built one by one. In layout auto there are none where
+// SourcePackages lists the source packages of a commit that are built one by one. In layout auto there are none if
 // the tree has a spec.
 func (s *Store) SourcePackages(ctx context.Context, req Request) ([]SRPMFile, error) {
 	var list []SRPMFile

@@ -17,7 +17,7 @@ import (
 type clues struct {
 	at     git.Entry
 	spec   string   // its path
-	beside []string // files that lie where rpm would look for sources
+	beside []string // files in the directories in which rpm looks for sources
 	files  []string // of the package's directory
 	dirs   []string // of the package's directory
 	lists  []string // dist-git's lists of sources

@@ -92,7 +92,7 @@ func compare(file string, l fetch.Listed, place, hint string) error {
 	return err
 }
 
-// mirrors are the URLs that a file has there. One that needs to know more of it than we do is left out.
+// mirrors are the URLs that a file has there. One that needs a field without a value is left out.
 func mirrors(templates []string, fields lookaside.Fields) (urls []string) {
 	for _, t := range templates {
 		if !strings.Contains(t, "{file}") && !strings.Contains(t, "{hash}") {

@@ -113,7 +113,7 @@ func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) 
 	return p, nil
 }
 
-// in says in words where a directory is.
+// in returns in words where a directory is.
 func in(dir git.Entry) string {
 	if dir.Path == "" {
 		return "at the top of the repository"

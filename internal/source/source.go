@@ -1,7 +1,8 @@
-// Package source turns a commit into a source package: it alone knows package git, package spec and package fetch, and
-// the layouts of repositories. A commit or a directory goes in and a Draft comes out; given the target's rpm, the draft
-// is completed to a spec with all of its sources and to their source package, or to a *rpmflow.Failure if the packager
-// must act. Builds, local builds and the listener may import it; it imports the three packages and leaf packages.
+// Package source turns a commit into a source package: it combines package git, package spec and package fetch,
+// and has the layouts of repositories. A commit or a directory goes in and a Draft comes out; given the target's rpm,
+// the draft is completed to a spec with all of its sources and to their source package, or to a *rpmflow.Failure if the
+// packager must act. Builds, local builds and the listener may import it; it imports the three packages and leaf
+// packages.
 package source
 
 import (

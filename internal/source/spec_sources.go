@@ -39,7 +39,7 @@ type Obtained struct {
 	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out", for
 	// one that only a list names, when it is not known where that has it.
 	State string `json:"state"`
-	// Compared says whether its checksum was known, and is right.
+	// Compared reports whether its checksum was known, and is right.
 	Compared bool               `json:"compared"`
 	From     rpmflow.SourceFile `json:"from,omitzero"` // where it was fetched from
 }
@@ -195,7 +195,7 @@ func (f *specFetch) found(name string) error {
 	return nil
 }
 
-// has says whether the file is where a build would take it from. A link is as good as a file there: it is the user's
+// has reports whether the file is where a build would take it from. A link is as good as a file there: it is the user's
 // own.
 func (f *specFetch) has(name string) (bool, error) {
 	file, other, err := locate(f.where(), name)
@@ -214,7 +214,7 @@ func (f *specFetch) where() []string {
 	return []string{f.Dir}
 }
 
-// isBeside says whether one of the directories has a file of the name.
+// isBeside reports whether one of the directories has a file of the name.
 func isBeside(dirs []string, name string) bool {
 	file, _, err := locate(dirs, name)
 	return err == nil && file != ""

@@ -124,7 +124,7 @@ func likelyUsed(w *git.WorkTree, plan *plan) ([]git.File, error) {
 	return used, nil
 }
 
-// explainState says in words what a build is made of.
+// explainState returns in words what a build is made of.
 func explainState(commit string, s git.State) string {
 	commit = short(commit)
 	text := ""

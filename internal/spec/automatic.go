@@ -28,7 +28,7 @@ func Automatic(spec string) (macros []string) {
 	return macros
 }
 
-// CheckAutomatic tells whether the target has these macros of rpmautospec. In come the expanded spec and the error of
+// CheckAutomatic reports whether the target has these macros of rpmautospec. In come the expanded spec and the error of
 // expanding it; out comes a remark for the packager, or an error.
 func CheckAutomatic(macros []string, expanded []byte, err error) (remark string, _ error) {
 	if len(macros) == 0 {

@@ -139,7 +139,7 @@ func (v *Version) addEntry(lines []string, changelog int, release string) string
 	return strings.Join(lines[:changelog+1], "") + entry + strings.Join(lines[changelog+1:], "")
 }
 
-// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to know
+// scanner follows rpm's own reading of lines (build/parseSpec.c, copyNextLineFromOFI) as far as it is needed to see
 // whether a line stands for itself.
 type scanner struct {
 	brackets    [3]int // open {, ( and [ of macros

@@ -18,7 +18,7 @@ const maxDownloads = 1000
 // Expanded is what must be known of a spec as `rpmspec -P` prints it.
 type Expanded struct {
 	Name, Version string
-	// Partial says that there are NoSource or NoPatch tags: rpm makes a source package without these files.
+	// Partial means that there are NoSource or NoPatch tags: rpm makes a source package without these files.
 	Partial bool
 	// Files are the sources and then the patches, in the order of their lines.
 	Files []File

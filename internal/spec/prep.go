@@ -11,8 +11,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
-// TopDir is the directory that %prep expects inside the archive source0: "" where it unpacks into a directory that it
-// has made itself (%setup -c). Where %prep does not tell, it is name-version, as for %setup.
+// TopDir is the directory that %prep expects inside the archive source0: "" if it unpacks into a directory that it
+// has made itself (%setup -c). If %prep does not say, it is name-version, as for %setup.
 func (e Expanded) TopDir(source0 string) (string, error) {
 	if e.Name == "" || e.Version == "" {
 		return "", errors.New("the expanded spec has no Name or no Version")

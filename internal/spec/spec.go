@@ -1,6 +1,6 @@
 // Package spec reads and edits the text of a spec: which sources it names, what is missing of them, its version and
 // changelog. The text comes in, as the packager wrote it or as rpmspec expands it; out go names, an edited text, or a
-// *rpmflow.Failure where the packager must change the spec. Package source, builds and local builds import it; it never
+// *rpmflow.Failure if the packager must change the spec. Package source, builds and local builds import it; it never
 // sees a commit, a disk or a network, and imports leaf packages only.
 package spec
 

@@ -73,7 +73,7 @@ func (f Facts) expandValue(s rpmflow.Substitution) (string, error) {
 	return text, failure
 }
 
-// Substitute replaces @NAME@ in a template, which people know by the name, and nothing else: no command runs outside of
+// Substitute replaces @NAME@ in a template, which messages call name, and nothing else: no command runs outside of
 // a container.
 func Substitute(text []byte, list []rpmflow.Substitution, f Facts, name string) ([]byte, error) {
 	if len(text) > MaxSize {

@@ -12,7 +12,7 @@ import (
 type Unexpanded struct {
 	// Source0 is a pattern of its file name, as for path.Match; "" if none was found.
 	Source0 string
-	// Remote says that Source0 is a URL.
+	// Remote means that Source0 is a URL.
 	Remote bool
 	// Patterns are those of the file names of all Source and Patch lines, in the order of the lines.
 	Patterns []string

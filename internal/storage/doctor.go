@@ -10,7 +10,7 @@ import (
 )
 
 // Check looks at the bucket with these keys: it exists, belongs to this installation, and can be read, and written
-// where writes is true.
+// if writes is true.
 func Check(c Config, writes bool) doctor.Check {
 	return func(ctx context.Context, f *doctor.Findings) {
 		const name = "S3"

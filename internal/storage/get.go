@@ -57,7 +57,7 @@ func (c *content) Read(p []byte) (int, error) {
 }
 
 // Presign makes a link with which anybody can fetch an object for the time of ttl, 1 s to 7 days; it is not checked
-// that the object exists. With a fileName browsers save it under that name. Where there is a PublicURL, it is the link
+// that the object exists. With a fileName browsers save it under that name. If there is a PublicURL, it is the link
 // below that, which does not end. A presigned link is valid at the configured endpoint's host only.
 func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration, fileName string) (string, error) {
 	if err := CheckKey(key); err != nil {

@@ -24,7 +24,7 @@ const (
 	actionAbort  = "s3:AbortMultipartUpload"
 )
 
-// rights are what a role's account may do with objects; nil for a role that has no account. Nobody may replace the
+// rights are what a role's account may do with objects; nil for a role that has no account. No role may replace the
 // bucket's policy, and a builder, which is nearest to foreign code, can delete nothing.
 func rights(role rpmflow.Role) []right {
 	const builds, sources, uploads, repos = "builds/", "sources/", "uploads/", "repos/"

@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
-// TestBucketOfSomebodyElse says what to do where the account has no rights.
+// TestBucketOfSomebodyElse checks what the hint is if the account has no rights.
 func TestBucketOfSomebodyElse(t *testing.T) {
 	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)

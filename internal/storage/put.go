@@ -83,7 +83,7 @@ func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact,
 	if err != nil {
 		return a, fmt.Errorf("store %s: make a compressed copy: %w", s.Address(key), err)
 	}
-	defer func() { _ = out.Close() }() // nobody needs it afterwards
+	defer func() { _ = out.Close() }() // not needed afterwards
 	if err := os.Remove(out.Name()); err != nil {
 		return a, fmt.Errorf("store %s: make a compressed copy: %w", s.Address(key), err)
 	}
@@ -174,7 +174,7 @@ func (s *Store) failPut(ctx context.Context, op, key string, err error) error {
 	return err
 }
 
-// sameContent sums content once more, after an upload in parts, where the server checks the parts only.
+// sameContent sums content once more, after an upload in parts, as the server checks the parts only.
 func sameContent(ctx context.Context, content io.ReaderAt, a *rpmflow.Artifact) error {
 	hash := sha256.New()
 	if _, err := io.Copy(hash, reader{ctx, io.NewSectionReader(content, 0, a.Size)}); err != nil {

@@ -63,7 +63,7 @@ func (c Sources) Record(ctx context.Context, id string, f rpmflow.SourceFile) (r
 	defer cancel()
 	options := putOptions(&a)
 	options.DisableContentSha256 = true
-	options.SetMatchETagExcept("*") // only where there is none
+	options.SetMatchETagExcept("*") // only if there is none
 	_, err = c.s.core.PutObject(ctx, c.s.bucket, key, bytes.NewReader(raw), a.Size, "", a.SHA256, options)
 	if err == nil {
 		return f, nil

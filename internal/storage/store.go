@@ -156,7 +156,7 @@ func newTransport(secure bool, caFile string) (*http.Transport, error) {
 // Close drops idle connections.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
 
-// Ensure makes sure that the bucket is there and that our keys may use it, and makes it where that is allowed. An
+// Ensure makes sure that the bucket is there and that our keys may use it, and makes it if that is allowed. An
 // account that may not make buckets needs no more than the bucket's being there.
 func (s *Store) Ensure(ctx context.Context) error {
 	err := s.Healthy(ctx)

@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// Checks are those of the whole system as it is seen from this machine. What only a builder needs is a warning where it
+// Checks are those of the whole system as it is seen from this machine. What only a builder needs is a warning if it
 // fails: builders may run elsewhere. hostReason is that of builderd.BuildChecks.
 func Checks(cfg *config.Config, hostReason string) []doctor.Check {
 	return []doctor.Check{

@@ -141,7 +141,7 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// defaultOrFree is where an embedded server listens. Nobody has chosen the default address, so a free port replaces it
+// defaultOrFree is where an embedded server listens. The default address was not chosen, so a free port replaces it
 // when it is in use.
 func defaultOrFree(address, standard string) string {
 	if address != standard {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// realMock says whether mock is the real one, whose roots are larger and take their time.
+// realMock reports whether mock is the real one, whose roots are larger and take their time.
 func realMock() bool { return os.Getenv("MOCK_IMAGE") != "" }
 
 // limits are small, so that what is without end ends soon.

@@ -175,7 +175,7 @@ func (r *report) find(pkg, name string) *test {
 	return t
 }
 
-// end counts a package's tests and prints what there is to say of them. A test with subtests counts only where it
+// end counts a package's tests and prints what there is to say of them. A test with subtests counts only if it
 // failed and none of them did: the others are counted for it.
 func (r *report) end(e event) {
 	failed := r.failed
@@ -308,5 +308,5 @@ func (t *test) reason() string {
 	return messages[len(messages)-1]
 }
 
-// needs says whether a test was skipped because the machine lacks something, by the convention of all tests here.
+// needs reports whether a test was skipped because the machine lacks something, by the convention of all tests here.
 func needs(reason string) bool { return strings.HasPrefix(strings.ToLower(reason), "needs ") }

@@ -37,7 +37,7 @@ func MockTarget(t testing.TB) (name, yaml string) {
 	return target, yaml
 }
 
-// ForgetRoots removes at the end what builds share on the engine: nobody else has use for the roots of this
+// ForgetRoots removes at the end what builds share on the engine: nothing else uses the roots of this
 // installation.
 func ForgetRoots(t testing.TB, js jetstream.JetStream) {
 	t.Helper()
@@ -96,7 +96,7 @@ func Bridge(t testing.TB) string {
 	return ""
 }
 
-// NeedRPM skips the test where rpm is missing.
+// NeedRPM skips the test if rpm is missing.
 func NeedRPM(t testing.TB) {
 	t.Helper()
 	for _, tool := range []string{"rpm", "rpmbuild"} {

@@ -2,7 +2,7 @@
 // repositories that push to it, and looks at what became of a push.
 //
 // NATS, S3, git, Docker and rpm are the real ones; mock is the stand-in image, or real mock when MOCK_IMAGE,
-// MOCK_CONFIGDIR and MOCK_TARGET say so. Tests below test/ import it, whose main function has to call lifeline.Main.
+// MOCK_CONFIGDIR and MOCK_TARGET say so. Tests below test/ import it, whose main function must call lifeline.Main.
 package system
 
 import (
@@ -183,10 +183,10 @@ func (s *Buffer) String() string {
 	return s.b.String()
 }
 
-// Quiet is a logger for what nobody wants to read.
+// Quiet is a logger that discards everything.
 func Quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// FreePort finds a port that nobody listens on.
+// FreePort finds a free port.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	variable := flag.String("tls-when", "",
-		"environment variable: where it is not empty, http:// becomes https://, with any certificate")
+		"environment variable: if it is not empty, http:// becomes https://, with any certificate")
 	flag.Parse()
 	// What is asked is whether the process behind a loopback address is well; whom it is for others is theirs to ask.
 	// #nosec G402

@@ -26,10 +26,10 @@ const (
 	users     = 100
 )
 
-// account is an unprivileged user and a directory, which one attempt has to itself: on one machine, attempts of the
+// account is an unprivileged user and a directory for one attempt alone: on one machine, attempts of the
 // same user could read and kill each other's processes and files.
 type account struct {
-	dir   string // the user's own, and nobody else's
+	dir   string // for this user only
 	user  lifeline.User
 	base  string
 	given int
@@ -149,7 +149,7 @@ func (a *account) copyIn(from string) (string, error) {
 	}))
 }
 
-// allow lets the user, and nobody else but root, read a directory.
+// allow lets only the user and root read a directory.
 func (a *account) allow(dir string) error {
 	return errors.Join(os.Lchown(dir, os.Geteuid(), int(a.user.GID)), os.Chmod(dir, 0o750))
 }

@@ -30,7 +30,7 @@ import (
 
 // Engine runs rpmbuild.
 type Engine struct {
-	// deps tells whether the host's rpm database can say which BuildRequires are there: Debian's is empty.
+	// deps reports whether the host's rpm database can say which BuildRequires are there: Debian's is empty.
 	deps bool
 	user string
 	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the program's
@@ -106,7 +106,7 @@ func (*Engine) Ready(context.Context) error { return find() }
 // Serves implements build.Engine.
 func (*Engine) Serves(_ context.Context, t rpmflow.Target) error { return Serves(t) }
 
-// Serves says whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's
+// Serves reports whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's
 // rpmbuild makes is not the target's, whatever it looks like.
 func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
@@ -124,7 +124,7 @@ func (e *Engine) Unchecked() []string {
 	return []string{"BuildRequires"}
 }
 
-// Disk names the directory on whose disk packages are built, where that is not the builder's.
+// Disk names the directory on whose disk packages are built, if that is not the builder's.
 func (e *Engine) Disk(context.Context) (string, error) { return e.apart, nil }
 
 // Open implements build.Engine.
@@ -230,7 +230,7 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	return found[0], nil
 }
 
-// Dependencies has nothing to do: nothing is installed on the host, and rpmbuild checks by itself where it can.
+// Dependencies has nothing to do: nothing is installed on the host, and rpmbuild checks by itself if it can.
 func (s *session) Dependencies(context.Context, string) error { return nil }
 
 func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {

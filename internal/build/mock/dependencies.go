@@ -65,7 +65,7 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 				"before"}
 			return images.Image{}, err
 		}
-		// If the root has everything, it serves itself; but not if dnf must know other repositories when it looks again
+		// If the root has everything, it serves itself; but not if dnf needs other repositories when it looks again
 		// without a network.
 		if s.config.repositories == nil && isFile(filepath.Join(s.dir(rpmflow.PhaseDependencies), "unchanged")) {
 			return s.e.images.Touch(ctx, images.Dependencies, from.As(key, began), began)

@@ -125,7 +125,7 @@ func (e *Engine) Serves(ctx context.Context, t rpmflow.Target) error {
 	return err
 }
 
-// ErrNoImage says that a target's mock image is not on the engine.
+// ErrNoImage means that a target's mock image is not on the engine.
 var ErrNoImage = errors.New("is not on the engine")
 
 // Image finds the target's image and returns its id.
@@ -152,7 +152,7 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 // defaultImage is built from a recipe in this repository.
 const defaultImage = "rpmflow/mock:latest"
 
-// missingImage says how to get a target's image.
+// missingImage returns how to get a target's image.
 func missingImage(t rpmflow.Target) error {
 	get := "docker pull " + t.Image
 	if t.Image == defaultImage {

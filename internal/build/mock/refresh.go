@@ -47,7 +47,7 @@ func (e *Engine) withoutBuild(
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // only logs that nobody reads
+	defer func() { _ = os.RemoveAll(dir) }() // only logs that are not used
 	return e.makeReady(ctx, build.Job{
 		Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: o}}, Target: t, Dir: dir, Log: log,
 		OnContainer: func(string) {}, OnRoot: onRoot,

@@ -48,7 +48,7 @@ func (s *session) Root(ctx context.Context) error {
 	return nil
 }
 
-// outdatedError says that a root could not be updated though the repositories answered.
+// outdatedError means that a root could not be updated though the repositories answered.
 type outdatedError struct{ err error }
 
 func (e *outdatedError) Error() string { return e.err.Error() }

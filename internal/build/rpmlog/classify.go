@@ -19,7 +19,7 @@ type Ended struct {
 	ExitCode int
 	Log      []string // the last lines of build.log
 	Output   []string // the last lines that the command wrote elsewhere
-	// Conclusive says that the engine knows that the command ended by itself. Otherwise the log of phase rpms must show
+	// Conclusive means that the command certainly ended by itself. Otherwise the log of phase rpms must show
 	// it.
 	Conclusive bool
 }

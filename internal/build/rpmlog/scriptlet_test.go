@@ -217,7 +217,7 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 	}
 }
 
-// checkExcerpt says whether an excerpt is short, ends once, and repeats nothing.
+// checkExcerpt reports whether an excerpt is short, ends once, and repeats nothing.
 func checkExcerpt(t *testing.T, f *rpmflow.Failure) {
 	t.Helper()
 	seen := map[string]bool{}

@@ -40,7 +40,7 @@ type Server struct {
 }
 
 // Failed is closed when the disk did not take a message, as when it is full. Nothing that was acknowledged is lost, but
-// the server takes nothing more until it is started anew.
+// the server takes nothing more until it is started again.
 func (s *Server) Failed() <-chan struct{} { return s.failed }
 
 // Start starts a server and waits until it takes connections.
@@ -114,7 +114,7 @@ func (l logger) Warnf(f string, v ...any) {
 }
 func (l logger) Errorf(f string, v ...any) {
 	text := fmt.Sprintf(f, v...)
-	if strings.Contains(strings.ToLower(text), "critical write error") { // the server tells nobody but its log
+	if strings.Contains(strings.ToLower(text), "critical write error") { // the server reports it in its log only
 		l.fail()
 	}
 	l.log.Error("nats: " + text)

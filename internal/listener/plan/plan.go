@@ -26,7 +26,7 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// Repositories tell about commits where a delivery does not.
+// Repositories answer what a delivery does not say about commits.
 type Repositories interface {
 	Changed(ctx context.Context, req source.Request, before string) ([]string, error)
 	SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error)
@@ -72,7 +72,7 @@ type Kind int
 const (
 	Invalid     Kind = iota // it asks for something that there is not
 	NotFound                // the project is not configured
-	Conflict                // what is to be built again is not configured any more
+	Conflict                // the retried build's configuration is gone
 	Unreachable             // the repository's server does not answer
 )
 

@@ -52,7 +52,7 @@ func (a accounts) ResolveAccounts(names []string) ([]string, error) {
 }
 
 // ensureBucket makes the settings' bucket when it is missing, gives it to the root account, and makes its policy the
-// one of the settings, where those have one. It runs before the gateway listens, so no request sees the bucket with
+// one of the settings, if those have one. It runs before the gateway listens, so no request sees the bucket with
 // another policy.
 func (d *durable) ensureBucket(ctx context.Context, s childSettings, iam auth.IAMService) error {
 	if len(s.Policy) > 0 {

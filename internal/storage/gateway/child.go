@@ -27,7 +27,7 @@ const (
 	codeInUse = 98 // EADDRINUSE's number; every other failure is 1
 
 	objectsDir  = "objects"  // buckets are directories, objects are files
-	metadataDir = "metadata" // what belongs in extended attributes, where the file system has none
+	metadataDir = "metadata" // what belongs in extended attributes, if the file system has none
 	lockFile    = "lock"
 
 	// lockLimit is how long a start waits for the former gateway on the directory, which may be about to die.
@@ -154,7 +154,7 @@ func openBackend(dir string) (*durable, error) {
 	return &durable{Posix: disk, objects: objects, metadata: metadata}, nil
 }
 
-// tryXattr says why files in dir cannot have extended attributes of their own.
+// tryXattr returns why files in dir cannot have extended attributes of their own.
 func tryXattr(dir string) error {
 	const name = "user.rpmflow.probe"
 	if err := unix.Setxattr(dir, name, []byte("1"), 0); err != nil {

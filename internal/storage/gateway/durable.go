@@ -20,7 +20,7 @@ import (
 type durable struct {
 	*posix.Posix
 	objects  string // directory of the buckets
-	metadata string // directory of the metadata, empty where that is in extended attributes
+	metadata string // directory of the metadata, empty if that is in extended attributes
 }
 
 // PutObject syncs the content before the file gets its name too, so that a replaced object is at any moment the old one

@@ -32,7 +32,7 @@ const (
 	portRetries = 5
 )
 
-// ErrAddressInUse is wrapped by Start's error when somebody else listens on the address.
+// ErrAddressInUse is wrapped by Start's error when another program listens on the address.
 var ErrAddressInUse = errors.New("address already in use")
 
 // Options say what to serve, and where.
@@ -163,7 +163,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// freePort finds a port that nobody listens on at the moment; versitygw cannot take a listening socket over.
+// freePort finds a port that is free at the moment; versitygw cannot take a listening socket over.
 func freePort(host string) (string, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
@@ -249,7 +249,7 @@ func (g *Gateway) Endpoint() string { return g.endpoint }
 // Done is closed when the gateway has ended, whether by Close or by itself.
 func (g *Gateway) Done() <-chan struct{} { return g.done }
 
-// Err says why a gateway ended by itself; nil while it runs, and after Close.
+// Err returns why a gateway ended by itself; nil while it runs, and after Close.
 func (g *Gateway) Err() error {
 	select {
 	case <-g.done:

@@ -61,7 +61,7 @@ type Roles struct {
 }
 
 // StartRoles starts a gateway with the roles' accounts over a directory. Their secret keys begin with secret. change,
-// where there is one, sees the options before the start.
+// if there is one, sees the options before the start.
 func StartRoles(t testing.TB, dir, secret string, change func(*gateway.Options)) Roles {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
@@ -93,7 +93,7 @@ func start(ctx context.Context, t testing.TB, o gateway.Options) *gateway.Gatewa
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = g.Close() }) // a test that kills it knows
+	t.Cleanup(func() { _ = g.Close() }) // a test may have killed it already
 	return g
 }
 

@@ -2,7 +2,7 @@
 //
 // Calls come in: make, run, copy into and out of, watch and remove containers, images and volumes; what the engine
 // answers goes out, and when it does not answer, why and what to do. The engine mock and its shared images import it;
-// it knows neither mock nor builds, and no other package imports the client of Docker.
+// it is independent of mock and builds, and no other package imports the client of Docker.
 package docker
 
 import (

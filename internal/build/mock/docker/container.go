@@ -49,7 +49,7 @@ func (m Mount) mount() mount.Mount {
 	return out
 }
 
-// Create makes a container and returns its id. The caller gets the id even if ctx ends meanwhile: otherwise nobody
+// Create makes a container and returns its id. The caller gets the id even if ctx ends meanwhile: otherwise nothing
 // could remove the container, and others would wait for one that has a name.
 func (c *Client) Create(ctx context.Context, spec Container) (string, error) {
 	config := &container.Config{
@@ -160,7 +160,7 @@ func (c *Client) Rename(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// Remove removes a container, running or not, and its own volumes. A container that is gone, or that somebody else is
+// Remove removes a container, running or not, and its own volumes. A container that is gone, or that another program is
 // removing, is not an error.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})

@@ -36,10 +36,10 @@ const (
 	measureWait  = 2 * time.Minute
 )
 
-// ErrDiskFull says that the engine's disk is full, whoever filled it.
+// ErrDiskFull means that the engine's disk is full, whatever filled it.
 var ErrDiskFull = errors.New("the engine's disk is full")
 
-// DiskLimitError says that a container has written more than its limit.
+// DiskLimitError means that a container has written more than its limit.
 type DiskLimitError struct{ Limit int64 }
 
 // Error implements error.

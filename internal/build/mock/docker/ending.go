@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 )
 
-// Ending is what the engine knows about a container's end and its exit code does not show.
+// Ending is what the engine reports about a container's end and its exit code does not show.
 type Ending struct {
 	Interfered  string // what others did to the container, in words; empty: nothing is known
 	OutOfMemory bool   // the kernel ended a process in it

@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// explain says why the engine does not answer, and what to do.
+// explain returns why the engine does not answer, and what to do.
 func (c *connection) explain(err error) error {
 	c.mu.Lock()
 	if c.failed != nil && !errors.Is(err, context.Canceled) {
@@ -57,7 +57,7 @@ func (c *connection) reason(err error) (why error, do string) {
 }
 func refusesConnections(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// socketGroup says which group may open the socket.
+// socketGroup returns which group may open the socket.
 func socketGroup(path string) string {
 	do := "run the builder in the group that owns the socket"
 	var st unix.Stat_t

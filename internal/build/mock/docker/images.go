@@ -74,7 +74,7 @@ func (c *Client) Tag(ctx context.Context, id, name string) error {
 }
 
 // RemoveImage removes an image by its id, or one of its names, and the layers that nothing else needs. An image that is
-// gone, or that somebody else is removing, is not an error.
+// gone, or that another program is removing, is not an error.
 func (c *Client) RemoveImage(ctx context.Context, name string) error {
 	_, err := c.removeImage(ctx, name, true)
 	return err

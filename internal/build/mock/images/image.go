@@ -209,5 +209,5 @@ func (s *Store) Commit(ctx context.Context, k Kind, container, target string, i 
 	return i, nil
 }
 
-// Forget removes the name of an image, so that nobody finds it. Its layers stay as long as an image needs them.
+// Forget removes the name of an image, so that no builder finds it. Its layers stay as long as an image needs them.
 func (s *Store) Forget(ctx context.Context, i Image) error { return s.docker.RemoveImage(ctx, i.Name) }

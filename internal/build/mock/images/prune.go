@@ -13,7 +13,7 @@ import (
 // Entry is an image that builds share, in a list of all.
 type Entry struct {
 	Target string
-	// Dependencies says that it has the BuildRequires of a package; otherwise it is a target's root.
+	// Dependencies means that it has the BuildRequires of a package; otherwise it is a target's root.
 	Dependencies bool
 	Image        string // id
 	Name         string
@@ -117,7 +117,7 @@ func (s *Store) Prune(ctx context.Context, budget int64) (removed []Entry, err e
 	return removed, errors.Join(append(errs, s.removeNameless(ctx), s.pruneDownloads(ctx, entries))...)
 }
 
-// removeNameless removes images that nobody can find: a builder died between making and naming one, or the last image
+// removeNameless removes images that have no name: a builder died between making and naming one, or the last image
 // on top is gone.
 func (s *Store) removeNameless(ctx context.Context) error {
 	list, err := s.docker.Images(ctx, docker.ImageFilter{Labels: []string{s.ours(), labelKind}, Nameless: true})

@@ -18,7 +18,7 @@ const (
 	compareWait  = 30 * time.Minute // one comparison, or a root that is made again
 )
 
-// Refresher compares the roots that builds have used lately with the repositories before a build would have to wait for
+// Refresher compares the roots that builds have used lately with the repositories before a build would wait for
 // that. How old a root may be is still for builds to decide.
 type Refresher struct {
 	period  time.Duration

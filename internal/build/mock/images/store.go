@@ -126,7 +126,7 @@ func (s *Store) Sweep(
 	return errors.Join(append(errs, err)...)
 }
 
-// abandoned reports whether nobody uses a container any more that no build has made.
+// abandoned reports whether a container that no build has made is not used any more.
 func (s *Store) abandoned(ctx context.Context, id string) (bool, error) {
 	info, err := s.docker.Inspect(ctx, id)
 	if docker.IsNotFound(err) {
@@ -149,8 +149,8 @@ const (
 )
 
 // dead reports whether the builder that made a container is gone, because the container has not been used for too long.
-// EVENTS has those of builds, and the build's timeout ends them while they run. Of those that were made ahead of builds
-// only their builder knows.
+// Those of builds are in EVENTS, and the build's timeout ends them while they run. Those that were made ahead of builds
+// are known to their builder only.
 func dead(info docker.ContainerInfo) bool {
 	ofBuild := info.Labels[LabelAttempt] != ""
 	most := deadOfBuild

@@ -1,7 +1,8 @@
 // Package mocklog decides whether a failure of mock is the packager's, from what mock and dnf write.
 //
-// In come mock's exit code, its logs and what the container engine knows; out comes a *rpmflow.Failure, or nothing when
-// the failure is the infrastructure's. Only the engine mock imports it; it imports rpmlog for what rpmbuild writes.
+// In come mock's exit code, its logs and what the container engine reports; out comes a *rpmflow.Failure, or nothing
+// when the failure is the infrastructure's. Only the engine mock imports it; it imports rpmlog for what rpmbuild
+// writes.
 package mocklog
 
 import (

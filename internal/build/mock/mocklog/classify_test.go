@@ -277,7 +277,7 @@ func FuzzClassify(f *testing.F) {
 	})
 }
 
-// checkExcerpt says whether an excerpt is short, ends once, and repeats nothing.
+// checkExcerpt reports whether an excerpt is short, ends once, and repeats nothing.
 func checkExcerpt(t *testing.T, f *rpmflow.Failure) {
 	t.Helper()
 	seen := map[string]bool{}

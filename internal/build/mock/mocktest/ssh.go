@@ -19,7 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// SSHHost is a host with an engine behind ssh. Its shell knows one command.
+// SSHHost is a host with an engine behind ssh. Its shell accepts one command.
 type SSHHost struct {
 	t       testing.TB
 	Addr    string
@@ -58,12 +58,12 @@ func NewSSHHost(t *testing.T, run func(command string, channel ssh.Channel) (cod
 	testkit.Must(t, err)
 	h.Addr = Serve(t, l, func(c net.Conn) { h.session(c, config, run) })
 
-	// ssh takes its configuration from the user's home as the system knows it, so it is told another one.
+	// ssh takes its configuration from the user's home as the system has it, so it gets another one.
 	testkit.Must(t, os.WriteFile(filepath.Join(h.dir, "ssh"), []byte("#!/bin/sh\nexec "+real+" -F "+h.dir+"/config "+
 		"\"$@\"\n"), 0o700))
 	h.Write("config", "IdentityFile "+h.dir+"/key\nIdentityAgent none\nUserKnownHostsFile "+h.dir+"/known_hosts\n"+
 		"GlobalKnownHostsFile /dev/null\n")
-	h.know()
+	h.trust()
 	allowed := h.NewKey()
 	h.mu.Lock()
 	h.allowed = allowed
@@ -85,7 +85,7 @@ func (h *SSHHost) Write(name, content string) {
 	testkit.Must(h.t, os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600))
 }
 
-func (h *SSHHost) know() {
+func (h *SSHHost) trust() {
 	host, port, _ := net.SplitHostPort(h.Addr)
 	h.Write("known_hosts", "["+host+"]:"+port+" "+string(ssh.MarshalAuthorizedKey(h.hostKey)))
 }
