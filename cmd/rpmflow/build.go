@@ -185,7 +185,7 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 			"there is no terminal on standard input, output and error, so there will be no shell when the build fails")
 		f.shell = false
 	}
-	return f.withHere(cmd, func(_ context.Context, h here) error {
+	return f.withSetup(cmd, func(_ context.Context, h localSetup) error {
 		remark(stderr, h.Remarks...)
 		results, err := local.OpenResults(f.resultDir)
 		if err != nil {

@@ -78,7 +78,7 @@ It prints a line for each file.
 		if err := downloads.check(); err != nil {
 			return err
 		}
-		return flags.withSpec(cmd, args[0], func(ctx context.Context, h here, s *local.Spec) error {
+		return flags.withSpec(cmd, args[0], func(ctx context.Context, h localSetup, s *local.Spec) error {
 			obtained, err := s.Fetch(ctx, downloads.downloads(h.cfg), dir, h.log)
 			if asJSON && (err == nil || len(obtained) > 0) {
 				return errors.Join(err, printJSON(cmd.OutOrStdout(), obtained))

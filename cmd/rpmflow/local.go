@@ -45,8 +45,8 @@ func (f *localFlags) options() (rpmflow.Options, error) {
 	return rpmflow.ParseOptions(f.define, f.with, f.without)
 }
 
-// here is what commands without a server work with.
-type here struct {
+// localSetup is what commands without a server work with.
+type localSetup struct {
 	*workplace
 	cfg     *config.Config
 	work    *local.Work
@@ -54,8 +54,8 @@ type here struct {
 	log     *slog.Logger
 }
 
-// withHere runs f with an engine, a target, and a directory that is gone afterwards. ctx ends with the first signal.
-func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h here) error) (err error) {
+// withSetup runs f with an engine, a target, and a directory that is gone afterwards. ctx ends with the first signal.
+func (f *localFlags) withSetup(cmd *cobra.Command, do func(ctx context.Context, h localSetup) error) (err error) {
 	options, err := f.options()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (f *localFlags) withHere(cmd *cobra.Command, do func(ctx context.Context, h
 		return err
 	}
 	defer func() { err = errors.Join(err, work.End()) }()
-	return do(ctx, here{engine, cfg, work, options, log})
+	return do(ctx, localSetup{engine, cfg, work, options, log})
 }
 
 // remark tells the user on standard error what the data on standard output does not say.

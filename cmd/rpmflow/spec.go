@@ -53,7 +53,7 @@ func question(use, short string, answer answerer) *cobra.Command {
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, _ here, s *local.Spec) error {
+		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, _ localSetup, s *local.Spec) error {
 			data, text, err := answer(ctx, s, args)
 			if err != nil {
 				return err
@@ -70,9 +70,9 @@ func question(use, short string, answer answerer) *cobra.Command {
 
 // withSpec runs do with an open spec. What the engine prints is shown if it fails, and a remark if the wait is long.
 func (f *localFlags) withSpec(
-	cmd *cobra.Command, file string, do func(context.Context, here, *local.Spec) error,
+	cmd *cobra.Command, file string, do func(context.Context, localSetup, *local.Spec) error,
 ) error {
-	return f.withHere(cmd, func(ctx context.Context, h here) (err error) {
+	return f.withSetup(cmd, func(ctx context.Context, h localSetup) (err error) {
 		remark(cmd.ErrOrStderr(), h.Remarks...)
 		target := h.Target
 		target.MaxAge, target.AllowStale = max(target.MaxAge, specAge), true // macros rarely change

@@ -68,8 +68,8 @@ func repository(t testing.TB, files map[string]string) (dir, commit string) {
 	return dir, git("rev-parse", "HEAD")
 }
 
-// bench is a runner with all that it needs, and an attempt to run.
-type bench struct {
+// fixture is a runner with all that it needs, and an attempt to run.
+type fixture struct {
 	t       *testing.T
 	runner  *build.Runner
 	attempt build.Attempt
@@ -82,12 +82,12 @@ type bench struct {
 
 var errRefused = errors.New("another has it")
 
-func newBench(t *testing.T, step func(ctx context.Context, step string, job build.Job) error) *bench {
-	return newBenchAt(t, storagetest.Start(t), step)
+func newFixture(t *testing.T, step func(ctx context.Context, step string, job build.Job) error) *fixture {
+	return newFixtureAt(t, storagetest.Start(t), step)
 }
 
-func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string,
-	job build.Job) error) *bench {
+func newFixtureAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string,
+	job build.Job) error) *fixture {
 	t.Helper()
 	store, err := storage.Open(cfg)
 	if err != nil {
@@ -99,7 +99,7 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 		t.Fatal(err)
 	}
 	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
-	b := &bench{t: t, store: store}
+	b := &fixture{t: t, store: store}
 	b.runner = &build.Runner{
 		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_,
 			repository string) string {
@@ -129,13 +129,13 @@ func newBenchAt(t *testing.T, cfg storage.Config, step func(ctx context.Context,
 	return b
 }
 
-func (b *bench) Write(p []byte) (int, error) {
+func (b *fixture) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.log.Write(p)
 }
 
-func (b *bench) run() (rpmflow.Build, error) {
+func (b *fixture) run() (rpmflow.Build, error) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
@@ -143,7 +143,7 @@ func (b *bench) run() (rpmflow.Build, error) {
 }
 
 // stored reads an object, unpacked; "" when there is none.
-func (b *bench) stored(name string) string {
+func (b *fixture) stored(name string) string {
 	b.t.Helper()
 	r, info, err := b.store.Open(b.t.Context(), b.attempt.Build.Prefix()+name)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -171,7 +171,7 @@ var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow
 
 func TestRunSucceeds(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, nil)
+	b := newFixture(t, nil)
 	engine := b.runner.Engine.(*enginetest.Engine)
 	engine.Remarks = []string{"no clean root"}
 	b.attempt.Build.Notes = []string{"no clean root", "attempt 1 was interrupted"} // from an attempt before
@@ -228,7 +228,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake),
 			"ours": errors.New("Docker is gone")} {
 			t.Run(test.step+" "+name, func(t *testing.T) {
-				b := newBenchAt(t, s3, func(_ context.Context, step string, _ build.Job) error {
+				b := newFixtureAt(t, s3, func(_ context.Context, step string, _ build.Job) error {
 					if step == test.step {
 						return failure
 					}
@@ -262,7 +262,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 
 func TestRunWithoutTheCommit(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, nil)
+	b := newFixture(t, nil)
 	b.attempt.Build.Commit = strings.Repeat("ab", 20)
 	got, err := b.run()
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource ||
@@ -290,7 +290,7 @@ func hang(in string, entered chan<- struct{}) func(context.Context, string, buil
 
 func TestRunTimesOut(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, hang(enginetest.RPMs, nil))
+	b := newFixture(t, hang(enginetest.RPMs, nil))
 	b.attempt.Build.TimeoutSeconds = 1
 	got, err := b.run()
 	if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureTimeout ||
@@ -305,7 +305,7 @@ func TestRunTimesOut(t *testing.T) {
 
 func TestRunWritesTooMuch(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(ctx context.Context, step string, job build.Job) error {
+	b := newFixture(t, func(ctx context.Context, step string, job build.Job) error {
 		for step == enginetest.RPMs && ctx.Err() == nil {
 			fmt.Fprintln(job.Log, strings.Repeat("x", 4096))
 		}
@@ -324,7 +324,7 @@ func TestRunWritesTooMuch(t *testing.T) {
 func TestRunIsInterrupted(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{})
-	b := newBench(t, hang(enginetest.Dependencies, entered))
+	b := newFixture(t, hang(enginetest.Dependencies, entered))
 	why := errors.New("the builder is shutting down")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-entered; cancel(why) }()
@@ -341,7 +341,7 @@ func TestRunIsInterrupted(t *testing.T) {
 func TestRunIsCanceled(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 1)
-	b := newBench(t, hang(enginetest.RPMs, entered))
+	b := newFixture(t, hang(enginetest.RPMs, entered))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	b.attempt.Cancel = ctx //nolint:fatcontext // it is the attempt's own, given once
@@ -355,7 +355,7 @@ func TestRunIsCanceled(t *testing.T) {
 		t.Errorf("log %q", log)
 	}
 
-	b = newBench(t, nil)
+	b = newFixture(t, nil)
 	ctx, cancel = context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	b.attempt.Cancel = ctx
@@ -378,7 +378,7 @@ func TestRunIsLost(t *testing.T) {
 	s3 := storagetest.Start(t)
 	for _, phase := range allPhases {
 		t.Run(string(phase), func(t *testing.T) {
-			b := newBenchAt(t, s3, nil)
+			b := newFixtureAt(t, s3, nil)
 			b.refuse = phase
 			got, err := b.run()
 			if !errors.Is(err, errRefused) || got.Outcome != nil {
@@ -399,7 +399,7 @@ func TestRunIsLost(t *testing.T) {
 func TestRunCannotUpload(t *testing.T) {
 	t.Parallel()
 	cfg, gateway := storagetest.StartIn(t, t.TempDir())
-	b := newBenchAt(t, cfg, func(_ context.Context, step string, _ build.Job) error {
+	b := newFixtureAt(t, cfg, func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.RPMs {
 			return gateway.Close()
 		}

@@ -16,9 +16,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
-// withSources gives the bench a repository of these files, and sources that may come from this machine and are kept in
-// its storage.
-func (b *bench) withSources(files map[string]string, sources rpmflow.Sources) {
+// withSources gives the fixture a repository of these files, and sources that may come from this machine and are kept
+// in its storage.
+func (b *fixture) withSources(files map[string]string, sources rpmflow.Sources) {
 	b.t.Helper()
 	s, err := source.Open(source.Options{Dir: b.t.TempDir(), Logger: quiet, Allow: []string{"127.0.0.1"},
 		Cache: b.store.Sources()})
@@ -50,7 +50,7 @@ func TestRunDownloads(t *testing.T) {
 	hidden := strings.Replace(text, "Source0: ", "Source01: ", 1) // which rpm takes for a tag, and a glance does not
 
 	var steps []string
-	b := newBench(t, func(_ context.Context, step string, job build.Job) error {
+	b := newFixture(t, func(_ context.Context, step string, job build.Job) error {
 		steps = append(steps, step)
 		if step == enginetest.SRPM && job.Build.Spec == "hidden.spec" && !slices.Contains(steps, enginetest.Query) {
 			return rpmflow.Fail(rpmflow.FailureSource, "commit the file", "Bad file: hello-1.0.tar.gz")
@@ -103,7 +103,7 @@ func TestRunMissesASource(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	b := newBench(t, nil)
+	b := newFixture(t, nil)
 	for name, want := range map[string]string{server.URL + "/hello-1.0.tar.gz": "404 Not Found",
 		"hello.tar.gz": "Source0 hello.tar.gz is not in the repository"} {
 		b.withSources(map[string]string{"hello.spec": strings.Replace(spec, "hello.c", name, 1)}, rpmflow.Sources{})
@@ -116,7 +116,7 @@ func TestRunMissesASource(t *testing.T) {
 	}
 	// Where nothing can be had, the second try's refusal counts.
 	calls := 0
-	b = newBench(t, func(_ context.Context, step string, _ build.Job) error {
+	b = newFixture(t, func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.SRPM {
 			calls++
 			return rpmflow.Fail(rpmflow.FailureSource, "commit the file", "Bad file: x")

@@ -17,7 +17,7 @@ func TestSplitDecidesOnce(t *testing.T) {
 	t.Parallel()
 	for _, pushed := range []rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging} {
 		t.Run(string(pushed), func(t *testing.T) {
-			b := newBench(t, nil)
+			b := newFixture(t, nil)
 			pack, packCommit := repository(t, map[string]string{"rpm/SPECS/hello.spec": strings.Replace(spec, "hello.c",
 				"hello.tar.gz", 1), "rpm/SOURCES/a.patch": "x\n"})
 			split := &rpmflow.Split{Pushed: pushed, Source: rpmflow.Revision{Repository: b.attempt.Build.Repository},
@@ -70,7 +70,7 @@ func TestSplitDecidesOnce(t *testing.T) {
 
 func TestSplitWithoutTheOtherRepository(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, nil)
+	b := newFixture(t, nil)
 	gone := filepath.Join(t.TempDir(), "gone")
 	b.attempt.Build.Layout = rpmflow.LayoutSplit
 	b.attempt.Build.Split = &rpmflow.Split{Pushed: rpmflow.HalfSource, Packaging: rpmflow.Revision{Repository: gone},

@@ -30,7 +30,7 @@ func TestRunOfASourcePackage(t *testing.T) {
 		{"a name that is none", "a.src.rpm", string(enginetest.Package("../hello", "src")), `"../hello-1.0-1.src.rpm"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBenchAt(t, s3, nil)
+			b := newFixtureAt(t, s3, nil)
 			b.attempt.Build.Repository, b.attempt.Build.Commit = repository(t, map[string]string{test.file: test.content})
 			b.attempt.Build.Layout, b.attempt.Build.Sources = rpmflow.LayoutSRPM, rpmflow.Sources{SRPM: test.file}
 			got, err := b.run()

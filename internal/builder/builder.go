@@ -86,7 +86,7 @@ type Builder struct {
 	recheck  atomic.Bool // a build has failed since then because of the infrastructure
 
 	// Of the main loop: builds that could not start here.
-	postponed recently
+	postponed recentTimes
 	notBefore time.Time // until then other builders take postponed builds first
 	explained explanation
 	entries   map[string]rpmflow.Build // queued builds, by id, whose records have a waiting entry of this builder

@@ -23,7 +23,7 @@ import (
 
 func TestABuildGoesThroughItsPhases(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.run(w.options("a"), "", nil)
 	b := w.enqueue("p1")
 	got := w.finished(b)
@@ -46,7 +46,7 @@ func TestABuildGoesThroughItsPhases(t *testing.T) {
 }
 
 // liveLog follows the live log to its end.
-func (w *world) liveLog(b rpmflow.Build) string {
+func (w *fixture) liveLog(b rpmflow.Build) string {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -60,7 +60,7 @@ func (w *world) liveLog(b rpmflow.Build) string {
 
 func TestBuildersRace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	builds := make([]rpmflow.Build, 4)
 	for i := range builds {
 		builds[i] = w.build(fmt.Sprint(i))
@@ -83,7 +83,7 @@ func TestBuildersRace(t *testing.T) {
 
 func TestAPackagersMistakeIsFinal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.run(w.options("a"), "", func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.Dependencies {
 			return rpmflow.Fail(rpmflow.FailureDependencies, "check the BuildRequires", "no nosuch-devel")
@@ -100,7 +100,7 @@ func TestAPackagersMistakeIsFinal(t *testing.T) {
 
 func TestInfrastructureFailures(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	mended, broken := w.build("mended"), w.build("broken")
 	o := w.options("a")
 	o.MaxFailures = 2
@@ -142,7 +142,7 @@ func TestInfrastructureFailures(t *testing.T) {
 
 func TestUnknownTarget(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("a")
 	o.Targets, o.MaxFailures = nil, 1
 	w.run(o, "", nil)
@@ -155,7 +155,7 @@ func TestUnknownTarget(t *testing.T) {
 
 func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
 	b.LostAttempts, b.Attempt, b.QueueSequence, b.Engine, b.Notes = 6, 6, 1, "mock", []string{"attempt 6 was interrupted"}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
@@ -174,7 +174,7 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 
 func TestKilledBuilder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("killed")
 	o.AckWait = 3 * time.Second
 	w.s3.Logger = nil
@@ -213,7 +213,7 @@ func TestKilledBuilder(t *testing.T) {
 // new one.
 func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 	w.must(err)
@@ -233,7 +233,7 @@ func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 
 func TestDuplicateWhileRunning(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	w.run(w.options("a"), "", g.step)
 	b := w.enqueue("p1")
@@ -254,7 +254,7 @@ func TestDuplicateWhileRunning(t *testing.T) {
 
 func TestMessageOfAPurgedBuild(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.message(w.build("p1")) // EVENTS knows nothing of it
 	w.run(w.options("a"), "", nil)
 	w.emptyQueue()
@@ -263,7 +263,7 @@ func TestMessageOfAPurgedBuild(t *testing.T) {
 // The stream of events is full: nothing can be claimed, and nobody runs hot over it.
 func TestFullStream(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
+	w := newFixture(t, events.StreamSettings{MaxBytes: 64 << 10})
 	b := w.enqueue("p1")
 	for i, size := 0, 500; ; i++ { // first in large steps, then in such as leave no room for any event
 		filler := w.build(fmt.Sprint("filler", i))
@@ -305,7 +305,7 @@ func TestFullStream(t *testing.T) {
 // A builder without engine or storage takes nothing.
 func TestNotReady(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var asked atomic.Int32
 	engine := enginetest.New(t, nil)
 	engine.NotReady = func() error { asked.Add(1); return errors.New("no Docker") }

@@ -16,7 +16,7 @@ import (
 )
 
 // request asks for a build's end as the listener does, without waking its owner.
-func (w *world) request(b rpmflow.Build) {
+func (w *fixture) request(b rpmflow.Build) {
 	w.t.Helper()
 	for {
 		last, err := w.ledger.Last(w.t.Context(), b)
@@ -35,7 +35,7 @@ func (w *world) request(b rpmflow.Build) {
 }
 
 // canceled waits for the build's end and checks that it is that one.
-func (w *world) canceled(b rpmflow.Build) rpmflow.Build {
+func (w *fixture) canceled(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	got := w.finished(b)
 	if o := got.Outcome; o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann" || o.Hint == "" ||
@@ -48,7 +48,7 @@ func (w *world) canceled(b rpmflow.Build) rpmflow.Build {
 
 func TestCancelRunningBuild(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = time.Hour // no heartbeat comes to help
 	w.run(o, "", hang(enginetest.RPMs))
@@ -80,7 +80,7 @@ func TestCancelRunningBuild(t *testing.T) {
 // The wake-up is lost: the next heartbeat finds the request.
 func TestCancelIsSeenWithoutAWakeUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = 3 * time.Second
 	w.run(o, "", hang(enginetest.Root))
@@ -95,10 +95,10 @@ func TestCancelIsSeenWithoutAWakeUp(t *testing.T) {
 	}
 }
 
-// The build is done, and its owner has not heard of the request yet when it wants to go on: the packages are nobody's.
+// The build is done, and its owner has not seen the request yet when it continues: no outcome has the packages.
 func TestCancelIsSeenByTheNextEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = time.Hour
 	g := newGate(enginetest.RPMs)
@@ -114,7 +114,7 @@ func TestCancelIsSeenByTheNextEvent(t *testing.T) {
 
 func TestCanceledWhileQueued(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	w.request(b)
 	w.run(w.options("a"), "", nil)
@@ -126,7 +126,7 @@ func TestCanceledWhileQueued(t *testing.T) {
 // The builder that is to stop the build is dead: whoever gets its message ends it.
 func TestCancelOfADeadBuildersBuild(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	w.silence("dead", 1)
 	w.request(b)
@@ -144,7 +144,7 @@ func TestCancelOfADeadBuildersBuild(t *testing.T) {
 const silentWait = 2 * time.Second
 
 // silence runs a builder whose build hangs, and kills it when the given attempt has come to the package's own build.
-func (w *world) silence(name string, attempt int) {
+func (w *fixture) silence(name string, attempt int) {
 	w.t.Helper()
 	s3 := w.s3
 	s3.Logger = nil
@@ -165,7 +165,7 @@ func (w *world) silence(name string, attempt int) {
 // A build that takes every builder with it ends, and says why.
 func TestBuildThatKillsItsBuildersEndsAsInfrastructure(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.enqueue("p1")
 	const most = 5 // lost attempts, and the one after
 	for attempt := range most + 1 {

@@ -11,9 +11,9 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// held is a build that this process owns: the record, and the sequence of its last event, on which the next one is
-// fenced.
-type held struct {
+// ownedBuild is a build that this process owns: the record, and the sequence of its last event, on which the next one
+// is fenced.
+type ownedBuild struct {
 	build    rpmflow.Build
 	sequence uint64
 }
@@ -57,51 +57,51 @@ func abandoned(b rpmflow.Build) move {
 }
 
 // claim makes this builder the owner of the build, or settles a message for which there is nothing to do.
-func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (held, bool, error) {
+func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (ownedBuild, bool, error) {
 	for refused := false; ; refused = true {
 		last, err := b.ledger.Last(ctx, d.Build)
 		if errors.Is(err, events.ErrNone) {
 			log.Info("message of a build without events dropped: it ended long ago")
-			return held{}, false, d.Done(ctx)
+			return ownedBuild{}, false, d.Done(ctx)
 		}
 		if err != nil {
-			return held{}, false, err
+			return ownedBuild{}, false, err
 		}
 		m, err := b.resolve(ctx, last, d)
 		if err != nil {
-			return held{}, false, err
+			return ownedBuild{}, false, err
 		}
 		switch m {
 		case moveRequeue:
 			if err := b.queue.Enqueue(ctx, last.Build, time.Time{}); err != nil {
-				return held{}, false, err
+				return ownedBuild{}, false, err
 			}
 			fallthrough
 		case moveDrop:
 			log.Info("message dropped", "state", last.Build.State, "why", string(m))
-			return held{}, false, d.Done(ctx)
+			return ownedBuild{}, false, d.Done(ctx)
 		}
 		if refused { // another builder has this message now: neither acknowledge nor release it
 			log.Info("build claimed by another", "builder", last.Build.Builder)
-			return held{}, false, nil
+			return ownedBuild{}, false, nil
 		}
 		if m == moveCancel {
 			err := b.endCanceled(ctx, last, log)
 			if errors.Is(err, events.ErrLost) {
 				continue
 			}
-			return held{}, false, errors.Join(err, d.Done(ctx))
+			return ownedBuild{}, false, errors.Join(err, d.Done(ctx))
 		}
 		why, err := b.whyNot(ctx, last.Build)
 		if err != nil {
-			return held{}, false, err
+			return ownedBuild{}, false, err
 		}
 		if why != nil {
 			err := b.postpone(ctx, last, d, why, log)
 			if errors.Is(err, events.ErrLost) {
 				continue
 			}
-			return held{}, false, err
+			return ownedBuild{}, false, err
 		}
 		h, err := b.begin(ctx, last, d)
 		if !errors.Is(err, events.ErrLost) {
@@ -126,11 +126,11 @@ func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Deli
 }
 
 // begin publishes the claim: the started event of the next attempt.
-func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delivery) (held, error) {
+func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delivery) (ownedBuild, error) {
 	attempt := rpmflow.BuildAttempt{Builder: b.o.Name, QueueSequence: d.Sequence, Engine: b.runner.Engine.Name()}
 	n := nextAttempt(last.Build, d.Build.BuildRequest, attempt, time.Now())
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)
-	return held{n, seq}, err
+	return ownedBuild{n, seq}, err
 }
 
 // nextAttempt is the record at the start of an attempt: of the attempt before it only the counters and notes are kept.
@@ -139,7 +139,7 @@ func nextAttempt(
 ) rpmflow.Build {
 	n := b.Clone()
 	if n.State == rpmflow.Running {
-		lose(&n)
+		countLostAttempt(&n)
 	}
 	started := now.UTC()
 	attempt.StartedAt = &started
@@ -149,8 +149,8 @@ func nextAttempt(
 	return n
 }
 
-// lose records that the attempt's builder stopped responding.
-func lose(b *rpmflow.Build) {
+// countLostAttempt records that the attempt's builder stopped responding.
+func countLostAttempt(b *rpmflow.Build) {
 	b.LostAttempts++
 	note := fmt.Sprintf("attempt %d was interrupted: builder %s stopped responding", b.Attempt, b.Builder)
 	b.Notes = append(b.Notes, note)
@@ -159,7 +159,7 @@ func lose(b *rpmflow.Build) {
 // endCanceled ends a build whose builder stopped sending heartbeats after a request to cancel it.
 func (b *Builder) endCanceled(ctx context.Context, last events.Event, log *slog.Logger) error {
 	n := last.Build.Clone()
-	lose(&n)
+	countLostAttempt(&n)
 	n = n.Canceled(time.Now())
 	if err := b.storeFinal(ctx, stepCancel, n); err != nil {
 		return err

@@ -83,7 +83,7 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b1", Project: "hello", Target: "x"},
 		State: rpmflow.Running, Attempt: 1}
 	claimed := appended(events.TypeStarted, b, 0)
-	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: held{b, claimed}}
+	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: ownedBuild{b, claimed}}
 	phase := b
 	phase.Phase = rpmflow.PhaseRoot
 	stored := appended(events.TypePhase, phase, claimed) // and nobody has told us

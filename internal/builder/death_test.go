@@ -33,7 +33,7 @@ type answers struct {
 	said map[string][]string
 }
 
-func (w *world) answers() *answers {
+func (w *fixture) answers() *answers {
 	a := &answers{said: map[string][]string{}}
 	_, err := w.nc.Subscribe("$JS.ACK."+events.StreamBuilds+".>", func(m *nats.Msg) {
 		a.mu.Lock()
@@ -56,7 +56,7 @@ func (a *answers) besidesHeartbeats(times string) []string {
 // A build that takes much longer than the ack wait stays with its builder, although another one would take it.
 func TestHeartbeatsKeepABuild(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	g, said := newGate(enginetest.RPMs), w.answers()
 	o, idle := w.options("a"), w.options("b")
 	o.AckWait, idle.AckWait = 3*time.Second, 3*time.Second
@@ -81,17 +81,17 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 // message.
 func TestALoserTouchesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
-	wire, mine, theirs, said := w.wire(), newGate(enginetest.RPMs), newGate(enginetest.RPMs), w.answers()
+	w := newFixture(t, events.StreamSettings{})
+	link, mine, theirs, said := w.proxy(), newGate(enginetest.RPMs), newGate(enginetest.RPMs), w.answers()
 	o, other := w.options("a"), w.options("b")
 	o.AckWait, other.AckWait = 3*time.Second, 3*time.Second
-	a := w.run(o, wire.url(), mine.step)
+	a := w.run(o, link.url(), mine.step)
 	b := w.enqueue("p1")
 	w.entered(mine)
-	wire.set(true)
+	link.set(true)
 	w.run(other, "", theirs.step)
 	w.entered(theirs)
-	wire.set(false)
+	link.set(false)
 	close(mine.open) // its packages are made
 	a.soft()
 	a.ended() // it has said all that it had to say
@@ -123,7 +123,7 @@ const outage = 33 * time.Second
 // NATS is away for so long that nothing is left of any heartbeat; builds go on, and one of them ends meanwhile.
 func TestNATSIsAwayForLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	middle, end := w.build("middle"), w.build("end")
 	before, last := newGate(enginetest.Dependencies), newGate(enginetest.RPMs)
 	step := func(ctx context.Context, step string, job build.Job) error {
@@ -168,7 +168,7 @@ func natsChild(ctx context.Context, args []string) error {
 // NATS is killed in the middle of one build while another waits, and comes again over what is left on its disk.
 func TestNATSIsKilled(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	address := strings.TrimPrefix(w.url, "nats://")
 	w.nats.Close()
 	child := lifeline.Command(context.Background(), childNATS, w.natsDir, address)
@@ -193,7 +193,7 @@ func TestNATSIsKilled(t *testing.T) {
 }
 
 // storeAt opens the storage where it answers now.
-func (w *world) storeAt(endpoint string) *storage.Store {
+func (w *fixture) storeAt(endpoint string) *storage.Store {
 	w.t.Helper()
 	at := w.s3
 	at.Endpoint = endpoint
@@ -207,12 +207,12 @@ func (w *world) storeAt(endpoint string) *storage.Store {
 // The build is built anew when the storage is there again, and none is spoiled meanwhile.
 func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	dir := t.TempDir()
 	direct, g := storagetest.StartIn(t, dir)
 	var puts atomic.Int32
 	gone := make(chan struct{})
-	wire := w.wireTo(strings.TrimPrefix(direct.Endpoint, "http://"), func(p []byte) {
+	link := w.proxyTo(strings.TrimPrefix(direct.Endpoint, "http://"), func(p []byte) {
 		if strings.HasPrefix(string(p), "PUT ") && puts.Add(1) == 2 {
 			_ = unix.Kill(g.Pid(), unix.SIGKILL)
 			<-g.Done()
@@ -220,7 +220,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 		}
 	})
 	w.s3 = direct
-	w.s3.Endpoint = "http://" + wire.address()
+	w.s3.Endpoint = "http://" + link.address()
 	o := w.options("a")
 	o.MaxFailures = 2 // one more of them would be the end
 	w.run(o, "", nil)
@@ -244,7 +244,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 		AccessKey: storagetest.AccessKey, SecretKey: storagetest.SecretKey, Logger: quiet})
 	w.must(err)
 	t.Cleanup(func() { _ = again.Close() })
-	wire.lead(strings.TrimPrefix(again.Endpoint(), "http://"))
+	link.redirect(strings.TrimPrefix(again.Endpoint(), "http://"))
 	w.store = w.storeAt(again.Endpoint())
 	for b, failures := range map[*rpmflow.Build]int{&first: 1, &second: 0} {
 		got := w.finished(*b)
@@ -267,7 +267,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 // again.
 func TestABrokenEngineSpoilsOneAttempt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var broken, asked, spoiled atomic.Int32
 	engine := enginetest.New(t, func(_ context.Context, step string, _ build.Job) error {
 		if step != enginetest.Root || spoiled.Load() > 0 && broken.Load() == 0 {
@@ -325,7 +325,7 @@ func (s *sweeper) Sweep(ctx context.Context, wanted func(context.Context, string
 // What attempts have left on an engine is judged by EVENTS: that of another builder's running attempt stays.
 func TestSweepingReadsEvents(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	s := &sweeper{enginetest.New(t, nil), map[string]int{}, make(chan map[string]string, 1)}
 	want := map[string]string{}
 	for name, test := range map[string]struct {

@@ -158,7 +158,7 @@ func ending(t *testing.T, store build.Store) *owner {
 	r.EnterPhase(rpmflow.PhaseRoot, time.Now())
 	sequence, err := b.ledger.Append(t.Context(), events.TypeStarted, r, queued)
 	must(err)
-	return b.newOwner(d, held{r, sequence}, quiet)
+	return b.newOwner(d, ownedBuild{r, sequence}, quiet)
 }
 
 // ended returns the last event of the build, and whether its message is still in the queue.

@@ -34,25 +34,25 @@ func reasons() []Reason {
 	}
 }
 
-// because adds a reason to an error. Its text is that of the error.
-type because struct {
+// reasonError adds a reason to an error. Its text is that of the error.
+type reasonError struct {
 	reason Reason
 	err    error
 }
 
-func (b *because) Error() string { return b.err.Error() }
-func (b *because) Unwrap() error { return b.err }
+func (b *reasonError) Error() string { return b.err.Error() }
+func (b *reasonError) Unwrap() error { return b.err }
 
 // Because marks why no builds are taken; nil stays nil.
 func Because(reason Reason, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &because{reason, err}
+	return &reasonError{reason, err}
 }
 
 func reasonOf(err error) Reason {
-	var b *because
+	var b *reasonError
 	if errors.As(err, &b) {
 		return b.reason
 	}

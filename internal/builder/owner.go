@@ -25,10 +25,10 @@ type owner struct {
 	cancel   context.CancelCauseFunc
 
 	mu   sync.Mutex
-	held held
+	held ownedBuild
 }
 
-func (b *Builder) newOwner(d *events.Delivery, claimed held, log *slog.Logger) *owner {
+func (b *Builder) newOwner(d *events.Delivery, claimed ownedBuild, log *slog.Logger) *owner {
 	o := &owner{Builder: b, d: d, log: log, live: b.logs.Writer(claimed.build.ID), held: claimed}
 	o.canceled, o.cancel = context.WithCancelCause(context.Background())
 	return o
@@ -39,7 +39,7 @@ func (o *owner) handle(ctx, hard context.Context) {
 	defer o.cancel(nil)
 	o.log.Info("build claimed", "failures", o.held.build.InfrastructureFailures)
 	b, err := o.run(ctx, hard)
-	sctx, cancel := settling(ctx)
+	sctx, cancel := settleContext(ctx)
 	var beats sync.WaitGroup
 	defer beats.Wait()
 	defer cancel()
@@ -55,8 +55,8 @@ func (o *owner) handle(ctx, hard context.Context) {
 	o.end(sctx, b, err)
 }
 
-// settling is a context for what must be published after a build, whatever has ended meanwhile.
-func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+// settleContext is a context for what must be published after a build, whatever has ended meanwhile.
+func settleContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
 	stop := context.AfterFunc(ctx, func() {
 		select {
@@ -84,7 +84,7 @@ func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, dis
 		}
 		seq, err := o.ledger.Append(ctx, t, b, o.held.sequence, words...)
 		if err == nil {
-			o.held = held{b, seq}
+			o.held = ownedBuild{b, seq}
 			return nil
 		}
 		if !errors.Is(err, events.ErrLost) {

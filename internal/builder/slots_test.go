@@ -20,14 +20,14 @@ import (
 )
 
 // of is a request of another project, on the same repository.
-func (w *world) of(project, push string, concurrency int) rpmflow.Build {
+func (w *fixture) of(project, push string, concurrency int) rpmflow.Build {
 	b := w.build(push)
 	b.Project, b.Package, b.Push, b.Concurrency = project, project, rpmflow.PushID(project, push), concurrency
 	b.ID = rpmflow.BuildID(b.Push, project, b.Target)
 	return b
 }
 
-func (w *world) send(b rpmflow.Build) rpmflow.Build {
+func (w *fixture) send(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	_, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
 	w.must(err)
@@ -35,17 +35,17 @@ func (w *world) send(b rpmflow.Build) rpmflow.Build {
 	return b
 }
 
-// turnstile lets builds pass a step one by one, and tells which have come.
-type turnstile struct {
+// stepper lets builds pass a step one by one, and records which have come.
+type stepper struct {
 	came chan rpmflow.Build
 	pass chan struct{}
 }
 
-func newTurnstile() *turnstile {
-	return &turnstile{make(chan rpmflow.Build, 64), make(chan struct{})}
+func newStepper() *stepper {
+	return &stepper{make(chan rpmflow.Build, 64), make(chan struct{})}
 }
 
-func (s *turnstile) step(ctx context.Context, step string, job build.Job) error {
+func (s *stepper) step(ctx context.Context, step string, job build.Job) error {
 	if step != enginetest.RPMs {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (s *turnstile) step(ctx context.Context, step string, job build.Job) error 
 	}
 }
 
-func (w *world) next(s *turnstile) rpmflow.Build {
+func (w *fixture) next(s *stepper) rpmflow.Build {
 	w.t.Helper()
 	select {
 	case b := <-s.came:
@@ -71,8 +71,8 @@ func (w *world) next(s *turnstile) rpmflow.Build {
 
 func TestSeveralBuildsAtATime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
-	s := newTurnstile()
+	w := newFixture(t, events.StreamSettings{})
+	s := newStepper()
 	o := w.options("a")
 	o.Jobs = 3
 	p := w.run(o, "", s.step)
@@ -116,8 +116,8 @@ func TestSeveralBuildsAtATime(t *testing.T) {
 // One build of several is canceled, the others go on; a second signal hands all of them back.
 func TestSeveralBuildsStopApart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
-	s := newTurnstile()
+	w := newFixture(t, events.StreamSettings{})
+	s := newStepper()
 	o := w.options("a")
 	o.Jobs = 3
 	p := w.run(o, "", s.step)
@@ -144,7 +144,7 @@ func TestSeveralBuildsStopApart(t *testing.T) {
 // One project queues 3,000 builds, then another one queues one: it takes the next slot that gets free.
 func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	const many, known = 3000, 8
 	for i := range known {
 		w.send(w.of("mass", fmt.Sprint(i), many))
@@ -160,7 +160,7 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the queue does not take the builds")
 	}
-	s := newTurnstile()
+	s := newStepper()
 	a, b := w.options("a"), w.options("b")
 	a.Jobs = 2
 	w.run(a, "", s.step)
@@ -183,7 +183,7 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 // A project's limit holds over all builders and slots.
 func TestAProjectsLimit(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	const limit = 2
 	var now, most atomic.Int32
 	var mu sync.Mutex
@@ -233,7 +233,7 @@ func TestAProjectsLimit(t *testing.T) {
 // Without room nothing is taken, and the log says why; with room again all goes on.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var log lockedText
 	var asked, full atomic.Int32
 	full.Store(1)

@@ -145,7 +145,7 @@ func TestMetricsOfFloors(t *testing.T) {
 // A builder is ready when it could take a build, says why when it could not, and that it drains.
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var mu sync.Mutex
 	full := builder.Because(builder.ReasonMemory, errors.New("the disk is full"))
 	o := w.options("a")

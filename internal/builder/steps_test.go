@@ -74,7 +74,7 @@ func (g *gate) step(ctx context.Context, step string, _ build.Job) error {
 	}
 }
 
-func (w *world) entered(g *gate) {
+func (w *fixture) entered(g *gate) {
 	w.t.Helper()
 	select {
 	case <-g.entered:
@@ -83,23 +83,23 @@ func (w *world) entered(g *gate) {
 	}
 }
 
-// wire stands between a builder and NATS or S3, and can be cut.
-type wire struct {
+// proxy is a connection between a builder and NATS or S3 that can be cut.
+type proxy struct {
 	listener net.Listener
 	mu       sync.Mutex
 	to       string
-	heard    func([]byte) // is told of what the builder sends; may be nil
+	sent     func([]byte) // gets what the builder sends; may be nil
 	cut      bool
 	conns    []net.Conn
 	wg       sync.WaitGroup
 }
 
-func (w *world) wire() *wire { return w.wireTo(strings.TrimPrefix(w.url, "nats://"), nil) }
+func (w *fixture) proxy() *proxy { return w.proxyTo(strings.TrimPrefix(w.url, "nats://"), nil) }
 
-func (w *world) wireTo(address string, heard func([]byte)) *wire {
+func (w *fixture) proxyTo(address string, sent func([]byte)) *proxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	x := &wire{listener: l, to: address, heard: heard}
+	x := &proxy{listener: l, to: address, sent: sent}
 	x.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -113,11 +113,11 @@ func (w *world) wireTo(address string, heard func([]byte)) *wire {
 	return x
 }
 
-func (x *wire) address() string { return x.listener.Addr().String() }
+func (x *proxy) address() string { return x.listener.Addr().String() }
 
-func (x *wire) url() string { return "nats://" + x.address() }
+func (x *proxy) url() string { return "nats://" + x.address() }
 
-func (x *wire) carry(c net.Conn) {
+func (x *proxy) carry(c net.Conn) {
 	defer c.Close()
 	x.mu.Lock()
 	to, cut := x.to, x.cut
@@ -137,22 +137,22 @@ func (x *wire) carry(c net.Conn) {
 	if cut {
 		return
 	}
-	x.wg.Go(func() { _, _ = io.Copy(io.MultiWriter(ear{x}, d), c); d.Close() })
+	x.wg.Go(func() { _, _ = io.Copy(io.MultiWriter(observer{x}, d), c); d.Close() })
 	_, _ = io.Copy(c, d)
 }
 
-// ear hears what the builder sends.
-type ear struct{ *wire }
+// observer passes on what the builder sends.
+type observer struct{ *proxy }
 
-func (e ear) Write(p []byte) (int, error) {
-	if e.heard != nil {
-		e.heard(p)
+func (e observer) Write(p []byte) (int, error) {
+	if e.sent != nil {
+		e.sent(p)
 	}
 	return len(p), nil
 }
 
-// set cuts the wire or mends it.
-func (x *wire) set(cut bool) {
+// set cuts the connection or restores it.
+func (x *proxy) set(cut bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.cut = cut
@@ -164,8 +164,8 @@ func (x *wire) set(cut bool) {
 	}
 }
 
-// lead has the wire end at another address from now on.
-func (x *wire) lead(to string) {
+// redirect redirects the connection to another address from now on.
+func (x *proxy) redirect(to string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.to = to

@@ -14,7 +14,7 @@ import (
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	p := w.run(w.options("a"), "", g.step)
 	b := w.enqueue("p1")
@@ -43,7 +43,7 @@ func TestHandedBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, events.StreamSettings{})
+			w := newFixture(t, events.StreamSettings{})
 			o := w.options("a")
 			do := stop(&o)
 			p := w.run(o, "", hang(enginetest.Dependencies))
@@ -82,14 +82,14 @@ func TestHandedBack(t *testing.T) {
 // meanwhile.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
-	wire, g := w.wire(), newGate(enginetest.RPMs)
+	w := newFixture(t, events.StreamSettings{})
+	link, g := w.proxy(), newGate(enginetest.RPMs)
 	o := w.options("a")
 	o.AckWait = 3 * time.Second
-	a := w.run(o, wire.url(), g.step)
+	a := w.run(o, link.url(), g.step)
 	b := w.enqueue("p1")
 	w.entered(g)
-	wire.set(true)
+	link.set(true)
 	o2 := w.options("b")
 	o2.AckWait = o.AckWait
 	w.run(o2, "", nil)
@@ -98,7 +98,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	close(g.open) // the first one's build ends well, too late
-	wire.set(false)
+	link.set(false)
 	a.soft()
 	a.ended()
 	for _, name := range []string{"build.json", "build.log.gz", "hello-1.0-1.src.rpm", "hello-1.0-1.x86_64.rpm"} {
@@ -112,7 +112,7 @@ func TestTakeover(t *testing.T) {
 // The one that has lost its build finds out by itself, and stops it.
 func TestTakeoverIsNoticed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options("a")
 	o.AckWait = 3 * time.Second
 	stopped := newGate(enginetest.RPMs)
@@ -138,7 +138,7 @@ func TestTakeoverIsNoticed(t *testing.T) {
 
 func TestNATSRestarts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	g := newGate(enginetest.RPMs)
 	w.run(w.options("a"), "", g.step)
 	b := w.enqueue("p1")

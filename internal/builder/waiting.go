@@ -96,7 +96,7 @@ func (b *Builder) postpone(
 ) error {
 	n := last.Build.Clone()
 	if n.State == rpmflow.Running { // its builder stopped responding
-		lose(&n)
+		countLostAttempt(&n)
 		n = requeued(n, d)
 	}
 	what, do := hint.Split(why)
@@ -120,13 +120,13 @@ func (b *Builder) postpone(
 	return nil
 }
 
-// recently counts what has happened recently.
-type recently struct{ times []time.Time }
+// recentTimes counts what has happened recently.
+type recentTimes struct{ times []time.Time }
 
-func (r *recently) add(t time.Time) { r.times = append(r.times, t) }
+func (r *recentTimes) add(t time.Time) { r.times = append(r.times, t) }
 
 // since counts what has happened after t, and forgets the rest.
-func (r *recently) since(t time.Time) int {
+func (r *recentTimes) since(t time.Time) int {
 	for len(r.times) > 0 && r.times[0].Before(t) {
 		r.times = r.times[1:]
 	}

@@ -31,7 +31,7 @@ func with(t *testing.T, image func(target string) bool) *enginetest.Engine {
 	return e
 }
 
-func (w *world) waits(b rpmflow.Build) rpmflow.Build {
+func (w *fixture) waits(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	return w.until("why build "+b.ID+" waits", func(e events.Event) bool {
 		return e.Build.ID == b.ID && e.Type == events.TypeQueued && len(e.Build.Waiting) > 0
@@ -42,7 +42,7 @@ func (w *world) waits(b rpmflow.Build) rpmflow.Build {
 // the image is there.
 func TestWaitsForTheImage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var there atomic.Bool
 	other := enginetest.Target()
 	other.Name = "fedora-43-x86_64"
@@ -101,7 +101,7 @@ func TestWaitsForTheImage(t *testing.T) {
 // Of two builders one can build the target: it gets the builds, however idle the other one is.
 func TestWaitsForTheOtherBuilder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.runWith(w.options("cannot"), "", with(t, func(string) bool { return false }))
 	unknown := w.options("unknown")
 	unknown.Targets = nil
@@ -126,7 +126,7 @@ func TestWaitsForTheOtherBuilder(t *testing.T) {
 
 func TestCancelWhileItWaits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.runWith(w.options("a"), "", with(t, func(string) bool { return false }))
 	b := w.enqueue("p1")
 	w.waits(b)
@@ -145,7 +145,7 @@ func TestCancelWhileItWaits(t *testing.T) {
 // A builder whose engine is away takes nothing, and says so in the records of what waits.
 func TestWaitsForTheEngine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var there atomic.Bool
 	engine := enginetest.New(t, nil)
 	engine.NotReady = func() error {
@@ -185,7 +185,7 @@ func TestWaitsForTheEngine(t *testing.T) {
 // The builder of a running build falls silent, and the one that gets it cannot build it.
 func TestWaitsAfterALostAttempt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 	w.must(err)
@@ -213,7 +213,7 @@ var _ build.Engine = (*enginetest.Engine)(nil)
 // A build that could begin, but for a free slot, does not go on saying that its image is missing.
 func TestReasonIsTakenBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var there atomic.Bool
 	g := newGate(enginetest.RPMs)
 	engine := enginetest.New(t, g.step)

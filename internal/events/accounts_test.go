@@ -62,14 +62,14 @@ func node(t testing.TB) string {
 	return fmt.Sprintf("listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n", t.TempDir())
 }
 
-// journal is a log that a test can read and wait for.
-type journal struct {
+// logText is a log that a test can read and wait for.
+type logText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
 	changed chan struct{} // closed with the next line; nil: nobody waits
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *logText) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.changed != nil {
@@ -80,7 +80,7 @@ func (j *journal) Write(p []byte) (int, error) {
 }
 
 // next is the log so far, and a channel that is closed with its next line.
-func (j *journal) next() (string, <-chan struct{}) {
+func (j *logText) next() (string, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.changed == nil {
@@ -89,16 +89,16 @@ func (j *journal) next() (string, <-chan struct{}) {
 	return j.text.String(), j.changed
 }
 
-func (j *journal) String() string {
+func (j *logText) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
 }
 
-func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+func (j *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 // until waits until the log says something.
-func (j *journal) until(t testing.TB, words string) {
+func (j *logText) until(t testing.TB, words string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	for {
@@ -117,7 +117,7 @@ func (j *journal) until(t testing.TB, words string) {
 // as logs in; in the end nothing may have been refused.
 func as(t testing.TB, s *server.Server, user string, streams events.StreamSettings) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	var log journal
+	var log logText
 	a := events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user, Streams: streams}
 	open := events.Dial
 	if user == string(rpmflow.RoleListener) {

@@ -63,7 +63,7 @@ func TestDeployedNode(t *testing.T) { //nolint:paralleltest // sets the environm
 		o.HTTPPort != 8222 || o.Port != 4222 {
 		t.Errorf("the node is set to %+v", o)
 	}
-	var log journal
+	var log logText
 	nc, js, err := events.Connect(t.Context(), access(s.ClientURL(), "listener", 1), log.logger())
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestReplicasNeedServers(t *testing.T) { //nolint:paralleltest // sets the e
 	start := cluster(t, 2)
 	url := start().ClientURL()
 	start()
-	var log journal
+	var log logText
 	ctx, cancel := context.WithCancel(t.Context())
 	in(t, func(context.Context) error {
 		_, _, err := events.Connect(ctx, access(url, "listener", 3), log.logger())
@@ -218,7 +218,7 @@ func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the envir
 		t.Error("a node without its cluster is healthy, or has no JetStream")
 	}
 	start()
-	var log journal
+	var log logText
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	type connection struct {

@@ -28,7 +28,7 @@ func TestPasswordChanged(t *testing.T) {
 	}
 	with(password)
 	s := serveFile(t, file, func(*server.Options) {})
-	var log journal
+	var log logText
 	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"},
 		log.logger())
 	if err != nil {

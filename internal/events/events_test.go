@@ -186,7 +186,7 @@ func TestDurableSubscriberResumes(t *testing.T) {
 		}
 		return got
 	}
-	var log journal
+	var log logText
 	first := make(chan []string, 1)
 	go func() { first <- listen(1, log.logger()) }()
 	log.until(t, "waiting for finished builds") // which says that the durable consumer is there

@@ -90,7 +90,7 @@ func (q *Queue) follow(ctx context.Context) error {
 		if meta.Sequence.Consumer != come {
 			return fmt.Errorf("read %s: %w", StreamEvents, errGap)
 		}
-		if o, ok := occurrenceOf(msg.Subject(), parseQueueHeader(msg.Headers()), meta.Sequence.Stream); ok {
+		if o, ok := buildEventOf(msg.Subject(), parseQueueHeader(msg.Headers()), meta.Sequence.Stream); ok {
 			q.standings.take(o, time.Now(), come <= past)
 		}
 		if meta.NumPending == 0 {
@@ -153,7 +153,7 @@ func (q *Queue) markCaughtUp() {
 
 // note adds an event that this program has published.
 func (q *Queue) note(subject string, b rpmflow.Build, event uint64) {
-	if o, ok := occurrenceOf(subject, queueHeaderOf(b), event); ok {
+	if o, ok := buildEventOf(subject, queueHeaderOf(b), event); ok {
 		q.standings.note(o, time.Now())
 	}
 }

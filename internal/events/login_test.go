@@ -27,7 +27,7 @@ func TestLoginByNKey(t *testing.T) {
 		return "nkey: " + testkit.Value(pair.PublicKey())(t)
 	}}
 	s := serve(t, node(t)+accounts.Config())
-	var log journal
+	var log logText
 	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"],
 		Role: rpmflow.RoleListener}, log.logger())
 	if err != nil {
@@ -86,7 +86,7 @@ func TestPasswordIsChanged(t *testing.T) {
 	s := serveFile(t, file, func(*server.Options) {})
 	config = strings.Replace(config, "127.0.0.1:-1", s.Addr().String(), 1)
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
-	var log journal
+	var log logText
 	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password},
 		log.logger())
 	if err != nil {
@@ -131,7 +131,7 @@ func TestPasswordIsChanged(t *testing.T) {
 func TestAttachWaitsForTheStreams(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
-	var log journal
+	var log logText
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	done := make(chan error, 1)

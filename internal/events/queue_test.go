@@ -15,8 +15,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// hall is a queue with builders that do what builders do: claim, send heartbeats, hand back, finish, or die.
-type hall struct {
+// queueFixture is a queue with builders that do what builders do: claim, send heartbeats, hand back, finish, or die.
+type queueFixture struct {
 	t       testing.TB
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -26,35 +26,37 @@ type hall struct {
 	last    uint64 // event
 }
 
-func newHall(t testing.TB, ackWait time.Duration) *hall {
+func newQueueFixture(t testing.TB, ackWait time.Duration) *queueFixture {
 	t.Helper()
 	nc, js := connect(t)
-	return &hall{t: t, nc: nc, js: js, ledger: testkit.Value(events.NewLedger(t.Context(), js))(t), ackWait: ackWait}
+	return &queueFixture{
+		t: t, nc: nc, js: js, ledger: testkit.Value(events.NewLedger(t.Context(), js))(t), ackWait: ackWait,
+	}
 }
 
-// seat is a builder.
-type seat struct {
-	*hall
+// testBuilder is a builder.
+type testBuilder struct {
+	*queueFixture
 	ledger *events.Ledger
 	queue  *events.Queue
 }
 
 // job is a build in a builder's hands.
 type job struct {
-	*seat
+	*testBuilder
 	*events.Delivery
 	record rpmflow.Build
 	event  uint64
 }
 
-func (h *hall) builder() *seat {
+func (h *queueFixture) builder() *testBuilder {
 	h.t.Helper()
 	q := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t)
 	follow(h.t, q)
 	h.queues = append(h.queues, q)
 	l := testkit.Value(events.NewLedger(h.t.Context(), h.js))(h.t)
 	l.NotifyQueue(q)
-	return &seat{h, l, q}
+	return &testBuilder{h, l, q}
 }
 
 func follow(t testing.TB, q *events.Queue) {
@@ -65,7 +67,7 @@ func follow(t testing.TB, q *events.Queue) {
 }
 
 // push queues n builds of a project.
-func (h *hall) push(project string, n, limit int) {
+func (h *queueFixture) push(project string, n, limit int) {
 	h.t.Helper()
 	for range n {
 		b := build(project, fmt.Sprint("p", h.last))
@@ -79,7 +81,7 @@ func (h *hall) push(project string, n, limit int) {
 }
 
 // claim takes a build and begins it; nil: there is none.
-func (s *seat) claim() *job {
+func (s *testBuilder) claim() *job {
 	s.t.Helper()
 	for _, q := range s.queues { // everybody has seen what happened before
 		testkit.Eventually(s.t, "an event has not come", func() bool { return events.Seen(q) >= s.last })
@@ -98,7 +100,7 @@ func (s *seat) claim() *job {
 
 func (j *job) publish(kind events.Type) {
 	j.t.Helper()
-	j.event = testkit.Value(j.seat.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
+	j.event = testkit.Value(j.testBuilder.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
 	j.last = j.event
 }
 
@@ -138,7 +140,7 @@ func (j *job) retry() {
 }
 
 // order claims builds until there are no more, and says of which projects they were.
-func (s *seat) order() string {
+func (s *testBuilder) order() string {
 	s.t.Helper()
 	var projects []string
 	for j := s.claim(); j != nil; j = s.claim() {
@@ -161,7 +163,7 @@ func take(t testing.TB, q *events.Queue) *events.Delivery {
 
 func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	h.push("mass", 5, 1)
 	first := a.claim()
@@ -190,8 +192,8 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 // Who runs least on all builders together comes first, and of several such who has waited the longest.
 func TestWhoIsNext(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
-	builders := []*seat{h.builder(), h.builder()}
+	h := newQueueFixture(t, time.Minute)
+	builders := []*testBuilder{h.builder(), h.builder()}
 	for _, p := range []string{"d", "b", "a", "c"} { // in this order
 		h.push(p, 3, 2)
 	}
@@ -213,7 +215,7 @@ func TestWhoIsNext(t *testing.T) {
 // A build that was handed back is the next one, whoever asks and whoever waits.
 func TestHandedBackComesFirst(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a, b := h.builder(), h.builder()
 	for i := range 14 {
 		h.push(fmt.Sprint("p", 10+i), 1, 1)
@@ -230,7 +232,7 @@ func TestHandedBackComesFirst(t *testing.T) {
 // Who begins after a build was handed back finds that in the past.
 func TestHandedBackBeforeTheStart(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	for _, p := range []string{"b1", "b2", "b3"} {
 		h.push(p, 1, 1)
@@ -243,7 +245,7 @@ func TestHandedBackBeforeTheStart(t *testing.T) {
 // Builds of the same project stay behind the one that was handed back, and other projects are not passed over for them.
 func TestHandedBackWithOthersOfItsProject(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	h.push("mass", 4, 3)
 	one, _ := a.claim(), a.claim()
@@ -259,8 +261,8 @@ func TestHandedBackWithOthersOfItsProject(t *testing.T) {
 // Whatever others claim meanwhile, what was handed back is begun once, and next.
 func TestHandedBackWhileOthersClaim(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
-	builders := []*seat{h.builder(), h.builder(), h.builder()}
+	h := newQueueFixture(t, time.Minute)
+	builders := []*testBuilder{h.builder(), h.builder(), h.builder()}
 	for i := range 6 {
 		h.push(fmt.Sprint("p", i), 2, 1)
 	}
@@ -280,7 +282,7 @@ func TestHandedBackWhileOthersClaim(t *testing.T) {
 // A retry is a request like any other.
 func TestARetryWaitsInLine(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	h.push("a", 1, 1)
 	first := a.claim()
@@ -295,7 +297,7 @@ func TestARetryWaitsInLine(t *testing.T) {
 func TestOrphanComesFirst(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
-	h := newHall(t, ackWait)
+	h := newQueueFixture(t, ackWait)
 	dead, living := h.builder(), h.builder()
 	for _, p := range []string{"a", "b", "c", "d", "e"} {
 		h.push(p, 1, 1)
@@ -340,7 +342,7 @@ func heart(j *job) {
 func TestOrphanOfThePast(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
-	h := newHall(t, ackWait)
+	h := newQueueFixture(t, ackWait)
 	h.push("a", 1, 1)
 	h.builder().claim()
 	late := h.builder()
@@ -356,13 +358,13 @@ func TestOrphanOfThePast(t *testing.T) {
 // more the more there are.
 func TestWhoHasNothingIsNotAsked(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	for i := range 20 {
 		h.push(fmt.Sprint("busy", i), 1+i%2, 1)
 	}
 	a.order()
-	p := newTap(t, h.nc)
+	p := newRecorder(t, h.nc)
 	begun := time.Now()
 	wantOrder(t, a.order(), "")
 	if took := time.Since(begun); took > 10*time.Second { // asking 20 projects in vain takes 500 ms each
@@ -378,13 +380,13 @@ func TestRequestsOfATake(t *testing.T) {
 	t.Parallel()
 	cost := map[int]int{}
 	for _, projects := range []int{2, 50} {
-		h := newHall(t, time.Minute)
+		h := newQueueFixture(t, time.Minute)
 		a := h.builder()
 		for i := range projects {
 			h.push(fmt.Sprint("p", i), 2, 2)
 		}
 		a.claim()
-		p := newTap(t, h.nc)
+		p := newRecorder(t, h.nc)
 		take(t, a.queue)
 		if err := h.nc.Flush(); err != nil {
 			t.Fatal(err)
@@ -399,7 +401,7 @@ func TestRequestsOfATake(t *testing.T) {
 // A new limit of a project holds as soon as a build is queued with it.
 func TestANewLimit(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a := h.builder()
 	h.push("p", 3, 1)
 	wantOrder(t, a.order(), "p")
@@ -410,7 +412,7 @@ func TestANewLimit(t *testing.T) {
 // Without what EVENTS tells nothing is handed out, and the reason is told.
 func TestTakeWithoutFollowing(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	q := testkit.Value(events.NewQueue(t.Context(), h.nc, h.js, time.Minute))(t)
@@ -422,7 +424,7 @@ func TestTakeWithoutFollowing(t *testing.T) {
 // The server loses the consumer: nothing is missed.
 func TestFollowingGoesOn(t *testing.T) {
 	t.Parallel()
-	h := newHall(t, time.Minute)
+	h := newQueueFixture(t, time.Minute)
 	a, b := h.builder(), h.builder()
 	h.push("mass", 3, 3)
 	first := b.claim()

@@ -18,15 +18,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// tap writes down all subjects that are published to in the account of the streams.
-type tap struct {
+// recorder records all subjects that are published to in the account of the streams.
+type recorder struct {
 	mu   sync.Mutex
 	seen []string
 }
 
-func newTap(t *testing.T, nc *nats.Conn) *tap {
+func newRecorder(t *testing.T, nc *nats.Conn) *recorder {
 	t.Helper()
-	var p tap
+	var p recorder
 	if _, err := nc.Subscribe(">", func(m *nats.Msg) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -42,7 +42,7 @@ func newTap(t *testing.T, nc *nats.Conn) *tap {
 }
 
 // count returns how many subjects begin with these words.
-func (p *tap) count(prefix string) (n int) {
+func (p *recorder) count(prefix string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, subject := range p.seen {
@@ -54,7 +54,7 @@ func (p *tap) count(prefix string) (n int) {
 }
 
 // used waits until every right was made use of: one that is not is one too many.
-func (p *tap) used(t *testing.T, r events.Rights) {
+func (p *recorder) used(t *testing.T, r events.Rights) {
 	t.Helper()
 	testkit.Until(t, func() error {
 		p.mu.Lock()
@@ -119,7 +119,7 @@ func TestListenerRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
-	p := newTap(t, anc)
+	p := newRecorder(t, anc)
 	nc, js := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	// as after a restart
 	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil {
@@ -192,7 +192,7 @@ func TestBuilderRights(t *testing.T) {
 	as(t, s, "listener", events.StreamSettings{})
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
 	forListener := testkit.Value(events.NewQueue(t.Context(), anc, ajs, time.Minute))(t)
-	p := newTap(t, anc)
+	p := newRecorder(t, anc)
 	nc, js := as(t, s, "builder", events.StreamSettings{})
 	ledger, queue := testkit.Value(events.NewLedger(t.Context(), js))(t), testkit.Value(events.NewQueue(t.Context(), nc,
 		js, time.Minute))(t)
@@ -261,7 +261,7 @@ func TestPublisherRights(t *testing.T) {
 	seq := testkit.Value(testkit.Value(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued,
 		first, 0))(t)
 	anc, ajs := as(t, s, "admin", events.StreamSettings{})
-	p := newTap(t, anc)
+	p := newRecorder(t, anc)
 	testkit.Value(testkit.Value(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first,
 		seq))(t)
 	_, js := as(t, s, "publisher", events.StreamSettings{})
@@ -330,7 +330,7 @@ func TestRefused(t *testing.T) {
 			"$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
 		},
 	} {
-		var log journal
+		var log logText
 		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user}, log.logger())
 		if err != nil {
 			t.Fatal(err)

@@ -54,10 +54,10 @@ func parseQueueHeader(header nats.Header) queueHeader {
 type standings struct {
 	mu       sync.Mutex
 	ackWait  time.Duration
-	held     map[string]*holding // builds that run or were handed back, by id
+	held     map[string]*heldBuild // builds that run or were handed back, by id
 	messages map[uint64]string   // of those, by the message that they hold
 	waiting  map[string]uint64   // builds that wait: the event that says so
-	lines    map[string][]inLine // by subject of BUILDS, in order; a build that waits no longer stays until it is first
+	lines    map[string][]waitingBuild // by subject of BUILDS, in order; one that waits no longer stays until it is first
 	limits   map[string]int      // by subject
 	noted    map[string]uint64   // events that this program has published and not read back yet
 	last     uint64              // the event that was read last
@@ -65,8 +65,8 @@ type standings struct {
 	connects uint64              // the number of reconnects at that time
 }
 
-// holding is a build that holds a message of BUILDS, or has given it back.
-type holding struct {
+// heldBuild is a build that holds a message of BUILDS, or has given it back.
+type heldBuild struct {
 	queueHeader
 	subject  string
 	event    uint64
@@ -76,7 +76,8 @@ type holding struct {
 	ask      time.Time // not to be asked for before
 }
 
-type inLine struct {
+// waitingBuild is a build in a line, with the event that says that it waits.
+type waitingBuild struct {
 	event uint64
 	id    string
 }
@@ -88,8 +89,8 @@ func newStandings(ackWait time.Duration) *standings {
 }
 
 func (s *standings) reset() {
-	s.held, s.messages = map[string]*holding{}, map[uint64]string{}
-	s.waiting, s.lines = map[string]uint64{}, map[string][]inLine{}
+	s.held, s.messages = map[string]*heldBuild{}, map[uint64]string{}
+	s.waiting, s.lines = map[string]uint64{}, map[string][]waitingBuild{}
 	s.limits, s.noted, s.last = map[string]int{}, map[string]uint64{}, 0
 }
 
@@ -109,27 +110,27 @@ func (s *standings) beat(message uint64, now time.Time) {
 	}
 }
 
-// occurrence is what subject and header say about an event.
-type occurrence struct {
+// buildEvent is what subject and header say about an event.
+type buildEvent struct {
 	queueHeader
 	id, project string // the project as it stands in subjects
 	kind        Type
 	event       uint64
 }
 
-func occurrenceOf(subject string, h queueHeader, event uint64) (occurrence, bool) {
+func buildEventOf(subject string, h queueHeader, event uint64) (buildEvent, bool) {
 	tokens := strings.Split(subject, ".")
 	if len(tokens) != 6 {
-		return occurrence{}, false
+		return buildEvent{}, false
 	}
-	return occurrence{h, tokens[4], tokens[2], Type(tokens[5]), event}, true
+	return buildEvent{h, tokens[4], tokens[2], Type(tokens[5]), event}, true
 }
 
 // queue is the subject of the build's messages in BUILDS.
-func (o occurrence) queue() string { return "rpmflow.builds." + Token(o.arch) + "." + o.project }
+func (o buildEvent) queue() string { return "rpmflow.builds." + Token(o.arch) + "." + o.project }
 
 // note adds an event that this program has published, before it is read back.
-func (s *standings) note(o occurrence, now time.Time) {
+func (s *standings) note(o buildEvent, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o.event > s.last { // else it was read back already
@@ -139,7 +140,7 @@ func (s *standings) note(o occurrence, now time.Time) {
 }
 
 // take adds an event from the stream; past says that it was published before Follow started.
-func (s *standings) take(o occurrence, now time.Time, past bool) {
+func (s *standings) take(o buildEvent, now time.Time, past bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = o.event
@@ -152,7 +153,7 @@ func (s *standings) take(o occurrence, now time.Time, past bool) {
 	}
 }
 
-func (s *standings) apply(o occurrence, now time.Time, sure bool) {
+func (s *standings) apply(o buildEvent, now time.Time, sure bool) {
 	held := s.held[o.id]
 	switch o.kind {
 	case TypeFinished:
@@ -175,7 +176,7 @@ func (s *standings) apply(o occurrence, now time.Time, sure bool) {
 		delete(s.waiting, o.id)
 		s.drop(o.id)
 		if o.arch != "" && o.message != 0 {
-			s.held[o.id] = &holding{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, beat: now, sure: sure}
+			s.held[o.id] = &heldBuild{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, beat: now, sure: sure}
 			s.messages[o.message] = o.id
 		}
 	}
@@ -191,7 +192,7 @@ func (s *standings) drop(id string) {
 // line adds a build behind the others of its project.
 func (s *standings) line(subject, id string, event uint64) {
 	s.waiting[id] = event
-	s.lines[subject] = append(s.lines[subject], inLine{event, id})
+	s.lines[subject] = append(s.lines[subject], waitingBuild{event, id})
 }
 
 // oldest returns the event of the build that has waited the longest; 0 if there is none.
@@ -255,7 +256,7 @@ func (s *standings) of(messages map[string]uint64, reconnects uint64, now time.T
 }
 
 // lastBeat is the time of the owner's last heartbeat. Before s.since heartbeats may have been missed.
-func (s *standings) lastBeat(h *holding) time.Time {
+func (s *standings) lastBeat(h *heldBuild) time.Time {
 	if h.beat.Before(s.since) {
 		return s.since
 	}

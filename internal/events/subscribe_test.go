@@ -36,10 +36,10 @@ func (a announcer) finish(project, push string) rpmflow.Build {
 	return b
 }
 
-// stranger logs in as a program of somebody else does, with the library as it is.
-func stranger(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *journal) {
+// foreignClient logs in as another program does, with the library as it is.
+func foreignClient(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *logText) {
 	t.Helper()
-	var log journal
+	var log logText
 	nc := testkit.Value(nats.Connect(s.ClientURL(), nats.UserInfo(user, password),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
 	t.Cleanup(nc.Close)
@@ -56,7 +56,7 @@ func TestSubscriberFetches(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror.sync", "mail").Config())
 	a := newAnnouncer(t, s, "mirror.sync", "mail")
-	_, js, log := stranger(t, s, "mirror.sync")
+	_, js, log := foreignClient(t, s, "mirror.sync")
 	b1, b2 := a.finish("hello", "p1"), a.finish("hello", "p2")
 	cons := testkit.Value(js.Consumer(t.Context(), "EVENTS", events.SubscriberConsumer("mirror.sync")))(t)
 	first := testkit.Value(cons.Next())(t)
@@ -110,10 +110,10 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	for i := range 8 {
 		a.finish("hello", fmt.Sprint(i))
 	}
-	_, mail, _ := stranger(t, s, "mail")
+	_, mail, _ := foreignClient(t, s, "mail")
 	victim := testkit.Value(mail.Consumer(t.Context(), "EVENTS", "watch-mail"))(t)
 	held := testkit.Value(victim.Next())(t)
-	nc, js, _ := stranger(t, s, "mirror")
+	nc, js, _ := foreignClient(t, s, "mirror")
 	next := "$JS.API.CONSUMER.MSG.NEXT.EVENTS.watch-mirror"
 	for _, reply := range []string{
 		"rpmflow.pushes.p.d.received", "rpmflow.events.p.t.b.finished", "rpmflow.builds.x86_64.p", "rpmflow.logs.b",
@@ -167,7 +167,7 @@ func TestFinishedWithoutAName(t *testing.T) {
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	a := newAnnouncer(t, s, "mirror")
 	for _, user := range []string{"mirror", "admin"} {
-		var log journal
+		var log logText
 		nc, js, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password}, log.logger())
 		if err != nil {
 			t.Fatal(err)

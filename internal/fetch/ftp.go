@@ -52,7 +52,7 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 				at = tcp.IP.String()
 			}
 			context.AfterFunc(ctx, func() { _ = conn.Close() }) // the library's waits end with ctx
-			return &idle{conn, c.Stall}, nil
+			return &boundedConn{conn, c.Stall}, nil
 		}))
 	if err != nil {
 		return explainFTP(ctx, err)
@@ -90,20 +90,20 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 	return explainFTP(ctx, err)
 }
 
-// idle is a connection on which each read and write is bounded.
-type idle struct {
+// boundedConn is a connection on which each read and write is bounded.
+type boundedConn struct {
 	net.Conn
 	wait time.Duration
 }
 
-func (i *idle) Read(b []byte) (int, error) {
+func (i *boundedConn) Read(b []byte) (int, error) {
 	if err := i.SetReadDeadline(time.Now().Add(i.wait)); err != nil {
 		return 0, err
 	}
 	return i.Conn.Read(b)
 }
 
-func (i *idle) Write(b []byte) (int, error) {
+func (i *boundedConn) Write(b []byte) (int, error) {
 	if err := i.SetWriteDeadline(time.Now().Add(i.wait)); err != nil {
 		return 0, err
 	}

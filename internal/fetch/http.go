@@ -161,8 +161,8 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// stalling ends a body that sends nothing any more.
-type stalling struct {
+// stallReader ends a body that sends nothing any more.
+type stallReader struct {
 	r     io.Reader
 	timer *time.Timer
 	wait  time.Duration
@@ -171,10 +171,10 @@ type stalling struct {
 // watch calls stop when a single read takes longer than wait.
 func watch(r io.Reader, wait time.Duration, stop func()) io.Reader {
 	timer := time.AfterFunc(wait, stop)
-	return &stalling{r, timer, wait}
+	return &stallReader{r, timer, wait}
 }
 
-func (s *stalling) Read(b []byte) (int, error) {
+func (s *stallReader) Read(b []byte) (int, error) {
 	s.timer.Reset(s.wait)
 	n, err := s.r.Read(b)
 	s.timer.Stop()

@@ -96,7 +96,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 		}
 		text := r.scrub(errors.New(strings.Join(env, "\n"))).Error()
 		if strings.Contains(text, "Basic ") && !strings.Contains(text, "Basic ***") {
-			t.Errorf("%s: not scrubbed: %s", url, text)
+			t.Errorf("%s: not redactedError: %s", url, text)
 		}
 	}
 	for url, address := range map[string]string{

@@ -139,7 +139,7 @@ func (b *blobReader) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil && err != io.EOF {
-		err = &damage{err}
+		err = &damageError{err}
 	}
 	return n, err
 }

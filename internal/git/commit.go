@@ -66,7 +66,7 @@ func (c *Commit) tree(id plumbing.Hash) ([]object.TreeEntry, error) {
 		}
 	}
 	if err != nil {
-		return nil, &damage{fmt.Errorf("tree %s: %w", short(id.String()), err)}
+		return nil, &damageError{fmt.Errorf("tree %s: %w", short(id.String()), err)}
 	}
 	for _, e := range t.Entries {
 		if err := checkName(e.Name); err != nil {
@@ -169,7 +169,7 @@ func (c *Commit) open(blob plumbing.Hash) (r io.ReadCloser, size int64, err erro
 }
 
 func blobError(blob plumbing.Hash, err error) error {
-	return &damage{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
+	return &damageError{fmt.Errorf("blob %s: %w", short(blob.String()), err)}
 }
 
 // maxTags bounds tags of tags.
@@ -184,19 +184,19 @@ func peel(repo *gogit.Repository, id plumbing.Hash) (*object.Commit, error) {
 			return nil, errAbsent
 		}
 		if err != nil {
-			return nil, &damage{err}
+			return nil, &damageError{err}
 		}
 		switch o.Type() {
 		case plumbing.CommitObject:
 			c, err := object.DecodeCommit(repo.Storer, o)
 			if err != nil {
-				return nil, &damage{err}
+				return nil, &damageError{err}
 			}
 			return c, nil
 		case plumbing.TagObject:
 			t, err := object.DecodeTag(repo.Storer, o)
 			if err != nil {
-				return nil, &damage{err}
+				return nil, &damageError{err}
 			}
 			hash = t.Target
 		default:

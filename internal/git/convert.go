@@ -135,7 +135,7 @@ func (c *Commit) convert(ctx context.Context, files []File, o CheckoutOptions) (
 	}
 	for _, p := range paths {
 		if done.files[p] == "" && done.refused[p] == nil {
-			return nil, &damage{fmt.Errorf("git archive leaves %s out", show(p))}
+			return nil, &damageError{fmt.Errorf("git archive leaves %s out", show(p))}
 		}
 	}
 	return done, nil

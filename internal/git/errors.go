@@ -14,11 +14,11 @@ var (
 	errHistory = errors.New("the commit's history is needed")
 )
 
-// damage is an error that a new mirror would not have: an object that must be there is missing or unreadable.
-type damage struct{ err error }
+// damageError is an error that a new mirror would not have: an object that must be there is missing or unreadable.
+type damageError struct{ err error }
 
-func (d *damage) Error() string { return "the git mirror is damaged: " + d.err.Error() }
-func (d *damage) Unwrap() error { return d.err }
+func (d *damageError) Error() string { return "the git mirror is damaged: " + d.err.Error() }
+func (d *damageError) Unwrap() error { return d.err }
 
 // runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was
 // stopped.
@@ -26,7 +26,7 @@ func runError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	return &damage{err}
+	return &damageError{err}
 }
 
 // show is a name as it stands in a message.

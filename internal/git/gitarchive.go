@@ -58,7 +58,7 @@ func (c *Commit) gitArchiveInto(ctx context.Context, a archiving, out *os.File, 
 		case limitErr != nil:
 			return fmt.Errorf("limiting what git archive writes: %w", limitErr)
 		case err != nil:
-			return &damage{childError(ctx, err, &errs)}
+			return &damageError{childError(ctx, err, &errs)}
 		case statErr != nil:
 			return fmt.Errorf("git archive: %w", statErr)
 		case info.Size() > most: // it was done before the limit was set
@@ -124,7 +124,7 @@ func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader)
 	case readErr != nil:
 		return readErr
 	case gitErr != nil && ctx.Err() == nil:
-		return &damage{childError(ctx, gitErr, &errs)} // whatever has failed, a new mirror helps
+		return &damageError{childError(ctx, gitErr, &errs)} // whatever has failed, a new mirror helps
 	case gitErr != nil:
 		return childError(ctx, gitErr, &errs)
 	}

@@ -84,7 +84,7 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 	for range maxRounds {
 		var seen os.FileInfo
 		seen, err = mirror.tryRead(ctx, req, use)
-		var bad *damage
+		var bad *damageError
 		switch {
 		case errors.Is(err, errAbsent):
 			err = mirror.update(ctx, ref, req.Commit, false)
@@ -177,7 +177,7 @@ func (m *mirror) updateLocked(ctx context.Context, lock *os.File, ref, commit st
 		if err == nil || errors.Is(err, errAbsent) {
 			err = m.fetch(ctx, lock, ref, commit)
 		}
-		var bad *damage
+		var bad *damageError
 		if !errors.As(err, &bad) || retried {
 			return err
 		}
@@ -276,7 +276,7 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 	if !errors.Is(err, errOutside) {
 		_, broken := runGit(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress")
 		if broken != nil && ctx.Err() == nil {
-			return &damage{m.remote.scrub(err)}
+			return &damageError{m.remote.scrub(err)}
 		}
 	}
 	return explained
@@ -324,7 +324,7 @@ func (m *mirror) ready() (*gogit.Repository, error) {
 	}
 	refs, err := repo.References()
 	if err != nil {
-		return nil, &damage{err}
+		return nil, &damageError{err}
 	}
 	err = refs.ForEach(func(ref *plumbing.Reference) error {
 		if ref.Type() != plumbing.HashReference {
@@ -334,7 +334,7 @@ func (m *mirror) ready() (*gogit.Repository, error) {
 		return err
 	})
 	if err != nil {
-		return nil, &damage{err}
+		return nil, &damageError{err}
 	}
 	return repo, nil
 }
@@ -343,7 +343,7 @@ func (m *mirror) open() (*gogit.Repository, error) {
 	options := filesystem.Options{LargeObjectThreshold: largeObject}
 	repo, err := gogit.Open(filesystem.NewStorageWithOptions(osfs.New(m.dir), cache.NewObjectLRUDefault(), options), nil)
 	if err != nil {
-		return nil, &damage{err}
+		return nil, &damageError{err}
 	}
 	return repo, nil
 }

@@ -141,7 +141,7 @@ func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
 	var names []string
 	err := c.gitArchive(ctx, archiving{format: "tar", directory: a.Directory}, func(r io.Reader) (err error) {
 		if names, err = pointers(r); err != nil {
-			err = &damage{fmt.Errorf("reading what git archive makes: %w", err)}
+			err = &damageError{fmt.Errorf("reading what git archive makes: %w", err)}
 		}
 		return err
 	})

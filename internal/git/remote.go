@@ -78,14 +78,15 @@ func (r *remote) mirrorName() string {
 	return strings.Trim(readable[:min(len(readable), 40)], "-") + "-" + rpmflow.Digest([]byte(id))[:20] + ".git"
 }
 
-// scrubbed is an error without the credentials of the URL. It hides the cause's text but not what kind of error it is.
-type scrubbed struct {
+// redactedError is an error without the credentials of the URL. It hides the cause's text but not what kind of error it
+// is.
+type redactedError struct {
 	text  string
 	cause error
 }
 
-func (e *scrubbed) Error() string        { return e.text }
-func (e *scrubbed) Is(target error) bool { return errors.Is(e.cause, target) }
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return errors.Is(e.cause, target) }
 
 func (r *remote) scrub(err error) error {
 	text := strings.ReplaceAll(err.Error(), r.url.String(), r.clean)
@@ -99,7 +100,7 @@ func (r *remote) scrub(err error) error {
 			text = strings.ReplaceAll(strings.ReplaceAll(text, secret+"@", "***@"), "/"+secret+":", "/***:")
 		}
 	}
-	return &scrubbed{text: strings.ToValidUTF8(text, "?"), cause: err}
+	return &redactedError{text: strings.ToValidUTF8(text, "?"), cause: err}
 }
 
 var (

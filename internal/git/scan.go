@@ -92,12 +92,12 @@ func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attribute
 				return nil
 			}
 			if err != nil {
-				return &damage{fmt.Errorf("reading a tree: %w", err)}
+				return &damageError{fmt.Errorf("reading a tree: %w", err)}
 			}
 			about, name, _ := strings.Cut(strings.TrimSuffix(line, "\x00"), "\t")
 			words := strings.Fields(about)
 			if len(words) != 3 || name == "" {
-				return &damage{fmt.Errorf("git lists %q, which is not understood", line)}
+				return &damageError{fmt.Errorf("git lists %q, which is not understood", line)}
 			}
 			if err := visit(words[0], words[2], name); err != nil {
 				return err

@@ -291,7 +291,7 @@ func (w *WorkTree) Describe(ctx context.Context, match func(tag string) bool) (*
 		return nil, ErrNoTag
 	}
 	d, err := describe(ctx, w.repo.view, w.repo.head, match)
-	var bad *damage
+	var bad *damageError
 	if errors.As(err, &bad) {
 		return nil, brokenRepository(ctx, w.repo.top, bad.err)
 	}

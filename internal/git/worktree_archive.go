@@ -258,18 +258,18 @@ func (a *treeArchive) put(ctx context.Context, f treeFile, write func(in io.Read
 	if err != nil {
 		return err
 	}
-	exact := &exactly{in: in, left: size, name: f.abs}
+	exact := &exactReader{in: in, left: size, name: f.abs}
 	return errors.Join(write(exact, size), in.Close())
 }
 
-// exactly reads as many bytes as there were when reading began.
-type exactly struct {
+// exactReader reads as many bytes as there were when reading began.
+type exactReader struct {
 	in   io.Reader
 	left int64
 	name string
 }
 
-func (e *exactly) Read(b []byte) (int, error) {
+func (e *exactReader) Read(b []byte) (int, error) {
 	if e.left == 0 {
 		return 0, io.EOF
 	}

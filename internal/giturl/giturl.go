@@ -198,7 +198,7 @@ func (u URL) shortHost() string {
 // Join is the address of a path that is relative to this one as to a directory, as those of submodules are. It is false
 // if the path leads out of the server or ends at its top.
 func (u URL) Join(relative string) (URL, bool) {
-	joined, ok := climb(u.Path, relative)
+	joined, ok := joinRelative(u.Path, relative)
 	if !ok {
 		return URL{}, false
 	}
@@ -218,8 +218,8 @@ func (u URL) Join(relative string) (URL, bool) {
 	return out, err == nil
 }
 
-// climb joins a path with one that is relative to it as to a directory, and never leaves its top.
-func climb(base, relative string) (string, bool) {
+// joinRelative joins a path with one that is relative to it as to a directory, and never leaves its top.
+func joinRelative(base, relative string) (string, bool) {
 	parts := strings.Split(strings.Trim(base, "/"), "/")
 	for part := range strings.SplitSeq(relative, "/") {
 		switch part {

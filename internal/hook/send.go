@@ -109,12 +109,12 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s is incomplete: %s", req.URL.Redacted(),
 			reason(err))}
 	}
-	return judge(req.URL.Redacted(), res, raw)
+	return classifyAnswer(req.URL.Redacted(), res, raw)
 }
 
-// judge sorts answers: later the listener can be there again, or be less busy; what it does not take it will not take
-// then either.
-func judge(at string, res *http.Response, raw []byte) result {
+// classifyAnswer sorts answers: later the listener can be there again, or be less busy; what it does not take it will
+// not take then either.
+func classifyAnswer(at string, res *http.Response, raw []byte) result {
 	var p struct{ Error, Hint string }
 	_ = json.Unmarshal(raw, &p) // what is not JSON has neither
 	said := res.Status

@@ -45,15 +45,15 @@ func Decode(body []byte, into any, optional bool, hint string) *Problem {
 // Patient reads the body of a request whose server limits the time of reading: every part has the time, not the whole.
 func Patient(w http.ResponseWriter, r *http.Request) (body io.Reader, done func()) {
 	control := http.NewResponseController(w)
-	return &patient{r.Body, control}, func() { _ = control.SetReadDeadline(time.Time{}) }
+	return &patientReader{r.Body, control}, func() { _ = control.SetReadDeadline(time.Time{}) }
 }
 
-type patient struct {
+type patientReader struct {
 	r       io.Reader
 	control *http.ResponseController
 }
 
-func (p *patient) Read(b []byte) (int, error) {
+func (p *patientReader) Read(b []byte) (int, error) {
 	_ = p.control.SetReadDeadline(time.Now().Add(WriteWait))
 	return p.r.Read(b)
 }

@@ -21,7 +21,7 @@ import (
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for _, test := range []struct {
 		method, path string
@@ -52,7 +52,7 @@ func TestRoutes(t *testing.T) {
 
 func TestSubmit(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.git("-C", w.repo, "branch", "both")
 	w.git("-C", w.repo, "tag", "both")
 	d := w.listen(w.options())
@@ -101,7 +101,7 @@ func TestSubmit(t *testing.T) {
 // Without a ref it is the configured branch where the repository's HEAD names none that is there.
 func TestSubmitWithoutHEAD(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.git("-C", w.repo, "branch", "stable")
 	w.git("-C", w.repo, "symbolic-ref", "HEAD", "refs/heads/nosuch")
 	o := w.options()
@@ -117,7 +117,7 @@ func TestSubmitWithoutHEAD(t *testing.T) {
 
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	_, first := d.submit(`{"project":"hello"}`, "Idempotency-Key", "k1")
 	a, again := d.submit(`{"project":"hello"}`, "Idempotency-Key", "k1")
@@ -132,7 +132,7 @@ func TestIdempotencyKey(t *testing.T) {
 // Requests share the configuration: none of them may change it.
 func TestSubmitLeavesTheConfigurationAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	d := w.listen(o)
 	var wg sync.WaitGroup
@@ -149,7 +149,7 @@ func TestSubmitLeavesTheConfigurationAlone(t *testing.T) {
 // Without a token only a listener that nobody else can reach takes submissions.
 func TestSubmitWithoutAToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	for address, want := range map[string]int{"127.0.0.1:0": http.StatusAccepted, "0.0.0.0:0": http.StatusForbidden} {
 		o := w.options()
 		o.Token = ""
@@ -163,7 +163,7 @@ func TestSubmitWithoutAToken(t *testing.T) {
 
 func TestShow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for i := range 20 { // the id works the moment it is known
 		_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, fmt.Sprint(i)))
@@ -188,7 +188,7 @@ func TestShow(t *testing.T) {
 }
 
 // build adds a build to EVENTS, in the given state.
-func (w *world) build(n int, state rpmflow.State, change func(*rpmflow.Build)) rpmflow.Build {
+func (w *fixture) build(n int, state rpmflow.State, change func(*rpmflow.Build)) rpmflow.Build {
 	w.t.Helper()
 	push := rpmflow.PushID("hello", fmt.Sprint("seed", n))
 	at := time.Date(2026, 1, 2, 3, 4, n, 0, time.UTC)
@@ -217,7 +217,7 @@ func (w *world) build(n int, state rpmflow.State, change func(*rpmflow.Build)) r
 }
 
 // finish adds the end of a build; it has failed unless change says otherwise.
-func (w *world) finish(b rpmflow.Build, after uint64, change func(*rpmflow.Build)) {
+func (w *fixture) finish(b rpmflow.Build, after uint64, change func(*rpmflow.Build)) {
 	w.t.Helper()
 	now := time.Now().UTC()
 	b.LeavePhase(now)
@@ -238,7 +238,7 @@ type page struct {
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, w.build(i, []rpmflow.State{rpmflow.Queued, rpmflow.Running, rpmflow.Finished, rpmflow.Queued,
@@ -302,7 +302,7 @@ func TestList(t *testing.T) {
 // A listener is ready when its list of builds has caught up with the events.
 func TestReady(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	w.listen(o).stop() // makes the database
 	w.build(1, rpmflow.Queued, nil)
@@ -324,7 +324,7 @@ func TestReady(t *testing.T) {
 // An operator has purged the newest events: there is nothing to wait for.
 func TestReadyAfterAPurge(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	kept := w.build(1, rpmflow.Queued, nil)
 	purged := w.build(2, rpmflow.Queued, nil)
 	s, err := w.js.Stream(t.Context(), events.StreamEvents)

@@ -100,8 +100,8 @@ func TestForgesHaveRoutes(t *testing.T) {
 	}
 }
 
-func newListener(t *testing.T) *door {
-	w := newWorld(t, events.StreamSettings{})
+func newListener(t *testing.T) *testListener {
+	w := newFixture(t, events.StreamSettings{})
 	return w.listen(w.options())
 }
 

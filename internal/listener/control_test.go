@@ -13,7 +13,7 @@ import (
 )
 
 // ask sends a request about a build.
-func (d *door) ask(id, what, body string, header ...string) (answer, rpmflow.Build) {
+func (d *testListener) ask(id, what, body string, header ...string) (answer, rpmflow.Build) {
 	d.t.Helper()
 	a := d.do(http.MethodPost, "/api/v1/builds/"+id+"/"+what, strings.NewReader(body),
 		append([]string{"Content-Type", "application/json", "Authorization", "Bearer " + token}, header...)...)
@@ -25,7 +25,7 @@ func (d *door) ask(id, what, body string, header ...string) (answer, rpmflow.Bui
 }
 
 // one submits a build and returns its last event.
-func (d *door) one() events.Event {
+func (d *testListener) one() events.Event {
 	d.t.Helper()
 	_, p := d.submit(`{"project":"hello"}`)
 	if len(p.Builds) != 1 {
@@ -41,7 +41,7 @@ func (d *door) one() events.Event {
 }
 
 // claim does what a builder does.
-func (d *door) claim(last events.Event) events.Event {
+func (d *testListener) claim(last events.Event) events.Event {
 	d.t.Helper()
 	now := time.Now().UTC()
 	b := last.Build.Clone()
@@ -54,7 +54,7 @@ func (d *door) claim(last events.Event) events.Event {
 }
 
 // end finishes a running build as failed.
-func (d *door) end(last events.Event, kind rpmflow.FailureKind) rpmflow.Build {
+func (d *testListener) end(last events.Event, kind rpmflow.FailureKind) rpmflow.Build {
 	d.t.Helper()
 	now := time.Now().UTC()
 	b := last.Build.Clone()
@@ -68,7 +68,7 @@ func (d *door) end(last events.Event, kind rpmflow.FailureKind) rpmflow.Build {
 
 func TestCancelWhileQueued(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.one()
 	log := make(chan string, 1)
@@ -99,7 +99,7 @@ func TestCancelWhileQueued(t *testing.T) {
 
 func TestCancelWhileRunning(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.claim(d.one())
 	queue, err := events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
@@ -131,7 +131,7 @@ func TestCancelWhileRunning(t *testing.T) {
 
 func TestCancelIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	last := d.one()
 	id := last.Build.ID
@@ -165,7 +165,7 @@ func TestCancelIsRefused(t *testing.T) {
 // A builder claims the build in the same moment: one of both wins, and the request is heard in any case.
 func TestCancelRacesWithAClaim(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for range 20 {
 		last := d.one()
@@ -189,7 +189,7 @@ func TestCancelRacesWithAClaim(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	d := w.listen(o)
 	first := d.one()

@@ -18,7 +18,7 @@ import (
 )
 
 // live begins a live log as a builder does, and writes its first line.
-func (w *world) live(b rpmflow.Build, first string) *events.LogWriter {
+func (w *fixture) live(b rpmflow.Build, first string) *events.LogWriter {
 	w.t.Helper()
 	logs, err := events.NewLogs(w.nc, quiet)
 	w.must(err)
@@ -27,14 +27,14 @@ func (w *world) live(b rpmflow.Build, first string) *events.LogWriter {
 	return log
 }
 
-func (w *world) closeLog(log *events.LogWriter, end bool) {
+func (w *fixture) closeLog(log *events.LogWriter, end bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log.Close(ctx, end)
 }
 
 // follow opens a stream; its headers must be there at once.
-func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
+func (d *testListener) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.base+"/api/v1/builds/"+b.ID+"/log?follow=true",
 		nil)
@@ -51,7 +51,7 @@ func (d *door) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 // A builder writes a log for each build over one connection: only the first one costs a subscription.
 func TestLogWritersLeaveNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	logs, err := events.NewLogs(w.nc, quiet)
 	w.must(err)
 	var before int
@@ -70,7 +70,7 @@ func TestLogWritersLeaveNothing(t *testing.T) {
 
 func TestLiveLog(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
 	if a := d.get("/api/v1/builds/" + b.ID + "/log"); a.status != http.StatusOK || a.text != "" {
@@ -97,7 +97,7 @@ func TestLiveLog(t *testing.T) {
 // The end of the live log was lost with the connection; the build's own end is in EVENTS.
 func TestLiveLogWithoutAnEnd(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
 	_, stream := d.follow(b)
@@ -122,7 +122,7 @@ func TestLiveLogWithoutAnEnd(t *testing.T) {
 // A listener that stops breaks a stream off, so that nobody takes it for the whole log.
 func TestStopEndsStreams(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	b := w.build(1, rpmflow.Running, nil)
 	log := w.live(b, "one\n")
@@ -142,7 +142,7 @@ func TestStopEndsStreams(t *testing.T) {
 }
 
 // finished makes a build that has ended, with its log and a package stored.
-func (w *world) finishedBuild(n int, logText string) rpmflow.Build {
+func (w *fixture) finishedBuild(n int, logText string) rpmflow.Build {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	logFile, rpm := filepath.Join(dir, "build.log"), filepath.Join(dir, "hello-1.0-1.x86_64.rpm")
@@ -160,7 +160,7 @@ func (w *world) finishedBuild(n int, logText string) rpmflow.Build {
 
 func TestStoredLog(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.startS3()
 	d := w.listen(w.options())
 	text := strings.Repeat("all of it\n", 100_000)
@@ -192,7 +192,7 @@ func TestStoredLog(t *testing.T) {
 // The storage is away: that is said, and not remembered by any cache.
 func TestStorageIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	if a := d.get("/artifacts/builds/hello/x"); a.status != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", a.status, a.text)
@@ -201,7 +201,7 @@ func TestStorageIsAway(t *testing.T) {
 
 func TestArtifacts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.startS3()
 	d := w.listen(w.options())
 	b := w.finishedBuild(1, "x\n")

@@ -23,7 +23,7 @@ import (
 
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	good := string(payload("refs/heads/main", zero, commit, "d-good"))
 	github := func(ref, after string) string {
@@ -116,7 +116,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // Whoever sends too much gets to read why, whether it asks first, says how much it is, or does neither.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	const size = 30 << 20
 	for name, test := range map[string]struct {
@@ -128,7 +128,7 @@ func TestTooLarge(t *testing.T) {
 		"says how much":    {nil, size, size},
 		"does not say":     {nil, -1, size},
 		"asks, in chunks":  {[]string{"Expect", "100-continue"}, -1, size},
-		"asks at the door": {[]string{"Expect", "100-continue", "Authorization", "Bearer " + token}, size, 0},
+		"asks before it sends": {[]string{"Expect", "100-continue", "Authorization", "Bearer " + token}, size, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &counter{Reader: io.LimitReader(zeros{}, size)}
@@ -166,7 +166,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // The first answer to a delivery stands: on any replica, with any configuration, after any restart.
 func TestDuplicates(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	first := w.listen(w.options())
 	body := payload("refs/heads/main", zero, commit, "d1")
 	a, p := first.deliver("hello", body)
@@ -174,7 +174,7 @@ func TestDuplicates(t *testing.T) {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	w.queued(p.ids()...)
-	same := func(where string, d *door) {
+	same := func(where string, d *testListener) {
 		t.Helper()
 		a, again := d.deliver("hello", body)
 		if a.status != http.StatusOK || !again.Duplicate || again.Push != p.Push || !slices.Equal(again.ids(), p.ids()) {
@@ -201,7 +201,7 @@ func TestDuplicates(t *testing.T) {
 // builds they stand.
 func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	body := payload("refs/heads/dev", zero, commit, "same")
 	d := w.listen(o)
@@ -231,7 +231,7 @@ func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 	answers := make([]pushed, 8)
 	elsewhere := now
 	elsewhere.DataDir = t.TempDir()
-	replicas := []*door{w.listen(now), w.listen(elsewhere)}
+	replicas := []*testListener{w.listen(now), w.listen(elsewhere)}
 	for i := range answers {
 		wg.Go(func() { _, answers[i] = replicas[i%2].deliver("hello", body) })
 	}
@@ -262,7 +262,7 @@ func TestPushWithoutBuildsIsDecidedAgain(t *testing.T) {
 // JSON is for programs: < is not escaped as web pages need it, neither in answers nor in what is stored.
 func TestJSONHasNoEscapesForWebPages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects[0].Branches = []string{"**"}
 	d := w.listen(o)
@@ -283,7 +283,7 @@ func TestJSONHasNoEscapesForWebPages(t *testing.T) {
 // Who waits for readiness asks again and again; no refusals are logged of that.
 func TestReadinessIsNoRefusal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	var log strings.Builder
 	o := w.options()
 	o.RequestTimeout = time.Second
@@ -303,7 +303,7 @@ func TestReadinessIsNoRefusal(t *testing.T) {
 // What was refused was not stored: of a project that is not there yet, without a secret, with another one.
 func TestRedeliveryAfterARefusal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	body := payload("refs/heads/main", zero, commit, "same")
 	o := w.options()
 	o.Projects[0].Name, o.Projects[2].Secret = "later", "another"
@@ -326,7 +326,7 @@ func TestRedeliveryAfterARefusal(t *testing.T) {
 // A delivery without an id is known by its ref and commits.
 func TestDeliveriesWithoutIDs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, ""))
 	_, again := d.deliver("hello", payload("refs/heads/main", zero, commit, ""))
@@ -340,7 +340,7 @@ func TestDeliveriesWithoutIDs(t *testing.T) {
 // A listener dies between the storing of a push and its dispatch: the next one sees to it.
 func TestStoredPushIsDispatched(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	pushes, err := events.NewPushes(t.Context(), w.js)
 	w.must(err)
 	push := rpmflow.Push{
@@ -372,7 +372,7 @@ func TestStoredPushIsDispatched(t *testing.T) {
 // NATS is away: nothing is accepted, and whoever tries again when it is back is served, once.
 func TestNATSIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	o.RequestTimeout = time.Second
 	d := w.listen(o)
@@ -401,7 +401,7 @@ func TestNATSIsAway(t *testing.T) {
 
 func TestFullStreams(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{MaxBytes: 64 << 10})
+	w := newFixture(t, events.StreamSettings{MaxBytes: 64 << 10})
 	d := w.listen(w.options())
 	var a answer
 	accepted := []string{}
@@ -424,7 +424,7 @@ func TestFullStreams(t *testing.T) {
 // A full EVENTS keeps no push from being taken: its builds are queued when there is room again.
 func TestFullEvents(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	s, err := w.js.Stream(t.Context(), events.StreamEvents)
 	w.must(err)
 	config := s.CachedInfo().Config
@@ -449,7 +449,7 @@ func TestFullEvents(t *testing.T) {
 // A request in hand is answered when the listener is told to stop.
 func TestStopAnswersRequestsInHand(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	body := payload("refs/heads/main", zero, commit, "d1")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(d.base, "http://"))
@@ -464,7 +464,7 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); d.stop() }()
-	testkit.Eventually(w.t, "a closed door", func() bool {
+	testkit.Eventually(w.t, "a closed listener", func() bool {
 		c, err := net.Dial("tcp", conn.RemoteAddr().String())
 		if err == nil {
 			c.Close()
@@ -496,7 +496,7 @@ func changes(delivery string, refs ...string) []byte {
 // A delivery that changes several refs is answered with all of its pushes, and each of them is stored once.
 func TestDeliveryOfSeveralRefs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	type answers struct {
 		Project   string

@@ -24,7 +24,7 @@ import (
 )
 
 // commit writes files, removes those that are "", and returns the commit.
-func (w *world) commit(files map[string]string) string {
+func (w *fixture) commit(files map[string]string) string {
 	w.t.Helper()
 	for name, text := range files {
 		file := filepath.Join(w.repo, name)
@@ -42,7 +42,7 @@ func (w *world) commit(files map[string]string) string {
 
 // monorepo are options of a listener with git mirrors for two projects: mono, with the packages a, b and docs; and
 // srpms, of source packages.
-func (w *world) monorepo() listener.Options {
+func (w *fixture) monorepo() listener.Options {
 	w.t.Helper()
 	mirrors, err := source.Open(source.Options{Dir: w.t.TempDir(), Logger: quiet})
 	w.must(err)
@@ -60,7 +60,7 @@ func (w *world) monorepo() listener.Options {
 }
 
 // builds reads the records of a push's builds out of PUSHES, as "package" or "package=path of the source package".
-func (w *world) builds(p pushed) (names []string, records []rpmflow.Build) {
+func (w *fixture) builds(p pushed) (names []string, records []rpmflow.Build) {
 	w.t.Helper()
 	for _, msg := range w.messages(events.StreamPushes) {
 		var ev struct{ Data rpmflow.Push }
@@ -91,7 +91,7 @@ func listed(before, after, delivery string, files, gone []string) []byte {
 
 func TestPushOfSeveralPackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1",
 		"macros/x": "1"})
 	onlyA := w.commit(map[string]string{"pkgs/a/src/deep/x.c": "1"})
@@ -164,7 +164,7 @@ func TestPushOfSeveralPackages(t *testing.T) {
 // What a push has removed is not built, and the answer says so; who else is touched is.
 func TestRemovedPackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	both := w.commit(map[string]string{"pkgs/a/a.spec": "1", "pkgs/a/x": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/b/x": "1",
 		"README": "1"})
 	noSpec := w.commit(map[string]string{"pkgs/a/a.spec": ""})
@@ -240,11 +240,11 @@ func TestRemovedPackages(t *testing.T) {
 // GitHub's own lists of files are believed where they are complete, and git is asked where they are not.
 func TestGitHubPushOfSeveralPackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/a/a.spec": "1", "pkgs/b/x": "1", "pkgs/b/rpm/b.spec": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2"})
 	o := w.monorepo()
-	repositories := &looker{Repositories: o.Repositories}
+	repositories := &fakeRepositories{Repositories: o.Repositories}
 	o.Repositories = repositories
 	d := w.listen(o)
 	for name, test := range map[string]struct {
@@ -276,8 +276,8 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 	}
 }
 
-// looker counts looks, and does what a test wants them to do.
-type looker struct {
+// fakeRepositories counts reads, and delays or fails them as a test wants.
+type fakeRepositories struct {
 	plan.Repositories
 	looks chan struct{}
 	slow  bool
@@ -285,9 +285,9 @@ type looker struct {
 	n     atomic.Int64
 }
 
-func (l *looker) count() int { return int(l.n.Load()) }
+func (l *fakeRepositories) count() int { return int(l.n.Load()) }
 
-func (l *looker) look(ctx context.Context) error {
+func (l *fakeRepositories) look(ctx context.Context) error {
 	l.n.Add(1)
 	if l.slow {
 		<-ctx.Done()
@@ -297,14 +297,14 @@ func (l *looker) look(ctx context.Context) error {
 	return l.fail
 }
 
-func (l *looker) Changed(ctx context.Context, req source.Request, before string) ([]string, error) {
+func (l *fakeRepositories) Changed(ctx context.Context, req source.Request, before string) ([]string, error) {
 	if err := l.look(ctx); err != nil {
 		return nil, err
 	}
 	return l.Repositories.Changed(ctx, req, before)
 }
 
-func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error) {
+func (l *fakeRepositories) SourcePackages(ctx context.Context, req source.Request) ([]source.SRPMFile, error) {
 	if err := l.look(ctx); err != nil {
 		return nil, err
 	}
@@ -314,17 +314,17 @@ func (l *looker) SourcePackages(ctx context.Context, req source.Request) ([]sour
 // A repository that is slow, out of reach or not looked at delays a push for a bounded time, and never loses it.
 func TestPushWithoutALook(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2", "hello-1-1.src.rpm": "x"})
 	for name, test := range map[string]struct {
 		repositories plan.Repositories
 		says         string
 	}{
-		"slow": {&looker{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
-		"out of reach": {&looker{fail: errors.New("dial 10.0.0.1: secret")},
+		"slow": {&fakeRepositories{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
+		"out of reach": {&fakeRepositories{fail: errors.New("dial 10.0.0.1: secret")},
 			"the repository could not be read; the listener's log says why"},
-		"refused": {&looker{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x",
+		"refused": {&fakeRepositories{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x",
 			"repository not found"))}, "repository not found"},
 		"no mirrors": {nil, "this listener keeps no git mirrors"},
 	} {
@@ -364,7 +364,7 @@ func TestPushWithoutALook(t *testing.T) {
 
 func TestPushOfSourcePackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	srpm := func(name string) string { return string(enginetest.Package(name, "src")) }
 	first := w.commit(map[string]string{"one.src.rpm": srpm("hello"), "two-1-1.srpm": srpm("two"),
 		"bad-1-1.src.rpm": "no RPM at all", "README": "x", "deep/x.src.rpm": srpm("deep")})
@@ -412,7 +412,7 @@ func TestPushOfSourcePackages(t *testing.T) {
 
 func TestSubmitPackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	head := w.commit(map[string]string{"pkgs/a/x": "1", "one.src.rpm": string(enginetest.Package("one", "src")),
 		"two.src.rpm": string(enginetest.Package("two", "src"))})
 	o := w.monorepo()
@@ -480,7 +480,7 @@ func TestSubmitPackages(t *testing.T) {
 // ever.
 func TestTooManyPackages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.monorepo()
 	o.Projects[0].Packages = nil
 	o.Repositories = nil // nobody can look whether they are there

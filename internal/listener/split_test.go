@@ -21,7 +21,7 @@ const other = "3333333333333333333333333333333333333333"
 // A push to either repository of layout split builds, and the record says which of them it was.
 func TestPushToEitherRepository(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects = append(o.Projects, rpmflow.Project{
 		Name: "nova", URL: "https://token@github.com/openstack/nova.git", Branches: []string{"master", "stable/*"},
@@ -131,7 +131,7 @@ func TestPushToEitherRepository(t *testing.T) {
 // Who repeats a build gets both of its commits, whatever has been pushed since.
 func TestRetryKeepsBothCommits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	hello := &o.Projects[0]
 	hello.Layout, hello.Packaging.URL = rpmflow.LayoutSplit, filepath.Join(t.TempDir(), "hello-rpm.git")

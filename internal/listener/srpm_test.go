@@ -48,7 +48,7 @@ func sourcePackage(t *testing.T, name string) []byte {
 }
 
 // upload sends a source package to the listener.
-func (d *door) upload(query string, body io.Reader, header ...string) (answer, pushed) {
+func (d *testListener) upload(query string, body io.Reader, header ...string) (answer, pushed) {
 	d.t.Helper()
 	a := d.do(http.MethodPost, "/api/v1/builds/srpm"+query, body, append([]string{"Content-Type", "application/x-rpm",
 		"Authorization", "Bearer " + token}, header...)...)
@@ -60,7 +60,7 @@ func (d *door) upload(query string, body io.Reader, header ...string) (answer, p
 }
 
 // spooled are the files of uploads that are not stored yet.
-func (d *door) spooled(dataDir string) int {
+func (d *testListener) spooled(dataDir string) int {
 	d.t.Helper()
 	files, err := os.ReadDir(filepath.Join(dataDir, "listener", "uploads"))
 	d.must(err)
@@ -71,7 +71,7 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 	t.Parallel()
 	srpm := sourcePackage(t, "hello")
 	sum := sha512.Sum512(srpm)
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.startS3()
 	o := w.options()
 	d := w.listen(o)
@@ -138,7 +138,7 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 	srpm := sourcePackage(t, "odd")
 	damaged := bytes.Clone(srpm)
 	damaged[len(damaged)-1] ^= 1
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.startS3()
 	o := w.options()
 	o.MaxUpload = 64 << 10
@@ -186,7 +186,7 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 // What is cut off leaves nothing, and what a killed listener has left is removed when it starts.
 func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.startS3()
 	o := w.options()
 	left := filepath.Join(o.DataDir, "listener", "uploads", "upload-1.rpm")
@@ -220,7 +220,7 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 // Without a storage nothing need be sent, and nothing is queued.
 func TestSourcePackageWithoutStorage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody",
 		SecretKey: "listens there"})
 	d := w.listen(w.options())
@@ -232,7 +232,7 @@ func TestSourcePackageWithoutStorage(t *testing.T) {
 
 func TestConfiguredProjectsAndTargets(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects[0].URL = "https://user:password@git.example.com/hello.git"
 	o.Projects[0].Token, o.Targets[0].Image = "a token of the repository", "rpmflow/mock:latest"
@@ -262,7 +262,7 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 
 func TestNamesInFilters(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	gone := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.BuildID("x", "gone", "old-target"),
 		Push:    rpmflow.PushID("gone", "1"),
@@ -303,7 +303,7 @@ func TestNamesInFilters(t *testing.T) {
 
 func TestShortIDs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	ids := []string{"abcd1111-1111-5111-8111-111111111111", "abcd2222-1111-5111-8111-111111111111"}
 	for _, id := range ids {

@@ -39,7 +39,7 @@ func (w *waitingServer) setReason(reason error) {
 	w.stop, w.done = cancel, make(chan struct{})
 	go func() { // ends with the server, for which close waits
 		defer close(w.done)
-		if err := httpd.Serve(ctx, borrowed{socket}, http.HandlerFunc(w.answer), httpd.StatusLimits(), w.log); err != nil {
+		if err := httpd.Serve(ctx, keptSocket{socket}, http.HandlerFunc(w.answer), httpd.StatusLimits(), w.log); err != nil {
 			w.log.Warn("requests are not answered while the listener waits", "error", err)
 		}
 	}()
@@ -75,7 +75,7 @@ func (w *waitingServer) close() error {
 	return w.socket.(*net.TCPListener).SetDeadline(time.Time{})
 }
 
-// borrowed is a socket that stays open for its owner.
-type borrowed struct{ *net.TCPListener }
+// keptSocket is a socket that stays open for its owner.
+type keptSocket struct{ *net.TCPListener }
 
-func (l borrowed) Close() error { return l.SetDeadline(time.Now()) }
+func (l keptSocket) Close() error { return l.SetDeadline(time.Now()) }

@@ -55,22 +55,22 @@ func (s *server) requests() string {
 	return strings.Join(asked, " ")
 }
 
-// shelf is a cache on disk, with what a builder could meet: it may be out of reach, or damaged.
-type shelf struct {
+// fakeCache is a cache on disk, with what a builder could meet: it may be out of reach, or damaged.
+type fakeCache struct {
 	dir string
 	err error
 	mu  sync.Mutex
 	by  map[string]rpmflow.SourceFile
 }
 
-func (c *shelf) Find(_ context.Context, id string) (rpmflow.SourceFile, bool, error) {
+func (c *fakeCache) Find(_ context.Context, id string) (rpmflow.SourceFile, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f, ok := c.by[id]
 	return f, ok, c.err
 }
 
-func (c *shelf) Record(_ context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error) {
+func (c *fakeCache) Record(_ context.Context, id string, f rpmflow.SourceFile) (rpmflow.SourceFile, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil && c.by[id].SHA512 == "" {
@@ -79,7 +79,7 @@ func (c *shelf) Record(_ context.Context, id string, f rpmflow.SourceFile) (rpmf
 	return c.by[id], c.err
 }
 
-func (c *shelf) Open(_ context.Context, sha512, name string) (io.ReadCloser, bool, error) {
+func (c *fakeCache) Open(_ context.Context, sha512, name string) (io.ReadCloser, bool, error) {
 	f, err := os.Open(filepath.Join(c.dir, sha512+"-"+name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, c.err
@@ -87,7 +87,7 @@ func (c *shelf) Open(_ context.Context, sha512, name string) (io.ReadCloser, boo
 	return f, true, errors.Join(c.err, err)
 }
 
-func (c *shelf) Keep(_ context.Context, sha512, name, file string) error {
+func (c *fakeCache) Keep(_ context.Context, sha512, name, file string) error {
 	text, err := os.ReadFile(file)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(c.dir, sha512+"-"+name), text, 0o600)
@@ -96,9 +96,9 @@ func (c *shelf) Keep(_ context.Context, sha512, name, file string) error {
 }
 
 // withCache is a store that may download from this machine; its cache is nobody else's.
-func withCache(t *testing.T) (*Store, *shelf) {
+func withCache(t *testing.T) (*Store, *fakeCache) {
 	t.Helper()
-	c := &shelf{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}
+	c := &fakeCache{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}
 	s, err := Open(Options{
 		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Allow: []string{"127.0.0.1"},
 		Cache: c, MaxFile: 1 << 20,

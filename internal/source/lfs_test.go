@@ -189,7 +189,7 @@ func smudgedArchive(t *testing.T, w *gittest.Repository, commit, prefix string, 
 func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 	t.Helper()
 	s, err := Open(Options{
-		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &shelf{dir: t.TempDir(),
+		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &fakeCache{dir: t.TempDir(),
 			by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
 		Access: func(string) git.Access { return git.Access{Token: h.token} },
 	})

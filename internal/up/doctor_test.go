@@ -30,18 +30,18 @@ import (
 
 const password = "correct horse"
 
-// clinic is a system to be examined: NATS and S3 with the roles' own accounts.
-type clinic struct {
+// doctorFixture is a system to be examined: NATS and S3 with the roles' own accounts.
+type doctorFixture struct {
 	t    *testing.T
 	nats *server.Server
 	s3   storagetest.Roles
 	dir  string // of the gateway
 }
 
-func newClinic(t *testing.T, natsConfig string) *clinic {
+func newDoctorFixture(t *testing.T, natsConfig string) *doctorFixture {
 	t.Helper()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
-	c := &clinic{t: t, dir: t.TempDir()}
+	c := &doctorFixture{t: t, dir: t.TempDir()}
 	if natsConfig == "" {
 		natsConfig = fmt.Sprintf("jetstream { store_dir: %q }\n", t.TempDir()) +
 			events.Accounts{Login: func(user string) string {
@@ -65,7 +65,7 @@ func newClinic(t *testing.T, natsConfig string) *clinic {
 	return c
 }
 
-func (c *clinic) must(err error) {
+func (c *doctorFixture) must(err error) {
 	c.t.Helper()
 	if err != nil {
 		c.t.Fatal(err)
@@ -73,7 +73,7 @@ func (c *clinic) must(err error) {
 }
 
 // connect is a connection as a role; the listener's makes the streams.
-func (c *clinic) connect(role rpmflow.Role, s events.StreamSettings) (*nats.Conn, jetstream.JetStream) {
+func (c *doctorFixture) connect(role rpmflow.Role, s events.StreamSettings) (*nats.Conn, jetstream.JetStream) {
 	c.t.Helper()
 	connect := events.Attach
 	if role == rpmflow.RoleListener {
@@ -87,7 +87,7 @@ func (c *clinic) connect(role rpmflow.Role, s events.StreamSettings) (*nats.Conn
 }
 
 // load is a program's configuration: what is right, with lines that change it.
-func (c *clinic) load(role rpmflow.Role, more ...string) func() (*config.Config, error) {
+func (c *doctorFixture) load(role rpmflow.Role, more ...string) func() (*config.Config, error) {
 	c.t.Helper()
 	s3 := c.s3.Configs[role]
 	values := map[string]string{
@@ -107,7 +107,7 @@ func (c *clinic) load(role rpmflow.Role, more ...string) func() (*config.Config,
 	return func() (*config.Config, error) { return config.Load(config.Source{Env: env, For: config.ForOperator}) }
 }
 
-func (c *clinic) examine(program config.Program, load func() (*config.Config, error)) doctor.Report {
+func (c *doctorFixture) examine(program config.Program, load func() (*config.Config, error)) doctor.Report {
 	c.t.Helper()
 	r := doctor.Examine(c.t.Context(), string(program), func() ([]doctor.Check, error) {
 		cfg, err := load()
@@ -132,7 +132,7 @@ func (c *clinic) examine(program config.Program, load func() (*config.Config, er
 }
 
 // says wants a check in a state, with these words in what was found and in what to do.
-func (c *clinic) says(r doctor.Report, name string, state doctor.State, found, do string) {
+func (c *doctorFixture) says(r doctor.Report, name string, state doctor.State, found, do string) {
 	c.t.Helper()
 	for _, check := range r.Checks {
 		if check.Name == name && check.State == state && strings.Contains(check.Found, found) &&
@@ -143,7 +143,7 @@ func (c *clinic) says(r doctor.Report, name string, state doctor.State, found, d
 	c.t.Errorf("no %s %q with %q -> %q", state, name, found, do)
 }
 
-func (c *clinic) none(r doctor.Report, state doctor.State, but ...string) {
+func (c *doctorFixture) none(r doctor.Report, state doctor.State, but ...string) {
 	c.t.Helper()
 next:
 	for _, check := range r.Checks {
@@ -161,7 +161,7 @@ next:
 // Each program's rights are enough for its examination, which leaves nothing behind.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	c := newClinic(t, "")
+	c := newDoctorFixture(t, "")
 	_, js := c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
 	for _, role := range []rpmflow.Role{rpmflow.RoleListener, rpmflow.RoleBuilder} {
 		program := config.Program(role)
@@ -191,7 +191,7 @@ func TestDoctor(t *testing.T) {
 
 func TestDoctorNATS(t *testing.T) {
 	t.Parallel()
-	c := newClinic(t, "")
+	c := newDoctorFixture(t, "")
 	r := c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
 	c.says(r, "stream EVENTS", doctor.Failed, "is not there", "start a listener")
 	r = c.examine(config.ForListener, c.load(rpmflow.RoleListener))
@@ -223,7 +223,7 @@ func TestDoctorNATS(t *testing.T) {
 
 func TestDoctorNATSWithoutRights(t *testing.T) {
 	t.Parallel()
-	c := newClinic(t, fmt.Sprintf("max_payload: 64KB\njetstream { store_dir: %q }\n"+
+	c := newDoctorFixture(t, fmt.Sprintf("max_payload: 64KB\njetstream { store_dir: %q }\n"+
 		"authorization { users: [ { user: builder, password: %q, permissions: { publish: { deny: "+
 		"[\"rpmflow.events.>\", \"$JS.API.STREAM.INFO.LOGS\"] } } } ] }\n", t.TempDir(), password))
 	r := c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
@@ -233,16 +233,16 @@ func TestDoctorNATSWithoutRights(t *testing.T) {
 		"`rpmflow config nats`")
 	c.says(r, "NATS", doctor.Warning, "64", "max_payload")
 
-	c = newClinic(t, "")
+	c = newDoctorFixture(t, "")
 	c.nats.Shutdown()
-	c = newClinic(t, fmt.Sprintf("authorization { user: builder, password: %q }\n", password))
+	c = newDoctorFixture(t, fmt.Sprintf("authorization { user: builder, password: %q }\n", password))
 	r = c.examine(config.ForBuilder, c.load(rpmflow.RoleBuilder))
 	c.says(r, "JetStream", doctor.Failed, "is not there", "switch it on")
 }
 
 func TestDoctorStorage(t *testing.T) {
 	t.Parallel()
-	c := newClinic(t, "")
+	c := newDoctorFixture(t, "")
 	for _, bad := range []struct{ change, found, do string }{
 		{"s3.secret_key=wrong-secret", "refuses the keys", "correct s3.secret_key"},
 		{"s3.access_key=nobody", "refuses the keys", "correct s3.access_key"},
@@ -260,7 +260,7 @@ func TestDoctorStorage(t *testing.T) {
 
 func TestDoctorLocal(t *testing.T) {
 	t.Parallel()
-	c := newClinic(t, "")
+	c := newDoctorFixture(t, "")
 	c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
 	r := c.examine(config.ForBuilder, func() (*config.Config, error) { return nil, errors.New("x: unknown key\ny: too") })
 	c.says(r, "configuration", doctor.Failed, "x: unknown key", "")

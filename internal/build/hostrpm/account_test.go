@@ -67,7 +67,7 @@ func TestUserOfItsOwn(t *testing.T) {
 	if err := os.WriteFile(secrets, []byte("hunter2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := newBench(t, filepath.Join(data, "work"), "", "")
+	b := newFixture(t, filepath.Join(data, "work"), "", "")
 	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
 		"Source0: hello.txt\nBuildArch: noarch\n"+fmt.Sprintf(hostile, data, parent)), 0o600))
 	var err error

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// bench is a session and what goes into it.
-type bench struct {
+// fixture is a session and what goes into it.
+type fixture struct {
 	t       *testing.T
 	session build.Session
 	engine  *hostrpm.Engine
@@ -40,13 +40,13 @@ type bench struct {
 	log     bytes.Buffer
 }
 
-// newBench makes a package hello of these lines after its %description; tags stand before it.
-func newBench(t *testing.T, dir, tags, rest string) *bench {
+// newFixture makes a package hello of these lines after its %description; tags stand before it.
+func newFixture(t *testing.T, dir, tags, rest string) *fixture {
 	t.Helper()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skipf("needs rpmbuild: %v", err)
 	}
-	b := &bench{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"), sources: filepath.Join(dir, "SOURCES")}
+	b := &fixture{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"), sources: filepath.Join(dir, "SOURCES")}
 	for _, d := range []string{"SPECS", "SOURCES", "results"} {
 		b.must(os.MkdirAll(filepath.Join(dir, d), 0o700))
 	}
@@ -65,14 +65,14 @@ func newBench(t *testing.T, dir, tags, rest string) *bench {
 	return b
 }
 
-func (b *bench) must(err error) {
+func (b *fixture) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatalf("%v\n%s", err, &b.log)
 	}
 }
 
-func (b *bench) open(epoch time.Time, log io.Writer) {
+func (b *fixture) open(epoch time.Time, log io.Writer) {
 	var err error
 	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch, Log: log,
 		OnContainer: func(string) {}})
@@ -81,7 +81,7 @@ func (b *bench) open(epoch time.Time, log io.Writer) {
 }
 
 // build takes the package through all steps.
-func (b *bench) build(ctx context.Context) (files []string, err error) {
+func (b *fixture) build(ctx context.Context) (files []string, err error) {
 	if err := b.session.Root(ctx); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ const good = "%build\necho built >out\n\n%install\nmkdir -p %{buildroot}/usr/sha
 	"cp %{SOURCE0} %{buildroot}/usr/share/hello/\n\n%files\n/usr/share/hello\n"
 
 func TestBuild(t *testing.T) {
-	b := newBench(t, t.TempDir(), "BuildArch: noarch", good)
+	b := newFixture(t, t.TempDir(), "BuildArch: noarch", good)
 	if b.engine.Name() != "rpmbuild" || len(b.engine.Caveats()) == 0 || !strings.Contains(b.engine.Caveats()[0],
 		"no isolation; a package's code runs as ") {
 		t.Errorf("%s with the caveats %q", b.engine.Name(), b.engine.Caveats())
@@ -128,7 +128,7 @@ func TestBuild(t *testing.T) {
 }
 
 func TestQuery(t *testing.T) {
-	b := newBench(t, t.TempDir(), "Source1: %{name}-%{version}.tar.gz\nBuildRequires: nosuch-devel >= 2", good)
+	b := newFixture(t, t.TempDir(), "Source1: %{name}-%{version}.tar.gz\nBuildRequires: nosuch-devel >= 2", good)
 	for _, q := range []struct {
 		args []string
 		want string
@@ -152,7 +152,7 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-func (b *bench) wantFailure(err error, kind rpmflow.FailureKind, words ...string) {
+func (b *fixture) wantFailure(err error, kind rpmflow.FailureKind, words ...string) {
 	b.t.Helper()
 	var f *rpmflow.Failure
 	if !errors.As(err, &f) || f.Kind != kind || f.Hint == "" {
@@ -181,7 +181,7 @@ func TestFailures(t *testing.T) {
 			"/usr/share/hello/hello.txt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, t.TempDir(), test.tags, test.rest)
+			b := newFixture(t, t.TempDir(), test.tags, test.rest)
 			_, err := b.build(t.Context())
 			b.wantFailure(err, test.kind, test.words...)
 			if len(b.session.Logs()) != 1 {
@@ -195,7 +195,7 @@ func TestFailures(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Setenv("RPMFLOW_S3_SECRET_KEY", "hunter2")
 	t.Setenv("HOME", "/home/of-the-builder")
-	b := newBench(t, t.TempDir(), "", "%build\nenv | sort >env.txt; echo BEGIN; cat env.txt; echo END\n\n%files\n")
+	b := newFixture(t, t.TempDir(), "", "%build\nenv | sort >env.txt; echo BEGIN; cat env.txt; echo END\n\n%files\n")
 	_, err := b.build(t.Context())
 	b.must(err)
 	for _, secret := range []string{"hunter2", "of-the-builder", "RPMFLOW_"} {
@@ -211,7 +211,7 @@ func TestEnvironment(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "same")
 	digests := func() (all []string) {
-		b := newBench(t, dir, "", good+"/usr/share/hello/*\n")
+		b := newFixture(t, dir, "", good+"/usr/share/hello/*\n")
 		files, err := b.build(t.Context())
 		b.must(err)
 		for _, f := range files {
@@ -230,7 +230,7 @@ func TestSameBytes(t *testing.T) {
 }
 
 func TestCancelKillsEverything(t *testing.T) {
-	b := newBench(t, t.TempDir(), "", "%build\n(setsid sh -c 'trap \"\" TERM; echo PID $$; sleep 600; true') &\n"+
+	b := newFixture(t, t.TempDir(), "", "%build\n(setsid sh -c 'trap \"\" TERM; echo PID $$; sleep 600; true') &\n"+
 		"sleep 600\n\n%files\n")
 	out, in := io.Pipe()
 	b.open(time.Unix(1706933106, 0), in)

@@ -34,7 +34,7 @@ exit 1
 
 // TestOptions: what a build asks for is heeded in every step, and what this engine cannot do is said.
 func TestOptions(t *testing.T) {
-	b := newBench(t, t.TempDir(), strings.ReplaceAll(optional, "extra-tests", "extra_tests"), optionalRest)
+	b := newFixture(t, t.TempDir(), strings.ReplaceAll(optional, "extra-tests", "extra_tests"), optionalRest)
 	var notes []string
 	open := func(o rpmflow.Options) {
 		var err error

@@ -42,7 +42,7 @@ func database(t *testing.T, pkg string) {
 
 // Where the host keeps its packages in rpm, BuildRequires are checked; else the outcome says that they were not.
 func TestBuildRequires(t *testing.T) {
-	plain := newBench(t, t.TempDir(), "BuildArch: noarch\nBuildRequires: no-such-devel >= 3", payload)
+	plain := newFixture(t, t.TempDir(), "BuildArch: noarch\nBuildRequires: no-such-devel >= 3", payload)
 	if got := plain.engine.Unchecked(); !slices.Equal(got, []string{"BuildRequires"}) {
 		t.Skipf("this host keeps its packages in rpm: %q", got)
 	}
@@ -50,7 +50,7 @@ func TestBuildRequires(t *testing.T) {
 	plain.must(err)
 	database(t, files[1])
 
-	missing := newBench(t, t.TempDir(), "BuildRequires: no-such-devel >= 3, hello = 1.0\n"+
+	missing := newFixture(t, t.TempDir(), "BuildRequires: no-such-devel >= 3, hello = 1.0\n"+
 		"BuildRequires: pkgconfig(absent), hello > 7", payload)
 	if got := missing.engine.Unchecked(); len(got) > 0 || slices.ContainsFunc(missing.engine.Caveats(),
 		func(c string) bool { return strings.Contains(c, "not checked") }) {
@@ -66,7 +66,7 @@ func TestBuildRequires(t *testing.T) {
 			t.Errorf("%q, %q do not name %s", f.Message, f.Excerpt, name)
 		}
 	}
-	there := newBench(t, t.TempDir(), "BuildRequires: hello = 1.0", payload)
+	there := newFixture(t, t.TempDir(), "BuildRequires: hello = 1.0", payload)
 	files, err = there.build(t.Context())
 	there.must(err)
 	if len(files) != 2 {

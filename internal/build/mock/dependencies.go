@@ -61,8 +61,8 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 	r.Make = func(ctx context.Context, container string, _ *images.Image) (images.Image, error) {
 		began, err := s.makeShared(ctx, rpmflow.PhaseDependencies, container, st)
 		if err != nil {
-			s.failed = failed{image: from.ID, what: "the root in which the BuildRequires could not be installed, as it was " +
-				"before"}
+			s.failed = failedStep{image: from.ID,
+				what: "the root in which the BuildRequires could not be installed, as it was before"}
 			return images.Image{}, err
 		}
 		// If the root has everything, it serves itself; but not if dnf needs other repositories when it looks again

@@ -10,8 +10,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 )
 
-// failed is where the last step that has failed can be examined.
-type failed struct {
+// failedStep is where the last step that has failed can be examined.
+type failedStep struct {
 	container string // with what the step has left; empty: that is gone
 	image     string // that the step began with
 	what      string // description of the root, for people

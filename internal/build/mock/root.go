@@ -91,7 +91,7 @@ func (s *session) rootRecipe(again bool) images.Recipe {
 	r.Make = func(ctx context.Context, container string, have *images.Image) (images.Image, error) {
 		began, err := s.makeShared(ctx, rpmflow.PhaseRoot, container, st)
 		if err != nil {
-			s.failed = failed{}
+			s.failed = failedStep{}
 			return images.Image{}, err
 		}
 		if fromNothing(have) {

@@ -30,7 +30,7 @@ type session struct {
 	deps    images.Image     // with the BuildRequires installed
 
 	containers []string // to be removed
-	failed     failed
+	failed     failedStep
 }
 
 // inputs returns spec and sources as files for a container.

@@ -110,7 +110,7 @@ func (s *session) run(ctx context.Context, id string, st step) (ended, error) {
 func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, st step) (ended, error) {
 	end, err := s.run(ctx, id, st)
 	if end.Ran && (end.Stopped || err != nil || end.Code != 0) {
-		s.failed = failed{container: id, what: "the failed root"}
+		s.failed = failedStep{container: id, what: "the failed root"}
 	}
 	if end.Stopped {
 		return end, s.stopped(ctx, end, phase, err)

@@ -40,7 +40,7 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 	if unread { // the delivery may tell it
 		absent = map[string]string{}
 		for _, s := range suspects {
-			if why := goneBy(s, c); why != "" {
+			if why := removedBy(s, c); why != "" {
 				absent[s.Name] = why
 			}
 		}
@@ -90,8 +90,8 @@ func isPackage(file string) bool {
 	return strings.HasSuffix(name, ".spec") || strings.HasSuffix(name, ".spec.in") || rpmflow.IsSRPM(name)
 }
 
-// goneBy is the reason why a package is missing, by the delivery alone: its spec was removed, and no other added.
-func goneBy(s rpmflow.PackageSource, c forge.Change) string {
+// removedBy is the reason why a package is missing, by the delivery alone: its spec was removed, and no other added.
+func removedBy(s rpmflow.PackageSource, c forge.Change) string {
 	gone := ""
 	for _, f := range c.Files {
 		switch {

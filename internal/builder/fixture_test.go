@@ -50,8 +50,8 @@ var quiet = slog.New(slog.DiscardHandler)
 // patience bounds every wait: much more than any of them takes.
 const patience = 30 * time.Second
 
-// world is what builders live in: NATS, S3, a git repository, and somebody who writes down every event.
-type world struct {
+// fixture has what builders need: NATS, S3 and a git repository. It records every event.
+type fixture struct {
 	t       *testing.T
 	natsDir string
 	nats    *natsserver.Server
@@ -70,9 +70,9 @@ type world struct {
 	changed chan struct{} // closed and renewed with each event
 }
 
-func newWorld(t *testing.T, streams events.StreamSettings) *world {
+func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	t.Helper()
-	w := &world{t: t, natsDir: t.TempDir(), s3: storagetest.Start(t), changed: make(chan struct{})}
+	w := &fixture{t: t, natsDir: t.TempDir(), s3: storagetest.Start(t), changed: make(chan struct{})}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()
 	t.Cleanup(func() { w.nats.Close() })
@@ -98,25 +98,25 @@ func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	return w
 }
 
-func (w *world) must(err error) {
+func (w *fixture) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) startNATS(listen string) {
+func (w *fixture) startNATS(listen string) {
 	w.t.Helper()
 	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
 	w.must(err)
 	w.nats = s
 }
 
-func (w *world) access(s events.StreamSettings) events.Access {
+func (w *fixture) access(s events.StreamSettings) events.Access {
 	return events.Access{URL: w.url, Name: "test", Streams: s}
 }
 
-func (w *world) git(args ...string) string {
+func (w *fixture) git(args ...string) string {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "git", args...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
@@ -128,7 +128,7 @@ func (w *world) git(args ...string) string {
 }
 
 // watch writes down every event, checks it against its schema, and at the test's end that no build has finished twice.
-func (w *world) watch() {
+func (w *fixture) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -180,7 +180,7 @@ func (w *world) watch() {
 }
 
 // until waits for an event.
-func (w *world) until(what string, is func(events.Event) bool) events.Event {
+func (w *fixture) until(what string, is func(events.Event) bool) events.Event {
 	w.t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -201,7 +201,7 @@ func (w *world) until(what string, is func(events.Event) bool) events.Event {
 	}
 }
 
-func (w *world) finished(b rpmflow.Build) rpmflow.Build {
+func (w *fixture) finished(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	return w.until("the end of build "+b.ID, func(e events.Event) bool {
 		return e.Build.ID == b.ID &&
@@ -209,7 +209,7 @@ func (w *world) finished(b rpmflow.Build) rpmflow.Build {
 	}).Build
 }
 
-func (w *world) started(b rpmflow.Build, attempt int) rpmflow.Build {
+func (w *fixture) started(b rpmflow.Build, attempt int) rpmflow.Build {
 	w.t.Helper()
 	return w.until(fmt.Sprintf("attempt %d of build %s", attempt, b.ID), func(e events.Event) bool {
 		return e.Build.ID == b.ID && e.Type == events.TypeStarted && e.Build.Attempt == attempt
@@ -217,7 +217,7 @@ func (w *world) started(b rpmflow.Build, attempt int) rpmflow.Build {
 }
 
 // types lists the events of a build.
-func (w *world) types(b rpmflow.Build) (all []string) {
+func (w *fixture) types(b rpmflow.Build) (all []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.seen {
@@ -233,7 +233,7 @@ func (w *world) types(b rpmflow.Build) (all []string) {
 }
 
 // messages is the number of messages in the queue.
-func (w *world) messages() uint64 {
+func (w *fixture) messages() uint64 {
 	s, err := w.js.Stream(w.t.Context(), events.StreamBuilds)
 	if err != nil {
 		return ^uint64(0) // NATS is away
@@ -241,13 +241,13 @@ func (w *world) messages() uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-func (w *world) emptyQueue() {
+func (w *fixture) emptyQueue() {
 	w.t.Helper()
 	testkit.Eventually(w.t, "an empty queue", func() bool { return w.messages() == 0 })
 }
 
-// build is a request that nobody has heard of yet.
-func (w *world) build(push string) rpmflow.Build {
+// build is a request that is not queued yet.
+func (w *fixture) build(push string) rpmflow.Build {
 	target := enginetest.Target()
 	return rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
@@ -262,7 +262,7 @@ func (w *world) build(push string) rpmflow.Build {
 }
 
 // enqueue does what the listener does.
-func (w *world) enqueue(push string) rpmflow.Build {
+func (w *fixture) enqueue(push string) rpmflow.Build {
 	w.t.Helper()
 	b := w.build(push)
 	_, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
@@ -272,7 +272,7 @@ func (w *world) enqueue(push string) rpmflow.Build {
 }
 
 // message puts another message of a build into the queue, past the recognition of duplicates.
-func (w *world) message(b rpmflow.Build) {
+func (w *fixture) message(b rpmflow.Build) {
 	w.t.Helper()
 	raw, err := json.Marshal(b)
 	w.must(err)
@@ -281,7 +281,7 @@ func (w *world) message(b rpmflow.Build) {
 }
 
 // stored reports whether an attempt has an object.
-func (w *world) stored(b rpmflow.Build, attempt int, name string) bool {
+func (w *fixture) stored(b rpmflow.Build, attempt int, name string) bool {
 	w.t.Helper()
 	b.Attempt = attempt
 	r, _, err := w.store.Open(w.t.Context(), b.Prefix()+name)
@@ -294,7 +294,7 @@ func (w *world) stored(b rpmflow.Build, attempt int, name string) bool {
 }
 
 // options are those of a builder in tests: quick to look, slow to be taken for dead.
-func (w *world) options(name string) builder.Options {
+func (w *fixture) options(name string) builder.Options {
 	return builder.Options{
 		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1, DrainTime: patience,
 		Poll:    50 * time.Millisecond,
@@ -313,13 +313,13 @@ type program struct {
 type step = func(ctx context.Context, step string, job build.Job) error
 
 // run starts a builder on a connection of its own, to url or else to NATS itself. It ends with the test.
-func (w *world) run(o builder.Options, url string, do step) *program {
+func (w *fixture) run(o builder.Options, url string, do step) *program {
 	w.t.Helper()
 	return w.runWith(o, url, enginetest.New(w.t, do))
 }
 
 // runWith does so with an engine.
-func (w *world) runWith(o builder.Options, url string, engine build.Engine) *program {
+func (w *fixture) runWith(o builder.Options, url string, engine build.Engine) *program {
 	w.t.Helper()
 	a := w.access(events.StreamSettings{})
 	if url != "" {

@@ -47,8 +47,8 @@ const (
 	zero     = "0000000000000000000000000000000000000000"
 )
 
-// world is what listeners live in.
-type world struct {
+// fixture has what listeners need: NATS, a git repository, and S3 if it is started.
+type fixture struct {
 	t       *testing.T
 	natsDir string
 	nats    *natsserver.Server
@@ -63,9 +63,9 @@ type world struct {
 	api     *contract
 }
 
-func newWorld(t *testing.T, streams events.StreamSettings) *world {
+func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	t.Helper()
-	w := &world{t: t, natsDir: t.TempDir(), api: newContract(t)}
+	w := &fixture{t: t, natsDir: t.TempDir(), api: newContract(t)}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()
 	t.Cleanup(func() { w.nats.Close() })
@@ -88,7 +88,7 @@ func newWorld(t *testing.T, streams events.StreamSettings) *world {
 	return w
 }
 
-func (w *world) openStore(cfg storage.Config) {
+func (w *fixture) openStore(cfg storage.Config) {
 	w.t.Helper()
 	var err error
 	w.store, err = storage.Open(cfg)
@@ -97,23 +97,23 @@ func (w *world) openStore(cfg storage.Config) {
 }
 
 // startS3 starts the storage, for tests that need one; before any listener.
-func (w *world) startS3() { w.t.Helper(); w.openStore(storagetest.Start(w.t)) }
+func (w *fixture) startS3() { w.t.Helper(); w.openStore(storagetest.Start(w.t)) }
 
-func (w *world) must(err error) {
+func (w *fixture) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) startNATS(listen string) {
+func (w *fixture) startNATS(listen string) {
 	w.t.Helper()
 	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
 	w.must(err)
 	w.nats = s
 }
 
-func (w *world) git(args ...string) string {
+func (w *fixture) git(args ...string) string {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "git", args...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
@@ -125,7 +125,7 @@ func (w *world) git(args ...string) string {
 }
 
 // messages reads a stream from its beginning.
-func (w *world) messages(stream string) (all []*jetstream.RawStreamMsg) {
+func (w *fixture) messages(stream string) (all []*jetstream.RawStreamMsg) {
 	w.t.Helper()
 	ctx := context.WithoutCancel(w.t.Context()) // also when the test is over
 	s, err := w.js.Stream(ctx, stream)
@@ -139,7 +139,7 @@ func (w *world) messages(stream string) (all []*jetstream.RawStreamMsg) {
 }
 
 // validate checks everything that was published against its schema.
-func (w *world) validate() {
+func (w *fixture) validate() {
 	if !w.nc.IsConnected() {
 		return
 	}
@@ -153,7 +153,7 @@ func (w *world) validate() {
 }
 
 // queued waits until the builds, and no others, are in EVENTS and in the queue, each once.
-func (w *world) queued(ids ...string) {
+func (w *fixture) queued(ids ...string) {
 	w.t.Helper()
 	testkit.Eventually(w.t, fmt.Sprintf("builds %v in the queue", ids),
 		func() bool { return len(w.messages(events.StreamBuilds)) >= len(ids) })
@@ -179,7 +179,7 @@ func (w *world) queued(ids ...string) {
 }
 
 // options of a listener for three projects: hello builds main and release-*; bare has nothing set; tags builds tags.
-func (w *world) options() listener.Options {
+func (w *fixture) options() listener.Options {
 	project := rpmflow.Project{
 		Name: "hello", URL: w.repo, Branches: []string{"main", "release-*"}, Layout: rpmflow.LayoutAuto,
 		Targets: []string{"fedora-42-x86_64"},
@@ -199,19 +199,19 @@ func (w *world) options() listener.Options {
 	}
 }
 
-// door is a running listener.
-type door struct {
-	*world
+// testListener is a running listener.
+type testListener struct {
+	*fixture
 	base string
 	stop func() // tells it to stop, and waits for its end
 }
 
-func (w *world) listen(o listener.Options) *door {
+func (w *fixture) listen(o listener.Options) *testListener {
 	w.t.Helper()
 	return w.listenOn(o, "127.0.0.1:0", true)
 }
 
-func (w *world) listenOn(o listener.Options, address string, ready bool) *door {
+func (w *fixture) listenOn(o listener.Options, address string, ready bool) *testListener {
 	w.t.Helper()
 	socket, err := net.Listen("tcp", address)
 	w.must(err)
@@ -224,7 +224,7 @@ func (w *world) listenOn(o listener.Options, address string, ready bool) *door {
 	go func() { done <- l.Run(ctx) }()
 	_, port, err := net.SplitHostPort(socket.Addr().String())
 	w.must(err)
-	d := &door{world: w, base: "http://127.0.0.1:" + port}
+	d := &testListener{fixture: w, base: "http://127.0.0.1:" + port}
 	stopped := false
 	d.stop = func() {
 		w.t.Helper()
@@ -266,13 +266,13 @@ func (a answer) into(v any) {
 	}
 }
 
-func (d *door) get(path string, header ...string) answer {
+func (d *testListener) get(path string, header ...string) answer {
 	d.t.Helper()
 	return d.do(http.MethodGet, path, nil, header...)
 }
 
 // do sends a request with headers in pairs. Of every refusal it checks that it says what is wrong and what to do.
-func (d *door) do(method, path string, body io.Reader, header ...string) answer {
+func (d *testListener) do(method, path string, body io.Reader, header ...string) answer {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(context.WithoutCancel(d.t.Context()), method, d.base+path, body)
 	d.must(err)
@@ -332,7 +332,7 @@ func payload(ref, before, after, delivery string) []byte {
 }
 
 // deliver sends a signed push to a project.
-func (d *door) deliver(project string, body []byte) (answer, pushed) {
+func (d *testListener) deliver(project string, body []byte) (answer, pushed) {
 	d.t.Helper()
 	a := d.do(http.MethodPost, "/hooks/generic/"+project, bytes.NewReader(body), "Content-Type", "application/json",
 		"X-Rpmflow-Signature-256", forge.Sign(secret, body))
@@ -344,7 +344,7 @@ func (d *door) deliver(project string, body []byte) (answer, pushed) {
 }
 
 // submit asks for a build.
-func (d *door) submit(body string, header ...string) (answer, pushed) {
+func (d *testListener) submit(body string, header ...string) (answer, pushed) {
 	d.t.Helper()
 	a := d.do(http.MethodPost, "/api/v1/builds", strings.NewReader(body), append([]string{"Content-Type",
 		"application/json", "Authorization", "Bearer " + token}, header...)...)
