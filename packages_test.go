@@ -48,6 +48,6 @@ func TestPackageSources(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if _, ok := several.PackageSource("mono"); ok || len(several.PackageSources()) != 2 {
-		t.Error("the project itself is no package of its own")
+		t.Error("the project itself is not a package of its own")
 	}
 }

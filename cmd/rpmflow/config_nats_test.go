@@ -16,7 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-var update = flag.Bool("update", false, "write the deployed accounts anew")
+var update = flag.Bool("update", false, "write the deployed accounts again")
 
 func configNATS(t *testing.T, args ...string) (string, error) {
 	t.Helper()

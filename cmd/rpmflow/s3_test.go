@@ -174,7 +174,7 @@ func TestS3Server(t *testing.T) {
 		}
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
-			t.Error("somebody still listens")
+			t.Error("a process still listens")
 		}
 		if strings.Contains(s.log.String(), "secret") {
 			t.Errorf("the log has a secret: %s", s.log)

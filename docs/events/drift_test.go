@@ -202,7 +202,7 @@ func TestWordsAgree(t *testing.T) {
 	}
 }
 
-// constants lists the string constants of a package by their type, as the source has them: nobody can forget to list a
+// constants lists the string constants of a package by their type, as the source has them: no test can miss a
 // new one here.
 func constants(t *testing.T, dir string) map[string][]string {
 	t.Helper()

@@ -216,7 +216,7 @@ func TestRunSucceeds(t *testing.T) {
 func TestRunFailsInEachPhase(t *testing.T) {
 	t.Parallel()
 	s3 := storagetest.Start(t)
-	mistake := rpmflow.Fail(rpmflow.FailureSpec, "mend it", "line 3 is wrong")
+	mistake := rpmflow.Fail(rpmflow.FailureSpec, "fix it", "line 3 is wrong")
 	mistake.Excerpt = []string{"line 3: %iff"}
 	for _, test := range []struct {
 		step  string
@@ -246,7 +246,7 @@ func TestRunFailsInEachPhase(t *testing.T) {
 				log := b.stored("build.log.gz")
 				kind, rest := rpmflow.FailureInfrastructure, "rpmflow: "+got.Outcome.Hint+"\n"
 				if name == "packager's" {
-					kind, rest = rpmflow.FailureSpec, "rpmflow: > line 3: %iff\nrpmflow: mend it\n"
+					kind, rest = rpmflow.FailureSpec, "rpmflow: > line 3: %iff\nrpmflow: fix it\n"
 				}
 				want := fmt.Sprintf("\nrpmflow: failed in phase %s: %s: %v\n%s", test.phase, kind, failure, rest)
 				if test.step == enginetest.RPMs {

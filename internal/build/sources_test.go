@@ -31,7 +31,7 @@ func (b *fixture) withSources(files map[string]string, sources rpmflow.Sources) 
 }
 
 // A source that the spec names by a URL is downloaded after the spec was expanded, once for all builds; to expand it
-// costs nothing where all is there, and is made up for where rpm misses something that nobody saw.
+// costs nothing where all is there, and is made up for if rpm misses something that was not found before.
 func TestRunDownloads(t *testing.T) {
 	t.Parallel()
 	requests := 0

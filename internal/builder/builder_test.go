@@ -66,7 +66,7 @@ func TestBuildersRace(t *testing.T) {
 		builds[i] = w.build(fmt.Sprint(i))
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, builds[i], 0)
 		w.must(err)
-		for range 3 { // as of a listener that has died again and again
+		for range 3 { // as by a listener that has died again and again
 			w.message(builds[i])
 		}
 	}
@@ -101,7 +101,7 @@ func TestAPackagersMistakeIsFinal(t *testing.T) {
 func TestInfrastructureFailures(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
-	mended, broken := w.build("mended"), w.build("broken")
+	fixed, broken := w.build("fixed"), w.build("broken")
 	o := w.options("a")
 	o.MaxFailures = 2
 	w.run(o, "", func(_ context.Context, step string, job build.Job) error {
@@ -110,19 +110,19 @@ func TestInfrastructureFailures(t *testing.T) {
 		}
 		return nil
 	})
-	w.enqueue("mended")
+	w.enqueue("fixed")
 	w.enqueue("broken")
 
-	got := w.finished(mended)
+	got := w.finished(fixed)
 	if got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 || got.InfrastructureFailures != 1 ||
 		len(got.Notes) != 2 || got.Layout != rpmflow.LayoutStandard || !strings.Contains(got.Notes[1]+got.Notes[0],
 		"Docker is gone") {
-		t.Errorf("mended: %+v", got)
+		t.Errorf("fixed: %+v", got)
 	}
 	retried := w.until("the retry", func(e events.Event) bool {
-		return e.Build.ID == mended.ID && e.Type == events.TypeQueued && e.Build.Attempt == 1
+		return e.Build.ID == fixed.ID && e.Type == events.TypeQueued && e.Build.Attempt == 1
 	})
-	if pause := w.started(mended, 2).StartedAt.Sub(retried.Time); pause < o.RetryDelay-100*time.Millisecond {
+	if pause := w.started(fixed, 2).StartedAt.Sub(retried.Time); pause < o.RetryDelay-100*time.Millisecond {
 		t.Errorf("tried again after %s", pause)
 	}
 	if b := retried.Build; b.InfrastructureFailures != 1 || b.Outcome != nil || b.Builder != "" || len(b.Artifacts) > 0 {
@@ -260,7 +260,7 @@ func TestMessageOfAPurgedBuild(t *testing.T) {
 	w.emptyQueue()
 }
 
-// The stream of events is full: nothing can be claimed, and nobody runs hot over it.
+// The stream of events is full: nothing can be claimed, and no builder loops over it.
 func TestFullStream(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{MaxBytes: 64 << 10})

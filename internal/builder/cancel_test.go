@@ -123,7 +123,7 @@ func TestCanceledWhileQueued(t *testing.T) {
 	}
 }
 
-// The builder that is to stop the build is dead: whoever gets its message ends it.
+// The builder that is to stop the build is dead: the builder that gets its message ends it.
 func TestCancelOfADeadBuildersBuild(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -86,7 +86,7 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	o := &owner{Builder: &Builder{ledger: ledger, instance: "a"}, log: quiet, held: ownedBuild{b, claimed}}
 	phase := b
 	phase.Phase = rpmflow.PhaseRoot
-	stored := appended(events.TypePhase, phase, claimed) // and nobody has told us
+	stored := appended(events.TypePhase, phase, claimed) // and the answer is lost
 	if err := o.stillOurs(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -204,7 +204,7 @@ func (w *fixture) storeAt(endpoint string) *storage.Store {
 }
 
 // The storage is killed in the middle of an upload, when the source package is stored and the binary one is on its way.
-// The build is built anew when the storage is there again, and none is spoiled meanwhile.
+// The build is built again when the storage is there again, and none is spoiled meanwhile.
 func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
@@ -335,7 +335,7 @@ func TestSweepingReadsEvents(t *testing.T) {
 		want    bool
 	}{
 		"running":        {rpmflow.Running, 1, 1, true},
-		"running anew":   {rpmflow.Running, 2, 1, false},
+		"running again":  {rpmflow.Running, 2, 1, false},
 		"handed back":    {rpmflow.Queued, 1, 1, false},
 		"finished":       {rpmflow.Finished, 1, 1, false},
 		"running, later": {rpmflow.Running, 3, 3, true},

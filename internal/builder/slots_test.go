@@ -149,7 +149,7 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 	for i := range known {
 		w.send(w.of("mass", fmt.Sprint(i), many))
 	}
-	for i := known; i < many; i++ { // nobody gets as far as those, so their events may be missing
+	for i := known; i < many; i++ { // no builder gets as far as those, so their events may be missing
 		raw, err := json.Marshal(w.of("mass", fmt.Sprint(i), many))
 		w.must(err)
 		_, err = w.js.PublishAsync("rpmflow.builds.x86_64.mass", raw)

@@ -127,7 +127,7 @@ func TestTakeoverIsNoticed(t *testing.T) {
 	taken.EnterPhase(rpmflow.PhaseClaim, time.Now())
 	_, err = w.ledger.Append(t.Context(), events.TypeStarted, taken, last.Sequence, "other")
 	w.must(err)
-	// The message comes again, to this one as nobody else is there, and the build is begun anew.
+	// The message comes again, to this one as it is the only one, and the build is begun again.
 	w.entered(stopped)
 	close(stopped.open)
 	if got := w.finished(b); got.Attempt != 3 || got.LostAttempts != 2 || w.stored(b, 1, "build.log.gz") {
@@ -145,7 +145,7 @@ func TestNATSRestarts(t *testing.T) {
 	w.entered(g)
 	w.run(w.options("b"), "", nil) // would take it if it could
 	w.nats.Close()
-	close(g.open) // the build ends while nobody can be told
+	close(g.open) // the build ends while NATS is out of reach
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
 	if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 {
 		t.Errorf("%+v", got)

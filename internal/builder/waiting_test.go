@@ -38,7 +38,7 @@ func (w *fixture) waits(b rpmflow.Build) rpmflow.Build {
 	}).Build
 }
 
-// A build whose image is missing waits with the reason, spends no attempt, keeps nobody else waiting, and goes on when
+// A build whose image is missing waits with the reason, spends no attempt, delays no other build, and goes on when
 // the image is there.
 func TestWaitsForTheImage(t *testing.T) {
 	t.Parallel()

@@ -210,7 +210,7 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-// A key that cannot be set by its variable, or that nobody has explained, is not finished.
+// A key that cannot be set by its variable, or that has no documentation, is not finished.
 func TestEveryKey(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "file", "from a file\n")
@@ -413,7 +413,7 @@ target "file-as-dir": config_dir: HERE/conf/ours.cfg is not a directory`
 	}
 }
 
-// Each secret has a list of the programs that get it, and nobody else does.
+// Each secret has a list of the programs that get it, and no other does.
 func TestWhoGetsSecrets(t *testing.T) {
 	t.Parallel()
 	running := []Program{ForListener, ForBuilder, ForOperator}

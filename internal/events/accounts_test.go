@@ -66,7 +66,7 @@ func node(t testing.TB) string {
 type logText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed with the next line; nil: nobody waits
+	changed chan struct{} // closed with the next line; nil: no test waits
 }
 
 func (j *logText) Write(p []byte) (int, error) {

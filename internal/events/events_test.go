@@ -155,7 +155,7 @@ func TestStirring(t *testing.T) {
 	select {
 	case <-stirred:
 	case <-time.After(10 * time.Second):
-		t.Fatal("not heard")
+		t.Fatal("not received")
 	}
 }
 
@@ -194,7 +194,7 @@ func TestDurableSubscriberResumes(t *testing.T) {
 	if got := <-first; !slices.Equal(got, []string{b1.ID}) {
 		t.Fatalf("first came %v", got)
 	}
-	b2, b3 := finish("p2"), finish("p3") // nobody listens
+	b2, b3 := finish("p2"), finish("p3") // no subscriber listens
 	if got := listen(2, quiet); !slices.Equal(got, []string{b2.ID, b3.ID}) {
 		t.Fatalf("after the pause came %v", got)
 	}

@@ -212,7 +212,7 @@ func TestWhoIsNext(t *testing.T) {
 	wantOrder(t, builders[1].order(), "a")
 }
 
-// A build that was handed back is the next one, whoever asks and whoever waits.
+// A build that was handed back is the next one, whichever builder asks and whatever waits.
 func TestHandedBackComesFirst(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
@@ -268,7 +268,7 @@ func TestHandedBackWhileOthersClaim(t *testing.T) {
 	}
 	first := builders[0].claim()
 	first.handBack()
-	for _, b := range builders { // nobody waits until the others have heard of it
+	for _, b := range builders { // without waiting until the others have seen it
 		d := take(t, b.queue)
 		if d == nil {
 			t.Fatal("nothing to do")
@@ -367,7 +367,7 @@ func TestWhoHasNothingIsNotAsked(t *testing.T) {
 	p := newRecorder(t, h.nc)
 	begun := time.Now()
 	wantOrder(t, a.order(), "")
-	if took := time.Since(begun); took > 10*time.Second { // asking 20 projects in vain takes 500 ms each
+	if took := time.Since(begun); took > 10*time.Second { // asking 20 projects without work takes 500 ms each
 		t.Errorf("it took %s", took)
 	}
 	if asked := p.count("$JS.API.CONSUMER."); asked > 0 {

@@ -177,7 +177,7 @@ func TestListenerRights(t *testing.T) {
 	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
 	fmt.Fprintln(w, "canceled")
 	w.Close(t.Context(), true)
-	// Consumers that the server loses are made anew, and after a reconnect the durable one is looked for.
+	// Consumers that the server loses are made again, and after a reconnect the durable one is looked for.
 	deleteOrdered(t, ajs, events.StreamEvents)
 	deleteOrdered(t, ajs, events.StreamLogs)
 	if err := nc.ForceReconnect(); err != nil {
@@ -212,7 +212,7 @@ func TestBuilderRights(t *testing.T) {
 	select {
 	case <-wake:
 	case <-time.After(20 * time.Second):
-		t.Fatal("nobody was woken")
+		t.Fatal("no builder was woken")
 	}
 	stirred, deaf, err := queue.CancelNotices(b.ID)
 	if err != nil {

@@ -160,7 +160,7 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	}
 }
 
-// Without a name a subscriber hears what is stored, once, and no attempt that was refused, in its own account as in
+// Without a name a subscriber gets what is stored, once, and no attempt that was refused, in its own account as in
 // that of the streams.
 func TestFinishedWithoutAName(t *testing.T) {
 	t.Parallel()

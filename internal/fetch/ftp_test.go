@@ -18,9 +18,9 @@ import (
 // ftpServer serves one file, and breaks its first transfers off in the middle.
 type ftpServer struct {
 	file    string
-	changed string // as of MDTM; empty: it does not know the command
+	changed string // the answer to MDTM; empty: the command is unknown
 	breaks  int    // transfers that break off
-	data    string // what it calls the address of its data connections; empty: it knows EPSV
+	data    string // what it calls the address of its data connections; empty: it supports EPSV
 	refuse  bool   // has no such file
 	mu      sync.Mutex
 	said    []string // commands
@@ -120,7 +120,7 @@ func (s *ftpServer) transfer(data net.Listener, offset int, answer func(string))
 	}
 	to, err := data.Accept()
 	if err != nil {
-		answer("425 nobody came")
+		answer("425 no connection")
 		return
 	}
 	answer("150 here it comes")
@@ -172,7 +172,7 @@ func TestFTP(t *testing.T) {
 				t.Errorf("taken up %d times, want %d; the server heard %q", s.count("REST"), want, s.said)
 			}
 			if s.count("USER anonymous") != breaks+1 {
-				t.Errorf("the server heard %q", s.said)
+				t.Errorf("the server got %q", s.said)
 			}
 		})
 	}

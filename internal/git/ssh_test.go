@@ -31,7 +31,7 @@ func sshHome(t *testing.T, server *sshServer) string {
 	block, err := ssh.MarshalPrivateKey(key, "")
 	testkit.Must(t, err)
 	testkit.Must(t, os.WriteFile(filepath.Join(home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600))
-	known := "# nobody\n"
+	known := "# empty\n"
 	if server != nil {
 		host, port, err := net.SplitHostPort(server.addr)
 		testkit.Must(t, err)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What was rejected comes back while nobody adds: a number that is neither here nor there would be given twice.
+// What was rejected comes back while nothing is added: a number that is in neither place would be used twice.
 func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
 	t.Parallel()
 	s := openSpool(t.TempDir())

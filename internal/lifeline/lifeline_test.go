@@ -78,7 +78,7 @@ func pids(t *testing.T, line string) []int {
 	for _, f := range strings.Fields(line) {
 		pid, err := strconv.Atoi(f)
 		if err != nil {
-			t.Fatalf("%q is no list of process ids: %v", line, err)
+			t.Fatalf("%q is not a list of process ids: %v", line, err)
 		}
 		list = append(list, pid)
 	}
@@ -180,7 +180,7 @@ func TestBackgroundProcessesEndWithTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := time.Since(began); d > pipeLimit {
-		t.Errorf("took %v: somebody still held the output", d)
+		t.Errorf("took %v: a process still held the output", d)
 	}
 	wantDead(t, pids(t, out.String())...)
 }

@@ -146,7 +146,7 @@ func TestSubmitLeavesTheConfigurationAlone(t *testing.T) {
 	}
 }
 
-// Without a token only a listener that nobody else can reach takes submissions.
+// Without a token only a listener that this machine alone can reach takes submissions.
 func TestSubmitWithoutAToken(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -108,7 +108,7 @@ func TestCancelWhileRunning(t *testing.T) {
 	w.must(err)
 	defer stop()
 	w.must(w.nc.Flush())
-	a, b := d.ask(last.Build.ID, "cancel", "") // nobody says who it is
+	a, b := d.ask(last.Build.ID, "cancel", "") // without a name
 	if a.status != http.StatusAccepted || b.State != rpmflow.Running || b.Cancel == nil || b.Cancel.By != "127.0.0.1" ||
 		b.Attempt != 1 {
 		t.Fatalf("%d %s", a.status, a.text)
@@ -162,7 +162,7 @@ func TestCancelIsRefused(t *testing.T) {
 	}
 }
 
-// A builder claims the build in the same moment: one of both wins, and the request is heard in any case.
+// A builder claims the build in the same moment: one of both wins, and the request has effect in any case.
 func TestCancelRacesWithAClaim(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -119,7 +119,7 @@ func TestLiveLogWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// A listener that stops breaks a stream off, so that nobody takes it for the whole log.
+// A listener that stops breaks a stream off, so that it is not taken for the whole log.
 func TestStopEndsStreams(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -113,7 +113,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Whoever sends too much gets to read why, whether it asks first, says how much it is, or does neither.
+// A client that sends too much gets to read why, whether it asks first, says how much it is, or does neither.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
@@ -122,7 +122,7 @@ func TestTooLarge(t *testing.T) {
 	for name, test := range map[string]struct {
 		header []string
 		length int64
-		most   int64 // bytes that the client may have to send
+		most   int64 // bytes that the client may need to send
 	}{
 		"asks first":       {[]string{"Expect", "100-continue"}, size, 0},
 		"says how much":    {nil, size, size},
@@ -369,7 +369,7 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	w.queued(ids...)
 }
 
-// NATS is away: nothing is accepted, and whoever tries again when it is back is served, once.
+// NATS is away: nothing is accepted, and a client that tries again when it is back is served, once.
 func TestNATSIsAway(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

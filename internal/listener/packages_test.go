@@ -119,12 +119,12 @@ func TestPushOfSeveralPackages(t *testing.T) {
 		{"a package deleted", moved, deleted, nil, "[]",
 			"nothing to build of a, which is not there any more: no directory pkgs/a at "},
 		{"nothing", deleted, deleted, nil, "[]", "no file was changed"},
-		{"an old commit that nobody has", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " +
+		{"an unknown old commit", strings.Repeat("ab", 20), deleted, nil, "[a b]", "commit abababababab is not in " +
 			w.repo + " any more (force-pushed or deleted?)"},
-		{"a new commit that nobody has", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
+		{"an unknown new commit", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
 		{"the delivery says it", first, strings.Repeat("cd", 20), []string{"pkgs/a/x", "y"}, "[a]", ""},
 		{"the delivery says that there is none", first, strings.Repeat("cd", 20), []string{}, "[]", "no file was changed"},
-		{"the delivery is no witness of what was before a new branch", zero, first, []string{"pkgs/a/x"}, "[a b]", "is new"},
+		{"the delivery does not say what was before a new branch", zero, first, []string{"pkgs/a/x"}, "[a b]", "is new"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			body := payload("refs/heads/main", test.before, test.after, test.name)
@@ -198,11 +198,11 @@ func TestRemovedPackages(t *testing.T) {
 		"a new ref without any":     {"mono", zero, none, nil, nil, false, "[]", "no directory pkgs/a at "},
 		"the delivery lists it": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false, "[]",
 			"no spec file in pkgs/a"},
-		"nobody can look": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]",
+		"out of reach": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]",
 			"pkgs/a/a.spec was removed"},
-		"nobody can look, another": {"mono", both, newSpec, []string{"pkgs/a/a.spec", "pkgs/a/new.spec"},
+		"out of reach, another": {"mono", both, newSpec, []string{"pkgs/a/a.spec", "pkgs/a/new.spec"},
 			[]string{"pkgs/a/a.spec"}, true, "[a]", ""},
-		"nobody can look, a file": {"mono", both, newSpec, []string{"pkgs/a/x"}, []string{"pkgs/a/x"}, true, "[a]", ""},
+		"out of reach, a file": {"mono", both, newSpec, []string{"pkgs/a/x"}, []string{"pkgs/a/x"}, true, "[a]", ""},
 		// there are those in pkgs
 		"of one package": {"auto", oneSpec, noneLeft, []string{"hello.spec", "x.src.rpm"},
 			[]string{"hello.spec", "x.src.rpm"}, false, "[auto]", ""},
@@ -483,7 +483,7 @@ func TestTooManyPackages(t *testing.T) {
 	w := newFixture(t, events.StreamSettings{})
 	o := w.monorepo()
 	o.Projects[0].Packages = nil
-	o.Repositories = nil // nobody can look whether they are there
+	o.Repositories = nil // whether they are there cannot be checked
 	for i := range 200 {
 		o.Projects[0].Packages = append(o.Projects[0].Packages, rpmflow.PackageSource{Name: fmt.Sprintf("p%d", i),
 			Directory: fmt.Sprintf("pkgs/p%d", i), Spec: strings.Repeat("x", 50<<10)})

@@ -53,7 +53,7 @@ print(json.dumps({
 }))
 `
 
-// The expressions are evaluated in every spec. Some of them mean something to shells, to Lua, or to whoever looks for
+// The expressions are evaluated in every spec. Some of them mean something to shells, to Lua, or to code that looks for
 // braces.
 var expressions = []string{
 	"%{name}-%{version}", "%{?epoch}%{!?epoch:none}", "%{NVR}", "%{SOURCE0}", "%{?SOURCEURL1}", "%%{name}", "}%{name}{",

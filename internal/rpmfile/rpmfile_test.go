@@ -78,7 +78,7 @@ func TestPackageRefuses(t *testing.T) {
 	offset := bytes.Clone(good)
 	copy(offset[96+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
 	for name, content := range map[string][]byte{
-		"empty": nil, "text": []byte("this is no package"), "cut": good[:len(good)-30], "lead alone": good[:96],
+		"empty": nil, "text": []byte("this is not a package"), "cut": good[:len(good)-30], "lead alone": good[:96],
 		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 			0xff, 0xff),
 	} {

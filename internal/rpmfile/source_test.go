@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// What is no file is refused at once; nobody would ever write into the FIFO.
+// What is not a file is refused at once; no process would ever write into the FIFO.
 func TestCheckSourceNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

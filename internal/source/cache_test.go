@@ -95,7 +95,7 @@ func (c *fakeCache) Keep(_ context.Context, sha512, name, file string) error {
 	return errors.Join(c.err, err)
 }
 
-// withCache is a store that may download from this machine; its cache is nobody else's.
+// withCache is a store that may download from this machine; its cache is its own.
 func withCache(t *testing.T) (*Store, *fakeCache) {
 	t.Helper()
 	c := &fakeCache{dir: t.TempDir(), by: map[string]rpmflow.SourceFile{}}

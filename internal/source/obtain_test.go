@@ -114,7 +114,7 @@ func TestDownloadWithABadCache(t *testing.T) {
 		"cache could not be used for x.tar.gz") {
 		t.Errorf("%+v, %q", p.Files, p.Notes)
 	}
-	if p := complete(); p.Files[0].Origin != rpmflow.OriginCache || len(p.Notes) != 0 { // mended
+	if p := complete(); p.Files[0].Origin != rpmflow.OriginCache || len(p.Notes) != 0 { // repaired
 		t.Errorf("%+v, %q", p.Files, p.Notes)
 	}
 	cache.err = errors.New("no route to host")

@@ -92,8 +92,8 @@ func TestPrepareSRPM(t *testing.T) {
 	}
 }
 
-// TestSRPMIgnoresNothingSilently: what a project without a layout says of the sources of specs is no mistake, but is
-// not heeded.
+// TestSRPMIgnoresNothingSilently: what a project without a layout says of the sources of specs is not an error, but has
+// no effect.
 func TestSRPMIgnoresNothingSilently(t *testing.T) {
 	t.Parallel()
 	for _, set := range []func(*rpmflow.Sources){

@@ -230,7 +230,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	err = finish(t.Context(), prepare(t, s, req), []byte(archiveSpec))
 	wantFailure(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
 	if got := homeSaw.passwords(); !slices.Equal(got, []string{"", "tok-en"}) {
-		t.Errorf("the project's server was shown %q for a stranger's submodule", got)
+		t.Errorf("the project's server was shown %q for another server's submodule", got)
 	}
 }
 

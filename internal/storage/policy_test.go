@@ -13,8 +13,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
-// TestBucketOfSomebodyElse checks what the hint is if the account has no rights.
-func TestBucketOfSomebodyElse(t *testing.T) {
+// TestBucketOfAnotherAccount checks what the hint is if the account has no rights.
+func TestBucketOfAnotherAccount(t *testing.T) {
 	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	if err := coreOf(t, r.Root).MakeBucket(t.Context(), "private", minio.MakeBucketOptions{}); err != nil {
@@ -40,7 +40,7 @@ func TestPolicies(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := storage.BucketPolicy("b", map[rpmflow.Role]string{"": "x"}); err == nil {
-		t.Error("a policy for nobody")
+		t.Error("a policy for no account")
 	}
 	long := strings.Repeat("b", 63)
 	names := map[rpmflow.Role]string{}
@@ -55,7 +55,7 @@ func TestPolicies(t *testing.T) {
 	if err != nil || !json.Valid(policy) {
 		t.Fatalf("%s, %v", policy, err)
 	}
-	// It lies in an extended attribute, of which ext4 holds 4096 bytes for each file, and has to leave room for others.
+	// It lies in an extended attribute, of which ext4 holds 4096 bytes for each file, and must leave room for others.
 	if len(policy) > 3000 {
 		t.Errorf("the policy has %d bytes", len(policy))
 	}

@@ -39,8 +39,8 @@ func coreOf(t *testing.T, cfg storage.Config) *minio.Core {
 	return c
 }
 
-// call is one call of S3, made as somebody, on the object at key, which is there. What it needs to work on is made as
-// root.
+// call is one call of S3, made with an account, on the object at key, which is there. What it needs to work on is made
+// as root.
 type call struct {
 	name string
 	do   func(t *testing.T, as, root *minio.Core, key string) error
@@ -208,7 +208,7 @@ func TestRights(t *testing.T) {
 	all := []string{"builds/", "sources/", "uploads/", "repos/", "other/", "builds-not/", ""}
 	nobody, wrong := r.Configs[rpmflow.RoleBuilder], r.Configs[rpmflow.RoleBuilder]
 	nobody.AccessKey, nobody.SecretKey = "", ""
-	wrong.SecretKey = "of somebody else"
+	wrong.SecretKey = "of another account"
 	stranger := r.Root
 	stranger.AccessKey = "stranger"
 	subscriber := r.Root

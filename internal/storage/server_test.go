@@ -28,7 +28,7 @@ func TestRestart(t *testing.T) {
 		name := map[bool]string{false: "attributes", true: "sidecar"}[sidecar]
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if sidecar { // a directory that was begun where there were no extended attributes
+			if sidecar { // a directory that was begun without extended attributes
 				if err := os.Mkdir(filepath.Join(dir, "metadata"), 0o700); err != nil {
 					t.Fatal(err)
 				}
@@ -45,7 +45,7 @@ func TestRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			// Other keys; the policy is the same, though somebody had changed it.
+			// Other keys; the policy is the same, though it was changed.
 			old := r.Configs[rpmflow.RoleListener]
 			r = storagetest.StartRoles(t, dir, "second-", nil)
 			old.Endpoint = r.Root.Endpoint
@@ -78,7 +78,7 @@ func TestRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			// No accounts and no policy: the old one helps nobody.
+			// No accounts and no policy: the old one has no effect.
 			r = storagetest.StartRoles(t, dir, "fourth-", func(o *gateway.Options) { o.Accounts, o.Policy = nil, nil })
 			wantError(t, open(t, r.Configs[rpmflow.RoleListener]).Healthy(t.Context()), storage.ErrCredentials)
 			read(t, open(t, r.Root), "builds/a")

@@ -45,7 +45,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// A push becomes an outcome that a subscriber hears, with each program under the user that the deployed accounts give
+// A push becomes an outcome that a subscriber gets, with each program under the user that the deployed accounts give
 // it; the builder is there before the listener.
 func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets the environment
 	needRPMBuild(t)

@@ -130,7 +130,7 @@ func TestUp(t *testing.T) {
 		t.Error(err)
 	}
 	store.Close()
-	// Strangers stay outside.
+	// Other programs are refused.
 	if _, _, err := events.Dial(events.Access{URL: own.NATS.URLs[0], Name: "stranger"}, quiet); err == nil {
 		t.Error("NATS takes everybody")
 	}
@@ -295,7 +295,7 @@ func TestDataDir(t *testing.T) {
 	} {
 		if err := run(load(t, "/proc/1/data", "")); err == nil || !strings.Contains(err.Error(),
 			"set data_dir to another directory") {
-			t.Errorf("where nobody can write: %v", err)
+			t.Errorf("in a directory that cannot be written: %v", err)
 		}
 	}
 }

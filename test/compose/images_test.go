@@ -8,7 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// TestImages looks at what every image has to have.
+// TestImages checks what every image must have.
 func TestImages(t *testing.T) {
 	needImages(t)
 	for name, entrypoint := range map[string][]string{

@@ -197,7 +197,7 @@ func (h *host) subscribe(t *testing.T) *subscriber {
 	return s
 }
 
-// of is what was heard of a commit's build.
+// of is what was received of a commit's build.
 func (s *subscriber) of(commit string) (builds []rpmflow.Build) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,16 +209,16 @@ func (s *subscriber) of(commit string) (builds []rpmflow.Build) {
 	return builds
 }
 
-// finished waits for the outcome of a commit's build, which has to be good.
+// finished waits for the outcome of a commit's build, which must be good.
 func (s *subscriber) finished(t *testing.T, commit string) rpmflow.Build {
 	t.Helper()
-	var heard []rpmflow.Build
+	var got []rpmflow.Build
 	testkit.EventuallyWithin(t, patience, "finished event for "+commit,
-		func() bool { heard = s.of(commit); return len(heard) > 0 })
-	if len(heard) != 1 || heard[0].Outcome == nil || heard[0].Outcome.Result != rpmflow.Succeeded {
-		t.Fatalf("heard of %s: %+v", commit, heard)
+		func() bool { got = s.of(commit); return len(got) > 0 })
+	if len(got) != 1 || got[0].Outcome == nil || got[0].Outcome.Result != rpmflow.Succeeded {
+		t.Fatalf("received of %s: %+v", commit, got)
 	}
-	return heard[0]
+	return got[0]
 }
 
 // running waits until a commit's build is in the package's own build, and returns its record.
@@ -257,7 +257,7 @@ func checkPackages(t *testing.T, b rpmflow.Build) {
 		if a.Kind == rpmflow.KindRPM {
 			packages++
 			if !strings.HasPrefix(string(raw), "\xed\xab\xee\xdb") {
-				t.Errorf("%s is no RPM", a.Name)
+				t.Errorf("%s is not an RPM", a.Name)
 			}
 		}
 	}

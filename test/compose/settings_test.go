@@ -105,7 +105,7 @@ func TestInit(t *testing.T) {
 				continue
 			}
 			if !regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{31}$`).MatchString(value) || secrets[value] {
-				t.Errorf("%s is no good secret", name)
+				t.Errorf("%s is not a good secret", name)
 			}
 			secrets[value] = true
 		}

@@ -89,7 +89,7 @@ func (s *session) subscriber(t *testing.T, b block, command ...string) {
 	s.start(t, b, command[0], command[1:]...).subscriber = true // its consumer is there before it is
 }
 
-// finish has one more build made, of which every subscriber of the document must hear, and checks all that was
+// finish has one more build made, which every subscriber of the document must get, and checks all that was
 // published.
 func (s *session) finish(t *testing.T) {
 	t.Helper()

@@ -16,7 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// patience bounds one command of a document, and every wait for something that has to happen.
+// patience bounds one command of a document, and every wait for something that must happen.
 const patience = 2 * time.Minute
 
 // session is a reader who types what a document says: a directory with a checkout's cmd and examples in it, a
@@ -144,10 +144,10 @@ type running struct {
 	block
 	cmd        *lifeline.Cmd
 	out        output
-	subscriber bool // it has to print an event
+	subscriber bool // it must print an event
 }
 
-// start starts a command that runs until the test ends. It has to be running still by then.
+// start starts a command that runs until the test ends. It must be running still by then.
 func (s *session) start(t *testing.T, b block, name string, args ...string) *running {
 	t.Helper()
 	r := &running{block: b}

@@ -66,9 +66,9 @@ func TestCancelAndRetry(t *testing.T) {
 				func() bool { return strings.Contains(log(), "begun\n") })
 
 			other.Push(t, inTree()) // in the second slot
-			beside := s.Finished(t).Build
-			if beside.Project != "other" || beside.Outcome.Result != rpmflow.Succeeded {
-				t.Fatalf("%s: %+v\n%s", beside.Project, beside.Outcome, system.FetchLog(t, s, beside))
+			parallel := s.Finished(t).Build
+			if parallel.Project != "other" || parallel.Outcome.Result != rpmflow.Succeeded {
+				t.Fatalf("%s: %+v\n%s", parallel.Project, parallel.Outcome, system.FetchLog(t, s, parallel))
 			}
 
 			asked := time.Now()
@@ -89,15 +89,15 @@ func TestCancelAndRetry(t *testing.T) {
 				system.NothingLeft(t, s)
 			}
 
-			if status, body := ask(t, s, beside.ID, "cancel"); status != http.StatusConflict ||
+			if status, body := ask(t, s, parallel.ID, "cancel"); status != http.StatusConflict ||
 				!strings.Contains(body, "has succeeded already") {
 				t.Errorf("a finished build: %d %s", status, body)
 			}
-			if status, body := ask(t, s, beside.ID, "retry"); status != http.StatusAccepted {
+			if status, body := ask(t, s, parallel.ID, "retry"); status != http.StatusAccepted {
 				t.Fatalf("%d %s", status, body)
 			}
 			again := s.Finished(t).Build
-			if again.RetryOf != beside.ID || again.Commit != beside.Commit || again.ID == beside.ID ||
+			if again.RetryOf != parallel.ID || again.Commit != parallel.Commit || again.ID == parallel.ID ||
 				again.Outcome.Result != rpmflow.Succeeded {
 				t.Errorf("%+v", again)
 			}

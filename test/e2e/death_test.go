@@ -72,7 +72,7 @@ func (a *apart) builder(name string, flags ...string) *process {
 	return p
 }
 
-// sweep removes what a failed test has left on the engine: nobody else would.
+// sweep removes what a failed test has left on the engine: nothing else would.
 func (a *apart) sweep() {
 	for _, id := range a.builds {
 		for _, what := range [][]string{{"ps", "-aq", "rm"}, {"images", "-aq", "rmi"}} {
@@ -270,8 +270,8 @@ func runs(docker []string, container string) bool {
 }
 
 // TestTwoBuildersOnOneEngine stops one of two builders for longer than the ack wait, as a machine does that is
-// suspended, and lets it go on. The other one builds the build anew and removes its old container and nothing else; the
-// first one sees that it has lost, and leaves the other's container alone.
+// suspended, and lets it go on. The other one builds the build again and removes its old container and nothing else;
+// the first one sees that it has lost, and leaves the other's container alone.
 func TestTwoBuildersOnOneEngine(t *testing.T) {
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
@@ -281,19 +281,19 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 	old := container(t, docker, a.waits(lost, "first", 1))
 	a.builder("second", "--jobs", "2")
 	other := a.submit() // the first one has no slot for it
-	beside := container(t, docker, a.waits(other, "second", 1))
+	parallel := container(t, docker, a.waits(other, "second", 1))
 
 	if err := first.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	anew := container(t, docker, a.waits(lost, "second", 2))
+	again := container(t, docker, a.waits(lost, "second", 2))
 	testkit.EventuallyWithin(t, system.Patience, "end of the old container", func() bool { return !runs(docker, old) })
 	if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	first.says(t, "build lost to another builder")
 	a.builder("third") // looks for what dead attempts have left when it starts
-	for name, id := range map[string]string{"the new attempt's": anew, "the other build's": beside} {
+	for name, id := range map[string]string{"the new attempt's": again, "the other build's": parallel} {
 		if !runs(docker, id) {
 			t.Errorf("%s container is gone", name)
 		}
@@ -309,7 +309,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 }
 
 // TestContainerEndedByOthers ends containers in the middle of the package's own code: it is not the package's failure,
-// and the build is built anew.
+// and the build is built again.
 func TestContainerEndedByOthers(t *testing.T) {
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
@@ -330,7 +330,7 @@ func TestContainerEndedByOthers(t *testing.T) {
 }
 
 // TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes
-// again soon. The build is built anew, and what the dead attempts have left is removed.
+// again soon. The build is built again, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
 	if os.Getenv("MOCK_IMAGE") != "" {
 		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the stand-in")

@@ -13,7 +13,7 @@ import (
 )
 
 // TestFullDisk fills the disk under `rpmflow up`: what was accepted is built once there is room again, what was not is
-// refused in words, and nothing has to be started anew.
+// refused in words, and nothing must be started again.
 func TestFullDisk(t *testing.T) {
 	system.NeedRPM(t)
 	if os.Geteuid() != 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to
-// the mend, at once and not after retries, and with a log.
+// the fix, at once and not after retries, and with a log.
 func TestMistakesOfThePackager(t *testing.T) {
 	with := func(change map[string]string) map[string]string {
 		files := maps.Clone(inTree())
@@ -81,7 +81,7 @@ func TestMistakesOfThePackager(t *testing.T) {
 	}
 }
 
-// TestPushesThatBuildNothing are answered with the reason, in the words that git shows to whoever pushes.
+// TestPushesThatBuildNothing are answered with the reason, in the words that git shows to the user who pushes.
 func TestPushesThatBuildNothing(t *testing.T) {
 	r := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", r.Project("greet", ""))

@@ -220,7 +220,7 @@ func client(t *testing.T, dir string, args ...string) string {
 
 // TestBuildersAreReplaceable runs the programs apart. The listener and the builder start before NATS and S3 are there,
 // say so, and wait. A builder is killed in the middle of a build in a container; another one on the same engine builds
-// it anew, and removes what the dead one has left.
+// it again, and removes what the dead one has left.
 func TestBuildersAreReplaceable(t *testing.T) {
 	system.NeedRPM(t)
 	_, targetYAML := system.MockTarget(t)
@@ -270,7 +270,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	testkit.EventuallyWithin(t, system.Patience, "container with the build",
 		func() bool { return len(containers(t, id)) > 0 })
 	old := containers(t, id)
-	// Whoever comes later can follow the container's own log from its start.
+	// A later reader can follow the container's own log from its start.
 	testkit.EventuallyWithin(t, system.Patience, "beginning of the build in the container's own log", func() bool {
 		out, err := exec.Command("docker", "logs", old[0]).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "Start")

@@ -22,7 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// hostile is one package, and what is to become of it.
+// hostile is one package, and the outcome that it must have.
 type hostile struct {
 	name    string
 	spec    spec
@@ -246,7 +246,7 @@ func noSecrets(t *testing.T, s *system.System, secrets []string, builds map[stri
 	search := func(where string, content []byte) {
 		for _, secret := range secrets {
 			if len(secret) < 8 {
-				t.Fatalf("%q is no secret", secret)
+				t.Fatalf("%q is not a secret", secret)
 			}
 			if bytes.Contains(content, []byte(secret)) {
 				t.Errorf("%s has a secret in it", where)

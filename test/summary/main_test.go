@@ -81,7 +81,7 @@ func TestSummarize(t *testing.T) {
 			says:   []string{"FAIL  internal/x\n", "\n0 passed, 1 failed, 0 skipped\n"},
 		},
 		{
-			name:   "what is no event is passed on",
+			name:   "what is not an event is passed on",
 			events: []string{`go: something is wrong`, `{"Action":"skip",` + p + `}`},
 			ok:     true, says: []string{"go: something is wrong\n", "no tests\n", "\n0 passed, 0 failed, 0 skipped\n"},
 		},

@@ -124,7 +124,7 @@ func TestUserOfItsOwn(t *testing.T) {
 	}
 }
 
-// What a killed builder has left is removed by the next one that takes the user; what somebody else has put there is
+// What a killed builder has left is removed by the next one that takes the user; what another process has put there is
 // not used.
 func TestUserIsTakenAgain(t *testing.T) {
 	parent := apart(t)

@@ -32,7 +32,7 @@ x
 exit 1
 `
 
-// TestOptions: what a build asks for is heeded in every step, and what this engine cannot do is said.
+// TestOptions: what a build asks for has effect in every step, and what this engine cannot do is reported.
 func TestOptions(t *testing.T) {
 	b := newFixture(t, t.TempDir(), strings.ReplaceAll(optional, "extra-tests", "extra_tests"), optionalRest)
 	var notes []string

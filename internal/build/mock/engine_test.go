@@ -168,7 +168,7 @@ func TestEndedWhileAContainerIsMade(t *testing.T) {
 		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" },
 		ModifyResponse: func(res *http.Response) error {
 			if strings.HasSuffix(res.Request.URL.Path, "/containers/create") && res.StatusCode == http.StatusCreated {
-				end() // the container is there, and nobody has heard of it
+				end() // the container is there, and the answer is lost
 				time.Sleep(100 * time.Millisecond)
 			}
 			return nil

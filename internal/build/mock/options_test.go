@@ -121,8 +121,8 @@ echo "<metadata xmlns='http://linux.duke.edu/metadata/common'>
 echo "<repomd xmlns='http://linux.duke.edu/metadata/repo'><revision>$1</revision>
 <data type='primary'><location href='repodata/primary.xml.gz'/></data></repomd>" >repomd.xml`
 
-// TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with nobody
-// who asks for other ones.
+// TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with no
+// other build who asks for other ones.
 func TestOptions(t *testing.T) {
 	h := newHost(t)
 	e := h.engine(t)

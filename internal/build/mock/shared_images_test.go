@@ -43,7 +43,7 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 }
 
 // TestDownloadsAreKept: what one build's dependencies have downloaded, those of another package find there, as long as
-// it is what the repository says; and what a container that installs writes there reaches nobody.
+// it is what the repository says; and what a container that installs writes there reaches no other build.
 func TestDownloadsAreKept(t *testing.T) {
 	h := newHost(t)
 	mocktest.Docker(t, "exec", h.repository, "sh", "-c", `cd /repo && echo the package >gcc.rpm && sha256sum gcc.rpm |`+

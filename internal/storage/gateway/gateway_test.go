@@ -98,7 +98,7 @@ func TestObjects(t *testing.T) {
 	for _, sidecar := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sidecar=%v", sidecar), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
-			if sidecar { // a directory that was begun where there were no extended attributes
+			if sidecar { // a directory that was begun without extended attributes
 				if err := os.MkdirAll(filepath.Join(dir, "metadata"), 0o700); err != nil {
 					t.Fatal(err)
 				}
@@ -185,10 +185,10 @@ func TestKilledChild(t *testing.T) {
 	select {
 	case <-g.Done():
 	case <-time.After(10 * time.Second):
-		t.Fatal("nobody noticed the end of the child")
+		t.Fatal("the end of the child was not noticed")
 	}
 	if g.Err() == nil || g.Close() == nil {
-		t.Error("the end by itself is no error")
+		t.Error("the end by itself is not an error")
 	}
 	wantObject(t, client(t, start(t, options(dir))), "a/b/c", want)
 }
@@ -289,7 +289,7 @@ func TestRefusedStarts(t *testing.T) {
 		"certificate": {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file }, "gateway.cert_file"},
 		"policy": {t.Context(), func(o *gateway.Options) { o.Bucket, o.Policy = "bucket", []byte("{}") },
 			"policy of bucket bucket"},
-		"policy for a stranger": {t.Context(), func(o *gateway.Options) {
+		"policy for an unknown account": {t.Context(), func(o *gateway.Options) {
 			o.Bucket, o.Policy = "bucket",
 				[]byte(`{"Statement":[{"Effect":"Allow","Principal":"x",`+
 					`"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)

@@ -21,7 +21,7 @@ var notSynced = []string{
 	"PutObjectLockConfiguration", "PutObjectRetention", "PutObjectLegalHold", "RestoreObject", "ChangeBucketOwner",
 }
 
-// TestEveryChangeIsSynced fails when an update of versitygw brings a call that changes something and nobody thought of.
+// TestEveryChangeIsSynced fails when an update of versitygw brings a new call that changes something.
 func TestEveryChangeIsSynced(t *testing.T) {
 	t.Parallel()
 	var _ backend.Backend = (*durable)(nil)

@@ -32,7 +32,7 @@ func TestDiskWatcher(t *testing.T) {
 		limit int64
 		disk  *disk
 		over  bool // its own fault
-		full  bool // nobody's
+		full  bool // not of this container
 	}{
 		"within its limit":              {gib, &disk{size: fixed(gib), free: room(50*gib, true)}, false, false},
 		"over its limit":                {gib, &disk{size: fixed(gib + 1), free: room(50*gib, true)}, true, false},
