@@ -8,7 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// PackageSource is one package of a repository: where it lies, and which changes build it.
+// PackageSource is one package of a repository: where it is, and which changes build it.
 type PackageSource struct {
 	Name      string
 	Directory string   // of the repository; empty: its top

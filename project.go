@@ -15,7 +15,7 @@ type Layout string
 const (
 	LayoutAuto     Layout = "auto"
 	LayoutStandard Layout = "standard" // spec and tarball in one repository
-	LayoutDistGit  Layout = "dist-git" // spec and patches in git, a list of what lies in a lookaside
+	LayoutDistGit  Layout = "dist-git" // spec and patches in git, a list of what is in a lookaside
 	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
 	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
 	// spec and patches in one repository, the source tree in another; Source0 is made by git archive

@@ -17,7 +17,7 @@ type Sources struct {
 	Directory string `json:"directory,omitempty"`
 	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
 	SRPM string `json:"srpm,omitempty"`
-	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that lie in
+	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that are in
 	// Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
 	// Fallback is the branch that is taken of one repository of layout split if it has none of the other's name; empty:
@@ -137,7 +137,7 @@ type SourceFile struct {
 	Origin Origin `json:"origin"`
 }
 
-// SourcePackage is a source package that was given to the listener, and is built instead of a commit.
+// SourcePackage is a source package that was uploaded to the listener, and is built instead of a commit.
 type SourcePackage struct {
 	Name   string `json:"name"` // of its file, as rpmbuild would have called it
 	NEVRA  string `json:"nevra"`

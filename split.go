@@ -16,7 +16,7 @@ const (
 // Packaging is the repository of a project of layout split that has spec and patches.
 type Packaging struct {
 	URL string // may hold credentials, so it never travels
-	// Directories say where a target's package lies in it; the first that takes it counts. A target without one has it at
+	// Directories say where a target's package is in it; the first that takes it counts. A target without one has it at
 	// the top.
 	Directories []TargetDirectory
 }
@@ -27,7 +27,7 @@ type TargetDirectory struct {
 	Directory string // empty: the top
 }
 
-// Directory is where the target's package lies.
+// Directory is where the target's package is.
 func (p Packaging) Directory(target string) string {
 	for i, d := range p.Directories {
 		if pathmatch.Match(d.Target, target) && pathmatch.MatchList(patternsOf(p.Directories[i:], d.Directory), target) {

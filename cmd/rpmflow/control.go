@@ -47,7 +47,7 @@ that has already finished does not.`,
 	return cmd
 }
 
-// cancel ends one build and prints how it stands then.
+// cancel ends one build and prints its state then.
 func cancel(ctx context.Context, cmd *cobra.Command, c *api.Client, id string, wait bool) error {
 	b, err := c.Cancel(ctx, id, asker())
 	if err == nil && wait {

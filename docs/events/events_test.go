@@ -137,7 +137,7 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 		{"source not escaped", ok, "source", "/rpmflow/projects/a.b"},
 		{"unknown type", ok, "type", "dev.rpmflow.build.exploded.v1"},
 		{"type of another version", ok, "type", "dev.rpmflow.build.finished.v2"},
-		{"unknown type", ok, "type", "com.example.x"},
+		{"foreign type", ok, "type", "com.example.x"},
 		{"no subject", ok, "subject", remove},
 		{"no time", ok, "time", remove},
 		{"time that is none", ok, "time", "yesterday"},

@@ -246,7 +246,7 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 }
 
 // accept claims the build of a delivery; there is no owner if nothing is left to do. It reports whether to look for the
-// next build at once: a message that could not be claimed is given back, and would be delivered again immediately.
+// next build at once: a message that could not be claimed is handed back, and would be delivered again immediately.
 func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok bool) {
 	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)

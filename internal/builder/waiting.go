@@ -38,8 +38,8 @@ func (b *Builder) serves(ctx context.Context, name string) error {
 	return b.runner.Engine.Serves(ctx, t)
 }
 
-// whyNot returns why the build cannot start here. An error says that no build can. A build that is given up needs
-// nothing to end.
+// whyNot returns why the build cannot start here. An error says that no build can. A build that is only to be ended
+// needs no engine.
 func (b *Builder) whyNot(ctx context.Context, build rpmflow.Build) (why, err error) {
 	lost := build.LostAttempts
 	if build.State == rpmflow.Running {

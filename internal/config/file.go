@@ -143,7 +143,7 @@ func shorten(path string) string {
 	return path
 }
 
-// sections are the mappings in which the settings lie.
+// sections are the mappings that contain the settings.
 func sections(settings []setting) []string {
 	var out []string
 	for _, s := range settings {
@@ -162,7 +162,7 @@ type pair struct{ key, value *yaml.Node }
 func (l *loader) pairs(n *yaml.Node, shown string) []pair {
 	var own, merged []pair
 	lines := map[string]int{}
-	visited := map[*yaml.Node]bool{n: true} // an anchor may lie inside what it names
+	visited := map[*yaml.Node]bool{n: true} // an anchor may be inside what it names
 	var merge func(n *yaml.Node)
 	merge = func(n *yaml.Node) {
 		n = target(n)

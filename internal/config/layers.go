@@ -43,7 +43,7 @@ type problem struct {
 	err  error
 }
 
-// given is what one key was given in one place.
+// given is the value of one key in one place.
 type given struct {
 	values []string
 	from   place

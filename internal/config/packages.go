@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// placeSettings are the keys that say where in a repository a project's package lies, and which changes are to build
+// placeSettings are the keys that say where in a repository a project's package is, and which changes are to build
 // it.
 func placeSettings(p *rpmflow.Project) []setting {
 	return []setting{

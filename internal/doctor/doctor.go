@@ -1,6 +1,6 @@
 // Package doctor runs the checks of a program and reports what they find, for people and as JSON.
 //
-// The checks come in; each lies in the package that it checks and uses that package's own words, so that the programs'
+// The checks come in; each is in the package that it checks and uses that package's own words, so that the programs'
 // logs and the report agree. A report goes out. Everybody may import it; it is independent of what is checked.
 package doctor
 

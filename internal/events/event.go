@@ -68,7 +68,7 @@ func decode(raw []byte, data any) (cloudevents.Event, error) {
 	return e, nil
 }
 
-// Parse reads a build's event as it stands in EVENTS.
+// Parse reads a build's event as it is in EVENTS.
 func Parse(raw []byte) (Event, error) {
 	ev := Event{Raw: raw}
 	e, err := decode(raw, &ev.Build)

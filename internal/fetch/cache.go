@@ -14,8 +14,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
-// Cache keeps sources between builds, by their SHA-512, and what a project's URL gave when it was first requested. Its
-// errors never fail a build: what it cannot provide is downloaded. It may be used by many goroutines and builders.
+// Cache keeps sources between builds, by their SHA-512, and what a project's URL returned when it was first requested.
+// Its errors never fail a build: what it cannot provide is downloaded. It may be used by many goroutines and builders.
 type Cache interface {
 	// Find returns what was recorded under an id, and whether there is such a record.
 	Find(ctx context.Context, id string) (rpmflow.SourceFile, bool, error)
@@ -92,7 +92,7 @@ func changed(f rpmflow.SourceFile, before string) error {
 		"%s has changed: its SHA-512 is %s, and was %s when it was first downloaded", f.URL, f.SHA512, before)
 }
 
-// find returns the SHA-512 of what the URL gave first; "" if it was not requested yet.
+// find returns the SHA-512 of what the URL returned first; "" if it was not requested yet.
 func (c *collection) find(ctx context.Context, id string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
@@ -139,7 +139,7 @@ func (c *collection) keep(ctx context.Context, id string, f rpmflow.SourceFile, 
 	return recorded.SHA512, err
 }
 
-// cacheID is the id of the record of what a project's URL gave. Credentials are not part of it, so that a new token
+// cacheID is the id of the record of what a project's URL returned. Credentials are not part of it, so that a new token
 // does not mean a new file; but a checksum is: a file with another checksum is another file.
 func cacheID(project string, f File) string {
 	url, _, _ := strings.Cut(Clean(f.Places[0]), "#")

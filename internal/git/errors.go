@@ -29,7 +29,7 @@ func runError(ctx context.Context, err error) error {
 	return &damageError{err}
 }
 
-// show is a name as it stands in a message.
+// show is a name as messages show it.
 func show(name string) string { return printable.Name(name) }
 
 // short is the beginning of an id, for messages.

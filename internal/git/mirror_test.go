@@ -60,7 +60,7 @@ func TestMirrorDamaged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
-				// Random enough not to be compressed, so that the blob lies across the pack.
+				// Random enough not to be compressed, so that the blob spans the pack.
 				var noise strings.Builder
 				for i := range 4000 {
 					fmt.Fprint(&noise, rpmflow.Digest([]byte{byte(i), byte(i >> 8)}))

@@ -95,7 +95,7 @@ func (r *remote) scrub(err error) error {
 			text = strings.ReplaceAll(text, secret, "***")
 			continue
 		}
-		// Too short to be replaced everywhere; in a URL it stands before : or @.
+		// Too short to be replaced everywhere; in a URL it is before : or @.
 		if secret != "" {
 			text = strings.ReplaceAll(strings.ReplaceAll(text, secret+"@", "***@"), "/"+secret+":", "/***:")
 		}

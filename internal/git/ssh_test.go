@@ -157,7 +157,7 @@ func TestSSH(t *testing.T) {
 	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
 }
 
-// A project's own key and list of servers are used instead of the usual ones, wherever they lie.
+// A project's own key and list of servers are used instead of the usual ones, wherever they are.
 func TestSSHKeyOfTheProject(t *testing.T) {
 	server := newSSHServer(t)
 	t.Setenv("SSH_AUTH_SOCK", "")

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxNesting is how many submodules may lie within one another.
+	// maxNesting is how deep submodules may be nested.
 	maxNesting = 10
 	// maxSubmodules is how many an archive may have altogether.
 	maxSubmodules = 500
@@ -58,7 +58,7 @@ func (c *Commit) modules(ctx context.Context) (map[string]module, error) {
 		}
 		if Outside(m.path) || path.Clean(m.path) == "." {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint,
-				"submodule %s: its path %q in .gitmodules lies outside of the repository", show(m.name), m.path)
+				"submodule %s: its path %q in .gitmodules is outside the repository", show(m.name), m.path)
 		}
 		if other, twice := all[path.Clean(m.path)]; twice {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodules %s and %s have the same path %s in .gitmodules",

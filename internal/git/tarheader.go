@@ -26,7 +26,7 @@ func (t *tarWriter) comment(commit string, mtime int64) error {
 	return t.content(strings.NewReader(text))
 }
 
-// header writes what stands before a file's content, byte for byte as git archive does; but for names that are too
+// header writes what precedes a file's content, byte for byte as git archive does; but for names that are too
 // long for tar's own header git takes the id of the content, which is not known here.
 func (t *tarWriter) header(f tarFile) error {
 	prefix, name := "", f.name

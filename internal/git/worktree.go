@@ -49,7 +49,7 @@ type WorkTree struct {
 	index map[string][]Entry       // directories of the tree in a repository
 }
 
-// OpenWorkTree opens a directory, or a file with what lies around it.
+// OpenWorkTree opens a directory, or a file with its surroundings.
 func OpenWorkTree(ctx context.Context, named string, o WorkTreeOptions) (*WorkTree, error) {
 	if err := findGit(); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (w *WorkTree) openRepository(ctx context.Context, dir string) (*repository,
 	return openRepository(ctx, dir, filepath.Join(w.Scratch, fmt.Sprint(w.views)))
 }
 
-// findTop finds the tree that a named file lies in, from the directory in whose name it was found.
+// findTop finds the tree that a named file is in, from the directory in whose name it was found.
 func (w *WorkTree) findTop(dir string) error {
 	base := filepath.Base(w.named)
 	if w.repo != nil {

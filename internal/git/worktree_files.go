@@ -115,7 +115,7 @@ func (l *lister) tracked(ctx context.Context, repo *repository, dir, prefix stri
 // nested adds a repository within another: a submodule, or one that git would not track.
 func (l *lister) nested(ctx context.Context, dir, at string, known bool, commit string, depth int) error {
 	if depth > maxNesting {
-		return l.refuse("remove some of them", "more than %d repositories lie within one another at %s", maxNesting,
+		return l.refuse("remove some of them", "more than %d repositories are nested at %s", maxNesting,
 			show(at))
 	}
 	real, err := filepath.EvalSymlinks(dir)

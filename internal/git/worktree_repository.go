@@ -36,7 +36,7 @@ func readOnly() []string {
 	return []string{"-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull}
 }
 
-// openRepository finds the repository whose working tree a directory lies in, as git does; nil: there is none.
+// openRepository finds the repository whose working tree a directory is in, as git does; nil: there is none.
 // The view is made at into.
 func openRepository(ctx context.Context, dir, into string) (*repository, error) {
 	ask := func(args ...string) (string, error) {
@@ -316,7 +316,7 @@ func (r *repository) attributes(ctx context.Context, top string, names []string,
 	return set, nil
 }
 
-// BranchOf is the branch that is checked out in the repository that a directory lies in; empty: there is none.
+// BranchOf is the branch that is checked out in the repository that a directory is in; empty: there is none.
 func BranchOf(ctx context.Context, dir string) string {
 	cmd := gitCommand(ctx, append(readOnly(), "symbolic-ref", "--quiet", "--short", "HEAD")...)
 	cmd.Dir = dir

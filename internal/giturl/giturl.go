@@ -323,7 +323,7 @@ func (u URL) hostPort() string {
 	return bracketed(u.Host) + ":" + u.Port
 }
 
-// bracketed is a host as it stands before a port.
+// bracketed is a host as it is written before a port.
 func bracketed(host string) string {
 	if strings.Contains(host, ":") {
 		return "[" + host + "]"

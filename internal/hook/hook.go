@@ -293,7 +293,7 @@ func (r *Repository) direct(ctx context.Context, sender *sender, w *words, lost 
 	return nil
 }
 
-// gitPath is where git looks for something of the repository: hooks may lie elsewhere.
+// gitPath is where git looks for something of the repository: hooks may be elsewhere.
 func (r *Repository) gitPath(ctx context.Context, name string) (string, error) {
 	out, err := git(ctx, r.Dir, "rev-parse", "--git-path", name)
 	if err != nil {

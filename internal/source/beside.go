@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// Dirs lists the directories in which the sources of a spec on disk may lie, the first one that has a file
+// Dirs lists the directories in which the sources of a spec on disk may be, the first one that has a file
 // being the one to take: next to the spec as it was named, then, if it is a symbolic link, next to what that leads to.
 // For a spec in SPECS that is SOURCES, then SPECS itself.
 func Dirs(name string) []string {
@@ -191,7 +191,7 @@ func (d *Draft) onDisk(name string) bool {
 	return isBeside(d.dirs, name)
 }
 
-// gather copies the sources that rpm names and that lie on disk.
+// gather copies the sources that rpm names and that are on disk.
 func (c *completion) gather(ctx context.Context) error {
 	for _, f := range c.expanded.Files {
 		name := f.Name()

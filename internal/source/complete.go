@@ -24,7 +24,7 @@ type RPM interface {
 // Completed is a draft with all of its sources, and what rpm has made of it.
 type Completed struct {
 	SRPM string // the source package, a file on disk
-	// Layout is that of the draft, unless rpm has shown that the sources of a directory on disk lie elsewhere.
+	// Layout is that of the draft, unless rpm has shown that the sources of a directory on disk are elsewhere.
 	Layout rpmflow.Layout
 	Files  []rpmflow.SourceFile // the sources that are not in git
 	Notes  []string             // remarks for the packager

@@ -142,7 +142,7 @@ func (l *clues) evidence() []string {
 	apart := dir != path.Join(l.at.Path, ".") && path.Base(dir) != "SPECS" // a directory for packages
 	var code []string
 	for _, w := range l.found.weak {
-		// A Makefile is the program's if the spec uses it, or lies apart from it.
+		// A Makefile is the program's if the spec uses it, or is in another directory.
 		if !isMakefile(w) || l.text.Local() && (apart || l.text.RunsMake()) {
 			code = append(code, w)
 		}

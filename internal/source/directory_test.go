@@ -44,7 +44,7 @@ func TestArchiveOfDirectory(t *testing.T) {
 				}
 			}
 		}
-		// Without a directory it is all of the tree, wherever the spec lies in it.
+		// Without a directory it is all of the tree, wherever the spec is in it.
 		p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit,
 			Spec: "packages/hello/rpm/hello.spec"})
 		testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))

@@ -54,7 +54,7 @@ type Draft struct {
 	deferred []fetch.Listed // those that the spec may have a URL of, if there is no lookaside
 	// unsure: the spec may name a file that is not there.
 	unsure bool
-	// dirs are where the sources of a spec on disk lie; clean: what is taken is as it is in Commit.
+	// dirs are where the sources of a spec on disk are; clean: what is taken is as it is in Commit.
 	dirs  []string
 	clean bool
 	clues *clues // as in the plan
@@ -88,7 +88,7 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Draft, e
 		}
 		if err == nil {
 			d.unsure, err = d.mayMiss()
-			// Of what lies on disk only what rpm names is copied.
+			// Of what is on disk only what rpm names is copied.
 			d.unsure = d.unsure || len(d.deferred) > 0 || req.WorkTree != nil
 		}
 	}

@@ -146,7 +146,7 @@ func specAt(tree git.Tree, want string) (git.File, error) {
 func checkInside(want string) error {
 	if git.Outside(want) || path.Clean(want) == "." {
 		return rpmflow.Fail(rpmflow.FailureSource, "set spec: to a path relative to the top of the repository",
-			"spec %q lies outside the repository", want)
+			"spec %q is outside the repository", want)
 	}
 	return nil
 }

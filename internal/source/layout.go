@@ -128,7 +128,7 @@ func findDirectory(tree git.Tree, want string) (git.Entry, error) {
 	}
 	const hint = "set directory: to one of the repository's directories, from its top on"
 	if git.Outside(want) {
-		return git.Entry{}, rpmflow.Fail(rpmflow.FailureSource, hint, "directory %q lies outside the repository", want)
+		return git.Entry{}, rpmflow.Fail(rpmflow.FailureSource, hint, "directory %q is outside the repository", want)
 	}
 	e, err := tree.Find(want)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -61,7 +61,7 @@ func (c *completion) makeSource0(ctx context.Context, name, dir string) error {
 	req.Commit, req.fetched = c.Commit, true // peeled, and fetched unless the mirror was replaced
 	a := git.Archive{Suffix: git.SuffixOf(name), Prefix: dir, MaxSize: c.store.maxFile, Submodules: req.Sources.Submodules,
 		Scratch: filepath.Dir(c.Sources)}
-	if c.Layout == rpmflow.LayoutInTree { // the package's directory, in which the spec lies in its own source tree
+	if c.Layout == rpmflow.LayoutInTree { // the package's directory, if the spec is in its own source tree
 		a.Directory = req.Sources.Directory
 	}
 	if req.Sources.LFS {

@@ -155,7 +155,7 @@ func splitSpec(tree git.Tree, top string) (git.File, error) {
 func checkDirectory(dir string) error {
 	if dir != "" && git.Outside(dir) {
 		return rpmflow.Fail(rpmflow.FailureSource, "set the directory relative to the top of the repository",
-			"directory %q lies outside the repository", dir)
+			"directory %q is outside the repository", dir)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func findSRPMs(ctx context.Context, tree git.Tree, at git.Entry, patterns []stri
 	return found, err
 }
 
-// below is the rest of a path behind a directory in which it lies.
+// below is the rest of a path after its directory.
 func below(dir, name string) string {
 	if dir == "" {
 		return name
@@ -93,14 +93,14 @@ func planSRPM(ctx context.Context, tree git.Tree, at git.Entry, req Request) (*p
 func srpmAt(tree git.Tree, want string) (git.File, error) {
 	const hint = "push again, or build the ref's newest commit"
 	if git.Outside(want) {
-		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "source package %q lies outside the repository", want)
+		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "source package %q is outside the repository", want)
 	}
 	f, found, err := git.FindFile(tree, want)
 	switch {
 	case err != nil || found:
 		f.Found = f.Path
 		return f, err
-	case strings.ContainsRune(want, '\uFFFD'): // which stands in records for what is not UTF-8
+	case strings.ContainsRune(want, '\uFFFD'): // which replaces in records what is not UTF-8
 		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "rename it: its name must be valid UTF-8",
 			"no source package %q%s", want, tree.Where())
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// Uploads has the source packages that users have given to the listener. It may be used by many goroutines.
+// Uploads has the source packages that users have uploaded to the listener. It may be used by many goroutines.
 type Uploads interface {
 	// Open returns the content of one, and whether it is there.
 	Open(ctx context.Context, sha512, name string) (io.ReadCloser, bool, error)

@@ -15,7 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// OpenWorkTree opens a directory, or a spec with what lies around it, for a build in place of a commit. scratch is a
+// OpenWorkTree opens a directory, or a spec with its surroundings, for a build in place of a commit. scratch is a
 // directory of the caller's that does not exist yet. What rpmbuild and earlier builds have put there is not part of it.
 func OpenWorkTree(ctx context.Context, named, scratch string) (*git.WorkTree, error) {
 	return git.OpenWorkTree(ctx, named, git.WorkTreeOptions{Scratch: scratch, Marker: "SPECS",
@@ -36,7 +36,7 @@ func sourceDirs(w *git.WorkTree, spec string) []string {
 	return Dirs(filepath.Join(w.Dir(), filepath.FromSlash(spec)))
 }
 
-// besideOnDisk lists the files that are a spec's sources by where they lie, whether git ignores them or not.
+// besideOnDisk lists the files that are a spec's sources by where they are, whether git ignores them or not.
 func besideOnDisk(w *git.WorkTree, dirs []string) []git.File {
 	var files []git.File
 	taken := map[string]bool{}
@@ -80,7 +80,7 @@ func ignoredSpecs(w *git.WorkTree) []git.File {
 	return specs
 }
 
-// takeState records what a build of a directory is made of, and where the spec's sources lie.
+// takeState records what a build of a directory is made of, and where the spec's sources are.
 func (d *Draft) takeState(ctx context.Context, w *git.WorkTree, plan *plan) error {
 	var state git.State
 	var err error

@@ -52,7 +52,7 @@ func (f File) IsURL() bool {
 
 // fileOf is the file name of a Source or Patch as rpm has it (build/parsePreamble.c): what follows the last slash, also
 // in https://host/v1.tar.gz#/foo-1.tar.gz, and of that what follows the last =, as in https://host/get?f=foo-1.tar.gz.
-// A value without a slash is a name as it stands.
+// A value without a slash is the name itself.
 func fileOf(value string) string {
 	slash := strings.LastIndexByte(value, '/')
 	if slash < 0 {

@@ -97,7 +97,7 @@ func parseSetup(words []string) setup {
 	return s
 }
 
-// unpackers are the programs of which one stands on a line that unpacks a source.
+// unpackers are the programs of which one is on a line that unpacks a source.
 var unpackers = []string{"rpmuncompress", "tar", "gtar", "bsdtar", "gzip", "bzip2", "xz", "zstd", "lzma", "lzip",
 	"lrzip",
 	"unzip", "7za", "7z", "gem", "zcat", "bzcat", "xzcat", "zstdcat"}

@@ -35,7 +35,7 @@ const subjectLength = 200
 func DefaultVersionTags() []string { return []string{"v[0-9]*", "[0-9]*"} }
 
 var (
-	// tagVersion splits a tag into what stands before the version and the version.
+	// tagVersion splits a tag into what precedes the version and the version.
 	tagVersion        = regexp.MustCompile(`^(?:.*?[-_/])??[vV]?([0-9].*)$`)
 	digitsAtEnd       = regexp.MustCompile(`[0-9][0-9._]*$`)
 	startsWithVersion = regexp.MustCompile(`^[vV]?[-_.]?([0-9].*)$`)

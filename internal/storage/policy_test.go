@@ -55,7 +55,7 @@ func TestPolicies(t *testing.T) {
 	if err != nil || !json.Valid(policy) {
 		t.Fatalf("%s, %v", policy, err)
 	}
-	// It lies in an extended attribute, of which ext4 holds 4096 bytes for each file, and must leave room for others.
+	// It is in an extended attribute, of which ext4 holds 4096 bytes for each file, and must leave room for others.
 	if len(policy) > 3000 {
 		t.Errorf("the policy has %d bytes", len(policy))
 	}

@@ -77,7 +77,7 @@ func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact,
 	}
 	defer func() { _ = in.Close() }() // it was read only
 
-	// S3 needs size and checksum before the first byte, and a log can be bigger than the memory. The file lies
+	// S3 needs size and checksum before the first byte, and a log can be bigger than the memory. The file is
 	// next to the log, where the space for builds is, and has no name, so that no end of ours leaves it behind.
 	out, err := os.CreateTemp(filepath.Dir(file), ".log-*.gz")
 	if err != nil {

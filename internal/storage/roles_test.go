@@ -324,7 +324,7 @@ func TestNoWayAround(t *testing.T) {
 	// Keys that stand in a header or a body instead of the path.
 	publisher := coreOf(t, r.Configs[rpmflow.RolePublisher])
 	if err := deleteCalls[1].do(t, publisher, root, "repos/../builds/a/b"); err == nil {
-		t.Error("deleted what lies elsewhere")
+		t.Error("deleted what is elsewhere")
 	}
 	if err := putObject(t, root, "sources/a/b", minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ const (
 )
 
 // Sources is the cache of sources in the bucket: sources/<sha512>/<file> is content, sources/by-url/<id>.json what a
-// URL gave when it was first asked.
+// URL returned when it was first requested.
 type Sources struct{ s *Store }
 
 // Sources returns the bucket's cache of sources.
@@ -92,8 +92,8 @@ func (c Sources) Keep(ctx context.Context, sha512, name, file string) error {
 	return err
 }
 
-// Uploads are the source packages that users have given to the listener, in the bucket: uploads/<sha512>/<file>. Unlike
-// the cache of sources they can be had from nowhere else, so builders may only read them.
+// Uploads are the source packages that users have uploaded to the listener, in the bucket: uploads/<sha512>/<file>.
+// Unlike the cache of sources they can be had from nowhere else, so builders may only read them.
 type Uploads struct{ s *Store }
 
 const uploadsPrefix = "uploads/"

@@ -121,7 +121,7 @@ func checkArtifact(t *testing.T, s *system.System, b rpmflow.Build, a rpmflow.Ar
 		t.Errorf("%s: content type %q, the record says %q", a.Name, got, a.ContentType)
 	}
 	if !strings.HasPrefix(a.Key, b.Prefix()) {
-		t.Errorf("%s lies at %s", a.Name, a.Key)
+		t.Errorf("%s is at %s", a.Name, a.Key)
 	}
 	if a.Kind != rpmflow.KindRPM {
 		return

@@ -40,7 +40,7 @@ type fixture struct {
 	log     bytes.Buffer
 }
 
-// newFixture makes a package hello of these lines after its %description; tags stand before it.
+// newFixture makes a package hello of these lines after its %description; tags precede it.
 func newFixture(t *testing.T, dir, tags, rest string) *fixture {
 	t.Helper()
 	if _, err := exec.LookPath("rpmbuild"); err != nil {

@@ -94,7 +94,7 @@ func (d *durable) syncBucket(bucket string) error {
 	return d.syncObject(&bucket, nil)
 }
 
-// syncObject syncs what stands, or stood, at a key, with its metadata, and every directory above it up to the one that
+// syncObject syncs what is, or was, at a key, with its metadata, and every directory above it up to the one that
 // holds the buckets. What another request has removed meanwhile needs no sync; its directory gets one.
 func (d *durable) syncObject(bucket, key *string) error {
 	name := ""
@@ -123,7 +123,7 @@ func (d *durable) syncObject(bucket, key *string) error {
 	return syncUp(d.metadata, attributes)
 }
 
-// syncUp syncs root/name and all directories above it, root last: a name is safe when the directory it stands in is.
+// syncUp syncs root/name and all directories above it, root last: a name is safe when its directory is.
 func syncUp(root, name string) error {
 	for ; ; name = filepath.Dir(name) {
 		if err := syncPath(filepath.Join(root, name)); err != nil {
