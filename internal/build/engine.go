@@ -50,7 +50,7 @@ type Engine interface {
 
 // Unchecker is implemented by engines that cannot check everything.
 type Unchecker interface {
-	// Unchecked names what outcomes say nothing about: BuildRequires.
+	// Unchecked names what is not checked for outcomes: BuildRequires.
 	Unchecked() []string
 }
 

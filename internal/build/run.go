@@ -63,7 +63,8 @@ type Attempt struct {
 	// Cancel ends when the build is to end, its cause being the outcome; logs are stored then, packages are not. Nil:
 	// never.
 	Cancel context.Context
-	// Report makes the record known whenever the build enters a phase. When it fails, the build is not ours any more.
+	// Report makes the record known whenever the build enters a phase. When it fails, this builder does not own the build
+	// any more.
 	Report func(ctx context.Context, b rpmflow.Build) error
 	// SRPMOnly ends the build when there is a source package.
 	SRPMOnly bool
@@ -102,7 +103,7 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	if errors.As(err, &lost) {
 		return run.b, lost.err
 	}
-	if cause := context.Cause(tctx); err != nil && cause != nil { // what a step said when it was stopped is of no interest
+	if cause := context.Cause(tctx); err != nil && cause != nil { // the error of a step that was stopped does not matter
 		err = cause
 	}
 	outcome := rpmflow.OutcomeOf(run.b.Phase, err)

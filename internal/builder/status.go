@@ -45,7 +45,7 @@ const (
 
 var errStarting = errors.New("the builder is starting")
 
-// NewStatus makes the status of a builder that is about to start.
+// NewStatus makes the status of a builder before its start.
 func NewStatus() *Status {
 	s := &Status{
 		waiting: Because(ReasonStarting, errStarting), builds: map[*time.Time]bool{}, unserved: map[string]error{},

@@ -20,7 +20,7 @@ const publishWait = 5 * time.Second
 type Ledger struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
-	queue  *Queue // learns at once what was published; may be nil
+	queue  *Queue // gets at once what was published; may be nil
 }
 
 // NewLedger opens EVENTS; EnsureStreams has made it.
@@ -32,7 +32,7 @@ func NewLedger(ctx context.Context, js jetstream.JetStream) (*Ledger, error) {
 	return &Ledger{js: js, stream: s}, nil
 }
 
-// NotifyQueue makes the queue learn at once what this ledger publishes, before it is read back from EVENTS.
+// NotifyQueue passes to the queue at once what this ledger publishes, before it is read back from EVENTS.
 func (l *Ledger) NotifyQueue(q *Queue) { l.queue = q }
 
 // ErrNone means that a build has no event.

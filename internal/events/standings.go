@@ -70,7 +70,7 @@ type heldBuild struct {
 	queueHeader
 	subject  string
 	event    uint64
-	returned bool      // handed back: the message waits for anybody
+	returned bool      // handed back: the message waits for any builder
 	beat     time.Time // when the owner has sent its last heartbeat
 	sure     bool      // a heartbeat or an event was received since this program has started
 	ask      time.Time // not to be asked for before

@@ -271,7 +271,7 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.As(explained, &failure) {
 		return explained
 	}
-	// Git has too many texts about broken repositories and broken connections to tell one from the other. So git checks
+	// Git has too many texts about broken repositories and broken connections to distinguish them. So git checks
 	// the mirror.
 	if !errors.Is(err, errOutside) {
 		_, broken := runGit(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress")

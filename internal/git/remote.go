@@ -58,7 +58,7 @@ func (r *remote) path() string {
 
 func (r *remote) ssh() bool { return r.url.Scheme == "ssh" }
 
-// mirrorName is the name of the remote's mirror: something to read and something unique. Credentials are no part
+// mirrorName is the name of the remote's mirror: something to read and something unique. Credentials are not part
 // of it, so that a new token does not mean a new mirror.
 func (r *remote) mirrorName() string {
 	id := r.clean
@@ -114,7 +114,7 @@ var (
 	errNoKey = errors.New("no ssh agent and no key in ~/.ssh")
 	// errNoRepository is a remote that does not have the repository.
 	errNoRepository = errors.New("repository not found")
-	// errOutside is a failure of the network or the machine, which says nothing about the mirror.
+	// errOutside is a failure of the network or the machine, which does not concern the mirror.
 	errOutside = errors.New("not a fault of the mirror")
 )
 
@@ -162,7 +162,7 @@ func remoteError(err error) error {
 	return err
 }
 
-// explain sorts the errors of a remote: refused or not found is a mistake of the configuration, all else may pass
+// explain sorts the errors of a remote: refused or not found is a mistake in the configuration, all else may pass
 // with a retry.
 func (r *remote) explain(what string, err error) error {
 	hint := "check the project's url setting, and that its credentials " +

@@ -1,8 +1,8 @@
-// Package hub hands the events of EVENTS to many readers in one program, of which only the hub asks NATS.
+// Package hub hands the events of EVENTS to many readers in one program, with one consumer in NATS.
 //
 // Events come in from one consumer of the stream; each reader gets those behind the sequence that it names. The
-// newest events are kept for all readers together: a reader that falls behind them is told so, and can go on from the
-// stream itself. Programs that show builds import it.
+// newest events are kept for all readers together: a reader that falls behind them gets ErrBehind, and can go on from
+// the stream itself. Programs that show builds import it.
 package hub
 
 import (

@@ -62,7 +62,7 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 	return 0, nil, p
 }
 
-// asker reads who asks: the name in the body, or else the address of the client.
+// asker returns the name in the body, or else the address of the client.
 func (l *Listener) asker(r *http.Request) (string, *problem) {
 	body, p := l.body(r)
 	if p != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// clues is what the decision between the layouts rests on.
+// clues are the facts for the decision between the layouts.
 type clues struct {
 	at     git.Entry
 	spec   string   // its path

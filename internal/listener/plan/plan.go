@@ -1,7 +1,7 @@
 // Package plan decides which builds a push, a submission or a retry leads to, or why there are none.
 //
 // Configured projects and targets, changes of refs and the project's repository come in; a push with the
-// records of its builds goes out, and nothing is stored. The listener imports it; it has nothing of HTTP.
+// records of its builds goes out, and nothing is stored. The listener imports it; it is independent of HTTP.
 package plan
 
 import (
