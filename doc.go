@@ -1,5 +1,5 @@
 // Package rpmflow holds the words of the domain: projects, targets, pushes, builds, outcomes, artifacts.
 //
-// It is what every other package speaks. Nothing of ours is imported here, nothing is read or written;
+// Every other package uses its words. Nothing of ours is imported here, nothing is read or written;
 // values come in parsed (names, commits, NEVRAs) and stay valid.
 package rpmflow

@@ -131,7 +131,7 @@ func (o Options) Untrusted() []string {
 	return urls
 }
 
-// Definitions are all macros that rpm is told: Macros, and what With and Without mean (as in rpmbuild and mock).
+// Definitions are all macros for rpm: Macros, and what With and Without mean (as in rpmbuild and mock).
 func (o Options) Definitions() []Macro {
 	out := slices.Clone(o.Macros)
 	for _, c := range []struct {
@@ -180,7 +180,7 @@ func unique(list []string) []string {
 }
 
 var (
-	// rpm wants three characters at least (rpmio/macro.c, doDefine).
+	// rpm requires three characters at least (rpmio/macro.c, doDefine).
 	macroName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{2,127}(\([^()%\s]*\))?$`)
 	condition = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 )

@@ -43,7 +43,7 @@ type Sources struct {
 	LFS bool `json:"lfs,omitempty"`
 }
 
-// IsSRPM tells source packages by their names, as rpmbuild gives them and as people do.
+// IsSRPM reports whether a file is a source package by its name, as rpmbuild and people choose them.
 func IsSRPM(name string) bool {
 	name = path.Base(name)
 	for _, suffix := range []string{".src.rpm", ".srpm"} {

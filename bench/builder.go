@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// builds is a package whose build does as it is told.
+// builds is a package whose build follows the test's instructions.
 const builds = "Name: bench\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: " +
 	"noarch\n%%description\nd\n%%build\nset +x\n%s\n%%files\n"
 

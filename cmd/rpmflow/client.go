@@ -20,7 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
-// clientFlags are those of every command that talks to a server.
+// clientFlags are those of every command that uses a server.
 func clientFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false // a command's own come first

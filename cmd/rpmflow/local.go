@@ -86,7 +86,7 @@ func (f *localFlags) withSetup(cmd *cobra.Command, do func(ctx context.Context, 
 	return do(ctx, localSetup{engine, cfg, work, options, log})
 }
 
-// remark tells the user on standard error what the data on standard output does not say.
+// remark prints for the user on standard error what the data on standard output does not say.
 func remark(w io.Writer, remarks ...string) {
 	for _, r := range remarks {
 		fmt.Fprintf(w, "rpmflow: %s\n", r)

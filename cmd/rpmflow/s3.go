@@ -48,7 +48,7 @@ func runS3(ctx, _ context.Context, cfg *config.Config, log *slog.Logger) error {
 	o.Logger = log
 	g, err := gateway.Start(ctx, o)
 	if err != nil {
-		if ctx.Err() != nil { // it was told to stop before it had started: not an error
+		if ctx.Err() != nil { // it was stopped before it had started: not an error
 			return nil
 		}
 		return err

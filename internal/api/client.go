@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
-// Client talks to a listener.
+// Client uses a listener.
 type Client struct {
 	base  string
 	token string

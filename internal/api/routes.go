@@ -74,7 +74,7 @@ type Answer struct {
 	Type   any    // a value of the wire type; nil: bytes
 }
 
-// Pattern is the route as http.ServeMux wants it.
+// Pattern is the route as http.ServeMux expects it.
 func (r Route) Pattern() string { return r.Method + " " + r.Path }
 
 // URLPath is the path as documents write it.

@@ -125,7 +125,7 @@ type recentTimes struct{ times []time.Time }
 
 func (r *recentTimes) add(t time.Time) { r.times = append(r.times, t) }
 
-// since counts what has happened after t, and forgets the rest.
+// since counts what has happened after t, and drops the rest.
 func (r *recentTimes) since(t time.Time) int {
 	for len(r.times) > 0 && r.times[0].Before(t) {
 		r.times = r.times[1:]

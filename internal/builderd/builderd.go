@@ -63,7 +63,7 @@ func (p *Program) Run(ctx, hard context.Context) error {
 	defer sources.Close()
 	b, disconnect, err := p.connect(ctx, status, store, sources)
 	if err != nil {
-		if ctx.Err() != nil { // it was told to stop before it had started: not an error
+		if ctx.Err() != nil { // it was stopped before it had started: not an error
 			return nil
 		}
 		return err
@@ -147,7 +147,8 @@ func artifactURL(cfg *config.Config, store *storage.Store) func(string) string {
 	return func(key string) string { return base.JoinPath(key).String() }
 }
 
-// waitForStorage waits until the bucket exists and belongs to this installation. It tells waiting why it is not ready.
+// waitForStorage waits until the bucket exists and belongs to this installation. It calls waiting with the reason while
+// it is not ready.
 func waitForStorage(ctx context.Context, store *storage.Store, log *slog.Logger, waiting func(error)) error {
 	policy := retry.Policy{First: 500 * time.Millisecond, Most: 15 * time.Second}
 	policy.Notify = func(err error, pause time.Duration) {

@@ -18,8 +18,8 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
-// Mock makes the engine mock. installation tells its containers and images from those of others on the same container
-// engine.
+// Mock makes the engine mock. installation distinguishes its containers and images from those of others on the same
+// container engine.
 func Mock(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{

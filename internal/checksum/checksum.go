@@ -40,7 +40,7 @@ func New(algorithm, digest string) (Checksum, error) {
 	return c, nil
 }
 
-// Of tells the algorithm by the digest's length, as lists without an algorithm's name want it.
+// Of returns the algorithm by the digest's length, for lists without an algorithm's name.
 func Of(digest string) (Checksum, error) {
 	for _, algorithm := range Algorithms() {
 		if (Checksum{Algorithm: algorithm}).Hash().Size()*2 == len(digest) {

@@ -13,7 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/ready"
 )
 
-// Service is a program that runs until it is told to stop.
+// Service is a program that runs until it is stopped.
 type Service struct {
 	Program     config.Program // whose secrets it gets
 	Short, Long string

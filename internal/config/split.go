@@ -83,7 +83,7 @@ func substitutions(dst *[]rpmflow.Substitution) field {
 	}
 }
 
-// checkFallback wants one branch.
+// checkFallback accepts one branch only.
 func checkFallback(s string) error {
 	if rest, ok := strings.CutPrefix(s, "refs/heads/"); ok {
 		return fmt.Errorf("%s is a full ref: write %s", quote(s), quote(rest))

@@ -110,7 +110,7 @@ type Delivery struct {
 	nc         *nats.Conn
 }
 
-// Heartbeat keeps the message from others for another ack wait, and tells them that it is held.
+// Heartbeat keeps the message from others for another ack wait, and shows them that it is held.
 func (d *Delivery) Heartbeat() error {
 	return errors.Join(d.msg.InProgress(), d.nc.Publish(beatSubject(d.Sequence), nil))
 }
@@ -124,7 +124,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 }
 
 // Release hands the message back, at once, to any builder. A server that is stopped meanwhile, as that of `rpmflow up`
-// is, remembers it only if it has a delay.
+// is, stores it only if it has a delay.
 func (d *Delivery) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
 
 // Holds reports whether the message with this sequence is still in the queue.

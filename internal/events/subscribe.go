@@ -13,7 +13,7 @@ import (
 
 // Subscription says which finished events a program wants.
 type Subscription struct {
-	// Durable, if set, names a consumer that remembers what was handled: the next run continues where this one stopped. A
+	// Durable, if set, names a consumer that keeps what was handled: the next run continues where this one stopped. A
 	// new durable starts at the present. Empty: only events that are published while the program runs.
 	Durable string
 	Project string // empty: of all projects

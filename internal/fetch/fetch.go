@@ -43,7 +43,7 @@ type Options struct {
 	Pause time.Duration
 	// Tries in one place: 5 if zero.
 	Tries int
-	// Advice is what failures tell people to do.
+	// Advice is what failures advise people to do.
 	Advice Advice
 	// Cache keeps what was downloaded; nil: nothing does.
 	Cache  Cache
@@ -151,7 +151,7 @@ func joined(errs []error) error {
 	return errors.New(text)
 }
 
-// from tries one place until it has the whole file, gives up, or is told that there is none.
+// from tries one place until it has the whole file, gives up, or the server does not have it.
 func (c *Client) from(ctx context.Context, place string, known []checksum.Checksum, out *os.File) (Got, error) {
 	u, err := parse(place)
 	if err != nil {
@@ -220,7 +220,7 @@ type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
 
-// restart forgets what came.
+// restart drops what was received.
 func (p *part) restart() error {
 	p.have, p.validator = 0, ""
 	if err := p.Truncate(0); err != nil {

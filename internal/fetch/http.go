@@ -104,7 +104,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, p *part) error {
 	return explain(ctx, err)
 }
 
-// validator is what tells that the server's file is still the same: a strong ETag, else the date of its last change.
+// validator shows that the server's file is still the same: a strong ETag, else the date of its last change.
 func validator(h http.Header) string {
 	if etag := h.Get("ETag"); etag != "" && !strings.HasPrefix(etag, "W/") {
 		return etag
@@ -132,7 +132,7 @@ func status(res *http.Response) error {
 	return rpmflow.Fail(rpmflow.FailureSource, "check with a browser or curl what the URL returns", "%s", what)
 }
 
-// explain tells what another try cannot fix. It repeats no URL: that of a redirect may have a signature in it.
+// explain returns what another try cannot fix. It repeats no URL: that of a redirect may have a signature in it.
 func explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

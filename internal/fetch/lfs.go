@@ -151,7 +151,7 @@ func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, erro
 			return action{}, err
 		case said.OID == o.OID:
 			mine, found = a, true
-		case err == nil: // else it is asked for again, and the error told, when its turn comes
+		case err == nil: // else it is requested again, and the error reported, when its turn comes
 			l.actions[said.OID] = a
 		}
 	}

@@ -94,7 +94,7 @@ func parseList(list string, text []byte, parse func(line string) (Listed, error)
 	return all, nil
 }
 
-// looksLikeList tells dist-git's list from any other file that is called sources: its first line decides.
+// looksLikeList distinguishes dist-git's list from any other file that is called sources: its first line decides.
 func looksLikeList(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {

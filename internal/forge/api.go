@@ -3,11 +3,11 @@ package forge
 // API is the name of the listener's own API in the record of a push.
 const API = "api"
 
-// SubmissionKey tells a submission from others. A client that sends the same idempotency key again means the same
-// submission.
+// SubmissionKey distinguishes a submission from others. A client that sends the same idempotency key again means the
+// same submission.
 func SubmissionKey(idempotencyKey string) string { return API + " " + idempotencyKey }
 
-// RetryKey tells a request to repeat a build from others.
+// RetryKey distinguishes a request to repeat a build from others.
 func RetryKey(build, idempotencyKey string) string {
 	return API + " retry " + build + " " + idempotencyKey
 }

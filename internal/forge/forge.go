@@ -44,8 +44,8 @@ type Delivery struct {
 	Changes      []Change
 }
 
-// Key tells a change of this delivery from all others. The push's id is derived from it. It has the ref in it, because
-// one delivery can change several refs.
+// Key distinguishes a change of this delivery from all others. The push's id is derived from it. It has the ref in it,
+// because one delivery can change several refs.
 func (d Delivery) Key(c Change) string {
 	if d.ID != "" {
 		return d.ID + " " + c.Ref

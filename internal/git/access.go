@@ -20,7 +20,8 @@ type Access struct {
 	KnownHostsFile string
 }
 
-// tokenUser is the user if there is only a token. GitHub wants this one with the tokens of its apps; others take any.
+// tokenUser is the user if there is only a token. GitHub requires this one with the tokens of its apps; others accept
+// any.
 const tokenUser = "x-access-token"
 
 // with adds the remote's credentials.

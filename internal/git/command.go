@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The git command speaks to repositories, go-git reads what has been fetched. One way for all transports: a fetch by
+// The git command connects to repositories, go-git reads what has been fetched. One way for all transports: a fetch by
 // go-git takes 2.4 times as long and five times the memory if history is large, and asks for single commits only
 // if a server's configuration allows it, whereas git's protocol 2 always may. Git in turn refuses a repository on
 // disk that belongs to another user (safe.directory), which a builder in a container meets with every mounted one.

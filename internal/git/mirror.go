@@ -264,7 +264,7 @@ func (m *mirror) notThere(ref, commit string) error {
 		where)
 }
 
-// fetchError tells damage of the mirror from errors of the remote.
+// fetchError distinguishes damage of the mirror from errors of the remote.
 func (m *mirror) fetchError(ctx context.Context, err error) error {
 	explained := m.remote.explain("fetching", err)
 	var failure *rpmflow.Failure

@@ -187,7 +187,7 @@ func pointers(archive io.Reader) (names []string, err error) {
 	}
 }
 
-// filtered tells for which of the files git-lfs would write the content: their attributes decide, not how a file
+// filtered returns for which of the files git-lfs would write the content: their attributes decide, not how a file
 // looks. A file whose content git would also change itself is refused.
 func (c *Commit) filtered(ctx context.Context, index string, paths []string) (map[string]bool, error) {
 	env := []string{"GIT_INDEX_FILE=" + index}

@@ -194,12 +194,12 @@ func (r *remote) explain(what string, err error) error {
 // hooks nor commands of the repository that it serves, and the path is the operator's own choice.
 const uploadPack = "git -c safe.directory=* upload-pack"
 
-// git runs a command that talks to the remote: global options, the command's own, the remote, further words.
+// git runs a command that connects to the remote: global options, the command's own, the remote, further words.
 func (r *remote) git(ctx context.Context, lock *os.File, global []string, command string,
 	options ...string) ([]byte, error) {
 	if p := r.path(); p != "" {
 		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
-			return nil, errNoRepository // tells it from one that cannot be read
+			return nil, errNoRepository // unlike one that cannot be read
 		}
 	}
 	env, err := r.environment()

@@ -12,7 +12,7 @@ import (
 // maxLines is how many builds of one ref are listed.
 const maxLines = 20
 
-// words tells the person who has pushed what it led to. git shows it behind "remote: ".
+// words prints for the user who has pushed what it led to. git shows it behind "remote: ".
 type words struct {
 	out     io.Writer
 	project string

@@ -14,7 +14,7 @@ func HasToken(r *http.Request, token string) bool {
 }
 
 // ForLocalName reports whether a request was sent to this machine by a local name. A web page can make a browser send
-// requests to a loopback address under a name of its own, so the address alone does not tell.
+// requests to a loopback address under a name of its own, so the address alone is not enough.
 func ForLocalName(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.Host)
 	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())

@@ -37,7 +37,7 @@ type Cmd struct {
 
 	ctx     context.Context
 	cmd     *exec.Cmd
-	err     error // of the making, told by Start
+	err     error // of the making, returned by Start
 	line    *os.File
 	cut     sync.Once
 	ended   chan struct{} // closed when the process is gone

@@ -43,7 +43,7 @@ func refused(r *plan.Refusal) *problem {
 	return problemf(status, r.Hint, "%s", r.Message)
 }
 
-// idempotencyKey is what tells a request from others. One without a key is like no other.
+// idempotencyKey is what distinguishes a request from others. One without a key is like no other.
 func idempotencyKey(r *http.Request) string {
 	return cmp.Or(r.Header.Get("Idempotency-Key"), uuid.NewString())
 }

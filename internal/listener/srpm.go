@@ -191,7 +191,7 @@ func (l *Listener) notStored(err error) *problem {
 		"send it again in a moment: nothing is queued; the listener's log says more", "the storage cannot be reached")
 }
 
-// diskWriter tells errors of writing from those of the body.
+// diskWriter distinguishes errors of writing from those of the body.
 type diskWriter struct {
 	w   io.Writer
 	err error

@@ -48,7 +48,7 @@ func (p *Program) Run(ctx context.Context) (err error) {
 	}
 	l, disconnect, err := p.connect(ctx, socket)
 	if err != nil {
-		if ctx.Err() != nil { // it was told to stop before it had started: not an error
+		if ctx.Err() != nil { // it was stopped before it had started: not an error
 			err = nil
 		}
 		return errors.Join(err, socket.Close())

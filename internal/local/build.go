@@ -33,7 +33,7 @@ type Request struct {
 	SRPMOnly  bool
 	Results   *Results
 	Log       io.Writer           // takes the log while it is written
-	Report    func(rpmflow.Build) // is told whenever the build enters a phase
+	Report    func(rpmflow.Build) // is called whenever the build enters a phase
 	Explore   bool                // whether a shell is opened in what a failed build has left
 	Pause     func()              // is called before that: the terminal is the shell's then
 	Logger    *slog.Logger

@@ -47,9 +47,9 @@ func OpenPlace(dir string) (*Place, error) {
 // Mirrors is the directory of git mirrors.
 func (p *Place) Mirrors() string { return filepath.Join(p.dir, "mirrors") }
 
-// Installation tells what this user's commands on this machine leave on a container engine from what is another's, a
-// server's for instance. All of them share it, and with it the initialised roots; but those with another place do not:
-// only this one can tell which of its commands still run, whose containers must stay.
+// Installation distinguishes what this user's commands on this machine leave on a container engine from what is
+// another's, a server's for instance. All of them share it, and with it the initialised roots; but those with another
+// place do not: only this one can tell which of its commands still run, whose containers must stay.
 func (p *Place) Installation() string {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(machine) == 0 {

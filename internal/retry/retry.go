@@ -21,7 +21,7 @@ type Policy struct {
 	Most  time.Duration // longest pause; 0: 5 s, or First if that is more
 	Tries int           // 0: no bound
 	Limit time.Duration // for all tries together: no pause begins that would go beyond it; 0: no bound
-	// Notify is told about each failure that is followed by another try, and how long the pause is.
+	// Notify is called with each failure that is followed by another try, and with the pause.
 	Notify func(err error, pause time.Duration)
 }
 

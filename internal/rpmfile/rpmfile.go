@@ -208,7 +208,7 @@ func Header(file string, read func(*rpm.RpmHeader) error) error {
 }
 
 // readHeader hands the header at the beginning of a package to read. A package is foreign input: a file that is not
-// what it seems is an error, though the library believes every length and offset in it.
+// what it seems is an error, though the library checks no length or offset in it.
 func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (err error) {
 	raw, err := headers(r, maxData)
 	if err != nil {

@@ -105,7 +105,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			continue // rpm will say so, if the spec wants something of it
+			continue // rpm will report it, if the spec needs something of it
 		}
 		for _, e := range entries {
 			file := filepath.Join(dir, e.Name())

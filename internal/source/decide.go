@@ -87,7 +87,7 @@ func (l *clues) narrow() {
 	}
 }
 
-// decide tells the layouts apart. The question is where Source0 can come from: from a lookaside (dist-git), from a file
+// decide chooses the layout. The question is where Source0 can come from: from a lookaside (dist-git), from a file
 // next to the spec or a server (both standard), or out of the tree around the spec (in-tree). For the last there must
 // be something to build in it.
 func (l *clues) decide() (rpmflow.Layout, string, error) {

@@ -44,7 +44,7 @@ type Draft struct {
 	store     *Store
 	request   Request
 	automatic []string // macros of rpmautospec in the spec
-	// leftOut tells why a file next to the spec was not copied: a mistake only if the spec names it.
+	// leftOut is why a file next to the spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
 	// pending are those of which there is only a pointer of Git LFS.
 	pending []pending

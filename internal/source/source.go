@@ -30,7 +30,7 @@ type Options struct {
 	// Allow lists what downloads may connect to although it is not public: host names, addresses and ranges such as
 	// 10.1.0.0/16.
 	Allow []string
-	// Advice is what failures tell people to do.
+	// Advice is what failures advise people to do.
 	Advice Advice
 	// Cache keeps what was downloaded; nil: nothing does.
 	Cache fetch.Cache

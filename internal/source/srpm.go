@@ -107,7 +107,7 @@ func srpmAt(tree git.Tree, want string) (git.File, error) {
 	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "no source package %s%s", show(want), tree.Where())
 }
 
-// writeSRPM puts the source package on disk, under a name that tells nothing: the right one is in its header.
+// writeSRPM puts the source package on disk, under a name without meaning: the right one is in its header.
 func (s *Store) writeSRPM(ctx context.Context, tree git.Tree, plan *plan, req Request, dir string) (*Draft, error) {
 	commit, when := tree.Revision()
 	d := &Draft{

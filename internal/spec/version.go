@@ -117,7 +117,7 @@ func (v *Version) String() string {
 	return fmt.Sprintf("version %s from the tag %s and %d commits since", v.Version, printable.Name(v.Tag), v.Commits)
 }
 
-// entry is an entry of the changelog for this commit, not older than the one below, as rpm wants it.
+// entry is an entry of the changelog for this commit, not older than the one below, as rpm requires.
 func (v *Version) entry(release string, notBefore time.Time) string {
 	day := v.Time
 	if notBefore.After(day) {

@@ -42,7 +42,7 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, Info, erro
 	}, nil
 }
 
-// content tells a broken connection from the object's end, as an Error like any other.
+// content distinguishes a broken connection from the object's end, as an Error like any other.
 type content struct {
 	io.ReadCloser
 	fail func(error) error

@@ -109,8 +109,8 @@ func noAccount(role rpmflow.Role) error {
 
 func newPolicy() *policy { return &policy{Version: "2012-10-17"} }
 
-// add allows what the role needs. Each may list the whole bucket, which gives names, and no content: S3 tells only
-// those that an object is missing, and tells all others, and those who may list some prefixes, that they are forbidden.
+// add allows what the role needs. Each may list the whole bucket, which shows names, and no content: only to
+// those S3 reports that an object is missing; all others, and those who may list some prefixes, get "forbidden".
 func (p *policy) add(bucket string, role rpmflow.Role, who *principal) {
 	arn := "arn:aws:s3:::" + bucket
 	name := strings.ToUpper(string(role[:1])) + string(role[1:])

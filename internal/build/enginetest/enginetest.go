@@ -20,7 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// The steps, as Engine.Step is told of them.
+// The steps, as Engine.Step gets them.
 const (
 	Open         = "open"
 	Root         = "root"
@@ -121,7 +121,7 @@ func (s *session) hook(ctx context.Context, step string) error {
 	return s.e.Step(ctx, step, s.job)
 }
 
-// step refuses a step that is not called for, and does what the test wants it to do.
+// step refuses a step that is not called for, and does what the test asks for.
 func (s *session) step(ctx context.Context, step string, after ...string) error {
 	last := ""
 	if n := len(s.done); n > 0 {

@@ -44,7 +44,7 @@ type Settings struct {
 	KeepFresh time.Duration
 	// AppArmor is the profile; empty: the engine's default, which refuses mock's mounts on AppArmor hosts.
 	AppArmor string
-	// Installation tells containers of ours from those of another rpmflow on the same engine.
+	// Installation distinguishes containers of ours from those of another rpmflow on the same engine.
 	Installation string
 	Logger       *slog.Logger
 }

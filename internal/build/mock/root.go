@@ -118,7 +118,7 @@ func (s *session) makeShared(ctx context.Context, phase rpmflow.Phase, container
 	return began, err
 }
 
-// rootKey tells the root of this target from others on the engine.
+// rootKey distinguishes the root of this target from others on the engine.
 func (s *session) rootKey() string {
 	return s.e.images.RootKey(s.config.digest(s.image, s.job.Target.Name))
 }

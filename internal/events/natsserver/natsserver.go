@@ -99,7 +99,7 @@ func (s *Server) Close() {
 	s.s.WaitForShutdown()
 }
 
-// logger passes the server's warnings and errors on; its notices are of no interest when it is embedded.
+// logger passes the server's warnings and errors on; its notices do not matter when it is embedded.
 type logger struct {
 	log  *slog.Logger
 	fail func()

@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Projects     []rpmflow.Project
 	Targets      []rpmflow.Target
-	Repositories Repositories // nil: only the delivery tells which files a push has changed
+	Repositories Repositories // nil: only the delivery has which files a push has changed
 	Resolve      Resolver
 	Wait         time.Duration // for a repository, at most; the planner has a limit of its own, too
 	Logger       *slog.Logger

@@ -37,7 +37,7 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 			unread = true
 		}
 	}
-	if unread { // the delivery may tell it
+	if unread { // the delivery may say it
 		absent = map[string]string{}
 		for _, s := range suspects {
 			if why := removedBy(s, c); why != "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// NewPush is a push without its builds. Its key tells it from all others.
+// NewPush is a push without its builds. Its key distinguishes it from all others.
 func NewPush(project rpmflow.Project, key string, c forge.Change, forgeName string, received time.Time) rpmflow.Push {
 	return rpmflow.Push{
 		ID: rpmflow.PushID(project.Name, key), Project: project.Name, Ref: c.Ref, Before: c.Before, Commit: c.Commit,

@@ -6,7 +6,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// Half tells which repository of a project of layout split a delivery is about. For other layouts it is "". The
+// Half is the repository of a project of layout split that a delivery is about. For other layouts it is "". The
 // webhook's address can say it, with ?repository=packaging, else the names of the repository in the delivery.
 func Half(project rpmflow.Project, said string, d forge.Delivery) (rpmflow.Half, *Refusal) {
 	if project.Layout != rpmflow.LayoutSplit {

@@ -19,7 +19,7 @@ type Submission struct {
 	Packages, Targets    []string // empty: all, and those of the project
 }
 
-// Submit plans a submission. The key tells it from others.
+// Submit plans a submission. The key distinguishes it from others.
 func (pl *Planner) Submit(ctx context.Context, s Submission, key string) (push rpmflow.Push, _ *Refusal) {
 	project, refusal := pl.Project(s.Project)
 	if refusal != nil {
@@ -90,7 +90,7 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 }
 
 // Retry plans a build of the same commit, package and target as a finished one, with the project's present settings.
-// The key tells it from others.
+// The key distinguishes it from others.
 func (pl *Planner) Retry(old rpmflow.Build, key string) (push rpmflow.Push, _ *Refusal) {
 	if old.State != rpmflow.Finished {
 		return push, refuse(Conflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s", old.ID,

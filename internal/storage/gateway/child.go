@@ -39,7 +39,7 @@ const (
 	maxCopy        = 5 << 30 // S3's own limit for one CopyObject; without it every copy is refused
 )
 
-// childSettings is what the parent tells the child, on its stdin.
+// childSettings is what the parent passes to the child, on its stdin.
 type childSettings struct {
 	Dir, Listen, AccessKey, SecretKey, Region string
 	CertFile, KeyFile, HealthPath             string

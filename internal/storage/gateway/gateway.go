@@ -269,7 +269,7 @@ func (g *Gateway) Close() error {
 	g.cmd.Stop(closeGrace)
 	<-g.done
 	if errors.Is(g.err, ErrAddressInUse) {
-		return nil // told by Start
+		return nil // reported by Start
 	}
 	return g.err
 }

@@ -35,7 +35,7 @@ const (
 // minAPI is Docker Engine 20.10's.
 const minAPI = "1.41"
 
-// Client talks to one engine.
+// Client uses one engine.
 type Client struct {
 	conn    *connection
 	api     *client.Client

@@ -25,7 +25,7 @@ type disk struct {
 type space struct{ free, total int64 }
 
 // floor is the free space that must be left for the engine to work with; on a small disk it is a part of it. It is half
-// of what a builder wants by default before it takes a build.
+// of what a builder requires by default before it takes a build.
 func (s space) floor() int64 { return min(512<<20, s.total/20) }
 
 const (

@@ -24,7 +24,7 @@ type Requirements struct {
 	Repositories     []string // configuration of the build's own repositories
 }
 
-// DependenciesKey tells apart what is installed into an image: by the image, the package and its requirements. No
+// DependenciesKey distinguishes what is installed into an image: by the image, the package and its requirements. No
 // package shares an image with another: its own code makes the list of its requirements.
 func (s *Store) DependenciesKey(from Image, r Requirements) string {
 	h := sha256.New()

@@ -16,8 +16,8 @@ import (
 type Recipe struct {
 	Kind Kind
 	Key  string
-	// Build wants the image; its log is told when it must wait. What says what it waits for, have being the image that
-	// exists.
+	// Build is the one that needs the image; its log has a line when it must wait. What says what it waits for, have being
+	// the image that exists.
 	Build rpmflow.Build
 	Log   io.Writer
 	What  func(have *Image) string

@@ -52,7 +52,7 @@ func (r *Refresher) Used(t rpmflow.Target, o rpmflow.Options) {
 	r.roots[key] = usedRoot{target: t, options: o, last: time.Now(), failed: r.roots[key].failed}
 }
 
-// lately returns the roots that were used in the last period, and forgets the others.
+// lately returns the roots that were used in the last period, and drops the others.
 func (r *Refresher) lately() map[string]usedRoot {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,7 +26,7 @@ const (
 
 // Settings of the store.
 type Settings struct {
-	// Installation tells images of ours from those of another rpmflow on the same engine.
+	// Installation distinguishes images of ours from those of another rpmflow on the same engine.
 	Installation string
 	// Packages is how many bytes the downloaded packages of one target may take; zero: none are kept.
 	Packages int64

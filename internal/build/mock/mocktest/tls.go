@@ -105,7 +105,7 @@ func (a Authority) sign(t testing.TB, names ...string) (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
 }
 
-// CertPath makes the directory of a client: whom it trusts, and who it is.
+// CertPath makes the directory of a client: the authority that it trusts, and its certificate and key.
 func CertPath(t testing.TB, trusted, signer Authority) string {
 	t.Helper()
 	dir := t.TempDir()
