@@ -58,7 +58,7 @@ func TestLoginByNKey(t *testing.T) {
 	}
 }
 
-func TestWrongLoginIsTold(t *testing.T) {
+func TestWrongLoginIsReported(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	for words, a := range map[string]events.Access{

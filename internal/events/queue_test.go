@@ -356,7 +356,7 @@ func TestOrphanOfThePast(t *testing.T) {
 
 // A project that is at its limit is not asked, nor is one whose messages are all held: otherwise a take would cost the
 // more the more there are.
-func TestWhoHasNothingIsNotAsked(t *testing.T) {
+func TestProjectsWithoutWorkAreNotAsked(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
 	a := h.builder()

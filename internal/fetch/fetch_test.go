@@ -202,7 +202,7 @@ func TestWhoseFailure(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsHeeded(t *testing.T) {
+func TestRetryAfterHasEffect(t *testing.T) {
 	t.Parallel()
 	var at []time.Time
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {

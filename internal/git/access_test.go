@@ -74,7 +74,7 @@ func TestTokenOfTheProject(t *testing.T) {
 
 // What git is called with can be read by everybody on the machine, and its configuration must not send secrets
 // elsewhere.
-func TestSecretsAreNoArguments(t *testing.T) {
+func TestSecretsAreNotArguments(t *testing.T) {
 	t.Parallel()
 	for url, address := range map[string]string{
 		"https://me:pass-word@example.org:8443/a.git": "https://example.org:8443/a.git",

@@ -58,7 +58,7 @@ func TestMirrorName(t *testing.T) {
 	}
 }
 
-func TestScrub(t *testing.T) {
+func TestErrorsHaveNoCredentials(t *testing.T) {
 	t.Parallel()
 	r, err := parseRemote("https://tokentoken:p%40ss@example.org/a")
 	testkit.Must(t, err)

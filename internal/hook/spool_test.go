@@ -8,7 +8,7 @@ import (
 )
 
 // What was rejected comes back while nothing is added: a number that is in neither place would be used twice.
-func TestTakeBackWaitsForThoseWhoAdd(t *testing.T) {
+func TestTakeBackWaitsForAdding(t *testing.T) {
 	t.Parallel()
 	s := openSpool(t.TempDir())
 	mode, err := s.prepare()

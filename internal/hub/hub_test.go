@@ -152,7 +152,7 @@ func TestReadersResumeFromASequence(t *testing.T) {
 	}
 }
 
-func TestASlowReaderIsTold(t *testing.T) {
+func TestASlowReaderGetsAnError(t *testing.T) {
 	t.Parallel()
 	s := newStream()
 	h := hub.New(s.read, 0, 4, plenty)

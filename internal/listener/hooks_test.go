@@ -281,7 +281,7 @@ func TestJSONHasNoEscapesForWebPages(t *testing.T) {
 }
 
 // Who waits for readiness asks again and again; no refusals are logged of that.
-func TestReadinessIsNoRefusal(t *testing.T) {
+func TestReadinessIsNotARefusal(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	var log strings.Builder

@@ -306,7 +306,7 @@ func TestSubmoduleFailures(t *testing.T) {
 
 // Git goes through the builder's own proxy to other servers: with TLS from end to end, and not where a redirect leads
 // into the builder's network.
-func TestSubmodulesThroughTheGate(t *testing.T) {
+func TestSubmodulesThroughTheProxy(t *testing.T) {
 	w := gittest.New(t)
 	other := gittest.New(t)
 	theirs := other.Commit(map[string]string{"o.c": "o"})

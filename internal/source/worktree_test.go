@@ -402,7 +402,7 @@ func TestNamedSpec(t *testing.T) {
 }
 
 // An archive next to the spec that is not the one rpm names does not stand for the tree.
-func TestAnotherArchiveBesideTheSpec(t *testing.T) {
+func TestAnotherArchiveNextToTheSpec(t *testing.T) {
 	t.Parallel()
 	dir, _ := userTree(t)
 	put(t, dir, "rpm/hello.spec", "Name: hello\n%global v 1\nVersion: %v\nSource0: hello-%{version}.tar\n")
@@ -455,7 +455,7 @@ func TestBrokenRepository(t *testing.T) {
 	}
 }
 
-func TestResultsAreNoSources(t *testing.T) {
+func TestResultsAreNotSources(t *testing.T) {
 	t.Parallel()
 	dir, _ := userTree(t)
 	plain := t.TempDir()
