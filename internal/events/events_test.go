@@ -138,11 +138,11 @@ func TestAPushIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestStirring(t *testing.T) {
+func TestCancelNotices(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
 	q := testkit.Value(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
-	stirred, stop, err := q.CancelNotices("b1")
+	notices, stop, err := q.CancelNotices("b1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestStirring(t *testing.T) {
 		}
 	}
 	select {
-	case <-stirred:
+	case <-notices:
 	case <-time.After(10 * time.Second):
 		t.Fatal("not received")
 	}

@@ -312,7 +312,7 @@ func (l *fakeRepositories) SourcePackages(ctx context.Context, req source.Reques
 }
 
 // A repository that is slow, out of reach or not looked at delays a push for a bounded time, and never loses it.
-func TestPushWithoutALook(t *testing.T) {
+func TestPushWithoutReadingTheRepository(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/b/x": "1"})

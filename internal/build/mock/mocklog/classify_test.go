@@ -203,7 +203,7 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 }
 
 // A line that mock has split is still recognised.
-func TestTornVerdict(t *testing.T) {
+func TestIncompleteVerdict(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \n"+
 		"RPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
