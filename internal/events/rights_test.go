@@ -214,18 +214,18 @@ func TestBuilderRights(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("no builder was woken")
 	}
-	stirred, deaf, err := queue.CancelNotices(b.ID)
+	notices, stopNotices, err := queue.CancelNotices(b.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer deaf()
+	defer stopNotices()
 	if err := errors.Join(nc.Flush(), forListener.NotifyCancel(b.ID)); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-stirred:
+	case <-notices:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the owner was not stirred")
+		t.Fatal("the owner was not notified")
 	}
 	var seq uint64
 	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {

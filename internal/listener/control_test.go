@@ -104,7 +104,7 @@ func TestCancelWhileRunning(t *testing.T) {
 	last := d.claim(d.one())
 	queue, err := events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
 	w.must(err)
-	stirred, stop, err := queue.CancelNotices(last.Build.ID)
+	notices, stop, err := queue.CancelNotices(last.Build.ID)
 	w.must(err)
 	defer stop()
 	w.must(w.nc.Flush())
@@ -114,7 +114,7 @@ func TestCancelWhileRunning(t *testing.T) {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	select {
-	case <-stirred:
+	case <-notices:
 	case <-time.After(patience):
 		t.Error("its owner was not woken")
 	}
