@@ -124,10 +124,10 @@ func TestTooLarge(t *testing.T) {
 		length int64
 		most   int64 // bytes that the client may need to send
 	}{
-		"asks first":       {[]string{"Expect", "100-continue"}, size, 0},
-		"says how much":    {nil, size, size},
-		"does not say":     {nil, -1, size},
-		"asks, in chunks":  {[]string{"Expect", "100-continue"}, -1, size},
+		"asks first":           {[]string{"Expect", "100-continue"}, size, 0},
+		"says how much":        {nil, size, size},
+		"does not say":         {nil, -1, size},
+		"asks, in chunks":      {[]string{"Expect", "100-continue"}, -1, size},
 		"asks before it sends": {[]string{"Expect", "100-continue", "Authorization", "Bearer " + token}, size, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
