@@ -78,7 +78,7 @@ func parseList(list string, text []byte, parse func(line string) (Listed, error)
 			err = checksum.CheckFileName(l.Name)
 		}
 		if before, twice := by[l.Name]; err == nil && twice && before != l.Checksum {
-			err = fmt.Errorf("%s is listed twice, with the checksums %s and %s", printable.Name(l.Name), before, l.Checksum)
+			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", printable.Name(l.Name), before, l.Checksum)
 		} else if twice {
 			continue
 		}
