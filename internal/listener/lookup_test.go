@@ -14,7 +14,7 @@ import (
 // Everybody may ask for ids that no build has: such a question costs few reads of EVENTS, though it is answered late.
 func TestAnUnknownBuildIsReadFewTimes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	reads := make(chan *nats.Msg, 1000)
 	sub, err := w.nc.ChanSubscribe("$JS.API.STREAM.MSG.GET."+events.StreamEvents, reads)
@@ -31,7 +31,7 @@ func TestAnUnknownBuildIsReadFewTimes(t *testing.T) {
 // The answer to a push has ids of builds that are not in EVENTS yet.
 func TestABuildThatComesIsAwaited(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, events.StreamSettings{})
+	w := newFixture(t, events.StreamSettings{})
 	d := w.listen(w.options())
 	for n, length := range []int{36, 8} {
 		id := rpmflow.BuildID(rpmflow.PushID("hello", []string{"seed0", "seed1"}[n]), "hello", "fedora-42-x86_64")
