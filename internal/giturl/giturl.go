@@ -3,8 +3,8 @@
 //
 // Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error
 // without credentials in it, goes out. It reads what git reads, and refuses what git would read as something else than
-// was meant. It imports nothing of ours, and every package may import it; which schemes and hosts are allowed is for its
-// callers to decide.
+// was meant. It imports nothing of ours, and every package may import it; which schemes and hosts are allowed is for
+// its callers to decide.
 package giturl
 
 import (
