@@ -457,6 +457,35 @@ func TestWhoGetsSecrets(t *testing.T) {
 	}
 }
 
+// Credentials in the URL of a repository are for those that get the project's token.
+func TestWhoGetsCredentialsInURLs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ url, without string }{
+		{"https://me:hunter2@host/a.git", "https://host/a.git"},
+		{"https://token@host:8443/a.git", "https://host:8443/a.git"},
+		{"https://host/a.git", "https://host/a.git"},
+		{"ssh://git@host:22/a.git", "ssh://git@host:22/a.git"},
+		{"git@[host:22]:a.git", "git@[host:22]:a.git"},
+		{"git+ssh://git@host/a.git", "git+ssh://git@host/a.git"},
+		{"/srv/a@b.git", "/srv/a@b.git"},
+	} {
+		for program, want := range map[Program]string{
+			ForListener: tt.url, ForBuilder: tt.url, ForOperator: tt.url,
+			ForS3: tt.without, NoSecrets: tt.without, "new program": tt.without,
+		} {
+			text := "projects:\n  - {name: hello, layout: split, url: '" + tt.url + "', packaging_url: '" + tt.url + "-rpm'}\n"
+			c, err := load(Source{For: program}, []byte(text))
+			if err != nil {
+				t.Errorf("%s for %q: %v", tt.url, program, err)
+				continue
+			}
+			if p := c.Projects[0]; p.URL != want || p.Packaging.URL != want+"-rpm" {
+				t.Errorf("%q gets %s and %s, want %s", program, p.URL, p.Packaging.URL, want)
+			}
+		}
+	}
+}
+
 // A builder works without the secrets of webhooks and API, and does not get them where they are set.
 func TestSecretsOfOthers(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,10 @@ func targetSettings(t *rpmflow.Target) []setting {
 	}, optionSettings(&t.Options, "They hold for all builds of the target; a project's own win.")...)
 }
 
+// tokenReaders are the programs that fetch from a project's repositories: they get its token, and the credentials in its
+// URLs.
+func tokenReaders() []Program { return []Program{ForListener, ForBuilder, ForOperator} }
+
 func projectSettings(p *rpmflow.Project, l *loader) []setting {
 	layouts := make([]string, 0, len(rpmflow.Layouts))
 	for _, layout := range rpmflow.Layouts {
@@ -39,7 +43,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 		[]setting{
 			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName),
 				doc: "Its name in webhook addresses, pages and events."},
-			{path: "url", must: true, example: "https://git.example.com/hello.git", field: repository(&p.URL),
+			{path: "url", must: true, example: "https://git.example.com/hello.git",
+				field: repository(&p.URL, l, tokenReaders()),
 				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or ./path, " +
 					"which starts at this file's directory."},
 			{path: "ssh_key_file", field: file(&p.SSHKeyFile),
@@ -75,7 +80,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Whether files in Git LFS are fetched from its server, for sources and for the archive of the tree. " +
 					"Otherwise a build that would have a pointer in their place fails."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git",
-				field: optionalRepository(&p.Packaging.URL),
+				field: optionalRepository(&p.Packaging.URL, l, tokenReaders()),
 				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source tree. " +
 					"A push to either is built. Empty: there is none."},
 			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch", orEmpty(checkFallback)),
@@ -89,7 +94,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 		placeSettings(p),
 		secret(l, "token", "Password or token for the repository over https, for the user in the url or, without one, "+
 			"for the user x-access-token.", &p.Token,
-			ForListener, ForBuilder, ForOperator),
+			tokenReaders()...),
 		secret(l, "secret", "Secret of its webhooks; without one they are refused.", &p.Secret,
 			ForListener, ForOperator),
 		[]setting{

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
@@ -110,7 +111,7 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: layout %s has "+
 				"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
 		}
-		if p.Packaging.URL == p.URL {
+		if giturl.Redact(p.Packaging.URL) == giturl.Redact(p.URL) {
 			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
 				fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout in-tree",
 					e.name()))

@@ -93,17 +93,24 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 }
 
 // repository is what git can clone from. Credentials are allowed in http and https URLs, since git has no other way
-// to get them from us; they are never shown.
-func repository(dst *string) field { return repositoryAs(dst, checkRepository) }
+// to get them from us; they are never shown, and only the readers get them.
+func repository(dst *string, l *loader, readers []Program) field {
+	return repositoryAs(dst, l, readers, checkRepository)
+}
 
 // optionalRepository is a repository, or none.
-func optionalRepository(dst *string) field { return repositoryAs(dst, orEmpty(checkRepository)) }
+func optionalRepository(dst *string, l *loader, readers []Program) field {
+	return repositoryAs(dst, l, readers, orEmpty(checkRepository))
+}
 
 // A path that begins with ./ starts at the directory of the file that has it.
-func repositoryAs(dst *string, check func(string) error) field {
+func repositoryAs(dst *string, l *loader, readers []Program, check func(string) error) field {
 	f := one(dst, "URL", func(s string) (string, error) {
 		if err := check(s); err != nil {
 			return "", err
+		}
+		if !slices.Contains(readers, l.program) {
+			return giturl.Redact(s), nil
 		}
 		return s, nil
 	}, redactURL)
