@@ -144,6 +144,9 @@ func TestRepositories(t *testing.T) {
 		"file:///srv/repo":            {},
 		"https://":                    {},
 		"https://user:geheim@r/":      {},
+		"https://user:geh/eim@r/":     {},
+		"https://geheim@r/a@b":        {},
+		"user:geheim@r/":              {},
 		"https://r/{{ releasever }}":  {},
 		"https://r/ priority=0":       {},
 		"https://r/ priority=x":       {},
@@ -202,6 +205,19 @@ func TestMockOptions(t *testing.T) {
 		}
 		if err != nil || o != want || o.String() != given {
 			t.Errorf("%q is read as %+v, %v, want %+v", given, o, err, want)
+		}
+	}
+}
+
+func TestIsSRPM(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"a-1-1.src.rpm": true, "dir/a.srpm": true, "/srv/a.src.rpm": true,
+		"a-1-1.nosrc.rpm": false, "a-1-1.noarch.rpm": false, ".src.rpm": false, "dir/.srpm": false,
+		"a.src.rpm/b": false, "": false,
+	} {
+		if got := rpmflow.IsSRPM(name); got != want {
+			t.Errorf("%q: %t", name, got)
 		}
 	}
 }

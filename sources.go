@@ -43,7 +43,8 @@ type Sources struct {
 	LFS bool `json:"lfs,omitempty"`
 }
 
-// IsSRPM reports whether a file is a source package by its name, as rpmbuild and people choose them.
+// IsSRPM reports whether a file is a source package by its name, as rpmbuild and people choose them. One that
+// lacks sources (.nosrc.rpm) cannot be rebuilt and does not count.
 func IsSRPM(name string) bool {
 	name = path.Base(name)
 	for _, suffix := range []string{".src.rpm", ".srpm"} {

@@ -385,7 +385,13 @@ func TestBadURLs(t *testing.T) {
 	if err == nil {
 		t.Error("a host that does not exist was found")
 	}
-	if got := Clean("https://user:hunter2@host/x?a=b#/c"); got != "https://host/x?a=b#/c" {
-		t.Errorf("got %s", got)
+	for url, want := range map[string]string{
+		"https://user:hunter2@host/x?a=b#/c":   "https://host/x?a=b#/c",
+		"http://u:p@host:8081/pkg@1.2.3/x.tgz": "http://host:8081/pkg@1.2.3/x.tgz",
+		"https://user:hunter2%zz@host/x":       "(a malformed URL)",
+	} {
+		if got := Clean(url); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
 	}
 }

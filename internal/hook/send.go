@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 const (
@@ -98,18 +99,17 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "rpmflow hook")
 	req.Header.Set("X-Rpmflow-Signature-256", forge.Sign(s.secret, body))
+	at := giturl.Redact(s.url)
 	res, err := s.client.Do(req)
 	if err != nil {
-		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s does not answer: %s", req.URL.Redacted(),
-			reason(err))}
+		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s does not answer: %s", at, reason(err))}
 	}
 	defer func() { _ = res.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s is incomplete: %s", req.URL.Redacted(),
-			reason(err))}
+		return result{verdict: unreachable, why: fmt.Sprintf("the answer of %s is incomplete: %s", at, reason(err))}
 	}
-	return classifyAnswer(req.URL.Redacted(), res, raw)
+	return classifyAnswer(at, res, raw)
 }
 
 // classifyAnswer sorts answers: later the listener can be there again, or be less busy; what it does not take it will

@@ -1,0 +1,23 @@
+package hook
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is said of a listener has no credentials of its URL.
+func TestListenerIsShownWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"http://me:hunter2@127.0.0.1:1/hook": "http://127.0.0.1:1/hook",
+		"http://hunter2@127.0.0.1:1/hook":    "http://127.0.0.1:1/hook",
+		"http://127.0.0.1:1/hook":            "http://127.0.0.1:1/hook",
+	} {
+		s := newSender(&Repository{URL: url})
+		got := s.send(t.Context(), delivery{})
+		s.close()
+		if got.verdict != unreachable || !strings.Contains(got.why, want) || strings.Contains(got.why, "hunter2") {
+			t.Errorf("%s: %+v", url, got)
+		}
+	}
+}
