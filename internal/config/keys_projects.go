@@ -30,8 +30,8 @@ func targetSettings(t *rpmflow.Target) []setting {
 	}, optionSettings(&t.Options, "They hold for all builds of the target; a project's own win.")...)
 }
 
-// tokenReaders are the programs that fetch from a project's repositories: they get its token, and the credentials in its
-// URLs.
+// tokenReaders are the programs that fetch from a project's repositories: they get its token, and the credentials in
+// its URLs.
 func tokenReaders() []Program { return []Program{ForListener, ForBuilder, ForOperator} }
 
 func projectSettings(p *rpmflow.Project, l *loader) []setting {
