@@ -44,7 +44,7 @@ type Sources struct {
 }
 
 // IsSRPM reports whether a file is a source package by its name, as rpmbuild and people choose them. One that
-// lacks sources (.nosrc.rpm) cannot be rebuilt and does not count.
+// lacks sources (.nosrc.rpm) does not count: only local builds take it.
 func IsSRPM(name string) bool {
 	name = path.Base(name)
 	for _, suffix := range []string{".src.rpm", ".srpm"} {

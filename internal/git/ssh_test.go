@@ -131,10 +131,9 @@ func TestSSH(t *testing.T) {
 	t.Setenv("HOME", sshHome(t, server))
 	w := gittest.New(t)
 	commit := w.Commit(map[string]string{"data": "T"})
-	host, port, err := net.SplitHostPort(server.addr)
-	testkit.Must(t, err)
 	for _, url := range []string{
-		"ssh://git@" + server.addr + w.Dir, "ssh://" + server.addr + w.Dir, "git@" + host + ":" + port + ":" + w.Dir,
+		"ssh://git@" + server.addr + w.Dir, "ssh://" + server.addr + w.Dir, "git+ssh://git@" + server.addr + w.Dir,
+		"git@[" + server.addr + "]:" + w.Dir, "[git@" + server.addr + "]:" + w.Dir,
 	} {
 		req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
 		if got := mustRead(t, newMirrors(t), req); got != "T" {
@@ -144,7 +143,7 @@ func TestSSH(t *testing.T) {
 			t.Errorf("%s: got %s, %v", url, got, err)
 		}
 	}
-	_, _, err = Resolver(nil)(t.Context(), "ssh://git@"+server.addr+"/nothing", "main")
+	_, _, err := Resolver(nil)(t.Context(), "ssh://git@"+server.addr+"/nothing", "main")
 	wantFailure(t, err, rpmflow.FailureSource, "not found")
 	_, _, err = Resolver(nil)(t.Context(), "ssh://other@"+server.addr+w.Dir, "main")
 	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")

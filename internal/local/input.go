@@ -49,7 +49,7 @@ func ParseInput(arg string) (Input, error) {
 		return Input{kind: inputTree, path: arg}, nil
 	case err == nil && info.Mode().IsRegular() && strings.HasSuffix(arg, ".spec"):
 		return Input{kind: inputSpec, path: arg}, nil
-	case err == nil && info.Mode().IsRegular() && rpmflow.IsSRPM(arg):
+	case err == nil && info.Mode().IsRegular() && isSRPM(arg):
 		return Input{kind: inputSRPM, path: arg}, nil
 	case err == nil:
 		return Input{}, fmt.Errorf("%s is neither a directory nor a spec nor a source package: name a directory, "+
@@ -58,7 +58,7 @@ func ParseInput(arg string) (Input, error) {
 		return Input{}, err
 	}
 	place, ref, _ := strings.Cut(arg, "#")
-	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && rpmflow.IsSRPM(u.Path) {
+	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && isSRPM(u.Path) {
 		return Input{kind: inputRemote, url: place}, nil
 	}
 	if u, uerr := giturl.Parse(place); uerr == nil && !u.Local() || strings.Contains(place, "://") {
@@ -103,6 +103,9 @@ func bare(dir string) bool {
 	}
 	return true
 }
+
+// isSRPM also takes a package without all its sources: a local build finds them next to it.
+func isSRPM(name string) bool { return rpmflow.IsSRPM(name) || strings.HasSuffix(name, ".nosrc.rpm") }
 
 // IsSRPM reports whether it is a source package.
 func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputRemote }
