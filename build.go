@@ -79,7 +79,8 @@ type Build struct {
 	// InfrastructureFailures counts the attempts that failed because of the infrastructure. Interrupted attempts do not
 	// count.
 	InfrastructureFailures int `json:"infrastructure_failures"`
-	// LostAttempts counts the attempts whose builder stopped sending heartbeats. After too many of them the build fails.
+	// LostAttempts counts the attempts whose builder stopped sending heartbeats. After too many of them the build
+	// fails.
 	LostAttempts int `json:"lost_attempts,omitempty"`
 
 	BuildAttempt
@@ -111,7 +112,8 @@ type BuildRequest struct {
 	Spec       string `json:"spec,omitempty"`
 	// SourcePackage is what is rebuilt if no commit was pushed: Repository, Ref and Commit are empty then.
 	SourcePackage *SourcePackage `json:"source_package,omitempty"`
-	// Split names both repositories of layout split; Repository, Ref and Commit are those of the one that was pushed to.
+	// Split names both repositories of layout split; Repository, Ref and Commit are those of the one that was pushed
+	// to.
 	Split *Split `json:"split,omitempty"`
 	// Sources and Options are the project's, as they were when the push was received.
 	Sources Sources `json:"sources,omitzero"`

@@ -26,7 +26,8 @@ var ErrName = errors.New("malformed name")
 // CheckProjectName reports whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
 func CheckProjectName(name string) error {
 	if !projectName.MatchString(name) {
-		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
+		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or "+
+			"digit",
 			name, ErrName)
 	}
 	return nil
@@ -43,7 +44,8 @@ func CheckTargetName(name string) error {
 // CheckPackageName reports whether a package may have this name, by the same rule as for projects.
 func CheckPackageName(name string) error {
 	if !projectName.MatchString(name) {
-		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or digit",
+		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or "+
+			"digit",
 			name, ErrName)
 	}
 	return nil
@@ -88,7 +90,8 @@ func Digest(b []byte) string {
 func ArchOf(target string) string {
 	if i := strings.LastIndexByte(target, '-'); i >= 0 {
 		switch arch := target[i+1:]; arch {
-		case "x86_64", "x86_64_v2", "aarch64", "ppc64le", "s390x", "riscv64", "i386", "i586", "i686", "armhfp", "armv7hl":
+		case "x86_64", "x86_64_v2", "aarch64", "ppc64le", "s390x", "riscv64", "i386", "i586", "i686", "armhfp",
+			"armv7hl":
 			return arch
 		}
 	}

@@ -7,7 +7,8 @@ func TestHostTarget(t *testing.T) {
 	for _, c := range []struct{ id, version, want string }{
 		{"fedora", "43", "host-fedora-43-"}, {"arch", "", "host-arch-"}, {"o d/d", "1", "host-"}, {"", "", "host-"},
 	} {
-		if got := HostTarget(c.id, c.version); got.Name != c.want+HostArch() || got.Arch != HostArch() || !got.OnHost() {
+		if got := HostTarget(c.id, c.version); got.Name != c.want+HostArch() || got.Arch != HostArch() ||
+			!got.OnHost() {
 			t.Errorf("%q %q: %+v, want %s", c.id, c.version, got, c.want)
 		}
 	}
@@ -24,7 +25,8 @@ func TestWaits(t *testing.T) {
 	t.Parallel()
 	b := Build{}
 	w := func(builder, reason string) bool { return b.Waits(Waiting{Builder: builder, Reason: reason}) }
-	if !w("a", "x") || w("a", "x") || !w("b", "y") || w("a", "x") || w("b", "y") || !w("a", "z") || len(b.Waiting) != 2 {
+	if !w("a", "x") || w("a", "x") || !w("b", "y") || w("a", "x") || w("b", "y") || !w("a", "z") ||
+		len(b.Waiting) != 2 {
 		t.Errorf("%+v", b.Waiting)
 	}
 	for _, builder := range []string{"c", "d", "e"} {

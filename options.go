@@ -139,7 +139,8 @@ func (o Options) Definitions() []Macro {
 		names []string
 	}{{"with", o.With}, {"without", o.Without}} {
 		for _, name := range c.names {
-			out = append(out, Macro{Name: "_" + c.word + "_" + strings.ReplaceAll(name, "-", "_"), Value: "--" + c.word + "-" +
+			out = append(out, Macro{Name: "_" + c.word + "_" + strings.ReplaceAll(name, "-", "_"), Value: "--" +
+				c.word + "-" +
 				name})
 		}
 	}
@@ -201,7 +202,8 @@ func ParseMacro(s string) (Macro, error) {
 	m := Macro{Name: strings.TrimPrefix(name, "%"), Value: strings.TrimSpace(value)}
 	switch shown := shorten(s); {
 	case !macroName.MatchString(m.Name):
-		return m, fmt.Errorf("macro %q: %q is not the name of a macro: write name and value with a space between them, the "+
+		return m, fmt.Errorf("macro %q: %q is not the name of a macro: write name and value with a space between "+
+			"them, the "+
 			"name in at least 3 letters, digits and _", shown, shorten(m.Name))
 	case slices.Contains(engineMacros(), m.word()):
 		return m, fmt.Errorf("macro %q: %s says where packages are built and is set by rpmflow: leave it out", shown,
@@ -303,7 +305,8 @@ func ParseRepository(s string) (Repository, error) {
 		err = cmp.Or(err, perr)
 	}
 	if err != nil {
-		// What is before an @ may be a password. This package does not import giturl, whose Redact would keep the scheme.
+		// What is before an @ may be a password. This package does not import giturl, whose Redact would keep the
+		// scheme.
 		shown := r.URL[strings.LastIndexByte(r.URL, '@')+1:]
 		return Repository{}, fmt.Errorf("repository %q: %w", shorten(shown), err)
 	}
@@ -316,7 +319,8 @@ func checkURL(s string) error {
 	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || !urlText.MatchString(s):
 		return errors.New("write an http or https URL")
 	case u.User != nil:
-		return errors.New("user and password would be in every build's record: write the URL without them; a repository " +
+		return errors.New("user and password would be in every build's record: write the URL without them; a " +
+			"repository " +
 			"that needs them belongs in the target's mock configuration")
 	}
 	return nil
@@ -349,12 +353,14 @@ func ParseMockOption(s string) (MockOption, error) {
 	case !ok:
 		return o, fmt.Errorf("mock option %q is not an assignment: write key=value", shown)
 	case !slices.Contains(MockOptionKeys(), key):
-		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong in the target's mock "+
+		return o, fmt.Errorf("mock option %q: %s may not be set here; these may: %s; others belong in the target's "+
+			"mock "+
 			"configuration", shown, shorten(key), strings.Join(MockOptionKeys(), ", "))
 	case !oneLine(value):
 		return o, fmt.Errorf("mock option %q has control characters or bytes that are not UTF-8: remove them", shown)
 	case strings.Contains(value, "{{"), strings.Contains(value, "{%"), strings.Contains(value, "{#"):
-		return o, fmt.Errorf("mock option %q: mock would run %s as a template: write the value itself", shown, shorten(value))
+		return o, fmt.Errorf("mock option %q: mock would run %s as a template: write the value itself", shown,
+			shorten(value))
 	case key != rpmbuildOpts && foreign(value):
 		return o, fmt.Errorf("mock option %q: options and URLs in %s would install packages from elsewhere than the "+
 			"repositories: name "+

@@ -136,9 +136,10 @@ func equal[T any](t *testing.T, got, want T) {
 func TestRepositories(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]rpmflow.Repository{
-		"https://repo.example.com/f$releasever/$basearch/":   {URL: "https://repo.example.com/f$releasever/$basearch/"},
-		"http://10.0.0.1:8080/r priority=10":                 {URL: "http://10.0.0.1:8080/r", Priority: 10},
-		" https://r/  gpgkey=https://r/key.asc  priority=1 ": {URL: "https://r/", Priority: 1, GPGKey: "https://r/key.asc"},
+		"https://repo.example.com/f$releasever/$basearch/": {URL: "https://repo.example.com/f$releasever/$basearch/"},
+		"http://10.0.0.1:8080/r priority=10":               {URL: "http://10.0.0.1:8080/r", Priority: 10},
+		" https://r/  gpgkey=https://r/key.asc  priority=1 ": {URL: "https://r/", Priority: 1,
+			GPGKey: "https://r/key.asc"},
 		"":                            {},
 		"repo.example.com":            {},
 		"file:///srv/repo":            {},

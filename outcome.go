@@ -36,7 +36,8 @@ func Results() []Result { return []Result{Succeeded, Failed, Skipped} }
 // FailureKinds lists the kinds.
 func FailureKinds() []FailureKind {
 	return []FailureKind{
-		FailureSource, FailureSpec, FailureDependencies, FailureBuild, FailureTimeout, FailureCanceled, FailureInfrastructure,
+		FailureSource, FailureSpec, FailureDependencies, FailureBuild, FailureTimeout, FailureCanceled,
+		FailureInfrastructure,
 	}
 }
 

@@ -27,7 +27,8 @@ func TestTouched(t *testing.T) {
 		{"patterns instead of the directory", rpmflow.PackageSource{Directory: "pkgs/a", Paths: []string{"lib/**"}},
 			"pkgs/a/x", false},
 		{"patterns", rpmflow.PackageSource{Directory: "pkgs/a", Paths: []string{"lib/**"}}, "lib/x", true},
-		{"only what is taken away", rpmflow.PackageSource{Paths: []string{"**", "!**/*.md"}}, "README.md docs/x.md", false},
+		{"only what is taken away", rpmflow.PackageSource{Paths: []string{"**", "!**/*.md"}}, "README.md docs/x.md",
+			false},
 		{"also what is taken away", rpmflow.PackageSource{Paths: []string{"**", "!**/*.md"}}, "README.md x.c", true},
 	} {
 		if got := tt.source.Touched(strings.Fields(tt.changed)); got != tt.want {
@@ -43,7 +44,8 @@ func TestPackageSources(t *testing.T) {
 		strings.Join(s.Filter(), " ") != "rpm/**" {
 		t.Errorf("%+v", s)
 	}
-	several := rpmflow.Project{Name: "mono", Packages: []rpmflow.PackageSource{{Name: "a", Directory: "a"}, {Name: "b"}}}
+	several := rpmflow.Project{Name: "mono", Packages: []rpmflow.PackageSource{{Name: "a", Directory: "a"},
+		{Name: "b"}}}
 	if s, ok := several.PackageSource("b"); !ok || s.SpecPath() != "" || len(s.Filter()) != 0 {
 		t.Errorf("%+v", s)
 	}

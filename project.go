@@ -33,7 +33,8 @@ type Project struct {
 	Tags     []string // patterns of tags that are built; none by default
 	Layout   Layout
 	Spec     string // path of the spec, from Sources.Directory on; empty: there must be exactly one
-	// Paths are patterns of files whose change builds the project (package pathmatch); empty: all below Sources.Directory.
+	// Paths are patterns of files whose change builds the project (package pathmatch); empty: all below
+	// Sources.Directory.
 	Paths []string
 	// Packages are those of a repository with several; without them the project is its one package.
 	Packages []PackageSource
@@ -99,7 +100,8 @@ func (p Project) Wants(ref string) (reason string, ok bool) {
 		return "", true
 	}
 	if len(patterns) == 0 {
-		return fmt.Sprintf("%s %q is not built: project %q is configured for no %s", kind, short, p.Name, plural(kind)), false
+		return fmt.Sprintf("%s %q is not built: project %q is configured for no %s", kind, short, p.Name, plural(kind)),
+			false
 	}
 	return fmt.Sprintf("%s %q is not built: project %q builds %s %s only", kind, short, p.Name, plural(kind),
 		strings.Join(patterns, ", ")), false

@@ -17,8 +17,8 @@ type Sources struct {
 	Directory string `json:"directory,omitempty"`
 	// SRPM is the path of the source package that is rebuilt, from the top of the repository; only in layout srpm.
 	SRPM string `json:"srpm,omitempty"`
-	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that are in
-	// Directory itself.
+	// SRPMs are patterns of the paths of source packages, from Directory on (package pathmatch); empty: those that are
+	// in Directory itself.
 	SRPMs []string `json:"srpms,omitempty"`
 	// Fallback is the branch that is taken of one repository of layout split if it has none of the other's name; empty:
 	// its HEAD.
@@ -27,15 +27,15 @@ type Sources struct {
 	Substitute []Substitution `json:"substitute,omitempty"`
 	// Lookaside is where the files of a dist-git repository's list are.
 	Lookaside string `json:"lookaside,omitempty"`
-	// Mirrors are tried, in this order, if a source cannot be fetched from its own URL: prefixes before the file's name,
-	// or templates as in a lookaside.
+	// Mirrors are tried, in this order, if a source cannot be fetched from its own URL: prefixes before the file's
+	// name, or templates as in a lookaside.
 	Mirrors []string `json:"mirrors,omitempty"`
 	// Checksums are of sources that no list in the repository has, as package checksum reads them.
 	Checksums []string `json:"checksums,omitempty"`
 	// Version is VersionFromGit, or empty: what the spec says.
 	Version string `json:"version,omitempty"`
-	// VersionTags are patterns of the tags that are versions (package pathmatch); empty: those that begin with a digit, or
-	// with v and one.
+	// VersionTags are patterns of the tags that are versions (package pathmatch); empty: those that begin with a digit,
+	// or with v and one.
 	VersionTags []string `json:"version_tags,omitempty"`
 	// Submodules has the trees of submodules in what is made of a commit's tree; else their directories are empty.
 	Submodules bool `json:"submodules,omitempty"`
@@ -100,7 +100,8 @@ var substitutionName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 func ParseSubstitution(s string) (Substitution, error) {
 	name, value, ok := strings.Cut(s, "=")
 	if !ok || !substitutionName.MatchString(name) {
-		return Substitution{}, fmt.Errorf("%q is not a name and its value: write NAME=value, such as VERSION={version}, "+
+		return Substitution{}, fmt.Errorf("%q is not a name and its value: write NAME=value, such as "+
+			"VERSION={version}, "+
 			"for @VERSION@", s)
 	}
 	if strings.ContainsAny(value, "%\n\r\x00") {

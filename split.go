@@ -30,7 +30,8 @@ type TargetDirectory struct {
 // Directory is where the target's package is.
 func (p Packaging) Directory(target string) string {
 	for i, d := range p.Directories {
-		if pathmatch.Match(d.Target, target) && pathmatch.MatchList(patternsOf(p.Directories[i:], d.Directory), target) {
+		if pathmatch.Match(d.Target, target) && pathmatch.MatchList(patternsOf(p.Directories[i:], d.Directory),
+			target) {
 			return d.Directory
 		}
 	}

@@ -88,8 +88,9 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 
 // start starts a program with a data directory of that name.
 func (a *apart) start(ctx context.Context, program, name string, flags ...string) (*exec.Cmd, error) {
-	p := exec.CommandContext(ctx, filepath.Join(a.bin, program), append([]string{"--data-dir", filepath.Join(a.dir, name)},
-		flags...)...)
+	p := exec.CommandContext(ctx, filepath.Join(a.bin, program),
+		append([]string{"--data-dir", filepath.Join(a.dir, name)},
+			flags...)...)
 	p.Env, p.Stderr = a.env, os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, err

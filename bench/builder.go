@@ -72,7 +72,8 @@ func killed(ctx context.Context, bin, dir string) error {
 		return err
 	}
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
-	fmt.Printf("  %-10s %s to the next claim, and %s for the build itself; at worst ack_wait + poll = 63 s to the claim\n",
+	fmt.Printf("  %-10s %s to the next claim, and %s for the build itself; at worst ack_wait + poll = 63 s to the "+
+		"claim\n",
 		"rpmbuild",
 		round(ended.Build.StartedAt.Sub(begun)), round(ended.Time.Sub(*started.Build.StartedAt)))
 	return nil
@@ -87,7 +88,8 @@ func logLatency(ctx context.Context, bin, dir, engine, targets string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	a, err := startBuilding(ctx, bin, dir,
-		fmt.Sprintf("for i in $(seq %d); do echo stamp=$(date +%%%%s%%%%N); sleep 0.0$((i %%%% 10))7; done", lines), targets)
+		fmt.Sprintf("for i in $(seq %d); do echo stamp=$(date +%%%%s%%%%N); sleep 0.0$((i %%%% 10))7; done", lines),
+		targets)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,8 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 	ready, done := make(chan *config.Config, 1), make(chan error, 1)
 	go func() {
 		p := up.Program{
-			Config: cfg, Version: "bench", Log: slog.New(slog.DiscardHandler), Ready: func(c *config.Config) { ready <- c },
+			Config: cfg, Version: "bench", Log: slog.New(slog.DiscardHandler),
+			Ready: func(c *config.Config) { ready <- c },
 		}
 		done <- p.Run(uctx, uctx)
 	}()
@@ -231,7 +232,8 @@ func repository(ctx context.Context, bare, tree, spec string) (commit string, er
 		return "", err
 	}
 	for _, args := range [][]string{
-		{"init", "-q", "--bare", "-b", "main", bare}, {"-C", tree, "init", "-q", "-b", "main"}, {"-C", tree, "add", "."},
+		{"init", "-q", "--bare", "-b", "main", bare}, {"-C", tree, "init", "-q", "-b", "main"},
+		{"-C", tree, "add", "."},
 		{"-C", tree, "-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "-q", "-m", "Bench"},
 		{"-C", tree, "push", "-q", bare, "main"},
 	} {

@@ -25,7 +25,8 @@ import (
 func main() {
 	lifeline.Main(map[string]lifeline.Func{gateway.ChildName: gateway.Child})
 	pushes := flag.Int("pushes", 100, "pushes for the latency, one after the other")
-	image := flag.String("mock-image", os.Getenv("MOCK_IMAGE"), "image with mock; the stand-in when empty and Docker runs")
+	image := flag.String("mock-image", os.Getenv("MOCK_IMAGE"),
+		"image with mock; the stand-in when empty and Docker runs")
 	configDir := flag.String("mock-configdir", os.Getenv("MOCK_CONFIGDIR"),
 		"mock's configuration directory; the image's own when empty")
 	target := flag.String("mock-target", os.Getenv("MOCK_TARGET"), "mock configuration to build for")
@@ -89,7 +90,8 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 	}
 	printImages(ctx)
 
-	fmt.Printf("\npush received → the engine's first call, without the git fetch, %d pushes one after the other\n", pushes)
+	fmt.Printf("\npush received → the engine's first call, without the git fetch, %d pushes one after the other\n",
+		pushes)
 	if err := latency(ctx, "rpmbuild", "rpmbuild's start", pushes, filepath.Join(dir, "rpmbuild"),
 		mockSettings{}); err != nil {
 		fmt.Printf("  %-10s not measured: %v\n", "rpmbuild", err)

@@ -68,7 +68,8 @@ func rebuildsAlone(ctx context.Context, m mockSettings, requires string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	fmt.Println("rebuilds of source packages, by mock with its own root cache and by the engine with its shared images, " +
+	fmt.Println("rebuilds of source packages, by mock with its own root cache and by the engine with its shared " +
+		"images, " +
 		"in one run")
 	return rebuilds(ctx, dir, m, requires)
 }
@@ -215,7 +216,8 @@ func (b *engineBench) rebuild(ctx context.Context, name, srpm string) (inside ti
 		return 0, err
 	}
 	for _, id := range containers {
-		out, err := exec.CommandContext(ctx, "docker", "inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}",
+		out, err := exec.CommandContext(ctx, "docker", "inspect", "--format",
+			"{{.State.StartedAt}} {{.State.FinishedAt}}",
 			id).Output()
 		times := strings.Fields(string(out))
 		if err != nil || len(times) != 2 {
@@ -247,7 +249,8 @@ func plainMock(ctx context.Context, m mockSettings, small, large string) (t time
 	stage := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(small))), "c")
 	config := m.configDir
 	if config == "" {
-		return t, errors.New("plain mock is measured with a configuration directory of your own only: name -mock-configdir")
+		return t, errors.New("plain mock is measured with a configuration directory of your own only: name " +
+			"-mock-configdir")
 	}
 	for _, cmd := range [][]string{{"mkdir", "-p", stage}, {"cp", "-r", config + "/.", stage},
 		{"cp", "-r", config, stage + "/conf.d"}, {"cp", small, stage + "/small.src.rpm"},

@@ -120,7 +120,8 @@ Packages, logs and the record (build.json) are put into the directory of --resul
 func rebuildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
-		Use: "rebuild FILE.src.rpm|URL", Short: "Build a source package here, without a server", Args: cobra.ExactArgs(1),
+		Use: "rebuild FILE.src.rpm|URL", Short: "Build a source package here, without a server",
+		Args: cobra.ExactArgs(1),
 		Long: "Rebuild builds a source package, a file or a URL, as `rpmflow build` does.\n\n" + exitHelp,
 		Example: "  rpmflow rebuild hello-1.0-1.src.rpm -r fedora-43-x86_64\n" +
 			"  rpmflow rebuild https://example.com/hello-1.0-1.src.rpm --checksum " +
@@ -182,7 +183,7 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 	stderr := cmd.ErrOrStderr()
 	if f.shell && !(terminal(os.Stdin) && terminal(cmd.OutOrStdout()) && terminal(stderr)) {
 		remark(stderr,
-			"there is no terminal on standard input, output and error, so there will be no shell when the build fails")
+			"standard input, output and error are not a terminal: no shell is started if the build fails")
 		f.shell = false
 	}
 	return f.withSetup(cmd, func(_ context.Context, h localSetup) error {

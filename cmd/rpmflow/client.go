@@ -81,7 +81,8 @@ func explain(server string) func(error) error {
 				"(`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
 		case !errors.As(err, &p):
 		case p.Status == http.StatusUnauthorized:
-			p.Hint = "set " + waysToAuthorize + " to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"
+			p.Hint = "set " + waysToAuthorize +
+				" to the listener.token of the server (with compose: LISTENER_TOKEN in its .env)"
 		case p.Status == http.StatusForbidden:
 			p.Hint = "set listener.token where " + server + " runs, and here " + waysToAuthorize + " to the same"
 		}

@@ -31,7 +31,8 @@ func configNATSCommand() *cobra.Command {
 	var subscribers []string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it needs",
+		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it " +
+			"needs",
 		Args: cobra.NoArgs,
 		Long: `Makes the part of the configuration of nats-server with users and their rights (include
 "accounts.conf"). The users are listener, builder, publisher, admin (may do everything with the streams),
@@ -102,7 +103,8 @@ func checkSubscribers(names []string) error {
 	variables := map[string]string{}
 	for _, name := range names {
 		if name == "" || strings.ContainsFunc(name, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+				strings.ContainsRune("._-", r))
 		}) {
 			return fmt.Errorf("--subscriber %q: write letters, digits, . _ and -", name)
 		}
@@ -111,7 +113,8 @@ func checkSubscribers(names []string) error {
 		}
 		v := passwordVariable(name)
 		if other, ok := variables[v]; ok {
-			return fmt.Errorf("--subscriber %s: %s would be that of subscriber %s as well: use another name", name, v, other)
+			return fmt.Errorf("--subscriber %s: %s would be that of subscriber %s as well: use another name", name, v,
+				other)
 		}
 		taken, variables[v] = append(taken, name), name
 	}

@@ -47,7 +47,8 @@ func TestDeployedAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s is not what `rpmflow config nats` prints: go test ./cmd/rpmflow -run DeployedAccounts -update", file)
+		t.Errorf("%s is not what `rpmflow config nats` prints: go test ./cmd/rpmflow -run DeployedAccounts -update",
+			file)
 	}
 }
 
@@ -99,7 +100,8 @@ func TestAccountsWithSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, words := range []string{dir, "accounts.conf", "builder.env", "Next: ", "listener.subscribers to mirror"} {
+			for _, words := range []string{dir, "accounts.conf", "builder.env", "Next: ",
+				"listener.subscribers to mirror"} {
 				if !strings.Contains(out, words) {
 					t.Errorf("%q is not in %s", words, out)
 				}
@@ -116,7 +118,8 @@ func TestAccountsWithSecrets(t *testing.T) {
 			accounts := read(t, filepath.Join(dir, "accounts.conf"))
 			config := filepath.Join(t.TempDir(), "nats.conf")
 			if err := os.WriteFile(config, fmt.Appendf(nil,
-				"listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts), 0o600); err != nil {
+				"listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			url := startNATS(t, config)
@@ -136,7 +139,8 @@ func TestAccountsWithSecrets(t *testing.T) {
 				nc.Close()
 			}
 			other := map[string]string{"password": "nkey", "nkey": "password"}[auth]
-			if _, err := configNATS(t, "--auth", other, "--out", dir); err == nil || !strings.Contains(err.Error(), "--force") {
+			if _, err := configNATS(t, "--auth", other, "--out", dir); err == nil ||
+				!strings.Contains(err.Error(), "--force") {
 				t.Errorf("over secrets of another kind: %v", err)
 			}
 			if secret() != before {

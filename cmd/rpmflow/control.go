@@ -21,7 +21,8 @@ func cancelCommand() *cobra.Command {
 		Long: `Cancel ends builds. A build that waits ends at once; one that runs ends when its builder has stopped it. The
 outcome is canceled, and the record names who has asked. The exit code is 0 if all of the builds end that way; a build
 that has already finished does not.`,
-		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | jq -r " +
+		Example: "  rpmflow cancel 54004af1\n  rpmflow cancel $(rpmflow list --project hello --state queued --json | " +
+			"jq -r " +
 			"'.builds[].id')",
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until they have ended")

@@ -31,7 +31,8 @@ type demonstration struct {
 }
 
 // newDemonstration adds a project to the configuration, and a target if none is configured. If neither engine nor
-// target is chosen and there is no image to build in, the host's own rpmbuild builds for the host; instead says why.
+// target is chosen and there is no image to build in, the host's own rpmbuild builds for the host; the second result is
+// the reason.
 func newDemonstration(
 	ctx context.Context, cfg *config.Config, dir, target string, log *slog.Logger,
 ) (_ *demonstration, instead string, err error) {
@@ -63,10 +64,12 @@ func newDemonstration(
 			cfg.Builder.Engine = config.EngineRPMBuild
 		case auto && !chosen:
 			if why := cannotUseMock(ctx, cfg, cfg.Targets[0], log); why != nil {
-				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild, []rpmflow.Target{rpmflow.HostTarget(osrelease.Read())}
+				cfg.Builder.Engine, cfg.Targets = config.EngineRPMBuild,
+					[]rpmflow.Target{rpmflow.HostTarget(osrelease.Read())}
 				what, do := hint.Split(why)
 				instead = fmt.Sprintf("no clean build root for %s: %s\n  to have one: %s\n"+
-					"  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is installed here.",
+					"  Until then this machine's own rpmbuild builds, for %s, without isolation, and with what is "+
+					"installed here.",
 					target, what, do, cfg.Targets[0].Name)
 			}
 		}
@@ -155,7 +158,8 @@ func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Write
 		if err := printBuild(out, b); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\nThe server goes on running; Ctrl-C ends it. The whole log of the build, in another terminal:\n"+
+		fmt.Fprintf(out, "\nThe server goes on running; Ctrl-C ends it. The whole log of the build, in another "+
+			"terminal:\n"+
 			"  %s logs %s\n", self, b.ID)
 		return nil
 	}
@@ -191,7 +195,8 @@ func (d *demonstration) prepare(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	return hook.Install(ctx, d.repo, program, cfg.PublicURL.String()+"/hooks/generic/"+d.project.Name, secret, io.Discard)
+	return hook.Install(ctx, d.repo, program, cfg.PublicURL.String()+"/hooks/generic/"+d.project.Name, secret,
+		io.Discard)
 }
 
 // push commits the package as it is, even if nothing has changed, and pushes it.

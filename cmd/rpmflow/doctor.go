@@ -61,7 +61,8 @@ func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Confi
 	file := cmp.Or(cfg.File, "no file rpmflow.yaml, defaults and environment only")
 	client := filepath.Join(cfg.DataDir, up.ClientFile)
 	if _, err := os.Stat(client); err != nil {
-		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config DATA_DIR/%s)",
+		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config "+
+			"DATA_DIR/%s)",
 			file, fromHere(cfg.DataDir), up.ClientFile)
 		return cfg, "", nil
 	}

@@ -13,11 +13,13 @@ import (
 // Doctor says why the host's rpmbuild is used: because of the configuration, or because a running `rpmflow up` uses it.
 func TestDoctorSaysWhyTheHostBuilds(t *testing.T) { //nolint:paralleltest // changes the directory of the process
 	needTools(t)
-	for want, configured := range map[string]string{"builder.engine is rpmbuild": "rpmbuild", "the `rpmflow up`": "auto"} {
+	for want, configured := range map[string]string{"builder.engine is rpmbuild": "rpmbuild",
+		"the `rpmflow up`": "auto"} {
 		dir := t.TempDir()
 		t.Chdir(dir)
 		client := "public_url: http://127.0.0.1:1\nbuilder: {engine: rpmbuild}\nnats: {url: 'nats://127.0.0.1:1'}\n" +
-			"s3: {endpoint: 'http://127.0.0.1:1'}\ntargets: [{name: host}]\ndata_dir: " + filepath.Join(dir, ".rpmflow") + "\n"
+			"s3: {endpoint: 'http://127.0.0.1:1'}\ntargets: [{name: host}]\ndata_dir: " +
+			filepath.Join(dir, ".rpmflow") + "\n"
 		own := fmt.Sprintf("builder: {engine: %s}\n", configured)
 		if err := os.Mkdir(".rpmflow", 0o700); err != nil {
 			t.Fatal(err)

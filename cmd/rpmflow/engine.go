@@ -185,7 +185,8 @@ func chooseTarget(cfg *config.Config, where targetChoice) (t rpmflow.Target, sai
 			for _, t := range cfg.Targets {
 				names = append(names, t.Name)
 			}
-			return t, "", fmt.Errorf("several targets are configured: name one of them with -r: %s", strings.Join(names, ", "))
+			return t, "", fmt.Errorf("several targets are configured: name one of them with -r: %s",
+				strings.Join(names, ", "))
 		}
 	}
 	t = rpmflow.Target{Name: name, Config: name, Image: where.image, MaxAge: 10 * time.Minute}

@@ -29,7 +29,8 @@ func hookInstallCommand() *cobra.Command {
 rpmflow.url and rpmflow.secretFile in the repository's git configuration. An existing hook is not overwritten:
 the error says how to call this program from it. Run install again after the program has moved. For a project
 with two repositories, add ?repository=source or ?repository=packaging to the URL.`,
-		Example: "  rpmflow hook install /srv/git/hello.git --url http://127.0.0.1:8080/hooks/generic/hello --secret-file " +
+		Example: "  rpmflow hook install /srv/git/hello.git --url http://127.0.0.1:8080/hooks/generic/hello " +
+			"--secret-file " +
 			"hello.secret",
 	}
 	cmd.Flags().StringVar(&to, "url", "",

@@ -45,7 +45,10 @@ builder.docker.cache.`,
 	}
 	imagesFlags(refresh)
 	refresh.RunE = func(cmd *cobra.Command, names []string) error {
-		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error { return refreshTargets(cmd, e, cfg, names) })
+		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
+			return refreshTargets(cmd, e, cfg,
+				names)
+		})
 	}
 	var all bool
 	prune := &cobra.Command{
@@ -91,7 +94,8 @@ func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) er
 	if err != nil {
 		return err
 	}
-	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data directory.
+	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data
+	// directory.
 	if left := filepath.Join(cfg.DataDir, up.ClientFile); fileExists(left) {
 		running, err := cli.LoadFile(cmd, left, config.ForOperator)
 		if err != nil {

@@ -41,7 +41,8 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory. O
 	cli.WrapHelp(root)
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(),
 		retryCommand(), watchCommand(), healthCommand(), doctorCommand(), projectsCommand(), targetsCommand(),
-		versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(), specCommand(),
+		versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(),
+		specCommand(),
 		hookCommand())
 	return root
 }

@@ -52,7 +52,8 @@ func setup(e *testscript.Env, engine string) {
 		"HELLO="+filepath.Join(here, "../../examples/hello"), "SPECS="+filepath.Join(here,
 			"../../internal/local/testdata/specs"),
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "RPMFLOW_BUILDER_ENGINE="+engine,
-		"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com")
+		"GIT_AUTHOR_NAME=u", "GIT_AUTHOR_EMAIL=u@example.com", "GIT_COMMITTER_NAME=u",
+		"GIT_COMMITTER_EMAIL=u@example.com")
 }
 
 // cutting breaks off below /cut/ after the first bytes of a file: only who asks for the rest gets it whole.

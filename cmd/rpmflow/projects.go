@@ -37,8 +37,9 @@ pushes are built, and the targets. --json has packages and limits as well. No se
 			if p.Packaging != "" {
 				repository += ", " + p.Packaging
 			}
-			t = append(t, []string{p.Name, string(p.Layout), cmp.Or(strings.Join(refs, ","), "-"), cmp.Or(strings.Join(p.Targets,
-				","), "-"), webhooks, repository})
+			t = append(t, []string{p.Name, string(p.Layout), cmp.Or(strings.Join(refs, ","), "-"),
+				cmp.Or(strings.Join(p.Targets,
+					","), "-"), webhooks, repository})
 		}
 		return t.write(cmd.OutOrStdout(), 3, 2, 5)
 	}

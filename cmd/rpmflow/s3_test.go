@@ -214,7 +214,8 @@ func TestConfigS3(t *testing.T) {
 		{
 			[]string{"--role", "listener"}, // writes what is uploaded to it, and reads everything else
 			[]string{
-				"[\n        \"s3:GetObject\"\n      ],\n      \"Resource\": [\n        \"arn:aws:s3:::packages/builds/*\"",
+				"[\n        \"s3:GetObject\"\n      ],\n      \"Resource\": [\n        " +
+					"\"arn:aws:s3:::packages/builds/*\"",
 				`"arn:aws:s3:::packages/uploads/*"`,
 			},
 			[]string{"Principal", "s3:DeleteObject", "sources", "repos"},

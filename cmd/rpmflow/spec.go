@@ -36,7 +36,8 @@ next to SPECS; for a symbolic link, also next to the file that it points to.`,
 		lined("provides", "List what the packages provide", (*local.Spec).Provides),
 		packaged("packages", "List the names of the packages that the spec makes",
 			func(p rpmflow.Package) string { return p.Name }),
-		packaged("nevra", "List the packages that the spec makes as name-epoch:version-release.arch", rpmflow.Package.NEVRA),
+		packaged("nevra", "List the packages that the spec makes as name-epoch:version-release.arch",
+			rpmflow.Package.NEVRA),
 		evalCommand(), expandCommand(), fetchCommand(),
 	)
 	return cmd
@@ -155,7 +156,8 @@ func listed(name, short string, patches bool) *cobra.Command {
 	if patches {
 		tag = "Patch"
 	}
-	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string,
+		error) {
 		all, err := s.Sources(ctx)
 		lines, text := []sourceLine{}, strings.Builder{}
 		for _, l := range all {
@@ -170,14 +172,16 @@ func listed(name, short string, patches bool) *cobra.Command {
 }
 
 func lined(name, short string, ask func(*local.Spec, context.Context) ([]string, error)) *cobra.Command {
-	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string,
+		error) {
 		lines, err := ask(s, ctx)
 		return lines, joinLines(lines), err
 	})
 }
 
 func packaged(name, short string, show func(rpmflow.Package) string) *cobra.Command {
-	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string, error) {
+	return question(name+" FILE.spec", short, func(ctx context.Context, s *local.Spec, _ []string) (any, string,
+		error) {
 		packages, err := s.Packages(ctx)
 		var lines []string
 		for _, p := range packages {

@@ -80,8 +80,9 @@ type submission struct {
 func submitCommand() *cobra.Command {
 	s := &submission{}
 	cmd := &cobra.Command{
-		Use: "submit PROJECT | submit [PROJECT] --srpm FILE|URL", Short: "Build a project's commit, or a source package, now",
-		Args: cobra.MaximumNArgs(1),
+		Use:   "submit PROJECT | submit [PROJECT] --srpm FILE|URL",
+		Short: "Build a project's commit, or a source package, now",
+		Args:  cobra.MaximumNArgs(1),
 		Long: `Submit asks the listener to build a configured project: the newest commit of its default branch, or of
 --ref, or the commit --commit. Of a project with several packages it builds all, or those that --package
 names.
@@ -143,7 +144,8 @@ func (s *submission) send(
 		return s.upload(ctx, cmd, c, project)
 	}
 	if len(args) == 0 {
-		return answer, errors.New("name a project, or a source package with --srpm: `rpmflow projects` lists the projects")
+		return answer, errors.New("name a project, or a source package with --srpm: `rpmflow projects` lists the " +
+			"projects")
 	}
 	if cmd.Flags().Changed("allow-address") {
 		return answer, errors.New("--allow-address is for --srpm URL: repositories are read by the builder, " +

@@ -22,7 +22,8 @@ func watchCommand() *cobra.Command {
 		Long: `Watch subscribes to the finished events and prints a line for each; with --json that line is the
 CloudEvent. With --durable NAME it continues where the last watch of that name stopped, so that nothing is
 missed in between.`,
-		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do …; done",
+		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do " +
+			"…; done",
 	}
 	f := cmd.Flags()
 	f.StringVar(&durable, "durable", "", "name under which the position is kept")

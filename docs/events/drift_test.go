@@ -153,7 +153,8 @@ func compare(t *testing.T, what string, code, schema []string) {
 	slices.Sort(code)
 	schema = slices.Sorted(slices.Values(schema))
 	if !slices.Equal(code, schema) {
-		t.Errorf("%s:\n  the code has   %s\n  the schema has %s", what, strings.Join(code, " "), strings.Join(schema, " "))
+		t.Errorf("%s:\n  the code has   %s\n  the schema has %s", what, strings.Join(code, " "),
+			strings.Join(schema, " "))
 	}
 }
 

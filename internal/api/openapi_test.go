@@ -47,7 +47,8 @@ func document(t *testing.T) object {
 		"openapi": "3.1.1",
 		"info": object{
 			"title": "rpmflow listener", "version": "1",
-			"description": "Takes pushes and submissions, and answers about builds. Every error has the form of Problem.",
+			"description": "Takes pushes and submissions, and answers about builds. Every error has the form of " +
+				"Problem.",
 		},
 		"servers": []any{object{"url": "/"}},
 		"paths":   paths,

@@ -146,7 +146,8 @@ func idempotencyKey() Param {
 func accepted() []Answer {
 	return []Answer{
 		{Status: http.StatusAccepted, When: "The builds are stored and will be made.", Type: Push{}},
-		{Status: http.StatusOK, When: "The same request was answered before (`duplicate`), or nothing is built (`reason`).",
+		{Status: http.StatusOK, When: "The same request was answered before (`duplicate`), or nothing is built " +
+			"(`reason`).",
 			Type: Push{}},
 	}
 }
@@ -208,13 +209,17 @@ func hooks() (all []Route) {
 				{Name: "project", In: InPath, Text: "Name of a configured project."},
 				{Name: f.header, In: InHeader, Required: true,
 					Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
-				{Name: "repository", In: InQuery, Values: texts([]rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging}),
-					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery does not say so."},
+				{Name: "repository", In: InQuery,
+					Values: texts([]rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging}),
+					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery " +
+						"does not say so."},
 			},
 			Body: &Body{Media: mediaJSON, Text: "The delivery."},
 			Answers: append(accepted(),
-				Answer{Status: http.StatusAccepted, When: "The same, of a delivery that changes several refs.", Type: Delivery{}},
-				Answer{Status: http.StatusOK, When: "The same, of a delivery that changes several refs.", Type: Delivery{}},
+				Answer{Status: http.StatusAccepted, When: "The same, of a delivery that changes several refs.",
+					Type: Delivery{}},
+				Answer{Status: http.StatusOK, When: "The same, of a delivery that changes several refs.",
+					Type: Delivery{}},
 				Answer{Status: http.StatusOK, When: "The delivery is not a push.", Type: Ignored{}}),
 			Problems: []Answer{
 				problem(http.StatusBadRequest,
@@ -224,7 +229,8 @@ func hooks() (all []Route) {
 				problem(http.StatusNotFound, "The project is not configured."),
 				problem(http.StatusRequestEntityTooLarge, "The body is larger than `listener.max_body`."),
 				problem(http.StatusServiceUnavailable,
-					"The push could not be stored for certain. Send the same again: what was accepted is not built twice."),
+					"The push could not be stored for certain. Send the same again: what was accepted is not built "+
+						"twice."),
 			},
 		})
 	}
@@ -238,7 +244,8 @@ func builds() []Route {
 			Summary: "Build a project's commit.", Params: []Param{idempotencyKey()},
 			Body: &Body{Media: mediaJSON, Checked: true, Type: Submission{}}, Answers: accepted(),
 			Problems: slices.Concat(token(), body(), []Answer{
-				problem(http.StatusBadRequest, "The project has no such package, target, branch, tag or commit, or no targets."),
+				problem(http.StatusBadRequest, "The project has no such package, target, branch, tag or commit, or "+
+					"no targets."),
 				problem(http.StatusNotFound, "The project is not configured."),
 				problem(http.StatusBadGateway, "The repository's server does not answer."), unavailable(),
 			}),
@@ -248,8 +255,10 @@ func builds() []Route {
 			Text:    "Send `Expect: 100-continue` to learn of a refusal before the package is sent.",
 			Params: []Param{
 				{Name: "project", In: InQuery,
-					Text: "Name of a project; may be missing if the package's name is that of a project, or there is only one."},
-				{Name: "target", In: InQuery, Repeats: true, Text: "Name of a target; those of the project when missing."},
+					Text: "Name of a project; may be missing if the package's name is that of a project, or there is " +
+						"only one."},
+				{Name: "target", In: InQuery, Repeats: true,
+					Text: "Name of a target; those of the project when missing."},
 				idempotencyKey(),
 			},
 			Body: &Body{Media: MediaSRPM, Checked: true, Text: "The source package."}, Answers: accepted(),
@@ -259,7 +268,8 @@ func builds() []Route {
 				problem(http.StatusRequestEntityTooLarge, "The package is larger than `listener.max_upload`."),
 				problem(http.StatusUnsupportedMediaType, "The body is not declared as "+MediaSRPM+"."),
 				problem(http.StatusInternalServerError, "The listener cannot write to its disk."),
-				problem(http.StatusServiceUnavailable, "The storage or NATS is out of reach. Nothing is queued: send it again."),
+				problem(http.StatusServiceUnavailable,
+					"The storage or NATS is out of reach. Nothing is queued: send it again."),
 				problem(http.StatusInsufficientStorage, "The disk or the storage is full."),
 			}),
 		}, {
@@ -275,14 +285,16 @@ func builds() []Route {
 				{Name: "state", In: InQuery, Text: "Only in this state.",
 					Values: texts([]rpmflow.State{rpmflow.Queued, rpmflow.Running, rpmflow.Finished})},
 				{Name: "result", In: InQuery, Text: "Only with this result.", Values: texts(rpmflow.Results())},
-				{Name: "kind", In: InQuery, Text: "Only with this kind of failure.", Values: texts(rpmflow.FailureKinds())},
+				{Name: "kind", In: InQuery, Text: "Only with this kind of failure.",
+					Values: texts(rpmflow.FailureKinds())},
 				{Name: "limit", In: InQuery, Integer: true, Text: "Builds on a page: 1 to 200, 50 when missing."},
 				{Name: "cursor", In: InQuery, Text: "`next` of the page before."},
 			},
 			Answers: []Answer{{Status: http.StatusOK, When: "A page of builds.", Type: BuildList{}}},
 			Problems: []Answer{
 				problem(http.StatusBadRequest,
-					"A parameter is not known or malformed, or there never was a build with such a name."), unavailable(),
+					"A parameter is not known or malformed, or there never was a build with such a name."),
+				unavailable(),
 			},
 		}, {
 			Name: GetBuild, Method: http.MethodGet, Path: "/api/v1/builds/{id}", Access: Public,
@@ -294,7 +306,8 @@ func builds() []Route {
 			Name: CancelBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/cancel", Access: Token,
 			Summary: "End a build.",
 			Text:    "A build whose end was asked for can only end as canceled.",
-			Params:  []Param{buildID()}, Body: &Body{Media: mediaJSON, Checked: true, Type: Cancellation{}, Optional: true},
+			Params:  []Param{buildID()}, Body: &Body{Media: mediaJSON, Checked: true, Type: Cancellation{},
+				Optional: true},
 			Answers: []Answer{
 				{Status: http.StatusOK, When: "The build has ended.", Type: rpmflow.Build{}},
 				{Status: http.StatusAccepted, When: "It runs, and ends as soon as its builder has stopped it.",
@@ -311,7 +324,8 @@ func builds() []Route {
 			Answers: accepted(),
 			Problems: slices.Concat(token(), lookup(), []Answer{
 				problem(http.StatusNotFound, "The project is not configured any more."),
-				problem(http.StatusConflict, "The build is not finished, or its package or target is not configured any more."),
+				problem(http.StatusConflict, "The build is not finished, or its package or target is not configured "+
+					"any more."),
 				problem(http.StatusUnsupportedMediaType, "The body is not declared as JSON."),
 			}),
 		}, {
@@ -359,7 +373,8 @@ func programs() []Route {
 			Summary: "Describe the API as OpenAPI 3.1.",
 			Answers: []Answer{{Status: http.StatusOK, When: "The document.", Media: mediaJSON}},
 		}, {
-			Name: GetHealth, Method: http.MethodGet, Path: "/healthz", Access: Probe, Summary: "Report that the program runs.",
+			Name: GetHealth, Method: http.MethodGet, Path: "/healthz", Access: Probe,
+			Summary: "Report that the program runs.",
 			Answers: []Answer{{Status: http.StatusOK, When: "It runs.", Type: Status{}}},
 		}, {
 			Name: GetReadiness, Method: http.MethodGet, Path: "/readyz", Access: Probe,

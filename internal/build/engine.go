@@ -41,8 +41,9 @@ type Engine interface {
 	Caveats() []string
 	// Ready reports whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
 	Ready(ctx context.Context) error
-	// Serves reports whether builds of this target could begin now, and if not, what is missing and what to do about it:
-	// its image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment ago.
+	// Serves reports whether builds of this target could begin now, and if not, what is missing and what to do about
+	// it: its image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment
+	// ago.
 	Serves(ctx context.Context, t rpmflow.Target) error
 	// Open begins the work on one attempt. Nothing must be undone when it fails.
 	Open(ctx context.Context, job Job) (Session, error)
@@ -77,9 +78,9 @@ type Warmer interface {
 type Session interface {
 	// Root makes the clean, up-to-date build root of the target ready.
 	Root(ctx context.Context) error
-	// Query asks the target's rpm about a spec: what rpmspec prints for these arguments, and the spec as the last of them.
-	// It is run like the package's own code, unprivileged and without a network. sources is the directory of the sources,
-	// which a spec may read. It may be called several times, between Root and SRPM.
+	// Query asks the target's rpm about a spec: what rpmspec prints for these arguments, and the spec as the last of
+	// them. It is run like the package's own code, unprivileged and without a network. sources is the directory of the
+	// sources, which a spec may read. It may be called several times, between Root and SRPM.
 	Query(ctx context.Context, spec, sources string, args ...string) ([]byte, error)
 	// SRPM makes the source package and returns its path.
 	SRPM(ctx context.Context, spec, sources string) (string, error)
@@ -89,7 +90,7 @@ type Session interface {
 	RPMs(ctx context.Context, srpm string) ([]string, error)
 	// Logs returns the paths of the logs that there are: build.log, root.log and the like.
 	Logs() []string
-	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has returned,
-	// by the engine. It may be called twice.
+	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has
+	// returned, by the engine. It may be called twice.
 	Close(ctx context.Context) error
 }

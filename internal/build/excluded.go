@@ -90,7 +90,8 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
 	case exclusive && !slices.ContainsFunc(values, named):
 		return &rpmflow.Skip{
-			Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]), Hint: hint,
+			Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]),
+			Hint:    hint,
 		}
 	case !exclusive && !slices.ContainsFunc(values, unnamed):
 		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", values[0], r.name), Hint: hint}

@@ -19,7 +19,8 @@ func srpmOf(t *testing.T, tags string) string {
 	}
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "hello.spec")
-	text := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n" + tags + "\n\n%description\nx\n\n%files\n"
+	text := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n" + tags +
+		"\n\n%description\nx\n\n%files\n"
 	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +41,9 @@ func TestExcluded(t *testing.T) {
 		{tags: "", arch: "x86_64"},
 		{tags: "ExclusiveArch: x86_64 aarch64", arch: "x86_64"},
 		{tags: "ExclusiveArch: X86_64", arch: "x86_64"},
-		{tags: "ExclusiveArch: ppc64le", arch: "x86_64", want: "the spec is for ppc64le only (ExclusiveArch), the target " +
-			"is x86_64"},
+		{tags: "ExclusiveArch: ppc64le", arch: "x86_64",
+			want: "the spec is for ppc64le only (ExclusiveArch), the target " +
+				"is x86_64"},
 		{tags: "ExclusiveArch: ppc64le\nExclusiveArch: s390x", arch: "x86_64",
 			want: "the spec is for ppc64le, s390x only (ExclusiveArch), the target is x86_64"},
 		{tags: "ExclusiveArch: a1 a2 a3 a4 a5 a6 a7 a8 a9", arch: "x86_64",
@@ -55,7 +57,8 @@ func TestExcluded(t *testing.T) {
 		{tags: "BuildArch: noarch\nExclusiveArch: x86_64 noarch", arch: "x86_64"},
 		{tags: "BuildArch: noarch\nExclusiveArch: ppc64le noarch", arch: "x86_64",
 			want: "the spec is for ppc64le, noarch only (ExclusiveArch), the target is x86_64"},
-		// mock's configurations of i386 have i686, those of armhfp armv7hl: rpm decides where only one of the names is there.
+		// mock's configurations of i386 have i686, those of armhfp armv7hl: rpm decides where only one of the names is
+		// there.
 		{tags: "ExclusiveArch: i686", arch: "i386"},
 		{tags: "ExcludeArch: i386 i486 i586 i686", arch: "i386", want: "the spec is not for i386 (ExcludeArch)"},
 		{tags: "ExcludeArch: i686", arch: "i386"},
@@ -64,7 +67,8 @@ func TestExcluded(t *testing.T) {
 		{tags: "ExclusiveArch: i686", arch: "x86_64",
 			options: rpmflow.Options{MockOptions: []rpmflow.MockOption{{Key: "rpmbuild_arch", Value: "i686"}}}},
 	} {
-		err := excluded(srpmOf(t, c.tags), rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: c.options}}, c.arch)
+		err := excluded(srpmOf(t, c.tags), rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Options: c.options}},
+			c.arch)
 		var skip *rpmflow.Skip
 		switch {
 		case c.want == "" && err != nil:
@@ -102,7 +106,8 @@ func TestNotFor(t *testing.T) {
 func TestSkippedOutcome(t *testing.T) {
 	t.Parallel()
 	o := rpmflow.OutcomeOf(rpmflow.PhaseSRPM, &rpmflow.Skip{Message: "m", Hint: "h"})
-	if o.Result != rpmflow.Skipped || o.Kind != "" || o.Phase != rpmflow.PhaseSRPM || o.Message != "m" || o.Hint != "h" ||
+	if o.Result != rpmflow.Skipped || o.Kind != "" || o.Phase != rpmflow.PhaseSRPM || o.Message != "m" ||
+		o.Hint != "h" ||
 		strings.Contains(o.Hint, "operator") {
 		t.Errorf("%+v", o)
 	}

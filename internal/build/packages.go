@@ -10,7 +10,8 @@ import (
 
 // checkPackage refuses a file that is not a package, though the build has put it where rpmbuild puts packages.
 func checkPackage(file string) error {
-	const hint = "let only rpmbuild write into the directory RPMS, and name packages with letters, digits and . _ + ~ ^ -"
+	const hint = "let only rpmbuild write into the directory RPMS, and name packages with letters, digits and . _ + " +
+		"~ ^ -"
 	name := filepath.Base(file)
 	if !rpmfile.ValidName(name) {
 		return rpmflow.Fail(rpmflow.FailureBuild, hint, "the build left a package with the name %.100q", name)

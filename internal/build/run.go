@@ -40,8 +40,8 @@ type Runner struct {
 	Engine  Engine
 	Sources Sources
 	Store   Store
-	// Repository returns the URL to fetch from for a repository in a project's record, with the credentials that no record
-	// holds.
+	// Repository returns the URL to fetch from for a repository in a project's record, with the credentials that no
+	// record holds.
 	Repository func(project, repository string) string
 	// URL is where everybody can fetch the object with this key.
 	URL       func(key string) string
@@ -63,13 +63,13 @@ type Attempt struct {
 	// Cancel ends when the build is to end, its cause being the outcome; logs are stored then, packages are not. Nil:
 	// never.
 	Cancel context.Context
-	// Report makes the record known whenever the build enters a phase. When it fails, this builder does not own the build
-	// any more.
+	// Report makes the record known whenever the build enters a phase. When it fails, this builder does not own the
+	// build any more.
 	Report func(ctx context.Context, b rpmflow.Build) error
 	// SRPMOnly ends the build when there is a source package.
 	SRPMOnly bool
-	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before what
-	// it has left is removed. Nil: there is no such shell.
+	// Failed is called with the session of a build that has failed in the engine, once its logs are stored and before
+	// what it has left is removed. Nil: there is no such shell.
 	Failed func(ctx context.Context, s Session)
 }
 
@@ -103,7 +103,8 @@ func (r *Runner) Run(ctx context.Context, a Attempt) (rpmflow.Build, error) {
 	if errors.As(err, &lost) {
 		return run.b, lost.err
 	}
-	if cause := context.Cause(tctx); err != nil && cause != nil { // the error of a step that was stopped does not matter
+	// the error of a step that was stopped does not matter
+	if cause := context.Cause(tctx); err != nil && cause != nil {
 		err = cause
 	}
 	outcome := rpmflow.OutcomeOf(run.b.Phase, err)

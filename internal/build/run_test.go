@@ -105,7 +105,8 @@ func newFixtureAt(t *testing.T, cfg storage.Config, step func(ctx context.Contex
 			repository string) string {
 			return repository
 		},
-		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
+		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
+		Logger: quiet,
 	}
 	b.attempt = build.Attempt{
 		Build: rpmflow.Build{
@@ -222,7 +223,8 @@ func TestRunFailsInEachPhase(t *testing.T) {
 		step  string
 		phase rpmflow.Phase
 	}{
-		{enginetest.Open, rpmflow.PhaseRoot}, {enginetest.Root, rpmflow.PhaseRoot}, {enginetest.SRPM, rpmflow.PhaseSRPM},
+		{enginetest.Open, rpmflow.PhaseRoot}, {enginetest.Root, rpmflow.PhaseRoot},
+		{enginetest.SRPM, rpmflow.PhaseSRPM},
 		{enginetest.Dependencies, rpmflow.PhaseDependencies}, {enginetest.RPMs, rpmflow.PhaseRPMs},
 	} {
 		for name, failure := range map[string]error{"packager's": fmt.Errorf("engine: %w", mistake),
@@ -238,7 +240,8 @@ func TestRunFailsInEachPhase(t *testing.T) {
 				if err != nil || got.Outcome == nil {
 					t.Fatalf("%v, %+v", err, got.Outcome)
 				}
-				wantPhases := append(slices.Clone(allPhases[:slices.Index(allPhases, test.phase)+1]), rpmflow.PhaseUpload)
+				wantPhases := append(slices.Clone(allPhases[:slices.Index(allPhases, test.phase)+1]),
+					rpmflow.PhaseUpload)
 				if got.Outcome.Phase != test.phase || got.Outcome.Message != failure.Error() || !slices.Equal(b.phases,
 					wantPhases) || len(got.Packages) > 0 {
 					t.Errorf("%+v after %v", got.Outcome, b.phases)
@@ -351,7 +354,8 @@ func TestRunIsCanceled(t *testing.T) {
 		got.Outcome.Phase != rpmflow.PhaseRPMs || len(got.Artifacts) != 1 {
 		t.Fatalf("%v, %+v", err, got.Outcome)
 	}
-	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") || !strings.Contains(log, "canceled by ann") {
+	if log := b.stored("build.log.gz"); !strings.HasPrefix(log, "+ make\n") ||
+		!strings.Contains(log, "canceled by ann") {
 		t.Errorf("log %q", log)
 	}
 

@@ -74,7 +74,8 @@ func TestRunDownloads(t *testing.T) {
 			rpmflow.OriginCache, 0},
 		{"unseen", map[string]string{"hidden.spec": hidden}, "open root srpm open root query srpm dependencies rpms",
 			rpmflow.OriginCache, 0},
-		{"in git", map[string]string{"hello.spec": text, "hello-1.0.tar.gz": "mine"}, "open root srpm dependencies rpms", "",
+		{"in git", map[string]string{"hello.spec": text, "hello-1.0.tar.gz": "mine"},
+			"open root srpm dependencies rpms", "",
 			0},
 	} {
 		steps, requests = nil, 0
@@ -110,7 +111,8 @@ func TestRunMissesASource(t *testing.T) {
 		b.attempt.Dir = t.TempDir()
 		got, err := b.run()
 		if err != nil || got.Outcome == nil || got.Outcome.Kind != rpmflow.FailureSource ||
-			got.Outcome.Phase != rpmflow.PhaseSRPM || !strings.Contains(got.Outcome.Message, want) || got.Outcome.Hint == "" {
+			got.Outcome.Phase != rpmflow.PhaseSRPM || !strings.Contains(got.Outcome.Message, want) ||
+			got.Outcome.Hint == "" {
 			t.Errorf("%s: %v, %+v", name, err, got.Outcome)
 		}
 	}

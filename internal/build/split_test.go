@@ -38,7 +38,8 @@ func TestSplitDecidesOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := b.run()
-			if err != nil || got.Outcome.Kind != rpmflow.FailureInfrastructure || got.Outcome.Phase != rpmflow.PhaseSources {
+			if err != nil || got.Outcome.Kind != rpmflow.FailureInfrastructure ||
+				got.Outcome.Phase != rpmflow.PhaseSources {
 				t.Fatalf("%v, %+v", err, got.Outcome)
 			}
 			if _, o := got.Split.Halves(); *o != want {

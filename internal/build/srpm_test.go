@@ -31,7 +31,8 @@ func TestRunOfASourcePackage(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newFixtureAt(t, s3, nil)
-			b.attempt.Build.Repository, b.attempt.Build.Commit = repository(t, map[string]string{test.file: test.content})
+			b.attempt.Build.Repository, b.attempt.Build.Commit = repository(t,
+				map[string]string{test.file: test.content})
 			b.attempt.Build.Layout, b.attempt.Build.Sources = rpmflow.LayoutSRPM, rpmflow.Sources{SRPM: test.file}
 			got, err := b.run()
 			if err != nil || got.Outcome == nil || got.Layout != rpmflow.LayoutSRPM || got.Sources.SRPM != test.file ||
@@ -39,7 +40,8 @@ func TestRunOfASourcePackage(t *testing.T) {
 				t.Fatalf("%v, %+v", err, got)
 			}
 			if test.want != "" {
-				if got.Outcome.Kind != rpmflow.FailureSource || got.Outcome.Phase != rpmflow.PhaseSRPM || got.Outcome.Hint == "" ||
+				if got.Outcome.Kind != rpmflow.FailureSource || got.Outcome.Phase != rpmflow.PhaseSRPM ||
+					got.Outcome.Hint == "" ||
 					!strings.Contains(got.Outcome.Message, test.want) {
 					t.Errorf("%+v", got.Outcome)
 				}
@@ -49,7 +51,8 @@ func TestRunOfASourcePackage(t *testing.T) {
 			for _, p := range got.Packages {
 				nevras = append(nevras, p.NEVRA())
 			}
-			if got.Outcome.Result != rpmflow.Succeeded || fmt.Sprint(nevras) != "[hello-1.0-1.src hello-1.0-1.x86_64]" ||
+			if got.Outcome.Result != rpmflow.Succeeded ||
+				fmt.Sprint(nevras) != "[hello-1.0-1.src hello-1.0-1.x86_64]" ||
 				!slices.Equal(b.phases, allPhases) {
 				t.Errorf("%+v: %v after %v", got.Outcome, nevras, b.phases)
 			}

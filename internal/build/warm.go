@@ -25,7 +25,8 @@ func (r *run) warm(ctx context.Context) (wait, stop func()) {
 	go func() {
 		defer close(done)
 		if err := w.Warm(ctx, job); err != nil && ctx.Err() == nil {
-			r.Logger.Debug("root not made ready while the sources are fetched", "project", r.b.Project, "target", r.b.Target,
+			r.Logger.Debug("root not made ready while the sources are fetched", "project", r.b.Project, "target",
+				r.b.Target,
 				"build", r.b.ID, "error", err)
 		}
 	}()

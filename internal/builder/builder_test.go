@@ -125,7 +125,8 @@ func TestInfrastructureFailures(t *testing.T) {
 	if pause := w.started(fixed, 2).StartedAt.Sub(retried.Time); pause < o.RetryDelay-100*time.Millisecond {
 		t.Errorf("tried again after %s", pause)
 	}
-	if b := retried.Build; b.InfrastructureFailures != 1 || b.Outcome != nil || b.Builder != "" || len(b.Artifacts) > 0 {
+	if b := retried.Build; b.InfrastructureFailures != 1 || b.Outcome != nil || b.Builder != "" ||
+		len(b.Artifacts) > 0 {
 		t.Errorf("waits as %+v", b)
 	}
 	got = w.finished(broken)
@@ -157,7 +158,8 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
-	b.LostAttempts, b.Attempt, b.QueueSequence, b.Engine, b.Notes = 6, 6, 1, "mock", []string{"attempt 6 was interrupted"}
+	b.LostAttempts, b.Attempt, b.QueueSequence, b.Engine, b.Notes = 6, 6, 1, "mock",
+		[]string{"attempt 6 was interrupted"}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 	w.must(err)
 	w.message(b)

@@ -148,7 +148,8 @@ func (w *fixture) silence(name string, attempt int) {
 	w.t.Helper()
 	s3 := w.s3
 	s3.Logger = nil
-	raw, err := json.Marshal(childSettings{Name: name, DataDir: w.t.TempDir(), AckWait: silentWait, NATS: w.url, S3: s3})
+	raw, err := json.Marshal(childSettings{Name: name, DataDir: w.t.TempDir(), AckWait: silentWait, NATS: w.url,
+		S3: s3})
 	w.must(err)
 	child := lifeline.Command(w.t.Context(), childBuilder, string(raw))
 	child.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + w.t.TempDir()}

@@ -119,7 +119,8 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 	lost := rpmflow.Build{
 		BuildRequest: found, State: rpmflow.Running, Attempt: 1, InfrastructureFailures: 1, Notes: []string{"a remark"},
 		BuildAttempt: rpmflow.BuildAttempt{
-			Builder: "one", QueueSequence: 7, Engine: "mock", Containers: []string{"c"}, Root: &rpmflow.BuildRoot{Image: "i"},
+			Builder: "one", QueueSequence: 7, Engine: "mock", Containers: []string{"c"},
+			Root:      &rpmflow.BuildRoot{Image: "i"},
 			StartedAt: &at,
 			Phase:     rpmflow.PhaseRPMs, Phases: []rpmflow.PhaseTime{{Phase: rpmflow.PhaseRPMs}},
 			SourceFiles: []rpmflow.SourceFile{{Name: "s"}},
@@ -189,7 +190,8 @@ func TestWorkDirs(t *testing.T) {
 	wg.Wait()
 	close(open)
 	for w := range open {
-		if attempt, err := attemptDir(w, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Attempt: 1}); err != nil {
+		if attempt, err := attemptDir(w, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"},
+			Attempt: 1}); err != nil {
 			t.Errorf("%s: %v", attempt, err)
 		}
 		if err := w.Remove(); err != nil {

@@ -98,7 +98,8 @@ func TestALoserTouchesNothing(t *testing.T) {
 	w.must(w.nc.Flush())
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
 	w.must(err)
-	if last.Build.Builder != "b" || last.Build.Attempt != 2 || last.Build.State != rpmflow.Running || w.messages() != 1 {
+	if last.Build.Builder != "b" || last.Build.Attempt != 2 || last.Build.State != rpmflow.Running ||
+		w.messages() != 1 {
 		t.Errorf("%s: %+v, %d messages", last.Type, last.Build, w.messages())
 	}
 	if words := said.besidesHeartbeats("1"); len(words) > 0 {
@@ -248,7 +249,8 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	w.store = w.storeAt(again.Endpoint())
 	for b, failures := range map[*rpmflow.Build]int{&first: 1, &second: 0} {
 		got := w.finished(*b)
-		if got.Outcome.Result != rpmflow.Succeeded || got.InfrastructureFailures != failures || got.Attempt != failures+1 {
+		if got.Outcome.Result != rpmflow.Succeeded || got.InfrastructureFailures != failures ||
+			got.Attempt != failures+1 {
 			t.Errorf("%+v", got)
 		}
 		for _, a := range got.Artifacts {

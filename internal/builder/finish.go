@@ -110,7 +110,8 @@ func publishedAs(err error) published {
 func (o *owner) end(ctx context.Context, b rpmflow.Build, interruption error) {
 	b.LeavePhase(time.Now())
 	s := situation{
-		interrupted: interruption != nil, infrastructure: isInfrastructure(b.Outcome), failures: b.InfrastructureFailures,
+		interrupted: interruption != nil, infrastructure: isInfrastructure(b.Outcome),
+		failures:    b.InfrastructureFailures,
 		maxFailures: o.o.MaxFailures, lost: b.LostAttempts,
 	}
 	if s.infrastructure && o.current().Cancel == nil {
@@ -244,8 +245,8 @@ func (o *owner) settle(ctx context.Context, did step, b rpmflow.Build, interrupt
 		delay := o.delay(b.InfrastructureFailures)
 		o.log.Warn("attempt failed for reasons of the infrastructure, trying again",
 			"in", delay, "why", b.Notes[len(b.Notes)-1])
-		// The new message is sent before the old one is acknowledged. If this fails, the builder that gets the old message
-		// sends it.
+		// The new message is sent before the old one is acknowledged. If this fails, the builder that gets the old
+		// message sends it.
 		if err := o.queue.Enqueue(ctx, b, time.Now().Add(delay)); err != nil {
 			o.log.Error("message of the retry not sent: done when the old one is delivered again", "error", err)
 			return

@@ -26,19 +26,22 @@ func TestNext(t *testing.T) {
 		situation situation
 		want      step
 	}{
-		"an outcome":                        {situation{maxFailures: 3}, stepFinish},
-		"an outcome after failures":         {situation{maxFailures: 3, failures: 2}, stepFinish},
-		"interrupted":                       {situation{maxFailures: 3, interrupted: true}, stepHandBack},
-		"interrupted, after failures":       {situation{maxFailures: 3, interrupted: true, failures: 2}, stepHandBack},
-		"infrastructure":                    {situation{maxFailures: 3, infrastructure: true}, stepRetry},
-		"infrastructure, the second time":   {situation{maxFailures: 3, infrastructure: true, failures: 1}, stepRetry},
-		"infrastructure, the last time":     {situation{maxFailures: 3, infrastructure: true, failures: 2}, stepFinish},
-		"infrastructure, never retried":     {situation{maxFailures: 1, infrastructure: true}, stepFinish},
-		"builders were lost":                {situation{maxFailures: 3, infrastructure: true, lost: maxLost}, stepRetry},
-		"too many builders were lost":       {situation{maxFailures: 3, infrastructure: true, lost: maxLost + 1}, stepFinish},
-		"canceled, with an outcome":         {situation{maxFailures: 3, canceled: true}, stepCancel},
-		"canceled, interrupted":             {situation{maxFailures: 3, canceled: true, interrupted: true}, stepCancel},
-		"canceled, infrastructure":          {situation{maxFailures: 3, canceled: true, infrastructure: true}, stepCancel},
+		"an outcome":                      {situation{maxFailures: 3}, stepFinish},
+		"an outcome after failures":       {situation{maxFailures: 3, failures: 2}, stepFinish},
+		"interrupted":                     {situation{maxFailures: 3, interrupted: true}, stepHandBack},
+		"interrupted, after failures":     {situation{maxFailures: 3, interrupted: true, failures: 2}, stepHandBack},
+		"infrastructure":                  {situation{maxFailures: 3, infrastructure: true}, stepRetry},
+		"infrastructure, the second time": {situation{maxFailures: 3, infrastructure: true, failures: 1}, stepRetry},
+		"infrastructure, the last time":   {situation{maxFailures: 3, infrastructure: true, failures: 2}, stepFinish},
+		"infrastructure, never retried":   {situation{maxFailures: 1, infrastructure: true}, stepFinish},
+		"builders were lost": {situation{maxFailures: 3, infrastructure: true, lost: maxLost},
+			stepRetry},
+		"too many builders were lost": {situation{maxFailures: 3, infrastructure: true, lost: maxLost + 1},
+			stepFinish},
+		"canceled, with an outcome": {situation{maxFailures: 3, canceled: true}, stepCancel},
+		"canceled, interrupted":     {situation{maxFailures: 3, canceled: true, interrupted: true}, stepCancel},
+		"canceled, infrastructure": {situation{maxFailures: 3, canceled: true, infrastructure: true},
+			stepCancel},
 		"canceled before the outcome":       {after(stepFinish, publishedCanceled), stepCancel},
 		"canceled before the retry":         {after(stepRetry, publishedCanceled), stepCancel},
 		"canceled before the hand-over":     {after(stepHandBack, publishedCanceled), stepCancel},
@@ -243,7 +246,8 @@ func TestRecordIsStoredFirst(t *testing.T) {
 			o.end(t.Context(), b, nil)
 			last, left := o.ended(t)
 			g := last.Build
-			if last.Type != want || g.InfrastructureFailures != failures+1 || len(g.Packages)+len(g.Artifacts) > 0 || left {
+			if last.Type != want || g.InfrastructureFailures != failures+1 || len(g.Packages)+len(g.Artifacts) > 0 ||
+				left {
 				t.Errorf("%s: %+v, message left: %v", last.Type, g, left)
 			}
 			switch want {

@@ -90,7 +90,8 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	w.repo = filepath.Join(t.TempDir(), "hello")
 	w.git("init", "--quiet", "--initial-branch=main", w.repo)
 	w.must(os.WriteFile(filepath.Join(w.repo, "hello.spec"),
-		[]byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"), 0o600))
+		[]byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"),
+		0o600))
 	w.git("-C", w.repo, "add", "--all")
 	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
 	w.commit = w.git("-C", w.repo, "rev-parse", "HEAD")
@@ -170,9 +171,11 @@ func (w *fixture) watch() {
 		}
 		if w.t.Failed() {
 			for _, e := range w.seen {
-				w.t.Logf("%d %s %s %s attempt %d by %s, failures %d, lost %d, notes %q, outcome %+v", e.Sequence, e.Build.ID[:8],
+				w.t.Logf("%d %s %s %s attempt %d by %s, failures %d, lost %d, notes %q, outcome %+v", e.Sequence,
+					e.Build.ID[:8],
 					e.Type, e.Build.Phase,
-					e.Build.Attempt, e.Build.Builder, e.Build.InfrastructureFailures, e.Build.LostAttempts, e.Build.Notes,
+					e.Build.Attempt, e.Build.Builder, e.Build.InfrastructureFailures, e.Build.LostAttempts,
+					e.Build.Notes,
 					e.Build.Outcome)
 			}
 		}
@@ -251,7 +254,8 @@ func (w *fixture) build(push string) rpmflow.Build {
 	target := enginetest.Target()
 	return rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name), Push: rpmflow.PushID("hello", push),
+			ID:      rpmflow.BuildID(rpmflow.PushID("hello", push), "hello", target.Name),
+			Push:    rpmflow.PushID("hello", push),
 			Project: "hello", Package: "hello",
 			Target: target.Name, Arch: target.Arch, Repository: w.repo, Ref: "refs/heads/main", Commit: w.commit,
 			Layout:         rpmflow.LayoutAuto,
@@ -296,9 +300,10 @@ func (w *fixture) stored(b rpmflow.Build, attempt int, name string) bool {
 // options are those of a builder in tests: quick to look, slow to be taken for dead.
 func (w *fixture) options(name string) builder.Options {
 	return builder.Options{
-		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1, DrainTime: patience,
-		Poll:    50 * time.Millisecond,
-		AckWait: patience, RetryDelay: time.Second, MaxFailures: 3, DataDir: w.t.TempDir(), Logger: quiet,
+		Name: name, Archs: []string{"x86_64"}, Targets: []rpmflow.Target{enginetest.Target()}, Jobs: 1,
+		DrainTime: patience,
+		Poll:      50 * time.Millisecond,
+		AckWait:   patience, RetryDelay: time.Second, MaxFailures: 3, DataDir: w.t.TempDir(), Logger: quiet,
 	}
 }
 
@@ -373,8 +378,10 @@ func runBuilder(ctx, hard context.Context, o builder.Options, a events.Access, s
 		return err
 	}
 	runner := &build.Runner{
-		Engine: engine, Sources: sources, Store: store, Repository: func(_, repository string) string { return repository },
-		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20, Logger: quiet,
+		Engine: engine, Sources: sources, Store: store,
+		Repository: func(_, repository string) string { return repository },
+		URL:        func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
+		Logger: quiet,
 	}
 	b, err := builder.New(ctx, o, nc, js, runner, store)
 	if err != nil {

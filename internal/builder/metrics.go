@@ -83,7 +83,8 @@ func phaseBuckets() []float64 { return []float64{.1, .25, .5, 1, 2.5, 5, 10, 30,
 // ended counts a build whose outcome is published.
 func (m metrics) ended(b rpmflow.Build) {
 	o := b.Outcome
-	m.series.GetOrCreateCounter(series("builds_finished_total", "kind", string(o.Kind), "result", string(o.Result))).Inc()
+	m.series.GetOrCreateCounter(series("builds_finished_total", "kind", string(o.Kind), "result",
+		string(o.Result))).Inc()
 	for _, p := range b.Phases {
 		name := series("phase_duration_seconds", "phase", string(p.Phase))
 		m.series.GetOrCreatePrometheusHistogramExt(name, phaseBuckets()).Update(p.Seconds)

@@ -90,8 +90,8 @@ func (o *owner) publish(ctx context.Context, t events.Type, b rpmflow.Build, dis
 		if !errors.Is(err, events.ErrLost) {
 			return err
 		}
-		// A publish that was interrupted may have been stored, and then our own event is in the way. Or it is a request to
-		// cancel.
+		// A publish that was interrupted may have been stored, and then our own event is in the way. Or it is a request
+		// to cancel.
 		last, readErr := o.ledger.Last(ctx, b)
 		if readErr != nil || !o.ours(last) || last.Sequence <= o.held.sequence {
 			return err
@@ -148,7 +148,8 @@ func (o *owner) run(ctx, hard context.Context) (rpmflow.Build, error) {
 		return !errors.Is(err, events.ErrLost)
 	}
 	var beats sync.WaitGroup
-	// While NATS is out of reach there are no heartbeats and no looks: the build continues, and EVENTS decides afterwards.
+	// While NATS is out of reach there are no heartbeats and no looks: the build continues, and EVENTS decides
+	// afterwards.
 	beats.Go(func() { o.heartbeats(rctx, look) })
 	notices, stopNotices, err := o.queue.CancelNotices(o.held.build.ID)
 	if err != nil {
@@ -195,7 +196,8 @@ func (o *owner) attempt(ctx context.Context) (rpmflow.Build, error) {
 	}
 	target, ok := o.target(b.Target)
 	if !ok {
-		return failed(fmt.Errorf("target %q is not in the configuration of builder %s: define it there", b.Target, o.o.Name))
+		return failed(fmt.Errorf("target %q is not in the configuration of builder %s: define it there", b.Target,
+			o.o.Name))
 	}
 	dir, err := attemptDir(o.work, b)
 	if err != nil {

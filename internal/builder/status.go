@@ -88,10 +88,12 @@ func (s *Status) Listen(address string, log *slog.Logger) (stop func(), err erro
 func (s *Status) Handler(log *slog.Logger) http.Handler {
 	probe := httpd.Group{Quiet: true}
 	return httpd.NewSite(log, []httpd.Route{
-		{Pattern: "GET /healthz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any, *httpd.Problem) {
+		{Pattern: "GET /healthz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any,
+			*httpd.Problem) {
 			return answer("alive", s.alive(time.Now()), nil)
 		}},
-		{Pattern: "GET /readyz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any, *httpd.Problem) {
+		{Pattern: "GET /readyz", Group: probe, Handler: func(http.ResponseWriter, *http.Request) (int, any,
+			*httpd.Problem) {
 			return answer("ready", s.ready(), s.waitingTargets())
 		}},
 		{Pattern: "GET /metrics", Handler: httpd.Metrics(s.metrics.series.WritePrometheus, s.metrics.state)},
@@ -198,7 +200,8 @@ func (s *Status) alive(now time.Time) error {
 		late = max(late, now.Sub(*end))
 	}
 	if late > 0 {
-		return hint.Add(fmt.Errorf("the builder hangs: its current step should have ended %s ago", late.Round(time.Second)),
+		return hint.Add(fmt.Errorf("the builder hangs: its current step should have ended %s ago",
+			late.Round(time.Second)),
 			"restart it; SIGQUIT shows where it hangs")
 	}
 	return nil

@@ -69,7 +69,8 @@ func TestStatusBeforeTheStart(t *testing.T) {
 	if code, said := at.get(t, "/healthz"); code != http.StatusOK || !strings.HasPrefix(said, "alive") {
 		t.Errorf("%d %s", code, said)
 	}
-	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(said, "starting") {
+	if code, said := at.get(t, "/readyz"); code != http.StatusServiceUnavailable ||
+		!strings.Contains(said, "starting") {
 		t.Errorf("%d %s", code, said)
 	}
 	s.Waiting(hint.Add(errors.New("connect to NATS: refused"), "start it"))

@@ -34,7 +34,8 @@ func hangingBuilder(ctx context.Context, args []string) error {
 	o := builder.Options{
 		Name: s.Name, DataDir: s.DataDir, AckWait: s.AckWait, Archs: []string{"x86_64"},
 		Targets: []rpmflow.Target{enginetest.Target()},
-		Jobs:    1, DrainTime: patience, Poll: 50 * time.Millisecond, RetryDelay: time.Second, MaxFailures: 3, Logger: quiet,
+		Jobs:    1, DrainTime: patience, Poll: 50 * time.Millisecond, RetryDelay: time.Second, MaxFailures: 3,
+		Logger: quiet,
 	}
 	engine := &enginetest.Engine{Step: hang(enginetest.RPMs)}
 	return runBuilder(ctx, ctx, o, events.Access{URL: s.NATS, Name: "child"}, s.S3, engine, func() {})

@@ -17,7 +17,8 @@ import (
 const (
 	// postponeFor is after how long a build that could not start is delivered again.
 	postponeFor = time.Second
-	// postponeEach is how much longer that is for each such build, so that many of them do not load NATS and the builder.
+	// postponeEach is how much longer that is for each such build, so that many of them do not load NATS and the
+	// builder.
 	postponeEach = 25 * time.Millisecond
 	// explainAfter is how long a build waits before its record says why this builder takes none: others may take it at
 	// once.

@@ -192,7 +192,8 @@ func TestWaitsAfterALostAttempt(t *testing.T) {
 	w.must(w.queue.Enqueue(t.Context(), b, time.Time{}))
 	n := b
 	started := time.Now().UTC()
-	n.State, n.Attempt, n.Builder, n.QueueSequence, n.Engine, n.StartedAt = rpmflow.Running, 1, "dead", 1, "mock", &started
+	n.State, n.Attempt, n.Builder, n.QueueSequence, n.Engine, n.StartedAt = rpmflow.Running, 1, "dead", 1, "mock",
+		&started
 	n.EnterPhase(rpmflow.PhaseClaim, started)
 	_, err = w.ledger.Append(t.Context(), events.TypeStarted, n, sequence)
 	w.must(err)

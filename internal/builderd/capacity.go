@@ -31,7 +31,8 @@ type Capacity struct {
 // NewCapacity takes the limits from the configuration; engine may be nil.
 func NewCapacity(cfg *config.Config, engine build.Engine) *Capacity {
 	b := cfg.Builder
-	return &Capacity{dataDir: cfg.DataDir, disk: int64(b.MinDisk), memory: int64(b.MinMemory), engine: engine, root: "/"}
+	return &Capacity{dataDir: cfg.DataDir, disk: int64(b.MinDisk), memory: int64(b.MinMemory), engine: engine,
+		root: "/"}
 }
 
 // Levels measures what has a limit. What cannot be measured is an error, returned with the rest.
@@ -62,7 +63,8 @@ func (c *Capacity) Levels(ctx context.Context) ([]builder.Level, error) {
 	if err != nil {
 		return levels, errors.Join(append(errs, err)...)
 	}
-	return append(levels, builder.Level{Reason: builder.ReasonMemory, Free: free, Floor: c.memory}), errors.Join(errs...)
+	return append(levels, builder.Level{Reason: builder.ReasonMemory, Free: free, Floor: c.memory}),
+		errors.Join(errs...)
 }
 
 // Check returns what there is too little of, and what to do about it.
@@ -75,11 +77,13 @@ func (c *Capacity) Check(ctx context.Context) error {
 		switch {
 		case l.Free >= l.Floor:
 		case l.Reason == builder.ReasonDisk:
-			return builder.Because(l.Reason, fmt.Errorf("the disk of %s is almost full: %d MiB are free, less than %d MiB: "+
-				"free some space, or lower builder.min_disk", l.Where, l.Free>>20, l.Floor>>20))
+			return builder.Because(l.Reason,
+				fmt.Errorf("the disk of %s is almost full: %d MiB are free, less than %d MiB: "+
+					"free some space, or lower builder.min_disk", l.Where, l.Free>>20, l.Floor>>20))
 		default:
-			return builder.Because(l.Reason, fmt.Errorf("memory is almost used up: %d MiB are available, less than %d MiB: "+
-				"lower builder.jobs, end other programs, or lower builder.min_memory", l.Free>>20, l.Floor>>20))
+			return builder.Because(l.Reason,
+				fmt.Errorf("memory is almost used up: %d MiB are available, less than %d MiB: "+
+					"lower builder.jobs, end other programs, or lower builder.min_memory", l.Free>>20, l.Floor>>20))
 		}
 	}
 	return nil

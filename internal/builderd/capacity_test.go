@@ -28,7 +28,8 @@ func TestCapacity(t *testing.T) {
 		return map[string]string{
 			"proc/meminfo": machine["proc/meminfo"], "sys/fs/cgroup/memory.max": limit + "\n",
 			// 900 and 400 MiB
-			"sys/fs/cgroup/memory.current": "943718400\n", "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 419430400\n" +
+			"sys/fs/cgroup/memory.current": "943718400\n",
+			"sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 419430400\n" +
 				"active_file 7\n",
 		}
 	}
@@ -70,7 +71,8 @@ func TestCapacity(t *testing.T) {
 			f := builderd.NewCapacity(cfg, test.engine)
 			f.SetRoot(system)
 			err := f.Check(t.Context())
-			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
+			if test.says == "" && err != nil || test.says != "" &&
+				(err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("%v, want %q", err, test.says)
 			}
 		})

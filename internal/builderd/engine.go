@@ -23,7 +23,8 @@ import (
 func Mock(cfg *config.Config, installation string, log *slog.Logger) (*mock.Engine, error) {
 	d := cfg.Builder.Docker
 	return mock.New(mock.Settings{
-		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs, PIDs: int64(d.PIDs),
+		Host: d.Host, CertPath: d.CertPath, Network: d.Network, Memory: int64(d.Memory), CPUs: d.CPUs,
+		PIDs: int64(d.PIDs),
 		Disk: int64(d.Disk), Cache: int64(d.Cache), Packages: int64(d.Packages), KeepFresh: d.KeepFresh,
 		AppArmor: d.AppArmor, Archs: cfg.Builder.Archs, Installation: installation, Logger: log,
 	})

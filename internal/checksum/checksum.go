@@ -31,7 +31,8 @@ func New(algorithm, digest string) (Checksum, error) {
 	c := Checksum{strings.ToLower(algorithm), strings.ToLower(digest)}
 	h := c.Hash()
 	if h == nil {
-		return Checksum{}, fmt.Errorf("checksum algorithm %q is not one of %s", algorithm, strings.Join(Algorithms(), ", "))
+		return Checksum{}, fmt.Errorf("checksum algorithm %q is not one of %s", algorithm,
+			strings.Join(Algorithms(), ", "))
 	}
 	if raw, err := hex.DecodeString(c.Hex); err != nil || len(raw) != h.Size() {
 		return Checksum{}, fmt.Errorf("%q is not a %s checksum, which has %d hexadecimal digits", digest, c.Algorithm,

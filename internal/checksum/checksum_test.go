@@ -32,7 +32,8 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: a short digest is taken", algorithm)
 		}
 	}
-	for _, text := range []string{"", "file", "md5 file", "md5: file", "sha3:00 file", "md5:" + strings.Repeat("x", 32) +
+	for _, text := range []string{"", "file", "md5 file", "md5: file", "sha3:00 file", "md5:" +
+		strings.Repeat("x", 32) +
 		" file",
 		"md5:" + strings.Repeat("0", 32), "md5:" + strings.Repeat("0", 32) + " a/b"} {
 		if file, c, err := checksum.ParseFile(text); err == nil {

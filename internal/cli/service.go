@@ -61,7 +61,8 @@ func (s Service) Command() *cobra.Command {
 // health asks the running program. It reads the configuration without any secret.
 func (s Service) health() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "health", Short: fmt.Sprintf("Check whether the %s that runs here is ready", s.Program), Args: cobra.NoArgs,
+		Use: "health", Short: fmt.Sprintf("Check whether the %s that runs here is ready", s.Program),
+		Args: cobra.NoArgs,
 		Long: fmt.Sprintf(`Health is for container health checks. It asks the %s that runs with the same configuration on this
 machine (GET /readyz). It is quiet and exits with 0 if that is ready; else it says why and exits with 1. It needs no
 secrets.`,

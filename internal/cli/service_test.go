@@ -98,7 +98,8 @@ func TestDoctor(t *testing.T) {
 		OK     bool
 		Checks []struct{ Name, State, Found string }
 	}
-	if err := json.Unmarshal([]byte(out), &r); err != nil || r.OK || len(r.Checks) != 1 || r.Checks[0].State != "failed" ||
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.OK || len(r.Checks) != 1 ||
+		r.Checks[0].State != "failed" ||
 		!strings.Contains(r.Checks[0].Found, "RPMFLOW_NATS_URL") {
 		t.Errorf("%s, %v", out, err)
 	}

@@ -53,8 +53,9 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 		if g, ok := e.keys["targets"]; !ok {
 			p.Targets = slices.Clone(defined)
 			if len(defined) == 0 {
-				l.warnings = append(l.warnings, fmt.Sprintf("project %q: no target is defined, so nothing will be built: "+
-					"define one under targets", p.Name))
+				l.warnings = append(l.warnings,
+					fmt.Sprintf("project %q: no target is defined, so nothing will be built: "+
+						"define one under targets", p.Name))
 			}
 		} else if !g.bad {
 			l.targetsOf(e, p, g, defined)
@@ -162,10 +163,13 @@ func (l *loader) engines(c *Config) {
 		case host:
 			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, "+
 				"which builds for targets named host or host-… only, so its builds wait for another builder: "+
-				"set builder.engine to mock, or define the target %s", t.Name, rpmflow.HostTarget(osrelease.Read()).Name))
+				"set builder.engine to mock, or define the target %s", t.Name,
+				rpmflow.HostTarget(osrelease.Read()).Name))
 		default:
-			l.warnings = append(l.warnings, fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, "+
-				"so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine))
+			l.warnings = append(l.warnings,
+				fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, "+
+					"so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name,
+					c.Builder.Engine))
 		}
 	}
 }

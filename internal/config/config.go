@@ -185,8 +185,8 @@ type Source struct {
 	File  string            // empty: none
 	Env   []string          // as from os.Environ
 	Flags map[string]string // key to value; only flags that the user gave
-	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked for.
-	// The zero value gets none.
+	// For is the program that will run with it: it gets the secrets that are listed for it, and others are not looked
+	// for. The zero value gets none.
 	For Program
 }
 
@@ -276,11 +276,13 @@ func (c *Config) CheckBuilder() error {
 	for _, t := range c.Targets {
 		if t.ConfigDir != "" {
 			if info, err := os.Stat(t.ConfigDir); err != nil {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this builder can "+
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this "+
+					"builder can "+
 					"read", t.Name, err))
 				continue
 			} else if !info.IsDir() {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is not a directory", t.Name, t.ConfigDir))
+				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is not a directory", t.Name,
+					t.ConfigDir))
 				continue
 			}
 		}
@@ -293,7 +295,8 @@ func (c *Config) CheckBuilder() error {
 			continue // a configuration that the image ships
 		}
 		if info, err := os.Stat(path); err != nil {
-			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can "+
+			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this "+
+				"builder can "+
 				"read", t.Name, err))
 		} else if !info.Mode().IsRegular() {
 			problems = append(problems, fmt.Errorf("target %q: config: %s is not a file", t.Name, path))

@@ -84,33 +84,40 @@ func TestExample(t *testing.T) {
 			Options: rpmflow.Options{
 				Macros:  []rpmflow.Macro{{Name: "vendor", Value: "Example"}, {Name: "dist", Value: ".acme"}},
 				Without: []string{"docs"},
-				MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}, {Key: "module_enable", Value: "nodejs:22"},
+				MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}, {Key: "module_enable",
+					Value: "nodejs:22"},
 					{Key: "module_enable"}},
 			}},
-		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"), ConfigDir: filepath.Join(here, "mock"),
-			Image: "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
+		{Name: "Ours", Arch: "x86_64", Config: filepath.Join(here, "mock/ours.cfg"),
+			ConfigDir: filepath.Join(here, "mock"),
+			Image:     "registry.example.com:5000/mock:6.7", MaxAge: time.Minute},
 	}
 	if !reflect.DeepEqual(c.Targets, wantTargets) {
 		t.Errorf("targets:\n%+v\nwant\n%+v", c.Targets, wantTargets)
 	}
 	wantProjects := []rpmflow.Project{
 		{
-			Name: "Hello.World", URL: "https://git.example.com/hello.git", Branches: []string{"main", "f4?", "release-1.10"},
+			Name: "Hello.World", URL: "https://git.example.com/hello.git", Branches: []string{"main", "f4?",
+				"release-1.10"},
 			Tags:   []string{"v*"},
-			Layout: rpmflow.LayoutInTree, Spec: "SPECS/hello.spec", Targets: []string{"fedora-42-x86_64"}, Secret: "env-s3cret",
+			Layout: rpmflow.LayoutInTree, Spec: "SPECS/hello.spec", Targets: []string{"fedora-42-x86_64"},
+			Secret:  "env-s3cret",
 			Timeout: 90 * time.Minute, Concurrency: 2, Trust: true,
 			Options: rpmflow.Options{
 				Macros: []rpmflow.Macro{{Name: "quoted", Value: `it's "so" %{nil}`}}, With: []string{"tests", "docs"},
 				NoCheck: true,
 				Repositories: []rpmflow.Repository{
-					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50, GPGKey: "https://repo.example.com/KEY"},
+					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50,
+						GPGKey: "https://repo.example.com/KEY"},
 					{URL: "http://10.0.0.1/r"},
 				},
 			},
 		},
 		{
-			Name: "1.10", URL: "git@git.example.com:group/lib.git", Branches: []string{"trunk"}, Layout: rpmflow.LayoutAuto,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour,
+			Name: "1.10", URL: "git@git.example.com:group/lib.git", Branches: []string{"trunk"},
+			Layout:  rpmflow.LayoutAuto,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123",
+			Timeout:     time.Hour,
 			Concurrency: 4,
 		},
 		{
@@ -120,7 +127,8 @@ func TestExample(t *testing.T) {
 				Mirrors:   []string{"https://mirror.example.com/sources", "ftp://ftp.example.com/{file}"},
 				Checksums: []string{"md5:d41d8cd98f00b204e9800998ecf8427e lib-1.0.tar.gz"},
 			},
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123", Timeout: time.Hour,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "0123",
+			Timeout:     time.Hour,
 			Concurrency: 4,
 		},
 		{
@@ -128,15 +136,18 @@ func TestExample(t *testing.T) {
 			Layout: rpmflow.LayoutSplit,
 			Sources: rpmflow.Sources{Fallback: "rpm-master",
 				Substitute: []rpmflow.Substitution{{Name: "VERSION", Value: "{version}"}, {Name: "X", Value: "a=b"}}},
-			Packaging: rpmflow.Packaging{URL: "git@git.example.com:rpm/nova.git", Directories: []rpmflow.TargetDirectory{
-				{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"},
-				{Target: "Ours", Directory: "a/b"},
-			}},
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Timeout: time.Hour, Concurrency: 4,
+			Packaging: rpmflow.Packaging{URL: "git@git.example.com:rpm/nova.git",
+				Directories: []rpmflow.TargetDirectory{
+					{Target: "fedora-*", Directory: "fedora"}, {Target: "opensuse-leap-15.6-aarch64"},
+					{Target: "Ours", Directory: "a/b"},
+				}},
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Timeout: time.Hour,
+			Concurrency: 4,
 		},
 		{
 			Name: "mono", URL: "/srv/git/mono.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1",
+			Timeout:     time.Hour,
 			Concurrency: 4,
 			Packages: []rpmflow.PackageSource{
 				{Name: "a", Directory: "packages/a", Paths: []string{"packages/a/**", "macros/", "!**/README.md"}},
@@ -144,15 +155,18 @@ func TestExample(t *testing.T) {
 			},
 		},
 		{
-			Name: "vendor", URL: "/srv/git/vendor.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutSRPM,
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Name: "vendor", URL: "/srv/git/vendor.git", Branches: []string{"main", "master"},
+			Layout:  rpmflow.LayoutSRPM,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1",
+			Timeout:     time.Hour,
 			Concurrency: 4,
 			Sources:     rpmflow.Sources{Directory: "upstream", SRPMs: []string{"**/*.src.rpm", "!old/**"}},
 		},
 		{
 			Name: "part", URL: "/srv/git/part.git", Branches: []string{"main", "master"}, Layout: rpmflow.LayoutAuto,
 			Spec: "part.spec", Paths: []string{"rpm/**", "src/**"},
-			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1", Timeout: time.Hour,
+			Targets: []string{"fedora-42-x86_64", "opensuse-leap-15.6-aarch64", "Ours"}, Secret: "1",
+			Timeout:     time.Hour,
 			Concurrency: 4,
 			Sources:     rpmflow.Sources{Directory: "rpm/part"},
 		},
@@ -215,9 +229,11 @@ func TestEveryKey(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "file", "from a file\n")
 	sample := map[string]string{
-		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222", "text": "other",
+		"path": "file", "URL": "https://other.example.com", "list of URLs": "tls://other.example.com:4222",
+		"text":     "other",
 		"secret":   "other",
-		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77", "true|false": "false",
+		"variable": "OTHER", "duration": "77s", "size": "77MiB", "integer": "77", "number": "0.77",
+		"true|false":            "false",
 		"1|3":                   "3",
 		"list of architectures": "s390x", "list of names": "other", "list of addresses": "10.1.0.0/16,other",
 		"address": ":7777", "debug|info|warn|error": "warn", "text|json": "json", "auto|mock|rpmbuild": "rpmbuild",
@@ -312,7 +328,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		"nats:\n  user: u\n  password_env: hunter2\n",
 		"nats:\n  password: hunter2\n  password_file: x\n", "nats:\n  url: nats://u:hunter2@h\n",
 		"nats:\n  url: nats://u:hunt/hunter2@h\n",
-		"projects:\n- name: p\n  url: https://u:hunter2@h\n", "projects:\n- name: p\n  url: https://u:hunt/hunter2@h/x\n",
+		"projects:\n- name: p\n  url: https://u:hunter2@h\n",
+		"projects:\n- name: p\n  url: https://u:hunt/hunter2@h/x\n",
 		"projects:\n- name: p\n  url: u:hunter2@h/x\n", "projects:\n- name: p\n  url: ssh://u:hunter2@h/x\n",
 		"projects:\n- name: p\n  url: htps://u:hunter2@h/x\n",
 		"projects:\n- name: p\n  url: https://hunter2@-h/x\n", "s3:\n  endpoint: http://u:hunter2@h:1\n",
@@ -473,7 +490,8 @@ func TestWhoGetsCredentialsInURLs(t *testing.T) {
 			ForListener: tt.url, ForBuilder: tt.url, ForOperator: tt.url,
 			ForS3: tt.without, NoSecrets: tt.without, "new program": tt.without,
 		} {
-			text := "projects:\n  - {name: hello, layout: split, url: '" + tt.url + "', packaging_url: '" + tt.url + "-rpm'}\n"
+			text := "projects:\n  - {name: hello, layout: split, url: '" + tt.url + "', packaging_url: '" + tt.url +
+				"-rpm'}\n"
 			c, err := load(Source{For: program}, []byte(text))
 			if err != nil {
 				t.Errorf("%s for %q: %v", tt.url, program, err)
@@ -502,7 +520,8 @@ func TestSecretsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" || c.Projects[1].Secret != "" ||
+	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" ||
+		c.Projects[1].Secret != "" ||
 		c.Gateway.BuilderSecretKey != "" {
 		t.Errorf("a builder knows %+v", c)
 	}

@@ -96,7 +96,8 @@ func WriteEffective(w io.Writer, c *Config) error {
 	entries("", "projects", len(c.Projects), project, func(i int) {
 		packages := c.Projects[i].Packages
 		if len(packages) > 0 {
-			entries("    ", "packages", len(packages), func(i int) []setting { return packageSettings(&packages[i]) }, nothing)
+			entries("    ", "packages", len(packages), func(i int) []setting { return packageSettings(&packages[i]) },
+				nothing)
 		}
 	})
 	_, err := io.WriteString(w, b.String())

@@ -147,7 +147,8 @@ func timed(dst *time.Duration, zero bool) field {
 		d, err := time.ParseDuration(s)
 		switch {
 		case err != nil:
-			return 0, fmt.Errorf("%s is not a duration: write a number with a unit, such as 500ms, 30s, 10m or 1h30m", quote(s))
+			return 0, fmt.Errorf("%s is not a duration: write a number with a unit, such as 500ms, 30s, 10m or 1h30m",
+				quote(s))
 		case d < 0 || d == 0 && !zero:
 			return 0, fmt.Errorf("%s is not longer than 0: write a longer time, such as 30s", quote(s))
 		}
@@ -240,7 +241,8 @@ func mockConfig(dst *string) field {
 				return err
 			// Distributions past their end of life keep theirs in a directory: eol/fedora-38-x86_64.
 			case rpmflow.CheckTargetName(strings.TrimPrefix(v, "eol/")) != nil:
-				return fmt.Errorf("%s is neither a mock configuration's name (fedora-42-x86_64) nor the path of a .cfg file: "+
+				return fmt.Errorf("%s is neither a mock configuration's name (fedora-42-x86_64) nor the path of a "+
+					".cfg file: "+
 					"write one of them", quote(v))
 			}
 			*dst = v
@@ -324,7 +326,8 @@ func checkSpec(s string) error {
 func checkDirectory(s string) error {
 	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
 		return fmt.Errorf("%s is not a directory inside the repository: "+
-			"write it from the repository's top and without .., such as packages/hello, or leave it out for the top", quote(s))
+			"write it from the repository's top and without .., such as packages/hello, or leave it out for the top",
+			quote(s))
 	}
 	return nil
 }

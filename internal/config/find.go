@@ -34,7 +34,8 @@ func find(explicit, variable string, usual ...string) (string, error) {
 func statFile(path, from string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w: name a configuration file that can be read (`rpmflow config dump` writes one)", from, err)
+		return fmt.Errorf("%s: %w: name a configuration file that can be read (`rpmflow config dump` writes one)", from,
+			err)
 	}
 	if info.IsDir() {
 		return fmt.Errorf("%s: %s is a directory: name the configuration file in it", from, path)

@@ -103,7 +103,8 @@ func (c *Config) settings(l *loader) []setting {
 			{path: "log.level", def: "info", doc: "The least severe messages that are logged.",
 				field: oneOf(&c.Log.Level, []string{"debug", "info", "warn", "error"},
 					slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError)},
-			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText, LogJSON),
+			{path: "log.format", def: LogText, field: oneOf(&c.Log.Format, []string{LogText, LogJSON}, LogText,
+				LogJSON),
 				doc: "text for people, json for programs."},
 		},
 		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Git.settings(),
@@ -150,7 +151,8 @@ func (s *S3) settings(l *loader) []setting {
 	return slices.Concat(
 		[]setting{
 			{path: "s3.endpoint", def: "http://127.0.0.1:7070",
-				field: webURL(&s.Endpoint, "https://s3.example.com", false, false), doc: "URL of the storage, without the bucket."},
+				field: webURL(&s.Endpoint, "https://s3.example.com", false, false),
+				doc:   "URL of the storage, without the bucket."},
 			{path: "s3.region", def: "us-east-1", doc: "Region of the bucket.",
 				field: text(&s.Region, "text", matches(hostName, "a region: write one such as us-east-1"))},
 			{path: "s3.bucket", def: "rpmflow", doc: "The bucket for everything that is kept.",

@@ -3,10 +3,12 @@ package config
 func (b *Builder) settings() []setting {
 	return []setting{
 		{path: "builder.name",
-			field: text(&b.Name, "text", orEmpty(matches(hostName, "a builder's name: write letters, digits, . _ and -"))),
-			doc:   "Name of the builder in build records; empty: the machine's host name."},
+			field: text(&b.Name, "text", orEmpty(matches(hostName,
+				"a builder's name: write letters, digits, . _ and -"))),
+			doc: "Name of the builder in build records; empty: the machine's host name."},
 		{path: "builder.engine", def: string(EngineAuto),
-			doc: "mock: in containers. rpmbuild: the host's own, without a clean root, for targets named host or host-… only; " +
+			doc: "mock: in containers. rpmbuild: the host's own, without a clean root, for targets named host or " +
+				"host-… only; " +
 				"without targets, it defines one for this machine. auto: mock; " +
 				"local builds without a target use rpmbuild " +
 				"if mock cannot work.",
@@ -47,8 +49,10 @@ func (b *Builder) settings() []setting {
 			doc: "Directory with ca.pem, cert.pem and key.pem for an engine behind TLS (tcp://…); " +
 				"empty: as DOCKER_CERT_PATH says."},
 		{path: "builder.docker.network", def: "bridge",
-			field: text(&b.Docker.Network, "text", matches(imageName, "a network: write the name of one, such as bridge")),
-			doc:   "Network of the containers that install packages. A package's own code always runs without a network."},
+			field: text(&b.Docker.Network, "text",
+				matches(imageName, "a network: write the name of one, such as bridge")),
+			doc: "Network of the containers that install packages. A package's own code always runs without a " +
+				"network."},
 		{path: "builder.docker.memory", def: "0", field: size(&b.Docker.Memory, 6<<20, true),
 			doc: "Memory of one build; 0: no limit."},
 		{path: "builder.docker.cpus", def: "0", field: number(&b.Docker.CPUs),
@@ -68,7 +72,8 @@ func (b *Builder) settings() []setting {
 			doc: "For how long after its last build a target's root is compared with the repositories in advance, " +
 				"when half of its max_age is over, so that builds need not wait for it; 0: never."},
 		{path: "builder.docker.apparmor", field: text(&b.Docker.AppArmor, "text", anything),
-			doc: "AppArmor profile; empty: the engine's own. On hosts with AppArmor that forbids the mounts that mock needs: " +
+			doc: "AppArmor profile; empty: the engine's own. On hosts with AppArmor that forbids the mounts that " +
+				"mock needs: " +
 				"set unconfined there."},
 	}
 }
@@ -76,12 +81,14 @@ func (b *Builder) settings() []setting {
 func (g *Git) settings() []setting {
 	return []setting{
 		{path: "git.ssh_key_file", field: file(&g.SSHKeyFile),
-			doc: "Private key (without a passphrase) for ssh repositories; empty: the ssh agent's keys and those of ~/.ssh."},
+			doc: "Private key (without a passphrase) for ssh repositories; empty: the ssh agent's keys and those of " +
+				"~/.ssh."},
 		{path: "git.known_hosts_file", field: file(&g.KnownHostsFile),
 			doc: "Keys of ssh servers, in the format of known_hosts; empty: ~/.ssh/known_hosts and the system's. " +
 				"Unknown servers are refused."},
 		{path: "git.mirrors_max", def: "20GiB", field: size(&g.MirrorsMax, 1<<20, true),
-			doc: "Disk space for the mirrors of git repositories in data_dir. The least recently used are removed first. " +
+			doc: "Disk space for the mirrors of git repositories in data_dir. The least recently used are removed " +
+				"first. " +
 				"0: no limit."},
 		{path: "git.mirrors_age", def: "720h", field: duration(&g.MirrorsAge),
 			doc: "How long a mirror is kept after its last use."},

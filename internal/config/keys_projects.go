@@ -15,7 +15,8 @@ func targetSettings(t *rpmflow.Target) []setting {
 		{path: "arch", field: text(&t.Arch, "architecture", orEmpty(checkArch)),
 			doc: "Architecture; empty: the name's last part, else this machine's own."},
 		{path: "config", field: mockConfig(&t.Config),
-			doc: "The mock configuration: a name that the image ships, or the path of a .cfg file; empty: the target's name."},
+			doc: "The mock configuration: a name that the image ships, or the path of a .cfg file; empty: the " +
+				"target's name."},
 		{path: "config_dir", field: dir(&t.ConfigDir, false, false),
 			doc: "Directory that replaces the image's /etc/mock; empty: none."},
 		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
@@ -66,26 +67,34 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "What replaces @NAME@ in a spec's template, NAME.spec.in, as NAME=value; " +
 					"a value may contain {version}, {commit}, {short}, {branch} and {tag}."},
 			{path: "version", def: "from-spec",
-				field: oneOf(&p.Sources.Version, []string{"from-spec", rpmflow.VersionFromGit}, "", rpmflow.VersionFromGit),
+				field: oneOf(&p.Sources.Version, []string{"from-spec", rpmflow.VersionFromGit}, "",
+					rpmflow.VersionFromGit),
 				doc: "from-git: the nearest tag becomes Version, the number of commits since then a part of Release, " +
 					"and the last commits an entry of the changelog; a commit without such a tag fails. " +
 					"from-spec: what the spec says."},
 			{path: "version_tags", example: "['hello-[0-9]*']",
 				field: many(&p.Sources.VersionTags, "list of patterns", checkTag),
-				doc:   "Tags that are versions, as patterns; empty: v[0-9]* and [0-9]*. What is before the version is left out."},
+				doc: "Tags that are versions, as patterns; empty: v[0-9]* and [0-9]*. What is before the version " +
+					"is left out."},
 			{path: "submodules", def: "false", field: boolean(&p.Sources.Submodules),
 				doc: "Whether the archive of the tree (layouts in-tree and split) contains the submodules' trees, " +
-					"each at the commit that the tree names. Otherwise their directories are empty, as with git archive."},
+					"each at the commit that the tree names. Otherwise their directories are empty, as with git " +
+					"archive."},
 			{path: "lfs", def: "false", field: boolean(&p.Sources.LFS),
-				doc: "Whether files in Git LFS are fetched from its server, for sources and for the archive of the tree. " +
+				doc: "Whether files in Git LFS are fetched from its server, for sources and for the archive of the " +
+					"tree. " +
 					"Otherwise a build that would have a pointer in their place fails."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git",
 				field: optionalRepository(&p.Packaging.URL, l, tokenReaders()),
-				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source tree. " +
+				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source " +
+					"tree. " +
 					"A push to either is built. Empty: there is none."},
-			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch", orEmpty(checkFallback)),
-				doc: "Branch of one of the two repositories that is used when it has none with the pushed name; empty: its HEAD."},
-			{path: "packaging_directories", example: "['centos-7-*=centos7']", field: directories(&p.Packaging.Directories),
+			{path: "packaging_fallback", example: "main", field: text(&p.Sources.Fallback, "branch",
+				orEmpty(checkFallback)),
+				doc: "Branch of one of the two repositories that is used when it has none with the pushed name; " +
+					"empty: its HEAD."},
+			{path: "packaging_directories", example: "['centos-7-*=centos7']",
+				field: directories(&p.Packaging.Directories),
 				doc: "Where a target's package is in the packaging repository, as target=directory. " +
 					"The target may be a pattern; the first that matches counts. For other targets it is at the top."},
 			{path: "targets", example: "[fedora-42-x86_64]", field: many(&p.Targets, "list of targets", notEmpty),
@@ -112,14 +121,16 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				field:   many(&p.Sources.Checksums, "list of checksums", checkFileChecksum),
 				doc: "Checksums that sources must have, downloaded or in the repository, each as 'sha256:DIGEST FILE'. " +
 					"A dist-git repository lists its own."},
-			{path: "timeout", def: "1h", field: duration(&p.Timeout), doc: "The longest that one attempt of a build may take."},
+			{path: "timeout", def: "1h", field: duration(&p.Timeout),
+				doc: "The longest that one attempt of a build may take."},
 			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1),
 				doc: "How many of its builds may run at the same time on one architecture."},
 		},
 		optionSettings(&p.Options, "They win over the target's, as do the project's other settings of this kind."),
 		[]setting{{path: "trust", def: "false", field: boolean(&p.Trust),
 			doc: "Whether the packages of its repositories may run their scriptlets as root of a builder's engine. " +
-				"An engine with user namespaces does not need it; without it, other engines refuse the project's builds."}})
+				"An engine with user namespaces does not need it; without it, other engines refuse the project's " +
+				"builds."}})
 	for i := range settings {
 		if settings[i].path == "secret_env" {
 			settings[i].example = "HELLO_WEBHOOK_SECRET"

@@ -194,8 +194,9 @@ func (l *loader) unknownEnv(settings []setting) {
 		switch {
 		case l.unread, !strings.HasPrefix(name, "RPMFLOW_"), slices.Contains(known, name), l.referenced[name]:
 		case name == "RPMFLOW_PROJECTS", name == "RPMFLOW_TARGETS":
-			l.problem(place{name: name}, "", errors.New("projects and targets can be set in the configuration file only: "+
-				"unset it"))
+			l.problem(place{name: name}, "",
+				errors.New("projects and targets can be set in the configuration file only: "+
+					"unset it"))
 		default:
 			l.problem(place{name: name}, "", fmt.Errorf("unknown environment variable: the nearest known one is %s; "+
 				"correct or unset it", nearest.Name(name, known)))

@@ -92,7 +92,8 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	}
 	if srpms {
 		for _, key := range []string{"spec", "paths"} {
-			elsewhere(key, "has no effect in layout srpm, in which the source packages that have changed are built: remove it")
+			elsewhere(key, "has no effect in layout srpm, in which the source packages that have changed are built: "+
+				"remove it")
 		}
 		keys := []string{"version_tags", "substitute", "lookaside", "source_mirrors", "checksums"}
 		if p.Sources.Version != "" {

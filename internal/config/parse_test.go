@@ -13,7 +13,8 @@ import (
 func TestParseSize(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]Size{
-		"0": 0, "1": 1, "10B": 10, "2KB": 2000, "2KiB": 2048, "3MB": 3e6, "25MiB": 25 << 20, "10GB": 1e10, "10 GiB": 10 << 30,
+		"0": 0, "1": 1, "10B": 10, "2KB": 2000, "2KiB": 2048, "3MB": 3e6, "25MiB": 25 << 20, "10GB": 1e10,
+		"10 GiB":              10 << 30,
 		"9223372036854775807": 1<<63 - 1, "007MiB": 7 << 20,
 	} {
 		if got, err := ParseSize(in); err != nil || got != want {

@@ -108,12 +108,14 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 			p.Layout = rpmflow.LayoutSplit
 		case rpmflow.LayoutSplit:
 		default:
-			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"), fmt.Errorf("project %q: layout %s has "+
-				"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
+			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
+				fmt.Errorf("project %q: layout %s has "+
+					"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
 		}
 		if giturl.Redact(p.Packaging.URL) == giturl.Redact(p.URL) {
 			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
-				fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout in-tree",
+				fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout "+
+					"in-tree",
 					e.name()))
 		}
 		return

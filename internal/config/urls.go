@@ -26,7 +26,8 @@ func webURL(dst **url.URL, such string, withPath, optional bool) field {
 			return nil, fmt.Errorf("%s has a query or a fragment: remove it", quote(s))
 		}
 		if u.Path != "" && !withPath {
-			return nil, fmt.Errorf("%s has a path: write scheme, host and port only, and the bucket in s3.bucket", quote(s))
+			return nil, fmt.Errorf("%s has a path: write scheme, host and port only, and the bucket in s3.bucket",
+				quote(s))
 		}
 		return u, nil
 	}, func(u *url.URL) string {
@@ -52,7 +53,8 @@ func checkDocker(s string) error {
 		return checkDockerSSH(s)
 	}
 	if _, err := parseURL(s, "tcp", "http", "https"); err != nil {
-		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock, tcp://docker:2376 or ssh://builder@docker, "+
+		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock, tcp://docker:2376 or "+
+			"ssh://builder@docker, "+
 			"or nothing to let DOCKER_HOST decide", err)
 	}
 	return nil

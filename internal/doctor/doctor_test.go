@@ -32,7 +32,8 @@ warning  x                 a; b
 		t.Fatal(err)
 	}
 	var back doctor.Report
-	if err := json.Unmarshal(raw.Bytes(), &back); err != nil || len(back.Checks) != 3 || back.Checks[1] != r.Checks[1] ||
+	if err := json.Unmarshal(raw.Bytes(), &back); err != nil || len(back.Checks) != 3 ||
+		back.Checks[1] != r.Checks[1] ||
 		back.OK {
 		t.Errorf("%s, %v", &raw, err)
 	}

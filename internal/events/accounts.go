@@ -23,7 +23,8 @@ type Accounts struct {
 // Users lists the users that there are.
 func (a Accounts) Users() []string {
 	return slices.Concat([]string{
-		string(rpmflow.RoleListener), string(rpmflow.RoleBuilder), string(rpmflow.RolePublisher), string(rpmflow.RoleAdmin),
+		string(rpmflow.RoleListener), string(rpmflow.RoleBuilder), string(rpmflow.RolePublisher),
+		string(rpmflow.RoleAdmin),
 		UserSystem,
 	}, a.Subscribers)
 }

@@ -29,7 +29,8 @@ func Dial(a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	r := &reporter{access: a, log: log}
 	opts := append(login,
 		nats.Name(a.Name), nats.Timeout(cmp.Or(a.Timeout, publishWait)),
-		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(500*time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.DisconnectErrHandler(r.disconnected), nats.ReconnectHandler(r.reconnected), nats.ErrorHandler(r.failed))
 	if a.CAFile != "" {

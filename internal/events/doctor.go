@@ -48,7 +48,8 @@ func (a Access) Check(ctx context.Context, f *doctor.Findings) {
 	}
 	if most := nc.MaxPayload(); most < minPayload {
 		f.Add(name, doctor.Warning,
-			fmt.Sprintf("a message may have %d KiB at most, and the record of a build with many packages has more", most>>10),
+			fmt.Sprintf("a message may have %d KiB at most, and the record of a build with many packages has more",
+				most>>10),
 			"raise max_payload of the servers to 1 MiB")
 	}
 	c := check{a, nc, js, f}
@@ -112,8 +113,9 @@ func (c check) noStream(name string, err error) (goOn bool) {
 		return true
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
 		errors.Is(err, nats.ErrNoResponders):
-		c.f.Error("JetStream", doctor.Failed, hint.Add(fmt.Errorf("is not there: %w", err), "switch it on for the servers "+
-			"(jetstream {}) and for the user's account; a cluster needs more than half of its servers"))
+		c.f.Error("JetStream", doctor.Failed,
+			hint.Add(fmt.Errorf("is not there: %w", err), "switch it on for the servers "+
+				"(jetstream {}) and for the user's account; a cluster needs more than half of its servers"))
 		return false
 	}
 	if denied := c.nc.LastError(); errors.Is(denied, nats.ErrPermissionViolation) {

@@ -47,8 +47,9 @@ func connect(t testing.TB) (*nats.Conn, jetstream.JetStream) {
 func build(project, push string) rpmflow.Build {
 	return rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: rpmflow.BuildID(push, project, "opensuse-leap-15.6-x86_64"), Push: push, Project: project, Package: project,
-			Target: "opensuse-leap-15.6-x86_64", Arch: "x86_64", Concurrency: 1, QueuedAt: time.Now().UTC(),
+			ID: rpmflow.BuildID(push, project, "opensuse-leap-15.6-x86_64"), Push: push, Project: project,
+			Package: project,
+			Target:  "opensuse-leap-15.6-x86_64", Arch: "x86_64", Concurrency: 1, QueuedAt: time.Now().UTC(),
 		},
 		State: rpmflow.Queued,
 	}

@@ -133,7 +133,8 @@ func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	cons, err := stream.CreateConsumer(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("make a consumer of %s: %w: has the NATS user the right? `rpmflow config nats` makes accounts",
+		return nil, fmt.Errorf("make a consumer of %s: %w: has the NATS user the right? `rpmflow config nats` makes "+
+			"accounts",
 			StreamEvents, err)
 	}
 	return cons, nil

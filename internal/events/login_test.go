@@ -136,7 +136,8 @@ func TestAttachWaitsForTheStreams(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		nc, _, err := events.Attach(ctx, events.Access{URL: s.ClientURL(), User: "builder", Password: password}, log.logger())
+		nc, _, err := events.Attach(ctx, events.Access{URL: s.ClientURL(), User: "builder", Password: password},
+			log.logger())
 		if err == nil {
 			nc.Close()
 		}

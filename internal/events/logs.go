@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	logChunk   = 64 << 10               // bytes in one message at most
-	logDelay   = 200 * time.Millisecond // until a line is sent that fills no chunk
-	logPending = 128                    // chunks in flight, of all writers; output beyond that is left out of the live log
-	logEnds    = 16                     // of them reserved for the ends of logs
+	logChunk = 64 << 10               // bytes in one message at most
+	logDelay = 200 * time.Millisecond // until a line is sent that fills no chunk
+	// chunks in flight, of all writers; output beyond that is left out of the live log
+	logPending = 128
+	logEnds    = 16 // of them reserved for the ends of logs
 	headerEnd  = "Rpmflow-Log-End"
 )
 
@@ -95,7 +96,8 @@ func (w *LogWriter) flush() {
 		return
 	}
 	if w.skipped > 0 {
-		data = append(fmt.Appendf(nil, "\n[%d bytes are left out here; the stored log is complete]\n", w.skipped), data...)
+		data = append(fmt.Appendf(nil, "\n[%d bytes are left out here; the stored log is complete]\n", w.skipped),
+			data...)
 		w.skipped = 0
 	}
 	sent, err := w.js.PublishAsync(w.subject, data)

@@ -102,7 +102,8 @@ func (p *Pushes) Each(ctx context.Context, log *slog.Logger, handle func(context
 	return consume(ctx, cons, log, func(msg jetstream.Msg) {
 		var push rpmflow.Push
 		if _, err := decode(msg.Data(), &push); err != nil {
-			log.Error("a push cannot be read and is set aside: it stays in the stream", "subject", msg.Subject(), "error", err)
+			log.Error("a push cannot be read and is set aside: it stays in the stream", "subject", msg.Subject(),
+				"error", err)
 			settle(log, msg.Term)
 			return
 		}

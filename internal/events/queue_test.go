@@ -100,7 +100,8 @@ func (s *testBuilder) claim() *job {
 
 func (j *job) publish(kind events.Type) {
 	j.t.Helper()
-	j.event = testkit.Value(j.testBuilder.ledger.Append(j.t.Context(), kind, j.record, j.event, fmt.Sprint(j.event)))(j.t)
+	j.event = testkit.Value(j.testBuilder.ledger.Append(j.t.Context(), kind, j.record, j.event,
+		fmt.Sprint(j.event)))(j.t)
 	j.last = j.event
 }
 

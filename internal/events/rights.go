@@ -45,7 +45,8 @@ func RightsOf(role rpmflow.Role) Rights {
 		for _, stream := range []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs} {
 			r.publish(api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.UPDATE", stream))
 		}
-		r.publish(api("STREAM.MSG.GET", StreamPushes), api("STREAM.MSG.GET", StreamEvents), api("STREAM.MSG.GET", StreamLogs))
+		r.publish(api("STREAM.MSG.GET", StreamPushes), api("STREAM.MSG.GET", StreamEvents),
+			api("STREAM.MSG.GET", StreamLogs))
 		r.consume(StreamPushes, consumerDispatcher, patternReceived)
 		r.publish(ack(StreamPushes, consumerDispatcher))
 		// The read model and live logs use ordered consumers, which have random names, and are made again and removed.
@@ -83,7 +84,8 @@ func RightsOf(role rpmflow.Role) Rights {
 // SubscriberRights are the rights of a subscriber: to receive what is announced, and to use the one durable consumer of
 // its name.
 func SubscriberRights(name string) Rights {
-	return Rights{Publish: subscriberRequests(name), Subscribe: []string{SubjectFinished, subjectAnnounced, inboxDefault}}
+	return Rights{Publish: subscriberRequests(name), Subscribe: []string{SubjectFinished, subjectAnnounced,
+		inboxDefault}}
 }
 
 // subscriberRequests are the requests about one consumer: its state, its next message, and acknowledgements.

@@ -122,7 +122,8 @@ func TestListenerRights(t *testing.T) {
 	p := newRecorder(t, anc)
 	nc, js := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	// as after a restart
-	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil {
+	if err := events.EnsureStreams(t.Context(), js,
+		events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil {
 		t.Fatal(err)
 	}
 	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t),
@@ -303,12 +304,14 @@ func TestRefused(t *testing.T) {
 	_, ljs := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	for user, subjects := range map[string][]string{
 		"listener": {
-			"rpmflow.events.p.t.b.started", "rpmflow.schedules.b", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS",
+			"rpmflow.events.p.t.b.started", "rpmflow.schedules.b", "$JS.API.STREAM.DELETE.EVENTS",
+			"$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.API.STREAM.CREATE.OTHER", "rpmflow.finished.p.t.b",
 			"rpmflow.published.p.t",
 		},
 		"builder": {
-			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t", "$JS.API.STREAM.CREATE.EVENTS",
+			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t",
+			"$JS.API.STREAM.CREATE.EVENTS",
 			"$JS.API.STREAM.UPDATE.EVENTS",
 			"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.BUILDS", "$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.API.STREAM.MSG.GET.PUSHES",
@@ -331,7 +334,8 @@ func TestRefused(t *testing.T) {
 		},
 	} {
 		var log logText
-		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user}, log.logger())
+		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user},
+			log.logger())
 		if err != nil {
 			t.Fatal(err)
 		}

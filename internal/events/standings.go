@@ -54,15 +54,16 @@ func parseQueueHeader(header nats.Header) queueHeader {
 type standings struct {
 	mu       sync.Mutex
 	ackWait  time.Duration
-	held     map[string]*heldBuild     // builds that run or were handed back, by id
-	messages map[uint64]string         // of those, by the message that they hold
-	waiting  map[string]uint64         // builds that wait: the event that says so
-	lines    map[string][]waitingBuild // by subject of BUILDS, in order; one that waits no longer stays until it is first
-	limits   map[string]int            // by subject
-	noted    map[string]uint64         // events that this program has published and not read back yet
-	last     uint64                    // the event that was read last
-	since    time.Time                 // since when heartbeats are received without a gap
-	connects uint64                    // the number of reconnects at that time
+	held     map[string]*heldBuild // builds that run or were handed back, by id
+	messages map[uint64]string     // of those, by the message that they hold
+	waiting  map[string]uint64     // builds that wait: the event that says so
+	// by subject of BUILDS, in order; one that waits no longer stays until it is first
+	lines    map[string][]waitingBuild
+	limits   map[string]int    // by subject
+	noted    map[string]uint64 // events that this program has published and not read back yet
+	last     uint64            // the event that was read last
+	since    time.Time         // since when heartbeats are received without a gap
+	connects uint64            // the number of reconnects at that time
 }
 
 // heldBuild is a build that holds a message of BUILDS, or has given it back.
@@ -176,7 +177,8 @@ func (s *standings) apply(o buildEvent, now time.Time, sure bool) {
 		delete(s.waiting, o.id)
 		s.drop(o.id)
 		if o.arch != "" && o.message != 0 {
-			s.held[o.id] = &heldBuild{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, beat: now, sure: sure}
+			s.held[o.id] = &heldBuild{queueHeader: o.queueHeader, subject: o.queue(), event: o.event, beat: now,
+				sure: sure}
 			s.messages[o.message] = o.id
 		}
 	}

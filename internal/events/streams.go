@@ -48,14 +48,14 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 			MaxConsumers:      100_000,
 		},
 		{
-			// Without AllowDirect every read is answered by the stream's leader: after a claim that was refused, the answer of a
-			// replica that lags behind would be wrong.
+			// Without AllowDirect every read is answered by the stream's leader: after a claim that was refused, the
+			// answer of a replica that lags behind would be wrong.
 			Name: StreamEvents, Subjects: []string{patternEvents},
 			Description: "all that happened to every build: the one stream of truth",
 			Discard:     jetstream.DiscardNew, MaxBytes: limit, Duplicates: dedupWindow,
 			MaxConsumers: 100_000,
-			// On the events' own subjects every attempt to publish is seen, also one that is refused. This repeats what is
-			// stored.
+			// On the events' own subjects every attempt to publish is seen, also one that is refused. This repeats what
+			// is stored.
 			RePublish: &jetstream.RePublish{
 				Source: SubjectFinished, Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
 			},
@@ -108,7 +108,8 @@ func (s StreamSettings) explain(err error) error {
 				"set nats.replicas to 1, or run a cluster of %d (%w)", s.Replicas, s.Replicas, err)
 		case noPeers, insufficient:
 			return fmt.Errorf("nats.replicas is %d, but the cluster has fewer servers with JetStream "+
-				"and %d bytes of free storage: start those that are missing, free disk space, or lower nats.replicas (%w)",
+				"and %d bytes of free storage: start those that are missing, free disk space, or lower nats.replicas "+
+				"(%w)",
 				s.Replicas, s.MaxBytes, err)
 		}
 	}

@@ -52,7 +52,8 @@ func Finished(
 			return // handle has failed: this event stays for the next run
 		}
 		ev, err := Parse(msg.Data())
-		if err == nil && (s.Project == "" || ev.Build.Project == s.Project) { // the consumer may be that of all projects
+		// the consumer may be that of all projects
+		if err == nil && (s.Project == "" || ev.Build.Project == s.Project) {
 			err = handle(ev)
 		}
 		if err != nil {
@@ -81,7 +82,8 @@ func subscriberConsumer(ctx context.Context, js jetstream.JetStream, s Subscript
 			return cons, nil
 		}
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, fmt.Errorf("consumer %s of %s: %w: a subscriber may only use the consumer for which its account was made",
+		return nil, fmt.Errorf("consumer %s of %s: %w: a subscriber may only use the consumer for which its account "+
+			"was made",
 			name, StreamEvents, err)
 	}
 	cons, err = js.CreateOrUpdateConsumer(ctx, StreamEvents, jetstream.ConsumerConfig{
@@ -126,7 +128,8 @@ func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Log
 		case <-ctx.Done():
 			return nil
 		case <-again:
-			log.Warn("NATS was away: events of that time are missing here; with a durable name they would be delivered now")
+			log.Warn("NATS was away: events of that time are missing here; with a durable name they would be " +
+				"delivered now")
 		case msg := <-msgs:
 			if msg.Header.Get(jetstream.SequenceHeader) == "" {
 				continue

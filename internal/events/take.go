@@ -23,7 +23,8 @@ type knownConsumer struct {
 }
 
 const (
-	// consumerInactive is after how long without pulls and without unacknowledged messages a project's consumer goes away.
+	// consumerInactive is after how long without pulls and without unacknowledged messages a project's consumer goes
+	// away.
 	consumerInactive = 10 * time.Minute
 	// consumerRecheck is how long a consumer is used before its settings are compared with the project's again.
 	consumerRecheck = time.Minute
@@ -270,7 +271,8 @@ func (q *Queue) consumer(ctx context.Context, subject string, limit int) (jetstr
 	known.consumer, err = q.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: subject,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.ackWait,
-		MaxDeliver:    -1, // past it a message would stay undelivered in the work queue: builders count deliveries themselves
+		// past it a message would stay undelivered in the work queue: builders count deliveries themselves
+		MaxDeliver:    -1,
 		MaxAckPending: most, InactiveThreshold: consumerInactive,
 	})
 	if err != nil {

@@ -310,7 +310,8 @@ func Sum(r io.Reader, known []checksum.Checksum) (sha string, size int64, err er
 func parse(place string) (*url.URL, error) {
 	u, err := url.Parse(place)
 	if err != nil || u.Hostname() == "" || u.Opaque != "" {
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line", "%s is not a URL", Clean(place))
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "correct the Source or Patch line", "%s is not a URL",
+			Clean(place))
 	}
 	if !slices.Contains([]string{"http", "https", "ftp"}, u.Scheme) {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "use http, https or ftp, or commit the file",

@@ -351,9 +351,11 @@ func TestAllow(t *testing.T) {
 		ok    bool
 	}{
 		{nil, url, false}, {nil, named, false},
-		{[]string{"127.0.0.0/8"}, url, true}, {[]string{"127.0.0.0/8", "::1"}, named, true}, {[]string{"::ffff:127.0.0.1"},
+		{[]string{"127.0.0.0/8"}, url, true}, {[]string{"127.0.0.0/8", "::1"}, named, true},
+		{[]string{"::ffff:127.0.0.1"},
 			url, true},
-		{[]string{"localhost"}, named, true}, {[]string{"LOCALHOST."}, named, true}, {[]string{"localhost"}, url, false},
+		{[]string{"localhost"}, named, true}, {[]string{"LOCALHOST."}, named, true},
+		{[]string{"localhost"}, url, false},
 		{[]string{"10.0.0.0/8"}, url, false},
 	} {
 		_, _, err := fetch(t, newClient(t, func(o *Options) { o.Allow = test.rules }), nil, test.url)

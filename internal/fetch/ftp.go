@@ -85,7 +85,8 @@ func (c *Client) ftp(ctx context.Context, u *url.URL, p *part) (err error) {
 	}
 	err = p.add(body)
 	if err = errors.Join(err, body.Close()); err == nil && size >= 0 && p.have != size {
-		err = fmt.Errorf("received %d of %d bytes", p.have, size) // the end of a data connection may be one in the middle
+		// the end of a data connection may be one in the middle
+		err = fmt.Errorf("received %d of %d bytes", p.have, size)
 	}
 	return explainFTP(ctx, err)
 }
@@ -114,7 +115,8 @@ func (i *boundedConn) Write(b []byte) (int, error) {
 func explainFTP(ctx context.Context, err error) error {
 	var answer *textproto.Error
 	if errors.As(err, &answer) && answer.Code >= 500 {
-		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "the server answers %d %.100s",
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file",
+			"the server answers %d %.100s",
 			answer.Code, answer.Msg)
 	}
 	if err = explain(ctx, err); err != nil {

@@ -39,7 +39,8 @@ func (c *Client) client() *http.Client {
 			from := via[len(via)-1].URL
 			switch {
 			case len(via) >= maxRedirects:
-				return rpmflow.Fail(rpmflow.FailureSource, "name the URL that it ends at", "more than %d redirects", maxRedirects)
+				return rpmflow.Fail(rpmflow.FailureSource, "name the URL that it ends at", "more than %d redirects",
+					maxRedirects)
 			case req.URL.Scheme != "https" && req.URL.Scheme != "http":
 				return rpmflow.Fail(rpmflow.FailureSource, "name a URL of http, https or ftp",
 					"redirected from %s to %s:, which is not followed", from.Host, req.URL.Scheme)
@@ -119,7 +120,8 @@ func validator(h http.Header) string {
 func status(res *http.Response) error {
 	what := fmt.Sprintf("%s answers %d %s", res.Request.URL.Host, res.StatusCode, http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout,
+		code == http.StatusTooEarly:
 		if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
 			return retry.After(errors.New(what), time.Duration(min(seconds, 30))*time.Second)
 		}
@@ -147,7 +149,8 @@ func explain(ctx context.Context, err error) error {
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
-		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "there is no host %s", dns.Name)
+		return rpmflow.Fail(rpmflow.FailureSource, "correct the URL, or commit the file", "there is no host %s",
+			dns.Name)
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {

@@ -60,7 +60,8 @@ type action struct {
 // lfs checks the endpoint.
 func (c *Client) lfs(server LFSServer) (*lfs, error) {
 	u, err := url.Parse(server.Endpoint)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
+		u.RawQuery != "" {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, "set lfs.url in .lfsconfig to one of http or https",
 			"%s is not the address of a Git LFS server", Clean(server.Endpoint))
 	}
@@ -111,7 +112,8 @@ func (l *lfs) fetch(ctx context.Context, o Object, next []Object, out *os.File) 
 			return fail(err)
 		}
 		if got.Size != o.Size {
-			return fail(rpmflow.Fail(rpmflow.FailureSource, lfsHint, "it has %d bytes, and %d by its pointer", got.Size, o.Size))
+			return fail(rpmflow.Fail(rpmflow.FailureSource, lfsHint, "it has %d bytes, and %d by its pointer", got.Size,
+				o.Size))
 		}
 		return got, nil
 	}
@@ -213,7 +215,8 @@ func (l *lfs) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err er
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, l.Stall, fmt.Errorf("%s did not answer for %s", l.at.Host, l.Stall))
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.server.Endpoint+"/objects/batch", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.server.Endpoint+"/objects/batch",
+		bytes.NewReader(body))
 	if err != nil {
 		return answer, err
 	}
@@ -253,7 +256,8 @@ func (l *lfs) read(said lfsObject) (a action, err error) {
 		if code := said.Error.Code; code >= 500 || code == http.StatusTooManyRequests {
 			return a, fmt.Errorf("%s answers %d %.200q", l.at.Host, code, message)
 		}
-		return a, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s answers %d %.200q", l.at.Host, said.Error.Code, message)
+		return a, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s answers %d %.200q", l.at.Host, said.Error.Code,
+			message)
 	}
 	d := said.Actions.Download
 	if d == nil {
@@ -303,7 +307,8 @@ func (l *lfs) download(ctx context.Context, o Object, a action, out *os.File) (G
 	p := &part{File: out, max: l.MaxFile, raise: l.Advice.Raise, refuse: lfsStatus, header: http.Header{}}
 	for name, value := range a.header {
 		switch name = http.CanonicalHeaderKey(name); name {
-		case "Connection", "Content-Length", "Host", "If-Range", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		case "Connection", "Content-Length", "Host", "If-Range", "Range", "Te", "Trailer", "Transfer-Encoding",
+			"Upgrade",
 			"Accept-Encoding":
 		default:
 			p.header.Set(name, value)

@@ -57,7 +57,8 @@ func digestAndName(line string) (Listed, error) {
 
 func parseList(list string, text []byte, parse func(line string) (Listed, error)) ([]Listed, error) {
 	refuse := func(n int, err error) error {
-		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s, line %d", printable.Name(list), n),
+		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: fmt.Sprintf("%s, line %d", printable.Name(list),
+			n),
 			Err:  err,
 			Hint: "write the list with fedpkg, centpkg or a similar tool"}
 	}
@@ -78,7 +79,8 @@ func parseList(list string, text []byte, parse func(line string) (Listed, error)
 			err = checksum.CheckFileName(l.Name)
 		}
 		if before, twice := by[l.Name]; err == nil && twice && before != l.Checksum {
-			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", printable.Name(l.Name), before, l.Checksum)
+			err = fmt.Errorf("%s is there twice, with the checksums %s and %s", printable.Name(l.Name), before,
+				l.Checksum)
 		} else if twice {
 			continue
 		}

@@ -51,7 +51,8 @@ func (c *Client) Objects(
 		}
 		objects = append(objects, o)
 		files = append(files, File{
-			Name: o.OID, Label: printable.Name(o.Path) + " (Git LFS)", Checksums: o.checksums(), Origin: rpmflow.OriginDownload,
+			Name: o.OID, Label: printable.Name(o.Path) + " (Git LFS)", Checksums: o.checksums(),
+			Origin: rpmflow.OriginDownload,
 		})
 	}
 	if len(files) == 0 {
@@ -87,7 +88,8 @@ func copyObjects(ctx context.Context, repository, dir string, all []Object) erro
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return rpmflow.Fail(rpmflow.FailureSource, "push it there: git lfs push --all",
-				"%s is a Git LFS pointer, and %s does not have the file", printable.Name(o.Path), filepath.Join(repository, object))
+				"%s is a Git LFS pointer, and %s does not have the file", printable.Name(o.Path),
+				filepath.Join(repository, object))
 		}
 		if err == nil {
 			err = errors.Join(o.copy(in, filepath.Join(dir, o.OID)), in.Close())

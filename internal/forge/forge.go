@@ -77,8 +77,8 @@ type Change struct {
 	Ref    string
 	Before string // the old commit: zeros for a new ref, empty when the sender does not say it
 	Commit string // the new commit: zeros for a deleted ref
-	// Complete means that the delivery lists every file that differs between Before and Commit. If not, Files and Gone are
-	// empty.
+	// Complete means that the delivery lists every file that differs between Before and Commit. If not, Files and Gone
+	// are empty.
 	Complete bool
 	// Files are the paths of these files, sorted or as they were sent. Gone are those of them that were deleted.
 	Files, Gone []string

@@ -151,7 +151,8 @@ func TestRecordedDeliveries(t *testing.T) {
 // A wrong signature in the forge's own header is not replaced by that in another one.
 func TestSignatureOfTheForge(t *testing.T) {
 	t.Parallel()
-	for name, header := range map[string]string{"gitea-push": "X-Gitea-Signature", "forgejo-push": "X-Forgejo-Signature"} {
+	for name, header := range map[string]string{"gitea-push": "X-Gitea-Signature",
+		"forgejo-push": "X-Forgejo-Signature"} {
 		h, body := recorded(t, name)
 		h = sign(h, secret, body, body)
 		h.Set(header, strings.TrimPrefix(Sign("wrong", body), signaturePrefix))
@@ -232,7 +233,8 @@ func TestRepositoryOfADelivery(t *testing.T) {
 		{"", "", false},
 		{"https://github.com/", "https://github.com/", false},
 	} {
-		if got := (Delivery{Repositories: []string{"https://elsewhere.example/x", tt.name}}).IsOf(tt.url); got != tt.want {
+		if got := (Delivery{Repositories: []string{"https://elsewhere.example/x",
+			tt.name}}).IsOf(tt.url); got != tt.want {
 			t.Errorf("a delivery of %q is of %q: %v", tt.name, tt.url, got)
 		}
 	}

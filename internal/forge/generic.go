@@ -46,7 +46,8 @@ func Generic(h http.Header, body []byte, secret string) (Delivery, error) {
 	case p.Ref != "":
 		return Delivery{}, fmt.Errorf("%w: it has both ref and changes", ErrPayload)
 	case len(p.Changes) > maxChanges:
-		return Delivery{}, fmt.Errorf("%w: %d changes are more than %d: send several deliveries", ErrPayload, len(p.Changes),
+		return Delivery{}, fmt.Errorf("%w: %d changes are more than %d: send several deliveries", ErrPayload,
+			len(p.Changes),
 			maxChanges)
 	}
 	repository, _ := p.Repository.(string)
@@ -76,7 +77,8 @@ func (g genericChange) read() (Change, error) {
 	}
 	for _, f := range g.Gone {
 		if !listed[f] {
-			return Change{}, fmt.Errorf("%w: %q is in gone but not in files, which must list all changed files", ErrPayload, f)
+			return Change{}, fmt.Errorf("%w: %q is in gone but not in files, which must list all changed files",
+				ErrPayload, f)
 		}
 	}
 	return c, nil

@@ -25,15 +25,18 @@ func TestGeneric(t *testing.T) {
 		says       string // of the error
 	}{
 		{"one change", `{` + one + `,"delivery":"d1","pusher":"ann","repository":"/srv/git/hello.git"}`,
-			Delivery{ID: "d1", Pusher: "ann", Repositories: []string{"/srv/git/hello.git"}, Changes: []Change{main}}, ""},
+			Delivery{ID: "d1", Pusher: "ann", Repositories: []string{"/srv/git/hello.git"}, Changes: []Change{main}},
+			""},
 		{"no id", `{` + one + `}`, Delivery{Repositories: []string{}, Changes: []Change{main}}, ""},
-		{"no repository", `{` + one + `,"repository":7}`, Delivery{Repositories: []string{}, Changes: []Change{main}}, ""},
+		{"no repository", `{` + one + `,"repository":7}`, Delivery{Repositories: []string{}, Changes: []Change{main}},
+			""},
 		{"two changes", `{"delivery":"d1","changes":[{` + one + `},{` + two + `}]}`,
 			Delivery{ID: "d1", Repositories: []string{}, Changes: []Change{main, topic}}, ""},
 		{"an empty list of changes", `{"changes":[]}`, Delivery{}, "not a full ref name"},
 		{"both", `{` + one + `,"changes":[{` + two + `}]}`, Delivery{}, "both ref and changes"},
 		{"a ref twice", `{"changes":[{` + one + `},{` + one + `}]}`, Delivery{}, "refs/heads/main is changed twice"},
-		{"one of two is malformed", `{"changes":[{` + one + `},{"ref":"refs/heads/x"}]}`, Delivery{}, "not a full commit id"},
+		{"one of two is malformed", `{"changes":[{` + one + `},{"ref":"refs/heads/x"}]}`, Delivery{},
+			"not a full commit id"},
 		{"too many", `{"changes":[` + many + `]}`, Delivery{}, "send several deliveries"},
 		{"not JSON", `ref=main`, Delivery{}, "not JSON"},
 	} {

@@ -24,7 +24,8 @@ func readGiteaForm(h http.Header, body []byte, secret, name string) (Delivery, e
 	header := "X-" + name + "-Signature"
 	signature := strings.TrimPrefix(cmp.Or(h.Get(header), h.Get("X-Hub-Signature-256")), signaturePrefix)
 	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: the %s header is empty: set a secret in the webhook's settings", ErrSignature,
+		return Delivery{}, fmt.Errorf("%w: the %s header is empty: set a secret in the webhook's settings",
+			ErrSignature,
 			header)
 	}
 	if err := Verify(secret, raw, signaturePrefix+signature); err != nil {

@@ -20,7 +20,8 @@ func GitHub(h http.Header, body []byte, secret string) (Delivery, error) {
 	}
 	signature := h.Get("X-Hub-Signature-256")
 	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's settings",
+		return Delivery{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's "+
+			"settings",
 			ErrSignature)
 	}
 	if err := Verify(secret, body, signature); err != nil {
@@ -58,7 +59,8 @@ type gitHubPush struct {
 		URL      string `json:"url"`
 		FullName string `json:"full_name"`
 	} `json:"repository"`
-	// Commits are GitHub's all between before and after, oldest first; Gitea's and Forgejo's the newest few, newest first.
+	// Commits are GitHub's all between before and after, oldest first; Gitea's and Forgejo's the newest few, newest
+	// first.
 	Commits []struct {
 		ID       string   `json:"id"`
 		Added    []string `json:"added"`

@@ -17,7 +17,8 @@ func TestGitHubFiles(t *testing.T) {
 		files, gone        string // "-": unknown
 	}{
 		{"one commit", old, `"forced":false,"commits":[` + last + `]`, "[a/new a/old b c]", "[c]"},
-		{"removed and added again", old, `"forced":false,"commits":[` + commit(tag, `"removed":["b","x"]`) + `,` + last +
+		{"removed and added again", old, `"forced":false,"commits":[` + commit(tag, `"removed":["b","x"]`) + `,` +
+			last +
 			`]`, "[a/new a/old b c x]", "[c x]"},
 		{"added and removed again", old, `"forced":false,"commits":[` + commit(tag, `"added":["c"]`) + `,` + last + `]`,
 			"[a/new a/old b c]", "[c]"},
@@ -28,7 +29,8 @@ func TestGitHubFiles(t *testing.T) {
 		{"not up to the new commit", old, `"forced":false,"commits":[` + commit(tag, `"added":["a"]`) + `]`, "-", ""},
 		{"a merge", old, `"forced":false,"commits":[` + commit(tag, `"added":["a"]`) + `,` + commit(head,
 			`"added":[],"modified":[]`) + `]`, "-", ""},
-		{"as many commits as there can be", old, `"forced":false,"commits":[` + many(2047, commit(tag, `"added":["a"]`)) +
+		{"as many commits as there can be", old, `"forced":false,"commits":[` +
+			many(2047, commit(tag, `"added":["a"]`)) +
 			`,` + last + `]`, "-", ""},
 		{"nearly", old, `"forced":false,"commits":[` + many(2046, commit(tag, `"added":["a"]`)) + `,` + last + `]`,
 			"[a a/new a/old b c]", "[c]"},

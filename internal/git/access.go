@@ -109,8 +109,10 @@ func (r *remote) environment() ([]string, error) {
 func (r *remote) sshEnvironment() ([]string, error) {
 	env := []string{"GIT_ALLOW_PROTOCOL=ssh", "GIT_SSH_VARIANT=ssh"}
 	words := []string{"ssh", "-F", "none"}
-	for _, option := range []string{"BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no", "ConnectTimeout=30",
-		"ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes",
+	for _, option := range []string{"BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no",
+		"ConnectTimeout=30",
+		"ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ForwardX11=no",
+		"ClearAllForwardings=yes",
 		"PermitLocalCommand=no"} {
 		words = append(words, "-o", option)
 	}

@@ -64,7 +64,8 @@ func TestTokenOfTheProject(t *testing.T) {
 	}))
 	for _, text := range append(said, log.String()) {
 		encoded := base64.StdEncoding.EncodeToString
-		for _, secret := range []string{token, encoded([]byte("x-access-token:" + token)), encoded([]byte("me:" + token))} {
+		for _, secret := range []string{token, encoded([]byte("x-access-token:" + token)),
+			encoded([]byte("me:" + token))} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%q is in %.200q", secret, text)
 			}

@@ -45,7 +45,8 @@ func (a Archive) maxRaw() int64 { return maxExpansion * a.MaxSize }
 
 // tooLarge is the failure of an archive of something.
 func (a Archive) tooLarge(of, what string, most int64) error {
-	return rpmflow.Fail(rpmflow.FailureSource, "mark what the package does not need with export-ignore in .gitattributes",
+	return rpmflow.Fail(rpmflow.FailureSource,
+		"mark what the package does not need with export-ignore in .gitattributes",
 		"the archive of %s is larger than %d bytes %s", of, most, what)
 }
 
@@ -101,7 +102,8 @@ func (c *Commit) archive(ctx context.Context, a Archive, out *os.File) (compose 
 		command.format = "zip"
 	}
 	if a.Suffix == ".tar" || zip {
-		return false, from.gitArchiveInto(ctx, command, out, a.MaxSize, a.tooLarge(short(c.ID), "compressed", a.MaxSize))
+		return false, from.gitArchiveInto(ctx, command, out, a.MaxSize, a.tooLarge(short(c.ID), "compressed",
+			a.MaxSize))
 	}
 	return false, a.compress(ctx, short(c.ID), out, func(w io.Writer) error {
 		return from.gitArchive(ctx, command, func(r io.Reader) error {
@@ -118,7 +120,8 @@ func (a Archive) compress(ctx context.Context, of string, out io.Writer, produce
 	if err != nil {
 		return err
 	}
-	err = produce(&limitedWriter{w: compressor, left: a.maxRaw(), err: a.tooLarge(of, "before compression", a.maxRaw())})
+	err = produce(&limitedWriter{w: compressor, left: a.maxRaw(), err: a.tooLarge(of, "before compression",
+		a.maxRaw())})
 	outer := ctx.Err()
 	closeErr := compressor.Close()
 	// The first error of the chain is the cause; the others follow from it. But a limit that was passed goes before

@@ -71,9 +71,11 @@ func TestArchiveIsExact(t *testing.T) {
 			testkit.Must(t, err)
 			want := w.Archive(commit, made.prefix())
 			if got != want {
-				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", prefix, len(got), len(want))
+				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", prefix, len(got),
+					len(want))
 			}
-			if strings.Contains(got, "secret/x") || !strings.Contains(got, commit+" ") || !strings.Contains(got, "a\r\nb\r\n") {
+			if strings.Contains(got, "secret/x") || !strings.Contains(got, commit+" ") ||
+				!strings.Contains(got, "a\r\nb\r\n") {
 				t.Error("attributes do not count")
 			}
 			// The compressed one is the same, with no name and no time in its header.
@@ -83,7 +85,8 @@ func TestArchiveIsExact(t *testing.T) {
 			z, err := gzip.NewReader(strings.NewReader(packed))
 			testkit.Must(t, err)
 			var plain bytes.Buffer
-			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" || z.ModTime.Unix() != 0 {
+			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" ||
+				z.ModTime.Unix() != 0 {
 				t.Errorf("compressed: %v, name %q, time %s, same %v", err, z.Name, z.ModTime, plain.String() == want)
 			}
 		}

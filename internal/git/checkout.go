@@ -118,7 +118,8 @@ func (o *Checkout) fill(out io.Writer, name string, blob io.Reader) error {
 }
 
 func tooLargeInGit(name string, size, most int64) error {
-	return rpmflow.Fail(rpmflow.FailureSource, "keep large sources outside of git, or ask the operator to raise the limit",
+	return rpmflow.Fail(rpmflow.FailureSource,
+		"keep large sources outside of git, or ask the operator to raise the limit",
 		"%s has %d bytes; up to %d are taken from git", show(name), size, most)
 }
 

@@ -52,8 +52,8 @@ func runGitWith(ctx context.Context, env []string, inherit *os.File, args ...str
 	if inherit != nil {
 		cmd.ExtraFiles = []*os.File{inherit}
 	}
-	// The kernel sends the signal when the thread that has started the child ends. The programs that git has started end
-	// when their connection does: a server that stays silent keeps them for http.lowSpeedTime at most.
+	// The kernel sends the signal when the thread that has started the child ends. The programs that git has started
+	// end when their connection does: a server that stays silent keeps them for http.lowSpeedTime at most.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

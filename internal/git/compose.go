@@ -101,7 +101,8 @@ func (c *composer) section(ctx context.Context, req Request, at, prefix string, 
 		case m.none:
 			continue
 		case depth >= maxNesting:
-			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodule %s is nested in more than %d others", show(place),
+			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodule %s is nested in more than %d others",
+				show(place),
 				maxNesting)
 		case c.count > maxSubmodules:
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "there are more than %d submodules", maxSubmodules)

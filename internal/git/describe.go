@@ -63,7 +63,8 @@ func describe(ctx context.Context, dir, commit string, match func(tag string) bo
 		return nil, ErrNoTag
 	}
 	if out, err = runGit(ctx, append(args, commit)...); err != nil {
-		if text := err.Error(); strings.Contains(text, "No names found") || strings.Contains(text, "No tags can describe") {
+		if text := err.Error(); strings.Contains(text, "No names found") || strings.Contains(text,
+			"No tags can describe") {
 			return nil, ErrNoTag
 		}
 		return nil, runError(ctx, err)

@@ -22,8 +22,8 @@ type Options struct {
 	Logger *slog.Logger // slog.Default() if nil
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
-	// own.
+	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the
+	// URL's own.
 	Access func(url string) Access
 	// Dial connects to the servers of submodules that are not on the project's own server. nil: such submodules are
 	// refused.
@@ -86,8 +86,8 @@ type Request struct {
 	Ref string
 	// Commit is a full id; the id of an annotated tag stands for the commit that it tags.
 	Commit string
-	// History asks for all commits behind the commit, and for the repository's tags as they are now. Without it only the
-	// commit's tree is fetched, and its parents cannot be read.
+	// History asks for all commits behind the commit, and for the repository's tags as they are now. Without it only
+	// the commit's tree is fetched, and its parents cannot be read.
 	History bool
 	// Fetched means that an earlier step has fetched what History asks for: tags are not fetched again.
 	Fetched bool

@@ -90,7 +90,8 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 			err = mirror.update(ctx, ref, req.Commit, false)
 		case errors.As(err, &bad) && !renewed:
 			renewed = true
-			m.log.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir, "error", bad.err)
+			m.log.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir, "error",
+				bad.err)
 			err = mirror.renew(ctx, seen)
 		default:
 			return err
@@ -341,7 +342,8 @@ func (m *mirror) ready() (*gogit.Repository, error) {
 
 func (m *mirror) open() (*gogit.Repository, error) {
 	options := filesystem.Options{LargeObjectThreshold: largeObject}
-	repo, err := gogit.Open(filesystem.NewStorageWithOptions(osfs.New(m.dir), cache.NewObjectLRUDefault(), options), nil)
+	repo, err := gogit.Open(filesystem.NewStorageWithOptions(osfs.New(m.dir), cache.NewObjectLRUDefault(), options),
+		nil)
 	if err != nil {
 		return nil, &damageError{err}
 	}

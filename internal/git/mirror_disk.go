@@ -137,7 +137,8 @@ func (m *Mirrors) list() (list []stored, total int64) {
 		if info, err := os.Stat(lockOf(s.dir)); err == nil {
 			s.used = info.ModTime()
 		}
-		_ = filepath.WalkDir(s.dir, func(_ string, e fs.DirEntry, err error) error { // what is removed meanwhile has no size
+		// what is removed meanwhile has no size
+		_ = filepath.WalkDir(s.dir, func(_ string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return nil
 			}

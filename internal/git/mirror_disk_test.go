@@ -99,7 +99,8 @@ func TestMirrorAfterKill(t *testing.T) {
 		t.Fatalf("refs: %q", refs)
 	}
 	left := []string{
-		"shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x",
+		"shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "objects/pack/tmp_pack_x",
+		"objects/pack/tmp_idx_x",
 		"objects/pack/pack-1.keep",
 	}
 	for i, harm := range []func(){
@@ -109,9 +110,10 @@ func TestMirrorAfterKill(t *testing.T) {
 			}
 			testkit.Must(t, os.WriteFile(refs[0]+".lock", nil, 0o600))
 		},
-		func() { testkit.Must(t, os.WriteFile(refs[0], nil, 0o600)) },                                 // a power cut
-		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(req.Commit[:17]), 0o600)) },             // half a ref
-		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(strings.Repeat("a", 40)), 0o600)) },     // a ref to nothing
+		func() { testkit.Must(t, os.WriteFile(refs[0], nil, 0o600)) },                     // a power cut
+		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(req.Commit[:17]), 0o600)) }, // half a ref
+		// a ref to nothing
+		func() { testkit.Must(t, os.WriteFile(refs[0], []byte(strings.Repeat("a", 40)), 0o600)) },
 		func() { testkit.Must(t, os.WriteFile(filepath.Join(m.dir, "shallow"), []byte("x"), 0o600)) }, // half a list
 		// killed while removing it
 		func() { testkit.Must(t, os.Rename(m.dir, m.dir+discarded)) },
@@ -283,7 +285,8 @@ func TestServerRefusesIDs(t *testing.T) {
 	mustRead(t, s, req)
 	m = mirrorOf(t, s, req)
 	m.remote.with(Access{})
-	testkit.Must(t, m.remote.fetch(t.Context(), m.dir, nil, attempts[2].options, "+refs/heads/main:refs/rpmflow/pushed/x"))
+	testkit.Must(t, m.remote.fetch(t.Context(), m.dir, nil, attempts[2].options,
+		"+refs/heads/main:refs/rpmflow/pushed/x"))
 	repo, err := m.open()
 	testkit.Must(t, err)
 	if _, err := peel(repo, plumbing.NewHash(first)); err != nil {

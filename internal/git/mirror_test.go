@@ -33,9 +33,12 @@ func TestMirrorDamaged(t *testing.T) {
 		return func(name string) error { return os.WriteFile(name, []byte(strings.Repeat(text, 4000)), 0o600) }
 	}
 	for name, harm := range map[string]func(mirror string) error{
-		"no HEAD":      func(m string) error { return os.Remove(filepath.Join(m, "HEAD")) },
-		"empty":        func(m string) error { return errors.Join(os.RemoveAll(m), os.Mkdir(m, 0o700)) },
-		"config":       func(m string) error { return os.WriteFile(filepath.Join(m, "config"), []byte("[core\x00"), 0o600) },
+		"no HEAD": func(m string) error { return os.Remove(filepath.Join(m, "HEAD")) },
+		"empty":   func(m string) error { return errors.Join(os.RemoveAll(m), os.Mkdir(m, 0o700)) },
+		"config": func(m string) error {
+			return os.WriteFile(filepath.Join(m, "config"), []byte("[core\x00"),
+				0o600)
+		},
 		"pack gone":    func(m string) error { return each(m, "objects/pack/*.pack", os.Remove) },
 		"objects gone": func(m string) error { return os.RemoveAll(filepath.Join(m, "objects")) },
 		"index gone":   func(m string) error { return each(m, "objects/pack/*.idx", os.Remove) },

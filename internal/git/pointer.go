@@ -31,7 +31,8 @@ type Pointer struct {
 }
 
 func isPointer(text []byte) bool {
-	return len(text) < maxPointer && bytes.HasPrefix(text, pointerStart) && bytes.Contains(text, []byte("\noid sha256:"))
+	return len(text) < maxPointer && bytes.HasPrefix(text, pointerStart) &&
+		bytes.Contains(text, []byte("\noid sha256:"))
 }
 
 // parsePointer reads a pointer: lines of a key and a value.

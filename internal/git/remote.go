@@ -206,7 +206,8 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	if err != nil {
 		return nil, err
 	}
-	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial", "-c", "http.lowSpeedLimit=1",
+	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial", "-c",
+		"http.lowSpeedLimit=1",
 		"-c", "http.lowSpeedTime=120", command)
 	var specs []string
 	for _, option := range options {

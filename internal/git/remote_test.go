@@ -28,7 +28,8 @@ func TestParseRemote(t *testing.T) {
 	}
 	for _, in := range []string{"", "a", "a/b", "./a", "git://example.org/a", "ftp://example.org/a", "ext::sh -c true",
 		"-oProxyCommand=x:a",
-		"file://example.org/a", "file:a", "https:///a", "https://example.org/a\nb", "https://me:secret%zz@example.org/a",
+		"file://example.org/a", "file:a", "https:///a", "https://example.org/a\nb",
+		"https://me:secret%zz@example.org/a",
 		"https://me:sec/ret@example.org/a"} {
 		_, err := parseRemote(in)
 		wantFailure(t, err, rpmflow.FailureSource, "url setting")
@@ -147,7 +148,10 @@ func TestCredentialsRefused(t *testing.T) {
 // An error that may pass by itself is not a failure of the packager.
 func TestRemoteUnreachable(t *testing.T) {
 	broken := httptest.NewServer(
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "tokentoken", http.StatusBadGateway) }))
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "tokentoken",
+				http.StatusBadGateway)
+		}))
 	defer broken.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

@@ -61,7 +61,8 @@ func newSSHServer(t *testing.T) *sshServer {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	s := &sshServer{addr: listener.Addr().String(), hostKey: signer.PublicKey()}
-	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions,
+		error) {
 		if c.User() != "git" || string(key.Marshal()) != s.allowed {
 			return nil, errors.New("who are you?")
 		}

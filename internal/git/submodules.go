@@ -61,7 +61,8 @@ func (c *Commit) modules(ctx context.Context) (map[string]module, error) {
 				"submodule %s: its path %q in .gitmodules is outside the repository", show(m.name), m.path)
 		}
 		if other, twice := all[path.Clean(m.path)]; twice {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodules %s and %s have the same path %s in .gitmodules",
+			return nil, rpmflow.Fail(rpmflow.FailureSource, hint,
+				"submodules %s and %s have the same path %s in .gitmodules",
 				show(min(other.name, m.name)), show(max(other.name, m.name)), show(m.path))
 		}
 		all[path.Clean(m.path)] = *m

@@ -122,6 +122,7 @@ func (c *Commit) refuseSignature(f File) error {
 
 func signatureRefused(name string) error {
 	return rpmflow.Fail(rpmflow.FailureSource, "remove %G… from the file",
-		"%s has a placeholder for the commit's signature in $Format:…$: what git would write there depends on the keys that "+
+		"%s has a placeholder for the commit's signature in $Format:…$: what git would write there depends on the "+
+			"keys that "+
 			"the machine trusts which makes the archive", show(name))
 }

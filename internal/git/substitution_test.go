@@ -52,7 +52,8 @@ func TestSubstitution(t *testing.T) {
 				t.Errorf("%d files were left behind", left)
 			}
 		}
-		check("refs/heads/main", " (HEAD -> main, tag: v1.0, tag: signed/v1)\n", "a Ann Lee ann@example.org", "signed/v1\n")
+		check("refs/heads/main", " (HEAD -> main, tag: v1.0, tag: signed/v1)\n", "a Ann Lee ann@example.org",
+			"signed/v1\n")
 		w.Git("checkout", "--quiet", "-b", "feature/x")
 		w.Git("branch", "--quiet", "-D", "main")
 		check("refs/heads/feature/x", "HEAD -> feature/x, tag: v1.0")

@@ -32,8 +32,8 @@ type Tree interface {
 	Root() Entry
 	// Entries lists a directory.
 	Entries(dir Entry) ([]Entry, error)
-	// Find looks up a path from the top on, and follows links. It is fs.ErrNotExist if nothing is there, or if a link in
-	// a commit leads out of it.
+	// Find looks up a path from the top on, and follows links. It is fs.ErrNotExist if nothing is there, or if a link
+	// in a commit leads out of it.
 	Find(name string) (Entry, error)
 	// Head reads the first n bytes of a file.
 	Head(file Entry, n int64) ([]byte, error)
@@ -66,8 +66,8 @@ func (e Entry) IsSubmodule() bool { return e.mode == filemode.Submodule }
 // File is a regular file of a tree, with the path under which it was found.
 type File struct {
 	Entry
-	// Found is the path before links were followed, which is where rpm looks for what belongs to it. Path is that of the
-	// file itself.
+	// Found is the path before links were followed, which is where rpm looks for what belongs to it. Path is that of
+	// the file itself.
 	Found string
 }
 

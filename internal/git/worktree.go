@@ -26,8 +26,8 @@ type WorkTreeOptions struct {
 	Marker string
 	// BesideMarker are names of directories next to it that are not part of the tree.
 	BesideMarker []string
-	// Excluded returns, for a directory and the names in it, which names are not part of the tree. It may return nil: all
-	// are.
+	// Excluded returns, for a directory and the names in it, which names are not part of the tree. It may return nil:
+	// all are.
 	Excluded func(dir string, names []string) func(name string) bool
 }
 
@@ -219,7 +219,8 @@ func (w *WorkTree) Entries(dir Entry) ([]Entry, error) {
 	found := w.ReadDir(dir.abs)
 	list := make([]Entry, 0, len(found))
 	for _, e := range found {
-		list = append(list, Entry{Path: path.Join(dir.Path, e.Name()), mode: modeOf(e.Type()), abs: dir.abs + "/" + e.Name()})
+		list = append(list, Entry{Path: path.Join(dir.Path, e.Name()), mode: modeOf(e.Type()), abs: dir.abs + "/" +
+			e.Name()})
 	}
 	return list, nil
 }
@@ -248,7 +249,8 @@ func (w *WorkTree) withoutExcluded(dir string, entries []fs.DirEntry) []fs.DirEn
 	marked := dir == w.dir &&
 		slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == w.Marker && e.IsDir() })
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return e.Name() == ".git" || marked && e.IsDir() && slices.Contains(w.BesideMarker, e.Name()) || excluded(e.Name())
+		return e.Name() == ".git" || marked && e.IsDir() && slices.Contains(w.BesideMarker, e.Name()) ||
+			excluded(e.Name())
 	})
 }
 

@@ -186,7 +186,8 @@ func (l *lister) dropExcluded() {
 	for dir, list := range names {
 		excluded[dir] = l.excluded(dir, list)
 	}
-	l.files = slices.DeleteFunc(l.files, func(f treeFile) bool { return excluded[filepath.Dir(f.abs)](path.Base(f.name)) })
+	l.files = slices.DeleteFunc(l.files,
+		func(f treeFile) bool { return excluded[filepath.Dir(f.abs)](path.Base(f.name)) })
 }
 
 // readIndex makes directories of the list.

@@ -111,7 +111,8 @@ func parseShort(text string) (URL, error) {
 		// git-clone(1): it is a path if a slash stands before the first colon, or if there is no colon.
 		colon, slash := strings.IndexByte(text, ':'), strings.IndexByte(text, '/')
 		switch {
-		case colon >= 0 && (slash < 0 || colon < slash), Redact(text) != text: // user:password@host/path without a scheme
+		// user:password@host/path without a scheme
+		case colon >= 0 && (slash < 0 || colon < slash), Redact(text) != text:
 			return URL{}, errors.New("neither a URL nor user@host:path nor a path")
 		case strings.HasPrefix(text, "-"):
 			return URL{}, errors.New("the path begins with a hyphen")

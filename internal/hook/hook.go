@@ -170,7 +170,8 @@ func pushed(stdin io.Reader) ([]delivery, error) {
 		if len(words) != 3 {
 			return all, fmt.Errorf("%.80q is not what git tells a post-receive hook", lines.Text())
 		}
-		all = append(all, delivery{Before: words[0], After: words[1], Ref: words[2], Delivery: "hook " + uuid.NewString(),
+		all = append(all, delivery{Before: words[0], After: words[1], Ref: words[2], Delivery: "hook " +
+			uuid.NewString(),
 			Pusher: pusher})
 	}
 }

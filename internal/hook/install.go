@@ -45,7 +45,8 @@ func Install(ctx context.Context, dir, program, to, secretFile string, out io.Wr
 		return err
 	}
 	if !strings.HasPrefix(file, r.Dir+string(filepath.Separator)) {
-		return hint.Add(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)", r.Dir,
+		return hint.Add(fmt.Errorf("the hooks of %s are in %s, which other repositories may use, too (core.hooksPath)",
+			r.Dir,
 			filepath.Dir(file)),
 			fmt.Sprintf("give it hooks of its own, and install again: git -C %s config core.hooksPath %s", r.Dir,
 				filepath.Join(r.Dir, "hooks")))

@@ -125,14 +125,16 @@ func classifyAnswer(at string, res *http.Response, raw []byte) result {
 	case code < 300:
 		var a answer
 		if err := json.Unmarshal(raw, &a); err != nil || a.Builds == nil {
-			return result{verdict: unreachable, why: fmt.Sprintf("what answers at %s is not a listener of rpmflow: correct %s",
-				at, keyURL)}
+			return result{verdict: unreachable,
+				why: fmt.Sprintf("what answers at %s is not a listener of rpmflow: correct %s",
+					at, keyURL)}
 		}
 		return result{verdict: delivered, answer: a}
 	case code < 400:
 		return result{verdict: refused, why: fmt.Sprintf("%s redirects elsewhere (%s)", at, res.Header.Get("Location")),
 			hint: "git config " + keyURL + " with that address"}
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout,
+		code == http.StatusTooEarly:
 		return result{verdict: unreachable, why: fmt.Sprintf("the listener at %s cannot take it now: %s", at, said)}
 	}
 	if res.StatusCode == http.StatusUnauthorized { // the listener's hint is for those who write clients

@@ -165,8 +165,8 @@ func (c *Cmd) Stop(grace time.Duration) {
 	if c.endedWithin(cutLimit) {
 		return
 	}
-	// It does not even notice its lifeline: a stopped or stuck process. What is below goes first, because once the child
-	// is dead its members cannot be found any more.
+	// It does not even notice its lifeline: a stopped or stuck process. What is below goes first, because once the
+	// child is dead its members cannot be found any more.
 	_ = sweep(c.cmd.Process.Pid, sweepLimit)
 	_ = c.cmd.Process.Kill()
 	<-c.ended

@@ -36,7 +36,8 @@ func sweep(root int, limit time.Duration) error {
 			}
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("%d processes below %d still run after %v, for example %d", len(alive), root, limit,
+			return errors.Join(fmt.Errorf("%d processes below %d still run after %v, for example %d", len(alive), root,
+				limit,
 				alive[0]), failed)
 		}
 		time.Sleep(pause)

@@ -22,7 +22,8 @@ func problemf(status int, hint, format string, args ...any) *problem {
 func (l *Listener) unavailable(what string, err error) *problem {
 	l.log.Error(what, "error", err)
 	// A push whose acknowledgement was lost may be stored all the same.
-	hint := "send the same again in a moment: what was accepted already is not built twice; the listener's log says more"
+	hint := "send the same again in a moment: what was accepted already is not built twice; the listener's log says " +
+		"more"
 	if errors.Is(err, events.ErrFull) {
 		hint = "nothing was accepted: " + events.ErrFull.Error()
 	}

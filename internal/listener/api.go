@@ -43,7 +43,8 @@ func (l *Listener) list(_ http.ResponseWriter, r *http.Request) (int, any, *prob
 	if s := v.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > api.MaxPage {
-			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more", api.MaxPage),
+			return 0, nil, problemf(http.StatusBadRequest, fmt.Sprintf("use 1 to %d; next pages through more",
+				api.MaxPage),
 				"limit %q is out of range", s)
 		}
 		q.Limit = n

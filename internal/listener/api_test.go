@@ -43,8 +43,9 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/artifacts/builds/x", 405, "GET"},
 	} {
 		a := d.do(test.method, test.path, nil)
-		if a.status != test.status || a.header.Get("Allow") != test.allow || !strings.HasPrefix(a.header.Get("Content-Type"),
-			"application/json") {
+		if a.status != test.status || a.header.Get("Allow") != test.allow ||
+			!strings.HasPrefix(a.header.Get("Content-Type"),
+				"application/json") {
 			t.Errorf("%s %s: %d, allow %q: %s", test.method, test.path, a.status, a.header.Get("Allow"), a.text)
 		}
 	}
@@ -65,12 +66,15 @@ func TestSubmit(t *testing.T) {
 	}{
 		{"the project alone", `{"project":"hello"}`, nil, 202, w.head},
 		{"a branch", `{"project":"hello","ref":"main"}`, nil, 202, "refs/heads/main"},
-		{"a commit of a full ref", `{"project":"hello","ref":"refs/heads/gone","commit":"` + commit + `"}`, nil, 202, commit},
-		{"targets", `{"project":"tags","targets":["fedora-42-x86_64","fedora-42-x86_64"]}`, nil, 202, "fedora-42-x86_64"},
+		{"a commit of a full ref", `{"project":"hello","ref":"refs/heads/gone","commit":"` + commit + `"}`, nil, 202,
+			commit},
+		{"targets", `{"project":"tags","targets":["fedora-42-x86_64","fedora-42-x86_64"]}`, nil, 202,
+			"fedora-42-x86_64"},
 		{"a project without a secret", `{"project":"bare","targets":["fedora-42-x86_64"]}`, nil, 202, ""},
 		{"no targets at all", `{"project":"bare"}`, nil, 400, "has no targets"},
 		{"no token", `{"project":"hello"}`, []string{"Authorization", ""}, 401, "token is missing"},
-		{"a wrong token", `{"project":"hello"}`, []string{"Authorization", "Bearer no"}, 401, "token is missing or wrong"},
+		{"a wrong token", `{"project":"hello"}`, []string{"Authorization", "Bearer no"}, 401,
+			"token is missing or wrong"},
 		{"a form", `project=hello`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415,
 			"not declared as JSON"},
 		{"text", `{"project":"hello"}`, []string{"Content-Type", "text/plain"}, 415, "not declared as JSON"},
@@ -176,7 +180,8 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]int{
-		rpmflow.BuildID("x", "y", "z"): 404, "x": 400, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11": 400, "%2e%2e": 400, "*": 400,
+		rpmflow.BuildID("x", "y", "z"): 404, "x": 400, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11": 400, "%2e%2e": 400,
+		"*": 400,
 	} {
 		if a := d.get("/api/v1/builds/" + id); a.status != want {
 			t.Errorf("%s: %d %s, want %d", id, a.status, a.text, want)
@@ -262,7 +267,8 @@ func TestList(t *testing.T) {
 		return got
 	}
 	for query, want := range map[string][]string{
-		"": ids, "project=hello": ids, "project=bare": nil, "state=finished": {ids[0], ids[2]}, "state=running": {ids[3]},
+		"": ids, "project=hello": ids, "project=bare": nil, "state=finished": {ids[0], ids[2]},
+		"state=running":         {ids[3]},
 		"kind=source":           {ids[0], ids[2]},
 		"result=failed&limit=1": {ids[0]}, "result=succeeded": nil, "target=fedora-42-x86_64": ids,
 		"ref=refs/heads/main": ids, "commit=" + commit: ids, "commit=x": nil,
@@ -292,7 +298,8 @@ func TestList(t *testing.T) {
 	if !slices.Equal(paged, ids) || pages != 3 {
 		t.Errorf("%d pages of %v, want %v", pages, paged, ids)
 	}
-	for _, query := range []string{"limit=0", "limit=201", "limit=x", "cursor=x", "cursor=eA", "page=2", "Project=hello"} {
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "cursor=x", "cursor=eA", "page=2",
+		"Project=hello"} {
 		if a := d.get("/api/v1/builds?" + query); a.status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", query, a.status, a.text)
 		}

@@ -16,7 +16,8 @@ func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *prob
 	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
 		c := api.Project{
-			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags),
+			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches),
+			Tags:     notNil(p.Tags),
 			Packages: []string{}, Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
 		}

@@ -56,7 +56,8 @@ func (c *contract) check(method, path string, status int, contentType, text stri
 	if !ok || method == http.MethodHead || status == http.StatusMethodNotAllowed {
 		return nil
 	}
-	if !slices.ContainsFunc(slices.Concat(r.Answers, r.Problems), func(a api.Answer) bool { return a.Status == status }) {
+	if !slices.ContainsFunc(slices.Concat(r.Answers, r.Problems),
+		func(a api.Answer) bool { return a.Status == status }) {
 		return fmt.Errorf("%s answers %d, which the table of routes does not have", r.Name, status)
 	}
 	if media, _, _ := mime.ParseMediaType(contentType); media != "application/json" || r.Name == api.GetArtifact {

@@ -32,7 +32,8 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 			return http.StatusOK, b, nil // asked for twice
 		case b.State == rpmflow.Finished:
 			return 0, nil, problemf(http.StatusConflict,
-				"there is nothing to stop any more; GET /api/v1/builds/{id} has its outcome", "build %s has %s already, at %s",
+				"there is nothing to stop any more; GET /api/v1/builds/{id} has its outcome",
+				"build %s has %s already, at %s",
 				b.ID, b.Outcome.Result, b.FinishedAt.Format(time.RFC3339))
 		case b.Cancel != nil:
 			l.notifyOwner(b)

@@ -45,7 +45,8 @@ func (d *testListener) claim(last events.Event) events.Event {
 	d.t.Helper()
 	now := time.Now().UTC()
 	b := last.Build.Clone()
-	b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, b.Attempt+1, "b1", 1, "mock",
+	b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, b.Attempt+1, "b1", 1,
+		"mock",
 		&now
 	b.EnterPhase(rpmflow.PhaseClaim, now)
 	sequence, err := d.ledger.Append(d.t.Context(), events.TypeStarted, b, last.Sequence, "b1")
@@ -173,7 +174,8 @@ func TestCancelRacesWithAClaim(t *testing.T) {
 		go func() {
 			now := time.Now().UTC()
 			b := last.Build.Clone()
-			b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, 1, "b1", 1, "mock", &now
+			b.State, b.Attempt, b.Builder, b.QueueSequence, b.Engine, b.StartedAt = rpmflow.Running, 1, "b1", 1, "mock",
+				&now
 			b.EnterPhase(rpmflow.PhaseClaim, now)
 			_, err := w.ledger.Append(t.Context(), events.TypeStarted, b, last.Sequence, "b1")
 			claimed <- err

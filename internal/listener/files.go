@@ -63,7 +63,8 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 		return control.Flush()
 	})
 	if finished && !shown && err == nil { // canceled while it waited it would have a line
-		return 0, nil, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log", b.ID)
+		return 0, nil, problemf(http.StatusNotFound, "the record's outcome says why", "build %s ended without a log",
+			b.ID)
 	}
 	cause := context.Cause(ctx)
 	unknown := cause != nil && !errors.Is(cause, context.Canceled) // whether the build has ended
@@ -102,7 +103,8 @@ func untilFinished(ctx context.Context, h *hub.Hub, changes *hub.Reader,
 func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
 	key := r.PathValue("key")
 	if !strings.HasPrefix(key, "builds/") {
-		return 0, nil, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key)
+		return 0, nil, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s",
+			key)
 	}
 	return 0, nil, l.send(w, r, key)
 }

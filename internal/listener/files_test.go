@@ -36,7 +36,8 @@ func (w *fixture) closeLog(log *events.LogWriter, end bool) {
 // follow opens a stream; its headers must be there at once.
 func (d *testListener) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 	d.t.Helper()
-	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.base+"/api/v1/builds/"+b.ID+"/log?follow=true",
+	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet,
+		d.base+"/api/v1/builds/"+b.ID+"/log?follow=true",
 		nil)
 	d.must(err)
 	res, err := d.client.Do(req)
@@ -167,7 +168,8 @@ func TestStoredLog(t *testing.T) {
 	b := w.finishedBuild(1, text)
 	path := "/api/v1/builds/" + b.ID + "/log"
 	for _, query := range []string{"", "?follow=true"} {
-		if a := d.get(path + query); a.status != http.StatusOK || a.text != text || a.header.Get("Content-Encoding") != "" ||
+		if a := d.get(path + query); a.status != http.StatusOK || a.text != text ||
+			a.header.Get("Content-Encoding") != "" ||
 			a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("unpacked: %d %v, %d bytes", a.status, a.header, len(a.text))
 		}

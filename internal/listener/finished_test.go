@@ -30,7 +30,8 @@ func TestAMissedEndIsReadFromTheRecord(t *testing.T) {
 				end := events.Event{Sequence: 1}
 				end.Build.ID, end.Build.State = "a", rpmflow.Finished
 				h := hub.New(func(_ context.Context, _ uint64, _ func(), handle func(events.Event) error) error {
-					return errors.Join(handle(end), handle(events.Event{Sequence: 2}), handle(events.Event{Sequence: 3}))
+					return errors.Join(handle(end), handle(events.Event{Sequence: 2}),
+						handle(events.Event{Sequence: 3}))
 				}, 0, 1, 1<<20)
 				changes := h.Now()
 				if err := h.Run(t.Context()); err != nil {

@@ -24,7 +24,8 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 		}
 		if project.Secret == "" {
 			return 0, nil, problemf(http.StatusForbidden,
-				"set secret, secret_file or secret_env of the project in the configuration, and the same secret at the forge",
+				"set secret, secret_file or secret_env of the project in the configuration, and the same secret at "+
+					"the forge",
 				"project %q has no webhook secret", project.Name)
 		}
 		body, p := l.body(r)

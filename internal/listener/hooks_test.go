@@ -38,12 +38,16 @@ func TestHooks(t *testing.T) {
 		says             string // part of reason, error or hint
 	}{
 		{"a branch", "generic/hello", good, nil, 202, 1, ""},
-		{"a branch of a pattern", "generic/hello", string(payload("refs/heads/release-1", "", commit, "")), nil, 202, 1, ""},
-		{"a tag of a project that builds tags", "generic/tags", string(payload("refs/tags/v1", "", commit, "d-tag")), nil,
+		{"a branch of a pattern", "generic/hello", string(payload("refs/heads/release-1", "", commit, "")), nil, 202, 1,
+			""},
+		{"a tag of a project that builds tags", "generic/tags", string(payload("refs/tags/v1", "", commit, "d-tag")),
+			nil,
 			202, 2, ""},
-		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push", "X-GitHub-Delivery",
+		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push",
+			"X-GitHub-Delivery",
 			"guid-1"}, 202, 1, ""},
-		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery", "guid-2"},
+		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery",
+			"guid-2"},
 			200, 0, `event "ping" is not a push: nothing to build`},
 		{"GitHub without its event", "github/hello", github("refs/heads/main", commit), nil, 400, 0, "X-GitHub-Event"},
 		{"a deleted branch", "generic/hello", string(payload("refs/heads/main", commit, zero, "d-del")), nil, 200, 0,
@@ -177,7 +181,8 @@ func TestDuplicates(t *testing.T) {
 	same := func(where string, d *testListener) {
 		t.Helper()
 		a, again := d.deliver("hello", body)
-		if a.status != http.StatusOK || !again.Duplicate || again.Push != p.Push || !slices.Equal(again.ids(), p.ids()) {
+		if a.status != http.StatusOK || !again.Duplicate || again.Push != p.Push ||
+			!slices.Equal(again.ids(), p.ids()) {
 			t.Errorf("%s: %d %s", where, a.status, a.text)
 		}
 	}
@@ -290,7 +295,8 @@ func TestReadinessIsNotARefusal(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	d := w.listen(o)
 	w.nats.Close()
-	testkit.Eventually(w.t, "unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	testkit.Eventually(w.t, "unreadiness",
+		func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
 	d.get("/nothing")
 	w.startNATS(strings.TrimPrefix(w.url, "nats://"))
 	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
@@ -351,8 +357,9 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	for _, target := range []string{"fedora-42-x86_64", "opensuse-leap-15.6-x86_64"} {
 		b := rpmflow.Build{
 			BuildRequest: rpmflow.BuildRequest{
-				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello", Target: target,
-				Arch: "x86_64", Repository: w.repo,
+				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello",
+				Target: target,
+				Arch:   "x86_64", Repository: w.repo,
 				Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1,
 				QueuedAt: push.Received,
 			},
@@ -377,9 +384,11 @@ func TestNATSIsAway(t *testing.T) {
 	o.RequestTimeout = time.Second
 	d := w.listen(o)
 	w.nats.Close()
-	testkit.Eventually(w.t, "unreadiness", func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
+	testkit.Eventually(w.t, "unreadiness",
+		func() bool { return d.get("/readyz").status == http.StatusServiceUnavailable })
 	body := payload("refs/heads/main", zero, commit, "d1")
-	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" ||
+	if a, _ := d.deliver("hello", body); a.status != http.StatusServiceUnavailable ||
+		a.header.Get("Retry-After") == "" ||
 		!strings.Contains(a.text, "send the same again") {
 		t.Errorf("%d %s", a.status, a.text)
 	}
@@ -530,7 +539,8 @@ func TestDeliveryOfSeveralRefs(t *testing.T) {
 			t.Errorf("%s: %+v", ref, p)
 		}
 	}
-	if len(ids) != 3 || all.Builds[0].ID != all.Pushes[0].Builds[0].ID || all.Builds[1].ID != all.Pushes[2].Builds[0].ID {
+	if len(ids) != 3 || all.Builds[0].ID != all.Pushes[0].Builds[0].ID ||
+		all.Builds[1].ID != all.Pushes[2].Builds[0].ID {
 		t.Errorf("%s", a.text)
 	}
 	w.queued(all.Builds[0].ID, all.Builds[1].ID)

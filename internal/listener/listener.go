@@ -95,7 +95,8 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 		return nil, errors.Join(err, l.projection.model.Close())
 	}
 	l.planner = plan.New(plan.Options{
-		Projects: o.Projects, Targets: o.Targets, Repositories: o.Repositories, Resolve: resolve, Wait: o.RequestTimeout / 2,
+		Projects: o.Projects, Targets: o.Targets, Repositories: o.Repositories, Resolve: resolve,
+		Wait:   o.RequestTimeout / 2,
 		Logger: o.Logger,
 	})
 	return l, nil

@@ -46,7 +46,8 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 				"give the whole id, or wait: the list of builds is being read from the event stream",
 				"whether a build begins with %s is not known yet", id)
 		case over:
-			return events.Event{}, problemf(http.StatusNotFound, "GET /api/v1/builds, or rpmflow list, lists the builds",
+			return events.Event{}, problemf(http.StatusNotFound,
+				"GET /api/v1/builds, or rpmflow list, lists the builds",
 				"there is no build %s", id)
 		}
 		var e events.Event

@@ -92,8 +92,9 @@ func listed(before, after, delivery string, files, gone []string) []byte {
 func TestPushOfSeveralPackages(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
-	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1", "pkgs/ab/x": "1",
-		"macros/x": "1"})
+	first := w.commit(map[string]string{"README.md": "1", "pkgs/a/a.spec": "1", "pkgs/b/rpm/b.spec": "1",
+		"pkgs/ab/x": "1",
+		"macros/x":  "1"})
 	onlyA := w.commit(map[string]string{"pkgs/a/src/deep/x.c": "1"})
 	shared := w.commit(map[string]string{"macros/x": "2"})
 	none := w.commit(map[string]string{"README.md": "2", "pkgs/ab/x": "2", "pkgs/b/NEWS.md": "1"})
@@ -123,8 +124,10 @@ func TestPushOfSeveralPackages(t *testing.T) {
 			w.repo + " any more (force-pushed or deleted?)"},
 		{"an unknown new commit", deleted, strings.Repeat("ab", 20), nil, "[a b]", "is not in"},
 		{"the delivery says it", first, strings.Repeat("cd", 20), []string{"pkgs/a/x", "y"}, "[a]", ""},
-		{"the delivery says that there is none", first, strings.Repeat("cd", 20), []string{}, "[]", "no file was changed"},
-		{"the delivery does not say what was before a new branch", zero, first, []string{"pkgs/a/x"}, "[a b]", "is new"},
+		{"the delivery says that there is none", first, strings.Repeat("cd", 20), []string{}, "[]",
+			"no file was changed"},
+		{"the delivery does not say what was before a new branch", zero, first, []string{"pkgs/a/x"}, "[a b]",
+			"is new"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			body := payload("refs/heads/main", test.before, test.after, test.name)
@@ -143,7 +146,8 @@ func TestPushOfSeveralPackages(t *testing.T) {
 				if b.Package == "b" {
 					spec = "pkgs/b/rpm/b.spec"
 				}
-				if b.Sources.Directory != directory || b.Spec != spec || b.Project != "mono" || b.ID != p.Builds[i].ID ||
+				if b.Sources.Directory != directory || b.Spec != spec || b.Project != "mono" ||
+					b.ID != p.Builds[i].ID ||
 					b.ID != rpmflow.BuildID(p.Push, b.Package, b.Target) {
 					t.Errorf("%+v", b)
 				}
@@ -196,7 +200,8 @@ func TestRemovedPackages(t *testing.T) {
 		"a spec under another name": {"mono", both, newSpec, nil, nil, false, "[a]", ""},
 		"a new ref without it":      {"mono", zero, renamed, nil, nil, false, "[b]", "no directory pkgs/a at "},
 		"a new ref without any":     {"mono", zero, none, nil, nil, false, "[]", "no directory pkgs/a at "},
-		"the delivery lists it": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false, "[]",
+		"the delivery lists it": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, false,
+			"[]",
 			"no spec file in pkgs/a"},
 		"out of reach": {"mono", both, noSpec, []string{"pkgs/a/a.spec"}, []string{"pkgs/a/a.spec"}, true, "[]",
 			"pkgs/a/a.spec was removed"},
@@ -207,7 +212,8 @@ func TestRemovedPackages(t *testing.T) {
 		"of one package": {"auto", oneSpec, noneLeft, []string{"hello.spec", "x.src.rpm"},
 			[]string{"hello.spec", "x.src.rpm"}, false, "[auto]", ""},
 		"a source package": {"srpms", oneSpec, noneLeft, nil, nil, false, "[]", "there is no source package"},
-		"a source package, listed": {"srpms", oneSpec, noneLeft, []string{"x.src.rpm"}, []string{"x.src.rpm"}, true, "[]",
+		"a source package, listed": {"srpms", oneSpec, noneLeft, []string{"x.src.rpm"}, []string{"x.src.rpm"}, true,
+			"[]",
 			"nothing to build of x.src.rpm, which is not there any more"},
 		"the only spec": {"auto", renamed, none, []string{"hello.spec"}, []string{"hello.spec"}, false, "[]",
 			"nothing to build of auto, which is not there any more: no spec file at "},
@@ -241,7 +247,8 @@ func TestRemovedPackages(t *testing.T) {
 func TestGitHubPushOfSeveralPackages(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
-	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/a/a.spec": "1", "pkgs/b/x": "1", "pkgs/b/rpm/b.spec": "1"})
+	before := w.commit(map[string]string{"pkgs/a/x": "1", "pkgs/a/a.spec": "1", "pkgs/b/x": "1",
+		"pkgs/b/rpm/b.spec": "1"})
 	after := w.commit(map[string]string{"pkgs/b/x": "2"})
 	o := w.monorepo()
 	repositories := &fakeRepositories{Repositories: o.Repositories}
@@ -257,7 +264,8 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 			`","added":[],"removed":["pkgs/a/y"],"modified":["README"]}]`, "[a]", 0, nil},
 		"forced": {`"forced":true,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1, nil},
 		"cut":    {`"forced":false,"commits":[{"id":"` + after + `"}]`, "[b]", 1, nil},
-		"Gitea's, one commit": {`"total_commits":1,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]", 1,
+		"Gitea's, one commit": {`"total_commits":1,"commits":[{"id":"` + after + `","modified":["pkgs/a/y"]}]`, "[b]",
+			1,
 			[]string{"X-Gitea-Event", "push", "X-Gitea-Delivery", "gitea"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +273,8 @@ func TestGitHubPushOfSeveralPackages(t *testing.T) {
 			body := fmt.Sprintf(`{"ref":"refs/heads/main","before":%q,"after":%q,%s}`, before, after, test.more)
 			a := d.do(http.MethodPost, "/hooks/github/mono", strings.NewReader(body),
 				append(test.header, "Content-Type", "application/json",
-					"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256", forge.Sign(secret, []byte(body)))...)
+					"X-GitHub-Event", "push", "X-GitHub-Delivery", name, "X-Hub-Signature-256",
+					forge.Sign(secret, []byte(body)))...)
 			var p pushed
 			a.into(&p)
 			if names, _ := w.builds(p); a.status != http.StatusAccepted || fmt.Sprint(names) != test.want ||
@@ -321,7 +330,8 @@ func TestPushWithoutReadingTheRepository(t *testing.T) {
 		repositories plan.Repositories
 		says         string
 	}{
-		"slow": {&fakeRepositories{slow: true, looks: make(chan struct{}, 10)}, "the repository could not be read in time"},
+		"slow": {&fakeRepositories{slow: true, looks: make(chan struct{}, 10)},
+			"the repository could not be read in time"},
 		"out of reach": {&fakeRepositories{fail: errors.New("dial 10.0.0.1: secret")},
 			"the repository could not be read; the listener's log says why"},
 		"refused": {&fakeRepositories{fail: fmt.Errorf("git: %w", rpmflow.Fail(rpmflow.FailureSource, "x",
@@ -347,7 +357,8 @@ func TestPushWithoutReadingTheRepository(t *testing.T) {
 				t.Errorf("%v, %+v", names, records)
 			}
 			_, blind := d.deliver("srpms", payload("refs/heads/main", before, after, name+" blind"))
-			if names, records = w.builds(blind); fmt.Sprint(names) != "[srpms]" || records[0].Layout != rpmflow.LayoutSRPM ||
+			if names, records = w.builds(blind); fmt.Sprint(names) != "[srpms]" ||
+				records[0].Layout != rpmflow.LayoutSRPM ||
 				!strings.Contains(records[0].Notes[0], test.says) {
 				t.Errorf("%v, %+v", names, records)
 			}
@@ -383,7 +394,8 @@ func TestPushOfSourcePackages(t *testing.T) {
 		{"what was changed", "srpms", payload("refs/heads/main", first, changed, "2"), "[hello2=one.src.rpm]", ""},
 		{"two of the same name", "srpms", payload("refs/heads/main", changed, twice, "3"),
 			"[hello=hello-1-1.src.rpm hello=hello-2-1.src.rpm]", ""},
-		{"as listed", "srpms", listed(first, twice, "4", []string{"two-1-1.srpm", "gone.src.rpm"}, []string{"gone.src.rpm"}),
+		{"as listed", "srpms", listed(first, twice, "4", []string{"two-1-1.srpm", "gone.src.rpm"},
+			[]string{"gone.src.rpm"}),
 			"[two=two-1-1.srpm]", ""},
 		{"nothing of it", "srpms", listed(first, twice, "5", []string{"README"}, nil), "[]",
 			"no source package (*.src.rpm, *.srpm) was added or changed: one file was changed (README)"},
@@ -396,7 +408,8 @@ func TestPushOfSourcePackages(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a, p := d.deliver(test.project, test.body)
 			names, records := w.builds(p)
-			if a.status >= 300 || fmt.Sprint(names) != test.want || !strings.Contains(p.Reason+fmt.Sprint(records), test.says) {
+			if a.status >= 300 || fmt.Sprint(names) != test.want || !strings.Contains(p.Reason+fmt.Sprint(records),
+				test.says) {
 				t.Fatalf("%d %s: %v, want %s", a.status, a.text, names, test.want)
 			}
 			ids := p.ids()
@@ -462,7 +475,8 @@ func TestSubmitPackages(t *testing.T) {
 		var p pushed
 		a.into(&p)
 		names, records := w.builds(p)
-		if fmt.Sprint(names) != test.want || records[0].Sources.Directory != test.directory || records[0].Commit != head ||
+		if fmt.Sprint(names) != test.want || records[0].Sources.Directory != test.directory ||
+			records[0].Commit != head ||
 			p.Builds[0].ID == test.old.Builds[0].ID {
 			t.Errorf("%d %s: %+v", a.status, a.text, records)
 		}

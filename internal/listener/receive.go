@@ -42,7 +42,8 @@ func (l *Listener) store(ctx context.Context, push rpmflow.Push) (stored rpmflow
 
 func (l *Listener) pushAnswer(push rpmflow.Push, again bool) api.Push {
 	a := api.Push{
-		Push: push.ID, Project: push.Project, Ref: push.Ref, Commit: push.Commit, Duplicate: again, Builds: []api.BuildRef{},
+		Push: push.ID, Project: push.Project, Ref: push.Ref, Commit: push.Commit, Duplicate: again,
+		Builds: []api.BuildRef{},
 		Reason: push.Reason, NotBuilt: push.NotBuilt,
 	}
 	for _, b := range push.Builds {

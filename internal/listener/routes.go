@@ -75,7 +75,8 @@ func (l *Listener) authorize(r *http.Request) *problem {
 		return nil
 	case l.o.Token == "":
 		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …",
-			"submissions, cancelling and retrying are off: this listener has no token, and was not asked by this machine "+
+			"submissions, cancelling and retrying are off: this listener has no token, and was not asked by this "+
+				"machine "+
 				"under a name of its own")
 	}
 	return problemf(http.StatusUnauthorized, "send the listener's token as Authorization: Bearer …",
@@ -128,10 +129,12 @@ func (l *Listener) health(http.ResponseWriter, *http.Request) (int, any, *proble
 
 func (l *Listener) ready(http.ResponseWriter, *http.Request) (int, any, *problem) {
 	if !l.nc.IsConnected() {
-		return 0, nil, problemf(http.StatusServiceUnavailable, "check the NATS server and nats.url", "NATS is not connected")
+		return 0, nil, problemf(http.StatusServiceUnavailable, "check the NATS server and nats.url",
+			"NATS is not connected")
 	}
 	if !l.projection.caughtUp.Load() {
-		return 0, nil, problemf(http.StatusServiceUnavailable, "wait: the list of builds is being read from the event stream",
+		return 0, nil, problemf(http.StatusServiceUnavailable,
+			"wait: the list of builds is being read from the event stream",
 			"the read model has not caught up")
 	}
 	return http.StatusOK, api.Status{Status: "ready"}, nil

@@ -34,7 +34,8 @@ func TestPushToEitherRepository(t *testing.T) {
 	d := w.listen(o)
 	github := func(ref, after, fullName string) string {
 		return fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,`+
-			`"repository":{"full_name":%q,"clone_url":"https://github.com/%s.git"}}`, ref, zero, after, fullName, fullName)
+			`"repository":{"full_name":%q,"clone_url":"https://github.com/%s.git"}}`, ref, zero, after, fullName,
+			fullName)
 	}
 	generic := func(ref, delivery, repository string) string {
 		return fmt.Sprintf(`{"ref":%q,"after":%q,"delivery":%q,"repository":%q}`, ref, commit, delivery, repository)
@@ -44,7 +45,8 @@ func TestPushToEitherRepository(t *testing.T) {
 		t.Helper()
 		signature := forge.Sign(secret, []byte(body))
 		a := d.do(http.MethodPost, "/hooks/"+path, bytes.NewReader([]byte(body)),
-			append(header, "Content-Type", "application/json", "X-Hub-Signature-256", signature, "X-Rpmflow-Signature-256",
+			append(header, "Content-Type", "application/json", "X-Hub-Signature-256", signature,
+				"X-Rpmflow-Signature-256",
 				signature)...)
 		var p pushed
 		if a.status < 400 {
@@ -70,26 +72,31 @@ func TestPushToEitherRepository(t *testing.T) {
 			[]string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "1"}, rpmflow.HalfSource, ""},
 		{"GitHub, packaging", "github/nova", github("refs/heads/stable/x", other, "openstack/nova-rpm"),
 			[]string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "2"}, rpmflow.HalfPackaging, ""},
-		{"GitHub, the fallback of packaging", "github/nova", github("refs/heads/rpm-master", other, "openstack/nova-rpm"),
+		{"GitHub, the fallback of packaging", "github/nova", github("refs/heads/rpm-master", other,
+			"openstack/nova-rpm"),
 			[]string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "3"}, rpmflow.HalfPackaging, ""},
-		{"generic, by its field", "generic/nova", generic("refs/heads/master", "4", "git@github.com:openstack/nova-rpm.git"),
+		{"generic, by its field", "generic/nova",
+			generic("refs/heads/master", "4", "git@github.com:openstack/nova-rpm.git"),
 			nil, rpmflow.HalfPackaging, ""},
 		{"generic, by the address", "generic/nova?repository=source", generic("refs/heads/master", "4", ""), nil,
 			rpmflow.HalfSource, ""},
 		{"the address says otherwise than the delivery", "generic/nova?repository=packaging",
 			generic("refs/heads/master", "5", "https://github.com/openstack/nova"), nil, rpmflow.HalfPackaging, ""},
-		{"nothing says it", "generic/nova", generic("refs/heads/master", "6", ""), nil, "", "does not say which of them"},
+		{"nothing says it", "generic/nova", generic("refs/heads/master", "6", ""), nil, "",
+			"does not say which of them"},
 		{"another repository", "github/nova", github("refs/heads/master", commit, "openstack/glance"),
 			[]string{"X-GitHub-Event", "push", "X-GitHub-Delivery", "7"}, "", "?repository=packaging"},
 		{"a word of its own", "generic/nova?repository=rpm", generic("refs/heads/master", "8", ""), nil, "",
 			`repository "rpm" is not one of its two`},
-		{"a project with one repository", "generic/hello?repository=packaging", generic("refs/heads/main", "9", ""), nil, "",
+		{"a project with one repository", "generic/hello?repository=packaging", generic("refs/heads/main", "9", ""),
+			nil, "",
 			"has one repository"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, p := deliver(tt.path, tt.body, tt.header...)
 			if tt.half == "" {
-				if a.status != http.StatusBadRequest || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`), tt.says) {
+				if a.status != http.StatusBadRequest || !strings.Contains(strings.ReplaceAll(a.text, `\"`, `"`),
+					tt.says) {
 					t.Errorf("%d %s", a.status, a.text)
 				}
 				return
@@ -109,7 +116,8 @@ func TestPushToEitherRepository(t *testing.T) {
 				t.Fatalf("record %+v", b)
 			}
 			mine, others := b.Split.Halves()
-			if *mine != (rpmflow.Revision{Repository: b.Repository, Ref: b.Ref, Commit: b.Commit}) || others.Commit != "" ||
+			if *mine != (rpmflow.Revision{Repository: b.Repository, Ref: b.Ref, Commit: b.Commit}) ||
+				others.Commit != "" ||
 				others.Repository == b.Repository || strings.Contains(b.Repository+others.Repository, "token") {
 				t.Errorf("split %+v", *b.Split)
 			}
@@ -118,11 +126,13 @@ func TestPushToEitherRepository(t *testing.T) {
 			}
 		})
 	}
-	if _, p := deliver("generic/nova?repository=packaging", generic("refs/heads/other", "10", "")); len(p.Builds) != 0 ||
+	if _, p := deliver("generic/nova?repository=packaging",
+		generic("refs/heads/other", "10", "")); len(p.Builds) != 0 ||
 		!strings.Contains(p.Reason, "is not built") {
 		t.Errorf("another branch: %+v", p)
 	}
-	if _, p := deliver("generic/nova?repository=source", generic("refs/heads/rpm-master", "11", "")); len(p.Builds) != 0 {
+	if _, p := deliver("generic/nova?repository=source", generic("refs/heads/rpm-master", "11",
+		"")); len(p.Builds) != 0 {
 		t.Errorf("the fallback's name in the source repository: %+v", p)
 	}
 	w.queued(ids...)

@@ -184,7 +184,8 @@ func (l *Listener) notStored(err error) *problem {
 			"ask an operator to free space in the storage, then send it again", "the storage is full")
 	case errors.Is(err, storage.ErrRefused):
 		return problemf(http.StatusServiceUnavailable,
-			"ask an operator to give the listener's S3 account the rights that `rpmflow config s3` prints; nothing is queued",
+			"ask an operator to give the listener's S3 account the rights that `rpmflow config s3` prints; nothing "+
+				"is queued",
 			"the storage refuses the source package")
 	}
 	return problemf(http.StatusServiceUnavailable,

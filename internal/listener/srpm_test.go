@@ -106,7 +106,8 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 		"one"); a.status != http.StatusOK || !again.Duplicate || again.Push != p.Push {
 		t.Errorf("%d: %s", a.status, a.text)
 	}
-	_, other := d.upload("?target=opensuse-leap-15.6-x86_64", bytes.NewReader(srpm)) // the project has the package's name
+	// the project has the package's name
+	_, other := d.upload("?target=opensuse-leap-15.6-x86_64", bytes.NewReader(srpm))
 	if len(other.Builds) != 1 || other.Push == p.Push || other.Builds[0].Target != "opensuse-leap-15.6-x86_64" {
 		t.Errorf("%+v", other)
 	}
@@ -153,7 +154,8 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 	}{
 		{"text", project, strings.NewReader("this is not a package"), nil, http.StatusBadRequest, "not a valid RPM"},
 		{"nothing", project, strings.NewReader(""), nil, http.StatusBadRequest, "not a valid RPM"},
-		{"truncated", project, bytes.NewReader(srpm[:len(srpm)-9]), nil, http.StatusBadRequest, "odd-1:1-2.src is truncated"},
+		{"truncated", project, bytes.NewReader(srpm[:len(srpm)-9]), nil, http.StatusBadRequest,
+			"odd-1:1-2.src is truncated"},
 		{"damaged", project, bytes.NewReader(damaged), nil, http.StatusBadRequest, "damaged or truncated"},
 		{"too large, and says so", project, bytes.NewReader(make([]byte, 65<<10)), []string{"Expect", "100-continue"},
 			http.StatusRequestEntityTooLarge, "listener.max_upload"},
@@ -166,7 +168,8 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 			"did you mean fedora-42-x86_64?"},
 		{"unknown parameter", project + "&ref=main", bytes.NewReader(srpm), nil, http.StatusBadRequest,
 			"known are: project, target"},
-		{"without token", project, bytes.NewReader(srpm), []string{"Authorization", ""}, http.StatusUnauthorized, "token"},
+		{"without token", project, bytes.NewReader(srpm), []string{"Authorization", ""}, http.StatusUnauthorized,
+			"token"},
 		{"as a form", project, bytes.NewReader(srpm), []string{"Content-Type", "multipart/form-data"},
 			http.StatusUnsupportedMediaType, "application/x-rpm"},
 	} {
@@ -200,7 +203,8 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.base+"/api/v1/builds/srpm?project=hello", body)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.base+"/api/v1/builds/srpm?project=hello",
+			body)
 		if err == nil {
 			req.Header.Set("Content-Type", "application/x-rpm")
 			req.Header.Set("Authorization", "Bearer "+token)
@@ -307,7 +311,8 @@ func TestShortIDs(t *testing.T) {
 	d := w.listen(w.options())
 	ids := []string{"abcd1111-1111-5111-8111-111111111111", "abcd2222-1111-5111-8111-111111111111"}
 	for _, id := range ids {
-		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: id, Push: rpmflow.PushID("hello", "1"), Project: "hello",
+		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: id, Push: rpmflow.PushID("hello", "1"),
+			Project: "hello",
 			Package: "hello",
 			Target:  "fedora-42-x86_64", Arch: "x86_64",
 			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1,
@@ -315,7 +320,8 @@ func TestShortIDs(t *testing.T) {
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
 		w.must(err)
 	}
-	testkit.Eventually(w.t, "both builds", func() bool { return strings.Contains(d.get("/api/v1/builds").text, ids[1]) })
+	testkit.Eventually(w.t, "both builds",
+		func() bool { return strings.Contains(d.get("/api/v1/builds").text, ids[1]) })
 	for id, want := range map[string]string{"abcd1": ids[0], "abcd2222-1111": ids[1], ids[0]: ids[0]} {
 		var b rpmflow.Build
 		if a := d.get("/api/v1/builds/" + id); a.status == http.StatusOK {
@@ -327,7 +333,8 @@ func TestShortIDs(t *testing.T) {
 	}
 	a := d.get("/api/v1/builds/abcd")
 	if a.status != http.StatusBadRequest || !strings.Contains(a.text,
-		ids[0]+" (hello for fedora-42-x86_64") || !strings.Contains(a.text, ids[1]) || !strings.Contains(a.text, "2 builds") {
+		ids[0]+" (hello for fedora-42-x86_64") || !strings.Contains(a.text, ids[1]) ||
+		!strings.Contains(a.text, "2 builds") {
 		t.Errorf("%d: %s", a.status, a.text)
 	}
 	for id, status := range map[string]int{"abc": http.StatusBadRequest, "hello": http.StatusBadRequest,

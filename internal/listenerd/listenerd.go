@@ -80,8 +80,9 @@ func (p *Program) connect(ctx context.Context, socket net.Listener) (*listener.L
 	}
 	l, err := listener.New(ctx, listener.Options{
 		Repositories: mirrors(cfg, log), PublicURL: strings.TrimRight(cfg.PublicURL.String(), "/"),
-		Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody), MaxUpload: int64(cfg.Listener.MaxUpload),
-		Uploads: store.Uploads(), RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir,
+		Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
+		MaxUpload: int64(cfg.Listener.MaxUpload),
+		Uploads:   store.Uploads(), RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir,
 		Projects: cfg.Projects, Targets: cfg.Targets, Version: p.Version, Logger: log,
 	}, socket, nc, js, store, git.Resolver(connect.GitAccess(cfg)))
 	if err != nil {
@@ -110,6 +111,7 @@ func Checks(cfg *config.Config) []doctor.Check {
 		machine.CheckDataDir(cfg.DataDir, func(context.Context) error { return machine.CheckSpace(cfg.DataDir) }),
 		access.Check,
 		storage.Check(connect.S3(cfg, slog.New(slog.DiscardHandler)), false),
-		ready.Check(string(config.ForListener), strings.TrimRight(config.LocalURL(cfg.Listener.Listen).String(), "/"), true),
+		ready.Check(string(config.ForListener), strings.TrimRight(config.LocalURL(cfg.Listener.Listen).String(), "/"),
+			true),
 	}
 }

@@ -39,7 +39,8 @@ func (w *waitingServer) setReason(reason error) {
 	w.stop, w.done = cancel, make(chan struct{})
 	go func() { // ends with the server, for which close waits
 		defer close(w.done)
-		if err := httpd.Serve(ctx, keptSocket{socket}, http.HandlerFunc(w.answer), httpd.StatusLimits(), w.log); err != nil {
+		if err := httpd.Serve(ctx, keptSocket{socket}, http.HandlerFunc(w.answer), httpd.StatusLimits(),
+			w.log); err != nil {
 			w.log.Warn("requests are not answered while the listener waits", "error", err)
 		}
 	}()
@@ -53,7 +54,8 @@ func (w *waitingServer) answer(out http.ResponseWriter, r *http.Request) {
 	case "/healthz":
 		httpd.WriteJSON(out, http.StatusOK, map[string]string{"status": "alive"})
 	case "/readyz":
-		httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the listener's log says more"), "the listener waits: %s",
+		httpd.Problemf(http.StatusServiceUnavailable, cmp.Or(do, "the listener's log says more"),
+			"the listener waits: %s",
 			what).Write(out)
 	default: // what is missing is not shown to those who push
 		httpd.Problemf(http.StatusServiceUnavailable,

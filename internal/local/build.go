@@ -44,7 +44,8 @@ type Request struct {
 func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (rpmflow.Build, error) {
 	b := rpmflow.Build{
 		BuildRequest: rpmflow.BuildRequest{
-			ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name, Arch: req.Target.Arch,
+			ID: work.ID, Project: req.Input.Name(), Package: req.Input.Name(), Target: req.Target.Name,
+			Arch:   req.Target.Arch,
 			Layout: req.Layout, Spec: req.Spec,
 			Sources: req.Sources, Options: req.Options, TimeoutSeconds: req.Timeout.Seconds(), Concurrency: 1,
 			QueuedAt: time.Now().UTC(),

@@ -198,7 +198,8 @@ func (s *Spec) Eval(ctx context.Context, expression string) (string, error) {
 	value, _, ended := strings.Cut(rest, "</"+mark+">")
 	if !begun || !ended {
 		return "", rpmflow.Fail(rpmflow.FailureSpec, "check with `rpmflow spec expand` how the spec ends",
-			"%s ends in a condition that does not hold or in a comment, where nothing is evaluated", filepath.Base(s.file))
+			"%s ends in a condition that does not hold or in a comment, where nothing is evaluated",
+			filepath.Base(s.file))
 	}
 	return value, nil
 }

@@ -48,7 +48,8 @@ func TestAgreesWithRPMInTheRoot(t *testing.T) {
 			file := filepath.Join("testdata/specs", name)
 			s := openSpec(t, local.SpecRequest{Engine: engine, Target: target, Options: o, File: file})
 			rpmspec := func(args ...string) string {
-				all := []string{"exec", beside, "rpmspec", "--define", "_topdir /builddir/build", "--define", "dist .s1"}
+				all := []string{"exec", beside, "rpmspec", "--define", "_topdir /builddir/build", "--define",
+					"dist .s1"}
 				for _, m := range o.Definitions() {
 					all = append(all, "--define", m.String())
 				}

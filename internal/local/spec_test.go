@@ -88,7 +88,8 @@ func TestAgreesWithRPM(t *testing.T) {
 				asked = expressions[:5]
 			}
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(file), i), func(t *testing.T) {
-				s := openSpec(t, local.SpecRequest{Engine: engine, Target: rpmflow.Target{Name: "host"}, Options: o, File: file})
+				s := openSpec(t, local.SpecRequest{Engine: engine, Target: rpmflow.Target{Name: "host"}, Options: o,
+					File: file})
 				top, err := s.Eval(t.Context(), "%{_topdir}")
 				testkit.Must(t, err)
 				args := []string{"--define", "_sourcedir " + dir, "--define", "_topdir " + top}
@@ -97,7 +98,10 @@ func TestAgreesWithRPM(t *testing.T) {
 					args = append(args, "--define", m.String())
 					defines = append(defines, []string{m.Name, m.Value})
 				}
-				rpmspec := func(more ...string) string { return run(t, "rpmspec", append(append(args, more...), file)...) }
+				rpmspec := func(more ...string) string {
+					return run(t, "rpmspec", append(append(args, more...),
+						file)...)
+				}
 
 				agree(t, s, rpmspec)
 				var want struct {

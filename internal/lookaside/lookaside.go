@@ -55,7 +55,8 @@ func Check(place string) error {
 		return nil
 	}
 	if !strings.Contains(place, "://") {
-		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, {hashtype} "+
+		return fmt.Errorf("%q is neither a lookaside's name (%s) nor a URL with fields such as {name}, {file}, "+
+			"{hashtype} "+
 			"and {hash}",
 			place, strings.Join(Presets(), ", "))
 	}

@@ -31,7 +31,8 @@ func TestPresets(t *testing.T) {
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	f := lookaside.Fields{Name: "hello", File: "a/../b"}
-	if got, err := lookaside.URL("https://host/{name}?{file}", f); err != nil || got != "https://host/hello?a%2F..%2Fb" {
+	if got, err := lookaside.URL("https://host/{name}?{file}", f); err != nil ||
+		got != "https://host/hello?a%2F..%2Fb" {
 		t.Errorf("%s, %v", got, err)
 	}
 	if _, err := lookaside.URL("https://host/{branch}/{file}", f); err == nil {

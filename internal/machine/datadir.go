@@ -29,7 +29,8 @@ func DataDir(dir string) (exists bool, err error) {
 	}
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return exists, hint.Add(fmt.Errorf("data directory: %w", &fs.PathError{Op: "write into", Path: dir, Err: err}),
-			fmt.Sprintf("give it to user %d, as whom the program runs, or set data_dir to another directory", os.Geteuid()))
+			fmt.Sprintf("give it to user %d, as whom the program runs, or set data_dir to another directory",
+				os.Geteuid()))
 	}
 	return exists, nil
 }

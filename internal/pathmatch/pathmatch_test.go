@@ -83,8 +83,9 @@ func FuzzMatchList(f *testing.F) {
 			!pathmatch.MatchList([]string{"**"}, name) {
 			t.Errorf("** does not match %q", name)
 		}
-		if matched := pathmatch.MatchList([]string{pattern}, name); matched && pathmatch.MatchList([]string{pattern, "!**"},
-			name) {
+		if matched := pathmatch.MatchList([]string{pattern}, name); matched &&
+			pathmatch.MatchList([]string{pattern, "!**"},
+				name) {
 			t.Errorf("!** leaves %q", name)
 		}
 	})

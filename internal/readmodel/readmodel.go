@@ -128,7 +128,8 @@ func (m *Model) Apply(ctx context.Context, sequence uint64, b rpmflow.Build) err
 		record); err != nil {
 		return fmt.Errorf("read model: build %s: %w", b.ID, err)
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE meta SET value = ? WHERE name = 'after'`, fmt.Sprint(sequence)); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE meta SET value = ? WHERE name = 'after'`,
+		fmt.Sprint(sequence)); err != nil {
 		return fmt.Errorf("read model: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -171,7 +172,8 @@ func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next
 		where, args = append(where, "ref IN (?, ?)"), append(args, "refs/heads/"+q.Ref, "refs/tags/"+q.Ref)
 	}
 	if q.Commit != "" {
-		where, args = append(where, "substr(commit_id, 1, ?) = ?"), append(args, len(q.Commit), strings.ToLower(q.Commit))
+		where, args = append(where, "substr(commit_id, 1, ?) = ?"),
+			append(args, len(q.Commit), strings.ToLower(q.Commit))
 	}
 	if q.Cursor != "" {
 		queued, id, err := parseCursor(q.Cursor)

@@ -23,13 +23,15 @@ func TestListPagesAndFilters(t *testing.T) {
 	}
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range 25 {
-		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: fmt.Sprintf("b%02d", i), Project: fmt.Sprint("p", i%2),
+		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: fmt.Sprintf("b%02d", i),
+			Project:  fmt.Sprint("p", i%2),
 			QueuedAt: start.Add(time.Duration(i/2) * time.Second)}, State: rpmflow.Queued}
 		if err := m.Apply(t.Context(), uint64(i+1), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	done := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b03", Project: "p1", QueuedAt: start.Add(time.Second)},
+	done := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b03", Project: "p1",
+		QueuedAt: start.Add(time.Second)},
 		State: rpmflow.Finished, BuildResult: rpmflow.BuildResult{Outcome: &rpmflow.Outcome{Result: rpmflow.Failed,
 			Kind: rpmflow.FailureBuild}}}
 	if err := m.Apply(t.Context(), 26, done); err != nil {

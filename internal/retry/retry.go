@@ -71,7 +71,8 @@ func (p Policy) Pause(failures int) time.Duration {
 
 func (p Policy) pauses() *backoff.ExponentialBackOff {
 	b := &backoff.ExponentialBackOff{
-		InitialInterval: p.First, MaxInterval: p.Most, Multiplier: 2, RandomizationFactor: backoff.DefaultRandomizationFactor,
+		InitialInterval: p.First, MaxInterval: p.Most, Multiplier: 2,
+		RandomizationFactor: backoff.DefaultRandomizationFactor,
 	}
 	if b.InitialInterval <= 0 {
 		b.InitialInterval = 250 * time.Millisecond

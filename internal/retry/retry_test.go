@@ -110,7 +110,8 @@ func TestPauseAndSleep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := retry.Policy{First: 10 * time.Second, Most: time.Minute}
-		for failures, want := range map[int]time.Duration{0: 0, 1: 10 * time.Second, 3: 40 * time.Second, 100: time.Minute} {
+		for failures, want := range map[int]time.Duration{0: 0, 1: 10 * time.Second, 3: 40 * time.Second,
+			100: time.Minute} {
 			if got := p.Pause(failures); got < want/2 || got > want*3/2+1 {
 				t.Errorf("after %d failures: %s, want about %s", failures, got, want)
 			}

@@ -50,7 +50,8 @@ func Requires(file string) (requires []string, err error) {
 			return err
 		}
 		if len(versions) != len(names) || len(flags) != len(names) {
-			return fmt.Errorf("%d requirements with %d versions and %d comparisons", len(names), len(versions), len(flags))
+			return fmt.Errorf("%d requirements with %d versions and %d comparisons", len(names), len(versions),
+				len(flags))
 		}
 		for i, name := range names {
 			requires = append(requires, requirement(name, flags[i], versions[i]))

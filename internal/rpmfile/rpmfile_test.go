@@ -79,7 +79,8 @@ func TestPackageRefuses(t *testing.T) {
 	copy(offset[96+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("this is not a package"), "cut": good[:len(good)-30], "lead alone": good[:96],
-		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff,
+			0xff,
 			0xff, 0xff),
 	} {
 		file := filepath.Join(t.TempDir(), "x.rpm")

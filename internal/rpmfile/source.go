@@ -74,7 +74,8 @@ func whole(file string, p NEVRA) error {
 			wrong = &NotSource{fmt.Sprintf("%s is truncated: it has %d of %d bytes", p, info.Size(),
 				uint64(at.Start)+size), hint}
 			if uint64(info.Size()-int64(at.Start)) > size {
-				wrong = &NotSource{fmt.Sprintf("%s is followed by something else: its header says %d bytes, and the file has %d", p,
+				wrong = &NotSource{fmt.Sprintf("%s is followed by something else: its header says %d bytes, and the "+
+					"file has %d", p,
 					uint64(at.Start)+size, info.Size()), hint}
 			}
 			return nil
@@ -89,7 +90,8 @@ func whole(file string, p NEVRA) error {
 			return err
 		}
 		if !bytes.Equal(sum.Sum(nil), want) {
-			wrong = &NotSource{p.String() + " is damaged or truncated: its content does not have the checksum in its header",
+			wrong = &NotSource{p.String() +
+				" is damaged or truncated: its content does not have the checksum in its header",
 				hint}
 		}
 		return nil

@@ -36,7 +36,8 @@ func TestCompleteIsGitArchive(t *testing.T) {
 		w.Git("tag", "-a", "-m", "x", "v1")
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: url, Ref: "refs/tags/v1", Commit: w.Git("rev-parse",
 			"v1")})
-		if p.Layout != rpmflow.LayoutInTree || !p.needsExpansion() || names(t, p.Sources) != "a.patch" || p.Commit != commit {
+		if p.Layout != rpmflow.LayoutInTree || !p.needsExpansion() || names(t, p.Sources) != "a.patch" ||
+			p.Commit != commit {
 			t.Fatalf("got %s, %q, %s", p.Layout, names(t, p.Sources), p.Commit)
 		}
 		testkit.Must(t, finish(t.Context(), p, expand(t, p.Spec, p.Sources)))
@@ -107,7 +108,8 @@ func TestCompleteSatisfiesPrep(t *testing.T) {
 				t.Errorf("missing: %q", missing)
 			}
 			top := t.TempDir()
-			cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+top, "--define", "_sourcedir "+p.Sources,
+			cmd := exec.Command("rpmbuild", "-bp", "--nodeps", "--define", "_topdir "+top, "--define",
+				"_sourcedir "+p.Sources,
 				p.Spec)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("rpmbuild -bp: %v\n%s", err, out)

@@ -12,8 +12,8 @@ import (
 
 // RPM is the target's rpm, as Complete needs it. After a call that failed, Restart is the only one that is allowed.
 type RPM interface {
-	// Expand returns the spec as `rpmspec -P` prints it. sources is the directory of the sources, which the spec may read.
-	// With an error that is about the target it returns the text, too.
+	// Expand returns the spec as `rpmspec -P` prints it. sources is the directory of the sources, which the spec may
+	// read. With an error that is about the target it returns the text, too.
 	Expand(ctx context.Context, spec, sources string) ([]byte, error)
 	// SRPM makes the source package and returns its path.
 	SRPM(ctx context.Context, spec, sources string) (string, error)

@@ -30,8 +30,9 @@ func wantAttributed(t *testing.T, p *Draft, commit string) {
 	t.Helper()
 	id := "$Id: 055c8729cdcc372500a08db659c045e16c4409fb $\n" // the blob's: git hash-object of "$Id$\n"
 	for name, want := range map[string]string{
-		"run.bat": "a\r\nb\r\n", "hidden.bat": "c\r\n", "v.id": id, "x.y": "d\r\n", "plain": "e\n", "a[1]*.bat": "f\r\n",
-		"v.txt": commit + " HEAD -> main\n", "b.u16": "\xff\xfeh\x00i\x00\n\x00",
+		"run.bat": "a\r\nb\r\n", "hidden.bat": "c\r\n", "v.id": id, "x.y": "d\r\n", "plain": "e\n",
+		"a[1]*.bat": "f\r\n",
+		"v.txt":     commit + " HEAD -> main\n", "b.u16": "\xff\xfeh\x00i\x00\n\x00",
 	} {
 		if got := content(t, filepath.Join(p.Sources, name)); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
@@ -68,7 +69,8 @@ func TestSourcesAreAsArchivedElsewhere(t *testing.T) {
 	files["rpm/SPECS/hello.spec"], files["rpm/SPECS/b.u16"] = plainSpec, "\xff\xfeh\x00i\x00\n\x00"
 	theirs := packaging.Commit(files)
 	req := request(w, w.Commit(map[string]string{"main.c": "m"}))
-	req.Layout, req.Packaging = rpmflow.LayoutSplit, &Packaging{URL: packaging.Dir, Ref: "refs/heads/main", Commit: theirs}
+	req.Layout, req.Packaging = rpmflow.LayoutSplit, &Packaging{URL: packaging.Dir, Ref: "refs/heads/main",
+		Commit: theirs}
 	s := newStore(t)
 	wantAttributed(t, prepare(t, s, req), theirs)
 

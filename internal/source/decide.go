@@ -103,7 +103,8 @@ func (l *clues) decide() (rpmflow.Layout, string, error) {
 		place = "in " + show(dir)
 	}
 	if len(l.lists) > 0 {
-		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", name, some(l.lists),
+		return rpmflow.LayoutDistGit, fmt.Sprintf("dist-git: %s and the list of its sources, %s, %s", name,
+			some(l.lists),
 			place), nil
 	}
 	if f := l.text.Source0In(l.beside); f != "" {
@@ -125,8 +126,9 @@ func (l *clues) decide() (rpmflow.Layout, string, error) {
 			show(l.spec), some(dirs)), nil
 	}
 	if doubt := l.doubt(); len(doubt) > 0 {
-		return "", "", rpmflow.Fail(rpmflow.FailureSource, "set layout: in-tree, which makes Source0 of the repository, "+
-			"or layout: standard, which takes it from its URL or from the spec's directory",
+		return "", "", rpmflow.Fail(rpmflow.FailureSource,
+			"set layout: in-tree, which makes Source0 of the repository, "+
+				"or layout: standard, which takes it from its URL or from the spec's directory",
 			"it cannot be known where Source0 of %s comes from: %s", show(l.spec), l.whyDoubt(doubt))
 	}
 	return rpmflow.LayoutStandard, fmt.Sprintf("standard: %s in a repository without source directories",
@@ -199,7 +201,8 @@ func (l *clues) sourceFiles() []string {
 	ofPackagers := []string{".patch", ".diff", ".md", ".changes", ".rpmlintrc", ".sig", ".asc", ".yaml", ".yml"}
 	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool {
 		up := strings.ToUpper(f)
-		return strings.HasPrefix(f, ".") || spec.IsSpec(f) || spec.IsTemplate(f) || spec.IsArchive(f) || l.text.Names(f) ||
+		return strings.HasPrefix(f, ".") || spec.IsSpec(f) || spec.IsTemplate(f) || spec.IsArchive(f) ||
+			l.text.Names(f) ||
 			strings.HasPrefix(up, "README") || strings.HasPrefix(up, "LICEN") || strings.HasPrefix(up, "COPYING") ||
 			strings.EqualFold(f, "makefile") || slices.Contains(ofPackagers, path.Ext(f))
 	})

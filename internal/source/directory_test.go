@@ -19,25 +19,31 @@ func TestArchiveOfDirectory(t *testing.T) {
 		commit := w.Commit(map[string]string{
 			"packages/hello/rpm/hello.spec": specText("Source0: x.tar", "%setup -q"), "packages/hello/main.c": "m",
 			"packages/hello/src/b.c": "b", "packages/hello/secret": "s", "packages/hello/v": "$Format:%H %D$\n",
-			"packages/hello/.gitattributes": "secret export-ignore\nv export-subst\n", "packages/other/x.c": "x", "README": "r",
-			"alias": "-> packages/hello",
+			"packages/hello/.gitattributes": "secret export-ignore\nv export-subst\n", "packages/other/x.c": "x",
+			"README": "r",
+			"alias":  "-> packages/hello",
 		})
 		s := newStore(t)
 		for _, directory := range []string{"packages/hello", "alias"} {
 			req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit,
 				Sources: rpmflow.Sources{Directory: directory}}
-			for prep, prefix := range map[string]string{"%setup -q": "hello-1.0/", "%setup -q -n hello-1.0/src": "hello-1.0/",
+			for prep, prefix := range map[string]string{"%setup -q": "hello-1.0/",
+				"%setup -q -n hello-1.0/src":      "hello-1.0/",
 				"%setup -q -n hello-1.0/packages": "hello-1.0/packages/", "%setup -q -c": ""} {
 				p := prepare(t, s, req)
-				if p.Layout != rpmflow.LayoutInTree || !strings.Contains(p.Explanation, "made of packages/hello alone") {
+				if p.Layout != rpmflow.LayoutInTree ||
+					!strings.Contains(p.Explanation, "made of packages/hello alone") {
 					t.Errorf("%s: %s", p.Layout, p.Explanation)
 				}
-				testkit.Must(t, finish(t.Context(), p, []byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+prep+"\n")))
-				got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.ArchiveIn("packages/hello", commit, prefix)
+				testkit.Must(t, finish(t.Context(), p,
+					[]byte("Name: hello\nVersion: 1.0\nSource0: x.tar\n%prep\n"+prep+"\n")))
+				got, want := content(t, filepath.Join(p.Sources, "x.tar")), w.ArchiveIn("packages/hello", commit,
+					prefix)
 				if got != want || !strings.Contains(got, commit+" HEAD -> main\n") || strings.Contains(got, "secret") &&
 					!strings.Contains(got, "export-ignore") {
-					t.Errorf("%s: got\n%s\nwant\n%s", prep, strings.Join(entriesOf(t, got), "\n"), strings.Join(entriesOf(t, want),
-						"\n"))
+					t.Errorf("%s: got\n%s\nwant\n%s", prep, strings.Join(entriesOf(t, got), "\n"),
+						strings.Join(entriesOf(t, want),
+							"\n"))
 				}
 				if id := w.GitIn(got, "get-tar-commit-id"); id != commit {
 					t.Errorf("the archive is of commit %s", id)
@@ -48,7 +54,8 @@ func TestArchiveOfDirectory(t *testing.T) {
 		p := prepare(t, s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit,
 			Spec: "packages/hello/rpm/hello.spec"})
 		testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
-		if got := content(t, filepath.Join(p.Sources, "x.tar")); !strings.Contains(got, "hello-1.0/packages/other/x.c") {
+		if got := content(t, filepath.Join(p.Sources, "x.tar")); !strings.Contains(got,
+			"hello-1.0/packages/other/x.c") {
 			t.Error("the archive is not of the whole tree")
 		}
 	})
@@ -63,9 +70,11 @@ func TestArchiveOfDirectoryInParts(t *testing.T) {
 	theirs := lib.Commit(map[string]string{"l.c": "l"})
 	files := map[string]string{"p/rpm/hello.spec": specText("Source0: x.tar", "%setup -q"), "p/a.bin": h.keep("a"),
 		"q/b.bin":        pointerTo("not on the server"),
-		".gitattributes": "*.bin filter=lfs\n", ".gitmodules": gitmodules("p/lib", "../../lib/.git", "q/gone", "../gone")}
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files,
-		map[string]string{"p/lib": theirs, "q/gone": theirs}),
+		".gitattributes": "*.bin filter=lfs\n", ".gitmodules": gitmodules("p/lib", "../../lib/.git", "q/gone",
+			"../gone")}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main",
+		Commit: w.CommitSubmodules(files,
+			map[string]string{"p/lib": theirs, "q/gone": theirs}),
 		Sources: rpmflow.Sources{LFS: true, Submodules: true, Directory: "p"}}
 	p := prepare(t, lfsStore(t, h), req)
 	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))

@@ -68,8 +68,9 @@ func (d *Draft) fetchListed(ctx context.Context) error {
 				Hint: "push a branch, or set lookaside: in the project's configuration to a template without that field"}
 		}
 		all = append(all, fetch.File{
-			Name: l.Name, Label: show(l.Name), Origin: rpmflow.OriginLookaside, Checksums: []checksum.Checksum{l.Checksum},
-			Places: append([]string{own}, mirrors(d.request.Sources.Mirrors, fields)...),
+			Name: l.Name, Label: show(l.Name), Origin: rpmflow.OriginLookaside,
+			Checksums: []checksum.Checksum{l.Checksum},
+			Places:    append([]string{own}, mirrors(d.request.Sources.Mirrors, fields)...),
 		})
 	}
 	return d.take(ctx, all)
@@ -111,7 +112,8 @@ func (d *Draft) known() (map[string][]checksum.Checksum, error) {
 	for _, text := range d.request.Sources.Checksums {
 		file, sum, err := checksum.ParseFile(text)
 		if err != nil {
-			return nil, rpmflow.Fail(rpmflow.FailureSource, "correct checksums: in the project's configuration", "%v", err)
+			return nil, rpmflow.Fail(rpmflow.FailureSource, "correct checksums: in the project's configuration", "%v",
+				err)
 		}
 		known[file] = append(known[file], sum)
 	}
@@ -173,7 +175,8 @@ func (c *completion) download(ctx context.Context) error {
 	}
 	for _, l := range c.deferred {
 		if !c.expanded.Names(l.Name) {
-			c.Notes = append(c.Notes, show(l.Name)+" is in the list of sources, but is not a source of the spec: it is left out")
+			c.Notes = append(c.Notes, show(l.Name)+" is in the list of sources, but is not a source of the spec: it "+
+				"is left out")
 		}
 	}
 	return c.take(ctx, all)

@@ -25,8 +25,8 @@ type Draft struct {
 	Explanation string
 	Commit      string // what the pushed id led to: never a tag
 	Packaging   string // the commit of the packaging repository; of layout split only
-	// CommitTime is the committer's date; of layout split the later one of both. All files have it as their modification
-	// time, so that the same commit makes the same source package.
+	// CommitTime is the committer's date; of layout split the later one of both. All files have it as their
+	// modification time, so that the same commit makes the same source package.
 	CommitTime time.Time
 
 	SpecPath string // of the spec in the repository

@@ -41,7 +41,8 @@ func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (gi
 		}
 	}
 	if len(specs) == 0 {
-		return git.File{}, &nothingFound{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s", where)}
+		return git.File{}, &nothingFound{rpmflow.Fail(rpmflow.FailureSource, "add one or "+hint, "no spec file%s",
+			where)}
 	}
 	only, err := onlySpec(specs, where)
 	if f := failureOf(err); f != nil {

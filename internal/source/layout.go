@@ -90,7 +90,8 @@ func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) 
 		if len(p.lists) == 0 {
 			return nil, rpmflow.Fail(rpmflow.FailureSource,
 				"add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but there is neither sources nor .%s.metadata%s", strings.TrimSuffix(spec.Name(), ".spec"),
+				"layout dist-git, but there is neither sources nor .%s.metadata%s",
+				strings.TrimSuffix(spec.Name(), ".spec"),
 				tree.Where())
 		}
 		if p.listedAs, p.listed, err = fetch.ReadLists(p.readList, p.lists, spec.Found); err != nil {

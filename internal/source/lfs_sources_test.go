@@ -49,12 +49,14 @@ func TestLFSSources(t *testing.T) {
 	}
 
 	h.took()
-	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "", "hello.spec": specText("",
-		""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
+	tree := req(rpmflow.LayoutInTree, map[string]string{"x.src.rpm": "", "hello-1.0.tar.gz": "",
+		"hello.spec": specText("",
+			""), "logo.png": h.keep("logo"), "movie.mp4": h.keep("movie"), "main.c": "m",
 		".gitattributes": "*.mp4 export-ignore\n*.png export-ignore\n"})
 	p = prepare(t, s, tree)
-	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n"+
-		"")))
+	testkit.Must(t, finish(t.Context(), p,
+		[]byte(archiveSpec[:strings.Index(archiveSpec, "%prep")]+"Source1: logo.png\n"+
+			"")))
 	if _, asked := h.took(); asked != 1 || content(t, filepath.Join(p.Sources, "logo.png")) != "logo" {
 		t.Errorf("%d downloads, %s", asked, names(t, p.Sources))
 	}
@@ -93,17 +95,20 @@ func TestLFSOfSubmodules(t *testing.T) {
 	files := inTree("Name: hello\n")
 	files[".gitmodules"], files["own.bin"], files[".gitattributes"] = gitmodules("lib",
 		"../../lib/.git"), h.keep("own"), lfsAttributes
-	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.CommitSubmodules(files,
-		map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
+	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main",
+		Commit: w.CommitSubmodules(files,
+			map[string]string{"lib": theirs}), Sources: rpmflow.Sources{LFS: true, Submodules: true}}
 	p := prepare(t, lfsStore(t, h), req)
 	testkit.Must(t, finish(t.Context(), p, []byte(archiveSpec)))
 	got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n")
-	if !strings.Contains(got, `"of the library"`) || !strings.Contains(got, `"own"`) || strings.Contains(got, "git-lfs") {
+	if !strings.Contains(got, `"of the library"`) || !strings.Contains(got, `"own"`) ||
+		strings.Contains(got, "git-lfs") {
 		t.Errorf("got\n%s", got)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if got := strings.Join(h.batches, " "); got != "/hello/.git/info/lfs/objects/batch /lib/.git/info/lfs/objects/batch" {
+	if got := strings.Join(h.batches,
+		" "); got != "/hello/.git/info/lfs/objects/batch /lib/.git/info/lfs/objects/batch" {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -132,7 +137,8 @@ func TestLFSFailures(t *testing.T) {
 		{name: "too large", text: strings.Replace(h.keep("large"), "size 5", "size 1048577", 1),
 			words: []string{"a.bin has 1048577 bytes by its Git LFS pointer", "builder.max_source"}},
 		{name: "a longer file than it says", text: strings.Replace(h.keep(strings.Repeat("x", 1<<20+1)), "size 1048577",
-			"size 5", 1), spoil: func() { h.change = func(map[string]any) {} }, words: []string{"more than 1048576 bytes"}},
+			"size 5", 1), spoil: func() { h.change = func(map[string]any) {} },
+			words: []string{"more than 1048576 bytes"}},
 		{name: "no download", text: h.keep("x1"), spoil: func() {
 			h.change = func(o map[string]any) {
 				delete(o,
@@ -148,12 +154,16 @@ func TestLFSFailures(t *testing.T) {
 			}
 		}, words: []string{"not a public address"}},
 		{name: "a file of the builder", text: h.keep("x4"), spoil: func() {
-			h.change = func(o map[string]any) { download(o, func(d map[string]any) { d["href"] = "file:///etc/passwd" }) }
+			h.change = func(o map[string]any) {
+				download(o,
+					func(d map[string]any) { d["href"] = "file:///etc/passwd" })
+			}
 		}, words: []string{"no URL of http or https"}},
 		{name: "always denied", text: h.keep("x5"), spoil: func() { h.stale = 10 }, words: []string{"403", "token"}},
 		{name: "a malformed pointer", text: "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 1\n",
 			words: []string{"a.bin is a malformed pointer"}},
-		{name: "an extension", text: "version https://git-lfs.github.com/spec/v1\next-0-foo sha256:" + oidOf("x") + "\n" +
+		{name: "an extension", text: "version https://git-lfs.github.com/spec/v1\next-0-foo sha256:" + oidOf("x") +
+			"\n" +
 			strings.SplitN(h.keep("x6"), "\n", 2)[1], words: []string{"extension", "ext-0-foo"}},
 		{name: "an endpoint on disk", text: h.keep("x7"), config: "[lfs]\n\turl = file:///srv/lfs\n",
 			words: []string{".lfsconfig", "file:///srv/lfs"}},
@@ -164,7 +174,8 @@ func TestLFSFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			files := inTree("Name: hello\n")
 			files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", tt.text, tt.config
-			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
+			req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main",
+				Commit:  w.Commit(files),
 				Sources: rpmflow.Sources{LFS: true}}
 			if tt.spoil != nil {
 				tt.spoil()

@@ -98,7 +98,8 @@ func (h *lfsHost) batch(w http.ResponseWriter, r *http.Request) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil || r.Method != http.MethodPost || r.Header.Get("Accept") != kind ||
 		r.Header.Get("Content-Type") != kind || q.Operation != "download" ||
-		!slices.Contains(q.Transfers, "basic") || q.HashAlgo != "sha256" || len(q.Objects) == 0 || len(q.Objects) > 100 ||
+		!slices.Contains(q.Transfers, "basic") || q.HashAlgo != "sha256" || len(q.Objects) == 0 ||
+		len(q.Objects) > 100 ||
 		q.Ref != nil && !strings.HasPrefix(q.Ref.Name, "refs/") {
 		h.complain("%s %s: %v, %+v, %v", r.Method, r.URL.Path, err, q, r.Header)
 		http.Error(w, "no", http.StatusUnprocessableEntity)
@@ -189,7 +190,8 @@ func smudgedArchive(t *testing.T, w *gittest.Repository, commit, prefix string, 
 func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 	t.Helper()
 	s, err := Open(Options{
-		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler), Cache: &fakeCache{dir: t.TempDir(),
+		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler),
+		Cache: &fakeCache{dir: t.TempDir(),
 			by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
 		Access: func(string) git.Access { return git.Access{Token: h.token} },
 	})
@@ -208,8 +210,9 @@ func TestLFSArchive(t *testing.T) {
 	files := inTree("Name: hello\n")
 	files[".gitattributes"] = lfsAttributes
 	long := strings.Repeat("d", 90) + "/" + strings.Repeat("e", 90) + "/" + strings.Repeat("f", 120) + ".bin"
-	files["a.bin"], files["again/a.bin"], files["run.bin"], files[long] = h.keep("a"), h.keep("a"), h.keep("#!/bin/sh\n"+
-		""), h.keep(strings.Repeat("block of 16 byte", 32*100))
+	files["a.bin"], files["again/a.bin"], files["run.bin"], files[long] = h.keep("a"), h.keep("a"),
+		h.keep("#!/bin/sh\n"+
+			""), h.keep(strings.Repeat("block of 16 byte", 32*100))
 	for i := range 120 { // more than one batch
 		files[fmt.Sprintf("many/%d.bin", i)] = h.keep(fmt.Sprint("content ", i))
 	}
@@ -233,7 +236,8 @@ func TestLFSArchive(t *testing.T) {
 		if i == 0 && (batches < 2 || batches > 4 || asked != 123) || i == 1 && batches+asked != 0 {
 			t.Errorf("round %d: %d batches, %d objects", i, batches, asked)
 		}
-		if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" || names(t, p.Sources) != "a.patch x.tar" {
+		if left := names(t, filepath.Dir(p.Sources)); left != "SOURCES SPECS" ||
+			names(t, p.Sources) != "a.patch x.tar" {
 			t.Errorf("left behind: %s, %s", left, names(t, p.Sources))
 		}
 	}

@@ -29,7 +29,8 @@ func TestLookaside(t *testing.T) {
 		path     string
 		why      string
 	}{
-		{"fedora", map[string]string{"hello.spec": plainSpec, "sources": bsd("hello-1.0.tar.gz", tarball), "a.patch": "P",
+		{"fedora", map[string]string{"hello.spec": plainSpec, "sources": bsd("hello-1.0.tar.gz", tarball),
+			"a.patch": "P",
 			"tests/x": "x"},
 			"/repo/pkgs/rpms/{name}/{file}/{hashtype}/{hash}/{file}", "/repo/pkgs/rpms/hello/hello-1.0.tar.gz/sha512/" +
 				sha(tarball) + "/hello-1.0.tar.gz",
@@ -42,7 +43,8 @@ func TestLookaside(t *testing.T) {
 			" SOURCES/hello-1.0.tar.gz\n", "SOURCES/a.patch": "P", ".gitignore": "x"},
 			"/sources/{name}/{branch}/{hash}", "/sources/hello-pkg/main/" + sum1,
 			"dist-git: hello.spec and the list of its sources, .hello-pkg.metadata, in SPECS and SOURCES"},
-		{"rocky", map[string]string{"SPECS/hello.spec": plainSpec, ".hello.metadata": sum256 + " SOURCES/hello-1.0.tar.gz\n",
+		{"rocky", map[string]string{"SPECS/hello.spec": plainSpec, ".hello.metadata": sum256 +
+			" SOURCES/hello-1.0.tar.gz\n",
 			".other.metadata": "x", "SOURCES/a.patch": "P"},
 			"/{hash}", "/" + sum256, "dist-git"},
 		{"both lists", map[string]string{"SPECS/hello.spec": plainSpec, ".hello.metadata": sum256 +
@@ -59,8 +61,9 @@ func TestLookaside(t *testing.T) {
 			if p.Layout != rpmflow.LayoutDistGit || !strings.Contains(p.Explanation, test.why) || p.needsExpansion() {
 				t.Errorf("got %s, %q, needs expansion %v", p.Layout, p.Explanation, p.needsExpansion())
 			}
-			if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball || !strings.HasPrefix(names(t, p.Sources),
-				"a.patch hello-1.0.tar.gz") {
+			if content(t, filepath.Join(p.Sources, "hello-1.0.tar.gz")) != tarball ||
+				!strings.HasPrefix(names(t, p.Sources),
+					"a.patch hello-1.0.tar.gz") {
 				t.Errorf("got %s", names(t, p.Sources))
 			}
 			info, err := os.Stat(filepath.Join(p.Sources, "hello-1.0.tar.gz"))
@@ -102,14 +105,17 @@ func TestLookasideFailures(t *testing.T) {
 		words     []string
 	}{
 		{"not there", files(bsd("x.tar.gz", "x")), "/{hash}", "", []string{"x.tar.gz", "404", "127.0.0.1"}},
-		{"another file", files(bsd("x.tar.gz", "other")), "/{hash}", "", []string{"x.tar.gz", sha("other"), sha(tarball)}},
+		{"another file", files(bsd("x.tar.gz", "other")), "/{hash}", "", []string{"x.tar.gz", sha("other"),
+			sha(tarball)}},
 		{"in git, but another file", map[string]string{"hello.spec": plainSpec, "sources": bsd("x.tar.gz", "other"),
 			"x.tar.gz": tarball}, "/{hash}", "", []string{"x.tar.gz in the repository", sha("other"), sha(tarball)}},
-		{"climbing", files(bsd("../x.tar.gz", "x")), "/{hash}", "", []string{"sources, line 1", "not a plain file name"}},
+		{"climbing", files(bsd("../x.tar.gz", "x")), "/{hash}", "",
+			[]string{"sources, line 1", "not a plain file name"}},
 		{"a line that is none", files(bsd("x", "x") + "what?\n"), "/{hash}", "", []string{"sources, line 2"}},
 		{"no list", map[string]string{"hello.spec": plainSpec}, "/{hash}", rpmflow.LayoutDistGit,
 			[]string{"neither sources nor .hello.metadata"}},
-		{"foreign lists", map[string]string{"hello.spec": plainSpec, ".a.metadata": "x", ".b.metadata": "x"}, "/{hash}", "",
+		{"foreign lists", map[string]string{"hello.spec": plainSpec, ".a.metadata": "x", ".b.metadata": "x"}, "/{hash}",
+			"",
 			[]string{".a.metadata, .b.metadata", "none of which is .hello.metadata"}},
 		{"lists that disagree", map[string]string{"SPECS/hello.spec": plainSpec, "sources": bsd("x", "x"),
 			".hello.metadata": sha("y") + " SOURCES/x\n"}, "/{hash}", "", []string{"two lists", sha("x"), sha("y")}},
@@ -152,16 +158,19 @@ func TestListWithoutLookaside(t *testing.T) {
 			bsd("x.tar.gz", tarball), nil, nil},
 		{"another file", spec("Source0: " + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", "other"), nil,
 			[]string{"x.tar.gz has the sha512 checksum " + sha(tarball), sha("other")}},
-		{"no URL after all", spec("Source0: %{?where}hello.tar.gz"), spec("Source0: hello.tar.gz"), bsd("hello.tar.gz", "x"),
+		{"no URL after all", spec("Source0: %{?where}hello.tar.gz"), spec("Source0: hello.tar.gz"),
+			bsd("hello.tar.gz", "x"),
 			nil, []string{"hello.tar.gz is in the list of sources only", "set lookaside:"}},
 		{"no URL, as one can see", spec("Source0: hello.tar.gz"), "", bsd("hello.tar.gz", "x"), nil,
 			[]string{"hello.tar.gz is in the list of sources only", "no lookaside", "set lookaside:", "fedora"}},
-		{"a nested macro", spec("Source0: %{?a:%{b}x}"), spec("Source0: " + remote.url + "/up/x.tar.gz"), bsd("x.tar.gz",
-			tarball), nil, nil},
+		{"a nested macro", spec("Source0: %{?a:%{b}x}"), spec("Source0: " + remote.url + "/up/x.tar.gz"),
+			bsd("x.tar.gz",
+				tarball), nil, nil},
 		{"a line that a macro makes", spec("%{!?x:Source0: y}"), spec("Source0: " + remote.url + "/up/x.tar.gz"),
 			bsd("x.tar.gz", tarball), nil, nil},
 		{"%sourcelist", spec("%sourcelist\n" + remote.url + "/up/x.tar.gz"), "", bsd("x.tar.gz", tarball), nil, nil},
-		{"a name behind =", spec("Source0: " + remote.url + "/up/x.tar.gz?f=x.tar.gz"), "", bsd("x.tar.gz", tarball), nil,
+		{"a name behind =", spec("Source0: " + remote.url + "/up/x.tar.gz?f=x.tar.gz"), "", bsd("x.tar.gz", tarball),
+			nil,
 			nil},
 		{"not named after all", spec("Source0: %{?hidden}"), spec(""), bsd("x.tar.gz", tarball),
 			[]string{"x.tar.gz is in the list of sources, but is not a source of the spec"}, nil},
@@ -169,7 +178,8 @@ func TestListWithoutLookaside(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := withCache(t)
 			w := gittest.New(t)
-			p, err := s.Prepare(t.Context(), request(w, w.Commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})),
+			p, err := s.Prepare(t.Context(),
+				request(w, w.Commit(map[string]string{"hello.spec": tt.spec, "sources": tt.list})),
 				t.TempDir())
 			testkit.Must(t, err)
 			if !p.needsExpansion() {

@@ -71,7 +71,8 @@ func TestDownload(t *testing.T) {
 	testkit.Must(t, os.Mkdir(cache.dir, 0o700))
 	changed := prepare(t, s, req)
 	err := finish(t.Context(), changed, expanded)
-	wantFailure(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"), "checksums")
+	wantFailure(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"),
+		"checksums")
 	if strings.Contains(names(t, changed.Sources), "part") || strings.Contains(names(t, changed.Sources), "hello") {
 		t.Errorf("left behind: %s", names(t, changed.Sources))
 	}
@@ -154,14 +155,16 @@ func TestDownloadFailures(t *testing.T) {
 		{"a patch that is not in git", []string{"Patch7: x/fix.patch"},
 			[]string{"Patch7 x/fix.patch is not in the repository"}},
 		{"a directory", []string{"Source0: data"}, []string{"Source0 data is a directory", "archive"}},
-		{"a directory by its path", []string{"Source0: some/where/data"}, []string{"Source0 some/where/data is a directory"}},
+		{"a directory by its path", []string{"Source0: some/where/data"},
+			[]string{"Source0 some/where/data is a directory"}},
 		{"climbing", []string{"Source0: ../.."}, []string{"Source0 ../.. is not in the repository"}},
 		{"another scheme", []string{"Source0: git+ssh://host/x.tar.gz"}, []string{"Source0", "not in the repository"}},
 		{"a file of the builder", []string{"Source0: file:///etc/passwd"},
 			[]string{"Source0 file:///etc/passwd is not in the repository"}},
 		{"no name", []string{"Source0: " + remote.url + "/x#/"}, []string{"Source0", "not a plain file name",
 			"#/file.tar.gz"}},
-		{"the directory itself", []string{"Source0: " + remote.url + "/x#/.."}, []string{"Source0", "not a plain file name"}},
+		{"the directory itself", []string{"Source0: " + remote.url + "/x#/.."},
+			[]string{"Source0", "not a plain file name"}},
 		{"not on the server", []string{"Source0: " + remote.url + "/y"}, []string{"Source0: ", "/y", "404 Not Found"}},
 		{"private", []string{"Source0: http://169.254.169.254/latest/meta-data"}, []string{"Source0: ",
 			"not a public address"}},
@@ -250,7 +253,8 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 			req.Sources.Checksums = []string{"sha512:" + sha(tt.content) + " " + tt.file}
 			_, err := make()
 			if tt.fails {
-				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum", "must have "+sha(tt.content),
+				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum",
+					"must have "+sha(tt.content),
 					"checksums:")
 				return
 			}

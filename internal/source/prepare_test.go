@@ -29,17 +29,20 @@ func TestPrepareStandard(t *testing.T) {
 		why     string
 	}{
 		{"top", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T", "a.patch": "P", "doc/x": "no"},
-			"hello.spec", "a.patch hello-1.0.tar.gz", "standard: hello.spec and the tarball hello-1.0.tar.gz at the top of " +
+			"hello.spec", "a.patch hello-1.0.tar.gz",
+			"standard: hello.spec and the tarball hello-1.0.tar.gz at the top of " +
 				"the repository"},
 		{"SPECS and SOURCES", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T",
 			"SOURCES/a.patch": "P", "README": "no"},
 			"SPECS/hello.spec", "a.patch hello-1.0.tar.gz", "in SPECS and SOURCES"},
-		{"SOURCES with a subdirectory", map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T",
-			"SOURCES/sub/b": "no"},
+		{"SOURCES with a subdirectory",
+			map[string]string{"SPECS/hello.spec": plainSpec, "SOURCES/hello-1.0.tar.gz": "T",
+				"SOURCES/sub/b": "no"},
 			"SPECS/hello.spec", "hello-1.0.tar.gz", "in SPECS and SOURCES"},
 		{"symlinks", map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "-> files/real", "files/real": "T",
 			"deep/er/l": "-> ../../files/real",
-			"via":       "-> deep/er/l", "dirlink": "-> files", "through": "-> dirlink/real", "out": "-> ../../../../etc/passwd",
+			"via":       "-> deep/er/l", "dirlink": "-> files", "through": "-> dirlink/real",
+			"out":    "-> ../../../../etc/passwd",
 			"abs":    "-> /etc/passwd",
 			"tricky": "-> files/../../etc/passwd", "loop": "-> loop", "gone": "-> nowhere"},
 			"hello.spec", "hello-1.0.tar.gz through via", "standard"},
@@ -94,7 +97,8 @@ func TestPrepareFindsSpec(t *testing.T) {
 			"set spec: in the project's configuration"}},
 		{"two, one said", two, "SPECS/b.spec", "SPECS/b.spec", nil},
 		{"said untidily", two, "./SPECS/../a.spec", "a.spec", nil},
-		{"anywhere", map[string]string{"packaging/rpm/hello.spec": plainSpec, "main.c": "x"}, "", "packaging/rpm/hello.spec",
+		{"anywhere", map[string]string{"packaging/rpm/hello.spec": plainSpec, "main.c": "x"}, "",
+			"packaging/rpm/hello.spec",
 			nil},
 		{"two anywhere", map[string]string{"x/a.spec": plainSpec, "y/b.spec": plainSpec}, "", "",
 			[]string{"x/a.spec, y/b.spec"}},
@@ -102,7 +106,8 @@ func TestPrepareFindsSpec(t *testing.T) {
 			"a.spec", nil},
 		{"not of others", map[string]string{"rpm/a.spec": plainSpec, "src/x": "x", "vendor/b/b.spec": plainSpec,
 			"src/third_party/c.spec": plainSpec,
-			"node_modules/d/d.spec":  plainSpec, "tests/data/e.spec": plainSpec, "Examples/f.spec": plainSpec}, "", "rpm/a.spec",
+			"node_modules/d/d.spec":  plainSpec, "tests/data/e.spec": plainSpec, "Examples/f.spec": plainSpec}, "",
+			"rpm/a.spec",
 			nil},
 		{"none but a test's", map[string]string{"tests/a.spec": plainSpec, "src/x": "x"}, "", "tests/a.spec", nil},
 		{"said, missing", two, "c.spec", "", []string{"no spec file c.spec"}},
@@ -147,7 +152,10 @@ func TestPrepareRefuses(t *testing.T) {
 		{"too large", func(r *Request) {}, []string{"10001 bytes"}},
 		{"short commit", func(r *Request) { r.Commit = large[:12] }, []string{"full id"}},
 		{"SHA-256", func(r *Request) { r.Commit = strings.Repeat("a", 64) }, []string{"SHA-1"}},
-		{"refspec as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "refs/heads/main:refs/heads/x" },
+		{"refspec as ref", func(r *Request) {
+			r.Commit, r.Ref = strings.Repeat("a", 40),
+				"refs/heads/main:refs/heads/x"
+		},
 			[]string{"full name of a ref"}},
 		{"option as ref", func(r *Request) { r.Commit, r.Ref = strings.Repeat("a", 40), "--upload-pack=x" },
 			[]string{"full name of a ref"}},
@@ -248,7 +256,8 @@ func TestPrepareForcePushed(t *testing.T) {
 func TestPrepareEmptyRemote(t *testing.T) {
 	t.Parallel()
 	gittest.Transports(t, func(t *testing.T, w *gittest.Repository, url string) {
-		_, err := newStore(t).Prepare(t.Context(), Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)},
+		_, err := newStore(t).Prepare(t.Context(),
+			Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)},
 			t.TempDir())
 		wantFailure(t, err, rpmflow.FailureSource, "any more")
 		_, _, err = git.Resolver(nil)(t.Context(), url, "HEAD")

@@ -38,8 +38,8 @@ type Options struct {
 	Uploads Uploads
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the URL's
-	// own.
+	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the
+	// URL's own.
 	Access func(url string) git.Access
 	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long an unused one is kept. Both are
 	// enforced after a fetch. Zero: without bound.
@@ -104,7 +104,8 @@ type Request struct {
 	// URL is the repository: https, http, ssh (also git@host:path), file:// or an absolute path. It may hold
 	// credentials; they are used and never repeated.
 	URL string
-	// WorkTree is a directory on disk that is built as it is, in place of a commit: URL, Ref and Commit are not looked at.
+	// WorkTree is a directory on disk that is built as it is, in place of a commit: URL, Ref and Commit are not looked
+	// at.
 	WorkTree *git.WorkTree
 	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server
 	// allows.
@@ -119,8 +120,8 @@ type Request struct {
 	Sources rpmflow.Sources
 	// Packaging is where layout split has spec and sources; URL, Ref and Commit are the source tree's.
 	Packaging *Packaging
-	// History asks for the commits behind the commit too, and for the repository's tags as they are now. Without it only
-	// the commit's tree is fetched, and its parents are not there to be read.
+	// History asks for the commits behind the commit too, and for the repository's tags as they are now. Without it
+	// only the commit's tree is fetched, and its parents are not there to be read.
 	History bool
 
 	fetched   bool          // by an earlier step of the same build

@@ -31,7 +31,8 @@ func (c *completion) findSource0(ctx context.Context) error {
 	}
 	name := source0.Name()
 	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, 0) {
-		return rpmflow.Fail(rpmflow.FailureSpec, "let Source0 end in the name of the archive", "Source0 %q has no file name",
+		return rpmflow.Fail(rpmflow.FailureSpec, "let Source0 end in the name of the archive",
+			"Source0 %q has no file name",
 			name)
 	}
 	if _, err := os.Lstat(filepath.Join(c.Sources, name)); err == nil {
@@ -49,7 +50,8 @@ func (c *completion) findSource0(ctx context.Context) error {
 	}
 	dir, err := c.expanded.TopDir(name)
 	if err != nil {
-		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "Source0 " + show(name) + " cannot be made", Err: err,
+		return &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "Source0 " + show(name) + " cannot be made",
+			Err:  err,
 			Hint: "use %autosetup -n with a plain directory name"}
 	}
 	return c.makeSource0(ctx, name, dir)
@@ -59,8 +61,9 @@ func (c *completion) findSource0(ctx context.Context) error {
 func (c *completion) makeSource0(ctx context.Context, name, dir string) error {
 	req := c.request
 	req.Commit, req.fetched = c.Commit, true // peeled, and fetched unless the mirror was replaced
-	a := git.Archive{Suffix: git.SuffixOf(name), Prefix: dir, MaxSize: c.store.maxFile, Submodules: req.Sources.Submodules,
-		Scratch: filepath.Dir(c.Sources)}
+	a := git.Archive{Suffix: git.SuffixOf(name), Prefix: dir, MaxSize: c.store.maxFile,
+		Submodules: req.Sources.Submodules,
+		Scratch:    filepath.Dir(c.Sources)}
 	if c.Layout == rpmflow.LayoutInTree { // the package's directory, if the spec is in its own source tree
 		a.Directory = req.Sources.Directory
 	}

@@ -22,8 +22,8 @@ import (
 type SpecSources struct {
 	Spec     string // its file; dist-git's lists are looked for next to it, or above SPECS
 	Expanded []byte // the spec as `rpmspec -P` prints it
-	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs returns them;
-	// Dir may be one of them.
+	// Dir is where the sources are to be. Beside are the directories that a build takes them from, as Dirs returns
+	// them; Dir may be one of them.
 	Dir    string
 	Beside []string
 	// Lookaside has the files of the lists; empty: those that the spec names by a URL are downloaded from there.
@@ -36,8 +36,8 @@ type SpecSources struct {
 // Obtained is what has become of one source of a spec.
 type Obtained struct {
 	Name string `json:"name"`
-	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out", for
-	// one that only a list names, when it is not known where that has it.
+	// State is "there", for a file that was there before, "fetched", "missing", for one without a URL, or "left-out",
+	// for one that only a list names, when it is not known where that has it.
 	State string `json:"state"`
 	// Compared reports whether its checksum was known, and is right.
 	Compared bool               `json:"compared"`

@@ -137,7 +137,8 @@ func splitSpec(tree git.Tree, top string) (git.File, error) {
 			}
 			var specs []git.File
 			for _, f := range files {
-				if is(f.Name()) && is(f.Path) && !slices.ContainsFunc(specs, func(s git.File) bool { return s.Path == f.Path }) {
+				if is(f.Name()) && is(f.Path) &&
+					!slices.ContainsFunc(specs, func(s git.File) bool { return s.Path == f.Path }) {
 					specs = append(specs, f)
 				}
 			}

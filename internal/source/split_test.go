@@ -29,7 +29,8 @@ func TestSplit(t *testing.T) {
 	spec := specText("Source0: %{name}-%{version}.tar.gz\nSource1: hello.conf\nPatch0: a.patch",
 		"%setup -q\ntest -f main.c && test -f src/b.c")
 	packaging := map[string]string{
-		"centos7/rpm/SPECS/hello.spec": spec, "centos7/rpm/SOURCES/hello.conf": "c7", "centos7/rpm/SOURCES/a.patch": "P",
+		"centos7/rpm/SPECS/hello.spec": spec, "centos7/rpm/SOURCES/hello.conf": "c7",
+		"centos7/rpm/SOURCES/a.patch": "P",
 		"fedora/rpm/SPECS/hello.spec": spec, "fedora/rpm/SOURCES/hello.conf": "f", "fedora/rpm/SOURCES/a.patch": "P",
 		"rpm/SPECS/hello.spec": spec, "rpm/SOURCES/hello.conf": "top", "rpm/SOURCES/a.patch": "P", "README": "x",
 		"flat/hello.spec": spec, "flat/hello.conf": "flat", "flat/a.patch": "P",
@@ -47,7 +48,8 @@ func TestSplit(t *testing.T) {
 			req := req
 			req.Sources.Directory, req.Spec = tt.directory, tt.spec
 			p := prepare(t, s, req)
-			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.needsExpansion() || p.Commit != req.Commit ||
+			if p.SpecPath != tt.path || p.Layout != rpmflow.LayoutSplit || !p.needsExpansion() ||
+				p.Commit != req.Commit ||
 				p.Packaging != req.Packaging.Commit {
 				t.Errorf("got %s, %s, %s, %s", p.SpecPath, p.Layout, p.Commit, p.Packaging)
 			}
@@ -122,12 +124,14 @@ func TestSplitRefuses(t *testing.T) {
 	}{
 		{"no spec", func(r *Request) { r.Sources.Directory = "empty" },
 			[]string{"no spec file in empty/rpm/SPECS of the packaging repository", "packaging_directories"}},
-		{"no directory", func(r *Request) { r.Sources.Directory = "nowhere" }, []string{"no spec file in nowhere/rpm/SPECS"}},
+		{"no directory", func(r *Request) { r.Sources.Directory = "nowhere" },
+			[]string{"no spec file in nowhere/rpm/SPECS"}},
 		{"two specs", func(r *Request) { r.Sources.Directory = "two" }, []string{"2 spec files in two/rpm/SPECS",
 			"set spec:"}},
 		{"a link that leads out", func(r *Request) { r.Sources.Directory = "link" }, []string{"no spec file"}},
 		{"a directory for a spec", func(r *Request) { r.Sources.Directory = "dir" }, []string{"no spec file"}},
-		{"a directory outside", func(r *Request) { r.Sources.Directory = "../x" }, []string{`directory "../x" is outside`}},
+		{"a directory outside", func(r *Request) { r.Sources.Directory = "../x" },
+			[]string{`directory "../x" is outside`}},
 		{"an absolute directory", func(r *Request) { r.Sources.Directory = "/etc" },
 			[]string{`directory "/etc" is outside`}},
 		{"a spec outside", func(r *Request) { r.Sources.Directory, r.Spec = "two", "../../x.spec" },
@@ -166,15 +170,17 @@ func TestMatch(t *testing.T) {
 		{"refs/heads/feature", "rpm-master", "refs/heads/rpm-master", head,
 			"which has no refs/heads/feature: the configured fallback"},
 		{"refs/heads/feature", "", "refs/heads/main", head, "which has no refs/heads/feature: its HEAD"},
-		{"refs/heads/feature", "gone", "refs/heads/main", head, `which has no refs/heads/feature and no branch "gone" ` +
-			`(packaging_fallback): its HEAD`},
+		{"refs/heads/feature", "gone", "refs/heads/main", head,
+			`which has no refs/heads/feature and no branch "gone" ` +
+				`(packaging_fallback): its HEAD`},
 		{"refs/tags/v2", "rpm-master", "refs/heads/rpm-master", head, "the configured fallback"},
 		{"", "", "refs/heads/main", head, "its HEAD"},
 		{"", "gone", "refs/heads/main", head, `which has no branch "gone"`},
 	} {
 		got, says, err := s.Match(t.Context(), w.Dir, tt.pushed, tt.fallback)
 		testkit.Must(t, err)
-		if got != (rpmflow.Revision{Repository: w.Dir, Ref: tt.ref, Commit: tt.commit}) || !strings.Contains(says, tt.says) {
+		if got != (rpmflow.Revision{Repository: w.Dir, Ref: tt.ref, Commit: tt.commit}) ||
+			!strings.Contains(says, tt.says) {
 			t.Errorf("%q, fallback %q: got %+v, %q", tt.pushed, tt.fallback, got, says)
 		}
 	}

@@ -93,7 +93,8 @@ func planSRPM(ctx context.Context, tree git.Tree, at git.Entry, req Request) (*p
 func srpmAt(tree git.Tree, want string) (git.File, error) {
 	const hint = "push again, or build the ref's newest commit"
 	if git.Outside(want) {
-		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "source package %q is outside the repository", want)
+		return git.File{}, rpmflow.Fail(rpmflow.FailureSource, hint, "source package %q is outside the repository",
+			want)
 	}
 	f, found, err := git.FindFile(tree, want)
 	switch {
@@ -146,7 +147,8 @@ func (c *completion) adopt() (string, error) {
 	case err != nil:
 		return "", err
 	case p.Arch != "src":
-		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package", c.SRPMPath,
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package",
+			c.SRPMPath,
 			p)
 	}
 	incomplete, err := rpmfile.Incomplete(c.SRPM)
@@ -167,7 +169,8 @@ func (c *completion) adopt() (string, error) {
 	}
 	name := fmt.Sprintf("%s-%s-%s.%s.rpm", p.Name, p.Version, p.Release, kind)
 	if !rpmfile.ValidName(name) {
-		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have", c.SRPMPath,
+		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q has the name %.100q, which no package can have",
+			c.SRPMPath,
 			name)
 	}
 	renamed := filepath.Join(filepath.Dir(c.SRPM), name)

@@ -29,7 +29,8 @@ func TestPrepareSRPM(t *testing.T) {
 			"srpm: the source package old/c-1-1.src.rpm and no spec in old", nil},
 		{"asked for", two, func(r *Request) { r.Layout, r.Sources.SRPM = "srpm", "b-1-1.srpm" }, "b-1-1.srpm",
 			"srpm: b-1-1.srpm is rebuilt", nil},
-		{"asked for by a link", two, func(r *Request) { r.Layout, r.Sources.SRPM = "srpm", "link.src.rpm" }, "a-1-1.src.rpm",
+		{"asked for by a link", two, func(r *Request) { r.Layout, r.Sources.SRPM = "srpm", "link.src.rpm" },
+			"a-1-1.src.rpm",
 			"srpm: a-1-1.src.rpm is rebuilt", nil},
 		{"by a pattern", two, func(r *Request) { r.Layout, r.Sources.SRPMs = "srpm", []string{"**/c-*.src.rpm"} },
 			"old/c-1-1.src.rpm", "srpm: old/c-1-1.src.rpm, as the project's configuration says", nil},
@@ -60,14 +61,17 @@ func TestPrepareSRPM(t *testing.T) {
 		}, "", "", []string{"valid UTF-8"}},
 		{"not UTF-8, found", map[string]string{"caf\xe9.src.rpm": "x"}, nil, "caf\xe9.src.rpm",
 			`srpm: the source package "caf\xe9.src.rpm"`, nil},
-		{"in LFS", map[string]string{"a.src.rpm": "version https://git-lfs.github.com/spec/v1\noid sha256:x\n"}, nil, "", "",
+		{"in LFS", map[string]string{"a.src.rpm": "version https://git-lfs.github.com/spec/v1\noid sha256:x\n"}, nil,
+			"", "",
 			[]string{"Git LFS pointer"}},
 		{"of a directory that is not there", two, func(r *Request) { r.Sources.Directory = "new" }, "", "",
 			[]string{"no directory new at "}},
 		{"of a directory that is a file", two, func(r *Request) { r.Sources.Directory = "README" }, "", "",
 			[]string{"no directory README at "}},
-		{"of a directory outside", two, func(r *Request) { r.Sources.Directory = "old/../.." }, "", "", []string{"outside"}},
-		{"of an absolute directory", two, func(r *Request) { r.Sources.Directory = "/etc" }, "", "", []string{"outside"}},
+		{"of a directory outside", two, func(r *Request) { r.Sources.Directory = "old/../.." }, "", "",
+			[]string{"outside"}},
+		{"of an absolute directory", two, func(r *Request) { r.Sources.Directory = "/etc" }, "", "",
+			[]string{"outside"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := gittest.New(t)
@@ -85,7 +89,8 @@ func TestPrepareSRPM(t *testing.T) {
 				len(p.Explanation))] != tt.why || p.needsExpansion() || p.Spec+p.Sources+p.SpecPath != "" {
 				t.Errorf("got %+v", p)
 			}
-			if got := content(t, p.SRPM); len(got) != 1 || filepath.Base(p.SRPM) != "package.src.rpm" || p.CommitTime.IsZero() {
+			if got := content(t, p.SRPM); len(got) != 1 || filepath.Base(p.SRPM) != "package.src.rpm" ||
+				p.CommitTime.IsZero() {
 				t.Errorf("got %q in %s", got, p.SRPM)
 			}
 		})

@@ -117,7 +117,8 @@ func TestSubmodules(t *testing.T) {
 		}
 		got := entriesOf(t, made[0])
 		if made[0] != made[1] || len(made[0])%10240 != 0 {
-			t.Errorf("the archive differs from time to time, or ends in the middle of a record: %d and %d bytes", len(made[0]),
+			t.Errorf("the archive differs from time to time, or ends in the middle of a record: %d and %d bytes",
+				len(made[0]),
 				len(made[1]))
 		}
 		if !slices.Equal(got, want) {
@@ -195,7 +196,8 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	open := func(allow ...string) *Store {
 		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler),
 			Allow: allow, Access: func(url string) git.Access {
-				return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home + "/own/.git": {Token: "another"}, away +
+				return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home +
+					"/own/.git": {Token: "another"}, away +
 					"/hello/.git": {Token: "another"}}[url]
 			}})
 		testkit.Must(t, err)
@@ -245,7 +247,8 @@ func TestSubmoduleFailures(t *testing.T) {
 		name, modules, commit, url string
 		words                      []string
 	}{
-		{"no entry", gitmodules("other", "../lib"), there, w.Dir, []string{"submodule lib has no entry", ".gitmodules"}},
+		{"no entry", gitmodules("other", "../lib"), there, w.Dir, []string{"submodule lib has no entry",
+			".gitmodules"}},
 		{"no .gitmodules", "", there, w.Dir, []string{"submodule lib has no entry", "git submodule add"}},
 		{"no URL", "[submodule \"lib\"]\n\tpath = lib\n", there, w.Dir, []string{"submodule lib has no entry"}},
 		{"a path outside", gitmodules("../lib", "../lib"), there, w.Dir, []string{"../lib", "outside"}},
@@ -253,8 +256,9 @@ func TestSubmoduleFailures(t *testing.T) {
 			[]string{"submodules b and lib", "same path lib"}},
 		{"no such commit", gitmodules("lib", "../lib"), gone, w.Dir, []string{"submodule lib", short(gone),
 			"push the commit"}},
-		{"no such repository", gitmodules("lib", "../nowhere"), there, w.Dir, []string{"submodule lib", "nowhere not found",
-			".gitmodules"}},
+		{"no such repository", gitmodules("lib", "../nowhere"), there, w.Dir,
+			[]string{"submodule lib", "nowhere not found",
+				".gitmodules"}},
 		{"malformed", "[submodule \"lib\"\n", there, w.Dir, []string{"git cannot read .gitmodules"}},
 		{"a path of the builder", gitmodules("lib", lib.Dir), there, remote + "/hello/.git", []string{"submodule lib",
 			lib.Dir, "builder's own disk"}},
@@ -264,7 +268,8 @@ func TestSubmoduleFailures(t *testing.T) {
 			"neither a URL nor user@host:path"}},
 		{"a scheme of git's", gitmodules("lib", "git://127.0.0.1/lib"), there, w.Dir, []string{"submodule lib",
 			`scheme "git" is not allowed`}},
-		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.Dir, []string{"submodule lib", "begins with a hyphen"}},
+		{"an option", gitmodules("lib", "--upload-pack=id"), there, w.Dir, []string{"submodule lib",
+			"begins with a hyphen"}},
 		{"keys elsewhere", gitmodules("lib", "git@example.org:lib.git"), there, remote + "/hello/.git",
 			[]string{"submodule lib", "keys are for the server", "https"}},
 		{"above the server", gitmodules("lib", "../../../../example.org/lib"), there, remote + "/hello/.git",
@@ -292,13 +297,15 @@ func TestSubmoduleFailures(t *testing.T) {
 		files := inTree("Name: hello\n")
 		files[".gitmodules"] = gitmodules("lib", "../lib")
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main",
-			Commit: w.CommitSubmodules(files, map[string]string{"lib": commit}), Sources: rpmflow.Sources{Submodules: true}})
+			Commit:  w.CommitSubmodules(files, map[string]string{"lib": commit}),
+			Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(archiveSpec))
 		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
 	})
 	t.Run("zip", func(t *testing.T) {
-		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main", Commit: w.Git("rev-parse",
-			"HEAD"), Sources: rpmflow.Sources{Submodules: true}})
+		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main",
+			Commit: w.Git("rev-parse",
+				"HEAD"), Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
 		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
 	})

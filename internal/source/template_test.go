@@ -56,7 +56,8 @@ func TestTemplate(t *testing.T) {
 	}{
 		{"refs/tags/v1.2", "1.2", substitutions("VERSION={version}", "SHORT={short}", "nobody=@nobody@"), nil},
 		{"refs/tags/v1.2", "v1.2", substitutions("VERSION={tag}", "SHORT={short}", "nobody=@nobody@"), nil},
-		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "nobody=@nobody@", "UNUSED={tag}"),
+		{"refs/heads/main", "main.7", substitutions("VERSION={branch}.7", "SHORT={short}", "nobody=@nobody@",
+			"UNUSED={tag}"),
 			nil},
 		{"refs/heads/main", "3", substitutions("VERSION=3", "SHORT={short}", "nobody=@nobody@"),
 			func(r *Request) { r.Spec = "packaging/rpm/hello.spec.in" }},
@@ -97,8 +98,9 @@ func TestTemplateAmongOthers(t *testing.T) {
 	}
 	_, _, split := halves(t, map[string]string{"rpm/SPECS/hello.spec.in": template})
 	split.Sources.Substitute = substitutions("VERSION=1", "SHORT={short}", "nobody=@nobody@")
-	if p := prepare(t, newStore(t), split); !strings.Contains(content(t, p.Spec), "Release: 0.git"+split.Commit[:12]+"\n"+
-		"") {
+	if p := prepare(t, newStore(t), split); !strings.Contains(content(t, p.Spec),
+		"Release: 0.git"+split.Commit[:12]+"\n"+
+			"") {
 		t.Errorf("got %q", content(t, p.Spec))
 	}
 }
@@ -117,15 +119,17 @@ func TestTemplateRefuses(t *testing.T) {
 		kind  rpmflow.FailureKind
 		words []string
 	}{
-		{"nothing said", req, nil, rpmflow.FailureSpec, []string{"rpm/hello.spec.in has @VERSION@, @SHORT@, @nobody@, for " +
-			"which there is no value", "substitute:"}},
+		{"nothing said", req, nil, rpmflow.FailureSpec,
+			[]string{"rpm/hello.spec.in has @VERSION@, @SHORT@, @nobody@, for " +
+				"which there is no value", "substitute:"}},
 		{"one left", req, substitutions("VERSION=1", "nobody=me"), rpmflow.FailureSpec, []string{"has @SHORT@, for",
 			"[SHORT=…]"}},
 		{"one in a text", req, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSpec, []string{"has @nobody@, for",
 			"[nobody=…]"}},
 		{"no tag", req, substitutions("VERSION={version}", "SHORT=1"), rpmflow.FailureSpec,
 			[]string{"{version} is not known: no tag was pushed"}},
-		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%", Commit: req.Commit},
+		{"a branch that rpm would evaluate", Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/50%",
+			Commit: req.Commit},
 			substitutions("VERSION={branch}", "SHORT=1"),
 			rpmflow.FailureSpec, []string{`rpm would interpret the value "50%"`}},
 		{"two", reqTwo, substitutions("VERSION=1", "SHORT=1"), rpmflow.FailureSource, []string{"2 spec files at",

@@ -68,7 +68,8 @@ func copyUpload(name string, in io.Reader, pkg rpmflow.SourcePackage) (err error
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != pkg.Size || got != pkg.SHA512 {
 		return fmt.Errorf(
-			"the storage has other content than was uploaded: %d bytes with SHA-512 %.16s…, and not %d with %.16s…", n, got,
+			"the storage has other content than was uploaded: %d bytes with SHA-512 %.16s…, and not %d with %.16s…", n,
+			got,
 			pkg.Size, pkg.SHA512)
 	}
 	return nil

@@ -88,7 +88,8 @@ func TestVersionFromGit(t *testing.T) {
 			Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}}
 		req.Commit = w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0", "version_tags")
+		wantFailure(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0",
+			"version_tags")
 		w.Git("tag", "v2.0") // of a commit that was fetched before
 		w.Git("tag", "hello-7")
 		p := prepare(t, s, req)
@@ -129,7 +130,8 @@ func TestReleaseOfMacros(t *testing.T) {
 		"%{rel}%{?dist}": "7", "%rel%{dist}": "7", "%{rel}": "7", "%{full}": "7", "7%{?dist}": "7",
 		"%{?x}%{!?x:5}%{?dist}": "5", "%{?dist}": "1",
 	} {
-		spec := "%global rel 7\n%global full 7%{?dist}\n" + strings.Replace(plainSpec, "Release: 1", "Release: "+release, 1)
+		spec := "%global rel 7\n%global full 7%{?dist}\n" + strings.Replace(plainSpec, "Release: 1",
+			"Release: "+release, 1)
 		commit := w.Commit(map[string]string{"hello.spec": spec, "hello-1.0.tar.gz": release})
 		w.Git("tag", "--force", "v1")
 		for _, since := range []bool{false, true} {

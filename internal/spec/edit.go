@@ -101,7 +101,8 @@ var distMacro = regexp.MustCompile(`%(\{[?!]*dist(:[^{}]*)?\}|[?!]*dist\b)`)
 
 func unclear(format string, args ...any) error {
 	return rpmflow.Fail(rpmflow.FailureSpec,
-		"give the spec one line Version: and one line Release: before its first section, outside of conditions and macros, "+
+		"give the spec one line Version: and one line Release: before its first section, outside of conditions and "+
+			"macros, "+
 			"or remove version: from-git from the project",
 		"version: from-git cannot change the spec: %s", fmt.Sprintf(format, args...))
 }

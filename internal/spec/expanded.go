@@ -156,11 +156,13 @@ func (e Expanded) Downloads(there func(name string) bool, missing func(File) err
 		}
 		if named != nil {
 			return nil, &rpmflow.Failure{Kind: rpmflow.FailureSource, Err: named,
-				Message: f.Label() + " " + giturl.Redact(f.Value), Hint: "give it a name: https://host/path#/file.tar.gz"}
+				Message: f.Label() + " " + giturl.Redact(f.Value),
+				Hint:    "give it a name: https://host/path#/file.tar.gz"}
 		}
 		if i := slices.IndexFunc(all, func(g File) bool { return g.Name() == name }); i >= 0 {
 			if all[i].Value != f.Value {
-				return nil, rpmflow.Fail(rpmflow.FailureSource, "give one of them another name: https://host/path#/file.tar.gz",
+				return nil, rpmflow.Fail(rpmflow.FailureSource,
+					"give one of them another name: https://host/path#/file.tar.gz",
 					"two URLs for the one file %s: %s and %s", printable.Name(name), giturl.Redact(all[i].Value),
 					giturl.Redact(f.Value))
 			}

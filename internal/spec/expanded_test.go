@@ -66,7 +66,8 @@ cd deeper
 	{"raw, joined", "Source: foo.tar\n%prep\n%setup -qn bar\n", "foo.tar", "bar"},
 	{"raw, joined value", "Source: foo.tar\n%prep\n%setup -nbar -q\n", "foo.tar", "bar"},
 	{"raw, -c", "Source: foo.tar\n%prep\n%setup -qc -n bar\n", "foo.tar", ""},
-	{"raw, second unpacks", "Source: foo.tar\n%prep\n%setup -q -T -b 1 -n other\n%setup -q -T -D -b 0 -n bar\n", "foo.tar",
+	{"raw, second unpacks", "Source: foo.tar\n%prep\n%setup -q -T -b 1 -n other\n%setup -q -T -D -b 0 -n bar\n",
+		"foo.tar",
 		"bar"},
 	{"raw, -a 1", "Source: foo.tar\n%prep\n%setup -q -a 1 -n 'a b'\n%setup -T -D -a 2\n", "foo.tar", "a b"},
 	{"raw autosetup", "Source: foo.tar\n%prep\n%autosetup -p1 -S git -n bar\n", "foo.tar", "bar"},
@@ -120,7 +121,8 @@ Patch: no.patch
 	for _, f := range e.Files {
 		got = append(got, f.Label()+" "+f.Name())
 	}
-	want := []string{"Source0 here.tar", "Source1 gone.tar.gz", "Source2 directory", "Source7 gone.tar.gz", "Source8 ..",
+	want := []string{"Source0 here.tar", "Source1 gone.tar.gz", "Source2 directory", "Source7 gone.tar.gz",
+		"Source8 ..",
 		"Source9 ",
 		"Source10 d.conf", "Patch0 here.tar", "Patch5 a.patch", "Patch6 b.patch"}
 	if !slices.Equal(got, want) || !e.Partial {
@@ -174,9 +176,10 @@ func TestFileOf(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
 		"a.tar.gz": "a.tar.gz", "https://x/a.tar.gz": "a.tar.gz", "https://x/v1.tar.gz#/a-1.tar.gz": "a-1.tar.gz",
-		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main", "https://x/v1#/c=d.tgz": "d.tgz",
-		"dir/c=d.tgz": "d.tgz",
-		"c=d.tgz":     "c=d.tgz", "https://x/x?y=1&z=": "", "https://x/": "", "https://x/q=1/a.tgz": "a.tgz",
+		"https://x/get.php?f=query.tgz": "query.tgz", "https://x/a.patch?h=main": "main",
+		"https://x/v1#/c=d.tgz": "d.tgz",
+		"dir/c=d.tgz":           "d.tgz",
+		"c=d.tgz":               "c=d.tgz", "https://x/x?y=1&z=": "", "https://x/": "", "https://x/q=1/a.tgz": "a.tgz",
 	} {
 		if got := fileOf(value); got != want {
 			t.Errorf("%s: got %q, want %q", value, got, want)
@@ -191,7 +194,8 @@ func FuzzTopDir(f *testing.F) {
 		f.Add("hello", "1.0", prep)
 	}
 	f.Fuzz(func(t *testing.T, name, version, prep string) {
-		e := ParseExpanded([]byte("Name: " + name + "\nVersion: " + version + "\nSource0: x.tar\n%prep\n" + prep + "\n"))
+		e := ParseExpanded([]byte("Name: " + name + "\nVersion: " + version + "\nSource0: x.tar\n%prep\n" + prep +
+			"\n"))
 		dir, err := e.TopDir("x.tar")
 		if err == nil && dir != "" && (!filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n")) {
 			t.Errorf("%q: directory %q", prep, dir)

@@ -29,7 +29,8 @@ func (e Expanded) TopDir(source0 string) (string, error) {
 	}
 	dir = path.Clean(dir)
 	if !filepath.IsLocal(dir) || strings.ContainsAny(dir, "\x00\n") {
-		return "", fmt.Errorf("%%prep enters %q, which cannot be a directory of the archive %s", dir, printable.Name(source0))
+		return "", fmt.Errorf("%%prep enters %q, which cannot be a directory of the archive %s", dir,
+			printable.Name(source0))
 	}
 	return dir, nil
 }
@@ -119,7 +120,8 @@ func (e Expanded) shellDir(source0 string) (dir string, ok bool) {
 				switch {
 				case strings.HasPrefix(arg, "/"):
 					at = ""
-				case arg == "" || strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "..") || strings.ContainsAny(arg, "$`*?~"):
+				case arg == "" || strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "..") ||
+					strings.ContainsAny(arg, "$`*?~"):
 				case unpacked:
 					return arg, true
 				default:

@@ -61,7 +61,8 @@ func (f Facts) expandValue(s rpmflow.Substitution) (string, error) {
 				"{version}": "no tag was pushed that would say it",
 			}[fact]
 			failure = rpmflow.Fail(rpmflow.FailureSpec,
-				"use another of "+strings.Join(rpmflow.SubstitutionFacts, ", ")+", or a value that does not depend on the push",
+				"use another of "+strings.Join(rpmflow.SubstitutionFacts,
+					", ")+", or a value that does not depend on the push",
 				"substitute: %s=%s: %s is not known: %s", s.Name, s.Value, fact, why)
 		}
 		return v

@@ -37,7 +37,8 @@ func FuzzSubstitute(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := Substitute([]byte(text), []rpmflow.Substitution{s}, FactsOf("refs/heads/main", strings.Repeat("a", 40)),
+		got, err := Substitute([]byte(text), []rpmflow.Substitution{s}, FactsOf("refs/heads/main",
+			strings.Repeat("a", 40)),
 			"x.spec.in")
 		if err == nil && len(unreplaced(got, []rpmflow.Substitution{s})) > 0 {
 			t.Errorf("%q with %q is left with %q", text, pair, got)

@@ -90,7 +90,8 @@ func VersionOf(tag string, patterns []string) (string, error) {
 	}
 	if !rpmVersion.MatchString(version) {
 		i := strings.IndexFunc(version, func(c rune) bool { return !rpmVersion.MatchString(string(c)) })
-		return "", rpmflow.Fail(rpmflow.FailureSource, "rename the tag, or set version_tags to the tags that are versions",
+		return "", rpmflow.Fail(rpmflow.FailureSource,
+			"rename the tag, or set version_tags to the tags that are versions",
 			"the version of the nearest tag, %s, is not valid for rpm: %q is not allowed in it",
 			printable.Name(tag), string([]rune(version[i:])[:1]))
 	}

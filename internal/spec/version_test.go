@@ -45,7 +45,8 @@ func TestVersionOf(t *testing.T) {
 	for _, tt := range []struct{ pattern, tag, want string }{
 		{"n[0-9]*", "n6.1", "6.1"}, {"release-*", "release-2.5", "2.5"}, {"release-*", "release-v2.5-rc1", "2.5~rc1"},
 		{"v*", "v3.0.1", "3.0.1"}, {"*", "n6.1", "6.1"},
-		{"log4j-*", "log4j-2.1", "2.1"}, {"log4j-2.*", "log4j-2.1", "2.1"}, {"2.*", "2.5", "2.5"}, {"n7.*", "n7.1", "7.1"},
+		{"log4j-*", "log4j-2.1", "2.1"}, {"log4j-2.*", "log4j-2.1", "2.1"}, {"2.*", "2.5", "2.5"},
+		{"n7.*", "n7.1", "7.1"},
 		{"R_*", "R_2_6_2", "2_6_2"},
 		{"b-1.4.2", "b-1.4.2", "1.4.2"}, {"rel/**", "rel/x/1.2", "1.2"}, {"{v,r}[0-9]*", "r5", "5"},
 		{"curl-*", "curl-8_5_0", "8_5_0"}, {"x86-*", "x86-1.0", "1.0"},
@@ -58,8 +59,9 @@ func TestVersionOf(t *testing.T) {
 
 func TestEditSpec(t *testing.T) {
 	t.Parallel()
-	v := &Version{Tag: "v2", Version: "2", Commits: 3, Commit: strings.Repeat("c", 40), Time: time.Date(2024, 2, 3, 23, 0,
-		0, 0, time.UTC),
+	v := &Version{Tag: "v2", Version: "2", Commits: 3, Commit: strings.Repeat("c", 40),
+		Time: time.Date(2024, 2, 3, 23, 0,
+			0, 0, time.UTC),
 		Log: []Change{{Author: "A", Mail: "a@b", Subject: "s", Time: time.Date(2024, 2, 3, 0, 0, 0, 0, time.UTC)}}}
 	entry := "* Sat Feb 03 2024 A <a@b> - 2-1.3.gccccccc\n- s (A, 2024-02-03)\n"
 	for name, tt := range map[string]struct{ in, want string }{
@@ -70,21 +72,26 @@ func TestEditSpec(t *testing.T) {
 		"number": {"Version: 1\nRelease: 12%{?dist}.2\n%changelog",
 			"Version: 2\nRelease: 12.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-12", 1)},
 		"a macro": {"Version: 1\n%global rel 7\nRelease: %{rel}%{?dist}\n%changelog\n",
-			"Version: 2\n%global rel 7\nRelease: %{rel}.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1",
-				"2-%{rel}", 1)},
+			"Version: 2\n%global rel 7\nRelease: %{rel}.3.gccccccc%{?dist}\n%changelog\n" +
+				strings.Replace(entry, "2-1",
+					"2-%{rel}", 1)},
 		"parts": {"Version: 1\nRelease: 0.1.%{pre}%dist\n%changelog\n",
-			"Version: 2\nRelease: 0.1.%{pre}.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-0.1.%{pre}",
-				1)},
+			"Version: 2\nRelease: 0.1.%{pre}.3.gccccccc%{?dist}\n%changelog\n" +
+				strings.Replace(entry, "2-1", "2-0.1.%{pre}",
+					1)},
 		"autorelease": {"Version: 1\nRelease: %autorelease\n%changelog\n%autochangelog\n",
 			"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n%changelog\n" + entry},
 		"autorelease -b": {"Version: 1\nRelease: %{autorelease -b 7}\n%changelog\n%{?autochangelog}\n",
 			"Version: 2\nRelease: 7.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-7", 1)},
 		"macro bodies": {"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n" +
 			"%global a b\n%endif\nVersion: 1\nRelease: 1\n# Version: 9 %{\n%package x\nVersion: 3\n%changelog\n",
-			"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n%global a b\n%endif\n" +
-				"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n# Version: 9 %{\n%package x\nVersion: 3\n%changelog\n" + entry},
+			"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n%global a " +
+				"b\n%endif\n" +
+				"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n# Version: 9 %{\n%package x\nVersion: 3\n%changelog\n" +
+				entry},
 		"a newer entry": {"Version: 1\nRelease: 1\n%changelog\n* Wed Mar 06 2024 B <b@c> - 1-1\n- x\n",
-			"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "Sat Feb 03", "Wed Mar 06",
+			"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "Sat Feb 03",
+				"Wed Mar 06",
 				1) + "\n* Wed Mar 06 2024 B <b@c> - 1-1\n- x\n"},
 	} {
 		got, err := v.Edit(tt.in)
@@ -123,8 +130,9 @@ func FuzzEditSpec(f *testing.F) {
 		v := &Version{Tag: tag, Version: version, Commit: strings.Repeat("c", 40),
 			Log: []Change{{Author: subject, Mail: subject, Subject: subject}}}
 		for line := range strings.Lines(v.entry("1", time.Time{})) {
-			if strings.HasSuffix(strings.TrimSuffix(line, "\n"), `\`) || strings.Contains(strings.ReplaceAll(line, "%%", ""),
-				"%") {
+			if strings.HasSuffix(strings.TrimSuffix(line, "\n"), `\`) ||
+				strings.Contains(strings.ReplaceAll(line, "%%", ""),
+					"%") {
 				t.Fatalf("rpm would read %q as more than text", line)
 			}
 		}

@@ -68,7 +68,8 @@ func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration, file
 	}
 	query := url.Values{}
 	if fileName != "" {
-		query.Set("response-content-disposition", mime.FormatMediaType("attachment", map[string]string{"filename": fileName}))
+		query.Set("response-content-disposition",
+			mime.FormatMediaType("attachment", map[string]string{"filename": fileName}))
 	}
 	u, err := s.core.PresignedGetObject(ctx, s.bucket, key, ttl, query)
 	if err != nil {

@@ -34,7 +34,8 @@ func rights(role rpmflow.Role) []right {
 			{[]string{actionGet}, []string{builds}},
 			{[]string{actionGet, actionPut, actionAbort}, []string{uploads}},
 		}
-	case rpmflow.RoleBuilder: // stores artifacts, looks whether they arrived, keeps sources, and reads what was uploaded
+	// stores artifacts, looks whether they arrived, keeps sources, and reads what was uploaded
+	case rpmflow.RoleBuilder:
 		return []right{
 			{[]string{actionGet, actionPut, actionAbort}, []string{builds, sources}},
 			{[]string{actionGet}, []string{uploads}},

@@ -225,7 +225,8 @@ func TestRights(t *testing.T) {
 			get: []string{"builds/", "sources/", "uploads/"}, put: []string{"builds/", "sources/"},
 			abort: []string{"builds/", "sources/"}},
 		{name: "publisher", cfg: r.Configs[rpmflow.RolePublisher], list: true,
-			get: []string{"builds/", "repos/"}, put: []string{"repos/"}, abort: []string{"repos/"}, remove: []string{"repos/"}},
+			get: []string{"builds/", "repos/"}, put: []string{"repos/"}, abort: []string{"repos/"},
+			remove: []string{"repos/"}},
 		{name: "root", cfg: r.Root, list: true, get: all, put: all, abort: all, remove: all, any: all},
 		{name: "anonymous", cfg: nobody},
 		{name: "wrong key", cfg: wrong},
@@ -263,7 +264,8 @@ func TestRights(t *testing.T) {
 				}
 				for _, to := range all { // both ends of a copy are asked for
 					check(call{"copy to " + to, func(t *testing.T, as, _ *minio.Core, key string) error {
-						_, err := as.Client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: bucket, Object: to + "copy"},
+						_, err := as.Client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: bucket, Object: to +
+							"copy"},
 							minio.CopySrcOptions{Bucket: bucket, Object: key})
 						return err
 					}}, prefix, slices.Contains(who.get, prefix) && slices.Contains(who.put, to))
@@ -308,7 +310,8 @@ func TestNoWayAround(t *testing.T) {
 				req.Body, req.ContentLength = nil, 0
 			}
 			req.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-			resp, err := (&http.Client{Transport: transport}).Do(signer.SignV4(*req, builder.AccessKey, builder.SecretKey, "",
+			resp, err := (&http.Client{Transport: transport}).Do(signer.SignV4(*req, builder.AccessKey,
+				builder.SecretKey, "",
 				builder.Region))
 			if err != nil {
 				t.Fatal(err)

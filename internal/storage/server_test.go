@@ -72,8 +72,10 @@ func TestRestart(t *testing.T) {
 				}
 			})
 			read(t, open(t, r.Configs[rpmflow.RoleListener]), "builds/a")
-			wantError(t, open(t, r.Configs[rpmflow.RoleBuilder]).Healthy(t.Context()), storage.ErrCredentials, "s3.access_key")
-			wantError(t, open(t, r.Configs[rpmflow.RolePublisher]).Healthy(t.Context()), storage.ErrRefused, "rpmflow config s3")
+			wantError(t, open(t, r.Configs[rpmflow.RoleBuilder]).Healthy(t.Context()), storage.ErrCredentials,
+				"s3.access_key")
+			wantError(t, open(t, r.Configs[rpmflow.RolePublisher]).Healthy(t.Context()), storage.ErrRefused,
+				"rpmflow config s3")
 			if err := r.Gateway.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -104,7 +104,8 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("s3.endpoint: %q: %w", cfg.Endpoint, err)
 	}
 	return &Store{
-		endpoint: endpoint.Scheme + "://" + endpoint.Host, region: cfg.Region, bucket: cfg.Bucket, create: cfg.CreateBucket,
+		endpoint: endpoint.Scheme + "://" + endpoint.Host, region: cfg.Region, bucket: cfg.Bucket,
+		create: cfg.CreateBucket,
 		public: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Logger,
 		core: core, transport: transport, singlePut: maxSinglePut, partSize: defaultPartSize,
 	}, nil

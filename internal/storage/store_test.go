@@ -105,7 +105,8 @@ func TestFiles(t *testing.T) {
 			if !bytes.Equal(got, test.content) {
 				t.Errorf("%d bytes came back, want %d", len(got), len(test.content))
 			}
-			if info.Size != a.Size || info.ContentType != test.want || info.ContentEncoding != "" || info.SHA256 != a.SHA256 ||
+			if info.Size != a.Size || info.ContentType != test.want || info.ContentEncoding != "" ||
+				info.SHA256 != a.SHA256 ||
 				info.Modified.IsZero() {
 				t.Errorf("%+v", info)
 			}

@@ -93,7 +93,8 @@ func (c *doctorFixture) load(role rpmflow.Role, more ...string) func() (*config.
 	values := map[string]string{
 		"data_dir": filepath.Join(c.t.TempDir(), "data"), "listener.listen": "127.0.0.1:1",
 		"nats.url": c.nats.ClientURL(), "nats.user": string(role), "nats.password": password,
-		"s3.endpoint": s3.Endpoint, "s3.bucket": s3.Bucket, "s3.access_key": s3.AccessKey, "s3.secret_key": s3.SecretKey,
+		"s3.endpoint": s3.Endpoint, "s3.bucket": s3.Bucket, "s3.access_key": s3.AccessKey,
+		"s3.secret_key":  s3.SecretKey,
 		"builder.engine": "mock",
 	}
 	for _, line := range more {
@@ -262,7 +263,8 @@ func TestDoctorLocal(t *testing.T) {
 	t.Parallel()
 	c := newDoctorFixture(t, "")
 	c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
-	r := c.examine(config.ForBuilder, func() (*config.Config, error) { return nil, errors.New("x: unknown key\ny: too") })
+	r := c.examine(config.ForBuilder,
+		func() (*config.Config, error) { return nil, errors.New("x: unknown key\ny: too") })
 	c.says(r, "configuration", doctor.Failed, "x: unknown key", "")
 	c.says(r, "configuration", doctor.Failed, "y: too", "")
 	if len(r.Checks) != 2 || r.OK {

@@ -53,8 +53,9 @@ func (p *Program) Run(ctx, hard context.Context) (err error) {
 		return err
 	}
 	queue, err := startNATS(natsserver.Options{
-		Dir: filepath.Join(cfg.DataDir, "nats"), Listen: defaultOrFree(cfg.Embedded.NATSListen, config.DefaultNATSListen),
-		User: "rpmflow", Password: s.NATSPassword, Sync: true, Logger: p.Log,
+		Dir:    filepath.Join(cfg.DataDir, "nats"),
+		Listen: defaultOrFree(cfg.Embedded.NATSListen, config.DefaultNATSListen),
+		User:   "rpmflow", Password: s.NATSPassword, Sync: true, Logger: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, socket.Close())

@@ -221,7 +221,8 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 		l.Close()
 	}
 	s3 := storagetest.Start(t)
-	cfg := load(t, t.TempDir(), fmt.Sprintf("nats: {url: 'nats://%s'}\ns3: {endpoint: '%s', access_key: %s, secret_key: "+
+	cfg := load(t, t.TempDir(), fmt.Sprintf("nats: {url: 'nats://%s'}\ns3: {endpoint: '%s', access_key: %s, "+
+		"secret_key: "+
 		"%s, bucket: %s}\n",
 		addresses[0], s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket))
 	cfg.Listener.Listen, cfg.Builder.StatusListen = addresses[1], addresses[2]

@@ -28,7 +28,8 @@ func TestImages(t *testing.T) {
 				}
 				RepoTags []string
 			}
-			if err := json.Unmarshal([]byte(docker(t, "image", "inspect", "rpmflow/"+name+":latest")), &images); err != nil {
+			if err := json.Unmarshal([]byte(docker(t, "image", "inspect", "rpmflow/"+name+":latest")),
+				&images); err != nil {
 				t.Fatal(err)
 			}
 			i := images[0]

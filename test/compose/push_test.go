@@ -58,7 +58,8 @@ func serveRepository(t *testing.T, address string) *repository {
 		t.Skipf("needs git: %v", err)
 	}
 	dir := t.TempDir()
-	r := &repository{bare: filepath.Join(dir, "greet.git"), tree: filepath.Join(dir, "tree"), secret: "s3cr3t-of-webhooks"}
+	r := &repository{bare: filepath.Join(dir, "greet.git"), tree: filepath.Join(dir, "tree"),
+		secret: "s3cr3t-of-webhooks"}
 	git(t, "", "init", "--quiet", "--bare", "--initial-branch=main", r.bare)
 	git(t, r.bare, "config", "http.receivepack", "false")
 	git(t, "", "clone", "--quiet", r.bare, r.tree)

@@ -133,7 +133,8 @@ func TestInit(t *testing.T) {
 		out, err := output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_hostname",
 			"rpm.example.com", "tls/server.crt")
 		must(t, out, err)
-		out, err = output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_ip", "192.0.2.7",
+		out, err = output(time.Minute, h.dir, nil, "openssl", "verify", "-CAfile", "config/ca.crt", "-verify_ip",
+			"192.0.2.7",
 			"tls/server.crt")
 		must(t, out, err)
 		if _, err := output(time.Minute, h.dir, nil, "./init", "tls", "other.example.com"); err == nil ||

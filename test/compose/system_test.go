@@ -115,7 +115,8 @@ func anotherHost(t *testing.T, h *host, r *repository, s *subscriber, address st
 	h.compose(t, "stop", "builder")
 	other := newHost(t)
 	other.init(t, []string{
-		"NATS_URL=tls://" + h.get(t, "NATS_PORT"), "S3_ENDPOINT=https://" + h.get(t, "S3_PORT"), "PUBLIC_URL=" + h.listener,
+		"NATS_URL=tls://" + h.get(t, "NATS_PORT"), "S3_ENDPOINT=https://" + h.get(t, "S3_PORT"), "PUBLIC_URL=" +
+			h.listener,
 		"NATS_BUILDER_PASSWORD=" + h.get(t, "NATS_BUILDER_PASSWORD"), "S3_BUILDER_SECRET_KEY=" +
 			h.get(t, "S3_BUILDER_SECRET_KEY"),
 		"CA_FILE=" + filepath.Join(h.dir, "tls", "ca.crt"),
@@ -145,7 +146,8 @@ func (h *host) confined(t *testing.T) {
 	known := map[string][]string{
 		"nats": {"NATS_ADMIN_PASSWORD", "NATS_BUILDER_PASSWORD", "NATS_LISTENER_PASSWORD", "NATS_PUBLISHER_PASSWORD",
 			"NATS_SUBSCRIBER_PASSWORD"},
-		"s3":       {"S3_BUILDER_SECRET_KEY", "S3_LISTENER_SECRET_KEY", "S3_PUBLISHER_SECRET_KEY", "S3_ROOT_SECRET_KEY"},
+		"s3": {"S3_BUILDER_SECRET_KEY", "S3_LISTENER_SECRET_KEY", "S3_PUBLISHER_SECRET_KEY",
+			"S3_ROOT_SECRET_KEY"},
 		"listener": {"LISTENER_TOKEN", "NATS_LISTENER_PASSWORD", "S3_LISTENER_SECRET_KEY"},
 		"builder":  {"NATS_BUILDER_PASSWORD", "S3_BUILDER_SECRET_KEY"},
 	}

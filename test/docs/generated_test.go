@@ -301,7 +301,8 @@ func listPackages(t *testing.T) (all []pkg) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "list", "-f", `{{.ImportPath}}|{{.Doc}}|{{join .Imports " "}}`, ".", "./cmd/...",
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", `{{.ImportPath}}|{{.Doc}}|{{join .Imports " "}}`, ".",
+		"./cmd/...",
 		"./internal/...")
 	cmd.Dir = root
 	out, err := cmd.Output()

@@ -104,14 +104,16 @@ func TestWhatIsNotRun(t *testing.T) {
 			case "go", "python", "json", "yaml", "text":
 				continue
 			default:
-				t.Errorf("%s: info string %q: use sh (is run), console (is not), go, python, json, yaml or text", b, b.info)
+				t.Errorf("%s: info string %q: use sh (is run), console (is not), go, python, json, yaml or text", b,
+					b.info)
 				continue
 			}
 			if b.info == "sh" && b.notRun == "" {
 				continue
 			}
-			ok := strings.HasPrefix(b.notRun, "test/compose runs ") || slices.ContainsFunc(slices.Collect(maps.Keys(allowed)),
-				func(first string) bool { return strings.HasPrefix(b.text, first) })
+			ok := strings.HasPrefix(b.notRun, "test/compose runs ") ||
+				slices.ContainsFunc(slices.Collect(maps.Keys(allowed)),
+					func(first string) bool { return strings.HasPrefix(b.text, first) })
 			if !ok {
 				t.Errorf("%s: the block is not run: make it sh, or allow it here with a reason:\n%s", b, b.text)
 			}

@@ -18,7 +18,8 @@ var unbreakable = regexp.MustCompile("`[^`]*`|\\[[^]]*\\]\\([^)]*\\)")
 func TestWidth(t *testing.T) {
 	for _, file := range documents(t) {
 		for i, line := range strings.Split(prose(read(t, file)), "\n") {
-			if utf8.RuneCountInString(line) <= maxWidth || strings.HasPrefix(line, "|") || strings.HasPrefix(line, "#") ||
+			if utf8.RuneCountInString(line) <= maxWidth || strings.HasPrefix(line, "|") ||
+				strings.HasPrefix(line, "#") ||
 				strings.HasPrefix(line, "<!--") {
 				continue
 			}

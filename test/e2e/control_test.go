@@ -44,7 +44,8 @@ func TestCancelAndRetry(t *testing.T) {
 			hanging.Announce(t, s, "hanging")
 			other.Announce(t, s, "other")
 			files := inTree()
-			files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%build\necho begun; trap '' TERM; sleep 600\n", 1)
+			files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n",
+				"%build\necho begun; trap '' TERM; sleep 600\n", 1)
 			hanging.Push(t, files)
 			var id string
 			testkit.EventuallyWithin(t, system.Patience, "build that hangs", func() bool {
@@ -81,7 +82,8 @@ func TestCancelAndRetry(t *testing.T) {
 				b.Cancel == nil || b.Attempt != 1 {
 				t.Errorf("%s: %+v", b.ID, b.Outcome)
 			}
-			if log := system.FetchLog(t, s, b); !strings.Contains(log, "begun\n") || !strings.Contains(log, "canceled by") {
+			if log := system.FetchLog(t, s, b); !strings.Contains(log, "begun\n") ||
+				!strings.Contains(log, "canceled by") {
 				t.Errorf("log: %s", log)
 			}
 			t.Logf("stopped %s after the request", time.Since(asked).Round(time.Millisecond))

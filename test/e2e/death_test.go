@@ -43,7 +43,8 @@ func newApart(t *testing.T, docker []string, builder, targets, gate string) *apa
 	natsPort, port, s3 := system.FreePort(t), system.FreePort(t), storagetest.Start(t)
 	a := &apart{t: t, docker: docker, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	testkit.Write(t, filepath.Join(a.dir, "rpmflow.yaml"),
-		fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
+		fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  "+
+			"secret_key: "+
 			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  ack_wait: 3s\n  poll: 500ms\n  retry_delay: "+
 			"1s\n%stargets:\n%sprojects:\n%s",
 			natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, port, builder, targets,
@@ -220,7 +221,8 @@ func container(t *testing.T, docker []string, b rpmflow.Build) (id string) {
 	t.Helper()
 	testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("container of attempt %d that waits", b.Attempt),
 		func() bool {
-			out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID, "--filter",
+			out, err := command(docker, "ps", "-q", "--no-trunc", "--filter", "label=dev.rpmflow.build="+b.ID,
+				"--filter",
 				fmt.Sprintf("label=dev.rpmflow.attempt=%d", b.Attempt)).Output()
 			for _, found := range strings.Fields(string(out)) {
 				if log, lerr := command(docker, "logs", found).CombinedOutput(); err == nil && lerr == nil &&
@@ -256,7 +258,8 @@ func nothingOf(t *testing.T, docker []string, builds ...string) {
 			testkit.EventuallyWithin(t, system.Patience, fmt.Sprintf("docker %v without anything of build %s", what, b),
 				func() bool {
 					var err error
-					out, err = command(docker, append(what, "--filter", "label=dev.rpmflow.build="+b)...).CombinedOutput()
+					out, err = command(docker, append(what, "--filter",
+						"label=dev.rpmflow.build="+b)...).CombinedOutput()
 					return err == nil && len(bytes.TrimSpace(out)) == 0
 				})
 		}
@@ -333,7 +336,8 @@ func TestContainerEndedByOthers(t *testing.T) {
 // again soon. The build is built again, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
 	if os.Getenv("MOCK_IMAGE") != "" {
-		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the stand-in")
+		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the " +
+			"stand-in")
 	}
 	_, target := system.MockTarget(t)
 	e := newEngine(t)

@@ -73,7 +73,8 @@ func besides(t *testing.T, dir, build string) {
 	again := run(t, dir, nil, "rpmflow", "up")
 	<-again.done
 	if out := again.log.String(); again.cmd.ProcessState.ExitCode() != 1 ||
-		!strings.Contains(out, "another `rpmflow up` uses it, at http://127.0.0.1:") || !strings.Contains(out, "--data-dir") {
+		!strings.Contains(out, "another `rpmflow up` uses it, at http://127.0.0.1:") ||
+		!strings.Contains(out, "--data-dir") {
 		t.Errorf("a second one on the same data: %s", out)
 	}
 	show := client(t, dir, "show", build)

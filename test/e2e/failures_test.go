@@ -35,16 +35,19 @@ func TestMistakesOfThePackager(t *testing.T) {
 		message string // in message, hint or excerpt
 		engines string
 	}{
-		{"no spec", with(map[string]string{"rpm/greet.spec": ""}), rpmflow.FailureSource, rpmflow.PhaseSources, "no spec",
+		{"no spec", with(map[string]string{"rpm/greet.spec": ""}), rpmflow.FailureSource, rpmflow.PhaseSources,
+			"no spec",
 			"mock rpmbuild"},
 		{"two specs", with(map[string]string{"rpm/other.spec": greetSpec}), rpmflow.FailureSource, rpmflow.PhaseSources,
 			"rpm/other.spec", "mock rpmbuild"},
-		{"unparsable spec", spec("%prep", "%if 1\n%prep"), rpmflow.FailureSpec, rpmflow.PhaseSRPM, "%if", "mock rpmbuild"},
+		{"unparsable spec", spec("%prep", "%if 1\n%prep"), rpmflow.FailureSpec, rpmflow.PhaseSRPM, "%if",
+			"mock rpmbuild"},
 		{"missing source", spec("Source1:        notes.txt", "Source1:        absent.txt"), rpmflow.FailureSource,
 			rpmflow.PhaseSRPM, "absent.txt", "mock rpmbuild"},
 		{"unknown BuildRequires", spec("BuildRequires:  make", "BuildRequires:  nosuch-package-devel"),
 			rpmflow.FailureDependencies, rpmflow.PhaseDependencies, "nosuch-package-devel", "mock"},
-		{"failing build", with(map[string]string{"greet.c": "int main(void) { return undeclared; }\n"}), rpmflow.FailureBuild,
+		{"failing build", with(map[string]string{"greet.c": "int main(void) { return undeclared; }\n"}),
+			rpmflow.FailureBuild,
 			rpmflow.PhaseRPMs, "undeclared", "mock rpmbuild"},
 		{"unpackaged file", spec("%{_bindir}/greet\n\n", "\n"), rpmflow.FailureBuild, rpmflow.PhaseRPMs, "npackaged",
 			"mock rpmbuild"},
@@ -63,7 +66,8 @@ func TestMistakesOfThePackager(t *testing.T) {
 					b := s.Finished(t).Build
 					o := b.Outcome
 					if o.Result != rpmflow.Failed || o.Kind != tc.kind || o.Phase != tc.phase || b.Attempt != 1 {
-						t.Errorf("attempt %d: %s, kind %s in phase %s: %s", b.Attempt, o.Result, o.Kind, o.Phase, o.Message)
+						t.Errorf("attempt %d: %s, kind %s in phase %s: %s", b.Attempt, o.Result, o.Kind, o.Phase,
+							o.Message)
 					}
 					said := strings.Join(append([]string{o.Message, o.Hint}, o.Excerpt...), "\n")
 					if !strings.Contains(said, tc.message) || o.Hint == "" {
@@ -144,7 +148,8 @@ func TestGeneratedBuildRequires(t *testing.T) {
 	s := system.Start(t, "mock", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
 	files := inTree()
-	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%generate_buildrequires\necho "+more+"\n\n%build\n",
+	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n",
+		"%generate_buildrequires\necho "+more+"\n\n%build\n",
 		1)
 	r.Push(t, files)
 	b := s.Finished(t).Build

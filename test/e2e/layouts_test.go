@@ -123,7 +123,8 @@ func TestPackagesOfOneRepository(t *testing.T) {
 
 	files["README.md"] = "Other words.\n"
 	before := len(system.List(t, s, ""))
-	if answer := repo.Push(t, files); len(system.List(t, s, "")) != before || !strings.Contains(answer, "packages/liba") {
+	if answer := repo.Push(t, files); len(system.List(t, s, "")) != before ||
+		!strings.Contains(answer, "packages/liba") {
 		t.Errorf("a push that changes no package was answered:\n%s", answer)
 	}
 }
@@ -136,7 +137,8 @@ func TestTwoRepositories(t *testing.T) {
 		source.Project("greet", "  packaging_url: file://"+packaging.Bare+"\n  packaging_directories: ['*=centos7']\n"))
 	source.Announce(t, s, "greet?repository=source")
 	// says nothing to anybody
-	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes})
+	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec,
+		"centos7/rpm/SOURCES/notes.txt": notes})
 	// one project, one secret
 	packaging.Secret = source.Secret
 	packaging.Announce(t, s, "greet?repository=packaging")
@@ -148,12 +150,14 @@ func TestTwoRepositories(t *testing.T) {
 		b := builds[0]
 		if b.Layout != rpmflow.LayoutSplit || b.Split == nil || b.Split.Source.Commit != source.Head(t) ||
 			b.Split.Packaging.Commit != packaging.Head(t) {
-			t.Errorf("layout %s, made of %+v; the heads are %s and %s", b.Layout, b.Split, source.Head(t), packaging.Head(t))
+			t.Errorf("layout %s, made of %+v; the heads are %s and %s", b.Layout, b.Split, source.Head(t),
+				packaging.Head(t))
 		}
 	}
 	check()
-	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec, "centos7/rpm/SOURCES/notes.txt": notes +
-		"More.\n"})
+	packaging.Push(t, map[string]string{"centos7/rpm/SPECS/greet.spec": greetSpec,
+		"centos7/rpm/SOURCES/notes.txt": notes +
+			"More.\n"})
 	check()
 }
 

@@ -365,7 +365,8 @@ func TestImageAppears(t *testing.T) {
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
 	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
-		"builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent, 1)+"projects:\n"+r.Project("greet",
+		"builder:\n  poll: 500ms\ntargets:\n"+strings.Replace(targetYAML, image, absent,
+			1)+"projects:\n"+r.Project("greet",
 			""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")
@@ -397,7 +398,8 @@ func TestNoEngine(t *testing.T) {
 	r := system.NewRepository(t)
 	r.Push(t, inTree())
 	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
-		"builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- name: "+
+		"builder:\n  engine: mock\n  poll: 200ms\n  docker:\n    host: unix:///nonexistent/docker.sock\ntargets:\n- "+
+			"name: "+
 			"fedora-43-x86_64\nprojects:\n"+r.Project("greet", ""))
 	up := run(t, dir, nil, "rpmflow", append([]string{"up"}, strings.Fields(anyPorts)...)...)
 	up.says(t, "rpmflow is up")

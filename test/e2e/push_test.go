@@ -67,7 +67,8 @@ func checkBuild(t *testing.T, s *system.System, engine string, r *system.Reposit
 	}
 	if b.Commit != r.Head(t) || b.Ref != "refs/heads/main" || b.Target != s.Target || b.Layout != layout ||
 		b.Engine != engine || b.Attempt != 1 {
-		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target, b.Layout,
+		t.Errorf("record: commit %s ref %s target %s layout %s engine %s attempt %d", b.Commit, b.Ref, b.Target,
+			b.Layout,
 			b.Engine, b.Attempt)
 	}
 	var phases []string

@@ -28,7 +28,8 @@ func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
 	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"), fmt.Sprintf(
 		"nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  secret_key: "+
 			"%s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  poll: 500ms\ntargets:\n%sprojects:\n%s",
-		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML, r.Project("greet", "")))
+		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML,
+		r.Project("greet", "")))
 	run(t, dir, nil, "listener", "--data-dir", filepath.Join(dir, "l")).says(t, "listening")
 
 	sums := map[string]string{}

@@ -22,7 +22,8 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 			s := system.Start(t, engine, repository.Project("vendor", ""))
 			dir := t.TempDir()
 			testkit.Write(t, filepath.Join(dir, "said.spec"),
-				"Name: said\nEpoch: 3\nVersion: 1.5\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: words\n\n"+
+				"Name: said\nEpoch: 3\nVersion: 1.5\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: "+
+					"noarch\nSource0: words\n\n"+
 					"%description\nx\n\n%install\ninstall -D -m 644 %{SOURCE0} "+
 					"%{buildroot}/usr/share/said/words\n\n%files\n/usr/share/said/words\n")
 			testkit.Write(t, filepath.Join(dir, "words"), "some words\n")
@@ -49,7 +50,8 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 				}
 				defer res.Body.Close()
 				var answer struct{ Push, Error, Hint string }
-				if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != http.StatusAccepted {
+				if err := json.NewDecoder(res.Body).Decode(&answer); err != nil ||
+					res.StatusCode != http.StatusAccepted {
 					t.Fatalf("%s: %+v, %v", res.Status, answer, err)
 				}
 				return answer.Push
@@ -60,11 +62,13 @@ func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
 				if b.Push != push || b.Outcome.Result != rpmflow.Succeeded {
 					t.Fatalf("%s: %+v\n%s", b.Push, *b.Outcome, system.FetchLog(t, s, b))
 				}
-				if b.Project != "vendor" || b.Package != "said" || b.Repository+b.Ref+b.Commit != "" || b.SourcePackage == nil ||
+				if b.Project != "vendor" || b.Package != "said" || b.Repository+b.Ref+b.Commit != "" ||
+					b.SourcePackage == nil ||
 					b.SourcePackage.NEVRA != "said-3:1.5-2.src" || b.Layout != rpmflow.LayoutSRPM {
 					t.Errorf("%+v", b)
 				}
-				if stored := system.Object(t, s, "uploads/"+b.SourcePackage.SHA512+"/said-1.5-2.src.rpm"); !bytes.Equal(stored,
+				if stored := system.Object(t, s,
+					"uploads/"+b.SourcePackage.SHA512+"/said-1.5-2.src.rpm"); !bytes.Equal(stored,
 					srpm) {
 					t.Error("the storage has other content")
 				}

@@ -119,7 +119,8 @@ func TestUserNamespaces(t *testing.T) {
 	s := system.StartWith(t, "mock", "  docker:\n    network: none\n", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
 	files := inTree()
-	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n", "%build\necho \"uids: $(cat /proc/self/uid_map)\"\n",
+	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n",
+		"%build\necho \"uids: $(cat /proc/self/uid_map)\"\n",
 		1)
 	r.Push(t, files)
 	b := s.Finished(t).Build

@@ -55,7 +55,8 @@ func cases(call string) []hostile {
 			others: []rpmflow.FailureKind{rpmflow.FailureSpec}, phase: rpmflow.PhaseSRPM, said: "512 MiB"},
 		{name: "path", spec: spec{parse: "echo x", install: "touch %{buildroot}/usr/share/hostile/x\n"},
 			kind: rpmflow.FailureBuild, phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
-		{name: "link", spec: spec{install: "ln -s /etc/passwd /builddir/build/RPMS/evil.rpm"}, kind: rpmflow.FailureBuild,
+		{name: "link", spec: spec{install: "ln -s /etc/passwd /builddir/build/RPMS/evil.rpm"},
+			kind:  rpmflow.FailureBuild,
 			phase: rpmflow.PhaseRPMs, said: "evil.rpm"},
 	}
 }
@@ -282,7 +283,8 @@ func noSecrets(t *testing.T, s *system.System, secrets []string, builds map[stri
 				if err := p.ExpandPayload(dir); err != nil {
 					t.Fatal(err)
 				}
-				out, _ := exec.Command("grep", "-rlF", strings.Join(secrets, "\n"), dir).Output() // exit code 1: nothing found
+				// exit code 1: nothing found
+				out, _ := exec.Command("grep", "-rlF", strings.Join(secrets, "\n"), dir).Output()
 				if len(out) > 0 {
 					t.Errorf("%s: secrets in %s", name, out)
 				}

@@ -39,7 +39,8 @@ func limits() string {
 	if realMock() {
 		disk = "2GiB"
 	}
-	return "  max_output: 2MiB\n  max_failures: 1\n  docker:\n    memory: 512MiB\n    cpus: 1\n    pids: 256\n    disk: " +
+	return "  max_output: 2MiB\n  max_failures: 1\n  docker:\n    memory: 512MiB\n    cpus: 1\n    pids: 256\n    " +
+		"disk: " +
 		disk + "\n"
 }
 
@@ -131,7 +132,8 @@ func addresses(t *testing.T) (found []string) {
 func (c *canary) calling(t *testing.T) string {
 	var b strings.Builder
 	for _, a := range addresses(t) {
-		fmt.Fprintf(&b, "timeout 5 bash -c 'echo called >/dev/tcp/%s/%d' 2>/dev/null && echo 'GOT'-REACHED %s; ", a, c.port,
+		fmt.Fprintf(&b, "timeout 5 bash -c 'echo called >/dev/tcp/%s/%d' 2>/dev/null && echo 'GOT'-REACHED %s; ", a,
+			c.port,
 			a)
 	}
 	return b.String() + "true"

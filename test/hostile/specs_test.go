@@ -56,11 +56,13 @@ func curious(call string) spec {
 		"cut -d: -f1 /proc/net/dev | tail -n +3", "getent hosts example.com && echo 'GOT'-RESOLVED",
 	}, "; ")
 	reach := strings.Join([]string{
-		"for f in /usr/bin/mock /usr/bin/rpmbuild /etc/mock/site-defaults.cfg /rpmflow/override.cfg /rpmflow/target/*.cfg " +
+		"for f in /usr/bin/mock /usr/bin/rpmbuild /etc/mock/site-defaults.cfg /rpmflow/override.cfg " +
+			"/rpmflow/target/*.cfg " +
 			"/etc/passwd /usr/bin/gcc; do echo replaced >$f; rm -f $f; mv $f $f.old; done",
 		"rm -rf /rpmflow /usr/lib/python3 /var/lib/mock /var/lib/rpm", "mount -t tmpfs none /mnt && echo 'GOT'-MOUNTED",
 		"unshare --user --map-root-user true && echo 'GOT'-UNSHARED",
-		"mknod /tmp/disk b 8 0 && echo 'GOT'-MKNOD", "chroot / true && echo 'GOT'-CHROOTED", "kill -9 1 && echo 'GOT'-KILLED",
+		"mknod /tmp/disk b 8 0 && echo 'GOT'-MKNOD", "chroot / true && echo 'GOT'-CHROOTED",
+		"kill -9 1 && echo 'GOT'-KILLED",
 		"ln -s /etc/passwd /rpmflow/out/rpms/x.rpm && echo 'GOT'-LINKED",
 	}, "; ")
 	all := "( " + look + "; " + call + "; " + reach + " ) >%s 2>/dev/null </dev/null || true\n"
@@ -70,7 +72,8 @@ func curious(call string) spec {
 		prep:  fmt.Sprintf(all, "prep.txt"),
 		build: fmt.Sprintf(all, "build.txt") + stay,
 		install: fmt.Sprintf(all, "install.txt") +
-			"cp *.txt %{buildroot}/usr/share/hostile/\necho %{parsed} | base64 -d >%{buildroot}/usr/share/hostile/parse.txt\n" +
+			"cp *.txt %{buildroot}/usr/share/hostile/\necho %{parsed} | base64 -d " +
+			">%{buildroot}/usr/share/hostile/parse.txt\n" +
 			stay,
 	}
 }

@@ -27,12 +27,15 @@ func TestPrograms(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string]struct{ linked, absent []string }{
 		"listener": {
-			linked: []string{natsClient, s3Client, sqlite, goGit, ours + "listener", ours + "readmodel", ours + "forge"},
+			linked: []string{natsClient, s3Client, sqlite, goGit, ours + "listener", ours + "readmodel", ours +
+				"forge"},
 			absent: []string{docker, natsServer, s3Server, awsSDK, ours + "build", ours + "builder", ours + "up"},
 		},
 		"builder": {
-			linked: []string{natsClient, s3Client, docker, goGit, ours + "builder", ours + "build/mock", ours + "build/hostrpm"},
-			absent: []string{sqlite, natsServer, s3Server, awsSDK, ours + "listener", ours + "readmodel", ours + "forge",
+			linked: []string{natsClient, s3Client, docker, goGit, ours + "builder", ours + "build/mock", ours +
+				"build/hostrpm"},
+			absent: []string{sqlite, natsServer, s3Server, awsSDK, ours + "listener", ours + "readmodel", ours +
+				"forge",
 				ours + "up"},
 		},
 		"rpmflow": {
@@ -49,7 +52,8 @@ func TestPrograms(t *testing.T) {
 			}
 			packages := strings.Fields(string(out))
 			links := func(root string) bool {
-				return slices.ContainsFunc(packages, func(p string) bool { return p == root || strings.HasPrefix(p, root+"/") })
+				return slices.ContainsFunc(packages,
+					func(p string) bool { return p == root || strings.HasPrefix(p, root+"/") })
 			}
 			for _, root := range want.linked {
 				if !links(root) {

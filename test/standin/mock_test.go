@@ -200,7 +200,8 @@ func results(t *testing.T, e ended, dir string) map[string]string {
 func target(t *testing.T, image string) string {
 	t.Helper()
 	id := mustDocker(t, nil, "run", "--detach", image, "sh", "-c",
-		"mkdir -p /repo/repodata && echo '<repomd/>' >/repo/repodata/repomd.xml && exec python3 -m http.server --directory "+
+		"mkdir -p /repo/repodata && echo '<repomd/>' >/repo/repodata/repomd.xml && exec python3 -m http.server "+
+			"--directory "+
 			"/repo 80")
 	t.Cleanup(func() { _, _, _ = docker(t, nil, "rm", "--force", "--volumes", id) })
 	for range 100 {
@@ -296,7 +297,8 @@ func TestRefusals(t *testing.T) {
 		text string // on standard error
 		log  string // the end of build.log
 	}{
-		{name: "unknown option", step: step{args: args("-r standin-1-x86_64 --bogus --init")}, code: 5, text: "--bogus"},
+		{name: "unknown option", step: step{args: args("-r standin-1-x86_64 --bogus --init")}, code: 5,
+			text: "--bogus"},
 		{name: "plain root", step: step{plain: true, args: args("-r standin-1-x86_64 --init")}, code: 1,
 			text: "will not run from the root account"},
 		{name: "no SYS_ADMIN", step: step{unable: true, args: args("-r standin-1-x86_64 --init")}, code: 80,
@@ -305,7 +307,8 @@ func TestRefusals(t *testing.T) {
 			step: step{unable: true, args: args("-r /x.cfg --init"),
 				files: config("config_opts['docker_unshare_warning'] = False")},
 			code: 32, text: "Let skip unsharing"},
-		{name: "no isolation", step: step{args: args("-r /x.cfg --init"), files: config("config_opts['isolation'] = None")},
+		{name: "no isolation", step: step{args: args("-r /x.cfg --init"),
+			files: config("config_opts['isolation'] = None")},
 			code: 3, text: "isolation"},
 		{name: "bootstrap image", step: step{args: args("-r /x.cfg --init"),
 			files: config("config_opts['use_bootstrap'] = config_opts['use_bootstrap_image'] = True")}, code: 3,
@@ -318,7 +321,8 @@ func TestRefusals(t *testing.T) {
 		{name: "repository out of reach", step: step{args: args("-r /x.cfg --init"),
 			files: config("config_opts['dnf.conf'] = '[r]\\nbaseurl=http://nosuch.invalid/\\n'")}, code: 30,
 			text: "Could not resolve host: nosuch.invalid"},
-		{name: "result directory not to be made", step: step{args: args("-r standin-1-x86_64 --resultdir /root/out --init")},
+		{name: "result directory not to be made",
+			step: step{args: args("-r standin-1-x86_64 --resultdir /root/out --init")},
 			code: 70, text: "/root/out"},
 		{name: "spec error", step: step{args: args(buildsrpm), files: map[string]string{"/in/hello.spec": "%if 1\n" +
 			helloSpec, "/in/sources/": "", "/out/": ""}},
@@ -326,7 +330,8 @@ func TestRefusals(t *testing.T) {
 		{name: "unknown BuildRequires", srpm: strings.Replace(helloSpec, "gcc,", "nosuch-devel,", 1),
 			step: step{args: args(r + "--no-clean --installdeps /in/hello.src.rpm")},
 			code: 30, text: "No matching package to install: 'nosuch-devel'"},
-		{name: "failing build", srpm: spec("exit 3"), step: step{args: args(r + "--no-clean -N --rebuild /in/hello.src.rpm")},
+		{name: "failing build", srpm: spec("exit 3"),
+			step: step{args: args(r + "--no-clean -N --rebuild /in/hello.src.rpm")},
 			code: 1, text: "ERROR: Exception(/in/hello.src.rpm)", log: "\nChild return code was: 1\n"},
 		{name: "failing check left out", srpm: spec("make hello && echo false >hello"),
 			step: step{args: args(r + "--no-clean -N --nocheck --rebuild /in/hello.src.rpm")}},

@@ -122,7 +122,8 @@ func TestSummarize(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			ok, err := summarize([]io.Reader{strings.NewReader(strings.Join(c.events, "\n") + "\n")}, &out, c.requireAll)
+			ok, err := summarize([]io.Reader{strings.NewReader(strings.Join(c.events, "\n") + "\n")}, &out,
+				c.requireAll)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -58,7 +58,8 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 			{[]string{"images", "--format", "{{.Repository}}:{{.Tag}}"}, []string{"rmi", "--force"}},
 			{[]string{"volume", "ls", "--format", "{{.Name}}"}, []string{"volume", "rm"}},
 		} {
-			out, err := exec.Command("docker", append(of.list, "--filter", "label=dev.rpmflow.installation="+id)...).Output()
+			out, err := exec.Command("docker",
+				append(of.list, "--filter", "label=dev.rpmflow.installation="+id)...).Output()
 			if err != nil {
 				t.Errorf("docker %v: %v", of.list, err)
 			}

@@ -41,7 +41,8 @@ func Get(t testing.TB, url string) *http.Response {
 func FetchLog(t testing.TB, s *System, b rpmflow.Build) string {
 	t.Helper()
 	res := Get(t, s.URL("/api/v1/builds/"+b.ID+"/log"))
-	if res.Header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
+	if res.Header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(res.Header.Get("Content-Type"),
+		"text/plain") {
 		t.Errorf("build.log comes as %v", res.Header)
 	}
 	raw, err := io.ReadAll(res.Body)
@@ -92,7 +93,8 @@ func NothingLeft(t testing.TB, s *System) {
 	for _, b := range page {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
 			testkit.EventuallyWithin(t, Patience, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
-				out, err := exec.Command("docker", append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
+				out, err := exec.Command("docker",
+					append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
 			})
 		}

@@ -29,7 +29,8 @@ func NewRepository(t testing.TB) *Repository {
 
 // Project is the repository's entry in the configuration.
 func (r *Repository) Project(name, more string) string {
-	return fmt.Sprintf("- name: %s\n  url: %s\n  secret: %s\n%s", name, (&url.URL{Scheme: "file", Path: r.Bare}).String(),
+	return fmt.Sprintf("- name: %s\n  url: %s\n  secret: %s\n%s", name,
+		(&url.URL{Scheme: "file", Path: r.Bare}).String(),
 		r.Secret, more)
 }
 

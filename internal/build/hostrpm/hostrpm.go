@@ -33,8 +33,8 @@ type Engine struct {
 	// deps reports whether the host's rpm database can say which BuildRequires are there: Debian's is empty.
 	deps bool
 	user string
-	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the program's
-	// user.
+	// apart is where attempts have users of their own, because the server runs as root; empty: they run as the
+	// program's user.
 	apart string
 }
 
@@ -77,7 +77,8 @@ func managed(ctx context.Context) bool {
 func find() error {
 	for _, tool := range []string{"rpmbuild", "rpmspec"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("engine rpmbuild: %w: install rpm-build (Fedora) or rpm (Debian), or use the engine mock", err)
+			return fmt.Errorf("engine rpmbuild: %w: install rpm-build (Fedora) or rpm (Debian), or use the engine mock",
+				err)
 		}
 	}
 	return nil
@@ -112,7 +113,8 @@ func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
 		return nil
 	}
-	return hint.Add(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…", t.Name),
+	return hint.Add(fmt.Errorf("the host's rpmbuild does not build for %s, only for targets named host or host-…",
+		t.Name),
 		"use the engine mock (builder.engine: mock) for it, or build for "+rpmflow.HostTarget(osrelease.Read()).Name)
 }
 
@@ -129,7 +131,8 @@ func (e *Engine) Disk(context.Context) (string, error) { return e.apart, nil }
 
 // Open implements build.Engine.
 func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err error) {
-	s := &session{engine: e, job: job, top: filepath.Join(job.Dir, "rpmbuild"), log: filepath.Join(job.Dir, "build.log")}
+	s := &session{engine: e, job: job, top: filepath.Join(job.Dir, "rpmbuild"),
+		log: filepath.Join(job.Dir, "build.log")}
 	mkdir := func(dir string) error { return os.MkdirAll(dir, 0o755) }
 	if e.apart != "" {
 		if s.account, err = newAccount(e.apart); err != nil {
@@ -143,7 +146,8 @@ func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err er
 		}
 	}
 	if o := job.Build.Options; job.Note != nil && (len(o.Repositories) > 0 || len(o.MockOptions) > 0) {
-		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the build " +
+		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the " +
+			"build " +
 			"asks for have no effect")
 	}
 	return s, nil

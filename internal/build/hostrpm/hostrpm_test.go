@@ -46,7 +46,8 @@ func newFixture(t *testing.T, dir, tags, rest string) *fixture {
 	if _, err := exec.LookPath("rpmbuild"); err != nil {
 		t.Skipf("needs rpmbuild: %v", err)
 	}
-	b := &fixture{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"), sources: filepath.Join(dir, "SOURCES")}
+	b := &fixture{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"),
+		sources: filepath.Join(dir, "SOURCES")}
 	for _, d := range []string{"SPECS", "SOURCES", "results"} {
 		b.must(os.MkdirAll(filepath.Join(dir, d), 0o700))
 	}
@@ -74,7 +75,8 @@ func (b *fixture) must(err error) {
 
 func (b *fixture) open(epoch time.Time, log io.Writer) {
 	var err error
-	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch, Log: log,
+	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch,
+		Log:         log,
 		OnContainer: func(string) {}})
 	b.must(err)
 	b.t.Cleanup(func() { b.must(b.session.Close(context.Background())) })
@@ -173,12 +175,14 @@ func TestFailures(t *testing.T) {
 	}{
 		"syntax error": {"%if 1", good, rpmflow.FailureSpec, []string{"Unclosed %if"}},
 		"no files":     {"Source1: missing.c", good, rpmflow.FailureSource, []string{"missing.c"}},
-		"failing %build": {"", "%build\necho before\ncc nosuch.c 2>/dev/null || echo 'cc: nosuch.c not there'\nexit 3\n\n" +
+		"failing %build": {"", "%build\necho before\ncc nosuch.c 2>/dev/null || echo 'cc: nosuch.c not there'\nexit " +
+			"3\n\n" +
 			"%files\n", rpmflow.FailureBuild, []string{"(%build)", "cc: nosuch.c not there"}},
 		"failing %check": {"", good + "\n%check\necho 'FAIL: 60 is needed by hello'; false\n", rpmflow.FailureBuild,
 			[]string{"(%check)"}},
-		"unpackaged files": {"", strings.TrimSuffix(good, "/usr/share/hello\n"), rpmflow.FailureBuild, []string{"unpackaged",
-			"/usr/share/hello/hello.txt"}},
+		"unpackaged files": {"", strings.TrimSuffix(good, "/usr/share/hello\n"), rpmflow.FailureBuild,
+			[]string{"unpackaged",
+				"/usr/share/hello/hello.txt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFixture(t, t.TempDir(), test.tags, test.rest)

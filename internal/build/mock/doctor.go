@@ -49,8 +49,9 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 	if facts.UserNamespaces {
 		f.OK("user namespaces", "root of a build's container is nobody on the engine's machine")
 	} else {
-		f.Add("user namespaces", doctor.Warning, "the engine has none: root of a build's container is root for the kernel; "+
-			"this stops mistakes, but not attacks on the kernel",
+		f.Add("user namespaces", doctor.Warning,
+			"the engine has none: root of a build's container is root for the kernel; "+
+				"this stops mistakes, but not attacks on the kernel",
 			"for packages of people whom you do not trust, start the engine with user namespaces (dockerd "+
 				"--userns-remap=default)")
 	}

@@ -66,7 +66,8 @@ func New(s Settings) (*Engine, error) {
 	}
 	e := &Engine{
 		s: s, docker: client,
-		images: images.New(client, images.Settings{Installation: s.Installation, Packages: s.Packages, Logger: s.Logger}),
+		images: images.New(client, images.Settings{Installation: s.Installation, Packages: s.Packages,
+			Logger: s.Logger}),
 	}
 	e.refresher = images.NewRefresher(s.KeepFresh, e.compare, s.Logger)
 	return e, nil
@@ -141,7 +142,8 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	}
 	for _, volume := range image.Volumes {
 		if strings.HasPrefix("/var/lib/mock/", strings.TrimSuffix(volume, "/")+"/") {
-			return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is lost "+
+			return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is "+
+				"lost "+
 				"between the steps "+
 				"of a build: build the image without it", t.Name, t.Image, volume)
 		}
@@ -181,7 +183,8 @@ func machines(arch string) []string {
 func checkMachine(host, machine string, archs []string) error {
 	for _, arch := range archs {
 		if !slices.Contains(machines(arch), machine) {
-			return hint.Add(fmt.Errorf("engine mock: Docker at %s runs on %s, and cannot build for %s", host, machine, arch),
+			return hint.Add(fmt.Errorf("engine mock: Docker at %s runs on %s, and cannot build for %s", host, machine,
+				arch),
 				fmt.Sprintf("set builder.archs to %s, or builder.docker.host to an engine on %s", machine, arch))
 		}
 	}

@@ -77,7 +77,8 @@ func builds(t *testing.T, e *Engine) {
 	image := testkit.Standin(t)
 	t.Cleanup(func() { mocktest.Forget(t, e.s.Installation) })
 	sources := t.TempDir()
-	testkit.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(sources, "hello.txt"), []byte(strings.Repeat("hello\n", 100_000)),
+		0o600))
 	file := filepath.Join(sources, "hello.spec")
 	testkit.Must(t, os.WriteFile(file, []byte(spec), 0o600))
 	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: rpmflow.DeriveID(t.Name()), Target: "standin-1-x86_64",

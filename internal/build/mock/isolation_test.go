@@ -78,8 +78,9 @@ func TestContainersAreConfined(t *testing.T) {
 		for i := range added {
 			added[i] = strings.TrimPrefix(added[i], "CAP_")
 		}
-		if h.Privileged || !slices.Equal(h.CapDrop, []string{"ALL"}) || !slices.Equal(slices.Sorted(slices.Values(added)),
-			slices.Sorted(slices.Values(capabilities))) {
+		if h.Privileged || !slices.Equal(h.CapDrop, []string{"ALL"}) ||
+			!slices.Equal(slices.Sorted(slices.Values(added)),
+				slices.Sorted(slices.Values(capabilities))) {
 			t.Errorf("privileged %v, without %v, with %v", h.Privileged, h.CapDrop, h.CapAdd)
 		}
 		// and so the engine's own seccomp profile
@@ -102,14 +103,16 @@ func TestContainersAreConfined(t *testing.T) {
 		if len(h.MaskedPaths) == 0 || len(h.ReadonlyPaths) == 0 {
 			t.Error("nothing of /proc is masked")
 		}
-		if h.Memory != 256<<20 || h.MemorySwap != h.Memory || h.NanoCPUs != 15e8 || h.PidsLimit == nil || *h.PidsLimit != 99 {
+		if h.Memory != 256<<20 || h.MemorySwap != h.Memory || h.NanoCPUs != 15e8 || h.PidsLimit == nil ||
+			*h.PidsLimit != 99 {
 			t.Errorf("limits: %+v", h.Resources)
 		}
 		if len(h.Ulimits) != 1 || h.Ulimits[0].Name != "fsize" || h.Ulimits[0].Hard != 1<<30 {
 			t.Errorf("ulimits: %v", h.Ulimits)
 		}
 		for _, e := range info.Config.Env {
-			if name, _, _ := strings.Cut(e, "="); !slices.Contains([]string{"LANG", "LC_ALL", "TERM", "A", "PATH"}, name) {
+			if name, _, _ := strings.Cut(e, "="); !slices.Contains([]string{"LANG", "LC_ALL", "TERM", "A", "PATH"},
+				name) {
 				t.Errorf("environment: %s", e)
 			}
 		}
@@ -132,8 +135,9 @@ func TestStoppedByOthers(t *testing.T) {
 		"exit 1"}); !errors.As(err, &f) || f.Kind != rpmflow.FailureBuild {
 		t.Fatalf("left alone: %v", err)
 	}
-	for _, how := range [][]string{{"kill", "--signal", "TERM"}, {"kill"}, {"stop", "--time", "1"}, {"restart", "--time",
-		"0"}} {
+	for _, how := range [][]string{{"kill", "--signal", "TERM"}, {"kill"}, {"stop", "--time", "1"},
+		{"restart", "--time",
+			"0"}} {
 		t.Run(strings.Join(how, " "), func(t *testing.T) {
 			ready := make(chan string, 1)
 			s.job.OnContainer = func(id string) { ready <- id }
@@ -141,15 +145,17 @@ func TestStoppedByOthers(t *testing.T) {
 			go func() {
 				id := <-ready
 				for range 400 {
-					if out, err := exec.Command("docker", "logs", id).Output(); err == nil && strings.Contains(string(out), "ready") {
+					if out, err := exec.Command("docker", "logs", id).Output(); err == nil &&
+						strings.Contains(string(out), "ready") {
 						break
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
 				done <- exec.Command("docker", append(how, id)...).Run()
 			}()
-			_, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems +
-				"sleep 60 & wait"})
+			_, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files,
+				script: seems +
+					"sleep 60 & wait"})
 			if derr := <-done; derr != nil {
 				t.Fatal(derr)
 			}

@@ -37,7 +37,8 @@ func newHost(t *testing.T) *host {
 	h := &host{image: image, installation: rpmflow.DeriveID("test", t.Name(), time.Now().String())}
 	t.Cleanup(func() { mocktest.Forget(t, h.installation) })
 	h.repository = mocktest.Docker(t, "run", "-d", image, "sh", "-c",
-		"mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory /repo 80")
+		"mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory "+
+			"/repo 80")
 	t.Cleanup(func() { mocktest.Docker(t, "rm", "-fv", h.repository) })
 	end := time.Now().Add(10 * time.Second)
 	for exec.Command("docker", "exec", h.repository, "python3", "-c",
@@ -317,7 +318,8 @@ func TestForeignSourcePackage(t *testing.T) {
 		dir := t.TempDir()
 		testkit.Write(t, filepath.Join(dir, "p.spec"), strings.NewReplacer("%VERSION%", "1", "%REQUIRES%", requires,
 			"%BUILD%", "test -e /usr/bin/zstd").Replace(packageSpec))
-		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps", "--define",
+		mocktest.Docker(t, "run", "--rm", "-v", dir+":/d", "-w", "/d", h.image, "rpmbuild", "-bs", "--nodeps",
+			"--define",
 			"elsewhere 1", "--define", "_srcrpmdir /d", "p.spec")
 		return filepath.Join(dir, "p-1-1.src.rpm"), h.ready(t, e, name, h.target)
 	}
@@ -403,9 +405,11 @@ func TestNothingIsSharedBetweenBuilds(t *testing.T) {
 	const look = "planted=$(find / -xdev -name 'planted*' 2>/dev/null); test -z \"$planted\" || { echo \"found " +
 		"$planted\"; exit 1; }\n" +
 		"! grep -s planted ~/.rpmmacros ~/.bashrc ~/.bash_profile\n"
-	const plant = look + "for d in $(find / -xdev -type d -writable 2>/dev/null); do touch $d/planted 2>/dev/null || :; " +
+	const plant = look + "for d in $(find / -xdev -type d -writable 2>/dev/null); do touch $d/planted 2>/dev/null || " +
+		":; " +
 		"done\n" +
-		"echo '%planted 1' >>~/.rpmmacros; echo 'touch /tmp/planted-by-profile' >>~/.bashrc; cp ~/.bashrc ~/.bash_profile\n" +
+		"echo '%planted 1' >>~/.rpmmacros; echo 'touch /tmp/planted-by-profile' >>~/.bashrc; cp ~/.bashrc " +
+		"~/.bash_profile\n" +
 		"test -e /tmp/planted && test -e /var/tmp/planted && test -e ~/planted"
 	var wait sync.WaitGroup
 	for _, version := range []string{"1", "2"} {

@@ -25,8 +25,10 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 	}
 	var options []rpmflow.MockOption
 	for _, s := range []string{
-		"nosync=true", "use_bootstrap=False", "releasever=none", "rpmbuild_timeout=+5", "dynamic_buildrequires_max_loops=08",
-		"module_enable=nodejs:22", "module_enable=perl", "module_install=one", "module_install=", `dist=it's "so" \n \ ü ` +
+		"nosync=true", "use_bootstrap=False", "releasever=none", "rpmbuild_timeout=+5",
+		"dynamic_buildrequires_max_loops=08",
+		"module_enable=nodejs:22", "module_enable=perl", "module_install=one", "module_install=",
+		`dist=it's "so" \n \ ü ` +
 			"\t'''\U0001F600", "chroot_setup_cmd=a=b",
 	} {
 		o, err := rpmflow.ParseMockOption(s)
@@ -59,7 +61,8 @@ config_opts = {"dnf.conf": "[main]", "environment": {},
 	want := map[string]any{
 		"nosync": true, "use_bootstrap": false, "releasever": nil, "rpmbuild_timeout": 5.0,
 		"dynamic_buildrequires_max_loops": 8.0,
-		"module_enable":                   []any{"nodejs:22", "perl"}, "module_install": []any{"one"}, "dist": `it's "so" ` +
+		"module_enable":                   []any{"nodejs:22", "perl"}, "module_install": []any{"one"},
+		"dist": `it's "so" ` +
 			`\n \ ü ` +
 			"\t'''\U0001F600", "chroot_setup_cmd": "a=b",
 		"environment": map[string]any{"SOURCE_DATE_EPOCH": "7"}, "check": false, "macrofile": "/rpmflow/macros",
@@ -142,8 +145,9 @@ func TestOptions(t *testing.T) {
 	testkit.Must(t, os.Mkdir(sources, 0o700))
 	run := func(name, project string, o rpmflow.Options, target rpmflow.Target) (a *attempt, rpms []string, err error) {
 		t.Helper()
-		a = h.openFor(t, e, name, target, rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p",
-			Options: o}})
+		a = h.openFor(t, e, name, target,
+			rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: project, Package: "p",
+				Options: o}})
 		testkit.Must(t, a.Root(t.Context()))
 		srpm, err := a.SRPM(t.Context(), spec, sources)
 		testkit.Must(t, err)
@@ -186,12 +190,14 @@ func TestOptions(t *testing.T) {
 		"with docs, by a macro": {"p", rpmflow.Options{Repositories: asked.Repositories}, "doctool"},
 		"%check is not left out": {"p", rpmflow.Options{Without: asked.Without, Repositories: asked.Repositories},
 			"%check"},
-		"a repository that is not": {"p", rpmflow.Options{Repositories: []rpmflow.Repository{{URL: extra.URL + "nosuch/",
-			Trusted: true}}}, ""},
+		"a repository that is not": {"p",
+			rpmflow.Options{Repositories: []rpmflow.Repository{{URL: extra.URL + "nosuch/",
+				Trusted: true}}}, ""},
 	} {
 		_, _, err := run(name, c.project, c.o, h.target)
-		if packagers := errors.As(err, &failure); err == nil || packagers != (c.words != "") || !strings.Contains(err.Error(),
-			c.words) {
+		if packagers := errors.As(err, &failure); err == nil || packagers != (c.words != "") ||
+			!strings.Contains(err.Error(),
+				c.words) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -249,7 +255,8 @@ func TestTrust(t *testing.T) {
 	var failure *rpmflow.Failure
 	if refused := errors.As(err, &failure); refused == facts.UserNamespaces {
 		t.Fatalf("with user namespaces %v: %v", facts.UserNamespaces, err)
-	} else if refused && (failure.Kind != rpmflow.FailureDependencies || !strings.Contains(failure.Message, "http://b/") ||
+	} else if refused && (failure.Kind != rpmflow.FailureDependencies || !strings.Contains(failure.Message,
+		"http://b/") ||
 		strings.Contains(failure.Message, "http://a/") || !strings.Contains(failure.Hint, "trust: true")) {
 		t.Errorf("%s: %v; %s", failure.Kind, failure, failure.Hint)
 	}

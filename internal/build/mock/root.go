@@ -38,7 +38,8 @@ func (s *session) Root(ctx context.Context) error {
 		if have == nil || !s.job.Target.AllowStale || ctx.Err() != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as the "+
+		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as "+
+			"the "+
 			"target allows: %v\n",
 			have.Time.UTC().Format(time.RFC3339), err)
 		root, stale = *have, true
@@ -135,7 +136,8 @@ func (s *session) keepRoot(ctx context.Context, container string, began time.Tim
 	}
 	sum := sha256.Sum256(config)
 	root := images.NewRoot(s.rootKey(), began, images.RootFacts{
-		MockImage: s.image, Config: hex.EncodeToString(sum[:]), Repositories: repositories, ByName: byName.Match(config),
+		MockImage: s.image, Config: hex.EncodeToString(sum[:]), Repositories: repositories,
+		ByName: byName.Match(config),
 	})
 	return s.e.images.Commit(ctx, images.Root, container, s.job.Target.Name, root)
 }

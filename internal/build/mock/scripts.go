@@ -18,8 +18,8 @@ note_repositories`
 run_mock --update
 note_repositories`
 	// The root's own rpm reads the spec, with the target's macros. The sources are there for specs that include them.
-	// rpm's arguments come in a file, so no shell reads them. The engine may lose a last line without a line feed, so one
-	// more line feed is added.
+	// rpm's arguments come in a file, so no shell reads them. The engine may lose a last line without a line feed, so
+	// one more line feed is added.
 	scriptQuery = `give_devices
 tar -C ` + inWork + ` -cf - SPECS SOURCES query | ` +
 		`run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query && echo"`

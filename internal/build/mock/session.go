@@ -42,8 +42,9 @@ func inputs(spec, sources string) ([]docker.File, error) {
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() {
-			files = append(files, docker.File{Name: path.Join(inSources, e.Name()), Mode: 0o644, Disk: filepath.Join(sources,
-				e.Name())})
+			files = append(files, docker.File{Name: path.Join(inSources, e.Name()), Mode: 0o644,
+				Disk: filepath.Join(sources,
+					e.Name())})
 		}
 	}
 	if len(files) == 1 { // mock needs the directory even if it is empty

@@ -22,7 +22,8 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 	target.MaxAge = 20 * time.Second // the shortest for which that is done
 	root := h.ready(t, e, "build", target).root
 	testkit.Must(t, e.Warm(t.Context(), build.Job{
-		Target: target, Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {}, OnRoot: func(rpmflow.BuildRoot) {},
+		Target: target, Dir: t.TempDir(), Log: io.Discard, OnContainer: func(string) {},
+		OnRoot: func(rpmflow.BuildRoot) {},
 	}))
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -96,6 +97,7 @@ func TestDownloadsAreKept(t *testing.T) {
 	end, err := third.s.run(t.Context(), id, st)
 	testkit.Must(t, err)
 	if said := strings.Join(end.output, "\n"); end.Code != 0 || !strings.Contains(said, "Read-only file system") {
-		t.Errorf("a container that installs packages writes into the downloads of others: exit code %d: %s", end.Code, said)
+		t.Errorf("a container that installs packages writes into the downloads of others: exit code %d: %s", end.Code,
+			said)
 	}
 }

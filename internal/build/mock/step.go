@@ -138,7 +138,8 @@ func (s *session) copyResults(ctx context.Context, id string, phase rpmflow.Phas
 	left := int64(maxResults)
 	return s.e.docker.CopyOut(ctx, id, s.out(phase), s.dir(phase), func(_ string, size int64) (int64, error) {
 		if left -= size; left < 0 {
-			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages", "the results are larger than %s",
+			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages",
+				"the results are larger than %s",
 				docker.Size(maxResults))
 		}
 		return size, nil
@@ -201,7 +202,8 @@ func (s *session) stopped(ctx context.Context, end ended, phase rpmflow.Phase, w
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logsWait)
 		defer cancel()
 		if err := s.copyLogs(ctx, end.id, phase); err != nil {
-			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID, "attempt", s.job.Build.Attempt,
+			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID, "attempt",
+				s.job.Build.Attempt,
 				"error", err)
 		}
 	}

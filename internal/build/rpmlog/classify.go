@@ -49,12 +49,15 @@ func rules() []Rule {
 		{srpm, regexp.MustCompile(NoRoom), rpmflow.FailureInfrastructure, "", "strerror(3): ENOSPC, ENOMEM", nil},
 		{rpms, NeededBy, rpmflow.FailureDependencies, UnmetHint, "rpm 4.18, build.c; seen", unmet},
 		{rpms, FailedDependencies, rpmflow.FailureDependencies, UnmetHint, "rpm 4.18, build.c; seen", unmet},
-		// rpmbuild -bs and rpmspec: a Source or Patch does not exist. Interleaved output can lose the beginning of the line.
+		// rpmbuild -bs and rpmspec: a Source or Patch does not exist. Interleaved output can lose the beginning of the
+		// line.
 		{srpm, regexp.MustCompile(`Bad (file|source): .*|.*/SOURCES/[^:]*: No such file or directory`),
-			rpmflow.FailureSource, "commit the file next to the spec, or fix the Source or Patch line", "rpm 4.18, seen", nil},
+			rpmflow.FailureSource, "commit the file next to the spec, or fix the Source or Patch line",
+			"rpm 4.18, seen", nil},
 		// A macro that the root does not define is read as a tag.
 		{srpm, regexp.MustCompile(`error: line \d+: Unknown tag: %.*`), rpmflow.FailureSpec,
-			"the target's root does not define this macro, and BuildRequires are not installed yet when the spec is read: " +
+			"the target's root does not define this macro, and BuildRequires are not installed yet when the spec is " +
+				"read: " +
 				"add the package with the macro to the packages that mock's chroot_setup_cmd installs",
 			"rpm 4.18, build/parsePreamble.c; seen", nil},
 		// rpm's parser names the line. Other errors of rpmspec and rpmbuild -bs are the spec's as well.
@@ -100,7 +103,8 @@ func Classify(e Ended, own ...Rule) *rpmflow.Failure {
 			return r.Explain(lines, i, r.Hint)
 		default:
 			return &rpmflow.Failure{
-				Kind: r.Kind, Message: strings.TrimSpace(r.Match.FindString(lines[i])), Hint: r.Hint, Excerpt: excerpt(lines, i),
+				Kind: r.Kind, Message: strings.TrimSpace(r.Match.FindString(lines[i])), Hint: r.Hint,
+				Excerpt: excerpt(lines, i),
 			}
 		}
 	}

@@ -62,7 +62,8 @@ func withDetails(lines []string, i int, message string) string {
 	message = strings.TrimPrefix(message, "error: ")
 	if strings.HasSuffix(message, ":") { // the files follow, one on a line
 		for _, l := range lines[i+1:] {
-			if !strings.HasPrefix(l, " ") || strings.TrimSpace(l) == "" || strings.HasSuffix(strings.TrimSpace(l), ":") {
+			if !strings.HasPrefix(l, " ") || strings.TrimSpace(l) == "" || strings.HasSuffix(strings.TrimSpace(l),
+				":") {
 				break
 			}
 			add(l)

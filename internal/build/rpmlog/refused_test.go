@@ -20,9 +20,11 @@ func TestRefused(t *testing.T) {
 		{fail("error: Architecture is not included: x86_64"), "ExclusiveArch"},
 		{fail("error: Architecture is excluded: x86_64"), "ExcludeArch"},
 		{fail("error: OS is excluded: linux"), "ExcludeOS"},
-		{fail("RPM build errors:", "Building target platforms: x86_64", "error: OS is not included: linux"), "ExclusiveOS"},
+		{fail("RPM build errors:", "Building target platforms: x86_64", "error: OS is not included: linux"),
+			"ExclusiveOS"},
 		{fail("error: line 3: Unknown tag"), ""},
-		{fail("Bad exit status", "Executing(%build): /bin/sh -e /var/tmp/x", "error: Architecture is not included: x86_64"),
+		{fail("Bad exit status", "Executing(%build): /bin/sh -e /var/tmp/x",
+			"error: Architecture is not included: x86_64"),
 			""},
 		{fail("error: Architecture is not included: x86_64 and more"), ""},
 	} {

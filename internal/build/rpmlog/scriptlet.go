@@ -165,7 +165,8 @@ func find(lines []string, words []*regexp.Regexp) (at, until int, text string, o
 		case failedHunk.MatchString(l):
 			return i, i + 1, l, true
 		case consequence.MatchString(l):
-			if weak < 0 && is(l) && !strings.Contains(strings.ToLower(l), "warning:") && !strings.Contains(l, "(ignored)") {
+			if weak < 0 && is(l) && !strings.Contains(strings.ToLower(l), "warning:") &&
+				!strings.Contains(l, "(ignored)") {
 				weak = i
 			}
 		case is(l):
@@ -213,7 +214,8 @@ func patchMessage(lines []string, i int) string {
 // lastMessage returns the last line that says anything, -1 if there is none.
 func lastMessage(lines []string) int {
 	for i, l := range slices.Backward(lines) {
-		if l = strings.TrimSpace(l); l != "" && !badExit.MatchString(l) && !closing.MatchString(l) && !traced.MatchString(l) {
+		if l = strings.TrimSpace(l); l != "" && !badExit.MatchString(l) && !closing.MatchString(l) &&
+			!traced.MatchString(l) {
 			return i
 		}
 	}
@@ -238,10 +240,12 @@ func scriptlet(lines []string, i int, _ string) *rpmflow.Failure {
 			c.at, c.until, c.message, end = i+1+at-begin, i+1+until-begin, words, after
 		}
 	}
-	if first, _, _ := strings.Cut(c.command, " "); ofShell.MatchString(c.message) && !strings.Contains(c.message, first) {
+	if first, _, _ := strings.Cut(c.command, " "); ofShell.MatchString(c.message) &&
+		!strings.Contains(c.message, first) {
 		c.command = "" // the shell failed at the next command, before it wrote it
 	}
-	f := &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: name + " failed", Hint: "build.log has what came before it"}
+	f := &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: name + " failed",
+		Hint: "build.log has what came before it"}
 	switch {
 	case c.message != "" && c.command != "" && !strings.HasSuffix(c.message, " "+c.command):
 		f.Message += ": " + c.message + " (in: " + short(c.command) + ")"

@@ -59,7 +59,8 @@ func Start(o Options) (*Server, error) {
 		// The server would only log that its port is taken.
 		l, err := net.Listen("tcp", o.Listen)
 		if err != nil {
-			return nil, fmt.Errorf("embedded NATS: listen on %s: %w: stop what uses the port, or set embedded.nats_listen",
+			return nil, fmt.Errorf("embedded NATS: listen on %s: %w: stop what uses the port, or set "+
+				"embedded.nats_listen",
 				o.Listen, err)
 		}
 		_ = l.Close()
@@ -78,7 +79,8 @@ func Start(o Options) (*Server, error) {
 	s.Start()
 	if !s.ReadyForConnections(20 * time.Second) {
 		s.Shutdown()
-		return nil, fmt.Errorf("embedded NATS in %s on %s: not ready after 20 s: see its log lines above", o.Dir, o.Listen)
+		return nil, fmt.Errorf("embedded NATS in %s on %s: not ready after 20 s: see its log lines above", o.Dir,
+			o.Listen)
 	}
 	if !s.JetStreamEnabled() {
 		s.Shutdown()

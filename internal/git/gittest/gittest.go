@@ -63,7 +63,8 @@ func (r *Repository) GitIn(stdin string, args ...string) string {
 	}
 	cmd := exec.CommandContext(r.t.Context(), "git", args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Env = append(Env(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
+	cmd.Env = append(Env(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a",
+		"GIT_COMMITTER_EMAIL=a@b",
 		"GIT_AUTHOR_DATE=2024-02-03T04:05:06Z", "GIT_COMMITTER_DATE=2024-02-03T04:05:06Z")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

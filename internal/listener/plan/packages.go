@@ -184,7 +184,8 @@ func (pl *Planner) guessSRPMs(project rpmflow.Project, c forge.Change, why strin
 	}
 	if len(chosen.packages) == 0 {
 		chosen.reason = fmt.Sprintf("no source package (%s) was added or changed: %s",
-			strings.Join(project.Sources.SRPMPatterns(), ", "), changedFiles(c.Files)+removedSRPMs(project, c.Gone, nil))
+			strings.Join(project.Sources.SRPMPatterns(), ", "), changedFiles(c.Files)+removedSRPMs(project, c.Gone,
+				nil))
 	}
 	return chosen
 }
@@ -246,7 +247,8 @@ func (pl *Planner) named(ctx context.Context, project rpmflow.Project, c forge.C
 			for _, p := range all {
 				known = append(known, p.name)
 			}
-			return choice{}, refuse(Invalid, "its packages are: "+some(known, 50), "project %q has no package %q", project.Name,
+			return choice{}, refuse(Invalid, "its packages are: "+some(known, 50), "project %q has no package %q",
+				project.Name,
 				name)
 		}
 	}

@@ -33,7 +33,8 @@ func (pl *Planner) withoutAbsent(ctx context.Context, project rpmflow.Project, c
 			return pl.o.Repositories.Absent(ctx, sourceRequest(project, c), suspects)
 		})
 		if err != nil {
-			pl.log.Warn("which packages are there is not known", "project", project.Name, "commit", c.Commit, "error", err)
+			pl.log.Warn("which packages are there is not known", "project", project.Name, "commit", c.Commit, "error",
+				err)
 			unread = true
 		}
 	}
@@ -114,7 +115,8 @@ func removedBy(s rpmflow.PackageSource, c forge.Change) string {
 func removedSRPMs(project rpmflow.Project, files []string, there []source.SRPMFile) string {
 	var gone []string
 	for _, f := range files {
-		if project.Sources.TakesSRPM(f) && !slices.ContainsFunc(there, func(p source.SRPMFile) bool { return p.Path == f }) {
+		if project.Sources.TakesSRPM(f) &&
+			!slices.ContainsFunc(there, func(p source.SRPMFile) bool { return p.Path == f }) {
 			gone = append(gone, f)
 		}
 	}

@@ -21,7 +21,8 @@ const (
 
 var (
 	errNoMirrors = errors.New("this listener keeps no git mirrors")
-	// ErrSlow is returned if the answer cannot wait longer. The read goes on, and the next call finds what it has fetched.
+	// ErrSlow is returned if the answer cannot wait longer. The read goes on, and the next call finds what it has
+	// fetched.
 	ErrSlow = errors.New("the repository could not be read in time")
 )
 

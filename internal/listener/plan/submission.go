@@ -80,7 +80,8 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 	}
 	if err != nil {
 		pl.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
-		return "", "", refuse(Unreachable, "check the repository's server, or give commit and the full ref (refs/heads/…)",
+		return "", "", refuse(Unreachable,
+			"check the repository's server, or give commit and the full ref (refs/heads/…)",
 			"project %q: cannot ask %s which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
 	}
 	if s.Commit != "" {
@@ -93,7 +94,8 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 // The key distinguishes it from others.
 func (pl *Planner) Retry(old rpmflow.Build, key string) (push rpmflow.Push, _ *Refusal) {
 	if old.State != rpmflow.Finished {
-		return push, refuse(Conflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s", old.ID,
+		return push, refuse(Conflict, "wait for its end, or cancel it first", "build %s is not finished, it is %s",
+			old.ID,
 			old.State)
 	}
 	project, refusal := pl.Project(old.Project)

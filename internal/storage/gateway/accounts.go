@@ -23,8 +23,9 @@ type accounts struct {
 
 func newAccounts(s childSettings) accounts {
 	a := accounts{
-		IAMService: auth.NewIAMServiceSingle(auth.Account{Access: s.AccessKey, Secret: s.SecretKey, Role: auth.RoleAdmin}),
-		users:      map[string]auth.Account{},
+		IAMService: auth.NewIAMServiceSingle(auth.Account{Access: s.AccessKey, Secret: s.SecretKey,
+			Role: auth.RoleAdmin}),
+		users: map[string]auth.Account{},
 	}
 	for access, secret := range s.Accounts {
 		a.users[access] = auth.Account{Access: access, Secret: secret, Role: auth.RoleUser}

@@ -87,7 +87,8 @@ func Child(ctx context.Context, _ []string) error {
 		S3Options: []s3api.Option{
 			// The accounts are those of the settings: there is nothing to administer.
 			func(server *s3api.S3ApiServer) { server.Router.WithAdmSrv = false },
-			s3api.WithOnListen(func() { _, _ = fmt.Fprintln(os.Stdout, s.Ready) }), // without its parent the child ends anyway
+			// without its parent the child ends anyway
+			s3api.WithOnListen(func() { _, _ = fmt.Fprintln(os.Stdout, s.Ready) }),
 		},
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {

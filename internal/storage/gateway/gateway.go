@@ -118,7 +118,8 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 		case errors.Is(err, ErrAddressInUse) && port == "0" && try < portRetries:
 			continue // another program has taken the port
 		case errors.Is(err, ErrAddressInUse):
-			return nil, fmt.Errorf("start the S3 server on %s: %w: stop what listens there, or set %s to another address",
+			return nil, fmt.Errorf("start the S3 server on %s: %w: stop what listens there, or set %s to another "+
+				"address",
 				listen, err, o.ListenKey)
 		}
 		return nil, fmt.Errorf("start the S3 server on %s in %s: %w", listen, o.Dir, err)
@@ -131,15 +132,18 @@ func (o Options) check() error {
 		return errors.New("access key and secret key are needed: set s3.access_key and s3.secret_key")
 	}
 	if _, taken := o.Accounts[o.AccessKey]; taken {
-		return fmt.Errorf("the root account has the name of the account %s: set s3.access_key to another name", o.AccessKey)
+		return fmt.Errorf("the root account has the name of the account %s: set s3.access_key to another name",
+			o.AccessKey)
 	}
 	if o.Bucket != "" && o.HealthPath == "/"+o.Bucket {
-		return fmt.Errorf("a bucket %s would be hidden by the path %s: set s3.bucket to another name", o.Bucket, o.HealthPath)
+		return fmt.Errorf("a bucket %s would be hidden by the path %s: set s3.bucket to another name", o.Bucket,
+			o.HealthPath)
 	}
 	if o.CertFile != "" {
 		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
 			return fmt.Errorf("certificate %s and key %s: %w: "+
-				"set gateway.cert_file and gateway.key_file to a certificate in PEM and its key", o.CertFile, o.KeyFile, err)
+				"set gateway.cert_file and gateway.key_file to a certificate in PEM and its key", o.CertFile, o.KeyFile,
+				err)
 		}
 	}
 	if o.Dir == "" {

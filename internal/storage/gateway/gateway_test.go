@@ -122,7 +122,8 @@ func TestObjects(t *testing.T) {
 			if err := c.RemoveObject(t.Context(), "bucket", "gone/1", minio.RemoveObjectOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.RemoveObject(t.Context(), "bucket", "copy/of/it/and/more", minio.RemoveObjectOptions{}); err != nil {
+			if err := c.RemoveObject(t.Context(), "bucket", "copy/of/it/and/more",
+				minio.RemoveObjectOptions{}); err != nil {
 				t.Errorf("remove what is not there, below a file: %v", err)
 			}
 			many := make(chan minio.ObjectInfo, 2)
@@ -285,8 +286,10 @@ func TestRefusedStarts(t *testing.T) {
 		"no right": {t.Context(), func(o *gateway.Options) { o.Dir = "/sys/rpmflow" }, "give it to user"},
 		"root's name": {t.Context(), func(o *gateway.Options) { o.Accounts = map[string]string{accessKey: "x"} },
 			"s3.access_key"},
-		"health":      {t.Context(), func(o *gateway.Options) { o.Bucket, o.HealthPath = "health", "/health" }, "s3.bucket"},
-		"certificate": {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file }, "gateway.cert_file"},
+		"health": {t.Context(), func(o *gateway.Options) { o.Bucket, o.HealthPath = "health", "/health" },
+			"s3.bucket"},
+		"certificate": {t.Context(), func(o *gateway.Options) { o.CertFile, o.KeyFile = file, file },
+			"gateway.cert_file"},
 		"policy": {t.Context(), func(o *gateway.Options) { o.Bucket, o.Policy = "bucket", []byte("{}") },
 			"policy of bucket bucket"},
 		"policy for an unknown account": {t.Context(), func(o *gateway.Options) {

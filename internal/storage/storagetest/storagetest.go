@@ -99,7 +99,8 @@ func start(ctx context.Context, t testing.TB, o gateway.Options) *gateway.Gatewa
 
 func config(g *gateway.Gateway, accessKey, secretKey string) storage.Config {
 	return storage.Config{
-		Endpoint: g.Endpoint(), Region: gateway.DefaultRegion, Bucket: Bucket, AccessKey: accessKey, SecretKey: secretKey,
+		Endpoint: g.Endpoint(), Region: gateway.DefaultRegion, Bucket: Bucket, AccessKey: accessKey,
+		SecretKey:    secretKey,
 		CreateBucket: true, Logger: slog.New(slog.DiscardHandler),
 	}
 }

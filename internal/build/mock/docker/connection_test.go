@@ -85,7 +85,8 @@ func TestTLS(t *testing.T) {
 	if do != "the engine requires TLS: set builder.docker.cert_path" {
 		t.Error(do)
 	}
-	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, ours, others)), "tls:", "does not accept our certificate")
+	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, ours, others)), "tls:",
+		"does not accept our certificate")
 	wantUnready(t, open(t, "tcp://"+addr, mocktest.CertPath(t, others, ours)), "unknown authority",
 		"ca.pem in builder.docker.cert_path")
 	_, port, _ := net.SplitHostPort(addr)
@@ -95,7 +96,10 @@ func TestTLS(t *testing.T) {
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
-	plain := mocktest.Serve(t, l, func(c net.Conn) { mocktest.Relay(c, c.(*net.TCPConn).CloseWrite, mocktest.Socket(t)) })
+	plain := mocktest.Serve(t, l, func(c net.Conn) {
+		mocktest.Relay(c, c.(*net.TCPConn).CloseWrite,
+			mocktest.Socket(t))
+	})
 	e := open(t, "tcp://"+plain, "")
 	facts, err := e.Facts(t.Context())
 	if err != nil || !facts.Plain || facts.Free >= 0 {
@@ -103,7 +107,8 @@ func TestTLS(t *testing.T) {
 	}
 	wantUnready(t, open(t, "tcp://"+plain, path), "does not answer", "does not use TLS on this port")
 	l.Close()
-	wantUnready(t, open(t, "tcp://"+plain, ""), "connection refused", "start the engine, or correct builder.docker.host")
+	wantUnready(t, open(t, "tcp://"+plain, ""), "connection refused",
+		"start the engine, or correct builder.docker.host")
 }
 
 func TestSSH(t *testing.T) {

@@ -59,7 +59,8 @@ func (c *Client) Create(ctx context.Context, spec Container) (string, error) {
 		AttachStdin: spec.Terminal, AttachStdout: spec.Terminal, AttachStderr: spec.Terminal,
 	}
 	host := &container.HostConfig{
-		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: spec.Capabilities, SecurityOpt: []string{"no-new-privileges"},
+		NetworkMode: "none", CapDrop: []string{"ALL"}, CapAdd: spec.Capabilities,
+		SecurityOpt:    []string{"no-new-privileges"},
 		ReadonlyRootfs: spec.ReadOnly,
 		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": spec.LogSize,
 			"max-file": "1"}},
@@ -133,7 +134,8 @@ func (c *Client) Inspect(ctx context.Context, name string) (ContainerInfo, error
 	if err != nil {
 		return ContainerInfo{}, fmt.Errorf("docker: container %s: %w", name, err)
 	}
-	out := ContainerInfo{ID: info.ID, Running: info.State != nil && info.State.Running, Created: parseTime(info.Created)}
+	out := ContainerInfo{ID: info.ID, Running: info.State != nil && info.State.Running,
+		Created: parseTime(info.Created)}
 	if info.Config != nil {
 		out.Labels = info.Config.Labels
 	}

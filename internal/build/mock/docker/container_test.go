@@ -25,7 +25,8 @@ func exercise(t *testing.T, c *Client) {
 	key, value, _ := strings.Cut(label, "=")
 	id, err := c.Create(ctx, Container{
 		Image: testkit.Standin(t), Labels: map[string]string{key: value}, LogSize: "1m",
-		Command: []string{"/bin/sh", "-c", "mkdir /out && cp /in/text /out && wc -c </in/text && echo done >&2; exit 3"},
+		Command: []string{"/bin/sh", "-c",
+			"mkdir /out && cp /in/text /out && wc -c </in/text && echo done >&2; exit 3"},
 	})
 	testkit.Must(t, err)
 	defer func() { testkit.Must(t, c.Remove(context.WithoutCancel(ctx), id)) }()

@@ -42,7 +42,8 @@ func TestDiskWatcher(t *testing.T) {
 		"the disk is full, without":     {0, &disk{size: fixed(1), free: room(gib/2-1, true)}, false, true},
 		"the disk is full, by this one": {gib, &disk{size: fixed(2 * gib), free: room(gib/2-1, true)}, true, false},
 		"not measured": {gib, &disk{free: room(50*gib, true),
-			size: func(context.Context, string) (int64, error) { return 2 * gib, errors.New("no answer") }}, false, false},
+			size: func(context.Context, string) (int64, error) { return 2 * gib, errors.New("no answer") }}, false,
+			false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -42,7 +42,8 @@ func (c *connection) reason(err error) (why error, do string) {
 		return refused, refused.advice()
 	case isSocket && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no socket %s", path),
-			fmt.Sprintf("start the engine, mount its socket if the builder runs in a container (--volume %s:%s), or set "+
+			fmt.Sprintf("start the engine, mount its socket if the builder runs in a container (--volume %s:%s), or "+
+				"set "+
 				"builder.docker.host",
 				path, path)
 	case isSocket && !isSocketFile(path): // Docker makes a directory if a file that it mounts does not exist
@@ -76,12 +77,14 @@ func tcpReason(err error, withTLS bool) (why error, do string) {
 			"ca.pem in " +
 			"builder.docker.cert_path, and use a name that is in the certificate"
 	case strings.Contains(err.Error(), "remote error: tls:"): // alerts have no type of their own
-		return err, "the engine does not accept our certificate: put cert.pem and key.pem that its authority has signed " +
+		return err, "the engine does not accept our certificate: put cert.pem and key.pem that its authority has " +
+			"signed " +
 			"into " +
 			"builder.docker.cert_path"
 	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(),
 		"first record does not look like a TLS handshake"):
-		return err, "the engine does not use TLS on this port: use its port with TLS, or leave builder.docker.cert_path " +
+		return err, "the engine does not use TLS on this port: use its port with TLS, or leave " +
+			"builder.docker.cert_path " +
 			"and DOCKER_CERT_PATH empty"
 	case !withTLS && (strings.Contains(err.Error(), "HTTP request to an HTTPS server") ||
 		strings.Contains(err.Error(), "malformed HTTP response")):

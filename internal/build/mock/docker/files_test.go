@@ -29,7 +29,8 @@ func TestResultsStayInTheirDirectory(t *testing.T) {
 		{Name: "rpms/link.rpm", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "rpms/link.rpm"},
 		{Name: "rpms/hard.rpm", Typeflag: tar.TypeLink, Linkname: outside}, {Name: "rpms/null", Typeflag: tar.TypeChar,
 			Devmajor: 1, Devminor: 3},
-		{Name: "rpms/pipe", Typeflag: tar.TypeFifo}, {Name: "rpms/deep/er.rpm"}, {Name: "rpms/setuid.rpm", Mode: 0o6777},
+		{Name: "rpms/pipe", Typeflag: tar.TypeFifo}, {Name: "rpms/deep/er.rpm"},
+		{Name: "rpms/setuid.rpm", Mode: 0o6777},
 	} {
 		if h.Typeflag == 0 {
 			h.Typeflag, h.Size = tar.TypeReg, 6
@@ -77,7 +78,8 @@ func FuzzReadTar(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, kind byte, content string) {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
-		if w.WriteHeader(&tar.Header{Name: name, Typeflag: kind, Size: int64(len(content)), Linkname: "/etc/passwd"}) != nil {
+		if w.WriteHeader(&tar.Header{Name: name, Typeflag: kind, Size: int64(len(content)),
+			Linkname: "/etc/passwd"}) != nil {
 			return
 		}
 		_, _ = w.Write([]byte(content))

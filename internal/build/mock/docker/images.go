@@ -59,7 +59,8 @@ func (c *Client) Images(ctx context.Context, f ImageFilter) ([]Image, error) {
 	images := make([]Image, 0, len(list))
 	for _, l := range list {
 		images = append(images, Image{
-			ID: l.ID, Parent: l.ParentID, Names: l.RepoTags, Labels: l.Labels, Size: l.Size, Created: time.Unix(l.Created, 0),
+			ID: l.ID, Parent: l.ParentID, Names: l.RepoTags, Labels: l.Labels, Size: l.Size,
+			Created: time.Unix(l.Created, 0),
 		})
 	}
 	return images, nil

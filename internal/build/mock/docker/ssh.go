@@ -203,8 +203,10 @@ func (e *sshError) Unwrap() error { return e.err }
 func (e *sshError) advice() string {
 	for _, known := range []struct{ message, do string }{
 		{"Host key verification failed",
-			"put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's own)"},
-		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must have no " +
+			"put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's " +
+				"own)"},
+		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must " +
+			"have no " +
 			"passphrase, " +
 			"or be in the agent (SSH_AUTH_SOCK)"},
 		{"No user exists for uid", "give the user an entry in /etc/passwd: ssh needs one"},

@@ -23,8 +23,8 @@ import (
 const (
 	// PackagesDir is where containers that install packages have the volume.
 	PackagesDir = "/rpmflow/packages"
-	// NewPackagesDir is where such a container leaves what it has downloaded: ROOT/PACKAGE MANAGER/REPOSITORY/FILE, as in
-	// the volume.
+	// NewPackagesDir is where such a container leaves what it has downloaded: ROOT/PACKAGE MANAGER/REPOSITORY/FILE, as
+	// in the volume.
 	NewPackagesDir = "/rpmflow/work/packages"
 
 	kindPackages = "packages" // the label of the volumes

@@ -25,7 +25,8 @@ func newStore(t *testing.T, packages int64) (*Store, string) {
 	image := testkit.Standin(t)
 	d, err := docker.New("", "")
 	testkit.Must(t, err)
-	s := New(d, Settings{Installation: "test-" + rand.Text(), Packages: packages, Logger: slog.New(slog.DiscardHandler)})
+	s := New(d, Settings{Installation: "test-" + rand.Text(), Packages: packages,
+		Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		s.Close()
 		testkit.Must(t, d.Close())

@@ -198,8 +198,9 @@ func (s *Store) Commit(ctx context.Context, k Kind, container, target string, i 
 	i.Name = nameOf(k, i.Key, i.Time)
 	maps.Copy(labels, map[string]string{
 		LabelInstallation: s.s.Installation, labelKind: string(k), labelTarget: target,
-		labelMade:    i.Made.UTC().Format(time.RFC3339),
-		labelUpdates: strconv.Itoa(i.Updates), LabelBuild: "", LabelAttempt: "", // otherwise it would inherit the container's
+		labelMade: i.Made.UTC().Format(time.RFC3339),
+		// otherwise it would inherit the container's
+		labelUpdates: strconv.Itoa(i.Updates), LabelBuild: "", LabelAttempt: "",
 	})
 	id, err := s.docker.Commit(ctx, container, i.Name, labels)
 	if err != nil {

@@ -49,8 +49,9 @@ func TestNamesAndLabelsStay(t *testing.T) {
 	root := NewRoot("key", now, RootFacts{MockImage: "sha256:1", Config: "c", Repositories: map[string]string{"r": "2",
 		"a": "1"}, ByName: true})
 	want := map[string]string{
-		"dev.rpmflow.mock-image": "sha256:1", "dev.rpmflow.config": "c", "dev.rpmflow.repositories": `{"a":"1","r":"2"}`,
-		"dev.rpmflow.by-name": "true",
+		"dev.rpmflow.mock-image": "sha256:1", "dev.rpmflow.config": "c",
+		"dev.rpmflow.repositories": `{"a":"1","r":"2"}`,
+		"dev.rpmflow.by-name":      "true",
 	}
 	if !maps.Equal(root.labels, want) {
 		t.Errorf("%v", root.labels)

@@ -16,15 +16,15 @@ import (
 type Recipe struct {
 	Kind Kind
 	Key  string
-	// Build is the one that needs the image; its log has a line when it must wait. What says what it waits for, have being
-	// the image that exists.
+	// Build is the one that needs the image; its log has a line when it must wait. What says what it waits for, have
+	// being the image that exists.
 	Build rpmflow.Build
 	Log   io.Writer
 	What  func(have *Image) string
 	// Good reports whether an image that exists will do.
 	Good func(Image) bool
-	// Create makes the container with this name that becomes the image, from have (nil: from nothing), and returns its id.
-	// The store removes the container.
+	// Create makes the container with this name that becomes the image, from have (nil: from nothing), and returns its
+	// id. The store removes the container.
 	Create func(ctx context.Context, name string, have *Image) (string, error)
 	// Make runs that container and makes the image, or touches have.
 	Make func(ctx context.Context, container string, have *Image) (Image, error)
@@ -55,7 +55,8 @@ func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, er
 		if docker.IsConflict(err) {
 			if waited.IsZero() {
 				waited = time.Now()
-				_, _ = fmt.Fprintf(r.Log, "rpmflow: %s: another builder or build is making it on this engine: waiting for it\n",
+				_, _ = fmt.Fprintf(r.Log, "rpmflow: %s: another builder or build is making it on this engine: "+
+					"waiting for it\n",
 					r.What(have))
 			}
 			if err := s.wait(ctx, name, r.Build); err != nil {

@@ -87,7 +87,10 @@ func (s *Store) List(ctx context.Context) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(entries, func(a,
+		b Entry) int {
+		return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.Name, b.Name))
+	})
 	return entries, nil
 }
 

@@ -13,7 +13,8 @@ import (
 
 const (
 	refreshEvery = 5 * time.Second
-	// refreshLeast is the shortest max_age for which comparing ahead of time is worth it: below that it would never stop.
+	// refreshLeast is the shortest max_age for which comparing ahead of time is worth it: below that it would never
+	// stop.
 	refreshLeast = 4 * refreshEvery
 	compareWait  = 30 * time.Minute // one comparison, or a root that is made again
 )
@@ -38,7 +39,8 @@ type usedRoot struct {
 
 // NewRefresher makes a refresher that compares roots with compare until period after their last use; zero: never.
 func NewRefresher(
-	period time.Duration, compare func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error, log *slog.Logger,
+	period time.Duration, compare func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error,
+	log *slog.Logger,
 ) *Refresher {
 	return &Refresher{period: period, compare: compare, log: log, roots: map[string]usedRoot{}}
 }
@@ -95,7 +97,8 @@ func (r *Refresher) Run(ctx context.Context) {
 				continue
 			}
 			if err != nil {
-				r.log.Warn("the root of a target could not be compared with the repositories ahead of time: its next build must "+
+				r.log.Warn("the root of a target could not be compared with the repositories ahead of time: its next "+
+					"build must "+
 					"do it",
 					"target", u.target.Name, "error", err)
 			} else {

@@ -88,7 +88,8 @@ func (s *Store) Sweep(
 			if running {
 				level = slog.LevelInfo
 			}
-			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id, "build", labels[LabelBuild],
+			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id, "build",
+				labels[LabelBuild],
 				"attempt", attempt)
 		}
 		return !keep, err
@@ -120,7 +121,8 @@ func (s *Store) Sweep(
 	}
 	removed, err := s.Prune(ctx, budget)
 	for _, r := range removed {
-		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name, "outdated", r.Outdated,
+		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name, "outdated",
+			r.Outdated,
 			"last_used", r.Used)
 	}
 	return errors.Join(append(errs, err)...)
@@ -139,8 +141,8 @@ func (s *Store) abandoned(ctx context.Context, id string) (bool, error) {
 }
 
 const (
-	// deadEnded is how long a container that no build has made may exist after its process has ended, and deadRunning how
-	// long in all.
+	// deadEnded is how long a container that no build has made may exist after its process has ended, and deadRunning
+	// how long in all.
 	deadEnded   = 3 * time.Minute
 	deadRunning = compareWait + deadEnded
 	// deadOfBuild is how long the container of a build may exist after its process has ended: longer than the longest

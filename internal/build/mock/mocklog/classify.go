@@ -85,7 +85,8 @@ func Classify(e Ended) *rpmflow.Failure {
 	}
 	if f == nil { // killed: the kernel says that the build itself needed too much
 		f = &rpmflow.Failure{
-			Kind: rpmflow.FailureBuild, Message: "the build was ended by the kernel", Excerpt: rpmlog.Last(slices.Concat(log,
+			Kind: rpmflow.FailureBuild, Message: "the build was ended by the kernel",
+			Excerpt: rpmlog.Last(slices.Concat(log,
 				e.Output), 15),
 		}
 	}

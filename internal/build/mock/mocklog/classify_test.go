@@ -42,14 +42,16 @@ func TestClassify(t *testing.T) {
 		more    func(*mocklog.Ended) // state.log, and what the engine says
 	}{
 		"unknown BuildRequires": {rpmflow.PhaseDependencies, 30, "-",
-			"ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies satisfied\n" +
+			"ERROR: Command failed:\nNo matching package to install: 'nosuch-package-devel'\nNot all dependencies " +
+				"satisfied\n" +
 				"Error: Some packages could not be found.",
 			rpmflow.FailureDependencies, "No matching package to install: 'nosuch-package-devel'", nil},
 		"nothing provides": {rpmflow.PhaseDependencies, 30, "-", "Error: \n Problem: conflicting requests\n" +
 			"  - nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base",
 			rpmflow.FailureDependencies, "nothing provides libx.so.1 needed by x-devel-1-1.x86_64 from base", nil},
 		"dnf 5": {rpmflow.PhaseDependencies, 30, "-", "Failed to resolve the transaction:\n" +
-			"No match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel", nil},
+			"No match for argument: nosuch-devel", rpmflow.FailureDependencies, "No match for argument: nosuch-devel",
+			nil},
 		"no repository": {rpmflow.PhaseDependencies, 30, "-", noRepository, "", "", nil},
 		"no repository while another lacks the package": {rpmflow.PhaseDependencies, 30, "-",
 			"Curl error (28): Timeout was reached\nNo matching package to install: 'x'", "", "", nil},
@@ -61,34 +63,42 @@ func TestClassify(t *testing.T) {
 		"configuration missing for the SRPM": {rpmflow.PhaseSRPM, 3, "-",
 			"ERROR: Could not find required config file: /etc/mock/nosuch.cfg", "", "", nil},
 
-		"spec syntax error": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\nBuilding target platforms: x86_64\n" +
-			"Child return code was: 1\n", "ERROR: Exception(/x.spec)",
+		"spec syntax error": {rpmflow.PhaseSRPM, 1,
+			"error: line 14: Unclosed %if\nBuilding target platforms: x86_64\n" +
+				"Child return code was: 1\n", "ERROR: Exception(/x.spec)",
 			rpmflow.FailureSpec, "error: line 14: Unclosed %if", nil},
-		"source missing": {rpmflow.PhaseSRPM, 1, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or " +
-			"directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\n" +
-			"Child return code was: 1\n", "",
-			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
+		"source missing": {rpmflow.PhaseSRPM, 1,
+			"error: Bad file: /builddir/build/SOURCES/missing.c: No such file or " +
+				"directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\n" +
+				"Child return code was: 1\n", "",
+			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory",
+			nil},
 		"source missing, the beginning lost": {rpmflow.PhaseSRPM, 1,
 			"d file: /builddir/build/SOURCES/missing.c: No such file or directory\nChild return code was: 1\n", "",
 			rpmflow.FailureSource, "d file: /builddir/build/SOURCES/missing.c: No such file or directory", nil},
 		"spec error of rpmspec": {rpmflow.PhaseSRPM, 1, "-",
-			"error: Name field must be present in package: (main package)", rpmflow.FailureSpec, "error: Name field must be " +
+			"error: Name field must be present in package: (main package)", rpmflow.FailureSpec,
+			"error: Name field must be " +
 				"present in package: (main package)", nil},
-		"SRPM stopped in the middle": {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", "", nil},
+		"SRPM stopped in the middle": {rpmflow.PhaseSRPM, 137, "error: of a macro that was being read\n", "", "", "",
+			nil},
 		"SRPM stopped, nothing said": {rpmflow.PhaseSRPM, 1, "", "", "", "", nil},
-		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1, "error: create archive failed: cpio: write failed - No " +
-			"space left on device\nChild return code was: 1\n", "", "", "", nil},
+		"disk full while the SRPM was": {rpmflow.PhaseSRPM, 1,
+			"error: create archive failed: cpio: write failed - No " +
+				"space left on device\nChild return code was: 1\n", "", "", "", nil},
 
 		"failing %build": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild,
 			"ERROR: Exception(/x.src.rpm) Config(x) 0 minutes",
 			rpmflow.FailureBuild, "%build failed: cc: error: no input files (in: make)", nil},
 		"failing %check that speaks of packages": {rpmflow.PhaseRPMs, 1, "FAIL: setuptools 60 is needed by hello\n" +
-			"No matching package to install: it is only a test\nCurl error (7)\n" + strings.ReplaceAll(failedBuild, "%build",
-			"%check"), "",
+			"No matching package to install: it is only a test\nCurl error (7)\n" +
+			strings.ReplaceAll(failedBuild, "%build",
+				"%check"), "",
 			rpmflow.FailureBuild, "%check failed: cc: error: no input files (in: make)", nil},
-		"unpackaged files": {rpmflow.PhaseRPMs, 1, "cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n" +
-			"   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n" +
-			"Child return code was: 1\n", "",
+		"unpackaged files": {rpmflow.PhaseRPMs, 1,
+			"cc -Werror: fine\nerror: Installed (but unpackaged) file(s) found:\n" +
+				"   /usr/bin/x\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:\n   /usr/bin/x\n" +
+				"Child return code was: 1\n", "",
 			rpmflow.FailureBuild, "Installed (but unpackaged) file(s) found: /usr/bin/x", nil},
 		"rpmbuild says nothing": {rpmflow.PhaseRPMs, 1, "+ make\nChild return code was: 1\n", "",
 			rpmflow.FailureBuild, "rpmbuild failed", nil},
@@ -96,7 +106,8 @@ func TestClassify(t *testing.T) {
 			"\tnosuch-devel is needed by hello-1.0-1.x86_64\nChild return code was: 1\n" +
 			"", "", rpmflow.FailureDependencies, "nosuch-devel is needed by hello-1.0-1.x86_64", nil},
 		"generated BuildRequires": {rpmflow.PhaseRPMs, 10, sourcePackageMade,
-			"No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies, "No matching package to install: " +
+			"No matching package to install: 'python3dist(x)'", rpmflow.FailureDependencies,
+			"No matching package to install: " +
 				"'python3dist(x)'", nil},
 		"stopped in the middle, exit 1": {rpmflow.PhaseRPMs, 1, sourcePackageMade + "+ make\ncc: error: x\n",
 			"+ make\nfoo is needed by bar\nerror: x", "", "", nil},
@@ -107,7 +118,8 @@ func TestClassify(t *testing.T) {
 		"the root is gone":           {rpmflow.PhaseRPMs, 30, "-", noRepository, "", "", nil},
 		"another phase":              {rpmflow.PhaseUpload, 1, failedBuild, "error: x", "", "", nil},
 
-		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "", "",
+		"stopped by others, and the logs say it failed": {rpmflow.PhaseRPMs, 1, sourcePackageMade + failedBuild, "", "",
+			"",
 			func(e *mocklog.Ended) { e.Interfered = "the engine was told to stop the container" }},
 		"stopped by others while it installs": {rpmflow.PhaseDependencies, 30, "-",
 			"No matching package to install: 'x'", "", "", func(e *mocklog.Ended) { e.Interfered = "killed" }},
@@ -117,27 +129,32 @@ func TestClassify(t *testing.T) {
 			"%build failed: cc: error: no input files (in: make)",
 			states("Start: build phase for x.src.rpm", "Start: rpmbuild x.src.rpm", "Finish: rpmbuild x.src.rpm",
 				"Finish: build phase for x.src.rpm")},
-		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "", "",
+		"mock went away before the end of the SRPM": {rpmflow.PhaseSRPM, 1, "error: line 14: Unclosed %if\n", "", "",
+			"",
 			states("Start: buildsrpm", "Start: rpmbuild -bs")},
 		"rpmbuild was killed": {rpmflow.PhaseRPMs, 1, sourcePackageMade +
 			"error: x\nChild return code was: -9\n", "", "", "", nil},
 		"no results": {rpmflow.PhaseRPMs, 40, sourcePackageMade,
 			"ERROR: No build results found", rpmflow.FailureBuild, "No build results found", nil},
 		"a result that is a directory": {rpmflow.PhaseRPMs, 1, sourcePackageMade,
-			"ERROR: Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] Is a " +
+			"ERROR: Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno 21] " +
+				"Is a " +
 				"directory: 'evil.rpm'",
-			rpmflow.FailureBuild, "Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir /out: [Errno " +
+			rpmflow.FailureBuild, "Can not copy /var/lib/mock/x/root/builddir/build/RPMS/evil.rpm into resultdir " +
+				"/out: [Errno " +
 				"21] Is a directory: 'evil.rpm'", nil},
 		"a result, and the disk is full": {rpmflow.PhaseRPMs, 1, sourcePackageMade,
 			"ERROR: Can not copy /x.rpm into resultdir /out: [Errno 28] No space left on device", "", "", nil},
 		"out of memory, killed": {rpmflow.PhaseRPMs, 137, sourcePackageMade + "+ make\n", "", rpmflow.FailureBuild,
 			"the build was ended by the kernel: a process needed more memory than the limit of 2 GiB", hungry},
 		"out of memory, the compiler alone": {rpmflow.PhaseRPMs, 1, failedBuild, "", rpmflow.FailureBuild,
-			"%build failed: cc: error: no input files (in: make): a process needed more memory than the limit of 2 GiB", hungry},
+			"%build failed: cc: error: no input files (in: make): a process needed more memory than the limit of 2 GiB",
+			hungry},
 		"out of memory while it installs": {rpmflow.PhaseDependencies, 137, "-", "", "", "", hungry},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ended := mocklog.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(), "build.log"),
+			ended := mocklog.Ended{Phase: test.phase, ExitCode: test.code, BuildLog: filepath.Join(t.TempDir(),
+				"build.log"),
 				Output: strings.Split(test.output, "\n")}
 			if test.log != "-" {
 				write(t, ended.BuildLog, test.log)
@@ -175,7 +192,8 @@ func TestClassify(t *testing.T) {
 
 func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "build.log")
-	write(t, file, strings.Repeat(strings.Repeat("noise ", 200)+"\n", 3000)+failedBuild) // longer than what is read of it
+	// longer than what is read of it
+	write(t, file, strings.Repeat(strings.Repeat("noise ", 200)+"\n", 3000)+failedBuild)
 	f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
 	if f == nil || !slices.Contains(f.Excerpt, "cc: error: no input files") {
 		t.Fatalf("%+v", f)
@@ -231,7 +249,8 @@ func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
 				""+strings.Repeat("cc -c fine.c\n", 50)+test.err+"\n"+strings.Repeat("cc -c fine.c\n", 500)+test.last+
 				"\nerror: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\nChild return code was: 1\n")
 			f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: file})
-			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err || !badExitOnce(f) ||
+			if f == nil || !slices.Contains(f.Excerpt, test.err) || f.Message != "%build failed: "+test.err ||
+				!badExitOnce(f) ||
 				slices.Contains(f.Excerpt, "error: of another section") || len(f.Excerpt) > 20 {
 				t.Fatalf("%+v", f)
 			}

@@ -45,7 +45,8 @@ func NewSSHHost(t *testing.T, run func(command string, channel ssh.Channel) (cod
 	signer, err := ssh.NewSignerFromKey(key)
 	testkit.Must(t, err)
 	h.hostKey = signer.PublicKey()
-	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions,
+		error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if c.User() != "builder" || string(key.Marshal()) != h.allowed {
