@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Pushes reads and writes PUSHES.
@@ -66,12 +67,17 @@ func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) err
 	msg.Data = raw
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	_, err = p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(StreamPushes),
-		jetstream.WithExpectLastSequenceForSubject(after, pushSubject(push.Project, push.ID, "*")))
-	if err != nil {
-		return publishError(err)
-	}
-	return nil
+	// A cluster that elects a leader gives no answer for some seconds. What was stored without an answer is refused
+	// the second time, and read back.
+	return retry.Policy{First: 100 * time.Millisecond, Most: time.Second}.Do(ctx, func() error {
+		_, err := p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(StreamPushes),
+			jetstream.WithExpectLastSequenceForSubject(after, pushSubject(push.Project, push.ID, "*")))
+		switch err = publishError(err); {
+		case errors.Is(err, ErrLost), errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
+			return retry.Permanent(err)
+		}
+		return err
+	})
 }
 
 // last reads a stored push and its sequence in the stream.

@@ -105,9 +105,16 @@ func (r *repository) push(t *testing.T, seconds int) string {
 	writeFile(t, filepath.Join(r.tree, "greet.txt"), time.Now().String(), 0o644)
 	git(t, r.tree, "add", "--all")
 	git(t, r.tree, "commit", "--quiet", "--message", "Change")
-	if answer := git(t, r.tree, "push", "origin", "main"); !strings.Contains(answer, ": queued as ") {
-		t.Fatalf("the push was answered: %s", answer)
-	}
+	answer := git(t, r.tree, "push", "origin", "main")
+	// A cluster that elects a leader can take longer than the hook waits.
+	testkit.UntilWithin(t, patience, func() error {
+		if strings.Contains(answer, ": queued as ") {
+			return nil
+		}
+		out, err := exec.Command(system.Program(t, "rpmflow"), "hook", "flush", r.bare).CombinedOutput()
+		answer += string(out)
+		return fmt.Errorf("the push was answered: %s (flush: %w)", answer, err)
+	})
 	return git(t, r.tree, "rev-parse", "HEAD")
 }
 
