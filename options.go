@@ -182,8 +182,8 @@ func unique(list []string) []string {
 
 var (
 	// rpm requires three characters at least (rpmio/macro.c, doDefine).
-	macroName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{2,127}(\([^()%\s]*\))?$`)
-	condition = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+	macroName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{2,}(\([^()%\s]*\))?$`)
+	condition = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 )
 
 // engineMacros say where packages are built; the engines set them.
@@ -201,7 +201,7 @@ func ParseMacro(s string) (Macro, error) {
 	name, value, _ := strings.Cut(strings.TrimSpace(s), " ")
 	m := Macro{Name: strings.TrimPrefix(name, "%"), Value: strings.TrimSpace(value)}
 	switch shown := shorten(s); {
-	case !macroName.MatchString(m.Name):
+	case len(m.word()) > 128 || !macroName.MatchString(m.Name):
 		return m, fmt.Errorf("macro %q: %q is not the name of a macro: write name and value with a space between "+
 			"them, the "+
 			"name in at least 3 letters, digits and _", shown, shorten(m.Name))
@@ -259,7 +259,7 @@ func closed(s string) bool {
 
 // CheckCondition reports whether a condition of specs may have this name.
 func CheckCondition(name string) error {
-	if !condition.MatchString(name) {
+	if len(name) > 100 || !condition.MatchString(name) {
 		return fmt.Errorf("%q is not the name of a condition: write the one after %%bcond in the spec, without --with",
 			shorten(name))
 	}

@@ -26,10 +26,10 @@ import (
 const tagSourcePackage, tagNoSource, tagNoPatch = 1106, 1051, 1052
 
 // fileName is what the file of a package may be called to be stored, fetched and put into a repository under that name.
-var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]{0,240}\.rpm$`)
+var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~^%=,:@-]*\.rpm$`)
 
 // ValidName reports whether the file of a package may have this name.
-func ValidName(name string) bool { return fileName.MatchString(name) }
+func ValidName(name string) bool { return len(name) <= 245 && fileName.MatchString(name) }
 
 // Requires lists what a package requires, an SRPM its BuildRequires: names, with the versions that are asked for.
 func Requires(file string) (requires []string, err error) {

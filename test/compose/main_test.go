@@ -272,7 +272,9 @@ func (c container) service() string { return c.Config.Labels["com.docker.compose
 // containers are those of some services, or of all; not those of `docker-compose run`.
 func (h *host) containers(t *testing.T, services ...string) []container {
 	t.Helper()
-	ids := strings.Fields(h.compose(t, append([]string{"ps", "--quiet"}, services...)...))
+	// docker-compose ps takes ten times as long, and this is asked again and again.
+	ids := strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+h.project,
+		"--filter", "label=com.docker.compose.oneoff=False"))
 	if len(ids) == 0 {
 		return nil
 	}
@@ -281,7 +283,7 @@ func (h *host) containers(t *testing.T, services ...string) []container {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(found,
-		func(c container) bool { return c.Config.Labels["com.docker.compose.oneoff"] == "True" })
+		func(c container) bool { return len(services) > 0 && !slices.Contains(services, c.service()) })
 }
 
 // healthy waits until there are so many containers, and all say that they are well.
