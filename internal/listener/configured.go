@@ -83,7 +83,7 @@ func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem
 		if f.value == "" || slices.Contains(f.known, f.value) {
 			continue
 		}
-		built, err := l.projection.model.Names(ctx, f.column) // what is not configured any more has builds, too
+		built, err := l.projection.Model.Names(ctx, f.column) // what is not configured any more has builds, too
 		if err != nil {
 			return l.unavailable("listing builds", err)
 		}

@@ -19,7 +19,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/listener/dispatch"
 	"github.com/rpmflow/rpmflow/internal/listener/plan"
+	"github.com/rpmflow/rpmflow/internal/listener/projection"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -64,7 +66,7 @@ type Listener struct {
 	uploading chan struct{} // slots of those who upload source packages
 
 	stopping   context.Context // the context of Run: with it streams end, while other requests are still answered
-	projection *projection
+	projection *projection.Projection
 }
 
 // New opens the read model. Requests on the socket are answered while Run runs, which closes it.
@@ -84,15 +86,15 @@ func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js 
 	if l.logs, err = events.NewLogs(nc, l.log); err != nil {
 		return nil, err
 	}
-	if l.projection, err = openProjection(ctx, js, o.DataDir); err != nil {
+	if l.projection, err = projection.Open(ctx, js, o.DataDir); err != nil {
 		return nil, err
 	}
 	if err := l.sweepUploads(); err != nil {
-		return nil, errors.Join(err, l.projection.model.Close())
+		return nil, errors.Join(err, l.projection.Model.Close())
 	}
 	l.loopback = httpd.OnLoopback(l.socket)
 	if l.requests, err = l.site(); err != nil {
-		return nil, errors.Join(err, l.projection.model.Close())
+		return nil, errors.Join(err, l.projection.Model.Close())
 	}
 	l.planner = plan.New(plan.Options{
 		Projects: o.Projects, Targets: o.Targets, Repositories: o.Repositories, Resolve: resolve,
@@ -109,8 +111,9 @@ func (l *Listener) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
 	for name, run := range map[string]func(context.Context) error{
-		"dispatcher": dispatcher{l.pushes, l.ledger, l.queue, l.log}.run, "reader of events": l.projection.hub.Run,
-		"read model": l.projection.run,
+		"dispatcher":       (&dispatch.Dispatcher{Pushes: l.pushes, Ledger: l.ledger, Queue: l.queue, Logger: l.log}).Run,
+		"reader of events": l.projection.Hub.Run,
+		"read model":       l.projection.Run,
 	} {
 		g.Go(func() error { l.persist(gctx, name, run); return nil })
 	}
@@ -118,7 +121,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		"version", l.o.Version)
 	err := g.Wait()
 	l.planner.Close()
-	return errors.Join(err, l.projection.model.Close())
+	return errors.Join(err, l.projection.Model.Close())
 }
 
 // persist runs f again when it fails, until ctx ends.

@@ -32,7 +32,7 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 			"take the id from the answer to a push or from the list of builds; its first 8 characters are enough",
 			"%q is not a build id", id)
 	}
-	changes := l.projection.news() // before the first look, so that no event is missed
+	changes := l.projection.News() // before the first look, so that no event is missed
 	wait, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
 	for {
@@ -41,7 +41,7 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 		switch {
 		case found || p != nil:
 			return last, p
-		case over && !l.projection.caughtUp.Load() && !rpmflow.IsID(id):
+		case over && !l.projection.CaughtUp() && !rpmflow.IsID(id):
 			return events.Event{}, problemf(http.StatusServiceUnavailable,
 				"give the whole id, or wait: the list of builds is being read from the event stream",
 				"whether a build begins with %s is not known yet", id)
@@ -59,14 +59,14 @@ func (l *Listener) last(ctx context.Context, id string) (events.Event, *problem)
 		case err == nil:
 			id = e.Build.ID // the read model may not have it yet
 		case errors.Is(err, hub.ErrBehind):
-			changes = l.projection.news()
+			changes = l.projection.News()
 		}
 	}
 }
 
 func (l *Listener) lookUp(ctx context.Context, id string) (last events.Event, found bool, _ *problem) {
 	if !rpmflow.IsID(id) {
-		builds, err := l.projection.model.Beginning(ctx, id, maxCandidates+1)
+		builds, err := l.projection.Model.Beginning(ctx, id, maxCandidates+1)
 		switch {
 		case err != nil:
 			return last, false, l.unavailable("looking the build up", err)

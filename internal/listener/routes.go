@@ -100,7 +100,7 @@ func (l *Listener) handlers() map[string]httpd.Handler {
 		api.GetReadiness:  l.ready,
 		api.GetMetrics: httpd.Metrics(func(w io.Writer) { l.requests.WriteMetrics(w) }, func(w io.Writer) {
 			caughtUp := 0.0
-			if l.projection.caughtUp.Load() {
+			if l.projection.CaughtUp() {
 				caughtUp = 1
 			}
 			vm.WriteGaugeFloat64(w, "rpmflow_listener_caught_up", caughtUp)
@@ -132,7 +132,7 @@ func (l *Listener) ready(http.ResponseWriter, *http.Request) (int, any, *problem
 		return 0, nil, problemf(http.StatusServiceUnavailable, "check the NATS server and nats.url",
 			"NATS is not connected")
 	}
-	if !l.projection.caughtUp.Load() {
+	if !l.projection.CaughtUp() {
 		return 0, nil, problemf(http.StatusServiceUnavailable,
 			"wait: the list of builds is being read from the event stream",
 			"the read model has not caught up")

@@ -327,20 +327,3 @@ func TestReady(t *testing.T) {
 	w.must(err)
 	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 }
-
-// An operator has purged the newest events: there is nothing to wait for.
-func TestReadyAfterAPurge(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, events.StreamSettings{})
-	kept := w.build(1, rpmflow.Queued, nil)
-	purged := w.build(2, rpmflow.Queued, nil)
-	s, err := w.js.Stream(t.Context(), events.StreamEvents)
-	w.must(err)
-	w.must(s.DeleteMsg(t.Context(), s.CachedInfo().State.LastSeq))
-	d := w.listen(w.options())
-	if a := d.get("/api/v1/builds"); !strings.Contains(a.text, kept.ID) || strings.Contains(a.text, purged.ID) {
-		t.Errorf("%s", a.text)
-	}
-	w.must(s.Purge(t.Context()))
-	w.listen(w.options())
-}

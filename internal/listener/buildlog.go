@@ -1,14 +1,11 @@
 package listener
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,13 +14,12 @@ import (
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/hub"
 	"github.com/rpmflow/rpmflow/internal/retry"
-	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
 // buildLog sends the stored log of a finished build. For other builds, and if none was stored, it sends what there is
 // of the live log, and with ?follow=true also what comes until the build ends.
 func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
-	changes := l.projection.hub.Now() // before the record is read, so that no change is missed
+	changes := l.projection.Hub.Now() // before the record is read, so that no change is missed
 	b, p := l.build(r.Context(), r.PathValue("id"))
 	if p != nil {
 		return 0, nil, p
@@ -51,7 +47,7 @@ func (l *Listener) buildLog(w http.ResponseWriter, r *http.Request) (int, any, *
 		var watch sync.WaitGroup
 		defer watch.Wait()
 		defer cancel(nil)
-		watch.Go(func() { cancel(untilFinished(ctx, l.projection.hub, changes, l.ledger.LastOf, b.ID)) })
+		watch.Go(func() { cancel(untilFinished(ctx, l.projection.Hub, changes, l.ledger.LastOf, b.ID)) })
 	}
 	shown := false
 	err = events.FollowLog(ctx, l.js, b.ID, follow, func(chunk []byte) error {
@@ -98,55 +94,4 @@ func untilFinished(ctx context.Context, h *hub.Hub, changes *hub.Reader,
 			return nil
 		}
 	}
-}
-
-func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
-	key := r.PathValue("key")
-	if !strings.HasPrefix(key, "builds/") {
-		return 0, nil, problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s",
-			key)
-	}
-	return 0, nil, l.send(w, r, key)
-}
-
-// send sends a stored object, unpacked for clients that do not accept gzip.
-func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) *problem {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	object, info, err := l.artifacts.Open(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrKey) {
-		return problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key)
-	}
-	if err != nil {
-		return l.unavailable("reading the artifact", err)
-	}
-	defer func() { _ = object.Close() }()
-	h := w.Header()
-	var body io.Reader = object
-	switch {
-	case info.ContentEncoding == "gzip" && !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
-		unpacked, err := gzip.NewReader(object)
-		if err != nil {
-			return l.unavailable("unpacking the artifact", err)
-		}
-		body = unpacked
-	case info.ContentEncoding != "":
-		h.Set("Content-Encoding", info.ContentEncoding)
-		fallthrough
-	default:
-		h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
-	}
-	h.Set("Content-Type", info.ContentType)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Vary", "Accept-Encoding")
-	// Objects never change under their key.
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	if r.Method == http.MethodHead {
-		return nil
-	}
-	if err := httpd.Copy(w, body); err != nil {
-		l.log.Warn("artifact interrupted", "key", key, "error", err)
-		panic(http.ErrAbortHandler) // so that the client sees that it does not have all
-	}
-	return nil
 }

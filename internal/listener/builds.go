@@ -52,9 +52,10 @@ func (l *Listener) list(_ http.ResponseWriter, r *http.Request) (int, any, *prob
 	if p := l.checkFilters(r.Context(), q); p != nil {
 		return 0, nil, p
 	}
-	builds, next, err := l.projection.model.List(r.Context(), q)
+	builds, next, err := l.projection.Model.List(r.Context(), q)
 	if errors.Is(err, readmodel.ErrCursor) {
-		return 0, nil, problemf(http.StatusBadRequest, "leave cursor out to begin with the newest", "%v", err)
+		return 0, nil, problemf(http.StatusBadRequest,
+			"take it from next of the page before, or leave it out to begin with the newest", "%v", err)
 	}
 	if err != nil {
 		return 0, nil, l.unavailable("listing builds", err)
