@@ -16,7 +16,7 @@ type Push struct {
 	Before   string    `json:"before,omitempty"`
 	Commit   string    `json:"commit"`
 	Delivery string    `json:"delivery"` // what the id is derived from
-	Forge    string    `json:"forge"`    // github, generic, api
+	Forge    string    `json:"forge"`    // of package forge, or api
 	Pusher   string    `json:"pusher,omitempty"`
 	Received time.Time `json:"received"`
 	// Builds are the builds of the push. If there are none, Reason says why.

@@ -185,7 +185,7 @@ func pushOnce(ctx context.Context, url, commit string, i int) (rpmflow.Build, er
 	if err != nil {
 		return rpmflow.Build{}, err
 	}
-	req.Header.Set("X-Rpmflow-Signature-256", forge.Sign(secret, body))
+	req.Header.Set(forge.GenericSignature, forge.Sign(secret, body))
 	var answer struct{ Builds []struct{ ID string } }
 	if err := do(req, &answer); err != nil || len(answer.Builds) != 1 {
 		return rpmflow.Build{}, fmt.Errorf("push %d: %d builds: %w", i, len(answer.Builds), err)

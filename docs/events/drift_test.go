@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 // object is what a schema says of one object.
@@ -180,6 +181,10 @@ func TestWordsAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defs := definitions(t, eventschema.Build)
+	senders := []string{forge.API}
+	for _, f := range forge.Forges() {
+		senders = append(senders, f.Name)
+	}
 	for _, c := range []struct {
 		what   string
 		schema json.RawMessage
@@ -194,6 +199,7 @@ func TestWordsAgree(t *testing.T) {
 		{"kind of failure", defs["outcome"].Properties["kind"], domain["FailureKind"]},
 		{"origin of a source", defs["source_file"].Properties["origin"], domain["Origin"]},
 		{"kind of artifact", defs["artifact"].Properties["kind"], domain["ArtifactKind"]},
+		{"forge", definitions(t, eventschema.Push)["push"].Properties["forge"], senders},
 	} {
 		var s struct{ Enum []string }
 		if err := json.Unmarshal(c.schema, &s); err != nil {

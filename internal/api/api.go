@@ -1,8 +1,8 @@
 // Package api is the listener's HTTP API as both sides see it: the wire types, the table of routes, and a client.
 //
 // The table says of each route who may use it, its parameters, answers and errors; the listener makes its handlers'
-// routing and authorisation of it, and docs/api.md and the OpenAPI document are generated from it. Listener and
-// command line import it; it imports the domain and leaf libraries only.
+// routing and authorisation of it, and docs/api.md and the OpenAPI document are generated from it. Listener, hook and
+// command line import it; it imports the domain, the list of forges and leaf libraries.
 package api
 
 import "github.com/rpmflow/rpmflow"

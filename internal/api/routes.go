@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 // Access says who may use a route.
@@ -194,21 +195,14 @@ func texts[T ~string](list []T) (all []string) {
 
 // hooks has a route for each forge.
 func hooks() (all []Route) {
-	for _, f := range []struct{ name, title, header, text string }{
-		{"github", "GitHub, Gitea or Forgejo", "X-Hub-Signature-256",
-			"The body is the forge's push delivery, as JSON or as a form. X-Gitea-Signature and X-Forgejo-Signature " +
-				"count before the header below."},
-		{"generic", "rpmflow hook, and scripts", "X-Rpmflow-Signature-256",
-			"The body is rpmflow's own form, see [Deliveries](#deliveries)."},
-	} {
+	for _, f := range forge.Forges() {
 		all = append(all, Route{
-			Name: HookPrefix + f.name, Method: http.MethodPost, Path: "/hooks/" + f.name + "/{project}", Access: Signed,
-			Summary: "Take a push from " + f.title + ".",
-			Text:    f.text + " The answer comes once the push is stored.",
+			Name: HookPrefix + f.Name, Method: http.MethodPost, Path: "/hooks/" + f.Name + "/{project}", Access: Signed,
+			Summary: "Take a push from " + f.Title + ".",
+			Text:    f.Body + " The answer comes once the push is stored.",
 			Params: []Param{
 				{Name: "project", In: InPath, Text: "Name of a configured project."},
-				{Name: f.header, In: InHeader, Required: true,
-					Text: "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."},
+				{Name: f.Header, In: InHeader, Required: true, Text: f.Signature},
 				{Name: "repository", In: InQuery,
 					Values: texts([]rpmflow.Half{rpmflow.HalfSource, rpmflow.HalfPackaging}),
 					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery " +

@@ -18,24 +18,44 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// Forge is one kind of sender.
+// Forge is one kind of sender. Its webhook's address is POST /hooks/<name>/<project>.
 type Forge struct {
-	// Name is part of the webhook's address, POST /hooks/<name>/<project>, and of the record of a push.
-	Name string
-	// Read checks a delivery's signature and reads it. It returns ErrSignature, ErrPayload, or NotAPush.
-	Read func(h http.Header, body []byte, secret string) (Delivery, error)
+	Name string // in the webhook's address and in the record of a push
+	// Title, Body and Signature describe the sender, its deliveries and their signature in the reference of the API.
+	Title, Body, Signature string
+	Header                 string // that has the signature
+
+	// Deliveries with the header event are this forge's also if they come to the addresses of these forges.
+	event  string
+	alsoAt []string
+	// read checks a delivery's signature and reads it.
+	read func(h http.Header, body []byte, secret string) (Delivery, error)
 }
 
-// Forges lists all kinds of senders. Each one has a file of its own.
-func Forges() []Forge {
-	return []Forge{
-		{"github", GitHub}, // Gitea and Forgejo, too
-		{"generic", Generic},
+// Forges lists all kinds of senders. Each one has a file of its own. Forgejo's deliveries have Gitea's headers, too, so
+// they are looked for first.
+func Forges() []Forge { return []Forge{GitHub(), Forgejo(), Gitea(), Generic()} }
+
+// Read checks the signature of a delivery that has come to the forge's address, and reads it. It returns ErrSignature,
+// ErrPayload, or NotAPush.
+func (f Forge) Read(h http.Header, body []byte, secret string) (Delivery, error) {
+	for _, other := range Forges() {
+		if slices.Contains(other.alsoAt, f.Name) && h.Get(other.event) != "" {
+			f = other
+			break
+		}
 	}
+	d, err := f.read(h, body, secret)
+	if err != nil {
+		return Delivery{}, err
+	}
+	d.Forge = f.Name
+	return d, nil
 }
 
 // Delivery is one message of a forge. It changes at least one ref of one repository.
 type Delivery struct {
+	Forge string // the name of the one that has sent it
 	// ID is the forge's own, the same when the delivery is sent again. It is empty when the sender gives none.
 	ID     string
 	Pusher string

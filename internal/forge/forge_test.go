@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -95,6 +96,7 @@ func TestRecordedDeliveries(t *testing.T) {
 	delivery := func(repositories []string, c Change) Delivery {
 		return Delivery{ID: uuid, Pusher: "ann", Repositories: repositories, Changes: []Change{c}}
 	}
+	read := GitHub().Read // its address takes them all
 	for _, test := range []struct {
 		name string
 		want Delivery
@@ -116,22 +118,25 @@ func TestRecordedDeliveries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h, body := recorded(t, test.name)
-			got, err := GitHub(sign(h, secret, body, body), body, secret)
+			if test.err == nil {
+				test.want.Forge, _, _ = strings.Cut(test.name, "-")
+			}
+			got, err := read(sign(h, secret, body, body), body, secret)
 			if !errors.Is(err, test.err) || !reflect.DeepEqual(got, test.want) {
 				t.Fatalf("got %+v, %v\nwant %+v, %v", got, err, test.want, test.err)
 			}
-			if _, err := GitHub(sign(h, "wrong", body, body), body, secret); !errors.Is(err, ErrSignature) {
+			if _, err := read(sign(h, "wrong", body, body), body, secret); !errors.Is(err, ErrSignature) {
 				t.Errorf("wrong secret: %v", err)
 			}
-			if _, err := GitHub(sign(h, "", body, body), body, ""); !errors.Is(err, ErrSignature) {
+			if _, err := read(sign(h, "", body, body), body, ""); !errors.Is(err, ErrSignature) {
 				t.Errorf("empty secret: %v", err)
 			}
-			if _, err := GitHub(sign(h, secret, body, body), append(body, ' '), secret); !errors.Is(err, ErrSignature) {
+			if _, err := read(sign(h, secret, body, body), append(body, ' '), secret); !errors.Is(err, ErrSignature) {
 				t.Errorf("another body: %v", err)
 			}
 			form := []byte("payload=" + url.QueryEscape(string(body)))
 			h.Set("Content-Type", "application/x-www-form-urlencoded")
-			got, err = GitHub(sign(h, secret, form, body), form, secret)
+			got, err = read(sign(h, secret, form, body), form, secret)
 			if !errors.Is(err, test.err) || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("as a form: %+v, %v", got, err)
 			}
@@ -140,11 +145,29 @@ func TestRecordedDeliveries(t *testing.T) {
 					h.Del(name)
 				}
 			}
-			if _, err := GitHub(h, form, secret); !errors.Is(err, ErrSignature) ||
+			if _, err := read(h, form, secret); !errors.Is(err, ErrSignature) ||
 				!strings.Contains(err.Error(), "set a secret") {
 				t.Errorf("no signature: %v", err)
 			}
 		})
+	}
+}
+
+// Each forge has an address, and its name in the record whichever of the addresses for it a delivery has come to.
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	taken := map[string]string{}
+	for _, f := range Forges() {
+		for _, name := range []string{"github-push", "gitea-push", "forgejo-push"} {
+			h, body := recorded(t, name)
+			if d, err := f.Read(sign(h, secret, body, body), body, secret); err == nil {
+				taken[f.Name] += d.Forge + " "
+			}
+		}
+	}
+	want := map[string]string{"github": "github gitea forgejo ", "gitea": "gitea forgejo ", "forgejo": "forgejo "}
+	if !maps.Equal(taken, want) {
+		t.Errorf("%v, want %v", taken, want)
 	}
 }
 
@@ -156,11 +179,11 @@ func TestSignatureOfTheForge(t *testing.T) {
 		h, body := recorded(t, name)
 		h = sign(h, secret, body, body)
 		h.Set(header, strings.TrimPrefix(Sign("wrong", body), signaturePrefix))
-		if _, err := GitHub(h, body, secret); !errors.Is(err, ErrSignature) {
+		if _, err := GitHub().Read(h, body, secret); !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: %v", name, err)
 		}
 		h.Del(header) // X-Hub-Signature-256 is right, and the only one that some proxies and old versions leave
-		if _, err := GitHub(h, body, secret); err != nil {
+		if _, err := GitHub().Read(h, body, secret); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -178,7 +201,7 @@ func TestMalformed(t *testing.T) {
 		{"ref with ..", "push", `{"ref":"refs/heads/../../etc","after":"` + head + `"}`},
 	} {
 		h := http.Header{"X-Github-Event": {test.event}, "X-Hub-Signature-256": {Sign(secret, []byte(test.body))}}
-		if _, err := GitHub(h, []byte(test.body), secret); !errors.Is(err, ErrPayload) {
+		if _, err := GitHub().Read(h, []byte(test.body), secret); !errors.Is(err, ErrPayload) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
@@ -266,7 +289,7 @@ func FuzzReaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, brand, event, contentType string, body []byte) {
 		h := http.Header{"Content-Type": {contentType}, "X-Github-Event": {event}}
 		h.Set("X-Hub-Signature-256", Sign(secret, body))
-		read := GitHub
+		read := GitHub().Read
 		switch brand {
 		case "Gitea", "Forgejo":
 			h.Set("X-"+brand+"-Event", event)
@@ -275,7 +298,7 @@ func FuzzReaders(f *testing.F) {
 			}
 		case "Rpmflow":
 			h.Set("X-Rpmflow-Signature-256", Sign(secret, body))
-			read = Generic
+			read = Generic().Read
 		}
 		d, err := read(h, body, secret)
 		if err != nil {

@@ -9,40 +9,49 @@ import (
 // maxChanges bounds the changes of one delivery: all of them must be stored before it is answered.
 const maxChanges = 100
 
-// genericChange is a change in rpmflow's own form.
-type genericChange struct {
-	Ref    string `json:"ref"`
-	Before string `json:"before"`
-	After  string `json:"after"`
-	// Files are all files that differ between before and after, Gone those of them that were deleted.
-	Files *[]string `json:"files"`
-	Gone  []string  `json:"gone"`
+// GenericDelivery is a delivery in rpmflow's own form: of one change, or of several in Changes.
+type GenericDelivery struct {
+	GenericChange
+	Changes    []GenericChange `json:"changes,omitempty"`
+	Delivery   string          `json:"delivery,omitempty"` // its id
+	Pusher     string          `json:"pusher,omitempty"`
+	Repository any             `json:"repository,omitempty"` // a clone URL; anything else names no repository
 }
 
-// Generic reads a delivery in rpmflow's own form, which rpmflow hook and other post-receive hooks send: one change as
-// {"ref": …, "before": …, "after": …, "files": […], "gone": […], "delivery": …, "pusher": …, "repository": …}, or
-// several in {"changes": [{"ref": …}, …], …}. It is signed in the header X-Rpmflow-Signature-256.
-func Generic(h http.Header, body []byte, secret string) (Delivery, error) {
-	signature := h.Get("X-Rpmflow-Signature-256")
-	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: there is no X-Rpmflow-Signature-256 header", ErrSignature)
+// GenericChange is a change of one ref in rpmflow's own form.
+type GenericChange struct {
+	Ref    string `json:"ref"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after"`
+	// Files are all files that differ between before and after, Gone those of them that were deleted.
+	Files *[]string `json:"files,omitempty"`
+	Gone  []string  `json:"gone,omitempty"`
+}
+
+// GenericSignature is the header with the signature of a delivery in rpmflow's own form.
+const GenericSignature = "X-Rpmflow-Signature-256"
+
+// Generic sends rpmflow's own form, a GenericDelivery: it is rpmflow hook, and other post-receive hooks.
+func Generic() Forge {
+	f := Forge{Name: "generic", Title: "rpmflow hook, and scripts", Header: GenericSignature, Signature: signedBody,
+		Body: "The body is rpmflow's own form, see [Deliveries](#deliveries)."}
+	f.read = func(h http.Header, body []byte, secret string) (Delivery, error) {
+		if err := f.verify(secret, body, h.Get(f.Header)); err != nil {
+			return Delivery{}, err
+		}
+		var p GenericDelivery
+		if err := decode(body, &p); err != nil {
+			return Delivery{}, err
+		}
+		return p.read()
 	}
-	if err := Verify(secret, body, signature); err != nil {
-		return Delivery{}, err
-	}
-	var p struct {
-		genericChange
-		Changes    []genericChange `json:"changes"`
-		Delivery   string          `json:"delivery"`
-		Pusher     string          `json:"pusher"`
-		Repository any             `json:"repository"` // a clone URL; anything else names no repository
-	}
-	if err := decode(body, &p); err != nil {
-		return Delivery{}, err
-	}
+	return f
+}
+
+func (p GenericDelivery) read() (Delivery, error) {
 	switch {
 	case len(p.Changes) == 0:
-		p.Changes = []genericChange{p.genericChange}
+		p.Changes = []GenericChange{p.GenericChange}
 	case p.Ref != "":
 		return Delivery{}, fmt.Errorf("%w: it has both ref and changes", ErrPayload)
 	case len(p.Changes) > maxChanges:
@@ -65,7 +74,7 @@ func Generic(h http.Header, body []byte, secret string) (Delivery, error) {
 	return d, nil
 }
 
-func (g genericChange) read() (Change, error) {
+func (g GenericChange) read() (Change, error) {
 	c := Change{Ref: g.Ref, Before: g.Before, Commit: g.After}
 	if err := c.check(); err != nil || g.Files == nil {
 		return c, err

@@ -10,7 +10,7 @@ import (
 )
 
 func generic(body string) (Delivery, error) {
-	return Generic(http.Header{"X-Rpmflow-Signature-256": {Sign(secret, []byte(body))}}, []byte(body), secret)
+	return Generic().Read(http.Header{GenericSignature: {Sign(secret, []byte(body))}}, []byte(body), secret)
 }
 
 func TestGeneric(t *testing.T) {
@@ -25,13 +25,13 @@ func TestGeneric(t *testing.T) {
 		says       string // of the error
 	}{
 		{"one change", `{` + one + `,"delivery":"d1","pusher":"ann","repository":"/srv/git/hello.git"}`,
-			Delivery{ID: "d1", Pusher: "ann", Repositories: []string{"/srv/git/hello.git"}, Changes: []Change{main}},
-			""},
-		{"no id", `{` + one + `}`, Delivery{Repositories: []string{}, Changes: []Change{main}}, ""},
-		{"no repository", `{` + one + `,"repository":7}`, Delivery{Repositories: []string{}, Changes: []Change{main}},
-			""},
+			Delivery{Forge: "generic", ID: "d1", Pusher: "ann", Repositories: []string{"/srv/git/hello.git"},
+				Changes: []Change{main}}, ""},
+		{"no id", `{` + one + `}`, Delivery{Forge: "generic", Repositories: []string{}, Changes: []Change{main}}, ""},
+		{"no repository", `{` + one + `,"repository":7}`,
+			Delivery{Forge: "generic", Repositories: []string{}, Changes: []Change{main}}, ""},
 		{"two changes", `{"delivery":"d1","changes":[{` + one + `},{` + two + `}]}`,
-			Delivery{ID: "d1", Repositories: []string{}, Changes: []Change{main, topic}}, ""},
+			Delivery{Forge: "generic", ID: "d1", Repositories: []string{}, Changes: []Change{main, topic}}, ""},
 		{"an empty list of changes", `{"changes":[]}`, Delivery{}, "not a full ref name"},
 		{"both", `{` + one + `,"changes":[{` + two + `}]}`, Delivery{}, "both ref and changes"},
 		{"a ref twice", `{"changes":[{` + one + `},{` + one + `}]}`, Delivery{}, "refs/heads/main is changed twice"},
@@ -50,11 +50,11 @@ func TestGeneric(t *testing.T) {
 			t.Errorf("%s: %+v, %v", test.name, got, err)
 		}
 	}
-	if _, err := Generic(http.Header{}, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
+	if _, err := Generic().Read(http.Header{}, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
 		t.Errorf("no signature: %v", err)
 	}
 	wrong := http.Header{"X-Rpmflow-Signature-256": {Sign("wrong", []byte(`{}`))}}
-	if _, err := Generic(wrong, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
+	if _, err := Generic().Read(wrong, []byte(`{}`), secret); !errors.Is(err, ErrSignature) {
 		t.Errorf("wrong secret: %v", err)
 	}
 }

@@ -2,34 +2,36 @@ package forge
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"strings"
 )
 
-// readGitea reads Gitea's deliveries. They have GitHub's form without "forced", so their list of files is never
-// complete.
-func readGitea(h http.Header, body []byte, secret string) (Delivery, error) {
-	return readGiteaForm(h, body, secret, "Gitea")
-}
+// Gitea sends GitHub's form without "forced", so the list of files is never complete.
+func Gitea() Forge { return giteaForm("Gitea", "github") }
 
-// readGiteaForm reads the deliveries of Gitea and of its forks, whose headers have another name in them. The signature
-// is of the payload, also when that is sent as a field of a form. A wrong one is never replaced by that of a header for
-// other receivers.
-func readGiteaForm(h http.Header, body []byte, secret, name string) (Delivery, error) {
-	raw, err := payload(h, body)
-	if err != nil {
-		return Delivery{}, err
+// giteaForm is Gitea or a fork of it, whose headers have another name in them. The signature is of the payload, also
+// when that is sent as a field of a form. A wrong one is never replaced by that of a header for other receivers.
+func giteaForm(title string, alsoAt ...string) Forge {
+	prefix := "X-" + title + "-"
+	f := Forge{
+		Name: strings.ToLower(title), Title: title, Body: bodyOfForges, Header: prefix + "Signature",
+		Signature: "The HMAC-SHA256 of the payload, also of a form's, with the project's secret, in hexadecimal. " +
+			"Without it, that of " + hubSignature + " counts.",
+		event: prefix + "Event", alsoAt: alsoAt,
 	}
-	header := "X-" + name + "-Signature"
-	signature := strings.TrimPrefix(cmp.Or(h.Get(header), h.Get("X-Hub-Signature-256")), signaturePrefix)
-	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: the %s header is empty: set a secret in the webhook's settings",
-			ErrSignature,
-			header)
+	f.read = func(h http.Header, body []byte, secret string) (Delivery, error) {
+		raw, err := payload(h, body)
+		if err != nil {
+			return Delivery{}, err
+		}
+		signature := strings.TrimPrefix(cmp.Or(h.Get(f.Header), h.Get(hubSignature)), signaturePrefix)
+		if signature != "" {
+			signature = signaturePrefix + signature
+		}
+		if err := f.verify(secret, raw, signature); err != nil {
+			return Delivery{}, err
+		}
+		return gitHubForm(h, prefix, raw)
 	}
-	if err := Verify(secret, raw, signaturePrefix+signature); err != nil {
-		return Delivery{}, err
-	}
-	return gitHubForm(h.Get("X-"+name+"-Event"), h.Get("X-"+name+"-Delivery"), raw)
+	return f
 }

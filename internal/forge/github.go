@@ -10,32 +10,27 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// GitHub reads GitHub's deliveries, and those of the forges that send the same form to the same address.
-func GitHub(h http.Header, body []byte, secret string) (Delivery, error) {
-	switch {
-	case h.Get("X-Forgejo-Event") != "":
-		return readForgejo(h, body, secret)
-	case h.Get("X-Gitea-Event") != "":
-		return readGitea(h, body, secret)
+const (
+	hubSignature = "X-Hub-Signature-256"
+	bodyOfForges = "The body is the forge's push delivery, as JSON or as a form."
+	signedBody   = "`sha256=` and the HMAC-SHA256 of the body with the project's secret, in hexadecimal."
+)
+
+// GitHub signs the body as it is sent. At its address Gitea's and Forgejo's deliveries are taken, too.
+func GitHub() Forge {
+	f := Forge{Name: "github", Title: "GitHub", Header: hubSignature, Signature: signedBody,
+		Body: bodyOfForges + " Deliveries of Gitea and Forgejo are taken at this address, too."}
+	f.read = func(h http.Header, body []byte, secret string) (Delivery, error) {
+		if err := f.verify(secret, body, h.Get(f.Header)); err != nil {
+			return Delivery{}, err
+		}
+		raw, err := payload(h, body)
+		if err != nil {
+			return Delivery{}, err
+		}
+		return gitHubForm(h, "X-GitHub-", raw)
 	}
-	signature := h.Get("X-Hub-Signature-256")
-	if signature == "" {
-		return Delivery{}, fmt.Errorf("%w: there is no X-Hub-Signature-256 header: set a secret in the webhook's "+
-			"settings",
-			ErrSignature)
-	}
-	if err := Verify(secret, body, signature); err != nil {
-		return Delivery{}, err
-	}
-	event := h.Get("X-GitHub-Event")
-	if event == "" {
-		return Delivery{}, fmt.Errorf("%w: there is no X-GitHub-Event header", ErrPayload)
-	}
-	raw, err := payload(h, body)
-	if err != nil {
-		return Delivery{}, err
-	}
-	return gitHubForm(event, h.Get("X-GitHub-Delivery"), raw)
+	return f
 }
 
 // gitHubPush is the used part of a push in GitHub's form.
@@ -70,9 +65,14 @@ type gitHubPush struct {
 	TotalCommits *int `json:"total_commits"` // Gitea's and Forgejo's
 }
 
-// gitHubForm reads the payload of a delivery whose signature was checked. It changes one ref.
-func gitHubForm(event, id string, raw []byte) (Delivery, error) {
-	if event != "push" {
+// gitHubForm reads the payload of a delivery whose signature was checked. It changes one ref. The forge's headers begin
+// with the prefix.
+func gitHubForm(h http.Header, prefix string, raw []byte) (Delivery, error) {
+	switch event := h.Get(prefix + "Event"); event {
+	case "":
+		return Delivery{}, fmt.Errorf("%w: there is no %sEvent header", ErrPayload, prefix)
+	case "push":
+	default:
 		return Delivery{}, NotAPush{event}
 	}
 	var p gitHubPush
@@ -93,7 +93,7 @@ func gitHubForm(event, id string, raw []byte) (Delivery, error) {
 	}
 	r := p.Repository
 	return Delivery{
-		ID: id, Pusher: cmp.Or(p.Pusher.Name, p.Pusher.Login), Changes: []Change{c},
+		ID: h.Get(prefix + "Delivery"), Pusher: cmp.Or(p.Pusher.Name, p.Pusher.Login), Changes: []Change{c},
 		Repositories: nonEmpty(r.CloneURL, r.SSHURL, r.GitURL, r.HTMLURL, r.URL, r.FullName),
 	}, nil
 }

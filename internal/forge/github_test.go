@@ -44,7 +44,7 @@ func TestGitHubFiles(t *testing.T) {
 			body := []byte(fmt.Sprintf(`{"ref":"refs/heads/main","before":%q,"after":%q,%s}`, tc.before, head, tc.more))
 			h := http.Header{"X-Github-Event": {"push"}, "X-Github-Delivery": {"guid"}}
 			h.Set("X-Hub-Signature-256", Sign(secret, body))
-			d, err := GitHub(h, body, secret)
+			d, err := GitHub().Read(h, body, secret)
 			if err != nil {
 				t.Fatal(err)
 			}

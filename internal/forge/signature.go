@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -26,6 +27,14 @@ func Verify(secret string, body []byte, signature string) error {
 		return ErrSignature
 	}
 	return nil
+}
+
+// verify checks the signature of a delivery.
+func (f Forge) verify(secret string, signed []byte, signature string) error {
+	if signature == "" {
+		return fmt.Errorf("%w: there is no %s header: set a secret in the webhook's settings", ErrSignature, f.Header)
+	}
+	return Verify(secret, signed, signature)
 }
 
 func sum(secret string, body []byte) []byte {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
-	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 // contract is the table of routes with the schemas of its OpenAPI document, which every answer in these tests must
@@ -82,23 +81,6 @@ func (c *contract) check(method, path string, status int, contentType, text stri
 		return fmt.Errorf("%s: %d: %w", r.Name, status, err)
 	}
 	return nil
-}
-
-// Every forge has a route in the table, and the table has no other.
-func TestForgesHaveRoutes(t *testing.T) {
-	t.Parallel()
-	var described, known []string
-	for _, r := range api.Routes() {
-		if name, ok := strings.CutPrefix(r.Name, api.HookPrefix); ok {
-			described = append(described, name)
-		}
-	}
-	for _, f := range forge.Forges() {
-		known = append(known, f.Name)
-	}
-	if !slices.Equal(described, known) {
-		t.Errorf("routes for %v, forges are %v", described, known)
-	}
 }
 
 func newListener(t *testing.T) *testListener {

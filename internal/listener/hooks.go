@@ -50,14 +50,14 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 		if refusal != nil {
 			return 0, nil, refused(refusal)
 		}
-		return l.deliver(r.Context(), project, delivery, half, f.Name, received)
+		return l.deliver(r.Context(), project, delivery, half, received)
 	}
 }
 
 // deliver plans and stores a push for each change of a delivery. When it fails in between, the sender sends all of them
 // again.
 func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge.Delivery, half rpmflow.Half,
-	forgeName string, received time.Time) (int, any, *problem) {
+	received time.Time) (int, any, *problem) {
 	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, plan.ErrSlow) // the rest is for storing
 	defer cancel()
 	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
@@ -67,7 +67,7 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 		if half == rpmflow.HalfPackaging { // the same change in the other repository is another push
 			key = "packaging " + key
 		}
-		push := plan.NewPush(project, key, c, forgeName, received)
+		push := plan.NewPush(project, key, c, d.Forge, received)
 		push.Half, push.Pusher = half, d.Pusher
 		stored, again, p := l.store(ctx, l.planner.Push(planning, project, push, c))
 		if p != nil {

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -46,6 +45,8 @@ func TestHooks(t *testing.T) {
 		{"GitHub", "github/hello", github("refs/heads/main", commit), []string{"X-GitHub-Event", "push",
 			"X-GitHub-Delivery",
 			"guid-1"}, 202, 1, ""},
+		{"Gitea", "gitea/hello", github("refs/heads/main", commit), []string{"X-Gitea-Event", "push",
+			"X-Gitea-Delivery", "guid-3"}, 202, 1, ""},
 		{"GitHub's ping", "github/hello", `{"zen":"x"}`, []string{"X-GitHub-Event", "ping", "X-GitHub-Delivery",
 			"guid-2"},
 			200, 0, `event "ping" is not a push: nothing to build`},
@@ -341,39 +342,6 @@ func TestDeliveriesWithoutIDs(t *testing.T) {
 		t.Errorf("%+v, %+v, %+v", p, again, other)
 	}
 	w.queued(append(p.ids(), other.ids()...)...)
-}
-
-// A listener dies between the storing of a push and its dispatch: the next one sees to it.
-func TestStoredPushIsDispatched(t *testing.T) {
-	t.Parallel()
-	w := newFixture(t, events.StreamSettings{})
-	pushes, err := events.NewPushes(t.Context(), w.js)
-	w.must(err)
-	push := rpmflow.Push{
-		ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main", Commit: commit, Delivery: "d1",
-		Forge: "generic", Received: time.Now().UTC(),
-	}
-	var ids []string
-	for _, target := range []string{"fedora-42-x86_64", "opensuse-leap-15.6-x86_64"} {
-		b := rpmflow.Build{
-			BuildRequest: rpmflow.BuildRequest{
-				ID: rpmflow.BuildID(push.ID, "hello", target), Push: push.ID, Project: "hello", Package: "hello",
-				Target: target,
-				Arch:   "x86_64", Repository: w.repo,
-				Ref: push.Ref, Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60, Concurrency: 1,
-				QueuedAt: push.Received,
-			},
-			State: rpmflow.Queued,
-		}
-		push.Builds = append(push.Builds, b)
-		ids = append(ids, b.ID)
-	}
-	_, _, err = pushes.Receive(t.Context(), push)
-	w.must(err)
-	_, err = w.ledger.Append(t.Context(), events.TypeQueued, push.Builds[0], 0) // it got as far as this
-	w.must(err)
-	w.listen(w.options())
-	w.queued(ids...)
 }
 
 // NATS is away: nothing is accepted, and a client that tries again when it is back is served, once.

@@ -148,8 +148,8 @@ func checkJSON(t *testing.T, b block) {
 			t.Errorf("%s: %v", b, err)
 		}
 	case object["after"] != nil:
-		header := http.Header{"X-Rpmflow-Signature-256": {forge.Sign("secret", []byte(b.text))}}
-		delivery, err := forge.Generic(header, []byte(b.text), "secret")
+		header := http.Header{forge.GenericSignature: {forge.Sign("secret", []byte(b.text))}}
+		delivery, err := forge.Generic().Read(header, []byte(b.text), "secret")
 		if err != nil || delivery.ID != object["delivery"] || delivery.Pusher != object["pusher"] {
 			t.Errorf("%s: read as %+v: %v", b, delivery, err)
 		}
