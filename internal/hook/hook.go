@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
@@ -141,23 +142,12 @@ func (r *Repository) Project() string {
 	return path.Base(u.Path)
 }
 
-// delivery is one ref that was pushed, in the generic form that listeners take.
-type delivery struct {
-	Ref      string `json:"ref"`
-	Before   string `json:"before"`
-	After    string `json:"after"`
-	Delivery string `json:"delivery"` // the same however often it is sent; another for each push
-	Pusher   string `json:"pusher,omitempty"`
-}
-
-// name is the branch or tag.
-func (d delivery) name() string {
-	return clean(strings.TrimPrefix(strings.TrimPrefix(d.Ref, "refs/heads/"), "refs/tags/"))
-}
-
-// pushed reads what git tells a post-receive hook: a line for each ref.
-func pushed(stdin io.Reader) ([]delivery, error) {
-	var all []delivery
+// pushed reads what git tells a post-receive hook: a line for each ref. Each ref gets a delivery of its own, with an id
+// that is the same however often it is sent. The form can hold several refs, but the listener has five seconds for
+// looking at repositories for each delivery: later refs would have no time left, and build all packages. Also a
+// delivery is refused, kept and sent again as a whole.
+func pushed(stdin io.Reader) ([]forge.GenericDelivery, error) {
+	var all []forge.GenericDelivery
 	pusher := ""
 	if u, err := user.Current(); err == nil {
 		pusher = u.Username
@@ -170,9 +160,10 @@ func pushed(stdin io.Reader) ([]delivery, error) {
 		if len(words) != 3 {
 			return all, fmt.Errorf("%.80q is not what git tells a post-receive hook", lines.Text())
 		}
-		all = append(all, delivery{Before: words[0], After: words[1], Ref: words[2], Delivery: "hook " +
-			uuid.NewString(),
-			Pusher: pusher})
+		all = append(all, forge.GenericDelivery{
+			GenericChange: forge.GenericChange{Before: words[0], After: words[1], Ref: words[2]},
+			Delivery:      "hook " + uuid.NewString(), Pusher: pusher,
+		})
 	}
 }
 
@@ -189,9 +180,8 @@ func PostReceive(ctx context.Context, dir string, stdin io.Reader, out io.Writer
 		for ; kept < len(fresh) && s.add(fresh[kept]) == nil; kept++ {
 		}
 		if kept == len(fresh) {
-			what, do := hint.Split(err)
 			w := words{out: out}
-			w.kept(result{why: what + ": " + do}, kept)
+			w.kept(result{why: hint.Full(err).Error()}, kept)
 			return nil
 		}
 	}
@@ -233,14 +223,14 @@ func (r *Repository) Flush(ctx context.Context, rejected bool, out io.Writer) er
 }
 
 // announce keeps the deliveries of a push, then sends what is kept, oldest first.
-func (r *Repository) announce(ctx context.Context, fresh []delivery, out io.Writer) error {
+func (r *Repository) announce(ctx context.Context, fresh []forge.GenericDelivery, out io.Writer) error {
 	s := openSpool(r.Dir)
 	w := &words{out: out, project: r.Project(), several: len(fresh) > 1}
 	sender := newSender(r)
 	defer sender.close()
 
 	mine := map[string]bool{}
-	var lost []delivery
+	var lost []forge.GenericDelivery
 	var why error
 	for _, d := range fresh {
 		err := s.add(d)
@@ -265,7 +255,8 @@ func (r *Repository) announce(ctx context.Context, fresh []delivery, out io.Writ
 }
 
 // direct sends what could not be kept. That is done only if nothing older waits, so that the refs' order stays.
-func (r *Repository) direct(ctx context.Context, sender *sender, w *words, lost []delivery, why error, may bool) error {
+func (r *Repository) direct(ctx context.Context, sender *sender, w *words, lost []forge.GenericDelivery, why error,
+	may bool) error {
 	var missed []string
 	for _, d := range lost {
 		if may {

@@ -99,7 +99,6 @@ func place(file, program string) error {
 	return nil
 }
 
-// quote makes one word of the shell.
 // argument is s as one can paste it into a shell.
 func argument(s string) string {
 	if plain.MatchString(s) {
@@ -110,6 +109,7 @@ func argument(s string) string {
 
 var plain = regexp.MustCompile(`^[\pL\pN_./:@%+=,-]+$`)
 
+// quote makes one word of the shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func checkURL(s string) error {

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/httpd"
 )
 
 const (
@@ -41,23 +44,9 @@ const (
 // result is what came of a delivery: the answer, or why there is none.
 type result struct {
 	verdict verdict
-	answer  answer
+	answer  api.Push
 	why     string
 	hint    string
-}
-
-// answer is what a listener says of a push.
-type answer struct {
-	Project   string   `json:"project"`
-	Duplicate bool     `json:"duplicate"`
-	Reason    string   `json:"reason"`
-	NotBuilt  []string `json:"not_built"`
-	Builds    []struct {
-		ID      string `json:"id"`
-		Package string `json:"package"`
-		Target  string `json:"target"`
-		URL     string `json:"url"`
-	} `json:"builds"`
 }
 
 type sender struct {
@@ -84,7 +73,7 @@ func newSender(r *Repository) *sender {
 func (s *sender) close() { s.transport.CloseIdleConnections() }
 
 // send makes one delivery, once: what cannot be delivered now waits in the spool, and no user who pushes waits for it.
-func (s *sender) send(ctx context.Context, d delivery) result {
+func (s *sender) send(ctx context.Context, d forge.GenericDelivery) result {
 	if time.Now().After(s.until) {
 		return result{verdict: unreachable, why: fmt.Sprintf("the deliveries of this push have taken %s", runWait)}
 	}
@@ -98,7 +87,7 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "rpmflow hook")
-	req.Header.Set("X-Rpmflow-Signature-256", forge.Sign(s.secret, body))
+	req.Header.Set(forge.GenericSignature, forge.Sign(s.secret, body))
 	at := giturl.Redact(s.url)
 	res, err := s.client.Do(req)
 	if err != nil {
@@ -115,15 +104,12 @@ func (s *sender) send(ctx context.Context, d delivery) result {
 // classifyAnswer sorts answers: later the listener can be there again, or be less busy; what it does not take it will
 // not take then either.
 func classifyAnswer(at string, res *http.Response, raw []byte) result {
-	var p struct{ Error, Hint string }
-	_ = json.Unmarshal(raw, &p) // what is not JSON has neither
-	said := res.Status
-	if p.Error != "" {
-		said = p.Error
-	}
+	var p httpd.Problem
+	_ = json.Unmarshal(raw, &p) // what is not JSON has neither message nor hint
+	said := cmp.Or(p.Message, res.Status)
 	switch code := res.StatusCode; {
 	case code < 300:
-		var a answer
+		var a api.Push
 		if err := json.Unmarshal(raw, &a); err != nil || a.Builds == nil {
 			return result{verdict: unreachable,
 				why: fmt.Sprintf("what answers at %s is not a listener of rpmflow: correct %s",

@@ -3,6 +3,8 @@ package hook
 import (
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 // What is said of a listener has no credentials of its URL.
@@ -14,7 +16,7 @@ func TestListenerIsShownWithoutCredentials(t *testing.T) {
 		"http://127.0.0.1:1/hook":            "http://127.0.0.1:1/hook",
 	} {
 		s := newSender(&Repository{URL: url})
-		got := s.send(t.Context(), delivery{})
+		got := s.send(t.Context(), forge.GenericDelivery{})
 		s.close()
 		if got.verdict != unreachable || !strings.Contains(got.why, want) || strings.Contains(got.why, "hunter2") {
 			t.Errorf("%s: %+v", url, got)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/dirlock"
+	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 const (
@@ -104,7 +105,7 @@ func entriesOf(dir string) ([]entry, error) {
 }
 
 // add writes a delivery behind all others, so that it is on disk when add returns.
-func (s spool) add(d delivery) error {
+func (s spool) add(d forge.GenericDelivery) error {
 	mode, err := s.prepare()
 	if err != nil {
 		return err
@@ -263,7 +264,7 @@ func (s spool) one(ctx context.Context, e entry, to *sender, w *words, mine map[
 	if err != nil {
 		return result{}, fmt.Errorf("spool: %w", err)
 	}
-	var d delivery
+	var d forge.GenericDelivery
 	if err := json.Unmarshal(raw, &d); err != nil || d.Ref == "" {
 		w.say("%s cannot be read and is set aside: %v", e.file, err)
 		return result{}, s.reject(e)

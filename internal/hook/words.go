@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
 // maxLines is how many builds of one ref are listed.
@@ -37,10 +38,10 @@ func clean(s string) string {
 }
 
 // answer has a line for each build, or the reason why there are none. Late ones were pushed before.
-func (w *words) answer(d delivery, res result, late bool) {
+func (w *words) answer(d forge.GenericDelivery, res result, late bool) {
 	of := ""
 	if w.several || late {
-		of = " of " + d.name()
+		of = " of " + strings.TrimPrefix(strings.TrimPrefix(d.Ref, "refs/heads/"), "refs/tags/")
 	}
 	if late {
 		of += ", pushed before,"
@@ -68,7 +69,7 @@ func (w *words) answer(d delivery, res result, late bool) {
 }
 
 // rejected returns what the listener does not take, and where it is kept.
-func (w *words) rejected(d delivery, res result, dir string) {
+func (w *words) rejected(d forge.GenericDelivery, res result, dir string) {
 	w.refused = true
 	w.say("%s is NOT announced: %s", d.Ref, res.why)
 	if res.hint != "" {
