@@ -13,6 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // request asks for a build's end as the listener does, without waking its owner.
@@ -121,6 +122,7 @@ func TestCanceledWhileQueued(t *testing.T) {
 	if got := w.canceled(b); got.Attempt != 0 || !slices.Equal(w.types(b), []string{"queued", "finished"}) {
 		t.Errorf("%v: %+v", w.types(b), got)
 	}
+	testkit.Eventually(t, "the record in the storage", func() bool { return w.stored(b, 0, "build.json") })
 }
 
 // The builder that is to stop the build is dead: the builder that gets its message ends it.

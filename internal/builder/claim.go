@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/events"
 )
 
@@ -26,6 +27,7 @@ const (
 	moveDrop    move = "drop"    // the message is out of date
 	moveRequeue move = "requeue" // the message of the retry may not have been sent: send it, then drop this one
 	moveCheck   move = "check"   // the build runs under another message: is that one still in the queue?
+	moveRecord  move = "record"  // the build was canceled while it was queued: store its record, then drop the message
 	moveCancel  move = "cancel"  // no builder runs the build, and it is to be canceled: finish it
 )
 
@@ -34,6 +36,9 @@ func decide(last events.Event, d *events.Delivery) move {
 	b := last.Build
 	switch b.State {
 	case rpmflow.Finished:
+		if b.Builder == "" { // the listener has ended it, which cannot write there
+			return moveRecord
+		}
 		return moveDrop
 	case rpmflow.Queued:
 		if d.Build.InfrastructureFailures < b.InfrastructureFailures {
@@ -72,12 +77,15 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 			return ownedBuild{}, false, err
 		}
 		switch m {
+		case moveRecord:
+			err = build.StoreRecord(ctx, b.runner.Store, last.Build)
 		case moveRequeue:
-			if err := b.queue.Enqueue(ctx, last.Build, time.Time{}); err != nil {
-				return ownedBuild{}, false, err
-			}
-			fallthrough
-		case moveDrop:
+			err = b.queue.Enqueue(ctx, last.Build, time.Time{})
+		}
+		if err != nil {
+			return ownedBuild{}, false, err
+		}
+		if m == moveDrop || m == moveRecord || m == moveRequeue {
 			log.Info("message dropped", "state", last.Build.State, "why", string(m))
 			return ownedBuild{}, false, d.Done(ctx)
 		}

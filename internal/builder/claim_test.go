@@ -19,6 +19,9 @@ import (
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	under := func(message uint64) rpmflow.BuildAttempt { return rpmflow.BuildAttempt{QueueSequence: message} }
+	ended := func(message uint64) rpmflow.BuildAttempt {
+		return rpmflow.BuildAttempt{QueueSequence: message, Builder: "a"}
+	}
 	const queued, running, finished = rpmflow.Queued, rpmflow.Running, rpmflow.Finished
 	for name, test := range map[string]struct {
 		last     rpmflow.Build
@@ -34,8 +37,10 @@ func TestDecide(t *testing.T) {
 		"running under another message": {rpmflow.Build{State: running, BuildAttempt: under(6)}, 0, moveCheck},
 		"running under a message to come": {rpmflow.Build{State: running, InfrastructureFailures: 1,
 			BuildAttempt: under(8)}, 0, moveCheck},
-		"finished":                       {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveDrop},
-		"finished under another message": {rpmflow.Build{State: finished, BuildAttempt: under(3)}, 0, moveDrop},
+		"finished":                       {rpmflow.Build{State: finished, BuildAttempt: ended(7)}, 0, moveDrop},
+		"finished under another message": {rpmflow.Build{State: finished, BuildAttempt: ended(3)}, 0, moveDrop},
+		"canceled while queued":          {rpmflow.Build{State: finished}, 0, moveRecord},
+		"canceled while queued again":    {rpmflow.Build{State: finished, BuildAttempt: under(7)}, 0, moveRecord},
 		"retry, old message": {
 			rpmflow.Build{State: queued, Attempt: 1, InfrastructureFailures: 1, BuildAttempt: under(7)}, 0, moveRequeue,
 		},

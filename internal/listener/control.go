@@ -41,7 +41,7 @@ func (l *Listener) cancel(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 		}
 		b.Cancel = &rpmflow.Cancel{By: by, At: time.Now().UTC()}
 		status, kind := http.StatusAccepted, events.TypeCancelRequested
-		if b.State == rpmflow.Queued { // its message is dropped by the builder that takes it
+		if b.State == rpmflow.Queued { // the builder that takes its message stores the record
 			status, kind, b = http.StatusOK, events.TypeFinished, b.Canceled(time.Now())
 		}
 		_, err := l.ledger.Append(r.Context(), kind, b, last.Sequence, uuid.NewString())
