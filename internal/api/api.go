@@ -33,9 +33,8 @@ type Push struct {
 	NotBuilt  []string   `json:"not_built,omitempty" doc:"Packages that are not built while others are, and why."`
 }
 
-// Delivery is the answer to a delivery that changes several refs: each push as if it had come alone, and the sum of
-// all.
-type Delivery struct {
+// Pushes is the answer to a delivery that changes several refs: each push as if it had come alone, and the sum of all.
+type Pushes struct {
 	Project   string     `json:"project" doc:"Name of the project."`
 	Duplicate bool       `json:"duplicate" doc:"All pushes were answered before."`
 	Builds    []BuildRef `json:"builds" doc:"The builds of all pushes."`

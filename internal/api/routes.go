@@ -211,9 +211,9 @@ func hooks() (all []Route) {
 			Body: &Body{Media: mediaJSON, Text: "The delivery."},
 			Answers: append(accepted(),
 				Answer{Status: http.StatusAccepted, When: "The same, of a delivery that changes several refs.",
-					Type: Delivery{}},
+					Type: Pushes{}},
 				Answer{Status: http.StatusOK, When: "The same, of a delivery that changes several refs.",
-					Type: Delivery{}},
+					Type: Pushes{}},
 				Answer{Status: http.StatusOK, When: "The delivery is not a push.", Type: Ignored{}}),
 			Problems: []Answer{
 				problem(http.StatusBadRequest,

@@ -60,7 +60,7 @@ func (l *Listener) deliver(ctx context.Context, project rpmflow.Project, d forge
 	received time.Time) (int, any, *problem) {
 	planning, cancel := context.WithTimeoutCause(ctx, l.o.RequestTimeout/2, plan.ErrSlow) // the rest is for storing
 	defer cancel()
-	a := api.Delivery{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
+	a := api.Pushes{Project: project.Name, Duplicate: true, Builds: []api.BuildRef{}}
 	var reasons []string
 	for _, c := range d.Changes {
 		key := d.Key(c)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
@@ -41,7 +42,7 @@ func (l *Listener) uploadsDir() string { return filepath.Join(l.o.DataDir, "list
 func (l *Listener) sweepUploads() error {
 	dir := l.uploadsDir()
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
-		return fmt.Errorf("directory of uploads: %w: let the listener write to data_dir", err)
+		return hint.Add(fmt.Errorf("directory of uploads: %w", err), "let the listener write to data_dir")
 	}
 	return nil
 }

@@ -1,7 +1,8 @@
 // Package listenerd is the listener as a program: from a configuration to a listener that serves.
 //
 // A checked configuration and a logger come in; a program that runs until its context ends, and the checks of what it
-// needs, go out. Its command, `rpmflow up` and tests import it.
+// needs, go out. Its command, `rpmflow up` and tests import it: those of package up start and stop it, with NATS and S3
+// under the deployed accounts, while NATS is away, and in a directory that cannot be written.
 package listenerd
 
 import (

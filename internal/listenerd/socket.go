@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/ready"
 )
 
@@ -22,11 +23,12 @@ func Listen(cfg *config.Config) (net.Listener, error) {
 	case err == nil:
 		return socket, nil
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("listener: %s is in use by %s: "+
-			"stop that, or take another address with --listen, RPMFLOW_LISTENER_LISTEN or listener.listen%s",
-			address, userOf(address), freeNear(address))
+		return nil, hint.Add(fmt.Errorf("listener: %s is in use by %s", address, userOf(address)),
+			"stop that, or take another address with --listen, RPMFLOW_LISTENER_LISTEN or listener.listen"+
+				freeNear(address))
 	}
-	return nil, fmt.Errorf("listen on %s: %w: set listener.listen to an address of this machine", address, err)
+	return nil, hint.Add(fmt.Errorf("listen on %s: %w", address, err),
+		"set listener.listen to an address of this machine")
 }
 
 // userOf returns what answers at an address of this machine that is in use.

@@ -53,20 +53,25 @@ func Distance(from, to string) int {
 	return d[len(a)][len(b)]
 }
 
-// Unknown says that a name is not known, which one may be meant, and which ones there are.
-func Unknown(what, written string, known []string) (message, hint string) {
-	message = fmt.Sprintf("%s %q is not known", what, written)
+// Unknown says that a name is not known, which one may be meant, and which ones there are. The hint ends with what else
+// one can do.
+func Unknown(what, written string, known []string, more ...string) (message, hint string) {
+	message, hint = fmt.Sprintf("%s %q is not known", what, written), knownAre(written, known)
+	return message, strings.Join(append([]string{hint}, more...), "; ")
+}
+
+func knownAre(written string, known []string) (hint string) {
 	if len(known) == 0 {
-		return message, "there is none yet"
+		return "there is none yet"
 	}
 	const most = 40 // of a long list the rest is left out
-	list := slices.Sorted(slices.Values(known))
-	hint = "known are: " + strings.Join(list[:min(len(list), most)], ", ")
-	if len(list) > most {
-		hint += fmt.Sprintf(" and %d more", len(list)-most)
+	sorted := slices.Sorted(slices.Values(known))
+	hint = "known are: " + strings.Join(sorted[:min(len(sorted), most)], ", ")
+	if len(sorted) > most {
+		hint += fmt.Sprintf(" and %d more", len(sorted)-most)
 	}
-	if best := Name(written, list); 2*Distance(written, best) <= len(best) {
+	if best := Name(written, sorted); 2*Distance(written, best) <= len(best) {
 		hint = fmt.Sprintf("did you mean %s? %s", best, hint)
 	}
-	return message, hint
+	return hint
 }

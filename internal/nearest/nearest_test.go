@@ -31,6 +31,10 @@ func TestUnknown(t *testing.T) {
 			t.Errorf("%s: %s: %s", test.written, message, hint)
 		}
 	}
+	if _, hint := nearest.Unknown("project", "x", nil, "or add it", "or leave it"); hint !=
+		"there is none yet; or add it; or leave it" {
+		t.Errorf("with more to do: %s", hint)
+	}
 }
 
 func TestDistance(t *testing.T) {

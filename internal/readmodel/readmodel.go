@@ -21,6 +21,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // schemaVersion is stored in the database: a database of another version is removed.
@@ -48,7 +49,8 @@ type Model struct {
 func Open(dir, stream string) (m *Model, after uint64, err error) {
 	lock, err := dirlock.Dir(dir)
 	if errors.Is(err, dirlock.ErrBusy) {
-		return nil, 0, fmt.Errorf("read model in %s: another listener uses it: give each listener a data_dir of its own", dir)
+		return nil, 0, hint.Add(fmt.Errorf("read model in %s: another listener uses it", dir),
+			"give each listener a data_dir of its own")
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read model: %w", err)
@@ -151,7 +153,7 @@ type Query struct {
 }
 
 // ErrCursor means that a cursor is not one that List has returned.
-var ErrCursor = errors.New("malformed cursor: take it from next of the page before")
+var ErrCursor = errors.New("malformed cursor")
 
 // List returns the builds, newest first, and the cursor of the next page, empty at the end.
 func (m *Model) List(ctx context.Context, q Query) (builds []rpmflow.Build, next string, err error) {

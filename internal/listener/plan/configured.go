@@ -11,9 +11,9 @@ import (
 func (pl *Planner) Project(name string) (rpmflow.Project, *Refusal) {
 	i := slices.IndexFunc(pl.o.Projects, func(p rpmflow.Project) bool { return p.Name == name })
 	if i < 0 {
-		_, hint := nearest.Unknown("project", name, pl.ProjectNames())
-		return rpmflow.Project{}, refuse(NotFound,
-			hint+"; or add the project to the listener's configuration", "project %q is not configured", name)
+		_, hint := nearest.Unknown("project", name, pl.ProjectNames(),
+			"or add the project to the listener's configuration")
+		return rpmflow.Project{}, refuse(NotFound, hint, "project %q is not configured", name)
 	}
 	return pl.o.Projects[i], nil
 }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -285,10 +283,7 @@ func changedFiles(files []string) string {
 func some(names []string, most int) string {
 	var shown []string
 	for _, n := range names[:min(len(names), most)] {
-		if !utf8.ValidString(n) || strings.ContainsFunc(n, func(c rune) bool { return !unicode.IsPrint(c) }) {
-			n = strconv.Quote(n)
-		}
-		shown = append(shown, n)
+		shown = append(shown, printable.Name(n))
 	}
 	if len(names) > most {
 		shown = append(shown, "…")

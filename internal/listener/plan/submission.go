@@ -165,9 +165,8 @@ func (pl *Planner) Decide(u Upload, name string) (rpmflow.Project, []string, *Re
 		case len(known) == 1:
 			wanted = known[0]
 		default:
-			_, hint := nearest.Unknown("project", name, known)
-			return rpmflow.Project{}, nil, refuse(Invalid,
-				"name the project: rpmflow submit PROJECT --srpm FILE; "+hint,
+			_, hint := nearest.Unknown("project", name, known, "name the project: rpmflow submit PROJECT --srpm FILE")
+			return rpmflow.Project{}, nil, refuse(Invalid, hint,
 				"there is no project with the name of the source package, %s", name)
 		}
 	}
