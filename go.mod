@@ -15,7 +15,6 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/jlaffaye/ftp v0.2.4
 	github.com/klauspost/compress v1.20.3
-	github.com/mattn/go-isatty v0.0.24
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
@@ -36,6 +35,8 @@ require (
 	golang.org/x/term v0.47.0
 	modernc.org/sqlite v1.60.1
 )
+
+require github.com/mattn/go-isatty v0.0.24 // indirect
 
 require (
 	dario.cat/mergo v1.0.0 // indirect

@@ -16,10 +16,10 @@ func main() {
 	lifeline.Main(nil)
 	cli.Main(cli.Service{
 		Program: config.ForBuilder, Short: "Take builds from the queue and run them",
-		Long: `The builder takes builds of its architectures from NATS JetStream, --jobs at a time. It runs each in a clean
-build root (mock in Docker) or with the host's rpmbuild, puts packages and logs into S3, and publishes the outcome. Any
-number may run, on any host. After the first SIGTERM running builds go on for the drain time; a second one hands them
-back at once.`,
+		Long: `The builder takes builds of its architectures from NATS JetStream, --jobs at a time. It runs each in a
+clean build root (mock in Docker) or with the host's rpmbuild, puts packages and logs into S3, and publishes the
+outcome. Any number may run, on any host. After the first SIGTERM running builds go on for the drain time; a second one
+hands them back at once.`,
 		Sections: []string{"", "log", "nats", "s3", "builder"},
 		Run: func(ctx, hard context.Context, cfg *config.Config, log *slog.Logger) error {
 			p := builderd.Program{Config: cfg, Log: log}

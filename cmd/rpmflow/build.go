@@ -6,16 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
 
@@ -154,12 +153,12 @@ func (f *buildFlags) sum(input local.Input) ([]checksum.Checksum, error) {
 		return nil, nil
 	}
 	if !input.IsSRPM() {
-		return nil, errors.New("--checksum is for source packages only: leave it out")
+		return nil, hint.Add(errors.New("--checksum is for source packages only"), "leave it out")
 	}
 	algorithm, digest, _ := strings.Cut(f.checksum, ":")
 	sum, err := checksum.New(algorithm, digest)
 	if err != nil {
-		return nil, fmt.Errorf("--checksum: %w: write sha256:DIGEST", err)
+		return nil, hint.Add(fmt.Errorf("--checksum: %w", err), "write sha256:DIGEST")
 	}
 	return []checksum.Checksum{sum}, nil
 }
@@ -182,8 +181,7 @@ func (f *buildFlags) run(cmd *cobra.Command, arg string, parse func(string) (loc
 	}
 	stderr := cmd.ErrOrStderr()
 	if f.shell && !(terminal(os.Stdin) && terminal(cmd.OutOrStdout()) && terminal(stderr)) {
-		remark(stderr,
-			"standard input, output and error are not a terminal: no shell is started if the build fails")
+		remark(stderr, "standard input, output and error are not a terminal: no shell is started if the build fails")
 		f.shell = false
 	}
 	return f.withSetup(cmd, func(_ context.Context, h localSetup) error {
@@ -227,7 +225,7 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 	if b.Outcome.Result == rpmflow.Succeeded {
 		for _, a := range b.Artifacts {
 			if !f.asJSON && a.Kind != rpmflow.KindLog {
-				fmt.Fprintln(out, shown(a.URL))
+				fmt.Fprintln(out, fromHere(a.URL))
 			}
 		}
 		return nil
@@ -237,31 +235,15 @@ func (f *buildFlags) show(out, w io.Writer, results *local.Results, b rpmflow.Bu
 		fmt.Fprintln(w, "  "+printable(line))
 	}
 	if o.Result == rpmflow.Skipped {
-		return &coded{fmt.Errorf("%s is skipped: %s: %s", b.Project, o.Message, o.Hint), exitSkipped}
+		return &coded{hint.Add(fmt.Errorf("%s is skipped: %s", b.Project, o.Message), o.Hint), exitSkipped}
 	}
 	err := fmt.Errorf("%s failed in phase %s: %s: %s", b.Project, o.Phase, o.Kind, o.Message)
-	hint := o.Hint
-	if o.Kind == rpmflow.FailureInfrastructure {
-		hint = "the package is not the cause: fix what is named above, and try again"
+	switch {
+	case o.Kind == rpmflow.FailureInfrastructure:
+		err = hint.Add(err, "the package is not the cause: fix what is named above, and try again")
+	case o.Hint != "":
+		err = hint.Add(err, o.Hint)
 	}
-	if hint != "" {
-		err = fmt.Errorf("%w: %s", err, hint)
-	}
-	remark(w, "the logs are in "+shown(results.Dir()))
+	remark(w, "the logs are in "+fromHere(results.Dir()))
 	return &coded{err, exitCodes()[o.Kind]}
-}
-
-// shown is a path as the user would write it: relative if it is below the working directory.
-func shown(path string) string {
-	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
-			return rel
-		}
-	}
-	return path
-}
-
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
 )
 
@@ -19,16 +20,12 @@ func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show BUILD", Short: "Show a build's record", Args: cobra.MatchAll(cobra.ExactArgs(1), buildIDs),
 		Example: "  rpmflow show 54004af1\n  rpmflow show 54004af1 --event",
-		Long: `Show prints the state of a build: its phases with their durations, its outcome, its packages and where they are
-stored. With --event it prints the newest event of the build as JSON, as subscribers get it; it is read from NATS.`,
+		Long: `Show prints the state of a build: its phases with their durations, its outcome, its packages and where
+they are stored. With --event it prints the newest event of the build as JSON, as subscribers get it; it is read from
+NATS.`,
 	}
 	event := cmd.Flags().Bool("event", false, "print the newest event of the build (JSON)")
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, args []string) error {
 		b, err := c.Build(cmd.Context(), args[0])
 		if err != nil {
 			return err
@@ -44,12 +41,8 @@ stored. With --event it prints the newest event of the build as JSON, as subscri
 			}
 			return printJSON(cmd.OutOrStdout(), json.RawMessage(raw))
 		}
-		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			return printJSON(cmd.OutOrStdout(), b)
-		}
-		return printBuild(cmd.OutOrStdout(), b)
-	}
-	return cmd
+		return emit(cmd, b, func(out io.Writer) error { return printBuild(out, b) })
+	})
 }
 
 func logsCommand() *cobra.Command {
@@ -61,14 +54,9 @@ func logsCommand() *cobra.Command {
 			"With -f it goes on until the build has ended.",
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow the log until the build has ended")
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
 		r, err := c.Log(ctx, args[0], follow)
 		if err != nil {
 			return err
@@ -78,8 +66,7 @@ func logsCommand() *cobra.Command {
 			return fmt.Errorf("the log was cut off: %w", err)
 		}
 		return nil
-	}
-	return cmd
+	})
 }
 
 // what is a short name of what is built: a commit or a source package.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,17 +17,32 @@ import (
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 // clientFlags are those of every command that uses a server.
 func clientFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.SortFlags = false // a command's own come first
-	f.Bool("json", false, "print JSON")
-	f.String("server", "", "URL of the listener (RPMFLOW_SERVER; else public_url of the configuration)")
+	cmd.Flags().SortFlags = false // a command's own come first
+	cli.JSONFlag(cmd)
+	cmd.Flags().String("server", "", "URL of the listener (RPMFLOW_SERVER; else public_url of the configuration)")
 	cli.KeyFlags(cmd)
+}
+
+// clientCommand completes a command whose own flags are defined: run gets a client of the server.
+func clientCommand(
+	cmd *cobra.Command, run func(cmd *cobra.Command, c *api.Client, args []string) error,
+) *cobra.Command {
+	clientFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := newClient(cmd)
+		if err != nil {
+			return err
+		}
+		return run(cmd, c, args)
+	}
+	return cmd
 }
 
 // clientConfig loads the configuration of a command. If none is named, that of a running `rpmflow up` is used.
@@ -35,14 +51,20 @@ func clientConfig(cmd *cobra.Command) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := filepath.Join(cfg.DataDir, up.ClientFile)
 	if explicit, _ := cmd.Flags().GetString("config"); explicit != "" || os.Getenv("RPMFLOW_CONFIG") != "" {
 		return cfg, nil
 	}
-	if _, err := os.Stat(left); err != nil {
-		return cfg, nil // nothing runs there: the configuration is as it is
+	running, err := runningConfig(cmd, cfg.DataDir, config.ForOperator)
+	return cmp.Or(running, cfg), err
+}
+
+// runningConfig is the configuration that a running `rpmflow up` has left in its data directory, nil if none runs.
+func runningConfig(cmd *cobra.Command, dataDir string, program config.Program) (*config.Config, error) {
+	file := filepath.Join(dataDir, up.ClientFile)
+	if _, err := os.Stat(file); err != nil {
+		return nil, nil
 	}
-	return cli.LoadFile(cmd, left, config.ForOperator)
+	return cli.LoadFile(cmd, file, program)
 }
 
 // newClient makes a client of the listener that flags, environment or configuration name.
@@ -55,14 +77,9 @@ func newClient(cmd *cobra.Command) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if server == "" {
-		server = os.Getenv("RPMFLOW_SERVER")
-	}
-	if server == "" {
-		server = cfg.PublicURL.String()
-	}
+	server = cmp.Or(server, os.Getenv("RPMFLOW_SERVER"), cfg.PublicURL.String())
 	if u, err := url.Parse(server); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("server %q is not a URL: write one such as http://127.0.0.1:8080", server)
+		return nil, hint.Add(fmt.Errorf("server %q is not a URL", server), "write one such as http://127.0.0.1:8080")
 	}
 	c := api.NewClient(server, string(cfg.Listener.Token))
 	c.Explain = explain(c.Server())
@@ -77,8 +94,8 @@ func explain(server string) func(error) error {
 		var u *api.Unreachable
 		switch {
 		case errors.As(err, &u):
-			return fmt.Errorf("%w: is the server running? "+
-				"(`rpmflow up` starts one here; --server or RPMFLOW_SERVER names another)", err)
+			return hint.Add(err, "is the server running? (`rpmflow up` starts one here; --server or RPMFLOW_SERVER "+
+				"names another)")
 		case !errors.As(err, &p):
 		case p.Status == http.StatusUnauthorized:
 			p.Hint = "set " + waysToAuthorize +
@@ -92,6 +109,14 @@ func explain(server string) func(error) error {
 
 // waysToAuthorize are the ways to give a command the token of submissions.
 const waysToAuthorize = "RPMFLOW_LISTENER_TOKEN, or listener.token or listener.token_file of the configuration,"
+
+// emit prints data as JSON if the command is asked for that, else what text writes.
+func emit(cmd *cobra.Command, data any, text func(io.Writer) error) error {
+	if cli.AsJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), data)
+	}
+	return text(cmd.OutOrStdout())
+}
 
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -44,7 +43,7 @@ func configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(cfg.CheckBuilder()); err != nil {
+		if err := cfg.CheckBuilder(); err != nil {
 			return err
 		}
 		for _, w := range cfg.Warnings {

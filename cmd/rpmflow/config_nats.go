@@ -31,8 +31,7 @@ func configNATSCommand() *cobra.Command {
 	var subscribers []string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights that it " +
-			"needs",
+		Use: "nats", Short: "Make the accounts of the NATS servers: a user for each program, with the rights it needs",
 		Args: cobra.NoArgs,
 		Long: `Makes the part of the configuration of nats-server with users and their rights (include
 "accounts.conf"). The users are listener, builder, publisher, admin (may do everything with the streams),

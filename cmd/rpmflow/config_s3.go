@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
@@ -34,8 +35,8 @@ each account has the name of its role. With --role it is the policy of that role
          mc admin policy attach ALIAS rpmflow-builder --user builder
   Ceph   put the bucket's policy on the bucket (s3cmd setpolicy), with principals such as arn:aws:iam:::user/builder`,
 		Example: "  rpmflow config s3 --role builder > builder.json\n" +
-			"  rpmflow config s3 --bucket rpmflow --principal listener=arn:aws:iam:::user/listener --principal " +
-			"builder=arn:aws:iam:::user/builder > policy.json",
+			"  rpmflow config s3 --bucket rpmflow --principal listener=arn:aws:iam:::user/listener " +
+			"--principal builder=arn:aws:iam:::user/builder > policy.json",
 	}
 	cli.ConfigFlags(cmd)
 	f := cmd.Flags()
@@ -74,8 +75,8 @@ func s3Policy(bucket string, role rpmflow.Role, principals []string) ([]byte, er
 	for _, p := range principals {
 		name, account, _ := strings.Cut(p, "=")
 		if account == "" {
-			return nil, fmt.Errorf("--principal %q: write ROLE=ACCOUNT, such as "+
-				"builder=arn:aws:iam::123456789012:user/builder", p)
+			return nil, hint.Add(fmt.Errorf("--principal %q has no account", p), "write ROLE=ACCOUNT, such as "+
+				"builder=arn:aws:iam::123456789012:user/builder")
 		}
 		accounts[rpmflow.Role(name)] = account
 	}

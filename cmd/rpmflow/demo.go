@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -201,37 +202,31 @@ func (d *demonstration) prepare(ctx context.Context, cfg *config.Config) error {
 
 // push commits the package as it is, even if nothing has changed, and pushes it.
 func (d *demonstration) push(ctx context.Context) (string, error) {
-	work, err := os.MkdirTemp("", "rpmflow-demo-")
+	tree, err := os.MkdirTemp("", "rpmflow-demo-")
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(work) }()
-	if err := os.CopyFS(filepath.Join(work, "tree"), os.DirFS(d.dir)); err != nil {
+	defer func() { _ = os.RemoveAll(tree) }()
+	if err := os.CopyFS(tree, os.DirFS(d.dir)); err != nil {
 		return "", err
 	}
-	tree := filepath.Join(work, "tree")
-	for _, args := range [][]string{
+	steps := [][]string{
 		{"init", "--quiet", "--initial-branch=main"},
-		{"fetch", "--quiet", d.repo, "+refs/heads/*:refs/remotes/origin/*"},
-	} {
-		if _, err := d.git(ctx, tree, args...); err != nil {
-			return "", err
-		}
-	}
-	if _, err := d.git(ctx, tree, "rev-parse", "--verify", "--quiet", "refs/remotes/origin/main"); err == nil {
-		if _, err := d.git(ctx, tree, "reset", "--quiet", "--soft", "refs/remotes/origin/main"); err != nil {
-			return "", err
-		}
-	}
-	for _, args := range [][]string{
 		{"add", "--all"},
 		{"commit", "--quiet", "--allow-empty", "--message", "Demonstration " + time.Now().Format(time.DateTime)},
-	} {
-		if _, err := d.git(ctx, tree, args...); err != nil {
+		{"push", d.repo, "HEAD:refs/heads/main"},
+	}
+	if _, err := d.git(ctx, d.repo, "rev-parse", "--verify", "--quiet", "refs/heads/main"); err == nil {
+		steps = slices.Insert(steps, 1, []string{"fetch", "--quiet", d.repo, "main"},
+			[]string{"reset", "--quiet", "--soft", "FETCH_HEAD"})
+	}
+	answer := ""
+	for _, args := range steps {
+		if answer, err = d.git(ctx, tree, args...); err != nil {
 			return "", err
 		}
 	}
-	return d.git(ctx, tree, "push", d.repo, "HEAD:refs/heads/main")
+	return answer, nil
 }
 
 // git runs git without the user's own configuration, which might ask for signatures or run hooks.

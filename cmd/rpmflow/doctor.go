@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -22,14 +20,14 @@ func doctorCommand() *cobra.Command {
 		Short:     "Check everything that the system needs, and print what to do about what is missing",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
-		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as seen from this
-machine. It prints a line for each check and what to do about it. With an argument it checks what that program
+		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as seen
+from this machine. It prints a line for each check and what to do about it. With an argument it checks what that program
 needs, with that program's rights. Without one it checks everything, and what only a builder needs is a warning.
 It exits with 1 if something has failed.`,
 		Example: "  rpmflow doctor\n  rpmflow doctor builder --json",
 	}
 	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder")
-	cli.DoctorFlags(cmd)
+	cli.JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		program, name := config.ForOperator, ""
 		if len(args) > 0 {
@@ -59,16 +57,14 @@ func doctorConfig(cmd *cobra.Command, program config.Program) (cfg *config.Confi
 		return nil, "", err
 	}
 	file := cmp.Or(cfg.File, "no file rpmflow.yaml, defaults and environment only")
-	client := filepath.Join(cfg.DataDir, up.ClientFile)
-	if _, err := os.Stat(client); err != nil {
-		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config "+
-			"DATA_DIR/%s)",
-			file, fromHere(cfg.DataDir), up.ClientFile)
-		return cfg, "", nil
-	}
-	running, err := cli.LoadFile(cmd, client, program)
-	if err != nil {
+	running, err := runningConfig(cmd, cfg.DataDir, program)
+	switch {
+	case err != nil:
 		return nil, "", err
+	case running == nil:
+		cfg.File = fmt.Sprintf("%s; no `rpmflow up` runs in %s (name that of another directory with --config "+
+			"DATA_DIR/%s)", file, fromHere(cfg.DataDir), up.ClientFile)
+		return cfg, "", nil
 	}
 	cfg.File = fmt.Sprintf("%s; and that of the `rpmflow up` that runs in %s", file, fromHere(cfg.DataDir))
 	cfg.NATS, cfg.S3 = running.NATS, running.S3

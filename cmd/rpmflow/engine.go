@@ -38,23 +38,18 @@ type workplace struct {
 	Place  *local.Place
 	// Remarks say what was chosen if the user has not chosen, and what that costs.
 	Remarks []string
-	shut    func()
-	sweep   func(context.Context)
+	// Close frees connections.
+	Close func()
+	// Sweep removes from the container engine what killed commands of this user have left.
+	Sweep func(context.Context)
 }
-
-// Close frees connections.
-func (b *workplace) Close() { b.shut() }
-
-// Sweep removes from the container engine what killed commands of this user have left.
-func (b *workplace) Sweep(ctx context.Context) { b.sweep(ctx) }
 
 // newWorkplace chooses engine and target. What the user has named must exist; else mock is used if it can work, and
 // the host's rpm if it cannot.
 func newWorkplace(
 	ctx context.Context, cfg *config.Config, place *local.Place, where targetChoice, log *slog.Logger,
 ) (*workplace, error) {
-	nothing := func() {}
-	b := &workplace{Place: place, shut: nothing, sweep: func(context.Context) {}}
+	b := &workplace{Place: place, Close: func() {}, Sweep: func(context.Context) {}}
 	named := rpmflow.Target{Name: where.target}
 	if cfg.Builder.Engine == config.EngineRPMBuild || named.OnHost() && cfg.Builder.Engine == config.EngineAuto {
 		return b, b.host(ctx, cfg, where.target, "")
@@ -85,11 +80,11 @@ func newWorkplace(
 		shut()
 		return b, b.host(ctx, cfg, "", err.Error())
 	}
-	b.Engine, b.Target, b.shut = m, target, shut
+	b.Engine, b.Target, b.Close = m, target, shut
 	if said != "" {
 		b.Remarks = append(b.Remarks, said)
 	}
-	b.sweep = func(ctx context.Context) {
+	b.Sweep = func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		wanted := func(_ context.Context, id string, _ int) (bool, error) { return place.Running(id), nil }
@@ -115,10 +110,10 @@ func (b *workplace) host(ctx context.Context, cfg *config.Config, name, why stri
 			"or leave the target out to build for this machine, %s", name, rpmflow.HostTarget(osrelease.Read()).Name))
 	}
 	e, err := hostrpm.New(ctx, "")
-	if err != nil {
-		if why != "" {
-			err = errors.Join(errors.New(why), err)
-		}
+	switch {
+	case err != nil && why != "":
+		return errors.Join(errors.New(why), err)
+	case err != nil:
 		return err
 	}
 	b.Engine = e
@@ -167,6 +162,13 @@ func closeMock(m *mock.Engine, log *slog.Logger) {
 	}
 }
 
+func targetNames(cfg *config.Config) (names []string) {
+	for _, t := range cfg.Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
 // chooseTarget finds the target. said names it when the user has not.
 func chooseTarget(cfg *config.Config, where targetChoice) (t rpmflow.Target, said string, err error) {
 	if t, ok := cfg.Target(where.target); ok {
@@ -181,12 +183,8 @@ func chooseTarget(cfg *config.Config, where targetChoice) (t rpmflow.Target, sai
 		case 1:
 			return cfg.Targets[0], "", nil
 		default:
-			var names []string
-			for _, t := range cfg.Targets {
-				names = append(names, t.Name)
-			}
-			return t, "", fmt.Errorf("several targets are configured: name one of them with -r: %s",
-				strings.Join(names, ", "))
+			return t, "", hint.Add(errors.New("several targets are configured"),
+				"name one of them with -r: "+strings.Join(targetNames(cfg), ", "))
 		}
 	}
 	t = rpmflow.Target{Name: name, Config: name, Image: where.image, MaxAge: 10 * time.Minute}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/local"
 	"github.com/rpmflow/rpmflow/internal/lookaside"
@@ -34,18 +36,17 @@ func (f *downloadFlags) check() error {
 			return fmt.Errorf("--allow-address: %w", err)
 		}
 	}
-	if f.lookaside == "" {
-		return nil
-	}
-	if err := lookaside.Check(f.lookaside); err != nil {
-		return fmt.Errorf("--lookaside: %w", err)
+	if f.lookaside != "" {
+		if err := lookaside.Check(f.lookaside); err != nil {
+			return fmt.Errorf("--lookaside: %w", err)
+		}
 	}
 	return nil
 }
 
 func (f *downloadFlags) downloads(cfg *config.Config) local.Downloads {
 	return local.Downloads{
-		Allow:   append(append([]string{}, cfg.Builder.AllowAddresses...), f.allow...),
+		Allow:   slices.Concat(cfg.Builder.AllowAddresses, f.allow),
 		MaxFile: int64(cfg.Builder.MaxSource), Lookaside: f.lookaside,
 	}
 }
@@ -54,14 +55,13 @@ func fetchCommand() *cobra.Command {
 	var flags localFlags
 	var downloads downloadFlags
 	var dir string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "fetch FILE.spec", Short: "Download missing sources, and check those that are there",
 		Args: cobra.ExactArgs(1),
-		Long: `Fetch downloads missing files that the spec's Source and Patch lines name by a URL, as a builder does: a broken
-transfer is continued, and only public addresses are used unless --allow-address names others. If dist-git's list of
-sources (sources, .PACKAGE.metadata) is next to the spec, all files must have the checksums in it. With --lookaside its
-files come from there, else from the spec's URLs.
+		Long: `Fetch downloads missing files that the spec's Source and Patch lines name by a URL, as a builder does: a
+broken transfer is continued, and only public addresses are used unless --allow-address names others. If dist-git's list
+of sources (sources, .PACKAGE.metadata) is next to the spec, all files must have the checksums in it. With --lookaside
+its files come from there, else from the spec's URLs.
 
 It prints a line for each file.
 
@@ -73,14 +73,14 @@ It prints a line for each file.
 	downloads.add(cmd)
 	cmd.Flags().StringVarP(&dir, "directory", "C", "",
 		"directory for the sources; empty: next to the spec, or in SOURCES next to SPECS")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cli.JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := downloads.check(); err != nil {
 			return err
 		}
 		return flags.withSpec(cmd, args[0], func(ctx context.Context, h localSetup, s *local.Spec) error {
 			obtained, err := s.Fetch(ctx, downloads.downloads(h.cfg), dir, h.log)
-			if asJSON && (err == nil || len(obtained) > 0) {
+			if cli.AsJSON(cmd) && (err == nil || len(obtained) > 0) {
 				return errors.Join(err, printJSON(cmd.OutOrStdout(), obtained))
 			}
 			for _, o := range obtained {

@@ -30,11 +30,9 @@ rpmflow.url and rpmflow.secretFile in the repository's git configuration. An exi
 the error says how to call this program from it. Run install again after the program has moved. For a project
 with two repositories, add ?repository=source or ?repository=packaging to the URL.`,
 		Example: "  rpmflow hook install /srv/git/hello.git --url http://127.0.0.1:8080/hooks/generic/hello " +
-			"--secret-file " +
-			"hello.secret",
+			"--secret-file hello.secret",
 	}
-	cmd.Flags().StringVar(&to, "url", "",
-		"URL for the project's pushes: http://HOST/hooks/generic/PROJECT")
+	cmd.Flags().StringVar(&to, "url", "", "URL for the project's pushes: http://HOST/hooks/generic/PROJECT")
 	cmd.Flags().StringVar(&secretFile, "secret-file", "",
 		"file with the project's webhook secret, readable only by those who push")
 	for _, name := range []string{"url", "secret-file"} {

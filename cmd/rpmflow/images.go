@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,15 +16,15 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/nearest"
-	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func imagesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "images", Short: "List the build roots that this machine's container engine keeps", Args: cobra.NoArgs,
-		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of their
-package in it. Images lists them with their age and size. Builders keep them up to date, and within
+		Long: `Builds start from images: the initialised root of their target, or that root with the BuildRequires of
+their package in it. Images lists them with their age and size. Builders keep them up to date, and within
 builder.docker.cache.`,
 		Example: "  rpmflow images\n  rpmflow images refresh fedora-42-x86_64\n  rpmflow images prune --all",
 	}
@@ -46,8 +46,7 @@ builder.docker.cache.`,
 	imagesFlags(refresh)
 	refresh.RunE = func(cmd *cobra.Command, names []string) error {
 		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
-			return refreshTargets(cmd, e, cfg,
-				names)
+			return refreshTargets(cmd, e, cfg, names)
 		})
 	}
 	var all bool
@@ -78,9 +77,8 @@ builder.docker.cache.`,
 
 // imagesFlags are for the container engine of this machine, and for NATS, which identifies the installation.
 func imagesFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.Bool("json", false, "print JSON")
+	cmd.Flags().SortFlags = false
+	cli.JSONFlag(cmd)
 	cli.KeyFlags(cmd, "data_dir", "builder.docker.host", "builder.docker.cert_path", "builder.docker.cache",
 		"nats.url", "nats.user", "nats.credentials", "nats.ca_file")
 }
@@ -96,13 +94,11 @@ func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) er
 	}
 	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data
 	// directory.
-	if left := filepath.Join(cfg.DataDir, up.ClientFile); fileExists(left) {
-		running, err := cli.LoadFile(cmd, left, config.ForOperator)
-		if err != nil {
-			return err
-		}
-		cfg.NATS = running.NATS
+	running, err := runningConfig(cmd, cfg.DataDir, config.ForOperator)
+	if err != nil {
+		return err
 	}
+	cfg.NATS = cmp.Or(running, cfg).NATS
 	e, closeEngine, err := installedMock(ctx, cfg, cfg.Log.Logger(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
@@ -116,20 +112,14 @@ func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) er
 
 func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, names []string) error {
 	if len(names) == 0 {
-		for _, t := range cfg.Targets {
-			names = append(names, t.Name)
-		}
+		names = targetNames(cfg)
 	}
 	roots := map[string]rpmflow.BuildRoot{}
 	for _, name := range names {
 		target, ok := cfg.Target(name)
 		if !ok {
-			var known []string
-			for _, t := range cfg.Targets {
-				known = append(known, t.Name)
-			}
-			message, hint := nearest.Unknown("target", name, known)
-			return fmt.Errorf("%s: %s: `rpmflow config check` names the file that they are read from", message, hint)
+			message, do := nearest.Unknown("target", name, targetNames(cfg))
+			return hint.Add(errors.New(message), do+"; `rpmflow config check` names the file that they are read from")
 		}
 		root, err := e.Refresh(cmd.Context(), target, cmd.ErrOrStderr())
 		if err != nil {
@@ -137,38 +127,16 @@ func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, name
 		}
 		roots[name] = root
 	}
-	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-		return printJSON(cmd.OutOrStdout(), roots)
-	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		root := roots[name]
-		fmt.Fprintf(cmd.OutOrStdout(), "%s  made %s  %s\n", name, root.Made.Local().Format(time.DateTime), root.Image)
-	}
-	return nil
+	return emit(cmd, roots, func(out io.Writer) error {
+		for _, name := range slices.Sorted(maps.Keys(roots)) {
+			root := roots[name]
+			fmt.Fprintf(out, "%s  made %s  %s\n", name, root.Made.Local().Format(time.DateTime), root.Image)
+		}
+		return nil
+	})
 }
 
 func printKept(cmd *cobra.Command, kept []images.Entry) error {
-	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-		return printKeptJSON(cmd.OutOrStdout(), kept)
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "TARGET\tHOLDS\tMADE\tCHECKED OR USED\tSIZE\tIMAGE")
-	for _, k := range slices.Backward(kept) {
-		holds := "root"
-		if k.Dependencies {
-			holds = "dependencies"
-		}
-		if k.Outdated {
-			holds += " (outdated)"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s ago\t%s ago\t%.1f MB\t%s\n",
-			k.Target, holds, since(k.Made), since(k.Used), float64(k.Size)/1e6, k.Name)
-	}
-	return w.Flush()
-}
-
-func printKeptJSON(w io.Writer, kept []images.Entry) error {
 	type row struct {
 		Target   string    `json:"target"`
 		Holds    string    `json:"holds"`
@@ -180,19 +148,20 @@ func printKeptJSON(w io.Writer, kept []images.Entry) error {
 		Name     string    `json:"name"`
 	}
 	rows := make([]row, 0, len(kept))
+	t := table{{"TARGET", "HOLDS", "MADE", "CHECKED OR USED", "SIZE", "IMAGE"}}
 	for _, k := range slices.Backward(kept) {
-		r := row{k.Target, "root", k.Outdated, k.Made.UTC(), k.Used.UTC(), k.Size, k.Image, k.Name}
+		holds := "root"
 		if k.Dependencies {
-			r.Holds = "dependencies"
+			holds = "dependencies"
 		}
-		rows = append(rows, r)
+		rows = append(rows, row{k.Target, holds, k.Outdated, k.Made.UTC(), k.Used.UTC(), k.Size, k.Image, k.Name})
+		if k.Outdated {
+			holds += " (outdated)"
+		}
+		t = append(t, []string{k.Target, holds, since(k.Made), since(k.Used),
+			fmt.Sprintf("%.1f MB", float64(k.Size)/1e6), k.Name})
 	}
-	return printJSON(w, rows)
+	return emit(cmd, rows, func(out io.Writer) error { return t.write(out) })
 }
 
-func fileExists(name string) bool {
-	_, err := os.Stat(name)
-	return err == nil
-}
-
-func since(t time.Time) time.Duration { return max(time.Since(t), 0).Truncate(time.Second) }
+func since(t time.Time) string { return max(time.Since(t), 0).Truncate(time.Second).String() + " ago" }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 )
 
 // shortLength is how much of an id is shown; the server takes it as long as it is the beginning of one build's.
@@ -41,12 +43,7 @@ not in a pipe; --json has the whole records.`,
 	}
 	f.IntVar(&limit, "limit", 20, "builds on a page, 200 at most")
 	filters["cursor"] = f.String("cursor", "", "next of the previous page")
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, _ []string) error {
 		q := url.Values{"limit": {strconv.Itoa(limit)}}
 		for name, value := range filters {
 			if *value != "" {
@@ -57,19 +54,16 @@ not in a pipe; --json has the whole records.`,
 		if err != nil {
 			return err
 		}
-		out := cmd.OutOrStdout()
-		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			return printJSON(out, page)
-		}
-		if err := buildTable(page.Builds, time.Now()).write(out, 5, 1, 2, 3, 4); err != nil {
-			return err
-		}
-		if page.Next != "" {
-			fmt.Fprintf(out, "more: --cursor %s\n", page.Next)
-		}
-		return nil
-	}
-	return cmd
+		return emit(cmd, page, func(out io.Writer) error {
+			if err := buildTable(page.Builds, time.Now()).write(out, 5, 1, 2, 3, 4); err != nil {
+				return err
+			}
+			if page.Next != "" {
+				fmt.Fprintf(out, "more: --cursor %s\n", page.Next)
+			}
+			return nil
+		})
+	})
 }
 
 // buildTable is a table of builds.

@@ -18,8 +18,8 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rpmflow",
 		Short: "Git push in; RPMs, logs and a build-finished event out",
-		Long: `rpmflow builds RPM packages from git pushes in clean build roots, stores packages and logs in S3, and announces
-every outcome.
+		Long: `rpmflow builds RPM packages from git pushes in clean build roots, stores packages and logs in S3, and
+announces every outcome.
 
   rpmflow up                         run everything on this machine
   rpmflow submit hello               build a project's newest commit
@@ -42,7 +42,6 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory. O
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(),
 		retryCommand(), watchCommand(), healthCommand(), doctorCommand(), projectsCommand(), targetsCommand(),
 		versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(),
-		specCommand(),
-		hookCommand())
+		specCommand(), hookCommand())
 	return root
 }

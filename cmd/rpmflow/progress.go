@@ -10,16 +10,12 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/mattn/go-isatty"
-	"golang.org/x/term"
-
 	"github.com/rpmflow/rpmflow"
 )
 
 // meter shows the progress of a build: a line for each finished phase, and on a terminal a last line that changes, with
 // the running phase, its time, and the newest line of the log.
 type meter struct {
-	out     *os.File // nil: not a terminal
 	w       io.Writer
 	verbose bool // the log itself is shown
 
@@ -31,27 +27,21 @@ type meter struct {
 	drawn   bool
 	paused  bool // another program uses the terminal
 	stop    chan struct{}
-	done    chan struct{}
+	drawing sync.WaitGroup
 }
 
 const redraw = 200 * time.Millisecond
 
 // newMeter writes to w until end is called.
 func newMeter(w io.Writer, verbose bool) *meter {
-	m := &meter{w: w, verbose: verbose, stop: make(chan struct{}), done: make(chan struct{})}
-	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) && !verbose && os.Getenv("TERM") != "dumb" {
-		m.out = f
+	m := &meter{w: w, verbose: verbose, stop: make(chan struct{})}
+	if terminal(w) && !verbose && os.Getenv("TERM") != "dumb" {
+		m.drawing.Go(m.run)
 	}
-	go m.run()
 	return m
 }
 
 func (m *meter) run() {
-	defer close(m.done)
-	if m.out == nil {
-		<-m.stop
-		return
-	}
 	tick := time.NewTicker(redraw)
 	defer tick.Stop()
 	for {
@@ -120,7 +110,7 @@ func (m *meter) pause() {
 // end stops the meter; phases are those of the finished build.
 func (m *meter) end(phases []rpmflow.PhaseTime) {
 	close(m.stop)
-	<-m.done
+	m.drawing.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.over(phases)
@@ -130,14 +120,14 @@ func (m *meter) draw() {
 	if len(m.phases) == 0 || m.paused {
 		return
 	}
-	width, _, err := term.GetSize(int(m.out.Fd()))
-	if err != nil || width < 30 {
-		width = 80
+	columns := width(m.w)
+	if columns < 30 {
+		columns = 80
 	}
 	phase := m.phases[len(m.phases)-1].Phase
 	line := fmt.Sprintf("%-14s%6.1fs  %s", phase, time.Since(m.since).Seconds(), printable(m.last))
-	if r := []rune(line); len(r) >= width {
-		line = string(r[:width-1])
+	if r := []rune(line); len(r) >= columns {
+		line = string(r[:columns-1])
 	}
 	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
 	m.drawn = true

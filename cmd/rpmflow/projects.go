@@ -2,9 +2,13 @@ package main
 
 import (
 	"cmp"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow/internal/api"
 )
 
 func projectsCommand() *cobra.Command {
@@ -13,22 +17,13 @@ func projectsCommand() *cobra.Command {
 		Long: `Projects lists what the server is configured to build: the repository of each project, the refs whose
 pushes are built, and the targets. --json has packages and limits as well. No secret is shown.`,
 	}
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(cmd)
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, _ []string) error {
+		answer, err := c.Projects(cmd.Context())
 		if err != nil {
 			return err
-		}
-		list, err := c.Projects(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			return printJSON(cmd.OutOrStdout(), list)
 		}
 		t := table{{"PROJECT", "LAYOUT", "REFS", "TARGETS", "WEBHOOKS", "REPOSITORY"}}
-		for _, p := range list.Projects {
-			refs := append(append([]string{}, p.Branches...), p.Tags...)
+		for _, p := range answer.Projects {
 			webhooks := "no secret"
 			if p.Webhooks {
 				webhooks = "yes"
@@ -37,13 +32,11 @@ pushes are built, and the targets. --json has packages and limits as well. No se
 			if p.Packaging != "" {
 				repository += ", " + p.Packaging
 			}
-			t = append(t, []string{p.Name, string(p.Layout), cmp.Or(strings.Join(refs, ","), "-"),
-				cmp.Or(strings.Join(p.Targets,
-					","), "-"), webhooks, repository})
+			t = append(t, []string{p.Name, string(p.Layout), list(slices.Concat(p.Branches, p.Tags)), list(p.Targets),
+				webhooks, repository})
 		}
-		return t.write(cmd.OutOrStdout(), 3, 2, 5)
-	}
-	return cmd
+		return emit(cmd, answer, func(out io.Writer) error { return t.write(out, 3, 2, 5) })
+	})
 }
 
 func targetsCommand() *cobra.Command {
@@ -53,25 +46,18 @@ func targetsCommand() *cobra.Command {
 image of each target, and the projects that are built for it. rpmflow images lists what a builder's container
 engine keeps for them.`,
 	}
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := newClient(cmd)
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, _ []string) error {
+		answer, err := c.Targets(cmd.Context())
 		if err != nil {
 			return err
-		}
-		list, err := c.Targets(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-			return printJSON(cmd.OutOrStdout(), list)
 		}
 		t := table{{"TARGET", "ARCH", "CONFIG", "IMAGE", "PROJECTS"}}
-		for _, target := range list.Targets {
-			t = append(t, []string{target.Name, target.Arch, target.Config, target.Image,
-				cmp.Or(strings.Join(target.Projects, ","), "-")})
+		for _, target := range answer.Targets {
+			t = append(t, []string{target.Name, target.Arch, target.Config, target.Image, list(target.Projects)})
 		}
-		return t.write(cmd.OutOrStdout(), 4, 3, 2)
-	}
-	return cmd
+		return emit(cmd, answer, func(out io.Writer) error { return t.write(out, 4, 3, 2) })
+	})
 }
+
+// list is a cell with several names.
+func list(names []string) string { return cmp.Or(strings.Join(names, ","), "-") }

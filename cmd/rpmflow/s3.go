@@ -17,9 +17,9 @@ import (
 func s3Command() *cobra.Command {
 	cmd := cli.Service{
 		Program: config.ForS3, Short: "Run an S3 server with an account for each role",
-		Long: `S3 serves the bucket s3.bucket on gateway.listen, for installations without an object storage. Every write is
-synced to disk before it is answered. Data are in the directory s3 of the data directory; one server at a time may
-use them.
+		Long: `S3 serves the bucket s3.bucket on gateway.listen, for installations without an object storage. Every
+write is synced to disk before it is answered. Data are in the directory s3 of the data directory; one server at a time
+may use them.
 
 The root account, which may do everything, is s3.access_key with s3.secret_key. The accounts listener, builder and
 publisher have the names of their roles as access keys, the secret keys gateway.listener_secret_key,

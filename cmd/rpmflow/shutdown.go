@@ -44,8 +44,8 @@ func (s *shutdown) follow(ctx context.Context) {
 		fmt.Fprintln(s.out, "\nStopping.")
 		return
 	}
-	fmt.Fprintf(s.out, "\nStopping. %s may go on for %s, then they go back to the queue; Ctrl-C again stops them now.\n",
-		count(len(page.Builds), "running build"), s.drain)
+	fmt.Fprintf(s.out, "\nStopping. %s may go on for %s, then they go back to the queue; Ctrl-C again stops them "+
+		"now.\n", count(len(page.Builds), "running build"), s.drain)
 	for _, b := range page.Builds {
 		s.builds[b.ID] = b.State
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/local"
 )
@@ -49,21 +50,19 @@ type answerer func(ctx context.Context, s *local.Spec, args []string) (data any,
 // question makes a command whose last argument is a spec.
 func question(use, short string, answer answerer) *cobra.Command {
 	var flags localFlags
-	var asJSON bool
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(strings.Count(use, " "))}
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cli.JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return flags.withSpec(cmd, args[len(args)-1], func(ctx context.Context, _ localSetup, s *local.Spec) error {
 			data, text, err := answer(ctx, s, args)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), data)
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), text)
-			return err
+			return emit(cmd, data, func(out io.Writer) error {
+				_, err := io.WriteString(out, text)
+				return err
+			})
 		})
 	}
 	return cmd
@@ -191,12 +190,7 @@ func packaged(name, short string, show func(rpmflow.Package) string) *cobra.Comm
 	})
 }
 
-func joinLines(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.Join(lines, "\n") + "\n"
-}
+func joinLines(lines []string) string { return strings.Join(append(lines, ""), "\n") }
 
 func evalCommand() *cobra.Command {
 	return question("eval EXPRESSION FILE.spec", "Expand an expression such as '%{name}-%{version}' in the spec",

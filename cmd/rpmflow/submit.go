@@ -14,7 +14,7 @@ import (
 
 // accepted prints which builds there will be, and when it is to wait, what becomes of them.
 func accepted(ctx context.Context, cmd *cobra.Command, c *api.Client, answer api.Push, wait bool) error {
-	asJSON, _ := cmd.Flags().GetBool("json")
+	asJSON := cli.AsJSON(cmd)
 	out := cmd.OutOrStdout()
 	if asJSON && (!wait || len(answer.Builds) == 0) {
 		if err := printJSON(out, answer); err != nil || len(answer.Builds) > 0 {
@@ -110,21 +110,15 @@ only if all have succeeded, 16 if the others were skipped (the spec excludes the
 	f.StringVar(&s.key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
 	f.StringSliceVar(&s.allow, "allow-address", nil,
 		"host, address or range that --srpm may download from although it is not public (may be repeated)")
-	clientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
-		c, err := newClient(cmd)
-		if err != nil {
-			return err
-		}
 		answer, err := s.send(ctx, cmd, c, args)
 		if err != nil {
 			return err
 		}
 		return accepted(ctx, cmd, c, answer, s.wait)
-	}
-	return cmd
+	})
 }
 
 func (s *submission) send(

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // table is lines of cells, of which the first has the headings.
@@ -68,15 +68,19 @@ func shortened(cell string, width int) string {
 	return cell
 }
 
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // width is that of the terminal, 0 if there is none.
 func width(out io.Writer) int {
-	f, ok := out.(*os.File)
-	if !ok || !terminal(out) {
+	if !terminal(out) {
 		return 0
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	columns, _, err := term.GetSize(int(out.(*os.File).Fd()))
 	if err != nil {
 		return 0
 	}
-	return int(size.Col)
+	return columns
 }

@@ -24,8 +24,8 @@ func upCommand() *cobra.Command {
 	var withParent bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine: NATS, S3, listener and builder", Args: cobra.NoArgs,
-		Long: `Up runs the whole system in one process tree, with embedded NATS JetStream and embedded S3. All data are in
-the data directory. It is for a laptop, for tests, and for small installations. Ctrl-C ends it after the running
+		Long: `Up runs the whole system in one process tree, with embedded NATS JetStream and embedded S3. All data are
+in the data directory. It is for a laptop, for tests, and for small installations. Ctrl-C ends it after the running
 builds; a second one ends it at once. While it runs, the other commands find it if they are started in the same
 directory.
 

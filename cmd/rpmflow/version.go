@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -11,31 +12,29 @@ import (
 )
 
 func versionCommand() *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
 		Long: "Version prints the version of this program, the commit that it was built from if that is known, " +
 			"and the version of Go. The version of a server is in its /healthz.",
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cli.JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		version, commit, modified := cli.Build()
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), struct {
-				Version  string `json:"version"`
-				Commit   string `json:"commit,omitempty"`
-				Modified bool   `json:"modified"` // there were changes that are not committed
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{version, commit, modified, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
-		}
-		commit = cmp.Or(commit, "unknown")
-		if modified {
-			commit += " with changes"
-		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "rpmflow %s\ncommit %s\n%s %s/%s\n",
-			version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return err
+		data := struct {
+			Version  string `json:"version"`
+			Commit   string `json:"commit,omitempty"`
+			Modified bool   `json:"modified"` // there were changes that are not committed
+			Go       string `json:"go"`
+			Platform string `json:"platform"`
+		}{version, commit, modified, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+		return emit(cmd, data, func(out io.Writer) error {
+			commit = cmp.Or(commit, "unknown")
+			if modified {
+				commit += " with changes"
+			}
+			_, err := fmt.Fprintf(out, "rpmflow %s\ncommit %s\n%s %s\n", version, commit, data.Go, data.Platform)
+			return err
+		})
 	}
 	return cmd
 }

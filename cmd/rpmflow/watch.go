@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
@@ -22,15 +24,15 @@ func watchCommand() *cobra.Command {
 		Long: `Watch subscribes to the finished events and prints a line for each; with --json that line is the
 CloudEvent. With --durable NAME it continues where the last watch of that name stopped, so that nothing is
 missed in between.`,
-		Example: "  rpmflow watch --project hello\n  rpmflow watch --durable mirror --json | while read -r event; do " +
-			"…; done",
+		Example: "  rpmflow watch --project hello\n" +
+			"  rpmflow watch --durable mirror --json | while read -r event; do …; done",
 	}
 	f := cmd.Flags()
 	f.StringVar(&durable, "durable", "", "name under which the position is kept")
 	f.StringVar(&project, "project", "", "only of this project")
 	f.IntVar(&count, "count", 0, "end after so many events; 0: never")
 	clientFlags(cmd)
-	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
+	cli.KeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
@@ -43,7 +45,6 @@ missed in between.`,
 				return err
 			}
 		}
-		asJSON, _ := cmd.Flags().GetBool("json")
 		log := cfg.Log.Logger(cmd.ErrOrStderr())
 		nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow watch"), log)
 		if err != nil {
@@ -58,7 +59,7 @@ missed in between.`,
 			if seen++; seen == count {
 				defer enough()
 			}
-			if asJSON {
+			if cli.AsJSON(cmd) {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Raw)
 				return err
 			}
@@ -90,8 +91,8 @@ func checkProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	if slices.Contains(known, name) {
 		return nil
 	}
-	message, hint := nearest.Unknown("project", name, known)
-	return fmt.Errorf("%s: %s", message, hint)
+	message, do := nearest.Unknown("project", name, known)
+	return hint.Add(errors.New(message), do)
 }
 
 func healthCommand() *cobra.Command {
@@ -103,7 +104,7 @@ func healthCommand() *cobra.Command {
 			"else it prints why and exits with 1. Without an argument it checks the listener.",
 	}
 	clientFlags(cmd)
-	cli.MoreKeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file",
+	cli.KeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file",
 		"s3.endpoint", "s3.bucket", "s3.region", "s3.ca_file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		part := "listener"

@@ -23,17 +23,22 @@ func flagName(key string) string {
 // ConfigFlags gives a command --config and one flag for each key in the sections ("" for keys outside of any section).
 // Secrets have no flags: they would show in the list of processes.
 func ConfigFlags(cmd *cobra.Command, sections ...string) {
-	configFlags(cmd, func(path string) bool { return inSections(path, sections) })
+	keyFlags(cmd, func(path string) bool {
+		return slices.Contains(sections, path[:max(strings.IndexByte(path, '.'), 0)])
+	})
 }
 
-func configFlags(cmd *cobra.Command, wanted func(path string) bool) {
-	flags := cmd.Flags()
-	flags.String("config", "", "configuration file (RPMFLOW_CONFIG; else ./rpmflow.yaml or /etc/rpmflow/rpmflow.yaml)")
-	keyFlags(cmd, wanted)
+// KeyFlags gives a command --config and a flag for each of these keys. It may be called again with other keys.
+func KeyFlags(cmd *cobra.Command, paths ...string) {
+	keyFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
 }
 
 func keyFlags(cmd *cobra.Command, wanted func(path string) bool) {
 	flags := cmd.Flags()
+	if flags.Lookup("config") == nil {
+		flags.String("config", "",
+			"configuration file (RPMFLOW_CONFIG; else ./rpmflow.yaml or /etc/rpmflow/rpmflow.yaml)")
+	}
 	for _, k := range config.Keys() {
 		if k.Secret || !wanted(k.Path) {
 			continue
@@ -46,14 +51,13 @@ func keyFlags(cmd *cobra.Command, wanted func(path string) bool) {
 	}
 }
 
-// KeyFlags gives a command --config and a flag for each of these keys.
-func KeyFlags(cmd *cobra.Command, paths ...string) {
-	configFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
-}
+// JSONFlag gives a command the flag --json.
+func JSONFlag(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
 
-// MoreKeyFlags gives a command that has --config a flag for each of these keys as well.
-func MoreKeyFlags(cmd *cobra.Command, paths ...string) {
-	keyFlags(cmd, func(path string) bool { return slices.Contains(paths, path) })
+// AsJSON reports whether the command is to print JSON.
+func AsJSON(cmd *cobra.Command) bool {
+	asJSON, _ := cmd.Flags().GetBool("json") // a command without the flag does not
+	return asJSON
 }
 
 // WrapHelp wraps the flags in the help of a command and of those below it. It does without cobra's templates: with them
@@ -97,14 +101,6 @@ func ShortHelp(cmd *cobra.Command, shown ...string) {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = !all && !slices.Contains(shown, f.Name) })
 		help(cmd, args)
 	})
-}
-
-func inSections(path string, sections []string) bool {
-	section, _, found := strings.Cut(path, ".")
-	if !found {
-		section = ""
-	}
-	return slices.Contains(sections, section)
 }
 
 // keyFlag holds a flag's text as it was given: the configuration parses it like the file's.

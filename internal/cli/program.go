@@ -6,6 +6,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,35 +27,27 @@ var commit = ""
 
 // Build returns what this binary was built from, as far as that is known.
 func Build() (of, from string, modified bool) {
-	of, from, modified = Version(), commit, strings.HasSuffix(version, "-dirty")
-	if info, ok := debug.ReadBuildInfo(); ok && from == "" {
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				from = s.Value
-			case "vcs.modified":
-				modified = s.Value == "true"
-			}
+	of, from, modified = version, commit, strings.HasSuffix(version, "-dirty")
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return cmp.Or(of, "unknown"), from, modified
+	}
+	module := info.Main.Version
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			from, module = cmp.Or(from, s.Value), "git-"+s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && commit == "":
+			modified = s.Value == "true"
 		}
 	}
-	return of, from, modified
+	return cmp.Or(of, module), from, modified
 }
 
 // Version names what this binary was built from.
 func Version() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return "git-" + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return info.Main.Version
+	of, _, _ := Build()
+	return of
 }
 
 // Signals returns two contexts: soft ends with the first SIGTERM, SIGINT or SIGHUP (drain), hard with the second (stop
@@ -90,11 +83,10 @@ func Main(cmd *cobra.Command) {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	code := 1
 	var coded interface{ ProgramExit() int }
 	if errors.As(err, &coded) {
-		if code := coded.ProgramExit(); code > 0 {
-			os.Exit(code)
-		}
+		code = max(coded.ProgramExit(), 1)
 	}
-	os.Exit(1)
+	os.Exit(code)
 }

@@ -63,10 +63,9 @@ func (s Service) health() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "health", Short: fmt.Sprintf("Check whether the %s that runs here is ready", s.Program),
 		Args: cobra.NoArgs,
-		Long: fmt.Sprintf(`Health is for container health checks. It asks the %s that runs with the same configuration on this
-machine (GET /readyz). It is quiet and exits with 0 if that is ready; else it says why and exits with 1. It needs no
-secrets.`,
-			s.Program),
+		Long: fmt.Sprintf(`Health is for container health checks. It asks the %s that runs with the same configuration
+on this machine (GET /readyz). It is quiet and exits with 0 if that is ready; else it prints why and exits with 1. It
+needs no secrets.`, s.Program),
 	}
 	ConfigFlags(cmd, s.Sections...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -89,7 +88,7 @@ func (s Service) doctor() *cobra.Command {
 		Short: fmt.Sprintf("Check everything that the %s needs, and print what to do about what is missing", s.Program),
 	}
 	ConfigFlags(cmd, s.Sections...)
-	DoctorFlags(cmd)
+	JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return Doctor(cmd, string(s.Program), func() ([]doctor.Check, error) {
 			cfg, err := Load(cmd, s.Program)
@@ -102,15 +101,12 @@ func (s Service) doctor() *cobra.Command {
 	return cmd
 }
 
-// DoctorFlags gives a command the flags of Doctor.
-func DoctorFlags(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
-
 // Doctor prints what the checks of a program, or of the whole system if that is empty, find. Its error makes the
 // exit code 1 when something has failed.
 func Doctor(cmd *cobra.Command, program string, load func() ([]doctor.Check, error)) error {
 	report := doctor.Examine(cmd.Context(), program, load)
 	write := report.WriteText
-	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+	if AsJSON(cmd) {
 		write = report.WriteJSON
 	}
 	if err := write(cmd.OutOrStdout()); err != nil {
