@@ -141,8 +141,8 @@ func logMemory(ctx context.Context, bin, dir, engine, targets string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	a, err := startBuilding(ctx, bin, dir,
-		fmt.Sprintf("yes 'cc -O2 -g -Wall -Werror -o a-file-like-many-others.o -c a-file-like-many-others.c' | head -c "+
-			"%d000000", logSize), targets)
+		fmt.Sprintf("yes 'cc -O2 -g -Wall -Werror -o a-file-like-many-others.o -c a-file-like-many-others.c' | head "+
+			"-c %d000000", logSize), targets)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,8 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 		target = m.yaml()
 	}
 	file := filepath.Join(dir, "rpmflow.yaml")
-	text := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  "+
+	text := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: "+
+		"127.0.0.1:0\n  "+
 		"s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\ntargets:\n%sprojects:\n- name: bench\n  url: %s/bench.git\n  "+
 		"layout: standard\n  secret: %s\n",
 		dir, engine, target, dir, secret)

@@ -163,7 +163,8 @@ func unavailable() Answer {
 // lookup are the problems of a build's id.
 func lookup() []Answer {
 	return []Answer{
-		problem(http.StatusBadRequest, "The id is malformed, or is the beginning of several ids, which the hint lists."),
+		problem(http.StatusBadRequest, "The id is malformed, or is the beginning of several ids, which the hint "+
+			"lists."),
 		problem(http.StatusNotFound, "There is no such build."), unavailable(),
 	}
 }
@@ -312,8 +313,9 @@ func builds() []Route {
 		}, {
 			Name: RetryBuild, Method: http.MethodPost, Path: "/api/v1/builds/{id}/retry", Access: Token,
 			Summary: "Build what a finished build was made of again.",
-			Text:    "It has the same commit or source package, package and target, and the project's present settings.",
-			Params:  []Param{buildID(), idempotencyKey()}, Body: &Body{Media: mediaJSON, Checked: true, Optional: true,
+			Text: "It has the same commit or source package, package and target, and the project's present " +
+				"settings.",
+			Params: []Param{buildID(), idempotencyKey()}, Body: &Body{Media: mediaJSON, Checked: true, Optional: true,
 				Text: "It is not read."},
 			Answers: accepted(),
 			Problems: slices.Concat(token(), lookup(), []Answer{

@@ -47,7 +47,8 @@ func TestExcluded(t *testing.T) {
 		{tags: "ExclusiveArch: ppc64le\nExclusiveArch: s390x", arch: "x86_64",
 			want: "the spec is for ppc64le, s390x only (ExclusiveArch), the target is x86_64"},
 		{tags: "ExclusiveArch: a1 a2 a3 a4 a5 a6 a7 a8 a9", arch: "x86_64",
-			want: "the spec is for a1, a2, a3, a4, a5, a6, a7, a8 and 1 more only (ExclusiveArch), the target is x86_64"},
+			want: "the spec is for a1, a2, a3, a4, a5, a6, a7, a8 and 1 more only (ExclusiveArch), the target is " +
+				"x86_64"},
 		{tags: "ExcludeArch: s390x", arch: "x86_64"},
 		{tags: "ExcludeArch: s390x x86_64", arch: "x86_64", want: "the spec is not for x86_64 (ExcludeArch)"},
 		{tags: "ExcludeOS: linux", arch: "x86_64", want: "the spec is not for linux (ExcludeOS)"},

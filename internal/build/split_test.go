@@ -60,7 +60,8 @@ func TestSplitDecidesOnce(t *testing.T) {
 				t.Errorf("record %+v, %+v", got, *got.Split)
 			}
 			if !slices.ContainsFunc(got.Notes, func(n string) bool {
-				return strings.HasPrefix(n, "the push to the "+string(pushed)+" repository is built with refs/heads/main of "+
+				return strings.HasPrefix(n, "the push to the "+string(pushed)+" repository is built with "+
+					"refs/heads/main of "+
 					""+want.Repository)
 			}) {
 				t.Errorf("notes %q", got.Notes)

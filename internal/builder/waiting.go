@@ -112,7 +112,8 @@ func (b *Builder) postpone(
 	now := time.Now()
 	b.postponed.add(now)
 	delay := postponeFor + time.Duration(b.postponed.since(now.Add(-time.Minute)))*postponeEach
-	delay += rand.N(time.Second) //nolint:gosec // not a secret: without it two builders could always get the same messages
+	// Without it two builders could always get the same messages.
+	delay += rand.N(time.Second) //nolint:gosec // not a secret
 	until := now.Add(delay)
 	if err := b.queue.Postpone(ctx, d, until); err != nil {
 		return err

@@ -76,7 +76,8 @@ func checkEngine(cfg *config.Config, reason string) doctor.Check {
 		// Without a server and targets, local builds go on with the host's rpmbuild.
 		if err != nil && cfg.Builder.Engine == config.EngineAuto && len(cfg.Targets) == 0 {
 			f.Error("container engine", doctor.Warning, err)
-			hostrpm.Check("the container engine cannot be used, and local builds without a target go on without it")(ctx, f)
+			hostrpm.Check("the container engine cannot be used, and local builds without a target go on without "+
+				"it")(ctx, f)
 			return
 		}
 		m.Check(ctx, f, cfg.Targets, cfg.Projects)

@@ -200,7 +200,8 @@ func TestEngines(t *testing.T) {
 		program Program
 		want    string // in the only warning; empty: there is none
 	}{
-		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: fedora-42-x86_64}, " +
+		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: host, arch: x86_64}, {name: " +
+			"fedora-42-x86_64}, " +
 			"{name: fedora-42-aarch64}]", ForOperator, `target "fedora-42-x86_64": builder.engine is rpmbuild`},
 		{"builder: {engine: rpmbuild, archs: x86_64}\ntargets: [{name: fedora-42-x86_64}]", ForBuilder,
 			"wait for another builder"},

@@ -243,7 +243,8 @@ func (l *loader) value(n *yaml.Node, s setting, shown string) given {
 			return fail(item, "has a tag (!…), which has no meaning here: "+
 				"remove it, or put quotes around a value that begins with !")
 		case empty(item):
-			return fail(item, `has no value: give it one ("" is empty), or remove the key; one that begins with # needs quotes`)
+			return fail(item, "has no value: give it one (\"\" is empty), or remove the key; one that begins with # "+
+				"needs quotes")
 		}
 		g.values = append(g.values, item.Value)
 	}

@@ -191,8 +191,8 @@ func (n *Listener) settings(l *loader) []setting {
 			{path: "listener.subscribers",
 				field: commas(many(&n.Subscribers, "list of names", matches(hostName,
 					"a subscriber's name: write letters, digits, . _ and -"))),
-				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, watch-NAME: " +
-					"those whose NATS user may not make one."},
+				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, " +
+					"watch-NAME: those whose NATS user may not make one."},
 		})
 }
 

@@ -67,7 +67,8 @@ func (b *Builder) settings() []setting {
 				"and roots with the BuildRequires of a package. " +
 				"The least recently used are removed first."},
 		{path: "builder.docker.packages", def: "10GiB", field: size(&b.Docker.Packages, 1<<20, true),
-			doc: "Disk space for downloaded packages, for each target. The oldest are removed first. 0: none are kept."},
+			doc: "Disk space for downloaded packages, for each target. The oldest are removed first. 0: none are " +
+				"kept."},
 		{path: "builder.docker.keep_fresh", def: "10m", field: pause(&b.Docker.KeepFresh),
 			doc: "For how long after its last build a target's root is compared with the repositories in advance, " +
 				"when half of its max_age is over, so that builds need not wait for it; 0: never."},

@@ -22,8 +22,8 @@ func targetSettings(t *rpmflow.Target) []setting {
 		{path: "image", def: "rpmflow/mock:latest", doc: "Container image with mock in it.",
 			field: text(&t.Image, "text", matches(imageName, "an image: write one such as rpmflow/mock:latest"))},
 		{path: "max_age", def: "1m", field: duration(&t.MaxAge),
-			doc: "Before a build, a root that was compared with the repositories longer ago than this is compared and " +
-				"updated, " +
+			doc: "Before a build, a root that was compared with the repositories longer ago than this is compared " +
+				"and updated, " +
 				"unless that was done since the build began."},
 		{path: "allow_stale", def: "false", field: boolean(&t.AllowStale),
 			doc: "Whether builds use an older root when the repositories cannot be reached; the record says so. " +
@@ -46,8 +46,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "Its name in webhook addresses, pages and events."},
 			{path: "url", must: true, example: "https://git.example.com/hello.git",
 				field: repository(&p.URL, l, tokenReaders()),
-				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or ./path, " +
-					"which starts at this file's directory."},
+				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or " +
+					"./path, which starts at this file's directory."},
 			{path: "ssh_key_file", field: file(&p.SSHKeyFile),
 				doc: "Private key for the repository (a deploy key), in place of git.ssh_key_file."},
 			{path: "known_hosts_file", field: file(&p.KnownHostsFile),
@@ -58,7 +58,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag),
 				doc: "Tags that are built, as patterns; empty: none."},
 			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
-				doc: "standard: spec and tarball are in the repository. dist-git: a list names what is in a lookaside. " +
+				doc: "standard: spec and tarball are in the repository. dist-git: a list names what is in a " +
+					"lookaside. " +
 					"in-tree: the spec is in its source tree. srpm: source packages, each of which is rebuilt. " +
 					"split: the spec is in another repository, packaging_url. auto: decided from the tree."},
 			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)),
@@ -119,8 +120,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "checksums",
 				example: "['sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae hello-1.0.tar.gz']",
 				field:   many(&p.Sources.Checksums, "list of checksums", checkFileChecksum),
-				doc: "Checksums that sources must have, downloaded or in the repository, each as 'sha256:DIGEST FILE'. " +
-					"A dist-git repository lists its own."},
+				doc: "Checksums that sources must have, downloaded or in the repository, each as 'sha256:DIGEST " +
+					"FILE'. A dist-git repository lists its own."},
 			{path: "timeout", def: "1h", field: duration(&p.Timeout),
 				doc: "The longest that one attempt of a build may take."},
 			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1),

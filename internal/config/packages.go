@@ -32,8 +32,8 @@ func packageSettings(s *rpmflow.PackageSource) []setting {
 		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName),
 			doc: "Its name in builds and events."},
 		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)),
-			doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is made; " +
-				"empty: its top."},
+			doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is " +
+				"made; empty: its top."},
 		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)),
 			doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
 		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']",
@@ -65,11 +65,13 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	}
 	if len(entries) > 0 {
 		for _, key := range []string{"directory", "spec", "paths"} {
-			elsewhere(key, "cannot be set together with packages: move it into the entries of packages that it is about")
+			elsewhere(key, "cannot be set together with packages: move it into the entries of packages that it is "+
+				"about")
 		}
 	}
 	if p.Layout == rpmflow.LayoutSplit {
-		elsewhere("paths", "has no effect in layout split, in which every push to either repository is built: remove it")
+		elsewhere("paths", "has no effect in layout split, in which every push to either repository is built: "+
+			"remove it")
 		if len(entries) > 0 {
 			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("has no effect in layout split: "+
 				"make a project of each package"))

@@ -134,8 +134,8 @@ func checkRepository(s string) error {
 	if printable(s) != nil || strings.ContainsAny(s, " \t") {
 		return fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
 	}
-	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an absolute " +
-		"path or ./path"
+	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an " +
+		"absolute path or ./path"
 	u, err := giturl.Parse(s)
 	_, hasPassword := u.User.Password()
 	switch {

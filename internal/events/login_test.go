@@ -163,7 +163,8 @@ func TestReplicasNeedACluster(t *testing.T) {
 	for what, js := range map[string]jetstream.JetStream{"update": js, "create": other} {
 		err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3})
 		if err == nil || !strings.Contains(err.Error(),
-			"nats.replicas is 3, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of 3") {
+			"nats.replicas is 3, but this NATS server is in no cluster: set nats.replicas to 1, or run a cluster of "+
+				"3") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -57,7 +57,8 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 			// On the events' own subjects every attempt to publish is seen, also one that is refused. This repeats what
 			// is stored.
 			RePublish: &jetstream.RePublish{
-				Source: SubjectFinished, Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+				Source:      SubjectFinished,
+				Destination: "rpmflow.finished.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
 			},
 		},
 		{

@@ -20,8 +20,8 @@ func (l *Listener) submit(_ http.ResponseWriter, r *http.Request) (int, any, *pr
 		return 0, nil, p
 	}
 	var s api.Submission
-	if p := httpd.Decode(body, &s, false,
-		`send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`); p != nil {
+	const form = `send {"project": …, "ref": …, "commit": …, "packages": […], "targets": […]}; only project is required`
+	if p := httpd.Decode(body, &s, false, form); p != nil {
 		return 0, nil, p
 	}
 	push, refusal := l.planner.Submit(r.Context(), plan.Submission(s), idempotencyKey(r))

@@ -79,8 +79,8 @@ func CheckTemplate(t string) error {
 		return fmt.Errorf("%q is not an http, https or ftp URL", t)
 	}
 	if u.User != nil {
-		return errors.New("the URL of a lookaside or mirror is in every record, and must not have credentials: use one " +
-			"that needs none")
+		return errors.New("the URL of a lookaside or mirror is in every record, and must not have credentials: use " +
+			"one that needs none")
 	}
 	if _, rest, _ := strings.Cut(t, "://"); strings.Contains(rest[:len(u.Host)], "{") {
 		return fmt.Errorf("%q has a field in its host: only what follows it may have fields", t)

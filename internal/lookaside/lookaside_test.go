@@ -12,12 +12,14 @@ func TestPresets(t *testing.T) {
 	f := lookaside.Fields{Name: "gcc-c++", Branch: "c8s", File: "a b#1.tar.gz",
 		Checksum: checksum.Checksum{Algorithm: "sha1", Hex: "ab"}}
 	for name, want := range map[string]string{
-		"fedora":        "https://src.fedoraproject.org/repo/pkgs/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
-		"centos-stream": "https://sources.stream.centos.org/sources/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/a%20b%231.tar.gz",
-		"centos":        "https://git.centos.org/sources/gcc-c++/c8s/ab",
-		"rocky":         "https://sources.build.resf.org/ab",
-		"rocky-8":       "https://rocky-linux-sources-staging.a1.rockylinux.org/ab",
-		"almalinux":     "https://sources.almalinux.org/ab",
+		"fedora": "https://src.fedoraproject.org/repo/pkgs/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/" +
+			"a%20b%231.tar.gz",
+		"centos-stream": "https://sources.stream.centos.org/sources/rpms/gcc-c++/a%20b%231.tar.gz/sha1/ab/" +
+			"a%20b%231.tar.gz",
+		"centos":    "https://git.centos.org/sources/gcc-c++/c8s/ab",
+		"rocky":     "https://sources.build.resf.org/ab",
+		"rocky-8":   "https://rocky-linux-sources-staging.a1.rockylinux.org/ab",
+		"almalinux": "https://sources.almalinux.org/ab",
 	} {
 		if got, err := lookaside.URL(name, f); got != want || err != nil || lookaside.Check(name) != nil {
 			t.Errorf("%s: %s, %v, want %s", name, got, err, want)

@@ -68,7 +68,8 @@ func parse(rule string) (host string, addresses netip.Prefix, err error) {
 	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 	}) {
-		return "", netip.Prefix{}, fmt.Errorf("%q is neither a host name nor an address nor a range such as 10.1.0.0/16",
+		return "", netip.Prefix{}, fmt.Errorf("%q is neither a host name nor an address nor a range such as "+
+			"10.1.0.0/16",
 			rule)
 	}
 	return host, netip.Prefix{}, nil

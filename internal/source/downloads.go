@@ -65,7 +65,8 @@ func (d *Draft) fetchListed(ctx context.Context) error {
 		own, err := lookaside.URL(d.request.Sources.Lookaside, fields)
 		if err != nil {
 			return &rpmflow.Failure{Kind: rpmflow.FailureSource, Message: "no URL for " + show(l.Name), Err: err,
-				Hint: "push a branch, or set lookaside: in the project's configuration to a template without that field"}
+				Hint: "push a branch, or set lookaside: in the project's configuration to a template without that " +
+					"field"}
 		}
 		all = append(all, fetch.File{
 			Name: l.Name, Label: show(l.Name), Origin: rpmflow.OriginLookaside,

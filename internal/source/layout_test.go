@@ -35,7 +35,8 @@ func TestDecide(t *testing.T) {
 			dirs: []string{"cmd"}}, local + "Source1: vendor.tar.zst\n", "in-tree", "(go.mod)"},
 		{"dist-git", clues{spec: "hello.spec", files: []string{"hello.spec", "sources", "Makefile"},
 			dirs: []string{"tests",
-				"helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the top"},
+				"helpers"}, lists: []string{"sources"}}, tarball, "dist-git", "list of its sources, sources, at the " +
+			"top"},
 		{"dist-git with a tarball in git", clues{spec: "hello.spec", files: []string{"hello.spec", "sources",
 			"hello-1.0.tar.gz"}, lists: []string{"sources"}}, tarball, "dist-git", "sources"},
 		{"another file of that name", clues{spec: "hello.spec", files: []string{"hello.spec", "sources"},
@@ -159,8 +160,8 @@ func TestLayoutAsConfigured(t *testing.T) {
 		".gitmodules": "x"}))
 	for layout, want := range map[rpmflow.Layout]string{
 		rpmflow.LayoutStandard: "standard: hello.spec, as the project's configuration says",
-		rpmflow.LayoutInTree: "in-tree: hello.spec, as the project's configuration says; its submodules are not in the " +
-			"archive",
+		rpmflow.LayoutInTree: "in-tree: hello.spec, as the project's configuration says; its submodules are not in " +
+			"the archive",
 		rpmflow.LayoutAuto: "in-tree: hello.spec is in a source tree (src) without a tarball next to it; its " +
 			"submodules " +
 			"are not in the archive",

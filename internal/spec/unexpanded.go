@@ -29,7 +29,8 @@ func IsArchive(name string) bool { return archiveName.MatchString(name) }
 
 var (
 	globalLine = regexp.MustCompile(`(?m)^[ \t]*%(?:global|define)[ \t]+(\w+)[ \t]+(\S+)[ \t]*$`)
-	tagLine    = regexp.MustCompile(`(?mi)^[ \t]*(name|version|source0*|source[1-9][0-9]*|patch[0-9]*)[ \t]*:[ \t]*(\S+)`)
+	tagLine    = regexp.MustCompile(`(?mi)^[ \t]*(name|version|source0*|source[1-9][0-9]*|patch[0-9]*)` +
+		`[ \t]*:[ \t]*(\S+)`)
 	// macro is one level of braces deep, which covers %{?dist} and %{name}; a deeper one leaves braces, which match
 	// nothing.
 	macro    = regexp.MustCompile(`%(\{[^{}]*\}|\([^()]*\)|\[[^\]]*\]|[?!]*[A-Za-z_]\w*|%)`)

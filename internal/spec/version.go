@@ -42,7 +42,8 @@ var (
 	// firstDigit is for tags that the project says are versions, such as n6.1.
 	firstDigit = regexp.MustCompile(`^[^0-9]+([0-9].*)$`)
 	// preRelease splits a version into what it leads to and what it is for now.
-	preRelease = regexp.MustCompile(`^([0-9]+(?:[._][0-9]+)*)[-._~]?((?i:alpha|beta|preview|pre|rc|cr|dev|snapshot).*)$`)
+	preRelease = regexp.MustCompile(`^([0-9]+(?:[._][0-9]+)*)[-._~]?` +
+		`((?i:alpha|beta|preview|pre|rc|cr|dev|snapshot).*)$`)
 	// pythonic are pre-releases as PEP 440 writes them; a letter without a number is a patch of OpenSSL's kind.
 	pythonic = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)*)([ab][0-9]+.*)$`)
 	// rpmVersion is what rpm allows in Version.

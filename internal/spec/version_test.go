@@ -83,7 +83,8 @@ func TestEditSpec(t *testing.T) {
 			"Version: 2\nRelease: 1.3.gccccccc%{?dist}\n%changelog\n" + entry},
 		"autorelease -b": {"Version: 1\nRelease: %{autorelease -b 7}\n%changelog\n%{?autochangelog}\n",
 			"Version: 2\nRelease: 7.3.gccccccc%{?dist}\n%changelog\n" + strings.Replace(entry, "2-1", "2-7", 1)},
-		"macro bodies": {"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n" +
+		"macro bodies": {"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if " +
+			"1\n" +
 			"%global a b\n%endif\nVersion: 1\nRelease: 1\n# Version: 9 %{\n%package x\nVersion: 3\n%changelog\n",
 			"%define x() \\\nVersion: 5 \\\n%nil\n%{lua:\nprint([[Version: 6\n]])\nRelease: 7\n}\n%if 1\n%global a " +
 				"b\n%endif\n" +

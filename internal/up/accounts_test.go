@@ -69,7 +69,8 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 
 	s3, repo := storagetest.Start(t), filepath.Join(t.TempDir(), "hello")
 	git(t, "init", "--quiet", "--initial-branch=main", repo)
-	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n\n" +
+	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n" +
+		"\n" +
 		"%files\n"
 	if err := os.WriteFile(filepath.Join(repo, "hello.spec"), []byte(spec), 0o600); err != nil {
 		t.Fatal(err)

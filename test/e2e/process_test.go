@@ -149,7 +149,8 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 	// A build that waits for a file: it can be interrupted at a known place.
 	slow := strings.Replace(greetSpec, "%build\n", "%build\nwhile [ ! -e "+gate+" ]; do sleep 0.1; done\n", 1)
 	testkit.Write(t, filepath.Join(dir, "rpmflow.yaml"),
-		"builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\nprojects:\n"+r.Project("greet",
+		"builder:\n  engine: rpmbuild\n  ack_wait: 3s\n  poll: 500ms\ntargets:\n- name: host\n"+
+			"projects:\n"+r.Project("greet",
 			"  layout: in-tree\n"))
 	r.Push(t, map[string]string{"greet.spec": slow, "notes.txt": notes, "greet.c": greetC, "Makefile": greetMakefile})
 
@@ -234,7 +235,8 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	natsPort := system.FreePort(t)
 	s3 := storagetest.Start(t)
 	yaml := fmt.Sprintf("nats:\n  url: nats://127.0.0.1:%d\ns3:\n  endpoint: %s\n  bucket: %s\n  access_key: %s\n  "+
-		"secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: 500ms\n  "+
+		"secret_key: %s\nlistener:\n  listen: 127.0.0.1:%d\nbuilder:\n  engine: mock\n  ack_wait: 3s\n  poll: "+
+		"500ms\n  "+
 		"drain_time: 1s\ntargets:\n%sprojects:\n%s",
 		natsPort, s3.Endpoint, s3.Bucket, s3.AccessKey, s3.SecretKey, system.FreePort(t), targetYAML,
 		r.Project("greet", "  layout: in-tree\n"))

@@ -50,7 +50,8 @@ func curious(call string) spec {
 	look := strings.Join([]string{
 		"env", "cat /proc/self/environ /proc/1/environ /proc/[0-9]*/environ", "cat /proc/[0-9]*/cmdline",
 		"cat /proc/self/mountinfo",
-		"cat /rpmflow/* /rpmflow/*/* /run/secrets/* /etc/shadow /root/.* /proc/1/root/etc/shadow /proc/1/root/rpmflow/*",
+		"cat /rpmflow/* /rpmflow/*/* /run/secrets/* /etc/shadow /root/.* /proc/1/root/etc/shadow " +
+			"/proc/1/root/rpmflow/*",
 		"ls -lR /rpmflow /run /var/run /home /root /proc/1/root",
 		"ls /var/run/docker.sock /run/docker.sock && echo 'GOT'-SOCKET",
 		"cut -d: -f1 /proc/net/dev | tail -n +3", "getent hosts example.com && echo 'GOT'-RESOLVED",

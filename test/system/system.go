@@ -57,7 +57,8 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 	if engine == "mock" {
 		s.Target, targets = MockTarget(t)
 	}
-	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: 127.0.0.1:0\n  "+
+	yaml := fmt.Sprintf("data_dir: %s/data\nlistener:\n  listen: 127.0.0.1:0\nembedded:\n  nats_listen: "+
+		"127.0.0.1:0\n  "+
 		"s3_listen: 127.0.0.1:0\nbuilder:\n  engine: %s\n  jobs: 2\n  retry_delay: 1s\n  poll: "+
 		"500ms\n%stargets:\n%sprojects:\n%s",
 		s.Dir, engine, builder, targets, strings.Join(projects, ""))

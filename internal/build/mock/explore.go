@@ -53,7 +53,7 @@ func (s *session) Explore(ctx context.Context) (err error) {
 		return err
 	}
 	s.job.OnContainer(id)
-	fmt.Fprintf(os.Stderr, "rpmflow: a shell in %s, without a network; all of it is removed when the shell ends (exit, "+
-		"or Ctrl-D)\n", in.what)
+	fmt.Fprintf(os.Stderr, "rpmflow: a shell in %s, without a network; all of it is removed when the shell ends "+
+		"(exit, or Ctrl-D)\n", in.what)
 	return s.e.docker.Attach(ctx, id)
 }

@@ -72,7 +72,8 @@ func python(s string) string { return strconv.QuoteToASCII(s) }
 func repositoriesConfig(repositories []rpmflow.Repository) []byte {
 	var out []byte
 	for _, r := range repositories {
-		section := fmt.Sprintf("\n\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\nskip_if_unavailable=0\nmetadata_expire=0\nbest=1\n"+
+		section := fmt.Sprintf("\n\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\nskip_if_unavailable=0\nmetadata_expire=0\n"+
+			"best=1\n"+
 			"module_hotfixes=true\n", repositoryID(r.URL), r.URL, r.URL)
 		if r.Priority != 0 {
 			section += fmt.Sprintf("priority=%d\n", r.Priority)

@@ -22,7 +22,8 @@ note_repositories`
 	// one more line feed is added.
 	scriptQuery = `give_devices
 tar -C ` + inWork + ` -cf - SPECS SOURCES query | ` +
-		`run_mock --offline --quiet --unpriv --shell "cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query && echo"`
+		`run_mock --offline --quiet --unpriv --shell ` +
+		`"cd /builddir/build && tar -xf - && xargs -0 -x rpmspec <query && echo"`
 	scriptSRPM = `show_config
 give_devices
 run_mock --offline --no-clean --no-cleanup-after --buildsrpm --spec "` + inSpecs + `/$SPEC" --sources ` + inSources

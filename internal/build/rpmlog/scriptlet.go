@@ -43,7 +43,8 @@ var certain = []*regexp.Regexp{
 	regexp.MustCompile(`^configure: error: |^\S*(configure|config\.status): (line )?\d+: .*(not found|error|denied)|` +
 		`possibly undefined macro`),
 	regexp.MustCompile(`^Makefile\S*:\d+: \*\*\* |` +
-		`\*\*\* (No rule to make target|No targets|missing separator|target pattern|multiple target|recipe commences)|` +
+		`\*\*\* (No rule to make target|No targets|missing separator|target pattern|multiple target|` +
+		`recipe commences)|` +
 		`[Nn]othing to be done for .*\*\*\*`),
 	regexp.MustCompile(`^FAILED \S+(\.py|::)|^ERROR \S+(\.py|::)`), // pytest
 	// automake, unittest, TAP, ctest

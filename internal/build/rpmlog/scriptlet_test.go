@@ -56,8 +56,8 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 				"such file or directory (in: make)"},
 		"clang": {"%build", "+ clang -c x.c\nx.c:1:1: error: unknown type name 'foo'\n1 error generated.",
 			"%build failed: x.c:1:1: error: unknown type name 'foo' (in: clang -c x.c)"},
-		"ld": {"%build", "+ make\n/usr/bin/ld: main.o: in function `main':\nmain.c:(.text+0x5): undefined reference to " +
-			"`greet'\ncollect2: error: ld returned 1 exit status\nmake: *** [Makefile:3: all] Error 1",
+		"ld": {"%build", "+ make\n/usr/bin/ld: main.o: in function `main':\nmain.c:(.text+0x5): undefined reference " +
+			"to `greet'\ncollect2: error: ld returned 1 exit status\nmake: *** [Makefile:3: all] Error 1",
 			"%build failed: main.c:(.text+0x5): undefined reference to `greet' (in: make)"},
 		"ld, a library": {"%build", "+ make\n/usr/bin/ld: cannot find -lfoo: No such file or directory\n" +
 			"collect2: error: ld returned 1 exit status",
@@ -156,13 +156,14 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 				"--no-backup-if-mismatch -f -p1 --fuzz=0)"},
 		"patch, silent": {"%prep", "+ /usr/bin/patch -p1 -s --fuzz=0\n1 out of 2 hunks FAILED -- saving rejects to " +
 			"file " +
-			"a.rej", "%prep failed: 1 out of 2 hunks FAILED -- saving rejects to file a.rej (in: /usr/bin/patch -p1 -s " +
-			"--fuzz=0)"},
-		"git apply": {"%prep", "+ git apply fix.patch\nerror: patch failed: hello.c:1\nerror: hello.c: patch does not " +
-			"apply", "%prep failed: error: patch failed: hello.c:1 (in: git apply fix.patch)"},
+			"a.rej", "%prep failed: 1 out of 2 hunks FAILED -- saving rejects to file a.rej (in: /usr/bin/patch -p1 " +
+			"-s --fuzz=0)"},
+		"git apply": {"%prep", "+ git apply fix.patch\nerror: patch failed: hello.c:1\nerror: hello.c: patch does " +
+			"not apply", "%prep failed: error: patch failed: hello.c:1 (in: git apply fix.patch)"},
 
 		"traceback": {"%build", "+ python3 setup.py build\nTraceback (most recent call last):\n" +
-			"  File \"/b/setup.py\", line 1, in <module>\n    import setuptools\nModuleNotFoundError: No module named " +
+			"  File \"/b/setup.py\", line 1, in <module>\n    import setuptools\nModuleNotFoundError: No module " +
+			"named " +
 			"'setuptools'", "%build failed: ModuleNotFoundError: No module named 'setuptools' (in: python3 setup.py " +
 			"build)"},
 		"pytest": {"%check", "+ /usr/bin/pytest\n=== FAILURES ===\n    def test_a():\n>       assert 1 == 2\n" +
@@ -195,10 +196,11 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 			"by " +
 			"\"Foo\"\n\n-- Configuring incomplete, errors occurred!",
 			"%build failed: CMake Error at CMakeLists.txt:4 " +
-				"(find_package): Could not find a package configuration file provided by \"Foo\" (in: /usr/bin/cmake -S " +
-				". -B b)"},
+				"(find_package): Could not find a package configuration file provided by \"Foo\" (in: /usr/bin/cmake " +
+				"-S . -B b)"},
 		"meson": {"%build", "+ /usr/bin/meson setup b\nThe Meson build system\n\n" +
-			"meson.build:3:7: ERROR: Dependency \"glib-2.0\" not found, tried pkgconfig\n\nA full log can be found at " +
+			"meson.build:3:7: ERROR: Dependency \"glib-2.0\" not found, tried pkgconfig\n\nA full log can be found " +
+			"at " +
 			"b/meson-logs/meson-log.txt", "%build failed: meson.build:3:7: ERROR: Dependency \"glib-2.0\" not found, " +
 			"tried " +
 			"pkgconfig (in: /usr/bin/meson setup b)"},
@@ -214,8 +216,8 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 			"autoreconf: error: /usr/bin/autoconf failed with exit status: 1",
 			"%build failed: configure.ac:5: error: " +
 				"possibly undefined macro: AM_INIT_AUTOMAKE (in: autoreconf -fi)"},
-		"automake tests": {"%check", "+ make check\nPASS: test-a\nFAIL: test-b\n# FAIL:  1\nmake[1]: *** [Makefile:9: " +
-			"check-TESTS] Error 1", "%check failed: FAIL: test-b (in: make check)"},
+		"automake tests": {"%check", "+ make check\nPASS: test-a\nFAIL: test-b\n# FAIL:  1\nmake[1]: *** " +
+			"[Makefile:9: check-TESTS] Error 1", "%check failed: FAIL: test-b (in: make check)"},
 		"ctest": {"%check", "+ ctest\n1/2 Test #1: a ....   Passed    0.00 sec\n2/2 Test #2: b ....***Failed    " +
 			"0.01 sec\n\n50% tests passed, 1 tests failed out of 2",
 			"%check failed: 2/2 Test #2: b ....***Failed    0.01 sec " +
@@ -226,8 +228,8 @@ func TestCauseOfAFailedScriptlet(t *testing.T) {
 			"line 1. " +
 			"(in: perl Makefile.PL)"},
 
-		"check-rpaths": {"%install", "+ /usr/lib/rpm/check-rpaths\nERROR   0001: file '/usr/bin/x' contains a standard " +
-			"runpath '/usr/lib64' in [/usr/lib64]",
+		"check-rpaths": {"%install", "+ /usr/lib/rpm/check-rpaths\nERROR   0001: file '/usr/bin/x' contains a " +
+			"standard runpath '/usr/lib64' in [/usr/lib64]",
 			"%install failed: ERROR   0001: file '/usr/bin/x' contains a standard " +
 				"runpath '/usr/lib64' in [/usr/lib64] (in: /usr/lib/rpm/check-rpaths)"},
 		"shebangs": {"%install", "+ /usr/lib/rpm/redhat/brp-mangle-shebangs\n*** ERROR: ambiguous python shebang in " +

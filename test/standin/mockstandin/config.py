@@ -8,7 +8,8 @@ import sys
 
 from .report import Error, log
 
-# The plugins that the stand-in can do, or whose absence nobody notices; a configuration that switches on another is refused.
+# The plugins that the stand-in can do, or whose absence nobody notices; a configuration that switches on another is
+# refused.
 PLUGINS = {"root_cache": True, "yum_cache": True, "bind_mount": True, "mount": True, "selinux": True, "package_state": True,
            "hw_info": True, "ccache": False, "tmpfs": False, "compress_logs": False, "sign": False, "showrc": False, "procenv": False}
 

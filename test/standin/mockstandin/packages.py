@@ -96,7 +96,8 @@ class Packages:
         cmd = ["/usr/bin/dnf-3", *args[:1], "--installroot", self.path + "/"]
         cmd += [] if self.opts["online"] else ["-C"]
         if args[:1] == ["builddep"] and self.opts.get("dnf4_builddep_command"):
-            # A configuration may have its own program for this; when that calls dnf after all, the stand-in goes on to play it.
+            # A configuration may have its own program for this; when that calls dnf after all, the stand-in goes on to
+            # play it.
             done = subprocess.run([self.opts["dnf4_builddep_command"], *cmd[1:], *args[1:]], capture_output=True, text=True)
             if done.returncode == 0:
                 log.debug("%s", done.stdout)

@@ -62,8 +62,8 @@ class Root:
         try:
             output, in_time = self.follow(child, logger, show, timeout)
         except BaseException:
-            # As in mock: a signal's handler may have killed and collected the child already, and this then fails. That is
-            # why a stopped mock exits with 1 as well as with 143.
+            # As in mock: a signal's handler may have killed and collected the child already, and this then fails. That
+            # is why a stopped mock exits with 1 as well as with 143.
             if child.returncode is None:
                 kill(signal.SIGKILL)
             raise

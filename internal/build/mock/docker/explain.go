@@ -73,8 +73,8 @@ func tcpReason(err error, withTLS bool) (why error, do string) {
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &untrusted):
-		return err, "the engine's certificate is not trusted for this name: put the certificate of its authority into " +
-			"ca.pem in " +
+		return err, "the engine's certificate is not trusted for this name: put the certificate of its authority " +
+			"into ca.pem in " +
 			"builder.docker.cert_path, and use a name that is in the certificate"
 	case strings.Contains(err.Error(), "remote error: tls:"): // alerts have no type of their own
 		return err, "the engine does not accept our certificate: put cert.pem and key.pem that its authority has " +

@@ -41,7 +41,8 @@ func TestOldDownloadsGo(t *testing.T) {
 	add := func(file string) {
 		t.Helper()
 		source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c",
-			"mkdir -p /rpmflow/work/packages/a/dnf/r && head -c 2097152 /dev/zero >/rpmflow/work/packages/a/dnf/r/"+file)
+			"mkdir -p /rpmflow/work/packages/a/dnf/r && head -c 2097152 /dev/zero "+
+				">/rpmflow/work/packages/a/dnf/r/"+file)
 		defer mocktest.Docker(t, "rm", "-fv", source)
 		mocktest.Docker(t, "wait", source)
 		testkit.Must(t, s.copyDownloads(t.Context(), source, image, "ours"))

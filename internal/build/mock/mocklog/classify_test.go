@@ -26,8 +26,8 @@ Child return code was: 1
 `
 	sourcePackageMade = "Wrote: /builddir/build/SRPMS/hello-1.0-1.src.rpm\nChild return code was: 0\n"
 	noRepository      = "Errors during downloading metadata for repository 'base':\n  - Curl error (7): Couldn't " +
-		"connect to server for http://127.0.0.1/repo/repodata/repomd.xml\nError: Failed to download metadata for repo " +
-		"'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
+		"connect to server for http://127.0.0.1/repo/repodata/repomd.xml\nError: Failed to download metadata for " +
+		"repo 'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
 )
 
 // What mock 6.7 with dnf 4.14 and rpm 4.18 said and how it exited, unless a row says otherwise.
@@ -69,7 +69,8 @@ func TestClassify(t *testing.T) {
 			rpmflow.FailureSpec, "error: line 14: Unclosed %if", nil},
 		"source missing": {rpmflow.PhaseSRPM, 1,
 			"error: Bad file: /builddir/build/SOURCES/missing.c: No such file or " +
-				"directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or directory\n" +
+				"directory\nRPM build errors:\n    Bad file: /builddir/build/SOURCES/missing.c: No such file or " +
+				"directory\n" +
 				"Child return code was: 1\n", "",
 			rpmflow.FailureSource, "error: Bad file: /builddir/build/SOURCES/missing.c: No such file or directory",
 			nil},

@@ -45,7 +45,8 @@ var (
 		`Failed to resolve the transaction|^Error: `)
 	loggedBy = regexp.MustCompile(`^(DEBUG|INFO|WARNING|ERROR) \S+\.py:\d+: +`) // mock's root.log
 	progress = regexp.MustCompile(`\d%.*\||\|.*\d ?([kMGT]i?)?B|\d ?([kMGT]i?)?B/s|\(\d+/\d+\): |^\[ *\d+/\d+\]|` +
-		`^[-=#. ]{5,}$|[=#]{10,}|^(Updating and loading repositories|Repositories loaded|Last metadata expiration check)`)
+		`^[-=#. ]{5,}$|[=#]{10,}|` +
+		`^(Updating and loading repositories|Repositories loaded|Last metadata expiration check)`)
 	// afterProblems is what dnf 5 suggests.
 	afterProblems = regexp.MustCompile(`^(You can try to add to command line:|\(try to add |  ?--(skip-|allowerasing|` +
 		`nobest))`)
