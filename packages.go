@@ -34,7 +34,7 @@ func (p Project) PackageSource(name string) (PackageSource, bool) {
 	return list[i], true
 }
 
-// Filter says in patterns for which files the package is built; none: whatever is changed.
+// Filter says in patterns for which files the package is built; none: for all changes.
 func (s PackageSource) Filter() []string {
 	if len(s.Paths) > 0 || s.Directory == "" {
 		return s.Paths

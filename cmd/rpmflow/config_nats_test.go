@@ -90,7 +90,7 @@ func access(t *testing.T, dir, user string) events.Access {
 	return a
 }
 
-// What the command writes lets each user in, keeps secrets that are there, and makes new ones only when it is told to.
+// What the command writes lets each user in, keeps secrets that are there, and makes new ones only with --force.
 func TestAccountsWithSecrets(t *testing.T) {
 	t.Parallel()
 	for _, auth := range []string{"password", "nkey"} {

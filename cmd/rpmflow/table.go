@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// table is lines of cells, of which the first has the headings.
+// table is lines of cells. The first line has the headings.
 type table [][]string
 
 // write writes the table in columns. On a terminal that is too narrow the named columns are shortened, the first of

@@ -97,7 +97,7 @@ func keys(t *testing.T, v reflect.Value) []string {
 	return slices.Collect(maps.Keys(m))
 }
 
-// fill makes every field non-empty, down to the structs in it, each of which must be described.
+// fill makes every field non-empty, down to the structs in it, which must be described, too.
 func fill(t *testing.T, v reflect.Value) {
 	t.Helper()
 	if v.Type() == reflect.TypeFor[time.Time]() {

@@ -39,7 +39,7 @@ type Engine interface {
 	Name() string
 	// Caveats says in words for the packager which promises this engine cannot keep; usually nothing.
 	Caveats() []string
-	// Ready reports whether builds could begin now, of whatever target, and if not, what is missing and how to fix it.
+	// Ready reports whether builds could begin now, for any target, and if not, what is missing and how to fix it.
 	Ready(ctx context.Context) error
 	// Serves reports whether builds of this target could begin now, and if not, what is missing and what to do about
 	// it: its image, for instance. Such builds wait. It is called before each claim, when the engine was Ready a moment
@@ -90,7 +90,7 @@ type Session interface {
 	RPMs(ctx context.Context, srpm string) ([]string, error)
 	// Logs returns the paths of the logs that there are: build.log, root.log and the like.
 	Logs() []string
-	// Close frees what the session holds, whatever has happened before; what takes long may be done after it has
+	// Close frees what the session holds, in any state; what takes long may be done after it has
 	// returned, by the engine. It may be called twice.
 	Close(ctx context.Context) error
 }

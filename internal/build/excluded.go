@@ -73,7 +73,7 @@ func restrictions() []restriction {
 
 // excludes compares a tag's list with the target, by rpm's own rule (build/parsePreamble.c,
 // checkForValidArchitectures): the target is excluded if ExcludeArch lists its architecture, or ExclusiveArch does not,
-// in whatever case. If an architecture has several names and the tag lists only some of them, rpm decides.
+// in upper or lower case. If an architecture has several names and the tag lists only some of them, rpm decides.
 func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmflow.Skip {
 	values, hint := cpus(b, arch), skipHintArch
 	if r.os {

@@ -257,7 +257,7 @@ func TestDuplicateWhileRunning(t *testing.T) {
 func TestMessageOfAPurgedBuild(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
-	w.message(w.build("p1")) // EVENTS knows nothing of it
+	w.message(w.build("p1")) // EVENTS has nothing of it
 	w.run(w.options("a"), "", nil)
 	w.emptyQueue()
 }

@@ -178,7 +178,7 @@ func (o *owner) ended(t *testing.T) (events.Event, bool) {
 	return last, left
 }
 
-// A request to cancel was published before whatever the owner publishes: the build ends as canceled, once, and no
+// A request to cancel was published before the owner's own event: the build ends as canceled, once, and no
 // message is left.
 func TestCancelOvertakesEveryOtherEnd(t *testing.T) {
 	t.Parallel()

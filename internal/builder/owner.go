@@ -55,7 +55,7 @@ func (o *owner) handle(ctx, hard context.Context) {
 	o.end(sctx, b, err)
 }
 
-// settleContext is a context for what must be published after a build, whatever has ended meanwhile.
+// settleContext is a context for what must be published after a build, also if its own context has ended.
 func settleContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWait)
 	stop := context.AfterFunc(ctx, func() {

@@ -80,7 +80,7 @@ func TestStatusBeforeTheStart(t *testing.T) {
 	}
 }
 
-// metrics returns the samples that are told, without comments.
+// metrics returns the samples, without comments.
 func (s statusOf) metrics(t *testing.T) map[string]string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -190,7 +190,7 @@ func TestStatus(t *testing.T) {
 	p.ended()
 }
 
-// A main loop that does not move within its bound is told.
+// A main loop that does not move within its bound is reported.
 func TestHanging(t *testing.T) {
 	t.Parallel()
 	s := builder.NewStatus()

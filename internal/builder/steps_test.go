@@ -17,7 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// childSettings is what the child process is told.
+// childSettings is what the child process gets.
 type childSettings struct {
 	Name, DataDir string
 	AckWait       time.Duration

@@ -191,7 +191,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// Targets that a builder does not build for, whatever is on its engine, are named; without targets the host's rpmbuild
+// Targets that a builder can never build for are named; without targets the host's rpmbuild
 // has one.
 func TestEngines(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -524,7 +524,7 @@ func TestSecretsOfOthers(t *testing.T) {
 	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" ||
 		c.Projects[1].Secret != "" ||
 		c.Gateway.BuilderSecretKey != "" {
-		t.Errorf("a builder knows %+v", c)
+		t.Errorf("a builder has %+v", c)
 	}
 	src.For = ForListener
 	if _, err := Load(src); err == nil || !strings.Contains(err.Error(), "NOT_HERE") ||

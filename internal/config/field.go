@@ -91,7 +91,7 @@ func text[T ~string](dst *T, typ string, check func(string) error) field {
 
 func anything(string) error { return nil }
 
-// oneOf is one of a few words, each of which stands for a value.
+// oneOf is one of a few words; each stands for a value.
 func oneOf[T comparable](dst *T, words []string, values ...T) field {
 	return one(dst, strings.Join(words, "|"), func(s string) (v T, err error) {
 		if i := slices.Index(words, s); i >= 0 {
@@ -156,7 +156,7 @@ func timed(dst *time.Duration, zero bool) field {
 	}, showDuration)
 }
 
-// showDuration is Duration.String without the units of which there are none: 1h, not 1h0m0s.
+// showDuration is Duration.String without units that are zero: 1h, not 1h0m0s.
 func showDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -227,7 +227,7 @@ func dir(dst *string, atWorkingDir, required bool) field {
 	}
 }
 
-// mockConfig is the name of a mock configuration, or the path of a file of ours, told apart by the path's end in .cfg.
+// mockConfig is the name of a mock configuration, or the path of a file of ours, which ends in .cfg.
 func mockConfig(dst *string) field {
 	return field{
 		typ: "name or path",

@@ -25,7 +25,7 @@ type entry struct {
 	scope string // projects[2]
 	from  place
 	keys  layer
-	lists map[string][]entry // the lists in it, each of which is there unless it is empty
+	lists map[string][]entry // the lists in it that are not empty
 }
 
 // inner is a list of entries in each entry of another.

@@ -88,7 +88,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// Whatever the file says, Load neither panics nor hangs, its errors say where, and what it accepts can be dumped.
+// With any file Load neither panics nor hangs, its errors say where, and what it accepts can be dumped.
 func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"testdata/template.yaml", "testdata/example.yaml", "testdata/effective.yaml"} {
 		seed, err := os.ReadFile(name)

@@ -121,7 +121,7 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 		return
 	}
 	if g, ok := e.keys["packaging_url"]; ok && len(g.values) > 0 && g.values[0] != "" {
-		return // a bad one, of which the problem is known
+		return // a bad one, which is reported already
 	}
 	if p.Layout == rpmflow.LayoutSplit {
 		l.problem(e.keys["layout"].from, within(e.scope, "layout"), fmt.Errorf("project %q: layout split needs "+

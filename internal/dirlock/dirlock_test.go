@@ -100,7 +100,7 @@ func TestTemp(t *testing.T) {
 	testkit.Must(t, os.Chtimes(filepath.Join(parent, "old.new"), old, old))
 	if !dirlock.InUse(living.Path) || dirlock.InUse(filepath.Join(parent, "dead")) ||
 		dirlock.InUse(filepath.Join(parent, "none")) {
-		t.Error("which directories are in use is not told right")
+		t.Error("the directories in use are wrong")
 	}
 	testkit.Must(t, dirlock.RemoveAbandoned(parent))
 	left, err := filepath.Glob(filepath.Join(parent, "*"))

@@ -14,8 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// A password that is changed while a program runs is told by its log and by its readiness, and goes well again with the
-// old one.
+// Log and readiness show that a password was changed while a program runs, and that the old one is valid again.
 func TestPasswordChanged(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "nats.conf")

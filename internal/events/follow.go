@@ -31,7 +31,7 @@ var errGap = errors.New("an event is missing")
 
 // Follow reads from EVENTS which builds wait and run, and receives the heartbeats of their owners, until ctx ends.
 // Without it Take returns nothing. It reads headers only, and no further back than to the oldest message of BUILDS,
-// since whatever waits or runs has one.
+// since every build that waits or runs has one.
 func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 	beats, err := q.nc.Subscribe(patternBeats, func(m *nats.Msg) {
 		if message, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64); err == nil {

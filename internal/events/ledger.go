@@ -43,7 +43,7 @@ func (l *Ledger) Last(ctx context.Context, b rpmflow.Build) (Event, error) {
 	return l.last(ctx, eventSubject(b, "*"))
 }
 
-// LastOf reads the latest event of a build of which only the id is known.
+// LastOf reads the latest event of a build by its id alone.
 func (l *Ledger) LastOf(ctx context.Context, id string) (Event, error) {
 	return l.last(ctx, "rpmflow.events.*.*."+Token(id)+".*")
 }

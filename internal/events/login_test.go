@@ -73,7 +73,7 @@ func TestWrongLoginIsReported(t *testing.T) {
 	}
 }
 
-// A password that is changed while a program runs is told, and what it had to say is said when it is let in again.
+// A password that is changed while a program runs is reported, and what was to be published follows after the login.
 func TestPasswordIsChanged(t *testing.T) {
 	t.Parallel()
 	config, file := node(t)+withPasswords().Config(), filepath.Join(t.TempDir(), "nats.conf")
@@ -120,14 +120,14 @@ func TestPasswordIsChanged(t *testing.T) {
 		t.Fatalf("not published\n%s", &log)
 	}
 	if n := strings.Count(log.String(), "NATS refuses the login"); n != 1 {
-		t.Errorf("told %d times within a minute", n)
+		t.Errorf("reported %d times within a minute", n)
 	}
 	if got := testkit.Value(ljs.Stream(t.Context(), events.StreamEvents))(t).CachedInfo().State.Msgs; got != 1 {
 		t.Errorf("%d events", got)
 	}
 }
 
-// Builders wait for a listener, in whatever order they and the server start.
+// Builders wait for a listener, in any order in which they and the server start.
 func TestAttachWaitsForTheStreams(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())

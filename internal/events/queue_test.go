@@ -140,7 +140,7 @@ func (j *job) retry() {
 	}
 }
 
-// order claims builds until there are no more, and says of which projects they were.
+// order claims builds until there are no more, and returns their projects.
 func (s *testBuilder) order() string {
 	s.t.Helper()
 	var projects []string
@@ -213,7 +213,7 @@ func TestWhoIsNext(t *testing.T) {
 	wantOrder(t, builders[1].order(), "a")
 }
 
-// A build that was handed back is the next one, whichever builder asks and whatever waits.
+// A build that was handed back is the next one, for every builder, before all that waits.
 func TestHandedBackComesFirst(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
@@ -259,7 +259,7 @@ func TestHandedBackWithOthersOfItsProject(t *testing.T) {
 	wantOrder(t, a.order(), "small mass")
 }
 
-// Whatever others claim meanwhile, what was handed back is begun once, and next.
+// What was handed back is begun once, and next, while others claim.
 func TestHandedBackWhileOthersClaim(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
@@ -410,7 +410,7 @@ func TestANewLimit(t *testing.T) {
 	wantOrder(t, a.order(), "p p")
 }
 
-// Without what EVENTS tells nothing is handed out, and the reason is told.
+// Without EVENTS nothing is handed out, and the reason is logged.
 func TestTakeWithoutFollowing(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)

@@ -209,7 +209,7 @@ func TestFinishedWithoutAName(t *testing.T) {
 	}
 }
 
-// A durable consumer that the listener keeps is taken as it is, also for one project; whose there is none is told.
+// A durable consumer that the listener keeps is taken as it is, also for one project; without one there is an error.
 func TestFinishedWithAKeptConsumer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())

@@ -327,7 +327,7 @@ func parse(place string) (*url.URL, error) {
 func Clean(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "(a malformed URL)" // whatever it holds
+		return "(a malformed URL)" // it may hold anything
 	}
 	u.User = nil
 	return u.String()

@@ -196,7 +196,7 @@ func TestFTPFailures(t *testing.T) {
 	wantOurs(t, err, "426", "after 3 tries")
 }
 
-// A data connection goes where the control connection went, whatever the server says; and both are looked at.
+// A data connection goes where the control connection went, not where the server says; and both are checked.
 func TestFTPAddresses(t *testing.T) {
 	t.Parallel()
 	s := &ftpServer{file: payload, data: "169,254,169,254"}

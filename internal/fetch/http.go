@@ -21,7 +21,7 @@ import (
 
 const maxRedirects = 10
 
-// client never looks at the environment: a proxy there would connect to whatever it is asked for, in our place.
+// client never looks at the environment: a proxy there would connect to any address, in our place.
 func (c *Client) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{

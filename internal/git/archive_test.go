@@ -93,7 +93,7 @@ func TestArchiveIsExact(t *testing.T) {
 	})
 }
 
-// Other programs return the same compressed bytes, whatever made them.
+// Other programs return the same compressed bytes.
 func TestCompressionsAreReadByOthers(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)
@@ -125,7 +125,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 	}
 }
 
-// The file has nothing of an attempt before, of which the mirror was damaged.
+// The file has nothing of an attempt before, with a damaged mirror.
 func TestArchiveOfADamagedMirror(t *testing.T) {
 	t.Parallel()
 	w, m := gittest.New(t), newMirrors(t)

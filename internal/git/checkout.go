@@ -40,7 +40,7 @@ func (c *Commit) Checkout(ctx context.Context, files []File, o CheckoutOptions) 
 	return &Checkout{c, o, converted}, err
 }
 
-// Write copies a file to dir/as. It cannot reach anything outside dir, whatever the name. A pointer of Git LFS is
+// Write copies a file to dir/as. It cannot reach anything outside dir, with any name. A pointer of Git LFS is
 // returned, and not written.
 func (o *Checkout) Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error) {
 	if err := ctx.Err(); err != nil {

@@ -25,7 +25,7 @@ type Description struct {
 
 // LogEntry is a commit of the history.
 type LogEntry struct {
-	Author, Mail, Subject string // in UTF-8, whatever the commit's encoding
+	Author, Mail, Subject string // in UTF-8, from any encoding of the commit
 	Time                  time.Time
 }
 

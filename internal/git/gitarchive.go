@@ -124,7 +124,7 @@ func run(ctx context.Context, stop func(), cmd *exec.Cmd, read func(r io.Reader)
 	case readErr != nil:
 		return readErr
 	case gitErr != nil && ctx.Err() == nil:
-		return &damageError{childError(ctx, gitErr, &errs)} // whatever has failed, a new mirror helps
+		return &damageError{childError(ctx, gitErr, &errs)} // a new mirror helps in any case
 	case gitErr != nil:
 		return childError(ctx, gitErr, &errs)
 	}

@@ -75,7 +75,7 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 		}
 	}
 	mirror := m.mirror(remote, req)
-	if req.History && !req.Fetched { // there may be new tags, whatever commits the mirror has
+	if req.History && !req.Fetched { // there may be new tags, also of commits that the mirror has
 		if err := mirror.update(ctx, ref, req.Commit, true); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 
 const (
 	tarBlock  = 512
-	tarRecord = 10240 // of which git's archives have a whole number
+	tarRecord = 10240 // git's archives have a whole number of them
 	// maxTarSize is the largest size that git writes into a header without an extension.
 	maxTarSize = 1<<33 - 1
 )

@@ -167,7 +167,7 @@ func pushed(stdin io.Reader) ([]forge.GenericDelivery, error) {
 	}
 }
 
-// PostReceive announces the refs that git lists, after whatever waits in the spool. It returns an error when a ref is
+// PostReceive announces the refs that git lists, after what waits in the spool. It returns an error when a ref is
 // neither announced nor kept; who has pushed has read what to do by then.
 func PostReceive(ctx context.Context, dir string, stdin io.Reader, out io.Writer) error {
 	fresh, err := pushed(stdin)

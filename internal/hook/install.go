@@ -16,7 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
-// ours is the line that makes a hook one that announces pushes, whatever else is in it.
+// ours is the line that makes a hook one that announces pushes, also among others.
 func ours() *regexp.Regexp { return regexp.MustCompile(`(?m)^[^#\n]*\bhook post-receive\b`) }
 
 // oldHook begins the shell script that was copied to hooks/post-receive by hand.

@@ -14,7 +14,7 @@ import (
 )
 
 // supervise runs a command in a process group of its own and ends with it. args are the path of the executable and the
-// command's whole argv. Whatever way it ends, every descendant is dead when it returns.
+// command's whole argv. Every descendant is dead when it returns.
 func supervise(args []string, as *User, cut <-chan struct{}, stop <-chan os.Signal) (int, error) {
 	if len(args) < 2 {
 		return codeFailed, errors.New("no command to supervise")

@@ -423,7 +423,7 @@ func TestFullEvents(t *testing.T) {
 	w.queued(p.ids()...)
 }
 
-// A request in hand is answered when the listener is told to stop.
+// A request in hand is answered when the listener is stopped.
 func TestStopAnswersRequestsInHand(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -156,7 +156,7 @@ func TestPushOfSeveralPackages(t *testing.T) {
 			if !strings.Contains(said, test.says) || (test.says == "" && said != "") {
 				t.Errorf("said is %q, want %q", said, test.says)
 			}
-			// The same delivery has the same answer, whatever is known by then.
+			// The same delivery has the same answer, also if more is known by then.
 			if again, q := d.deliver("mono", body); again.status != http.StatusOK || !q.Duplicate ||
 				!slices.Equal(q.ids(), p.ids()) || q.Reason != p.Reason {
 				t.Errorf("again: %d %s", again.status, again.text)

@@ -138,7 +138,7 @@ func TestPushToEitherRepository(t *testing.T) {
 	w.queued(ids...)
 }
 
-// Who repeats a build gets both of its commits, whatever has been pushed since.
+// A repeated build has both of its commits, also after other pushes.
 func TestRetryKeepsBothCommits(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

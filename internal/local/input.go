@@ -38,7 +38,7 @@ const (
 )
 
 // ParseInput reads what to build: a directory, a spec, a source package, its URL, or a git repository's, with #
-// and a branch, tag or commit behind it. A path that is there is that path, whatever it looks like.
+// and a branch, tag or commit behind it. A path that is there is that path, even if it looks like a URL.
 func ParseInput(arg string) (Input, error) {
 	info, err := os.Stat(arg)
 	switch {

@@ -16,7 +16,7 @@ import (
 )
 
 // TestAgreesWithRPMInTheRoot compares the answers from a target's root with those of the same rpm outside of it, which
-// is told what the target defines.
+// gets what the target defines.
 func TestAgreesWithRPMInTheRoot(t *testing.T) {
 	t.Parallel()
 	target := rpmflow.Target{Name: "standin-1-x86_64", Arch: "x86_64", Config: "standin-1-x86_64",

@@ -42,7 +42,7 @@ func Check(rule string) error {
 	return err
 }
 
-// AllowsHost reports whether a host is allowed by its name, whatever its addresses are.
+// AllowsHost reports whether a host is allowed by its name, with any address.
 func (r Rules) AllowsHost(host string) bool {
 	return slices.Contains(r.hosts, strings.ToLower(strings.TrimSuffix(host, ".")))
 }

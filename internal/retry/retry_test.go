@@ -30,7 +30,7 @@ func TestDoUntilSuccess(t *testing.T) {
 		var pauses []time.Duration
 		p := retry.Policy{First: time.Second, Most: 4 * time.Second, Notify: func(err error, pause time.Duration) {
 			if !errors.Is(err, errAway) {
-				t.Errorf("told about %v", err)
+				t.Errorf("reported %v", err)
 			}
 			pauses = append(pauses, pause)
 		}}

@@ -97,7 +97,7 @@ func TestPackageRefuses(t *testing.T) {
 	}
 }
 
-// A package is what a foreign build has made: whatever is in it, the builder lives on.
+// A package is what a foreign build has made: with anything in it, the builder goes on.
 func FuzzPackage(f *testing.F) {
 	f.Add(enginetest.Package("hello", "x86_64"))
 	f.Add(enginetest.Package("hello", "src"))

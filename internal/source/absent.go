@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 )
 
-// Absent says of which of a repository's packages the commit that the request names has nothing to build, and in words
+// Absent returns which of a repository's packages are not in the commit that the request names, and in words
 // why: their directory or a spec is missing. The build itself reports any other reason.
 func (s *Store) Absent(ctx context.Context, req Request, packages []rpmflow.PackageSource) (map[string]string, error) {
 	var reasons map[string]string

@@ -37,7 +37,7 @@ func Dirs(name string) []string {
 			if filepath.Base(dir) == "SPECS" {
 				add(filepath.Join(filepath.Dir(dir), "SOURCES"))
 			}
-			if dir == real { // the same files, by whatever name
+			if dir == real { // the same files, by another name
 				add(dir)
 			}
 		}
@@ -56,8 +56,8 @@ func Dirs(name string) []string {
 // errDangling is what is wrong with a link to nothing.
 var errDangling = errors.New("which is not there")
 
-// locate finds a file that a spec names. It is "" if none of the directories has it; a directory of the name is
-// none, and other.
+// locate finds a file that a spec names. It is "" if none of the directories has it; a directory of that name is not
+// taken, and is returned as other.
 func locate(dirs []string, name string) (file string, other error, err error) {
 	for _, dir := range dirs {
 		file = filepath.Join(dir, name)
@@ -128,7 +128,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 	return all, nil
 }
 
-// copyNamed copies what the spec, as far as can be told before rpm has expanded it, reads while it is expanded.
+// copyNamed copies what the spec reads while it is expanded, as far as its text shows that before.
 func (d *Draft) copyNamed(ctx context.Context) error {
 	text, err := os.ReadFile(d.Spec)
 	if err != nil {

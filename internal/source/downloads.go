@@ -239,7 +239,7 @@ func packageDir(specPath string) string {
 	return path.Dir(path.Dir(specPath))
 }
 
-// mayMiss reports whether the spec, as far as can be told before rpm has expanded it, names a file that is not there.
+// mayMiss reports whether the spec's text, before rpm has expanded it, names a file that is not there.
 func (d *Draft) mayMiss() (bool, error) {
 	in, err := os.Open(d.Spec)
 	if err != nil {

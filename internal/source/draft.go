@@ -46,7 +46,7 @@ type Draft struct {
 	automatic []string // macros of rpmautospec in the spec
 	// leftOut is why a file next to the spec was not copied: a mistake only if the spec names it.
 	leftOut map[string]*rpmflow.Failure
-	// pending are those of which there is only a pointer of Git LFS.
+	// pending are those with only a pointer of Git LFS.
 	pending []pending
 	// listed is what dist-git's lists name, of the package listedAs.
 	listed   []fetch.Listed

@@ -101,7 +101,7 @@ func everything(t *testing.T) string {
 	return server.URL + "/"
 }
 
-// outcomeOf is what a build gets: which files, and of which content.
+// outcomeOf is what a build gets: files and their content.
 func outcomeOf(t *testing.T, req Request) string {
 	t.Helper()
 	var b strings.Builder

@@ -141,7 +141,7 @@ func findDirectory(tree git.Tree, want string) (git.Entry, error) {
 	return e, nil
 }
 
-// nothingFound is the failure of a layout of which nothing is in the tree: another layout may find something.
+// nothingFound is the failure of a layout that is not in the tree: another layout may find something.
 type nothingFound struct{ failure *rpmflow.Failure }
 
 func (n *nothingFound) Error() string { return n.failure.Error() }

@@ -25,7 +25,7 @@ func (d *Draft) objects(ctx context.Context, server *git.LFSServer, all []git.Po
 	return err
 }
 
-// pending is a source next to the spec of which there is only a pointer so far.
+// pending is a source next to the spec that is only a pointer so far.
 type pending struct {
 	git.Pointer
 	as     string // below %_sourcedir

@@ -205,7 +205,7 @@ func TestLFSFailures(t *testing.T) {
 	h.busy, h.stale = 0, 0
 }
 
-// The token is shown to no server but the project's own, whatever .lfsconfig says.
+// The token goes only to the project's own server, also if .lfsconfig names another one.
 func TestLFSConfig(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)

@@ -17,7 +17,7 @@ import (
 )
 
 // ResultsList is the file in a directory of results that names what local builds have put there, in the form of
-// sha256sum. With it such files are distinguished from sources, whatever directory they are in; a file that was
+// sha256sum. With it such files are distinguished from sources, in any directory; a file that was
 // changed since is a source again.
 const ResultsList = ".rpmflow-results"
 

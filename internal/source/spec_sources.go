@@ -225,7 +225,7 @@ func isOnDisk(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// fetch downloads into a directory next to the files, so that none is there in part, whatever happens.
+// fetch downloads into a directory next to the files, so that none is ever there in part.
 func (f *specFetch) fetch(ctx context.Context, all []fetch.File) (err error) {
 	if len(all) == 0 {
 		return nil

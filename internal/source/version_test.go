@@ -27,7 +27,7 @@ func rpmCompare(t *testing.T, a, b string) int {
 	return n
 }
 
-// Each commit's package is newer than the one before, whatever is tagged.
+// Each commit's package is newer than the one before, with all kinds of tags.
 func TestVersionsSort(t *testing.T) {
 	t.Parallel()
 	w, s := gittest.New(t), newStore(t)

@@ -22,7 +22,7 @@ func OpenWorkTree(ctx context.Context, named, scratch string) (*git.WorkTree, er
 		BesideMarker: []string{"BUILD", "BUILDROOT", "RPMS", "SRPMS"}, Excluded: resultsIn})
 }
 
-// namedSpec is a working tree of which the user has named the spec.
+// namedSpec is a working tree whose spec the user has named.
 func namedSpec(tree git.Tree) (w *git.WorkTree, is bool) {
 	w, is = tree.(*git.WorkTree)
 	return w, is && w.Named() != ""

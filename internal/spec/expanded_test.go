@@ -187,7 +187,7 @@ func TestFileOf(t *testing.T) {
 	}
 }
 
-// FuzzTopDir: whatever a spec says, the directory of the archive is one inside of it.
+// FuzzTopDir: with any spec, the directory of the archive is one inside of it.
 func FuzzTopDir(f *testing.F) {
 	for _, prep := range []string{"%setup -q -n ../x", "%autosetup -n /etc", "cd /x && tar xf x.tar\ncd ..",
 		"%setup -n 'a b'/c", "tar xf x.tar; cd a//b/./c", "%setup -c -n .."} {

@@ -98,7 +98,7 @@ func parseSetup(words []string) setup {
 	return s
 }
 
-// unpackers are the programs of which one is on a line that unpacks a source.
+// unpackers are programs: a line that unpacks a source has one of them.
 var unpackers = []string{"rpmuncompress", "tar", "gtar", "bsdtar", "gzip", "bzip2", "xz", "zstd", "lzma", "lzip",
 	"lrzip",
 	"unzip", "7za", "7z", "gem", "zcat", "bzcat", "xzcat", "zstdcat"}
@@ -130,7 +130,7 @@ func (e Expanded) shellDir(source0 string) (dir string, ok bool) {
 			case !unpacked && slices.Contains(unpackers, name) && slices.ContainsFunc(command,
 				func(w string) bool { return path.Base(w) == source0 }):
 				if slices.ContainsFunc(command, func(w string) bool { return strings.HasPrefix(w, "--strip") }) {
-					return "", false // the top directory is there to be stripped, whatever its name
+					return "", false // the top directory is stripped, with any name
 				}
 				if at != "" && at == made {
 					return "", true // %setup -c

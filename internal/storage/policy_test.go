@@ -55,7 +55,7 @@ func TestPolicies(t *testing.T) {
 	if err != nil || !json.Valid(policy) {
 		t.Fatalf("%s, %v", policy, err)
 	}
-	// It is in an extended attribute, of which ext4 holds 4096 bytes for each file, and must leave room for others.
+	// It is in an extended attribute. ext4 has 4096 bytes of them for each file, and others need room.
 	if len(policy) > 3000 {
 		t.Errorf("the policy has %d bytes", len(policy))
 	}

@@ -37,7 +37,7 @@ func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("get the time of %s: %w", s.endpoint, err)
 	}
-	_ = res.Body.Close() // whatever it answers, the header is there
+	_ = res.Body.Close() // every answer has the header
 	at, err := http.ParseTime(res.Header.Get("Date"))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("get the time of %s: %w", s.endpoint, err)

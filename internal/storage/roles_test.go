@@ -383,7 +383,7 @@ func TestRolesThroughStore(t *testing.T) {
 	if resp, text := fetch(t, link, true); resp.StatusCode != http.StatusOK || string(text) != "make all\n" {
 		t.Errorf("%s: %q", resp.Status, text)
 	}
-	// A missing object is told from a forbidden one.
+	// A missing object differs from a forbidden one.
 	_, _, err = listener.Open(t.Context(), prefix+"not-there")
 	wantError(t, err, storage.ErrNotFound)
 	_, _, err = listener.Open(t.Context(), "sources/a/b")

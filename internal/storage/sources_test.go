@@ -48,7 +48,7 @@ func TestSources(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 
-	// Of many who record at once one wins, and all are told the same.
+	// Of many that record at once one wins, and all get the same answer.
 	var wg sync.WaitGroup
 	got := make([]rpmflow.SourceFile, 16)
 	for i := range got {
@@ -63,11 +63,11 @@ func TestSources(t *testing.T) {
 	wg.Wait()
 	for _, f := range got {
 		if f != got[0] || f.Name != "x" {
-			t.Errorf("told %+v and %+v", f, got[0])
+			t.Errorf("got %+v and %+v", f, got[0])
 		}
 	}
 	if f, ok, err := c.Find(t.Context(), id); !ok || err != nil || f != got[0] {
-		t.Errorf("recorded %+v, %v, %v; told %+v", f, ok, err, got[0])
+		t.Errorf("recorded %+v, %v, %v; got %+v", f, ok, err, got[0])
 	}
 
 	bad := rpmflow.Digest([]byte("bad"))

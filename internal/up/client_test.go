@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
-// TestClientFile loads what Up leaves for the command line: whatever Up runs with, the file must be valid.
+// TestClientFile loads what Up leaves for the command line: with all settings the file must be valid.
 func TestClientFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

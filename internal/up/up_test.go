@@ -182,7 +182,7 @@ func TestUpOnATakenPort(t *testing.T) {
 	}
 }
 
-// Programs that wait for NATS end without an error when they are told to.
+// Programs that wait for NATS end without an error when they are stopped.
 func TestStopWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	cfg := load(t, t.TempDir(), "nats: {url: 'nats://127.0.0.1:1'}\ns3: {access_key: nobody, secret_key: asks}\n")

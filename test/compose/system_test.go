@@ -59,7 +59,7 @@ func TestSystem(t *testing.T) {
 	}
 	h.healthy(t, 4, "builder")
 
-	// Builders that are told to stop end what they have begun.
+	// Builders that are stopped end what they have begun.
 	stopped := push(5)
 	h.running(t, stopped)
 	h.compose(t, "stop", "builder")

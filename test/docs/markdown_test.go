@@ -197,7 +197,7 @@ func TestLogMessages(t *testing.T) {
 
 var ours = regexp.MustCompile("`((?:bench|cmd|deploy|docs|examples|internal|scripts|test)/[A-Za-z0-9_./-]+)`")
 
-// TestPaths looks for the files and packages that contributors are told about.
+// TestPaths looks for the files and packages that documents for contributors name.
 func TestPaths(t *testing.T) {
 	for _, file := range []string{"CONTRIBUTING.md", "docs/architecture.md"} {
 		n := 0

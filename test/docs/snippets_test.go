@@ -50,7 +50,7 @@ func compile(t *testing.T, b block) string {
 	return program
 }
 
-// interpret writes a block of Python to a file and has it parsed; python is empty where it cannot be run for want of
+// interpret writes a block of Python to a file and has it parsed; python is empty if it cannot be run without
 // the library.
 func interpret(t *testing.T, b block) (python, program string) {
 	t.Helper()
@@ -162,7 +162,7 @@ func checkJSON(t *testing.T, b block) {
 	}
 }
 
-// strict decodes an answer, of which every field must be known.
+// strict decodes an answer; every field must be known.
 func strict(t *testing.T, b block, into any) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(b.text))

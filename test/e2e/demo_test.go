@@ -89,7 +89,7 @@ func besides(t *testing.T, dir, build string) {
 	if hint == nil {
 		t.Fatalf("a second one on the same port: %s", out)
 	}
-	// The ports of NATS and S3 are whatever is free when the usual ones are taken.
+	// NATS and S3 take free ports when the usual ones are taken.
 	for _, usual := range []string{config.DefaultNATSListen, config.DefaultS3Listen} {
 		if l, err := net.Listen("tcp", usual); err == nil {
 			t.Cleanup(func() { _ = l.Close() })

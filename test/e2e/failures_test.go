@@ -71,7 +71,7 @@ func TestMistakesOfThePackager(t *testing.T) {
 					}
 					said := strings.Join(append([]string{o.Message, o.Hint}, o.Excerpt...), "\n")
 					if !strings.Contains(said, tc.message) || o.Hint == "" {
-						t.Errorf("nothing of %q in what the packager is told:\n%s", tc.message, said)
+						t.Errorf("nothing of %q in what is printed:\n%s", tc.message, said)
 					}
 					if log := system.FetchLog(t, s, b); !strings.Contains(log, tc.message) {
 						t.Errorf("nothing of %q in build.log:\n%s", tc.message, log)

@@ -34,7 +34,7 @@ func noarch(name, version string) string {
 	return strings.NewReplacer("%NAME%", name, "%VERSION%", version).Replace(noarchSpec)
 }
 
-// built are the NEVRAs of the binary packages of the next builds that finish, of which each must have succeeded.
+// built are the NEVRAs of the binary packages of the next builds that finish, which must have succeeded.
 func built(t *testing.T, s *system.System, count int) (names []string, builds []rpmflow.Build) {
 	t.Helper()
 	for range count {

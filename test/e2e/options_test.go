@@ -99,7 +99,7 @@ func extraRepository(t *testing.T) string {
 		"noarch\n%description\nFor tests.\n%files\n")
 	for _, c := range [][]string{
 		{"rpmbuild", "-bb", "--quiet", "--define", "_rpmdir " + dir + "/repo", "--define", "_topdir " + dir, spec},
-		{"createrepo_c", "--quiet", "--general-compress-type=gz", dir + "/repo"}, // gz: the stand-in knows no other
+		{"createrepo_c", "--quiet", "--general-compress-type=gz", dir + "/repo"}, // gz: the stand-in reads no other
 	} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v: %s", c, err, out)

@@ -279,7 +279,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 	})
 	first.end(t, syscall.SIGKILL)
 
-	// The commit hangs for everybody: the second attempt is handed back when its builder is told to end.
+	// The commit hangs for everybody: the second attempt is handed back when its builder is stopped.
 	second := run(t, dir, nil, "builder", "--name", "second", "--data-dir", filepath.Join(dir, "b2"))
 	testkit.EventuallyWithin(t, system.Patience, "second attempt", func() bool { return running("second") })
 	testkit.EventuallyWithin(t, system.Patience, "end of the dead builder's containers", func() bool {

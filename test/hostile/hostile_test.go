@@ -177,7 +177,7 @@ func check(t *testing.T, s *system.System, h hostile, b rpmflow.Build) {
 			h.phase, said)
 	}
 	if !strings.Contains(said, h.said) || o.Result == rpmflow.Failed && o.Hint == "" {
-		t.Errorf("nothing of %q in what the packager is told:\n%s", h.said, said)
+		t.Errorf("nothing of %q in what is printed:\n%s", h.said, said)
 	}
 	logs := map[string]string{}
 	for _, a := range b.Artifacts {

@@ -69,7 +69,7 @@ func another(t *testing.T, s *system.System) {
 				t.Errorf("the other builder ended with: %v", err)
 			}
 		case <-time.After(time.Minute):
-			t.Error("the other builder has not ended a minute after it was told to")
+			t.Error("the other builder has not ended a minute after the signal")
 		}
 	})
 }

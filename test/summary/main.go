@@ -276,7 +276,7 @@ func (r *report) close(requireAll bool) (ok bool) {
 	}
 	fmt.Fprintln(r.out)
 	if requireAll && missing > 0 {
-		fmt.Fprintf(r.out, "FAIL: %d tests were skipped for want of what they need, and all are required here\n",
+		fmt.Fprintf(r.out, "FAIL: %d tests were skipped because something is missing, and all are required here\n",
 			missing)
 	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, len(r.skipped))

@@ -85,7 +85,7 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 				t.Errorf("up ended with: %v", err)
 			}
 		case <-time.After(time.Minute):
-			t.Error("up has not ended a minute after it was told to")
+			t.Error("up has not ended a minute after the signal")
 		}
 		if t.Failed() {
 			t.Logf("log of the system:\n%s", s.Log.String())

@@ -154,7 +154,7 @@ func (a *account) allow(dir string) error {
 	return errors.Join(os.Lchown(dir, os.Geteuid(), int(a.user.GID)), os.Chmod(dir, 0o750))
 }
 
-// copyOut copies what the user's processes, all of which have ended, have left: only regular files of their own.
+// copyOut copies what the user's processes, which have ended, have left: only regular files of their own.
 func (a *account) copyOut(from, to string) error {
 	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -108,7 +108,7 @@ func (*Engine) Ready(context.Context) error { return find() }
 func (*Engine) Serves(_ context.Context, t rpmflow.Target) error { return Serves(t) }
 
 // Serves reports whether the host's rpmbuild builds for a target: only for the host itself. What another distribution's
-// rpmbuild makes is not the target's, whatever it looks like.
+// rpmbuild makes is not the target's, even if it looks so.
 func Serves(t rpmflow.Target) error {
 	if t.OnHost() {
 		return nil

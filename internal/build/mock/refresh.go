@@ -23,7 +23,7 @@ func (e *Engine) Warm(ctx context.Context, job build.Job) error {
 	return e.makeReady(ctx, job)
 }
 
-// Refresh compares a target's root with the repositories now, whatever its age, and makes or updates it if that is
+// Refresh compares a target's root with the repositories now, at any age, and makes or updates it if that is
 // needed. mock's messages go to log.
 func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writer) (root rpmflow.BuildRoot,
 	err error) {

@@ -28,7 +28,7 @@ type Ended struct {
 type Rule struct {
 	Phases []rpmflow.Phase
 	Match  *regexp.Regexp      // a line of the log
-	Kind   rpmflow.FailureKind // FailureInfrastructure: not the packager's, whatever else the log contains
+	Kind   rpmflow.FailureKind // FailureInfrastructure: not the packager's, even if the log contains more
 	Hint   string
 	Source string // where the wording comes from
 	// Explain makes the failure of the matching lines[i]. Nil: the line is the message.
@@ -36,7 +36,7 @@ type Rule struct {
 }
 
 // scriptletRule comes before an engine's own rules: once rpmbuild blames a command of the package, nothing that
-// such a command has written before is decisive, whatever it looks like.
+// such a command has written before is decisive, in any form.
 func scriptletRule() Rule {
 	return Rule{[]rpmflow.Phase{rpmflow.PhaseRPMs}, badExit, rpmflow.FailureBuild, "",
 		"rpm 4.18, build/build.c; mock 6.7, util.py, logOutput; seen", scriptlet}
@@ -83,7 +83,7 @@ var buildNoise = regexp.MustCompile(`^\s*$|^Building (target platforms|for targe
 func Runs(p rpmflow.Phase) bool { return p == rpmflow.PhaseSRPM || p == rpmflow.PhaseRPMs }
 
 // Classify returns the failure if it is the packager's. It returns nil when the logs do not show that: then the failure
-// is the infrastructure's, whatever the exit code says (a failing %build and a build that was stopped can have the
+// is the infrastructure's, with any exit code (a failing %build and a build that was stopped can have the
 // same). The engine's own rules are tried before those on specs and files.
 func Classify(e Ended, own ...Rule) *rpmflow.Failure {
 	if e.ExitCode >= 128 || e.Phase == rpmflow.PhaseRPMs && !e.Conclusive && !childFailed(e.Log) {

@@ -22,7 +22,7 @@ var (
 	closing = regexp.MustCompile(`^(RPM build (errors|warnings):|EXCEPTION: |Child return code was: )`)
 )
 
-// certain are messages of tools of which one line is enough to see what is wrong. The first is decisive, the others
+// certain are messages of tools that show in one line what is wrong. The first is decisive, the others
 // follow from it.
 var certain = []*regexp.Regexp{
 	regexp.MustCompile(`^\S*rpm-tmp\.\w+: (line )?\d+: .`), // the scriptlet's own shell: bash, dash
@@ -195,7 +195,7 @@ func find(lines []string, words []*regexp.Regexp) (at, until int, text string, o
 	return weak, weak + 1, strings.TrimSpace(lines[weak]), true
 }
 
-// patchMessage returns which file of which patch it is.
+// patchMessage returns the patch and its file.
 func patchMessage(lines []string, i int) string {
 	text := lines[i]
 	for at := i; at >= 0; at-- {

@@ -78,8 +78,8 @@ func newConnection(host, certPath string, env func(string) string) (*connection,
 	return c, nil
 }
 
-// secure sets up TLS. Both sides show a certificate, and the engine's is always verified, whatever DOCKER_TLS_VERIFY
-// says.
+// secure sets up TLS. Both sides show a certificate, and the engine's is always verified, DOCKER_TLS_VERIFY has no
+// effect.
 func (c *connection) secure(scheme, certPath string) error {
 	if certPath == "" {
 		c.tls = scheme == "https"

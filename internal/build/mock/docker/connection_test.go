@@ -141,7 +141,7 @@ func TestSSH(t *testing.T) {
 	wantUnready(t, open(t, url, ""), "executable file not found", "install ssh")
 }
 
-// What goes wrong behind ssh is told in the words of that host.
+// An error behind ssh has the words of that host.
 func TestSSHWithoutAnEngine(t *testing.T) {
 	h := mocktest.NewSSHHost(t, mocktest.DialStdio(filepath.Join(t.TempDir(), "docker.sock")))
 	wantUnready(t, open(t, "ssh://builder@"+h.Addr, ""), "no such file or directory", "the engine must run there")

@@ -14,7 +14,7 @@ import (
 // disk keeps containers from filling the engine's disk. If the storage driver has quotas (overlay2 on xfs with pquota,
 // btrfs, zfs), the engine enforces the limit. Otherwise the engine is asked for the container's size at intervals. Its
 // answer is slow, counts sparse files in full and does not count files that are open and deleted. What it misses is
-// caught by the floor: when less is free on the engine's disk, whatever runs is stopped, if that disk is on this
+// caught by the floor: when less is free on the engine's disk, running builds are stopped, if that disk is on this
 // machine.
 type disk struct {
 	size  func(context.Context, string) (int64, error) // of a container
@@ -36,7 +36,7 @@ const (
 	measureWait  = 2 * time.Minute
 )
 
-// ErrDiskFull means that the engine's disk is full, whatever filled it.
+// ErrDiskFull means that the engine's disk is full, by this build or by something else.
 var ErrDiskFull = errors.New("the engine's disk is full")
 
 // DiskLimitError means that a container has written more than its limit.

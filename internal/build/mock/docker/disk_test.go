@@ -56,7 +56,7 @@ func TestDiskWatcher(t *testing.T) {
 	}
 }
 
-// A driver with quotas is told the limit, and what has all but reached it is over it.
+// A driver with quotas gets the limit, and what has almost reached it is over it.
 func TestQuota(t *testing.T) {
 	const limit = 1 << 30
 	c := &Client{disk: &disk{size: func(context.Context, string) (int64, error) { return limit - 4096, nil }}}

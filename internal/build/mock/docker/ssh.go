@@ -56,7 +56,7 @@ func sshArgs(u *url.URL) ([]string, error) {
 	return append(args, "--", u.Hostname(), "docker system dial-stdio"), nil
 }
 
-// sshConn is a connection through one ssh process. When this process dies, in whatever way, ssh reads the end of its
+// sshConn is a connection through one ssh process. When this process dies, in any way, ssh reads the end of its
 // input and ends too.
 type sshConn struct {
 	net.Conn // our end of a pair of sockets; the other one is ssh's input and output

@@ -79,7 +79,7 @@ func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, er
 		if err == nil {
 			image, err = r.Make(ctx, id, have)
 		}
-		// The others wait for the name to be free, whatever the result.
+		// The others wait for the name to be free, with any result.
 		return image, have, errors.Join(err, s.unlock(id, func() {
 			if err == nil {
 				s.collect(id, r.MockImage, r.Target)

@@ -44,7 +44,7 @@ func rules(e Ended) []rpmlog.Rule {
 			Source: "mock's exit code 30 with dnf 4.14, seen; dnf 5 and rpmbuild from their sources"},
 		{Phases: deps, Match: conflicts, Kind: rpmflow.FailureDependencies, Hint: rpmlog.UnmetHint, Explain: unmet,
 			Source: "libsolv's problems as dnf prints them; rpm 4.18, build.c"},
-		// The build left something else than packages. mock copies the names that it finds, whatever they are.
+		// The build left something else than packages. mock copies all names that it finds.
 		{Phases: rpms, Match: badResults, Kind: rpmflow.FailureBuild,
 			Hint:   "do not change RPMs in the RPMS and SRPMS directories after rpmbuild wrote them",
 			Source: "mock 6.7, backend.py: PkgError (exit code 40), copy_build_results"},
@@ -61,7 +61,7 @@ var noise = regexp.MustCompile(`logging\.ini|^(INFO|Start|Finish|State Changed)\
 	`^Mock Version: `)
 
 // Classify returns the failure if it is the packager's. It returns nil when nothing shows that: then the failure is the
-// infrastructure's, whatever the exit code says (mock exits with 1 both for a failing %build and when it is stopped).
+// infrastructure's, with any exit code (mock exits with 1 both for a failing %build and when it is stopped).
 func Classify(e Ended) *rpmflow.Failure {
 	if e.Interfered != "" {
 		return nil
