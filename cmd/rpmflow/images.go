@@ -118,8 +118,9 @@ func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, name
 	for _, name := range names {
 		target, ok := cfg.Target(name)
 		if !ok {
-			message, do := nearest.Unknown("target", name, targetNames(cfg))
-			return hint.Add(errors.New(message), do+"; `rpmflow config check` names the file that they are read from")
+			message, do := nearest.Unknown("target", name, targetNames(cfg),
+				"`rpmflow config check` names the file that they are read from")
+			return hint.Add(errors.New(message), do)
 		}
 		root, err := e.Refresh(cmd.Context(), target, cmd.ErrOrStderr())
 		if err != nil {
