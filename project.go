@@ -8,23 +8,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// Layout is how a repository holds a package.
-type Layout string
-
-// The layouts that can be asked for; LayoutAuto looks at the tree.
-const (
-	LayoutAuto     Layout = "auto"
-	LayoutStandard Layout = "standard" // spec and tarball in one repository
-	LayoutDistGit  Layout = "dist-git" // spec and patches in git, a list of what is in a lookaside
-	LayoutInTree   Layout = "in-tree"  // the spec lives in its own source tree; Source0 is made by git archive
-	LayoutSRPM     Layout = "srpm"     // the repository has source packages, each of which is rebuilt
-	// spec and patches in one repository, the source tree in another; Source0 is made by git archive
-	LayoutSplit Layout = "split"
-)
-
-// Layouts lists what a project may say.
-var Layouts = []Layout{LayoutAuto, LayoutStandard, LayoutDistGit, LayoutInTree, LayoutSRPM, LayoutSplit}
-
 // Project is what an operator has configured to be built.
 type Project struct {
 	Name     string

@@ -111,7 +111,7 @@ Packages, logs and the record (build.json) are put into the directory of --resul
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package and no more")
 	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto),
-		"how the directory or repository holds the package")
+		"how the directory or repository holds the package: "+strings.Join(rpmflow.LayoutNames(), ", "))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseInput) }
 	return cmd
 }

@@ -167,7 +167,7 @@ func (s *schemas) of(typ reflect.Type) object {
 	case typ == reflect.TypeFor[time.Time]():
 		return object{"type": "string", "format": "date-time"}
 	case typ == reflect.TypeFor[rpmflow.Layout]():
-		return object{"enum": rpmflow.Layouts}
+		return object{"enum": rpmflow.LayoutNames()}
 	}
 	switch typ.Kind() {
 	case reflect.String:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -36,9 +37,11 @@ func targetSettings(t *rpmflow.Target) []setting {
 func tokenReaders() []Program { return []Program{ForListener, ForBuilder, ForOperator} }
 
 func projectSettings(p *rpmflow.Project, l *loader) []setting {
-	layouts := make([]string, 0, len(rpmflow.Layouts))
-	for _, layout := range rpmflow.Layouts {
-		layouts = append(layouts, string(layout))
+	var layouts []rpmflow.Layout
+	about := "What the repository has."
+	for _, l := range rpmflow.Layouts {
+		layouts = append(layouts, l.Layout)
+		about += fmt.Sprintf(" %s: %s.", l.Layout, l.Meaning)
 	}
 	settings := slices.Concat(
 		[]setting{
@@ -57,11 +60,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc:   "Branches whose pushes are built, as patterns."},
 			{path: "tags", example: "['v*']", field: many(&p.Tags, "list of patterns", checkTag),
 				doc: "Tags that are built, as patterns; empty: none."},
-			{path: "layout", def: string(rpmflow.LayoutAuto), field: oneOf(&p.Layout, layouts, rpmflow.Layouts...),
-				doc: "standard: spec and tarball are in the repository. dist-git: a list names what is in a " +
-					"lookaside. " +
-					"in-tree: the spec is in its source tree. srpm: source packages, each of which is rebuilt. " +
-					"split: the spec is in another repository, packaging_url. auto: decided from the tree."},
+			{path: "layout", def: string(rpmflow.LayoutAuto), doc: about,
+				field: oneOf(&p.Layout, rpmflow.LayoutNames(), layouts...)},
 			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)),
 				doc: "Path of the spec, relative to directory; empty: there is exactly one."},
 			{path: "substitute", example: "['VERSION={version}']", field: substitutions(&p.Sources.Substitute),

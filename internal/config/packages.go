@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -58,53 +57,52 @@ func (l *loader) packages(e entry, p *rpmflow.Project) {
 	l.firstTakes(e, "branches", p.Branches)
 	l.firstTakes(e, "tags", p.Tags)
 	l.firstTakes(e, "version_tags", p.Sources.VersionTags)
-	elsewhere := func(key, why string) {
-		if g, ok := e.keys[key]; ok && !g.bad && strings.Join(g.values, "") != "" {
-			l.problem(g.from, within(e.scope, key), errors.New(why))
-		}
-	}
-	if len(entries) > 0 {
-		for _, key := range []string{"directory", "spec", "paths"} {
-			elsewhere(key, "cannot be set together with packages: move it into the entries of packages that it is "+
-				"about")
-		}
-	}
-	if p.Layout == rpmflow.LayoutSplit {
-		elsewhere("paths", "has no effect in layout split, in which every push to either repository is built: "+
-			"remove it")
-		if len(entries) > 0 {
-			l.problem(entries[0].from, within(e.scope, "packages"), errors.New("has no effect in layout split: "+
-				"make a project of each package"))
-		}
-	}
 	srpms := p.Layout == rpmflow.LayoutSRPM || len(p.Sources.SRPMs) > 0
-	switch {
-	case srpms && len(entries) > 0:
-		l.problem(entries[0].from, within(e.scope, "packages"), errors.New("is set for a project of source packages, "+
-			"whose packages are found: remove packages, or layout: srpm and srpm"))
-	case srpms && p.Layout == rpmflow.LayoutAuto:
+	if srpms && p.Layout == rpmflow.LayoutAuto && len(entries) == 0 {
 		p.Layout = rpmflow.LayoutSRPM
-	case srpms && p.Layout != rpmflow.LayoutSRPM:
-		elsewhere("srpm", fmt.Sprintf("has no effect in layout %s: remove it, or set layout: srpm", p.Layout))
 	}
-	without := []rpmflow.Layout{rpmflow.LayoutStandard, rpmflow.LayoutDistGit, rpmflow.LayoutSRPM}
-	if p.Sources.Submodules && slices.Contains(without, p.Layout) {
-		elsewhere("submodules", fmt.Sprintf("has no effect in layout %s, in which no archive is made of the tree: "+
-			"remove it, or set layout: in-tree", p.Layout))
+	inSRPM := []string{"version_tags", "substitute", "lookaside", "source_mirrors", "checksums"}
+	if p.Sources.Version != "" {
+		inSRPM = append(inSRPM, "version")
 	}
-	if srpms {
-		for _, key := range []string{"spec", "paths"} {
-			elsewhere(key, "has no effect in layout srpm, in which the source packages that have changed are built: "+
-				"remove it")
-		}
-		keys := []string{"version_tags", "substitute", "lookaside", "source_mirrors", "checksums"}
-		if p.Sources.Version != "" {
-			keys = append(keys, "version")
-		}
-		for _, key := range keys {
-			elsewhere(key, "has no effect in layout srpm, in which source packages are rebuilt as they are: remove it")
+	noArchive := p.Layout != rpmflow.LayoutAuto && !p.Layout.Archive()
+	// Keys that mean nothing, because of the layout or of other keys.
+	for _, rule := range []struct {
+		set  bool
+		keys []string
+		why  string
+	}{
+		{len(entries) > 0, []string{"directory", "spec", "paths"},
+			"cannot be set together with packages: move it into the entries of packages that it is about"},
+		{srpms, []string{"packages"}, "is set for a project of source packages, whose packages " +
+			"are found: remove packages, or layout: srpm and srpm"},
+		{p.Layout == rpmflow.LayoutSplit, []string{"packages"},
+			"has no effect in layout split: make a project of each package"},
+		{p.Layout == rpmflow.LayoutSplit, []string{"paths"},
+			"has no effect in layout split, in which every push to either repository is built: remove it"},
+		{srpms && p.Layout != rpmflow.LayoutSRPM && len(entries) == 0, []string{"srpm"},
+			fmt.Sprintf("has no effect in layout %s: remove it, or set layout: srpm", p.Layout)},
+		{srpms, []string{"spec", "paths"},
+			"has no effect in layout srpm, in which the source packages that have changed are built: remove it"},
+		{srpms, inSRPM, "has no effect in layout srpm, in which source packages are rebuilt as they are: remove it"},
+		{noArchive && p.Sources.Submodules, []string{"submodules"}, fmt.Sprintf("has no effect in layout %s, in which "+
+			"no archive is made of the tree: remove it, or set layout: in-tree", p.Layout)},
+	} {
+		for _, key := range rule.keys {
+			if from, ok := written(e, key); ok && rule.set {
+				l.problem(from, within(e.scope, key), errors.New(rule.why))
+			}
 		}
 	}
+}
+
+// written returns where an entry has a key that is not empty.
+func written(e entry, key string) (place, bool) {
+	if list := e.lists[key]; len(list) > 0 {
+		return list[0].from, true
+	}
+	g, ok := e.keys[key]
+	return g.from, ok && !g.bad && strings.Join(g.values, "") != ""
 }
 
 // firstTakes refuses lists of patterns that take nothing.

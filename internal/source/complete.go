@@ -103,7 +103,7 @@ func (c *completion) getSources(ctx context.Context) error {
 		}
 		c.reconsider()
 	}
-	if c.makesSource0() {
+	if c.Layout.Archive() {
 		if err := c.findSource0(ctx); err != nil {
 			return err
 		}

@@ -78,12 +78,12 @@ func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Draft, e
 	d, err := prepare(ctx, req, dir)
 	// No mirror is locked any more. If Source0 is made, many files are next to the spec that it does not name: Complete
 	// decides.
-	if err == nil && !d.makesSource0() {
+	if err == nil && !d.Layout.Archive() {
 		err = d.fetchPending(ctx, func(string) bool { return true })
 	}
 	if err == nil && d.SRPM == "" {
 		err = d.fetchListed(ctx)
-		if err == nil && !d.makesSource0() {
+		if err == nil && !d.Layout.Archive() {
 			err = d.compareKnown()
 		}
 		if err == nil {
@@ -108,7 +108,7 @@ func (s *Store) prepare(ctx context.Context, req Request, dir string) (d *Draft,
 }
 
 func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir string) (_ *Draft, err error) {
-	plan, err := findLayout(ctx, tree, req, s.maxFile)
+	plan, err := finder{tree, req, s.maxFile}.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir strin
 	for _, f := range plan.sources {
 		err := out.writeSource(ctx, f, d.Sources, f.Name())
 		var mistake *rpmflow.Failure
-		if d.makesSource0() && errors.As(err, &mistake) {
+		if d.Layout.Archive() && errors.As(err, &mistake) {
 			d.leftOut[f.Name()] = mistake
 			continue
 		}
@@ -235,8 +235,4 @@ func (d *Draft) writeSpec(text []byte) error {
 
 // needsExpansion reports whether Complete needs the spec as rpm expands it: to make Source0, to download a source that
 // may be missing, or to check the macros of rpmautospec. That a source is missing is a guess made without rpm.
-func (d *Draft) needsExpansion() bool { return d.makesSource0() || d.unsure || len(d.automatic) > 0 }
-
-func (d *Draft) makesSource0() bool {
-	return d.Layout == rpmflow.LayoutInTree || d.Layout == rpmflow.LayoutSplit
-}
+func (d *Draft) needsExpansion() bool { return d.Layout.Archive() || d.unsure || len(d.automatic) > 0 }

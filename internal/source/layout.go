@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,88 +31,152 @@ type plan struct {
 	clues *clues
 }
 
-// findLayout finds the spec, decides on the layout and lists the files that are next to the spec; or it finds the
-// source package.
-func findLayout(ctx context.Context, tree git.Tree, req Request, maxFile int64) (*plan, error) {
-	if req.Layout == rpmflow.LayoutSplit {
-		return splitPlan(tree, req)
+// finder finds what to take from a commit, or from a directory on disk.
+type finder struct {
+	tree    git.Tree
+	req     Request
+	maxFile int64
+}
+
+// layouts is how each of rpmflow.Layouts finds its spec and sources.
+func (f finder) layouts() map[rpmflow.Layout]func(context.Context) (*plan, error) {
+	return map[rpmflow.Layout]func(context.Context) (*plan, error){
+		rpmflow.LayoutAuto:     f.auto,     // spec and files next to it, or a source package; decide.go
+		rpmflow.LayoutStandard: f.standard, // spec and files next to it
+		rpmflow.LayoutDistGit:  f.distGit,  // the same, and the files in lists next to the spec
+		rpmflow.LayoutInTree:   f.inTree,   // the same as standard; source0.go makes Source0
+		rpmflow.LayoutSRPM:     f.srpm,     // a source package; srpm.go
+		rpmflow.LayoutSplit:    f.split,    // spec and files of the packaging repository; split.go
 	}
-	_, named := namedSpec(tree)
-	at, err := findDirectory(tree, req.Sources.Directory)
+}
+
+// find decides on the layout, and finds the spec with its sources, or the source package.
+func (f finder) find(ctx context.Context) (*plan, error) {
+	if find, ok := f.layouts()[cmp.Or(f.req.Layout, rpmflow.LayoutAuto)]; ok {
+		return find(ctx)
+	}
+	return nil, rpmflow.Fail(rpmflow.FailureSource, "set it to one of "+strings.Join(rpmflow.LayoutNames(), ", "),
+		"layout %q is unknown", f.req.Layout)
+}
+
+func (f finder) standard(ctx context.Context) (*plan, error) {
+	p, _, err := f.spec(ctx)
+	return p, err
+}
+
+func (f finder) inTree(ctx context.Context) (*plan, error) {
+	p, at, err := f.spec(ctx)
+	if err == nil {
+		f.explainArchive(p, at)
+	}
+	return p, err
+}
+
+func (f finder) distGit(ctx context.Context) (*plan, error) {
+	p, _, err := f.spec(ctx)
+	if err == nil {
+		err = f.findLists(p)
+	}
+	if err == nil {
+		err = p.readLists(f.tree)
+	}
+	return p, err
+}
+
+func (f finder) srpm(ctx context.Context) (*plan, error) {
+	at, err := findDirectory(f.tree, f.req.Sources.Directory)
 	if err != nil {
 		return nil, err
 	}
-	if req.Layout == rpmflow.LayoutSRPM {
-		return planSRPM(ctx, tree, at, req)
-	}
-	spec, err := findSpec(ctx, tree, at, req.Spec)
+	return planSRPM(ctx, f.tree, at, f.req)
+}
+
+// auto decides by what there is.
+func (f finder) auto(ctx context.Context) (*plan, error) {
+	p, at, err := f.spec(ctx)
 	var nothing *nothingFound
-	if errors.As(err, &nothing) && (req.Layout == rpmflow.LayoutAuto || req.Layout == "") {
-		if p, err := planSRPM(ctx, tree, at, req); !errors.As(err, &nothing) {
+	if errors.As(err, &nothing) {
+		if p, err := planSRPM(ctx, f.tree, at, f.req); !errors.As(err, &nothing) {
 			return p, err
 		}
 	}
+	if err == nil {
+		err = f.findLists(p)
+	}
 	if err != nil {
 		return nil, err
 	}
-	beside, err := filesBeside(tree, spec)
+	l, err := gatherClues(f.tree, at, p, f.maxFile)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{layout: req.Layout, spec: spec, sources: beside}
-	if req.Layout != rpmflow.LayoutStandard && req.Layout != rpmflow.LayoutInTree {
-		if p.lists, p.readList, err = listsAt(tree, packageDir(spec.Found), spec.Found); err != nil {
-			return nil, err
-		}
+	if _, named := namedSpec(f.tree); named {
+		l.narrow()
 	}
-	switch req.Layout {
-	case rpmflow.LayoutStandard, rpmflow.LayoutInTree, rpmflow.LayoutDistGit:
-		p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(spec.Found))
-	case rpmflow.LayoutAuto, "":
-		l, err := gatherClues(tree, at, p, maxFile)
-		if err != nil {
-			return nil, err
-		}
-		if named {
-			l.narrow()
-		}
-		if p.layout, p.why, err = l.decide(); err != nil {
-			return nil, err
-		}
-		p.note = l.note(p.layout)
-		if req.WorkTree != nil && p.layout == rpmflow.LayoutStandard {
+	if p.layout, p.why, err = l.decide(); err != nil {
+		return nil, err
+	}
+	p.note = l.note(p.layout)
+	switch p.layout {
+	case rpmflow.LayoutDistGit:
+		return p, p.readLists(f.tree)
+	case rpmflow.LayoutInTree:
+		f.explainArchive(p, at)
+	case rpmflow.LayoutStandard:
+		if f.req.WorkTree != nil {
 			p.clues = l
 		}
-	default:
-		return nil, rpmflow.Fail(rpmflow.FailureSource, "set it to auto, standard, dist-git, in-tree, srpm or split",
-			"layout %q is unknown", req.Layout)
-	}
-	if p.layout == rpmflow.LayoutDistGit {
-		if len(p.lists) == 0 {
-			return nil, rpmflow.Fail(rpmflow.FailureSource,
-				"add the list, or set layout: in the project's configuration to another one",
-				"layout dist-git, but there is neither sources nor .%s.metadata%s",
-				strings.TrimSuffix(spec.Name(), ".spec"),
-				tree.Where())
-		}
-		if p.listedAs, p.listed, err = fetch.ReadLists(p.readList, p.lists, spec.Found); err != nil {
-			return nil, err
-		}
-	}
-	if at.Path != "" && p.layout == rpmflow.LayoutInTree {
-		p.why += "; the archive is made of " + show(at.Path) + " alone"
-	}
-	if modules, err := tree.Find(".gitmodules"); err == nil && !modules.IsDir() && p.layout == rpmflow.LayoutInTree {
-		where := "not in the archive"
-		switch {
-		case req.WorkTree != nil:
-			where = "in the archive, as they are checked out"
-		case req.Sources.Submodules:
-			where = "in the archive, too"
-		}
-		p.why += "; its submodules are " + where
 	}
 	return p, nil
+}
+
+// spec finds the package's directory, the spec, and the files that are next to it. The layout is the configured one.
+func (f finder) spec(ctx context.Context) (p *plan, at git.Entry, err error) {
+	if at, err = findDirectory(f.tree, f.req.Sources.Directory); err != nil {
+		return nil, at, err
+	}
+	p = &plan{layout: f.req.Layout}
+	if p.spec, err = findSpec(ctx, f.tree, at, f.req.Spec); err != nil {
+		return nil, at, err
+	}
+	p.why = fmt.Sprintf("%s: %s, as the project's configuration says", p.layout, show(p.spec.Found))
+	p.sources, err = filesBeside(f.tree, p.spec)
+	return p, at, err
+}
+
+func (f finder) findLists(p *plan) (err error) {
+	p.lists, p.readList, err = listsAt(f.tree, packageDir(p.spec.Found), p.spec.Found)
+	return err
+}
+
+// readLists reads the lists of dist-git.
+func (p *plan) readLists(tree git.Tree) (err error) {
+	if len(p.lists) == 0 {
+		return rpmflow.Fail(rpmflow.FailureSource,
+			"add the list, or set layout: in the project's configuration to another one",
+			"layout dist-git, but there is neither sources nor .%s.metadata%s",
+			strings.TrimSuffix(p.spec.Name(), ".spec"), tree.Where())
+	}
+	p.listedAs, p.listed, err = fetch.ReadLists(p.readList, p.lists, p.spec.Found)
+	return err
+}
+
+// explainArchive adds what the archive of the tree has in it.
+func (f finder) explainArchive(p *plan, at git.Entry) {
+	if at.Path != "" {
+		p.why += "; the archive is made of " + show(at.Path) + " alone"
+	}
+	if modules, err := f.tree.Find(".gitmodules"); err != nil || modules.IsDir() {
+		return
+	}
+	where := "not in the archive"
+	switch {
+	case f.req.WorkTree != nil:
+		where = "in the archive, as they are checked out"
+	case f.req.Sources.Submodules:
+		where = "in the archive, too"
+	}
+	p.why += "; its submodules are " + where
 }
 
 // in returns in words where a directory is.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,5 +172,19 @@ func TestLayoutAsConfigured(t *testing.T) {
 		if p.Explanation != want || !p.needsExpansion() || !strings.Contains(names(t, p.Sources), "a.patch") {
 			t.Errorf("%s: got %q, %q", layout, p.Explanation, names(t, p.Sources))
 		}
+	}
+}
+
+func TestEveryLayoutFindsSomething(t *testing.T) {
+	t.Parallel()
+	known := rpmflow.LayoutNames()
+	slices.Sort(known)
+	var found []string
+	for l := range (finder{}).layouts() {
+		found = append(found, string(l))
+	}
+	slices.Sort(found)
+	if !slices.Equal(known, found) {
+		t.Errorf("rpmflow.Layouts has %v, package source finds %v", known, found)
 	}
 }

@@ -92,9 +92,10 @@ func (s *Store) prepareSplit(ctx context.Context, req Request, dir string) (d *D
 	return d, nil
 }
 
-// splitPlan finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it,
-// or where it would be without these directories.
-func splitPlan(tree git.Tree, req Request) (*plan, error) {
+// split finds the spec of a packaging repository: in rpm/SPECS of the target's directory, as OpenStack's have it, or
+// where it would be without these directories.
+func (f finder) split(context.Context) (*plan, error) {
+	tree, req := f.tree, f.req
 	top := req.Sources.Directory
 	if err := checkDirectory(top); err != nil {
 		return nil, err

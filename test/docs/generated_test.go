@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/config"
 )
@@ -31,6 +32,7 @@ func TestGenerated(t *testing.T) {
 		text       string
 	}{
 		{"docs/configuration.md", "keys", configuration()},
+		{"docs/packaging.md", "layouts", layouts()},
 		{"docs/events.md", "fields", fields(t)},
 		{"docs/architecture.md", "packages", packages(t)},
 	} {
@@ -123,6 +125,15 @@ func configuration() string {
 		} else {
 			row(&b, code(k.Path), code(k.Env), k.Type, code(k.Default), k.Doc)
 		}
+	}
+	return b.String()
+}
+
+func layouts() string {
+	var b strings.Builder
+	head(&b, "`layout`", "The repository has")
+	for _, l := range rpmflow.Layouts {
+		row(&b, code(string(l.Layout)), l.Meaning)
 	}
 	return b.String()
 }

@@ -1,8 +1,55 @@
 package rpmflow
 
 import (
+	"slices"
+
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
+
+// Layout is how a repository holds a package.
+type Layout string
+
+// The layouts: Layouts is the table of them.
+const (
+	LayoutAuto     Layout = "auto"
+	LayoutStandard Layout = "standard"
+	LayoutDistGit  Layout = "dist-git"
+	LayoutInTree   Layout = "in-tree"
+	LayoutSRPM     Layout = "srpm"
+	LayoutSplit    Layout = "split"
+)
+
+// LayoutFacts is a row of the table of layouts.
+type LayoutFacts struct {
+	Layout  Layout
+	Meaning string // what the repository has, for documents and help
+	Archive bool   // Source0 is made of a commit's tree by git archive
+}
+
+// Layouts are what a project may say. Configuration, documents, help and hints are made of this table; a test compares
+// it with the schema of events. How a layout finds spec and sources is in the table of internal/source/layout.go.
+var Layouts = []LayoutFacts{
+	{LayoutAuto, "one of the others, decided from the tree", false},
+	{LayoutStandard, "a spec and its sources, side by side or in SPECS and SOURCES", false},
+	{LayoutDistGit, "a spec, and a list of files in a lookaside", false},
+	{LayoutInTree, "the spec in its own source tree, of which git archive makes Source0", true},
+	{LayoutSRPM, "source packages, each of which is rebuilt", false},
+	{LayoutSplit, "the source tree; the spec is in another repository, packaging_url", true},
+}
+
+// LayoutNames are the names in Layouts.
+func LayoutNames() []string {
+	var names []string
+	for _, l := range Layouts {
+		names = append(names, string(l.Layout))
+	}
+	return names
+}
+
+// Archive reports whether Source0 is made of a commit's tree.
+func (l Layout) Archive() bool {
+	return slices.ContainsFunc(Layouts, func(f LayoutFacts) bool { return f.Layout == l && f.Archive })
+}
 
 // Half is one of the two repositories of layout split.
 type Half string
