@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	rpm "github.com/sassoftware/go-rpmutils"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
@@ -101,24 +99,23 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 
 // excluded reads the tags of a source package. The error is a *rpmflow.Skip if it excludes the target.
 func excluded(srpm string, b rpmflow.Build, arch string) error {
-	var skip *rpmflow.Skip
-	err := rpmfile.Header(srpm, func(h *rpm.RpmHeader) error {
-		for _, r := range restrictions() {
-			if !h.HasTag(r.tag) || skip != nil {
-				continue
-			}
-			list, err := h.GetStrings(r.tag)
-			if err != nil {
-				return err
-			}
-			skip = r.excludes(list, b, arch)
-		}
-		return nil
-	})
-	if err == nil && skip != nil {
-		return skip
+	lists, err := rpmfile.Texts(srpm, tagExcludeArch, tagExclusiveArch, tagExcludeOS, tagExclusiveOS)
+	if err != nil {
+		return err
 	}
-	return err
+	return firstExcluding(func(r restriction) []string { return lists[r.tag] }, b, arch)
+}
+
+// firstExcluding is the *rpmflow.Skip of the first tag that excludes the target by its list.
+func firstExcluding(listOf func(restriction) []string, b rpmflow.Build, arch string) error {
+	for _, r := range restrictions() {
+		if list := listOf(r); len(list) > 0 {
+			if skip := r.excludes(list, b, arch); skip != nil {
+				return skip
+			}
+		}
+	}
+	return nil
 }
 
 // restricted finds the tags in an expanded spec.
@@ -144,15 +141,7 @@ func (r *run) excludedSpec(ctx context.Context, spec, sources string, expanded [
 			lists[name] = append(lists[name], value)
 		}
 	}
-	for _, t := range restrictions() {
-		if len(lists[t.name]) == 0 {
-			continue
-		}
-		if skip := t.excludes(lists[t.name], r.b, r.Target.Arch); skip != nil {
-			return skip
-		}
-	}
-	return nil
+	return firstExcluding(func(t restriction) []string { return lists[t.name] }, r.b, r.Target.Arch)
 }
 
 // listed keeps a list of architectures short enough for a sentence.

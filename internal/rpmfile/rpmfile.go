@@ -2,7 +2,7 @@
 // complete.
 //
 // Files and streams come in, which may hold anything; values and errors go out, and ErrNotRPM for what is not a
-// package. It imports nothing of ours, and every package may import it.
+// package. It imports the domain only, and alone knows the library that reads headers; every package may import it.
 package rpmfile
 
 import (
@@ -19,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	rpm "github.com/sassoftware/go-rpmutils"
+
+	"github.com/rpmflow/rpmflow"
 )
 
 // Tags of rpmtag.h. The first is set in the header of an SRPM alone, whose arch tag names the machine that made it; the
@@ -144,13 +146,7 @@ type NEVRA struct {
 }
 
 // String is name-[epoch:]version-release.arch, as dnf writes it.
-func (n NEVRA) String() string {
-	version := n.Version
-	if n.Epoch != 0 {
-		version = strconv.Itoa(n.Epoch) + ":" + version
-	}
-	return n.Name + "-" + version + "-" + n.Release + "." + n.Arch
-}
+func (n NEVRA) String() string { return rpmflow.Package(n).NEVRA() }
 
 // Package reads the NEVRA from a package's header.
 func Package(file string) (p NEVRA, err error) {
@@ -193,6 +189,20 @@ func Name(r io.Reader) (name string) {
 
 // ErrNotRPM means that a file is not what its name promises.
 var ErrNotRPM = errors.New("not a valid RPM")
+
+// Texts are the values of a header's tags of texts (rpmtag.h), of those that it has.
+func Texts(file string, tags ...int) (map[int][]string, error) {
+	texts := map[int][]string{}
+	err := Header(file, func(h *rpm.RpmHeader) (err error) {
+		for _, tag := range tags {
+			if err == nil && h.HasTag(tag) {
+				texts[tag], err = h.GetStrings(tag)
+			}
+		}
+		return err
+	})
+	return texts, err
+}
 
 // Header hands a package's header to read.
 func Header(file string, read func(*rpm.RpmHeader) error) error {

@@ -148,8 +148,7 @@ func (c *completion) adopt() (string, error) {
 		return "", err
 	case p.Arch != "src":
 		return "", rpmflow.Fail(rpmflow.FailureSource, hint, "%q is a binary package (%s), not a source package",
-			c.SRPMPath,
-			p)
+			c.SRPMPath, p)
 	}
 	incomplete, err := rpmfile.Incomplete(c.SRPM)
 	if err != nil {
