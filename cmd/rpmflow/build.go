@@ -74,11 +74,12 @@ func (f *buildFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.checksum, "checksum", "", "checksum that the source package must have, as sha256:DIGEST")
 	flags.StringVar(&f.resultDir, "resultdir", "rpmflow-results",
 		"directory for packages, logs and the record of the build")
-	flags.BoolVar(&f.noCheck, "nocheck", false, "leave %check out")
-	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in what a failed build has left, on a terminal")
+	flags.BoolVar(&f.noCheck, "nocheck", false, "skip %check")
+	flags.BoolVar(&f.shell, "shell-on-failure", false,
+		"open a shell in the build root of a failed build (needs a terminal)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show the whole log while it is written")
 	flags.BoolVar(&f.asJSON, "json", false, "print the build's record as JSON")
-	flags.DurationVar(&f.timeout, "timeout", 24*time.Hour, "the longest that the build may take")
+	flags.DurationVar(&f.timeout, "timeout", 24*time.Hour, "time limit of the build")
 	flags.StringArrayVar(&f.addRepo, "addrepo", nil,
 		"URL of a further repository to take BuildRequires from (may be repeated)")
 }
@@ -93,25 +94,26 @@ containers, or with the host's rpmbuild if there is no container engine and no t
 
 What may be built:
   a spec            as it is, with the sources next to it, or in SOURCES next to SPECS; links are followed
-  a directory       as it is. An archive of it has what git tracks and what is new and not ignored, as it is on
-                    disk; without a repository it has the whole directory. Git's configuration and the results of
-                    earlier builds are left out.
+  a directory       as it is on disk. An archive of it has the files that git tracks or that are new and not
+                    ignored, else the whole directory. Git's configuration and the results of earlier builds are
+                    left out.
   a git URL         its default branch, or the branch, tag or commit after #
   a source package  it is rebuilt; from a URL it is downloaded first
 
-Sources and Patches that the spec names by a URL and that are missing are downloaded, from public addresses only
-unless --allow-address names others. What dist-git's list names comes from --lookaside.
+Missing Sources and Patches are downloaded from their URLs, from public addresses only unless --allow-address
+allows others. Files of dist-git's list come from --lookaside.
 
-Packages, logs and the record (build.json) are put into the directory of --resultdir. The packages' paths are printed.
+Packages, logs and the record (build.json) are written to the directory of --resultdir. The packages' paths are
+printed.
 
 ` + exitHelp,
 		Example: "  rpmflow build . -r fedora-43-x86_64\n  rpmflow build hello.spec --engine rpmbuild --srpm-only\n" +
 			"  rpmflow build https://git.example.com/hello.git#v1.0 -r centos-stream-10-x86_64",
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package and no more")
+	cmd.Flags().BoolVar(&f.srpmOnly, "srpm-only", false, "make the source package only")
 	cmd.Flags().StringVar(&f.layout, "layout", string(rpmflow.LayoutAuto),
-		"how the directory or repository holds the package: "+strings.Join(rpmflow.LayoutNames(), ", "))
+		"layout of the directory or repository: "+strings.Join(rpmflow.LayoutNames(), ", "))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], local.ParseInput) }
 	return cmd
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +16,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
+	"github.com/rpmflow/rpmflow/internal/events"
 )
 
 func showCommand() *cobra.Command {
@@ -43,6 +48,24 @@ NATS.`,
 		}
 		return emit(cmd, b, func(out io.Writer) error { return printBuild(out, b) })
 	})
+}
+
+// lastEvent is a build's newest event, as its subscribers get it.
+func lastEvent(ctx context.Context, cfg *config.Config, build string) ([]byte, error) {
+	nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow show"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	ledger, err := events.NewLedger(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	last, err := ledger.LastOf(ctx, build)
+	if err != nil {
+		return nil, fmt.Errorf("event of build %s: %w", build, err)
+	}
+	return last.Raw, nil
 }
 
 func logsCommand() *cobra.Command {

@@ -125,12 +125,6 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// errFailed makes the exit code say that what was asked for did not happen; the reason is printed already.
-var errFailed = errors.New("not all builds succeeded")
-
-// errSkipped means that no build failed, and that not all were made.
-var errSkipped = errors.New("not all builds were made: some are skipped")
-
 // buildIDs refuses what cannot be an id and would make another path of the URL: mostly an empty variable of a script.
 func buildIDs(_ *cobra.Command, args []string) error {
 	for _, id := range args {

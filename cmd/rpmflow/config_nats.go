@@ -8,15 +8,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/google/renameio/v2"
 	"github.com/nats-io/nkeys"
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
 // The ways in which users of NATS log in.
@@ -35,7 +38,7 @@ func configNATSCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		Long: `Makes the part of the configuration of nats-server with users and their rights (include
 "accounts.conf"). The users are listener, builder, publisher, admin (may do everything with the streams),
-system (for commands about the servers), and subscribers, each of which may read finished builds only. Without
+system (for commands about the servers), and subscribers, which may read finished builds only. Without
 --subscriber there is one named subscriber.
 
   --auth env        the file has no secrets: the servers read passwords from their environment,
@@ -59,7 +62,7 @@ Secrets in the directory are kept, so that a subscriber can be added later; --fo
 			return err
 		}
 		if !slices.Contains([]string{authEnv, authPassword, authNKey}, auth) {
-			return fmt.Errorf("--auth %q: write env, password or nkey", auth)
+			return hint.Add(fmt.Errorf("--auth %q", auth), "write env, password or nkey")
 		}
 		if auth == authEnv && out == "" {
 			text, err := accountsFile(subscribers, envLogin, envHeader)
@@ -70,7 +73,7 @@ Secrets in the directory are kept, so that a subscriber can be added later; --fo
 			return err
 		}
 		if out == "" {
-			return fmt.Errorf("--auth %s writes secrets: name a directory for them with --out", auth)
+			return hint.Add(fmt.Errorf("--auth %s writes secrets", auth), "name a directory for them with --out")
 		}
 		d, err := openSecretDir(out, force)
 		if err != nil {
@@ -100,20 +103,18 @@ Secrets in the directory are kept, so that a subscriber can be added later; --fo
 func checkSubscribers(names []string) error {
 	taken := events.Accounts{}.Users()
 	variables := map[string]string{}
+	valid := regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 	for _, name := range names {
-		if name == "" || strings.ContainsFunc(name, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-				strings.ContainsRune("._-", r))
-		}) {
-			return fmt.Errorf("--subscriber %q: write letters, digits, . _ and -", name)
+		if !valid.MatchString(name) {
+			return hint.Add(fmt.Errorf("--subscriber %q", name), "write letters, digits, . _ and -")
 		}
 		if slices.Contains(taken, name) {
-			return fmt.Errorf("--subscriber %s: there is such a user already: use another name", name)
+			return hint.Add(fmt.Errorf("--subscriber %s: there is such a user already", name), "use another name")
 		}
 		v := passwordVariable(name)
 		if other, ok := variables[v]; ok {
-			return fmt.Errorf("--subscriber %s: %s would be that of subscriber %s as well: use another name", name, v,
-				other)
+			return hint.Add(fmt.Errorf("--subscriber %s: %s would be that of subscriber %s as well", name, v, other),
+				"use another name")
 		}
 		taken, variables[v] = append(taken, name), name
 	}
@@ -182,27 +183,11 @@ func (d *secretDir) read(name string) (string, error) {
 }
 
 // write replaces a file as a whole, so that none is left half written.
-func (d *secretDir) write(name, text string, mode fs.FileMode) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", filepath.Join(d.path, name), err)
-		}
-	}()
-	f, err := os.CreateTemp(d.path, "."+name)
+func (d *secretDir) write(name, text string, mode fs.FileMode) error {
+	err := renameio.WriteFile(filepath.Join(d.path, name), []byte(text), mode, renameio.WithStaticPermissions(mode),
+		renameio.WithTempDir(d.path))
 	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), filepath.Join(d.path, name)); err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", filepath.Join(d.path, name), err)
 	}
 	d.written = append(d.written, name)
 	return nil
@@ -219,8 +204,8 @@ func (d *secretDir) secret(name, text string) error {
 		d.kept = append(d.kept, name)
 		return nil
 	case had != "":
-		return fmt.Errorf("%s exists and has other content: "+
-			"name an empty directory, or replace the file with --force", filepath.Join(d.path, name))
+		return hint.Add(fmt.Errorf("%s exists and has other content", filepath.Join(d.path, name)),
+			"name an empty directory, or replace the file with --force")
 	}
 	return d.write(name, text, 0o600)
 }

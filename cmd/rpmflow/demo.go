@@ -28,7 +28,7 @@ type demonstration struct {
 	project rpmflow.Project
 	dir     string // of the package
 	repo    string // bare
-	onHost  bool   // the host's rpmbuild was chosen for it, as nothing else can build here
+	onHost  bool   // the host's rpmbuild builds, because nothing else can build here
 }
 
 // newDemonstration adds a project to the configuration, and a target if none is configured. If neither engine nor

@@ -139,21 +139,17 @@ func cannotUseMock(ctx context.Context, cfg *config.Config, t rpmflow.Target, lo
 }
 
 // installedMock is the engine mock of this installation, which NATS identifies.
-func installedMock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*mock.Engine, func(), error) {
+func installedMock(ctx context.Context, cfg *config.Config, log *slog.Logger) (*mock.Engine, error) {
 	nc, js, err := events.Dial(connect.NATS(cfg, "rpmflow images"), log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer nc.Close()
 	id, err := builderd.Installation(ctx, js)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	m, err := builderd.Mock(cfg, id, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	return m, func() { closeMock(m, log) }, nil
+	return builderd.Mock(cfg, id, log)
 }
 
 func closeMock(m *mock.Engine, log *slog.Logger) {

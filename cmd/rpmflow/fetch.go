@@ -24,7 +24,7 @@ type downloadFlags struct {
 func (f *downloadFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.allow, "allow-address", nil,
-		"host, address or range that may be downloaded from although it is not public (may be repeated)")
+		"host, address or range to download from although it is not public (may be repeated)")
 	flags.StringVar(&f.lookaside, "lookaside", "",
 		"where the files of dist-git's lists are: a distribution such as fedora, or a template of URLs")
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,9 +40,6 @@ with two repositories, add ?repository=source or ?repository=packaging to the UR
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		program, err := os.Executable()
 		if err != nil {
-			return fmt.Errorf("this program's own path: %w", err)
-		}
-		if program, err = filepath.Abs(program); err != nil {
 			return fmt.Errorf("this program's own path: %w", err)
 		}
 		return hook.Install(cmd.Context(), args[0], program, to, secretFile, cmd.OutOrStdout())

@@ -28,86 +28,76 @@ their package in it. Images lists them with their age and size. Builders keep th
 builder.docker.cache.`,
 		Example: "  rpmflow images\n  rpmflow images refresh fedora-42-x86_64\n  rpmflow images prune --all",
 	}
-	imagesFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *mock.Engine, _ *config.Config) error {
-			kept, err := e.Images().List(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printKept(cmd, kept)
-		})
-	}
-	refresh := &cobra.Command{
+	mockCommand(cmd, func(cmd *cobra.Command, e *mock.Engine, _ *config.Config, _ []string) error {
+		kept, err := e.Images().List(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return printKept(cmd, kept)
+	})
+	refresh := mockCommand(&cobra.Command{
 		Use:     "refresh [TARGET…]",
 		Short:   "Compare roots with the repositories now, and make or update them if needed",
 		Example: "  rpmflow images refresh",
-	}
-	imagesFlags(refresh)
-	refresh.RunE = func(cmd *cobra.Command, names []string) error {
-		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
-			return refreshTargets(cmd, e, cfg, names)
-		})
-	}
-	var all bool
-	prune := &cobra.Command{
+	}, refreshTargets)
+	all := false
+	prune := mockCommand(&cobra.Command{
 		Use: "prune", Short: "Remove images that no build uses any more, and those beyond builder.docker.cache",
 		Args:    cobra.NoArgs,
 		Long:    "Images stay that were used in the last ten minutes, or that a container is made from.",
 		Example: "  rpmflow images prune",
-	}
-	imagesFlags(prune)
+	}, func(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, _ []string) error {
+		budget := int64(cfg.Builder.Docker.Cache)
+		if all {
+			budget = -1
+		}
+		removed, err := e.Images().Prune(cmd.Context(), budget)
+		if err != nil {
+			return err
+		}
+		return printKept(cmd, removed)
+	})
 	prune.Flags().BoolVar(&all, "all", false, "remove all others as well: the next builds make them again")
-	prune.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMock(cmd, func(e *mock.Engine, cfg *config.Config) error {
-			budget := int64(cfg.Builder.Docker.Cache)
-			if all {
-				budget = -1
-			}
-			removed, err := e.Images().Prune(cmd.Context(), budget)
-			if err != nil {
-				return err
-			}
-			return printKept(cmd, removed)
-		})
-	}
 	cmd.AddCommand(refresh, prune)
 	return cmd
 }
 
-// imagesFlags are for the container engine of this machine, and for NATS, which identifies the installation.
-func imagesFlags(cmd *cobra.Command) {
+// mockCommand completes a command: run gets the engine mock of this installation. Its flags are for the container
+// engine of this machine, and for NATS, which identifies the installation.
+func mockCommand(
+	cmd *cobra.Command, run func(*cobra.Command, *mock.Engine, *config.Config, []string) error,
+) *cobra.Command {
 	cmd.Flags().SortFlags = false
 	cli.JSONFlag(cmd)
 	cli.KeyFlags(cmd, "data_dir", "builder.docker.host", "builder.docker.cert_path", "builder.docker.cache",
 		"nats.url", "nats.user", "nats.credentials", "nats.ca_file")
-}
-
-// withMock runs f with the engine mock of this installation.
-func withMock(cmd *cobra.Command, f func(*mock.Engine, *config.Config) error) error {
-	ctx, _, stop := cli.Signals(cmd.Context())
-	defer stop()
-	cmd.SetContext(ctx)
-	cfg, err := cli.Load(cmd, config.ForOperator)
-	if err != nil {
-		return err
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		cmd.SetContext(ctx)
+		cfg, err := cli.Load(cmd, config.ForOperator)
+		if err != nil {
+			return err
+		}
+		// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data
+		// directory.
+		running, err := runningConfig(cmd, cfg.DataDir, config.ForOperator)
+		if err != nil {
+			return err
+		}
+		cfg.NATS = cmp.Or(running, cfg).NATS
+		log := cfg.Log.Logger(cmd.ErrOrStderr())
+		e, err := installedMock(ctx, cfg, log)
+		if err != nil {
+			return err
+		}
+		defer closeMock(e, log)
+		if err := e.Ready(ctx); err != nil {
+			return err
+		}
+		return run(cmd, e, cfg, args)
 	}
-	// The targets are in the configuration; the address and the keys of what `rpmflow up` runs are in its data
-	// directory.
-	running, err := runningConfig(cmd, cfg.DataDir, config.ForOperator)
-	if err != nil {
-		return err
-	}
-	cfg.NATS = cmp.Or(running, cfg).NATS
-	e, closeEngine, err := installedMock(ctx, cfg, cfg.Log.Logger(cmd.ErrOrStderr()))
-	if err != nil {
-		return err
-	}
-	defer closeEngine()
-	if err := e.Ready(ctx); err != nil {
-		return err
-	}
-	return f(e, cfg)
+	return cmd
 }
 
 func refreshTargets(cmd *cobra.Command, e *mock.Engine, cfg *config.Config, names []string) error {

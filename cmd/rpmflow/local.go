@@ -37,8 +37,8 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.where.image, "image", "rpmflow/mock:latest",
 		"container image with mock in it, for targets that are not configured")
 	flags.StringArrayVarP(&f.define, "define", "D", nil, "define a macro: 'NAME VALUE' (may be repeated)")
-	flags.StringArrayVar(&f.with, "with", nil, "switch a condition of the spec on (may be repeated)")
-	flags.StringArrayVar(&f.without, "without", nil, "switch a condition of the spec off (may be repeated)")
+	flags.StringArrayVar(&f.with, "with", nil, "enable a condition of the spec (may be repeated)")
+	flags.StringArrayVar(&f.without, "without", nil, "disable a condition of the spec (may be repeated)")
 }
 
 func (f *localFlags) options() (rpmflow.Options, error) {
@@ -64,7 +64,7 @@ func (f *localFlags) withSetup(cmd *cobra.Command, do func(ctx context.Context, 
 	if err != nil {
 		return err
 	}
-	cfg.Log.Level = max(cfg.Log.Level, slog.LevelWarn) // a service's chatter is nothing for a terminal
+	cfg.Log.Level = max(cfg.Log.Level, slog.LevelWarn) // a terminal needs no log of a service
 	log := cfg.Log.Logger(cmd.ErrOrStderr())
 	place, err := local.OpenPlace("")
 	if err != nil {

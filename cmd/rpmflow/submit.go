@@ -4,33 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/local"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// accepted prints which builds there will be, and when it is to wait, what becomes of them.
+// accepted prints the builds that were asked for. With wait it stays until they have ended, and prints them then.
 func accepted(ctx context.Context, cmd *cobra.Command, c *api.Client, answer api.Push, wait bool) error {
 	asJSON := cli.AsJSON(cmd)
-	out := cmd.OutOrStdout()
-	if asJSON && (!wait || len(answer.Builds) == 0) {
-		if err := printJSON(out, answer); err != nil || len(answer.Builds) > 0 {
+	if !asJSON || !wait || len(answer.Builds) == 0 {
+		if err := emit(cmd, answer, func(out io.Writer) error { printBuilds(out, answer); return nil }); err != nil {
 			return err
-		}
-	}
-	if !asJSON {
-		for _, b := range answer.Builds {
-			line := b.ID + "  " + b.Target
-			if answer.Commit != "" {
-				line += "  " + short(answer.Commit)
-			}
-			if b.Package != answer.Project && b.Package != "" {
-				line += "  " + b.Package
-			}
-			fmt.Fprintln(out, line)
 		}
 	}
 	if len(answer.Builds) == 0 {
@@ -43,7 +37,7 @@ func accepted(ctx context.Context, cmd *cobra.Command, c *api.Client, answer api
 	for _, b := range answer.Builds {
 		done, err := c.Wait(ctx, b.ID, func(b rpmflow.Build) {
 			if !asJSON {
-				fmt.Fprintln(out, progress(b))
+				fmt.Fprintln(cmd.OutOrStdout(), progress(b))
 			}
 		})
 		if err != nil {
@@ -51,22 +45,30 @@ func accepted(ctx context.Context, cmd *cobra.Command, c *api.Client, answer api
 		}
 		failed = failed || done.Outcome.Result == rpmflow.Failed
 		skipped = skipped || done.Outcome.Result == rpmflow.Skipped
-		if asJSON {
-			err = printJSON(out, done)
-		} else {
-			err = printBuild(out, done)
-		}
-		if err != nil {
+		if err := emit(cmd, done, func(out io.Writer) error { return printBuild(out, done) }); err != nil {
 			return err
 		}
 	}
 	switch {
 	case failed:
-		return errFailed
+		return errors.New("not all builds succeeded")
 	case skipped:
-		return &coded{errSkipped, exitSkipped}
+		return &coded{errors.New("not all builds were made: some are skipped"), exitSkipped}
 	}
 	return nil
+}
+
+func printBuilds(out io.Writer, answer api.Push) {
+	for _, b := range answer.Builds {
+		line := b.ID + "  " + b.Target
+		if answer.Commit != "" {
+			line += "  " + short(answer.Commit)
+		}
+		if b.Package != answer.Project && b.Package != "" {
+			line += "  " + b.Package
+		}
+		fmt.Fprintln(out, line)
+	}
 }
 
 // submission is what submit's flags ask for.
@@ -109,7 +111,7 @@ only if all have succeeded, 16 if the others were skipped (the spec excludes the
 	f.BoolVar(&s.wait, "wait", false, "wait for the outcome")
 	f.StringVar(&s.key, "idempotency-key", "", "a submission with the same key is the same submission: it builds once")
 	f.StringSliceVar(&s.allow, "allow-address", nil,
-		"host, address or range that --srpm may download from although it is not public (may be repeated)")
+		"host, address or range to download --srpm from although it is not public (may be repeated)")
 	return clientCommand(cmd, func(cmd *cobra.Command, c *api.Client, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
@@ -148,4 +150,46 @@ func (s *submission) send(
 	return c.Submit(ctx, api.Submission{
 		Project: args[0], Ref: s.ref, Commit: s.commit, Targets: s.targets, Packages: s.packages,
 	}, s.key)
+}
+
+// upload sends a source package to the listener.
+func (s *submission) upload(ctx context.Context, cmd *cobra.Command, c *api.Client, project string) (answer api.Push,
+	err error) {
+	file := s.srpm
+	if u, perr := url.Parse(s.srpm); perr == nil && u.Host != "" {
+		dir, err := os.MkdirTemp("", "rpmflow-submit-")
+		if err != nil {
+			return answer, fmt.Errorf("download %s: %w", s.srpm, err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		if file, err = s.download(ctx, cmd, dir); err != nil {
+			return answer, err
+		}
+	}
+	_, err = rpmfile.CheckSource(file)
+	var not *rpmfile.NotSource
+	if errors.As(err, &not) {
+		return answer, fmt.Errorf("%s cannot be built: %w", s.srpm, hint.Full(not))
+	}
+	if err != nil {
+		return answer, fmt.Errorf("source package: %w", err)
+	}
+	return c.SubmitSRPM(ctx, project, s.targets, file, s.key)
+}
+
+// download gets the source package under the rules that hold for all downloads.
+func (s *submission) download(ctx context.Context, cmd *cobra.Command, dir string) (string, error) {
+	flags := downloadFlags{allow: s.allow}
+	if err := flags.check(); err != nil {
+		return "", err
+	}
+	cfg, err := clientConfig(cmd)
+	if err != nil {
+		return "", err
+	}
+	d := flags.downloads(cfg)
+	d.MaxFile = max(d.MaxFile, int64(cfg.Listener.MaxUpload))
+	file := filepath.Join(dir, "package.src.rpm")
+	err = local.Download(ctx, d, s.srpm, file, cfg.Log.Logger(cmd.ErrOrStderr()))
+	return file, hint.Full(err)
 }

@@ -72,8 +72,8 @@ missed in between.`,
 	return cmd
 }
 
-// checkProject refuses a project that the listener does not have, as there would never be an event. Events come from
-// NATS: if no listener answers, that is only a remark.
+// checkProject refuses a project that the listener does not have: it would never have an event. Events come from NATS,
+// so if no listener answers, that is only a remark.
 func checkProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	c, err := newClient(cmd)
 	if err != nil {
@@ -81,7 +81,7 @@ func checkProject(ctx context.Context, cmd *cobra.Command, name string) error {
 	}
 	list, err := c.Projects(ctx)
 	if err != nil {
-		remark(cmd.ErrOrStderr(), "it is not known whether there is a project "+name+": "+err.Error())
+		remark(cmd.ErrOrStderr(), "cannot check whether there is a project "+name+": "+err.Error())
 		return nil
 	}
 	var known []string

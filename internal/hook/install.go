@@ -83,17 +83,7 @@ func place(file, program string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- as git makes it
 		return fmt.Errorf("hook: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".post-receive-*")
-	if err != nil {
-		return fmt.Errorf("hook: %w", err)
-	}
-	_, err = f.WriteString(hook)
-	err = errors.Join(err, f.Chmod(0o755), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := replace(file, []byte(hook), 0o755); err != nil {
 		return fmt.Errorf("hook: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/dirlock"
@@ -148,20 +149,16 @@ func (s spool) next(entries []entry) (uint64, error) {
 
 // write puts a whole file in its place, durably, or none.
 func (s spool) write(name string, content []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := replace(name, content, mode); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	return syncDir(filepath.Dir(name))
+}
+
+// replace writes a whole file, or none.
+func replace(name string, content []byte, mode fs.FileMode) error {
+	return renameio.WriteFile(name, content, mode, renameio.WithStaticPermissions(mode),
+		renameio.WithTempDir(filepath.Dir(name)))
 }
 
 func syncDir(name string) error {

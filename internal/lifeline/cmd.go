@@ -173,18 +173,14 @@ func (c *Cmd) Stop(grace time.Duration) {
 }
 
 func (c *Cmd) endedWithin(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	if d > 0 {
+		waitFor(c.ended, d)
+	}
 	select {
 	case <-c.ended:
 		return true
-	case <-timer.C:
-		select {
-		case <-c.ended:
-			return true
-		default:
-			return false
-		}
+	default:
+		return false
 	}
 }
 
