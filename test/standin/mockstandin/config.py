@@ -10,8 +10,9 @@ from .report import Error, log
 
 # The plugins that the stand-in can do, or whose absence nobody notices; a configuration that switches on another is
 # refused.
-PLUGINS = {"root_cache": True, "yum_cache": True, "bind_mount": True, "mount": True, "selinux": True, "package_state": True,
-           "hw_info": True, "ccache": False, "tmpfs": False, "compress_logs": False, "sign": False, "showrc": False, "procenv": False}
+PLUGINS = {"root_cache": True, "yum_cache": True, "bind_mount": True, "mount": True, "selinux": True,
+           "package_state": True, "hw_info": True, "ccache": False, "tmpfs": False, "compress_logs": False,
+           "sign": False, "showrc": False, "procenv": False}
 
 
 def defaults(uid, gid):
@@ -22,14 +23,18 @@ def defaults(uid, gid):
     return {
         "basedir": "/var/lib/mock", "resultdir": "{{ basedir }}/{{ root }}/result", "chrootuid": uid, "chrootgid": gid,
         "clean": True, "check": True, "online": True, "cleanup_on_success": True, "cleanup_on_failure": True,
-        "internal_dev_setup": True, "dnf4_command": "/usr/bin/dnf-3", "dnf5_command": "/usr/bin/dnf5", "isolation": None, "use_bootstrap": True, "use_bootstrap_image": True, "print_main_output": None,
+        "internal_dev_setup": True, "dnf4_command": "/usr/bin/dnf-3", "dnf5_command": "/usr/bin/dnf5",
+        "isolation": None, "use_bootstrap": True, "use_bootstrap_image": True, "print_main_output": None,
         "package_manager": "dnf", "releasever": None, "chroot_setup_cmd": "", "chroot_additional_packages": [],
-        "rpmbuild_timeout": 0, "rpmbuild_arch": None, "dynamic_buildrequires": True, "use_container_host_hostname": True,
+        "rpmbuild_timeout": 0, "rpmbuild_arch": None, "dynamic_buildrequires": True,
+        "use_container_host_hostname": True,
         "files": {"etc/hosts": "127.0.0.1 localhost localhost.localdomain\n::1 localhost localhost.localdomain\n"},
         "macros": {"%_topdir": "/builddir/build", "%_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"},
         "environment": {
-            "TERM": "vt100", "SHELL": "/bin/bash", "HOME": "/builddir", "HOSTNAME": "mock", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
-            "PROMPT_COMMAND": r'printf "\033]0;<mock-chroot>\007"', "PS1": r"<mock-chroot> \s-\v\$ ", "LANG": "C.UTF-8"},
+            "TERM": "vt100", "SHELL": "/bin/bash", "HOME": "/builddir", "HOSTNAME": "mock",
+            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+            "PROMPT_COMMAND": r'printf "\033]0;<mock-chroot>\007"', "PS1": r"<mock-chroot> \s-\v\$ ",
+            "LANG": "C.UTF-8"},
         "plugin_conf": plugins, "dnf.conf": "", "standin_packages": [],
     }
 
@@ -44,7 +49,8 @@ def read_config(opts, path, configdir, seen):
             raise Error("Could not find included config file: %s" % name, 3)
         seen.add(name)
         with open(name) as f:
-            return re.sub(r"^\s*include\((.*)\)", lambda m: text(os.path.join(configdir, eval(m[1]))), f.read(), flags=re.M)
+            return re.sub(r"^\s*include\((.*)\)", lambda m: text(os.path.join(configdir, eval(m[1]))), f.read(),
+                flags=re.M)
     source = text(os.path.realpath(path))
     try:
         exec(source, {"config_opts": opts})
@@ -103,17 +109,20 @@ def apply_options(opts, options):
     expand(opts)
     opts["shared_root"] = opts["root"]
     if options.uniqueext:
-        opts["resultdir"] = opts["resultdir"].replace("/%s/" % opts["root"], "/%s-%s/" % (opts["root"], options.uniqueext))
+        opts["resultdir"] = opts["resultdir"].replace("/%s/" % opts["root"],
+            "/%s-%s/" % (opts["root"], options.uniqueext))
         opts["root"] += "-" + options.uniqueext
     if (opts["resultdir"] + "/").startswith("%s/%s/" % (opts["basedir"], opts["root"])):
         opts["cleanup_on_success"] = opts["cleanup_on_failure"] = False  # the results would go, too
     if opts["isolation"] != "simple":
-        raise Error("the stand-in wants config_opts['isolation'] = 'simple', it is %r" % opts["isolation"], 3)
+        raise Error("the stand-in needs config_opts['isolation'] = 'simple', it is %r" % opts["isolation"], 3)
     if opts["use_bootstrap"] and opts["use_bootstrap_image"]:
-        raise Error("the stand-in wants config_opts['use_bootstrap_image'] = False: there is no podman in the container", 3)
+        raise Error("the stand-in needs config_opts['use_bootstrap_image'] = False: there is no podman in the"
+            " container", 3)
     on = {k.removesuffix("_enable") for k, v in opts["plugin_conf"].items() if k.endswith("_enable") and v}
     if on - {k for k, v in PLUGINS.items() if v} or opts["plugin_conf"]["bind_mount_opts"].get("dirs"):
-        raise Error("the stand-in cannot do these plugins: %s" % " ".join(sorted(on - set(PLUGINS)) or ["bind_mount"]), 3)
+        raise Error("the stand-in cannot do these plugins: %s"
+            % " ".join(sorted(on - set(PLUGINS)) or ["bind_mount"]), 3)
     if os.uname().machine not in opts.get("legal_host_arches", [os.uname().machine]):
         raise Error("the stand-in does not build for %s on %s" % (opts["target_arch"], os.uname().machine), 6)
 
@@ -128,7 +137,7 @@ def show_config(opts, uid, gid):
 
 
 def expand(opts):
-    """Replaces {{ name }}: all of the template language that the stand-in knows."""
+    """Replaces {{ name }}, the one part of the template language that the stand-in has."""
     def value(v):
         if isinstance(v, dict):
             return {k: value(x) for k, x in v.items()}

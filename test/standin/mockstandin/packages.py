@@ -19,12 +19,15 @@ from .report import Error, log
 # What the repositories hold: package name -> the file that makes the claim true in this image. A configuration adds
 # names with config_opts['standin_packages']. BASE is what --init installs; the rest comes with --installdeps.
 PACKAGES = {
-    "bash": "bash", "binutils": "ld", "bzip2": "bzip2", "coreutils": "install", "cpio": "cpio", "diffutils": "diff", "file": "file",
-    "findutils": "find", "gawk": "awk", "gcc": "gcc", "gcc-c++": "g++", "glibc-devel": "../include/stdio.h", "grep": "grep",
+    "bash": "bash", "binutils": "ld", "bzip2": "bzip2", "coreutils": "install", "cpio": "cpio", "diffutils": "diff",
+    "file": "file",
+    "findutils": "find", "gawk": "awk", "gcc": "gcc", "gcc-c++": "g++", "glibc-devel": "../include/stdio.h",
+    "grep": "grep",
     "gzip": "gzip", "make": "make", "patch": "patch", "perl": "perl", "perl-interpreter": "perl", "python3": "python3",
     "rpm-build": "rpmbuild", "sed": "sed", "tar": "tar", "util-linux": "mount", "xz": "xz", "zstd": "zstd",
 }
-BASE = {"bash", "bzip2", "coreutils", "cpio", "diffutils", "findutils", "gawk", "grep", "gzip", "make", "patch", "rpm-build",
+BASE = {"bash", "bzip2", "coreutils", "cpio", "diffutils", "findutils", "gawk", "grep", "gzip", "make", "patch",
+    "rpm-build",
         "sed", "tar", "util-linux", "xz"}
 # What the stand-in's /usr/bin/dnf-3 ends with: it was asked.
 DNF_ASKED = 93
@@ -78,14 +81,17 @@ class Packages:
     def repositories(self):
         """(id, URL) of what has to be reached over the network, from dnf.conf or one of its other names."""
         conf = configparser.RawConfigParser(strict=False)
-        conf.read_string(next((self.opts[k] for k in ("dnf.conf", "yum.conf", "dnf5.conf", "dnf4.conf") if self.opts.get(k)), ""))
-        variables = {"releasever": self.opts["releasever"], "basearch": self.opts["target_arch"], "arch": self.opts["target_arch"]}
+        names = ("dnf.conf", "yum.conf", "dnf5.conf", "dnf4.conf")
+        conf.read_string(next((self.opts[k] for k in names if self.opts.get(k)), ""))
+        variables = {"releasever": self.opts["releasever"], "basearch": self.opts["target_arch"],
+            "arch": self.opts["target_arch"]}
         for repo in conf.sections():
             if repo == "main" or conf.get(repo, "enabled", fallback="1") in ("0", "False", "false", "no"):
                 continue
             if conf.get(repo, "skip_if_unavailable", fallback="0") in ("1", "True", "true", "yes"):
                 continue
-            url = next((conf.get(repo, k) for k in ("baseurl", "metalink", "mirrorlist") if conf.get(repo, k, fallback="")), "").split()[:1]
+            urls = (conf.get(repo, k, fallback="") for k in ("baseurl", "metalink", "mirrorlist"))
+            url = next(filter(None, urls), "").split()[:1]
             url = re.sub(r"\$(releasever|basearch|arch)\b", lambda m: str(variables[m[1]]), "".join(url))
             if url.startswith(("http://", "https://")):
                 yield repo, url.rstrip("/") + "/repodata/repomd.xml" if conf.get(repo, "baseurl", fallback="") else url
@@ -98,7 +104,8 @@ class Packages:
         if args[:1] == ["builddep"] and self.opts.get("dnf4_builddep_command"):
             # A configuration may have its own program for this; when that calls dnf after all, the stand-in goes on to
             # play it.
-            done = subprocess.run([self.opts["dnf4_builddep_command"], *cmd[1:], *args[1:]], capture_output=True, text=True)
+            done = subprocess.run([self.opts["dnf4_builddep_command"], *cmd[1:], *args[1:]], capture_output=True,
+                text=True)
             if done.returncode == 0:
                 log.debug("%s", done.stdout)
                 return
@@ -117,7 +124,8 @@ class Packages:
         elif ok:
             out += self.download(new)
             out += ["Package %s-0-1.standin is already installed." % w for w in wanted if w in before]
-            out += ["Dependencies resolved."] + (["Installed:"] + ["  " + n for n in new] if new else ["Nothing to do."]) + ["Complete!"]
+            installed = ["Installed:"] + ["  " + n for n in new] if new else ["Nothing to do."]
+            out += ["Dependencies resolved."] + installed + ["Complete!"]
             self.record(new)
         log.debug("Executing command: %s with env %s and shell False", cmd + args[1:], self.env)
         for line in out:
@@ -157,18 +165,20 @@ class Packages:
                 why = "Status code: %d for %s" % (e.code, url)
             except (OSError, ValueError) as e:
                 reason, server = getattr(e, "reason", e), urllib.parse.urlparse(url)
-                why = "Curl error (7): Couldn't connect to server for %s [Failed to connect to %s: %s]" % (url, server.netloc, reason)
+                why = "Curl error (7): Couldn't connect to server for %s [Failed to connect to %s: %s]" % (
+                    url, server.netloc, reason)
                 if isinstance(reason, socket.gaierror):
-                    why = "Curl error (6): Couldn't resolve host name for %s [Could not resolve host: %s]" % (url, server.hostname)
+                    why = "Curl error (6): Couldn't resolve host name for %s [Could not resolve host: %s]" % (
+                        url, server.hostname)
                 elif isinstance(reason, TimeoutError):
                     why = "Curl error (28): Timeout was reached for %s [Operation timed out]" % url
             return out + ["Errors during downloading metadata for repository '%s':" % repo, "  - " + why,
-                          "Error: Failed to download metadata for repo '%s': Cannot download repomd.xml: Cannot download "
-                          "repodata/repomd.xml: All mirrors were tried" % repo], False
+                          "Error: Failed to download metadata for repo '%s': Cannot download repomd.xml: Cannot "
+                          "download repodata/repomd.xml: All mirrors were tried" % repo], False
         return out, True
 
     def primary(self, repomd, url):
-        """The names in the metadata; a repomd.xml of a test's, which is no XML or names no list of packages, has none."""
+        """The names in the metadata. A repomd.xml of a test that is not XML, or names no list of packages, has none."""
         try:
             data = xml.etree.ElementTree.fromstring(repomd)
         except xml.etree.ElementTree.ParseError:
@@ -177,18 +187,21 @@ class Packages:
         location = data.find("r:data[@type='primary']/r:location", ns)
         if location is None:
             return []
-        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + location.get("href"), timeout=10) as answer:
+        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + location.get("href"),
+                timeout=10) as answer:
             text = gzip.decompress(answer.read())
         return [n.text for n in xml.etree.ElementTree.fromstring(text).findall("c:package/c:name", ns)]
 
     def fetch_list(self, repomd, directory):
-        """A repository may have packages that have to be downloaded: repodata/standin-packages names them, a line each: name, SHA-256, file."""
+        """The packages of a repository that must be downloaded: lines of repodata/standin-packages with name, SHA-256,
+        file."""
         with contextlib.suppress(OSError, ValueError):
-            with urllib.request.urlopen(os.path.dirname(repomd) + "/standin-packages", timeout=10) as answer, open(directory + "/standin-packages", "wb") as f:
+            url = os.path.dirname(repomd) + "/standin-packages"
+            with urllib.request.urlopen(url, timeout=10) as answer, open(directory + "/standin-packages", "wb") as f:
                 f.write(answer.read())
 
     def download(self, names):
-        """As librepo does: a file that is there is used if its checksum is right, else it is fetched and written over."""
+        """As librepo does: a file that is there is used if its checksum is right, else it is fetched again."""
         out = []
         for repo, repomd in self.repositories():
             top = "%s/var/cache/dnf/%s-%s" % (self.path, repo, hashlib.sha256(repomd.encode()).hexdigest()[:16])
@@ -203,10 +216,12 @@ class Packages:
                         out.append("[SKIPPED] %s: Already downloaded" % file)
                         continue
                     os.makedirs(os.path.dirname(path), exist_ok=True)
-                    with urllib.request.urlopen(os.path.dirname(os.path.dirname(repomd)) + "/" + file, timeout=10) as answer, open(path, "wb") as f:
+                    url = os.path.dirname(os.path.dirname(repomd)) + "/" + file
+                    with urllib.request.urlopen(url, timeout=10) as answer, open(path, "wb") as f:
                         shutil.copyfileobj(answer, f)
                     if self.checksum(path) != checksum:
-                        raise Error("Error: Error downloading packages:\n  %s: Downloading successful, but checksum doesn't match." % file, 30)
+                        raise Error("Error: Error downloading packages:\n  %s: Downloading successful, but checksum "
+                            "doesn't match." % file, 30)
                     out.append("%-60s" % file)
         return out
 
@@ -219,7 +234,8 @@ class Packages:
         """The package's requirements by name; versions are not compared."""
         requires = query(package, "-qpR").splitlines()
         # A rich dependency stays whole, and so is a name that no repository has.
-        names = [r if r.startswith("(") else re.sub(r"\((x86-64|aarch-64)\)$", "", r.split()[0]) for r in requires if not r.startswith("rpmlib(")]
+        names = [r if r.startswith("(") else re.sub(r"\((x86-64|aarch-64)\)$", "", r.split()[0])
+            for r in requires if not r.startswith("rpmlib(")]
         self.dnf(["builddep", package], list(dict.fromkeys(names)), "No matching package to install: '%s'",
                  "Not all dependencies satisfied\nError: Some packages could not be found.")
 
@@ -227,5 +243,6 @@ class Packages:
         """Whether the package has %generate_buildrequires."""
         found = any(r.startswith("rpmlib(DynamicBuildRequires)") for r in query(package, "-qpR").splitlines())
         if found and not self.opts["dynamic_buildrequires"]:
-            raise Error("DynamicBuildRequires are found but support is disabled. See \"dynamic_buildrequires\" in config_opts.")
+            raise Error("DynamicBuildRequires are found but support is disabled. "
+                "See \"dynamic_buildrequires\" in config_opts.")
         return found

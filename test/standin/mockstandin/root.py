@@ -41,7 +41,7 @@ class Root:
         self.initialised = False  # was it, when we came?
 
     def run(self, cmd, logger=log, shell=False, chroot=True, user=False, cwd=None, show=False, timeout=0, check=True):
-        """Runs a command, in the root unless told otherwise; gives its output and exit code, and takes care of the logs."""
+        """Runs a command, by default in the root. Returns its output and exit code, and writes the logs."""
         def prepare():
             os.setsid()
             if chroot:
@@ -122,9 +122,11 @@ class Root:
         """Makes the result directory and the logs in it, as the unprivileged user: it has to be able to."""
         self.make_resultdir()
         with as_user(self.uid, self.gid):
-            for logger, name, form in ((state_log, "state.log", "%(asctime)s - %(message)s"), (build_log, "build.log", "%(message)s"),
+            for logger, name, form in ((state_log, "state.log", "%(asctime)s - %(message)s"),
+                    (build_log, "build.log", "%(message)s"),
                                        (log, "root.log", "%(levelname)s %(filename)s:%(lineno)d:  %(message)s")):
-                handler = logging.FileHandler(os.path.join(self.resultdir, name), "a", encoding="utf-8", errors="replace")
+                handler = logging.FileHandler(os.path.join(self.resultdir, name), "a", encoding="utf-8",
+                    errors="replace")
                 handler.setFormatter(logging.Formatter(form))
                 logger.addHandler(handler)
                 logger.info("Mock Version: %s", VERSION)
@@ -138,8 +140,9 @@ class Root:
                 os.makedirs(self.resultdir, exist_ok=True)
             except OSError as e:
                 log.error("Could not create dir %s. Error: %s", self.resultdir, e)
-                raise Error("\nCould not create output directory for built rpms. The directory specified was:\n    %s\n\nTry using "
-                            "the --resultdir= option to select another location. Recommended location is --resultdir=~/mock/.\n" % self.resultdir, 70) from e
+                raise Error("\nCould not create output directory for built rpms. The directory specified was:\n"
+                    "    %s\n\nTry using the --resultdir= option to select another location. Recommended location is "
+                    "--resultdir=~/mock/.\n" % self.resultdir, 70) from e
 
     # ---- the root's life
 
@@ -190,7 +193,8 @@ class Root:
 
     def skeleton(self):
         """The directories of a root; what is a symbolic link on the image's top level is one here."""
-        for d in ("builddir", "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "usr", "var/cache/dnf",
+        for d in ("builddir", "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "usr",
+                "var/cache/dnf",
                   "var/lib/rpm", "var/log"):
             os.makedirs(os.path.join(self.path, d), exist_ok=True)
         for d in ("tmp", "var/tmp"):
@@ -208,7 +212,8 @@ class Root:
             wanted = [p for p in setup[1:] if not groups and not p.startswith("@")]
             extra = self.opts["chroot_additional_packages"]
             wanted += extra.split() if isinstance(extra, str) else extra
-            self.packages.dnf(setup or ["install"], wanted, "No match for argument: %s", "Error: Unable to find a match: %s")
+            self.packages.dnf(setup or ["install"], wanted, "No match for argument: %s",
+                "Error: Unable to find a match: %s")
             self.packages.record(BASE)
             subprocess.run(["cp", "-a", "/etc/.", self.path + "/etc"], check=True)
             shutil.rmtree(self.path + "/etc/mock", ignore_errors=True)
@@ -237,7 +242,7 @@ class Root:
                 f.writelines("%s %s\n" % macro for macro in self.opts["macros"].items())
 
     def users(self, recursive):
-        """The root knows the system's users, and the one that builds: mockbuild."""
+        """The root has the system's users, and the one that builds: mockbuild."""
         with open("/etc/passwd") as f:
             lines = [u for u in f if int(u.split(":")[2]) < 1000 or u.startswith("nobody:")]
         with open(self.path + "/etc/passwd", "w") as f:
@@ -262,7 +267,8 @@ class Root:
         noclean = "" if self.opts["cleanup_on_success"] else "--noclean "
         command = "/usr/bin/rpmbuild %s %s--target %s --nodeps %s%s" % (
             mode, noclean, self.opts["rpmbuild_arch"] or self.opts["target_arch"], "".join(m + " " for m in more), spec)
-        return self.run(["bash", "--login", "-c", command], logger=build_log, user=True, show=self.opts["print_main_output"],
+        return self.run(["bash", "--login", "-c", command], logger=build_log, user=True,
+            show=self.opts["print_main_output"],
                         timeout=self.opts["rpmbuild_timeout"], check=check)
 
     def generated_requires(self, spec):
@@ -282,7 +288,8 @@ class Root:
         self.rpmbuild("-bs", spec)
         found = glob.glob(self.build + "/SRPMS/*src.rpm")
         if len(found) != 1:
-            raise Error("Expected to find single rebuilt srpm, found %d in %s/SRPMS/*src.rpm" % (len(found), self.build), 40)
+            raise Error("Expected to find single rebuilt srpm, found %d in %s/SRPMS/*src.rpm"
+                % (len(found), self.build), 40)
         return found[0]
 
     def buildsrpm(self, spec, sources):
@@ -305,7 +312,8 @@ class Root:
             with state("build setup for " + name):
                 with as_user(self.uid, self.gid):
                     shutil.copyfile(srpm, "%s/originals/%s" % (self.build, name))
-                output, code = self.run(["/bin/rpm", "-Uvh", "--nodeps", "/builddir/build/originals/" + name], user=True, check=False)
+                output, code = self.run(["/bin/rpm", "-Uvh", "--nodeps", "/builddir/build/originals/" + name],
+                    user=True, check=False)
                 if code:
                     raise Error("Source RPM is not installable:\n%s" % output, 40)
                 specs = [f for f in query(srpm, "-qpl").split("\n") if f.endswith(".spec")]
@@ -320,7 +328,8 @@ class Root:
                     self.list_packages()
                 if generates:
                     self.generated_requires(spec)
-                self.rpmbuild(*(["-ba", spec, "--noprep"] if generates else ["-bb", spec]), *([] if self.opts["check"] else ["--define '__spec_check_template exit 0; '"]))
+                self.rpmbuild(*(["-ba", spec, "--noprep"] if generates else ["-bb", spec]),
+                    *([] if self.opts["check"] else ["--define '__spec_check_template exit 0; '"]))
             results = glob.glob(self.build + "/RPMS/*.rpm") + glob.glob(self.build + "/SRPMS/*.rpm")
             if not results:
                 raise Error("No build results found", 40)
@@ -334,13 +343,15 @@ class Root:
     def list_packages(self):
         with state("Outputting list of installed packages"), as_user(self.uid, self.gid):
             with open(self.resultdir + "/installed_pkgs.log", "w") as f:
-                f.writelines("%s-0-1.standin.%s 0 0 0 installed\n" % (n, self.opts["target_arch"]) for n in sorted(self.packages.installed()))
+                f.writelines("%s-0-1.standin.%s 0 0 0 installed\n" % (n, self.opts["target_arch"])
+                    for n in sorted(self.packages.installed()))
 
     def with_clean_root(self, item, work):
-        """What --buildsrpm and --rebuild have in common: a root, clean unless told otherwise, and the remarks around it."""
+        """What --buildsrpm and --rebuild have in common: a root, clean by default, and the remarks around it."""
         start = time.time()
         def remark(level, word, name):
-            log.log(level, "%s(%s) Config(%s) %d minutes %d seconds", word, item, name, *divmod(time.time() - start, 60))
+            log.log(level, "%s(%s) Config(%s) %d minutes %d seconds", word, item, name,
+                *divmod(time.time() - start, 60))
             log.info("Results and/or logs in: %s", self.resultdir)
         try:
             log.info("Start(%s)  Config(%s)", item, self.opts["shared_root"])
