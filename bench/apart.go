@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/ready"
@@ -89,8 +88,7 @@ func startApart(ctx context.Context, bin, dir, yaml string) (_ *apart, err error
 // start starts a program with a data directory of that name.
 func (a *apart) start(ctx context.Context, program, name string, flags ...string) (*exec.Cmd, error) {
 	p := exec.CommandContext(ctx, filepath.Join(a.bin, program),
-		append([]string{"--data-dir", filepath.Join(a.dir, name)},
-			flags...)...)
+		append([]string{"--data-dir", filepath.Join(a.dir, name)}, flags...)...)
 	p.Env, p.Stderr = a.env, os.Stderr
 	if err := p.Start(); err != nil {
 		return nil, err
@@ -117,14 +115,8 @@ func (a *apart) close() {
 
 // submit requests a build of the project bench and returns its id.
 func (a *apart) submit(ctx context.Context) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/api/v1/builds",
-		bytes.NewReader([]byte(`{"project":"bench"}`)))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	var answer struct{ Builds []struct{ ID string } }
-	if err := do(req, &answer); err != nil || len(answer.Builds) != 1 {
+	answer, err := api.NewClient(a.url, "").Submit(ctx, api.Submission{Project: "bench"}, "")
+	if err != nil || len(answer.Builds) != 1 {
 		return "", fmt.Errorf("submit: %d builds: %w", len(answer.Builds), err)
 	}
 	return answer.Builds[0].ID, nil
@@ -132,20 +124,12 @@ func (a *apart) submit(ctx context.Context) (string, error) {
 
 // logSize is how many bytes the stored log of a build has, unpacked.
 func (a *apart) logSize(ctx context.Context, id string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/api/v1/builds/"+id+"/log", nil)
+	log, err := api.NewClient(a.url, "").Log(ctx, id, false)
 	if err != nil {
 		return 0, err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	n, err := io.Copy(io.Discard, res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("log of build %s: %s", id, res.Status)
-	}
-	return n, err
+	defer func() { _ = log.Close() }()
+	return io.Copy(io.Discard, log)
 }
 
 // until waits for a state of a build.

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +31,15 @@ func startBuilding(ctx context.Context, bin, dir, build, targets string) (*apart
 		"targets:\n"+targets+"projects:\n- name: bench\n  url: "+dir+"/bench.git\n  layout: standard\n")
 }
 
+// build starts a builder, and submits a build.
+func (a *apart) build(ctx context.Context, engine string) (builder *exec.Cmd, id string, err error) {
+	if builder, err = a.start(ctx, "builder", "builder", "--engine", engine); err != nil {
+		return nil, "", err
+	}
+	id, err = a.submit(ctx)
+	return builder, id, err
+}
+
 // killed measures the time from a builder's SIGKILL to the outcome by another one, with the settings as they are by
 // default.
 func killed(ctx context.Context, bin, dir string) error {
@@ -42,11 +51,7 @@ func killed(ctx context.Context, bin, dir string) error {
 		return err
 	}
 	defer a.close()
-	first, err := a.start(ctx, "builder", "first", "--engine", "rpmbuild")
-	if err != nil {
-		return err
-	}
-	id, err := a.submit(ctx)
+	first, id, err := a.build(ctx, "rpmbuild")
 	if err != nil {
 		return err
 	}
@@ -73,8 +78,7 @@ func killed(ctx context.Context, bin, dir string) error {
 	}
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 	fmt.Printf("  %-10s %s to the next claim, and %s for the build itself; at worst ack_wait + poll = 63 s to the "+
-		"claim\n",
-		"rpmbuild",
+		"claim\n", "rpmbuild",
 		round(ended.Build.StartedAt.Sub(begun)), round(ended.Time.Sub(*started.Build.StartedAt)))
 	return nil
 }
@@ -94,10 +98,7 @@ func logLatency(ctx context.Context, bin, dir, engine, targets string) error {
 		return err
 	}
 	defer a.close()
-	if _, err := a.start(ctx, "builder", "builder", "--engine", engine); err != nil {
-		return err
-	}
-	id, err := a.submit(ctx)
+	_, id, err := a.build(ctx, engine)
 	if err != nil {
 		return err
 	}
@@ -125,11 +126,7 @@ func logLatency(ctx context.Context, bin, dir, engine, targets string) error {
 	if err != nil || len(took) < lines*9/10 {
 		return fmt.Errorf("%d of %d lines seen: %w", len(took), lines, err)
 	}
-	slices.Sort(took)
-	at := func(q float64) time.Duration {
-		return took[min(len(took)-1, int(q*float64(len(took))))].Round(time.Millisecond)
-	}
-	fmt.Printf("  %-10s p50 %8s   p99 %8s   of %d lines\n", engine, at(0.5), at(0.99), len(took))
+	fmt.Printf("  %-10s %s   of %d lines\n", engine, quantiles(took, time.Millisecond), len(took))
 	return nil
 }
 
@@ -147,11 +144,7 @@ func logMemory(ctx context.Context, bin, dir, engine, targets string) error {
 		return err
 	}
 	defer a.close()
-	p, err := a.start(ctx, "builder", "builder", "--engine", engine)
-	if err != nil {
-		return err
-	}
-	id, err := a.submit(ctx)
+	p, id, err := a.build(ctx, engine)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/build/mock/images"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/forge"
@@ -113,12 +113,16 @@ func latency(ctx context.Context, engine, until string, pushes int, dir string, 
 		}
 		took = append(took, d)
 	}
+	fmt.Printf("  %-10s %s   to %s\n", engine, quantiles(took, 10*time.Microsecond), until)
+	return nil
+}
+
+func quantiles(took []time.Duration, precision time.Duration) string {
 	slices.Sort(took)
 	at := func(q float64) time.Duration {
-		return took[min(len(took)-1, int(q*float64(len(took))))].Round(10 * time.Microsecond)
+		return took[min(len(took)-1, int(q*float64(len(took))))].Round(precision)
 	}
-	fmt.Printf("  %-10s p50 %8s   p99 %8s   to %s\n", engine, at(0.5), at(0.99), until)
-	return nil
+	return fmt.Sprintf("p50 %8s   p99 %8s", at(0.5), at(0.99))
 }
 
 // untilEngine takes the time from the push's receipt to the engine's first call, less the sources phase.
@@ -187,44 +191,16 @@ func pushOnce(ctx context.Context, url, commit string, i int) (rpmflow.Build, er
 		return rpmflow.Build{}, err
 	}
 	req.Header.Set(forge.GenericSignature, forge.Sign(secret, body))
-	var answer struct{ Builds []struct{ ID string } }
-	if err := do(req, &answer); err != nil || len(answer.Builds) != 1 {
-		return rpmflow.Build{}, fmt.Errorf("push %d: %d builds: %w", i, len(answer.Builds), err)
-	}
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/builds/"+answer.Builds[0].ID, nil)
-		if err != nil {
-			return rpmflow.Build{}, err
-		}
-		var b rpmflow.Build
-		if err := do(req, &b); err != nil {
-			return b, err
-		}
-		if b.State == rpmflow.Finished {
-			return b, nil
-		}
-		select {
-		case <-ctx.Done():
-			return b, context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func do(req *http.Request, into any) error {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return rpmflow.Build{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
+	var answer api.Push
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || len(answer.Builds) != 1 {
+		return rpmflow.Build{}, fmt.Errorf("push %d: %s, %d builds: %w", i, res.Status, len(answer.Builds), err)
 	}
-	if res.StatusCode >= 300 {
-		return fmt.Errorf("%s: %s", res.Status, raw)
-	}
-	return json.Unmarshal(raw, into)
+	return api.NewClient(url, "").Wait(ctx, answer.Builds[0].ID, func(rpmflow.Build) {})
 }
 
 func repository(ctx context.Context, bare, tree, spec string) (commit string, err error) {

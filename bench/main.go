@@ -41,25 +41,19 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if *alone || *child != "" {
-		measure := func() error { return gitAlone(ctx) }
-		if *child != "" {
-			measure = func() error { return gitChild(ctx, strings.Fields(*child), os.Stdout) }
-		}
-		if err := measure(); err != nil {
-			log.SetFlags(0)
-			log.Fatal("bench: ", err)
-		}
-		return
+	m := mockSettings{*image, *configDir, *target}
+	var err error
+	switch {
+	case *child != "":
+		err = gitChild(ctx, strings.Fields(*child), os.Stdout)
+	case *alone:
+		err = gitAlone(ctx)
+	case *rebuild:
+		err = rebuildsAlone(ctx, m, *requires)
+	default:
+		err = bench(ctx, *pushes, m, *makeTest)
 	}
-	if *rebuild {
-		if err := rebuildsAlone(ctx, mockSettings{*image, *configDir, *target}, *requires); err != nil {
-			log.SetFlags(0)
-			log.Fatal("bench: ", err)
-		}
-		return
-	}
-	if err := bench(ctx, *pushes, mockSettings{*image, *configDir, *target}, *makeTest); err != nil {
+	if err != nil {
 		log.SetFlags(0)
 		log.Fatal("bench: ", err)
 	}

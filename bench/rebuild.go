@@ -69,8 +69,7 @@ func rebuildsAlone(ctx context.Context, m mockSettings, requires string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	fmt.Println("rebuilds of source packages, by mock with its own root cache and by the engine with its shared " +
-		"images, " +
-		"in one run")
+		"images, in one run")
 	return rebuilds(ctx, dir, m, requires)
 }
 
