@@ -26,7 +26,7 @@ func (l *Listener) artifact(w http.ResponseWriter, r *http.Request) (int, any, *
 func (l *Listener) send(w http.ResponseWriter, r *http.Request, key string) *problem {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	object, info, err := l.artifacts.Open(ctx, key)
+	object, info, err := l.storage.Open(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrKey) {
 		return problemf(http.StatusNotFound, "take the URL from the build's record", "there is no artifact %s", key)
 	}

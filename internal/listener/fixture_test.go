@@ -195,7 +195,7 @@ func (w *fixture) options() listener.Options {
 		Projects: []rpmflow.Project{project, bare, tags},
 		Targets: []rpmflow.Target{{Name: "fedora-42-x86_64", Arch: "x86_64"},
 			{Name: "opensuse-leap-15.6-x86_64", Arch: "x86_64"}},
-		Version: "test", Logger: quiet, MaxUpload: 8 << 20, Uploads: w.store.Uploads(),
+		Version: "test", Logger: quiet, MaxUpload: 8 << 20,
 	}
 }
 

@@ -7,7 +7,6 @@ package listener
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -32,7 +31,6 @@ type Options struct {
 	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
 	MaxBody        int64  // bytes
 	MaxUpload      int64  // bytes of a source package
-	Uploads        Uploads
 	RequestTimeout time.Duration
 	DataDir        string
 	Projects       []rpmflow.Project
@@ -40,12 +38,6 @@ type Options struct {
 	Repositories   plan.Repositories // nil: which files a push has changed is known from its delivery only
 	Version        string
 	Logger         *slog.Logger
-}
-
-// Artifacts is where stored files are read from.
-type Artifacts interface {
-	Open(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
-	Healthy(ctx context.Context) error
 }
 
 // Listener is the running program.
@@ -58,7 +50,7 @@ type Listener struct {
 	ledger    *events.Ledger
 	queue     *events.Queue
 	logs      *events.Logs
-	artifacts Artifacts
+	storage   *storage.Store
 	loopback  bool
 	socket    net.Listener
 	requests  *httpd.Site
@@ -71,8 +63,8 @@ type Listener struct {
 
 // New opens the read model. Requests on the socket are answered while Run runs, which closes it.
 func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream,
-	artifacts Artifacts, resolve plan.Resolver) (_ *Listener, err error) {
-	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, artifacts: artifacts, socket: socket,
+	store *storage.Store, resolve plan.Resolver) (_ *Listener, err error) {
+	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, storage: store, socket: socket,
 		uploading: make(chan struct{}, maxUploads)}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err

@@ -29,11 +29,6 @@ const (
 	storeWait = 2 * time.Hour
 )
 
-// Uploads stores uploaded source packages.
-type Uploads interface {
-	Keep(ctx context.Context, sha512, name, file string, size int64) error
-}
-
 // uploadsDir has the source packages that are not stored yet.
 func (l *Listener) uploadsDir() string { return filepath.Join(l.o.DataDir, "listener", "uploads") }
 
@@ -89,7 +84,7 @@ func (l *Listener) submitSRPM(w http.ResponseWriter, r *http.Request) (int, any,
 	// From here on the package is stored and built even if the client goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWait)
 	defer cancel()
-	if err := l.o.Uploads.Keep(ctx, pkg.SHA512, pkg.Name, file, pkg.Size); err != nil {
+	if err := l.storage.Uploads().Keep(ctx, pkg.SHA512, pkg.Name, file, pkg.Size); err != nil {
 		return 0, nil, l.notStored(err)
 	}
 	l.log.Info("source package stored", "project", project.Name, "package", pkg.NEVRA, "sha512", pkg.SHA512, "size",
@@ -150,7 +145,7 @@ func (l *Listener) examine(file string, pkg *rpmflow.SourcePackage) (name string
 func (l *Listener) reachStorage(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.o.RequestTimeout)
 	defer cancel()
-	return l.artifacts.Healthy(ctx)
+	return l.storage.Healthy(ctx)
 }
 
 func (l *Listener) uploadTooLarge(size int64) *problem {
