@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestTokenOfTheProject(t *testing.T) {
@@ -48,13 +50,13 @@ func TestTokenOfTheProject(t *testing.T) {
 	}
 	req.Commit = strings.Repeat("b", 40)
 	_, err := read(s, req)
-	wantFailure(t, err, rpmflow.FailureSource, "any more")
+	failtest.Want(t, err, rpmflow.FailureSource, "any more")
 	said = append(said, err.Error())
 	_, err = read(open(token+"x"), req)
-	wantFailure(t, err, rpmflow.FailureSource, "authentication refused by "+url)
+	failtest.Want(t, err, rpmflow.FailureSource, "authentication refused by "+url)
 	said = append(said, err.Error())
 	// Nor is it in what stays on the disk.
-	testkit.Must(t, filepath.WalkDir(s.dir, func(name string, e os.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir(s.Dir, func(name string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			text, err := os.ReadFile(name)
 			said = append(said, name, string(text))
@@ -137,7 +139,7 @@ func TestGitIsIsolated(t *testing.T) {
 	mustRead(t, s, request(w, commit))
 	url := gittest.Serve(t, filepath.Dir(w.Dir), "password")
 	_, err := read(s, Request{Project: "hello", URL: url + "/hello/.git", Ref: "refs/heads/main", Commit: commit})
-	wantFailure(t, err, rpmflow.FailureSource, "authentication refused")
+	failtest.Want(t, err, rpmflow.FailureSource, "authentication refused")
 	if _, err := os.Stat(touched); err == nil {
 		t.Error("git has run what a foreign configuration says")
 	}
@@ -146,8 +148,9 @@ func TestGitIsIsolated(t *testing.T) {
 	testkit.Must(t, err)
 	env, err := r.environment()
 	testkit.Must(t, err)
-	if _, err := runGitWith(t.Context(), env, nil, "ls-remote", "ext::touch "+touched); err == nil ||
-		!strings.Contains(err.Error(), "not allowed") {
+	cmd := gitcmd.Command(t.Context(), "ls-remote", "ext::touch "+touched)
+	cmd.Env = append(cmd.Env, env...)
+	if _, _, err := gitcmd.Output(t.Context(), cmd); err == nil || !strings.Contains(err.Error(), "not allowed") {
 		t.Errorf("got %v", err)
 	}
 }

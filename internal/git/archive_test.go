@@ -12,20 +12,23 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
-// plainTar is an archive as %setup wants it.
-func plainTar() Archive { return Archive{Suffix: ".tar", Prefix: "hello-1.0"} }
+func packed(suffix, prefix string) Archive {
+	return Archive{Options: archive.Options{Suffix: suffix, Prefix: prefix, MaxSize: 1 << 30}}
+}
 
-// archive makes an archive, and says how many temporary files it has left.
-func archive(t *testing.T, m *Mirrors, req Request, a Archive) (content string, left int, err error) {
+// plainTar is an archive as %setup wants it.
+func plainTar() Archive { return packed(".tar", "hello-1.0") }
+
+// archiveOf makes an archive, and says how many temporary files it has left.
+func archiveOf(t *testing.T, m *Mirrors, req Request, a Archive) (content string, left int, err error) {
 	t.Helper()
 	a.Scratch = t.TempDir()
-	if a.MaxSize == 0 {
-		a.MaxSize = 1 << 30
-	}
 	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
 	testkit.Must(t, err)
 	defer out.Close()
@@ -66,10 +69,10 @@ func TestArchiveIsExact(t *testing.T) {
 		m := newMirrors(t)
 		for prefix, commit := range map[string]string{"hello-1.0": commit, "a/b/c": commit2, "": commit} {
 			req := Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit}
-			made := Archive{Suffix: ".tar", Prefix: prefix}
-			got, _, err := archive(t, m, req, made)
+			made := packed(".tar", prefix)
+			got, _, err := archiveOf(t, m, req, made)
 			testkit.Must(t, err)
-			want := w.Archive(commit, made.prefix())
+			want := w.Archive(commit, made.Dir())
 			if got != want {
 				t.Errorf("prefix %q: the archive differs from git's: %d bytes, %d are right", prefix, len(got),
 					len(want))
@@ -80,9 +83,9 @@ func TestArchiveIsExact(t *testing.T) {
 			}
 			// The compressed one is the same, with no name and no time in its header.
 			made.Suffix = ".tar.gz"
-			packed, _, err := archive(t, m, req, made)
+			small, _, err := archiveOf(t, m, req, made)
 			testkit.Must(t, err)
-			z, err := gzip.NewReader(strings.NewReader(packed))
+			z, err := gzip.NewReader(strings.NewReader(small))
 			testkit.Must(t, err)
 			var plain bytes.Buffer
 			if _, err := plain.ReadFrom(z); err != nil || plain.String() != want || z.Name != "" ||
@@ -108,7 +111,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 			t.Logf("%s is not installed: what it makes of our archives goes untested", program)
 			continue
 		}
-		packed, _, err := archive(t, m, req, Archive{Suffix: SuffixOf("h" + suffix), Prefix: "hello-1.0"})
+		small, _, err := archiveOf(t, m, req, packed(archive.SuffixOf("h"+suffix), "hello-1.0"))
 		testkit.Must(t, err)
 		args := []string{"-dc"}
 		switch suffix {
@@ -118,7 +121,7 @@ func TestCompressionsAreReadByOthers(t *testing.T) {
 			args = append(args, "--format=lzip")
 		}
 		cmd := exec.Command(program, args...)
-		cmd.Stdin = strings.NewReader(packed)
+		cmd.Stdin = strings.NewReader(small)
 		if out, err := cmd.Output(); err != nil || string(out) != want {
 			t.Errorf("%s: %v, same %v", program, err, string(out) == want)
 		}
@@ -131,17 +134,8 @@ func TestArchiveOfADamagedMirror(t *testing.T) {
 	w, m := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": "T"}))
 	mustRead(t, m, req)
-	packs, err := filepath.Glob(filepath.Join(m.dir, "*.git/objects/pack/*.pack"))
-	testkit.Must(t, err)
-	for _, pack := range packs {
-		testkit.Must(t, os.Chmod(pack, 0o600))
-		data, err := os.ReadFile(pack)
-		testkit.Must(t, err)
-		// The commit, which comes first, stays readable: only git archive notices.
-		copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
-		testkit.Must(t, os.WriteFile(pack, data, 0o600))
-	}
-	got, _, err := archive(t, m, req, plainTar())
+	gittest.Damage(t, m.Dir)
+	got, _, err := archiveOf(t, m, req, plainTar())
 	testkit.Must(t, err)
 	if got != w.Archive(req.Commit, "hello-1.0/") {
 		t.Error("the archive is not git's")
@@ -153,15 +147,17 @@ func TestArchiveLimits(t *testing.T) {
 	t.Parallel()
 	w, m := gittest.New(t), newMirrors(t)
 	req := request(w, w.Commit(map[string]string{"data": strings.Repeat(rpmflow.Digest([]byte("x")), 2000)}))
-	for _, suffix := range Suffixes() {
-		_, _, err := archive(t, m, req, Archive{Suffix: suffix, MaxSize: 30})
-		wantFailure(t, err, rpmflow.FailureSource, "larger than", "export-ignore")
+	for _, suffix := range archive.Suffixes() {
+		_, _, err := archiveOf(t, m, req, Archive{Options: archive.Options{Suffix: suffix, MaxSize: 30}})
+		failtest.Want(t, err, rpmflow.FailureSource, "larger than", "export-ignore")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out, err := os.Create(filepath.Join(t.TempDir(), "archive"))
 	testkit.Must(t, err)
 	defer out.Close()
-	err = m.Archive(ctx, req, Archive{Suffix: ".tar.bz2", MaxSize: 1 << 20, Scratch: t.TempDir()}, out)
-	wantPlain(t, err)
+	a := packed(".tar.bz2", "")
+	a.Scratch = t.TempDir()
+	err = m.Archive(ctx, req, a, out)
+	failtest.WantOther(t, err)
 }

@@ -48,9 +48,9 @@ func (c *Commit) diff(ctx context.Context, other plumbing.Hash, f func(name stri
 		if err != nil {
 			return err
 		}
-		if seen += len(before) + len(after); seen > maxEntries || depth > maxDepth {
+		if seen += len(before) + len(after); seen > MaxEntries || depth > MaxDepth {
 			return rpmflow.Fail(rpmflow.FailureSource, "push less at once",
-				"too much has changed to be compared (more than %d entries or %d levels)", maxEntries, maxDepth)
+				"too much has changed to be compared (more than %d entries or %d levels)", MaxEntries, MaxDepth)
 		}
 		was := make(map[string]object.TreeEntry, len(before))
 		for _, e := range before {

@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestChanged(t *testing.T) {
@@ -85,5 +86,5 @@ func TestChangedAfterAForcedPush(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	_, err = s.Changed(t.Context(), request(w, now), strings.Repeat("ab", 20))
-	wantFailure(t, err, rpmflow.FailureSource, "abababababab", "force-pushed or deleted?")
+	failtest.Want(t, err, rpmflow.FailureSource, "abababababab", "force-pushed or deleted?")
 }

@@ -27,27 +27,29 @@ type CheckoutOptions struct {
 }
 
 // Checkout writes files of a tree to disk.
-type Checkout struct {
-	commit *Commit // nil: of a working tree
+type Checkout interface {
+	// Write copies a file to dir/as. It cannot reach anything outside dir, with any name. A pointer of Git LFS is
+	// returned, and not written.
+	Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error)
+}
+
+type checkout struct {
 	CheckoutOptions
+	commit    *Commit
 	converted *conversions
 }
 
 // Checkout implements Tree. Files whose content is not that of their blobs, by the attributes of the tree, are
 // converted first.
-func (c *Commit) Checkout(ctx context.Context, files []File, o CheckoutOptions) (*Checkout, error) {
+func (c *Commit) Checkout(ctx context.Context, files []File, o CheckoutOptions) (Checkout, error) {
 	converted, err := c.convert(ctx, files, o)
-	return &Checkout{c, o, converted}, err
+	return &checkout{o, c, converted}, err
 }
 
-// Write copies a file to dir/as. It cannot reach anything outside dir, with any name. A pointer of Git LFS is
-// returned, and not written.
-func (o *Checkout) Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error) {
+// Write implements Checkout.
+func (o *checkout) Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
-	}
-	if o.commit == nil {
-		return nil, CopyFile(ctx, f.abs, filepath.Join(dir, as), o.Time)
 	}
 	in, size, err := o.commit.open(f.id)
 	if err != nil {
@@ -58,12 +60,12 @@ func (o *Checkout) Write(ctx context.Context, f File, dir, as string) (pointer *
 		return nil, tooLargeInGit(f.Path, size, o.MaxFile)
 	}
 	blob := &blobReader{ctx: ctx, r: in, left: size}
-	start := make([]byte, maxPointer)
+	start := make([]byte, MaxPointer)
 	n, err := io.ReadFull(blob, start)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("%s: %w", show(f.Path), err)
 	}
-	if bytes.HasPrefix(start[:n], pointerStart) && n < maxPointer {
+	if bytes.HasPrefix(start[:n], pointerStart) && n < MaxPointer {
 		if !o.LFS {
 			return nil, rpmflow.Fail(rpmflow.FailureSource,
 				"set lfs: true of the project to have the content, or commit the file itself",
@@ -100,7 +102,7 @@ func (e Entry) Perm() fs.FileMode {
 }
 
 // fill writes a file's content: that of the blob, unless it was converted.
-func (o *Checkout) fill(out io.Writer, name string, blob io.Reader) error {
+func (o *checkout) fill(out io.Writer, name string, blob io.Reader) error {
 	if err := o.converted.refused[name]; err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // Commit is a commit in a mirror. It is valid only in the function that Read calls.
@@ -95,7 +96,7 @@ func (c *Commit) Find(name string) (Entry, error) {
 			continue
 		}
 		dir := at[len(at)-1]
-		if dir.Mode != filemode.Dir || len(at) > maxDepth {
+		if dir.Mode != filemode.Dir || len(at) > MaxDepth {
 			return Entry{}, missing
 		}
 		list, err := c.tree(dir.Hash)
@@ -233,7 +234,7 @@ func (c *Commit) config(ctx context.Context, name, hint string) ([]setting, erro
 	if len(text) >= maxConfig {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "%s has more than %d bytes", name, maxConfig)
 	}
-	out, err := runGit(ctx, "--git-dir="+c.dir, "config", "--no-includes", "--null", "--list", "--blob="+e.id.String())
+	out, err := gitcmd.Run(ctx, "--git-dir="+c.dir, "config", "--no-includes", "--null", "--list", "--blob="+e.id.String())
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
 )
 
 // composer makes an archive of several: what git archive makes of the commit, and in place of each submodule's empty
@@ -53,20 +54,20 @@ func (m *Mirrors) compose(ctx context.Context, req Request, a Archive, out *os.F
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := &composer{Mirrors: m, archive: a, project: req.URL, commit: short(req.Commit), dir: dir,
-		objects: filepath.Join(dir, "objects"), left: a.maxRaw()}
+		objects: filepath.Join(dir, "objects"), left: a.MaxRaw()}
 	if err := os.Mkdir(c.objects, 0o700); err != nil {
 		return fmt.Errorf("composing the archive: %w", err)
 	}
-	top, err := c.section(ctx, req, "", a.prefix(), 0)
+	top, err := c.section(ctx, req, "", a.Dir(), 0)
 	if err != nil {
 		return err
 	}
-	return a.compress(ctx, c.commit, out, func(w io.Writer) error {
-		out := &tarWriter{w: w}
+	return a.Compress(ctx, c.commit, out, func(w io.Writer) error {
+		out := archive.NewTarWriter(w)
 		if err := c.emit(ctx, out, top, true); err != nil {
 			return err
 		}
-		return out.end()
+		return out.End()
 	})
 }
 
@@ -100,10 +101,10 @@ func (c *composer) section(ctx context.Context, req Request, at, prefix string, 
 				"submodule %s has no entry with a path and a url in .gitmodules", show(place))
 		case m.none:
 			continue
-		case depth >= maxNesting:
+		case depth >= MaxNesting:
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "submodule %s is nested in more than %d others",
 				show(place),
-				maxNesting)
+				MaxNesting)
 		case c.count > maxSubmodules:
 			return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "there are more than %d submodules", maxSubmodules)
 		}
@@ -174,20 +175,20 @@ func (c *composer) writeFile(ctx context.Context, commit *Commit, s *section) (e
 		return fmt.Errorf("composing the archive: %w", err)
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	limited := &limitedWriter{w: out, left: c.left, err: c.tooLarge()}
+	limited := &archive.LimitedWriter{W: out, Left: c.left, Err: c.tooLarge()}
 	a := archiving{format: "tar", prefix: s.prefix, directory: s.directory}
 	err = commit.gitArchive(ctx, a, func(r io.Reader) error {
 		_, err := io.Copy(limited, r)
 		return err
 	})
 	if err == nil {
-		c.left = limited.left
+		c.left = limited.Left
 	}
 	return err
 }
 
 func (c *composer) tooLarge() error {
-	return c.archive.tooLarge(c.commit, "before compression", c.archive.maxRaw())
+	return c.archive.TooLarge(c.commit, "before compression", c.archive.MaxRaw())
 }
 
 // scan finds the submodules that are in the archive: export-ignore may have left some out. And it finds what may be a
@@ -200,16 +201,16 @@ func (s *section) scan(in *content, a Archive) (submodules []string, err error) 
 	defer func() { _ = file.Close() }() // it was read only
 	found := map[string]bool{}
 	clear(s.pointers)
-	err = readTar(file, func(e tarEntry) error {
+	err = archive.ReadTar(file, func(e archive.Entry) error {
 		name := strings.TrimSuffix(strings.TrimPrefix(e.Name, s.prefix), "/")
 		if _, is := in.submodules[name]; is && e.Typeflag == tar.TypeDir && a.Submodules {
 			found[name] = true
 		}
-		if a.Objects == nil || !in.lfs || e.Typeflag != tar.TypeReg || e.Size >= maxPointer {
+		if a.Objects == nil || !in.lfs || e.Typeflag != tar.TypeReg || e.Size >= MaxPointer {
 			return nil
 		}
-		text, err := io.ReadAll(e.content)
-		if err != nil || !isPointer(text) {
+		text, err := io.ReadAll(e.Content)
+		if err != nil || !IsPointer(text) {
 			return err
 		}
 		s.pointers[e.Name], err = parsePointer(path.Join(s.directory, name), text)
@@ -253,13 +254,13 @@ func (c *composer) getObjects(ctx context.Context, server *LFSServer, s *section
 }
 
 // emit writes a section, and its submodules each in place of its directory.
-func (c *composer) emit(ctx context.Context, out *tarWriter, s *section, top bool) error {
+func (c *composer) emit(ctx context.Context, out *archive.TarWriter, s *section, top bool) error {
 	in, err := os.Open(s.file)
 	if err != nil {
 		return fmt.Errorf("composing the archive: %w", err)
 	}
 	defer func() { _ = in.Close() }() // it was read only
-	return readTar(in, func(e tarEntry) error {
+	return archive.ReadTar(in, func(e archive.Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -272,16 +273,16 @@ func (c *composer) emit(ctx context.Context, out *tarWriter, s *section, top boo
 		if pointer, is := s.pointers[e.Name]; is && e.Typeflag == tar.TypeReg {
 			return c.put(out, e, pointer)
 		}
-		return out.put(e)
+		return out.Put(e)
 	})
 }
 
 // put writes the content of a pointer in its place.
-func (c *composer) put(out *tarWriter, e tarEntry, p Pointer) error {
+func (c *composer) put(out *archive.TarWriter, e archive.Entry, p Pointer) error {
 	content, err := os.Open(filepath.Join(c.objects, p.OID))
 	if err != nil {
 		return fmt.Errorf("file %s of Git LFS: %w", show(p.Path), err)
 	}
 	defer func() { _ = content.Close() }() // it was read only
-	return out.replace(e, content, p.Size)
+	return out.Replace(e, content, p.Size)
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
 )
 
 // converting are the attributes with which git archive writes another content than that of the blob. Filters are not
@@ -143,7 +144,7 @@ func (c *Commit) convert(ctx context.Context, files []File, o CheckoutOptions) (
 
 // extract writes the files of an archive to dir under names of our own, and records them by theirs.
 func (c *conversions) extract(r io.Reader, dir string, maxFile int64) error {
-	return readTar(r, func(e tarEntry) error {
+	return archive.ReadTar(r, func(e archive.Entry) error {
 		if e.Typeflag != tar.TypeReg {
 			return nil
 		}
@@ -156,7 +157,7 @@ func (c *conversions) extract(r io.Reader, dir string, maxFile int64) error {
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", show(e.Name), err)
 		}
-		_, err = io.Copy(out, e.content)
+		_, err = io.Copy(out, e.Content)
 		if err = errors.Join(err, out.Close()); err != nil {
 			return fmt.Errorf("writing %s: %w", show(e.Name), err)
 		}

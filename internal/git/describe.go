@@ -13,6 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // Description is what tags and history say of a commit.
@@ -39,20 +40,21 @@ var described = regexp.MustCompile(`^(.+)-([0-9]+)-g[0-9a-f]{40}$`)
 
 // Describe implements Tree.
 func (c *Commit) Describe(ctx context.Context, match func(tag string) bool) (*Description, error) {
-	return describe(ctx, c.dir, c.ID, match)
+	d, err := Describe(ctx, c.dir, c.ID, match)
+	return d, damaged(err)
 }
 
-// describe finds the nearest tag as git describe does. Which tags match is decided by match, and not by the patterns
+// Describe finds the nearest tag to a commit in the bare repository dir, as git describe does. Which tags match is decided by match, and not by the patterns
 // of git describe.
-func describe(ctx context.Context, dir, commit string, match func(tag string) bool) (*Description, error) {
+func Describe(ctx context.Context, dir, commit string, match func(tag string) bool) (*Description, error) {
 	if text, err := os.ReadFile(filepath.Join(dir, "shallow")); err == nil && len(text) > 0 {
 		return nil, rpmflow.Fail(rpmflow.FailureSource,
 			"build from a repository with its whole history, or take the version from the spec",
 			"the repository is a shallow clone: its commits cannot be counted")
 	}
-	out, err := runGit(ctx, "--git-dir="+dir, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags")
+	out, err := gitcmd.Run(ctx, "--git-dir="+dir, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags")
 	if err != nil {
-		return nil, runError(ctx, err)
+		return nil, err
 	}
 	args := []string{"--git-dir=" + dir, "describe", "--tags", "--long", "--abbrev=40"}
 	tags := matching(out, match)
@@ -62,12 +64,12 @@ func describe(ctx context.Context, dir, commit string, match func(tag string) bo
 	if len(tags) == 0 {
 		return nil, ErrNoTag
 	}
-	if out, err = runGit(ctx, append(args, commit)...); err != nil {
+	if out, err = gitcmd.Run(ctx, append(args, commit)...); err != nil {
 		if text := err.Error(); strings.Contains(text, "No names found") || strings.Contains(text,
 			"No tags can describe") {
 			return nil, ErrNoTag
 		}
-		return nil, runError(ctx, err)
+		return nil, err
 	}
 	m := described.FindStringSubmatch(strings.TrimSpace(string(out)))
 	if m == nil {
@@ -77,13 +79,13 @@ func describe(ctx context.Context, dir, commit string, match func(tag string) bo
 	if d.Commits, err = strconv.Atoi(m[2]); err != nil {
 		return nil, fmt.Errorf("git describe printed %q for %s: %w", out, short(commit), err)
 	}
-	tagged, err := runGit(ctx, "--git-dir="+dir, "rev-parse", "--verify", "--quiet", "refs/tags/"+d.Tag+"^{commit}")
+	tagged, err := gitcmd.Run(ctx, "--git-dir="+dir, "rev-parse", "--verify", "--quiet", "refs/tags/"+d.Tag+"^{commit}")
 	if err != nil {
-		return nil, runError(ctx, err)
+		return nil, err
 	}
-	out, err = runGit(ctx, "--git-dir="+dir, "tag", "--points-at="+strings.TrimSpace(string(tagged)), "--list")
+	out, err = gitcmd.Run(ctx, "--git-dir="+dir, "tag", "--points-at="+strings.TrimSpace(string(tagged)), "--list")
 	if err != nil {
-		return nil, runError(ctx, err)
+		return nil, err
 	}
 	d.Tags = matching(out, match)
 	d.Log, err = readLog(ctx, dir, commit)
@@ -101,10 +103,10 @@ func matching(lines []byte, match func(tag string) bool) (tags []string) {
 
 // readLog returns the last commits.
 func readLog(ctx context.Context, dir, commit string) ([]LogEntry, error) {
-	out, err := runGit(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature",
+	out, err := gitcmd.Run(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature",
 		"--no-color", "--max-count="+strconv.Itoa(logLength), "--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
 	if err != nil {
-		return nil, runError(ctx, err)
+		return nil, err
 	}
 	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
 	if len(fields)%4 != 0 {

@@ -1,9 +1,9 @@
 package git
 
 import (
-	"context"
 	"errors"
 
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
@@ -20,13 +20,13 @@ type damageError struct{ err error }
 func (d *damageError) Error() string { return "the git mirror is damaged: " + d.err.Error() }
 func (d *damageError) Unwrap() error { return d.err }
 
-// runError is the error of a git command on the mirror, which a new mirror would not have, unless the command was
-// stopped.
-func runError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err
+// damaged is the error of a git command on the mirror: one that failed by itself would not fail on a new mirror.
+func damaged(err error) error {
+	var failed *gitcmd.Failed
+	if errors.As(err, &failed) {
+		return &damageError{err}
 	}
-	return &damageError{err}
+	return err
 }
 
 // show is a name as messages show it.

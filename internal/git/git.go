@@ -1,7 +1,8 @@
-// Package git reads git repositories: commits out of mirrors on disk, and working trees of the user.
+// Package git reads git repositories: commits out of mirrors, which are the bare repositories that it keeps on disk.
 // URLs, refs and ids of commits come in; trees with readers, archives and the ids that refs name go out, and
-// *rpmflow.Failure if the packager must act. Package source may import it, and programs for Resolver; it imports
-// leaf libraries and the domain's words only, and is independent of specs, layouts and downloads.
+// *rpmflow.Failure if the packager must act. Packages source and git/worktree may import it, and programs for Resolver;
+// it imports leaf libraries, its own parts and the domain's words only, and is independent of specs, layouts and
+// downloads.
 package git
 
 import (
@@ -13,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // Options says where mirrors are kept, and within which bounds.
@@ -36,22 +39,14 @@ type Options struct {
 
 // Mirrors are the bare repositories that are kept of remote ones. They may be used by many goroutines, and their
 // directory by many processes.
-type Mirrors struct {
-	dir          string
-	log          *slog.Logger
-	fetchTimeout time.Duration
-	access       func(url string) Access
-	dial         func(ctx context.Context, network, address string) (net.Conn, error)
-	maxBytes     int64
-	maxAge       time.Duration
-}
+type Mirrors struct{ Options }
 
 // Open makes the directory of mirrors and checks that the git command is installed.
 func Open(o Options) (*Mirrors, error) {
 	if o.Dir == "" {
 		return nil, errors.New("git: no directory for mirrors; set one")
 	}
-	if err := findGit(); err != nil {
+	if err := gitcmd.Check(); err != nil {
 		return nil, err
 	}
 	dir, err := filepath.Abs(o.Dir)
@@ -61,18 +56,17 @@ func Open(o Options) (*Mirrors, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("git: making the directory of mirrors: %w", err)
 	}
-	m := &Mirrors{dir: dir, log: o.Logger, fetchTimeout: o.FetchTimeout, access: o.Access, dial: o.Dial,
-		maxBytes: o.MaxBytes, maxAge: o.MaxAge}
-	if m.log == nil {
-		m.log = slog.Default()
+	o.Dir = dir
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
-	if m.access == nil {
-		m.access = func(string) Access { return Access{} }
+	if o.Access == nil {
+		o.Access = func(string) Access { return Access{} }
 	}
-	if m.fetchTimeout <= 0 {
-		m.fetchTimeout = 10 * time.Minute
+	if o.FetchTimeout <= 0 {
+		o.FetchTimeout = 10 * time.Minute
 	}
-	return m, nil
+	return &Mirrors{o}, nil
 }
 
 // Request names a commit of a repository.

@@ -2,18 +2,15 @@ package git
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
@@ -52,31 +49,6 @@ func mustRead(t *testing.T, m *Mirrors, req Request) string {
 	text, err := read(m, req)
 	testkit.Must(t, err)
 	return text
-}
-
-// wantFailure checks that err is a failure that the packager can act on, with these words in its text.
-func wantFailure(t *testing.T, err error, kind rpmflow.FailureKind, words ...string) {
-	t.Helper()
-	var f *rpmflow.Failure
-	if !errors.As(err, &f) {
-		t.Fatalf("got %v, want a failure of kind %s", err, kind)
-	}
-	if f.Kind != kind || f.Hint == "" {
-		t.Errorf("got kind %q, hint %q; want kind %q with a hint", f.Kind, f.Hint, kind)
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error()+"\n"+f.Hint, word) {
-			t.Errorf("%q (hint %q) does not say %q", err, f.Hint, word)
-		}
-	}
-}
-
-func wantPlain(t *testing.T, err error) {
-	t.Helper()
-	var f *rpmflow.Failure
-	if err == nil || errors.As(err, &f) {
-		t.Fatalf("got %v, want an error that is not the packager's", err)
-	}
 }
 
 // silentServer takes requests and answers none until it hangs up. asked is closed at the first.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 const (
@@ -70,7 +71,7 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 		ref = ""
 	}
 	if ref != "" {
-		if err := checkRef(ref); err != nil {
+		if err := CheckRef(ref); err != nil {
 			return err
 		}
 	}
@@ -90,7 +91,7 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 			err = mirror.update(ctx, ref, req.Commit, false)
 		case errors.As(err, &bad) && !renewed:
 			renewed = true
-			m.log.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir, "error",
+			m.Logger.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir, "error",
 				bad.err)
 			err = mirror.renew(ctx, seen)
 		default:
@@ -113,7 +114,7 @@ func (m *Mirrors) remote(req Request) (*remote, error) {
 	if req.parent != nil {
 		return m.submodule(r, req.parent)
 	}
-	return r.with(m.access(r.clean)), nil
+	return r.with(m.Access(r.clean)), nil
 }
 
 func (m *Mirrors) mirror(r *remote, req Request) *mirror {
@@ -121,7 +122,7 @@ func (m *Mirrors) mirror(r *remote, req Request) *mirror {
 	if req.History {
 		name = strings.TrimSuffix(name, ".git") + "-history.git"
 	}
-	return &mirror{Mirrors: m, remote: r, dir: filepath.Join(m.dir, name), project: req.Project, history: req.History}
+	return &mirror{Mirrors: m, remote: r, dir: filepath.Join(m.Dir, name), project: req.Project, history: req.History}
 }
 
 // tryRead calls use under the shared lock. It returns which directory it read, for renew.
@@ -182,7 +183,7 @@ func (m *mirror) updateLocked(ctx context.Context, lock *os.File, ref, commit st
 		if !errors.As(err, &bad) || retried {
 			return err
 		}
-		m.log.Warn("git mirror is damaged and is replaced", "project", m.project, "mirror", m.dir, "error", bad.err)
+		m.Logger.Warn("git mirror is damaged and is replaced", "project", m.project, "mirror", m.dir, "error", bad.err)
 		if err := discard(m.dir); err != nil {
 			return fmt.Errorf("removing the damaged git mirror: %w", err)
 		}
@@ -220,7 +221,7 @@ func (m *mirror) attempts(ref, commit string) []attempt {
 
 // fetch asks the remote until the commit is there.
 func (m *mirror) fetch(parent context.Context, lock *os.File, ref, commit string) error {
-	ctx, cancel := context.WithTimeout(parent, m.fetchTimeout)
+	ctx, cancel := context.WithTimeout(parent, m.FetchTimeout)
 	defer cancel()
 	started := time.Now()
 	for _, a := range m.attempts(ref, commit) {
@@ -241,7 +242,7 @@ func (m *mirror) fetch(parent context.Context, lock *os.File, ref, commit string
 			continue
 		}
 		if err == nil {
-			m.log.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit,
+			m.Logger.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit,
 				"history", m.history, "duration", time.Since(started))
 			m.joinPacks(ctx, lock)
 		}
@@ -275,7 +276,7 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 	// Git has too many texts about broken repositories and broken connections to distinguish them. So git checks
 	// the mirror.
 	if !errors.Is(err, errOutside) {
-		_, broken := runGit(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress")
+		_, broken := gitcmd.Run(ctx, "--git-dir="+m.dir, "fsck", "--full", "--no-dangling", "--no-progress")
 		if broken != nil && ctx.Err() == nil {
 			return &damageError{m.remote.scrub(err)}
 		}
@@ -287,10 +288,12 @@ func (m *mirror) fetchError(ctx context.Context, err error) error {
 func (m *mirror) joinPacks(ctx context.Context, lock *os.File) {
 	packs, err := filepath.Glob(filepath.Join(m.dir, "objects", "pack", "*.pack"))
 	if err == nil && len(packs) > manyPacks {
-		_, err = runGitWith(ctx, nil, lock, "--git-dir="+m.dir, "repack", "-d", "-q", "--geometric=2")
+		cmd := gitcmd.Command(ctx, "--git-dir="+m.dir, "repack", "-d", "-q", "--geometric=2")
+		cmd.ExtraFiles = []*os.File{lock}
+		_, _, err = gitcmd.Output(ctx, cmd)
 	}
 	if err != nil {
-		m.log.Warn("joining the git mirror's packs failed", "project", m.project, "mirror", m.dir, "error", err)
+		m.Logger.Warn("joining the git mirror's packs failed", "project", m.project, "mirror", m.dir, "error", err)
 	}
 }
 

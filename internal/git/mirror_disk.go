@@ -16,7 +16,7 @@ import (
 
 // lock takes the mirror's lock, shared for reading or exclusive for changing it. Closing the file unlocks it.
 func (m *mirror) lock(ctx context.Context, kind dirlock.Kind) (*os.File, error) {
-	name, wait := lockOf(m.dir), 2*m.fetchTimeout
+	name, wait := lockOf(m.dir), 2*m.FetchTimeout
 	lock, err := dirlock.Open(ctx, name, kind, wait)
 	switch {
 	case err == nil:
@@ -34,7 +34,7 @@ func lockOf(mirror string) string { return strings.TrimSuffix(mirror, ".git") + 
 func (m *mirror) used(lock *os.File) {
 	now := time.Now()
 	if err := os.Chtimes(lock.Name(), now, now); err != nil {
-		m.log.Warn("cannot record that a git mirror is in use", "mirror", m.dir, "error", err)
+		m.Logger.Warn("cannot record that a git mirror is in use", "mirror", m.dir, "error", err)
 	}
 }
 
@@ -53,7 +53,7 @@ func (m *mirror) removeRemains() {
 		return nil
 	})
 	if err != nil { // git will report it again if it matters
-		m.log.Warn("removing what was left in the git mirror failed", "mirror", m.dir, "error", err)
+		m.Logger.Warn("removing what was left in the git mirror failed", "mirror", m.dir, "error", err)
 	}
 }
 
@@ -82,22 +82,22 @@ type stored struct {
 // sweep removes mirrors that were not used for too long and, the least recently used first, those that are too much
 // for the disk; never those in use, and never the one called but. Only one process sweeps at a time.
 func (m *Mirrors) sweep(but string) {
-	if m.maxBytes <= 0 && m.maxAge <= 0 {
+	if m.MaxBytes <= 0 && m.MaxAge <= 0 {
 		return
 	}
-	lock, err := dirlock.Open(context.Background(), filepath.Join(m.dir, "sweep.lock"), dirlock.Exclusive, 0)
+	lock, err := dirlock.Open(context.Background(), filepath.Join(m.Dir, "sweep.lock"), dirlock.Exclusive, 0)
 	if errors.Is(err, dirlock.ErrBusy) {
 		return // another process is sweeping
 	}
 	if err != nil {
-		m.log.Warn("git mirrors are not swept", "error", err)
+		m.Logger.Warn("git mirrors are not swept", "error", err)
 		return
 	}
 	defer func() { _ = lock.Close() }()
 	mirrors, total := m.list()
 	for _, s := range mirrors {
-		old := m.maxAge > 0 && time.Since(s.used) > m.maxAge
-		if !old && (m.maxBytes <= 0 || total <= m.maxBytes) {
+		old := m.MaxAge > 0 && time.Since(s.used) > m.MaxAge
+		if !old && (m.MaxBytes <= 0 || total <= m.MaxBytes) {
 			continue
 		}
 		if filepath.Base(s.dir) == but {
@@ -106,10 +106,10 @@ func (m *Mirrors) sweep(but string) {
 		removed, err := s.remove()
 		switch {
 		case err != nil:
-			m.log.Warn("a git mirror could not be removed", "mirror", s.dir, "error", err)
+			m.Logger.Warn("a git mirror could not be removed", "mirror", s.dir, "error", err)
 		case removed:
 			total -= s.size
-			m.log.Info("git mirror removed", "mirror", s.dir, "bytes", s.size, "last_used", s.used.UTC())
+			m.Logger.Info("git mirror removed", "mirror", s.dir, "bytes", s.size, "last_used", s.used.UTC())
 		}
 	}
 }
@@ -117,17 +117,17 @@ func (m *Mirrors) sweep(but string) {
 // list returns the mirrors, the least recently used first, and how many bytes all of them take. Remains of removals are
 // removed.
 func (m *Mirrors) list() (list []stored, total int64) {
-	entries, err := os.ReadDir(m.dir)
+	entries, err := os.ReadDir(m.Dir)
 	if err != nil {
-		m.log.Warn("git mirrors are not swept", "error", err)
+		m.Logger.Warn("git mirrors are not swept", "error", err)
 		return nil, 0
 	}
 	for _, e := range entries {
-		s := stored{dir: filepath.Join(m.dir, e.Name())}
+		s := stored{dir: filepath.Join(m.Dir, e.Name())}
 		if strings.HasSuffix(e.Name(), ".git"+discarded) {
 			rest := stored{dir: strings.TrimSuffix(s.dir, discarded)}
 			if removed, err := rest.removeRest(); err != nil || !removed {
-				m.log.Debug("remains of a git mirror stay", "mirror", s.dir, "error", err)
+				m.Logger.Debug("remains of a git mirror stay", "mirror", s.dir, "error", err)
 			}
 			continue
 		}

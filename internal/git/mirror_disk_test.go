@@ -15,8 +15,10 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func mirrorOf(t *testing.T, s *Mirrors, req Request) *mirror {
@@ -58,13 +60,13 @@ func TestMirrorsAreBounded(t *testing.T) {
 	if got := there(); got != "0123" {
 		t.Fatalf("without bounds: %s", got)
 	}
-	s.maxAge = 35 * time.Hour
+	s.MaxAge = 35 * time.Hour
 	s.sweep("")
 	if got := there(); got != "123" {
 		t.Errorf("by age: got %s", got)
 	}
 	_, total := s.list()
-	s.maxBytes = total - 1
+	s.MaxBytes = total - 1
 	lock, err := all[1].lock(t.Context(), dirlock.Shared) // a reader of the oldest
 	testkit.Must(t, err)
 	testkit.Must(t, os.Mkdir(all[0].dir+discarded, 0o700)) // of a process that was killed while it removed this one
@@ -76,13 +78,13 @@ func TestMirrorsAreBounded(t *testing.T) {
 		t.Error("remains of a removal are still there")
 	}
 	lock.Close()
-	s.maxBytes = 1
+	s.MaxBytes = 1
 	requests[3].Commit = works[3].Commit(map[string]string{"x": "y"})
 	mustRead(t, s, requests[3]) // sweeps, but not under its own feet
 	if got := there(); got != "3" {
 		t.Errorf("after a fetch: got %s", got)
 	}
-	s.maxBytes, s.maxAge = 0, 0
+	s.MaxBytes, s.MaxAge = 0, 0
 	mustRead(t, s, requests[0]) // and what is gone is fetched again
 }
 
@@ -154,7 +156,7 @@ func TestKilledWhileFetching(t *testing.T) {
 	self, err := os.Executable()
 	testkit.Must(t, err)
 	cmd := exec.Command(self, "-test.run=^TestKilledWhileFetching$")
-	cmd.Env = append(os.Environ(), "RPMFLOW_TEST_FETCH="+s.dir, "RPMFLOW_TEST_URL="+url)
+	cmd.Env = append(os.Environ(), "RPMFLOW_TEST_FETCH="+s.Dir, "RPMFLOW_TEST_URL="+url)
 	testkit.Must(t, cmd.Start())
 	select {
 	case <-asked:
@@ -196,7 +198,7 @@ func TestDiskFull(t *testing.T) {
 	before, err := os.Stat(m.dir)
 	testkit.Must(t, err)
 	_, err = read(s, request(w, w.Commit(map[string]string{"data": noise.String()})))
-	wantPlain(t, err)
+	failtest.WantOther(t, err)
 	if !strings.Contains(err.Error(), "No space left on device") {
 		t.Errorf("got %v", err)
 	}
@@ -222,7 +224,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 		third := w.Commit(map[string]string{"data": "3"})
 		s := newMirrors(t)
 		count := func(req Request, rev string) string {
-			out, err := runGit(t.Context(), "--git-dir="+mirrorOf(t, s, req).dir, "rev-list", "--count", rev)
+			out, err := gitcmd.Run(t.Context(), "--git-dir="+mirrorOf(t, s, req).dir, "rev-list", "--count", rev)
 			testkit.Must(t, err)
 			return strings.TrimSpace(string(out))
 		}
@@ -243,7 +245,7 @@ func TestOnlyWhatIsNeeded(t *testing.T) {
 			t.Errorf("history: %s commits", got)
 		}
 		tags := func() string {
-			out, err := runGit(t.Context(), "--git-dir="+mirrorOf(t, s, with).dir, "tag", "--list")
+			out, err := gitcmd.Run(t.Context(), "--git-dir="+mirrorOf(t, s, with).dir, "tag", "--list")
 			testkit.Must(t, err)
 			return strings.Join(strings.Fields(string(out)), " ")
 		}

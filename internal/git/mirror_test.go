@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestMirrorDamaged(t *testing.T) {
@@ -74,7 +75,7 @@ func TestMirrorDamaged(t *testing.T) {
 				mustRead(t, s, req)
 				r, err := parseRemote(url)
 				testkit.Must(t, err)
-				mirror := filepath.Join(s.dir, r.mirrorName())
+				mirror := filepath.Join(s.Dir, r.mirrorName())
 
 				testkit.Must(t, harm(mirror))
 				if mustRead(t, s, req) != noise.String() { // the commit that the mirror should have
@@ -126,19 +127,19 @@ func TestLockIsBounded(t *testing.T) {
 	mustRead(t, s, req)
 	r, err := parseRemote(req.URL)
 	testkit.Must(t, err)
-	m := &mirror{Mirrors: s, remote: r, dir: filepath.Join(s.dir, r.mirrorName())}
+	m := &mirror{Mirrors: s, remote: r, dir: filepath.Join(s.Dir, r.mirrorName())}
 	lock, err := m.lock(t.Context(), dirlock.Exclusive)
 	testkit.Must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err = s.Read(ctx, req, func(*Commit) error { return nil })
-	wantPlain(t, err)
+	failtest.WantOther(t, err)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	s.fetchTimeout = 20 * time.Millisecond
+	s.FetchTimeout = 20 * time.Millisecond
 	_, err = read(s, req)
-	wantPlain(t, err)
+	failtest.WantOther(t, err)
 	if !strings.Contains(err.Error(), "another builder") {
 		t.Errorf("got %v", err)
 	}
@@ -157,7 +158,7 @@ func TestPacksAreRolledUp(t *testing.T) {
 		}
 		mustRead(t, s, request(w, last))
 	}
-	packs, err := filepath.Glob(filepath.Join(s.dir, "*.git", "objects", "pack", "*.pack"))
+	packs, err := filepath.Glob(filepath.Join(s.Dir, "*.git", "objects", "pack", "*.pack"))
 	testkit.Must(t, err)
 	if len(packs) > manyPacks/2 {
 		t.Errorf("%d packs", len(packs))

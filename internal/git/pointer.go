@@ -4,21 +4,21 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// maxPointer is the size below which a file can be a pointer (git-lfs/docs/spec.md).
-const maxPointer = 1024
+// MaxPointer is the size below which a file can be a pointer (git-lfs/docs/spec.md).
+const MaxPointer = 1024
 
 // pointerStart is how a pointer begins.
 var pointerStart = []byte("version https://git-lfs.github.com/spec/v1")
@@ -30,8 +30,9 @@ type Pointer struct {
 	Size int64  // of the content, in bytes
 }
 
-func isPointer(text []byte) bool {
-	return len(text) < maxPointer && bytes.HasPrefix(text, pointerStart) &&
+// IsPointer reports whether a file with this content is a pointer.
+func IsPointer(text []byte) bool {
+	return len(text) < MaxPointer && bytes.HasPrefix(text, pointerStart) &&
 		bytes.Contains(text, []byte("\noid sha256:"))
 }
 
@@ -164,58 +165,38 @@ func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
 }
 
 // pointers lists the files of a tar archive that are pointers of Git LFS.
-func pointers(archive io.Reader) (names []string, err error) {
-	t := tar.NewReader(archive)
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, archive) // the padding at the end, for which git would wait
-			return names, err
+func pointers(r io.Reader) (names []string, err error) {
+	err = archive.ReadTar(r, func(e archive.Entry) error {
+		if e.Typeflag != tar.TypeReg || e.Size >= MaxPointer {
+			return nil
 		}
-		if err != nil {
-			return names, err
+		text, err := io.ReadAll(e.Content)
+		if err == nil && IsPointer(text) {
+			names = append(names, show(e.Name))
 		}
-		if h.Typeflag != tar.TypeReg || h.Size >= maxPointer {
-			continue
-		}
-		text, err := io.ReadAll(t)
-		if err != nil {
-			return names, err
-		}
-		if isPointer(text) {
-			names = append(names, show(h.Name))
-		}
-	}
+		return err
+	})
+	return names, err
 }
 
 // filtered returns for which of the files git-lfs would write the content: their attributes decide, not how a file
 // looks. A file whose content git would also change itself is refused.
 func (c *Commit) filtered(ctx context.Context, index string, paths []string) (map[string]bool, error) {
-	env := []string{"GIT_INDEX_FILE=" + index}
 	defer func() { _ = os.Remove(index) }() // in a directory that is removed
-	if _, err := runGitWith(ctx, env, nil, "--git-dir="+c.dir, "read-tree", c.object.TreeHash.String()); err != nil {
-		return nil, runError(ctx, err)
-	}
-	cmd := gitCommand(ctx, "--git-dir="+c.dir, "check-attr", "--cached", "--stdin", "-z", "filter", "export-subst")
+	env := []string{"GIT_DIR=" + c.dir, "GIT_INDEX_FILE=" + index}
+	cmd := gitcmd.Command(ctx, "read-tree", c.object.TreeHash.String())
 	cmd.Env = append(cmd.Env, env...)
-	cmd.Stdin = strings.NewReader(strings.Join(paths, "\x00") + "\x00")
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
+	if _, _, err := gitcmd.Output(ctx, cmd); err != nil {
+		return nil, damaged(err)
+	}
+	values, err := gitcmd.Attributes(ctx, "", env, paths, "--cached", "filter", "export-subst")
 	if err != nil {
-		return nil, runError(ctx, childError(ctx, err, &errs))
+		return nil, damaged(err)
 	}
-	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-	lfs, substituted := map[string]bool{}, map[string]bool{}
-	for f := range slices.Chunk(fields, 3) {
-		if len(f) != 3 {
-			return nil, fmt.Errorf("git check-attr printed %q, which is not understood", f)
-		}
-		lfs[f[0]] = lfs[f[0]] || f[1] == "filter" && f[2] == "lfs"
-		substituted[f[0]] = substituted[f[0]] || f[1] == "export-subst" && f[2] == "set"
-	}
+	lfs := map[string]bool{}
 	for _, path := range paths {
-		if lfs[path] && substituted[path] {
+		lfs[path] = values["filter"][path] == "lfs"
+		if lfs[path] && values["export-subst"][path] == "set" {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of the two attributes",
 				"%s has both filter=lfs and export-subst: what Git LFS keeps is not changed", show(path))
 		}

@@ -83,8 +83,8 @@ func FuzzPointers(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
-	f.Fuzz(func(t *testing.T, archive []byte) {
-		names, _ := pointers(bytes.NewReader(archive))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		names, _ := pointers(bytes.NewReader(content))
 		for _, name := range names {
 			if strings.ContainsAny(name, "\n\x00\x1b") {
 				t.Errorf("name %q is not fit for a message", name)

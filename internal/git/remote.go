@@ -15,6 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
@@ -206,9 +207,8 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	if err != nil {
 		return nil, err
 	}
-	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial", "-c",
-		"http.lowSpeedLimit=1",
-		"-c", "http.lowSpeedTime=120", command)
+	args := append(global, "-c", "protocol.version=2", "-c", "http.followRedirects=initial",
+		"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=120", command)
 	var specs []string
 	for _, option := range options {
 		if strings.HasPrefix(option, "-") {
@@ -220,16 +220,21 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 	if r.path() != "" {
 		args = append(args, "--upload-pack="+uploadPack)
 	}
-	args = append(append(args, "--", r.address()), specs...)
+	cmd := gitcmd.Command(ctx, append(append(args, "--", r.address()), specs...)...)
+	cmd.Env = append(cmd.Env, env...)
+	if lock != nil {
+		cmd.ExtraFiles = []*os.File{lock}
+	}
 	if r.dial == nil {
-		out, err := runGitWith(ctx, env, lock, args...)
+		out, _, err := gitcmd.Output(ctx, cmd)
 		return out, remoteError(err)
 	}
 	p, err := startProxy(ctx, r.dial)
 	if err != nil {
 		return nil, err
 	}
-	out, err := runGitWith(ctx, append(env, p.environment()...), lock, args...)
+	cmd.Env = append(cmd.Env, p.environment()...)
+	out, _, err := gitcmd.Output(ctx, cmd)
 	if refused := p.close(); err != nil && refused != nil {
 		return nil, refused
 	}
@@ -240,17 +245,8 @@ func (r *remote) git(ctx context.Context, lock *os.File, global []string, comman
 // changes the mirror before git has ended, too.
 func (r *remote) fetch(ctx context.Context, mirror string, lock *os.File, options []string, specs ...string) error {
 	// A pack appears whole or not at all; loose objects of an interrupted fetch would not.
-	global := []string{
-		"--git-dir=" + mirror,
-		"-c",
-		"fetch.unpackLimit=1",
-		"-c",
-		"gc.auto=0",
-		"-c",
-		"maintenance.auto=false",
-		"-c",
-		"core.hooksPath=" + os.DevNull,
-	}
+	global := []string{"--git-dir=" + mirror, "-c", "fetch.unpackLimit=1", "-c", "gc.auto=0",
+		"-c", "maintenance.auto=false", "-c", "core.hooksPath=" + os.DevNull}
 	words := append(
 		[]string{"--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-shallow"},
 		options...)
@@ -258,8 +254,8 @@ func (r *remote) fetch(ctx context.Context, mirror string, lock *os.File, option
 	return err
 }
 
-// checkRef refuses a ref that would mean something else as a refspec.
-func checkRef(ref string) error {
+// CheckRef refuses a ref that would mean something else as a refspec.
+func CheckRef(ref string) error {
 	if !strings.HasPrefix(ref, "refs/") || plumbing.ReferenceName(ref).Validate() != nil ||
 		strings.ContainsAny(ref, "*:^ ~?[\\") {
 		return rpmflow.Fail(rpmflow.FailureSource, "push a branch or a tag", "%q is not the full name of a ref", ref)

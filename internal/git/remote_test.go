@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestParseRemote(t *testing.T) {
@@ -32,7 +33,7 @@ func TestParseRemote(t *testing.T) {
 		"https://me:secret%zz@example.org/a",
 		"https://me:sec/ret@example.org/a"} {
 		_, err := parseRemote(in)
-		wantFailure(t, err, rpmflow.FailureSource, "url setting")
+		failtest.Want(t, err, rpmflow.FailureSource, "url setting")
 		if err != nil && strings.Contains(err.Error(), "sec") {
 			t.Errorf("%q: credentials in %q", in, err)
 		}
@@ -115,9 +116,9 @@ func TestResolve(t *testing.T) {
 			}
 		}
 		_, _, err := Resolver(nil)(t.Context(), url, "nothing")
-		wantFailure(t, err, rpmflow.FailureSource, `no branch or tag "nothing"`, giturl.Redact(url))
+		failtest.Want(t, err, rpmflow.FailureSource, `no branch or tag "nothing"`, giturl.Redact(url))
 		_, _, err = Resolver(nil)(t.Context(), url, "both")
-		wantFailure(t, err, rpmflow.FailureSource, "both a branch and a tag", "refs/heads/both")
+		failtest.Want(t, err, rpmflow.FailureSource, "both a branch and a tag", "refs/heads/both")
 		w.Git("checkout", "--quiet", "--detach", first)
 		// Git says HEAD, go-git a branch that is at the same commit.
 		if full, commit, err := Resolver(nil)(t.Context(), url, "HEAD"); err != nil ||
@@ -136,13 +137,13 @@ func TestCredentialsRefused(t *testing.T) {
 	for _, user := range []string{"", "sometoken@", "me:wrongwrong@"} {
 		full := strings.Replace(url, "://", "://"+user, 1) + "/hello/.git"
 		_, err := read(newMirrors(t), Request{Project: "hello", URL: full, Ref: "refs/heads/main", Commit: commit})
-		wantFailure(t, err, rpmflow.FailureSource, "authentication refused by "+url, "url setting")
+		failtest.Want(t, err, rpmflow.FailureSource, "authentication refused by "+url, "url setting")
 		if strings.Contains(err.Error(), "sometoken") || strings.Contains(err.Error(), "wrongwrong") {
 			t.Errorf("credentials in %q", err)
 		}
 	}
 	_, _, err := Resolver(nil)(t.Context(), strings.Replace(url, "://", "://me:right@", 1)+"/other.git", "main")
-	wantFailure(t, err, rpmflow.FailureSource, "not found", "url setting")
+	failtest.Want(t, err, rpmflow.FailureSource, "not found", "url setting")
 }
 
 // An error that may pass by itself is not a failure of the packager.
@@ -169,10 +170,10 @@ func TestRemoteUnreachable(t *testing.T) {
 		"closed ssh": "ssh://git@" + closed.Addr().String() + "/a",
 	} {
 		s := newMirrors(t)
-		s.fetchTimeout = 300 * time.Millisecond
+		s.FetchTimeout = 300 * time.Millisecond
 		started := time.Now()
 		_, err := read(s, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)})
-		wantPlain(t, err)
+		failtest.WantOther(t, err)
 		if strings.Contains(err.Error(), "tokentoken") {
 			t.Errorf("%s: credentials in %q", name, err)
 		}
@@ -191,13 +192,13 @@ func TestExplain(t *testing.T) {
 	r, err := parseRemote("https://me:secret@example.org/a")
 	testkit.Must(t, err)
 	for _, cause := range []error{errRefused, errNoRepository, errNoKey} {
-		wantFailure(t, r.explain("fetching", cause), rpmflow.FailureSource, "https://example.org/a")
+		failtest.Want(t, r.explain("fetching", cause), rpmflow.FailureSource, "https://example.org/a")
 	}
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, errors.New("secret")} {
 		if err := r.explain("fetching", cause); strings.Contains(err.Error(), "secret") {
 			t.Errorf("credentials in %q", err)
 		} else {
-			wantPlain(t, err)
+			failtest.WantOther(t, err)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type listedRef struct {
 
 // Refs asks a remote repository for its refs.
 func (m *Mirrors) Refs(ctx context.Context, url string) (*Refs, error) {
-	return listRefs(ctx, url, m.access)
+	return listRefs(ctx, url, m.Access)
 }
 
 // Resolver returns a function that asks a repository which commit a branch, a tag, a full ref or HEAD (also "") names,

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // content is what is known of a directory of a tree before it is archived.
@@ -66,9 +67,9 @@ func (c *Commit) scan(ctx context.Context, dir string) (*content, error) {
 func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attributes []plumbing.Hash, err error) {
 	n := 0
 	visit := func(mode, id, name string) error {
-		if n++; n > maxEntries || strings.Count(name, "/") > maxDepth {
+		if n++; n > MaxEntries || strings.Count(name, "/") > MaxDepth {
 			return rpmflow.Fail(rpmflow.FailureSource, "remove them, or use the standard layout",
-				"more than %d files or %d levels of directories at %s", maxEntries, maxDepth, short(c.ID))
+				"more than %d files or %d levels of directories at %s", MaxEntries, MaxDepth, short(c.ID))
 		}
 		if err := checkName(path.Base(name)); err != nil {
 			return err
@@ -81,10 +82,8 @@ func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attribute
 		}
 		return nil
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	cmd := gitCommand(ctx, "--git-dir="+c.dir, "ls-tree", "-r", "-t", "-z", "--full-tree", dir.id.String())
-	err = run(ctx, stop, cmd, func(r io.Reader) error {
+	cmd := gitcmd.Command(ctx, "--git-dir="+c.dir, "ls-tree", "-r", "-t", "-z", "--full-tree", dir.id.String())
+	err = gitcmd.Stream(ctx, cmd, func(r io.Reader) error {
 		in := bufio.NewReaderSize(r, 64<<10)
 		for {
 			line, err := in.ReadString(0)
@@ -104,5 +103,5 @@ func (c *Commit) listTree(ctx context.Context, dir Entry, t *content) (attribute
 			}
 		}
 	})
-	return attributes, err
+	return attributes, damaged(err)
 }

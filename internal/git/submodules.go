@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxNesting is how deep submodules may be nested.
-	maxNesting = 10
+	// MaxNesting is how deep submodules may be nested.
+	MaxNesting = 10
 	// maxSubmodules is how many an archive may have altogether.
 	maxSubmodules = 500
 )
@@ -121,14 +121,14 @@ func (m *Mirrors) submodule(r *remote, of *parent) (*remote, error) {
 			r.parent = of
 		}
 		r.scope = rpmflow.Digest([]byte(project.clean))[:12]
-		return r.with(m.access(project.clean)), nil
+		return r.with(m.Access(project.clean)), nil
 	case r.ssh():
 		return refuse("use a relative URL in .gitmodules, or one of https",
 			"would need an ssh key, and keys are for the server of the project's own repository only")
-	case m.dial == nil:
+	case m.Dial == nil:
 		return refuse("use a relative URL in .gitmodules", "is on another server than the project's own repository")
 	}
-	r.scope, r.dial = "public", m.dial
+	r.scope, r.dial = "public", m.Dial
 	return r.with(Access{}), nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // substTree is a tree with every placeholder that git archive fills in, one a file: %(describe) is expanded once in an
@@ -37,7 +38,7 @@ func TestSubstitution(t *testing.T) {
 		check := func(ref string, words ...string) {
 			t.Helper()
 			req := Request{Project: "hello", URL: url, Ref: ref, Commit: commit}
-			got, left, err := archive(t, newMirrors(t), req, plainTar())
+			got, left, err := archiveOf(t, newMirrors(t), req, plainTar())
 			testkit.Must(t, err)
 			want := w.Archive(commit, "hello-1.0/")
 			if got != want {
@@ -77,12 +78,12 @@ func TestSubstitutionOfSignatures(t *testing.T) {
 	w.Commit(substTree())
 	signed := sign(w, "HEAD")
 	w.Git("reset", "--quiet", "--hard", signed)
-	_, _, err := archive(t, newMirrors(t), request(w, signed), plainTar())
-	wantFailure(t, err, rpmflow.FailureSource, "signature.subst", "signature", "keys")
+	_, _, err := archiveOf(t, newMirrors(t), request(w, signed), plainTar())
+	failtest.Want(t, err, rpmflow.FailureSource, "signature.subst", "signature", "keys")
 	unasked := w.Commit(map[string]string{"signature.subst": ""})
 	signed = sign(w, unasked)
 	w.Git("reset", "--quiet", "--hard", signed)
-	got, _, err := archive(t, newMirrors(t), request(w, signed), plainTar())
+	got, _, err := archiveOf(t, newMirrors(t), request(w, signed), plainTar())
 	testkit.Must(t, err)
 	if got != w.Archive(signed, "hello-1.0/") {
 		t.Error("the archive of a signed commit is not git's")

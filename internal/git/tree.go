@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxEntries bounds how much of a tree is searched or archived; a few objects can make a tree of billions of files.
-	maxEntries = 1_000_000
-	maxDepth   = 100 // of directories
+	// MaxEntries bounds how much of a tree is searched or archived; a few objects can make a tree of billions of files.
+	MaxEntries = 1_000_000
+	MaxDepth   = 100 // of directories
 	maxLinks   = 40  // followed for one file; Linux's own limit
 )
 
@@ -38,7 +38,7 @@ type Tree interface {
 	// Head reads the first n bytes of a file.
 	Head(file Entry, n int64) ([]byte, error)
 	// Checkout prepares the writing of some of the files to disk.
-	Checkout(ctx context.Context, files []File, o CheckoutOptions) (*Checkout, error)
+	Checkout(ctx context.Context, files []File, o CheckoutOptions) (Checkout, error)
 	// Describe returns the nearest tag for which match is true, and the commits since.
 	Describe(ctx context.Context, match func(tag string) bool) (*Description, error)
 }
@@ -48,8 +48,28 @@ type Entry struct {
 	Path string // from the tree's top on; "" for the top itself
 	mode filemode.FileMode
 	id   plumbing.Hash // in a commit
-	abs  string        // in a working tree
+	disk string        // in a working tree
 }
+
+// OnDisk is the entry of a working tree that is there on disk. What is neither a file nor a directory nor a link is
+// none of them as an entry, too.
+func OnDisk(name, there string, mode fs.FileMode) Entry {
+	e := Entry{Path: name, disk: there}
+	switch {
+	case mode.IsDir():
+		e.mode = filemode.Dir
+	case mode&fs.ModeSymlink != 0:
+		e.mode = filemode.Symlink
+	case mode.IsRegular() && mode&0o100 != 0:
+		e.mode = filemode.Executable
+	case mode.IsRegular():
+		e.mode = filemode.Regular
+	}
+	return e
+}
+
+// Disk is where an entry of a working tree is on disk.
+func (e Entry) Disk() string { return e.disk }
 
 // Name is its name in its directory.
 func (e Entry) Name() string { return path.Base(e.Path) }
@@ -129,9 +149,9 @@ func Walk(ctx context.Context, t Tree, dir Entry, f func(e Entry) error) error {
 		if err != nil {
 			return err
 		}
-		if seen += len(list); seen > maxEntries || depth > maxDepth {
+		if seen += len(list); seen > MaxEntries || depth > MaxDepth {
 			return rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration",
-				"the tree is too large to be searched (more than %d entries or %d levels)", maxEntries, maxDepth)
+				"the tree is too large to be searched (more than %d entries or %d levels)", MaxEntries, MaxDepth)
 		}
 		for _, e := range list {
 			if e.IsDir() {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/rpmflow/rpmflow/internal/fetch"
-	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
 
@@ -64,7 +64,7 @@ func (s *Spec) Fetch(ctx context.Context, d Downloads, dir string, log *slog.Log
 	obtained, err := source.FetchSources(ctx, client, source.SpecSources{
 		Advice: advice(),
 		Spec:   s.file, Expanded: expanded, Dir: dir, Beside: beside, Lookaside: d.Lookaside,
-		Branch: git.BranchOf(ctx, filepath.Dir(s.file)),
+		Branch: worktree.BranchOf(ctx, filepath.Dir(s.file)),
 	})
 	return obtained, Infrastructure(err)
 }

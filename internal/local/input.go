@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -178,7 +179,7 @@ func (s *sources) Prepare(ctx context.Context, req source.Request, dir string) (
 	case inputRemote:
 		return s.download(ctx, dir)
 	}
-	tree, err := source.OpenWorkTree(ctx, s.in.path, filepath.Join(s.dir, "tree"))
+	tree, err := worktree.Open(ctx, s.in.path, filepath.Join(s.dir, "tree"))
 	if err != nil {
 		return nil, err
 	}

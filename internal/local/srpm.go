@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/source"
 )
@@ -26,7 +27,7 @@ func (s *sources) adopt(ctx context.Context, dir string) (*source.Draft, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := source.CopyFile(ctx, s.in.path, p.SRPM); err != nil {
+	if err := worktree.CopyFile(ctx, s.in.path, p.SRPM, time.Now()); err != nil {
 		return nil, fmt.Errorf("source package: %w", err)
 	}
 	if err := fetch.Compare(p.SRPM, name, s.checksum); err != nil {
@@ -55,7 +56,7 @@ func (s *sources) beside(ctx context.Context, p *source.Draft) error {
 			missing = append(missing, name)
 			continue
 		}
-		if err := source.CopyFile(ctx, file, filepath.Join(p.Sources, name)); err != nil {
+		if err := worktree.CopyFile(ctx, file, filepath.Join(p.Sources, name), time.Now()); err != nil {
 			return fmt.Errorf("source package: %w", err)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/hint"
-	"github.com/rpmflow/rpmflow/internal/source"
 )
 
 // Results is a directory of the user's that takes what a build leaves behind: packages, logs as plain text, and the
@@ -33,7 +33,7 @@ func OpenResults(dir string) (*Results, error) {
 	_, err = os.Stat(dir)
 	made := errors.Is(err, os.ErrNotExist)
 	if err = os.MkdirAll(dir, 0o755); err == nil {
-		err = source.MarkResults(dir)
+		err = worktree.MarkResults(dir)
 	}
 	if err == nil && made {
 		_, err = (&Results{dir}).write(".gitignore", strings.NewReader("*\n"))
@@ -94,7 +94,7 @@ func (r *Results) write(name string, from io.Reader) (size int64, err error) {
 // put puts a whole file in its place, or none, and notes that it is a result. One that was there before, with the
 // same content and without such a note, stays what it was: the user's.
 func (r *Results) put(name string, from io.Reader) (size int64, sha string, err error) {
-	out, err := source.CreateResult(r.dir)
+	out, err := worktree.CreateResult(r.dir)
 	if err != nil {
 		return 0, "", fmt.Errorf("keep %s: %w", name, err)
 	}
@@ -107,9 +107,9 @@ func (r *Results) put(name string, from io.Reader) (size int64, sha string, err 
 	err = errors.Join(err, out.Close())
 	to := filepath.Join(r.dir, name)
 	known, _ := checksum.Of(sha) // of the right length
-	users := fetch.Compare(to, name, []checksum.Checksum{known}) == nil && !source.IsResult(r.dir, name)
+	users := fetch.Compare(to, name, []checksum.Checksum{known}) == nil && !worktree.IsResult(r.dir, name)
 	if err == nil && !users {
-		err = source.NoteResult(r.dir, name, sha) // before it is there: no build may find it without
+		err = worktree.NoteResult(r.dir, name, sha) // before it is there: no build may find it without
 	}
 	if err == nil {
 		err = os.Rename(out.Name(), to)

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +14,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // inTree is a source tree with its spec in rpm/.
@@ -122,7 +122,7 @@ func TestCompleteIsReproducible(t *testing.T) {
 	t.Parallel()
 	w := gittest.New(t)
 	commit := w.Commit(inTree(specText("", "")))
-	for _, suffix := range git.Suffixes() {
+	for _, suffix := range archive.Suffixes() {
 		text := []byte("Name: hello\nVersion: 1\nSource0: h" + suffix + "\n")
 		var made []string
 		for range 2 {
@@ -176,23 +176,23 @@ func TestCompleteRefuses(t *testing.T) {
 		{"Source0: x.tar", rpmflow.FailureSource, []string{"larger than 20000 bytes"}},
 	} {
 		err := finish(t.Context(), p, []byte("Name: hello\nVersion: 1\n"+tt.text+"\n"))
-		wantFailure(t, err, tt.kind, tt.words...)
+		failtest.Want(t, err, tt.kind, tt.words...)
 		if got := names(t, p.Sources); got != "a.patch" {
 			t.Errorf("%q left %q", tt.text, got)
 		}
 	}
 	err := finish(t.Context(), p, []byte("Source0: x.tar.gz\n"))
-	wantFailure(t, err, rpmflow.FailureSpec, "no Name or no Version")
+	failtest.Want(t, err, rpmflow.FailureSpec, "no Name or no Version")
 
 	s.maxFile = 500 // compressors must end, too
-	for _, suffix := range git.Suffixes() {
+	for _, suffix := range archive.Suffixes() {
 		err := finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x"+suffix+"\n"))
-		wantFailure(t, err, rpmflow.FailureSource, "larger than")
+		failtest.Want(t, err, rpmflow.FailureSource, "larger than")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err = finish(ctx, p, []byte("Name: hello\nVersion: 1\nSource0: x.tar.bz2\n"))
-	if wantPlain(t, err); !errors.Is(err, context.Canceled) {
+	if failtest.WantOther(t, err); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if got := names(t, p.Sources); got != "a.patch" {
@@ -208,16 +208,7 @@ func TestCompleteAfterDamage(t *testing.T) {
 		p := prepare(t, newStoreIn(t, dir), Request{Project: "hello", URL: url, Ref: "refs/heads/main",
 			Commit: w.Commit(inTree("Name: hello\n"))})
 		text := []byte("Name: hello\nVersion: 1\nSource0: x.tar\n")
-		packs, err := filepath.Glob(filepath.Join(dir, "*.git/objects/pack/*.pack"))
-		testkit.Must(t, err)
-		for _, pack := range packs {
-			testkit.Must(t, os.Chmod(pack, 0o600))
-			data, err := os.ReadFile(pack)
-			testkit.Must(t, err)
-			// The commit, which comes first, stays readable: only git archive notices.
-			copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
-			testkit.Must(t, os.WriteFile(pack, data, 0o600))
-		}
+		gittest.Damage(t, dir)
 		testkit.Must(t, finish(t.Context(), p, text))
 		testkit.Must(t, os.Remove(filepath.Join(p.Sources, "x.tar")))
 		testkit.Must(t, os.RemoveAll(dir))
@@ -259,10 +250,10 @@ func TestTreeBomb(t *testing.T) {
 	started := time.Now()
 	s, req := newStore(t), request(w, w.Git("rev-parse", "HEAD"))
 	_, err := s.Prepare(t.Context(), req, t.TempDir())
-	wantFailure(t, err, rpmflow.FailureSource, "too large to be searched")
+	failtest.Want(t, err, rpmflow.FailureSource, "too large to be searched")
 	req.Spec = "rpm/hello.spec"
 	p := prepare(t, s, req)
 	err = finish(t.Context(), p, []byte("Name: hello\nVersion: 1\nSource0: x.tar\n"))
-	wantFailure(t, err, rpmflow.FailureSource, "more than 1000000 files")
+	failtest.Want(t, err, rpmflow.FailureSource, "more than 1000000 files")
 	t.Logf("took %s", time.Since(started))
 }

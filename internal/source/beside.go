@@ -13,7 +13,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
-	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -69,23 +69,18 @@ func locate(dirs []string, name string) (file string, other error, err error) {
 			}
 			continue
 		case err != nil:
-			return "", nil, git.Unusable(file, err)
+			return "", nil, worktree.Unusable(file, err)
 		case info.IsDir():
 			if other == nil {
 				other = fmt.Errorf("%s is a directory", show(file))
 			}
 			continue
 		case !info.Mode().IsRegular():
-			return "", nil, git.Unusable(file, git.CheckRegular(info.Mode()))
+			return "", nil, worktree.Unusable(file, worktree.CheckRegular(info.Mode()))
 		}
 		return file, nil, nil
 	}
 	return "", other, nil
-}
-
-// CopyFile copies a file of the user's that may be anything.
-func CopyFile(ctx context.Context, from, to string) error {
-	return git.CopyFile(ctx, from, to, time.Now())
 }
 
 const (
@@ -110,7 +105,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 		for _, e := range entries {
 			file := filepath.Join(dir, e.Name())
 			info, err := os.Stat(file) // a link is as good as a file
-			if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside || e.Name() == ResultsList {
+			if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside || e.Name() == worktree.ResultsList {
 				continue
 			}
 			if _, err := os.Lstat(filepath.Join(to, e.Name())); err == nil {
@@ -120,7 +115,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 			if files--; files < 0 || left < 0 {
 				return false, nil
 			}
-			if err := git.CopyFile(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
+			if err := worktree.CopyFile(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
 				return all, err // an unreadable one is rpm's to complain of
 			}
 		}
@@ -183,7 +178,7 @@ func (d *Draft) copyBeside(ctx context.Context, file, name string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return nil
 	}
-	return git.CopyFile(ctx, file, to, d.CommitTime)
+	return worktree.CopyFile(ctx, file, to, d.CommitTime)
 }
 
 // onDisk reports whether a source is next to a spec on disk.

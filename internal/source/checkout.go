@@ -14,7 +14,7 @@ import (
 type checkout struct {
 	*Draft
 	tree    git.Tree
-	files   *git.Checkout
+	files   git.Checkout
 	scratch string
 	server  *git.LFSServer // of the repository, once it is needed
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // A package of several in a repository is made of its own directory.
@@ -92,7 +93,7 @@ func TestArchiveOfDirectoryInParts(t *testing.T) {
 	}
 	req.Sources.LFS = false
 	err := finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec))
-	wantFailure(t, err, rpmflow.FailureSource, "a.bin", "lfs: true")
+	failtest.Want(t, err, rpmflow.FailureSource, "a.bin", "lfs: true")
 	if strings.Contains(err.Error(), "b.bin") {
 		t.Errorf("a file of another directory is refused: %v", err)
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
 // findSpec takes the spec that is asked for, or the only one there is in the package's directory: in itself or in
 // SPECS, else anywhere below.
 func findSpec(ctx context.Context, tree git.Tree, at git.Entry, want string) (git.File, error) {
-	w, onDisk := tree.(*git.WorkTree)
+	w, onDisk := tree.(*worktree.Tree)
 	if onDisk && w.Named() != "" {
 		return w.NamedFile()
 	}

@@ -110,31 +110,6 @@ func content(t *testing.T, name string) string {
 	return string(text)
 }
 
-// wantFailure checks that err is the packager's business, with words in its text.
-func wantFailure(t *testing.T, err error, kind rpmflow.FailureKind, words ...string) {
-	t.Helper()
-	var f *rpmflow.Failure
-	if !errors.As(err, &f) {
-		t.Fatalf("got %v, want a failure of kind %s", err, kind)
-	}
-	if f.Kind != kind || f.Hint == "" {
-		t.Errorf("got kind %q, hint %q; want kind %q with a hint", f.Kind, f.Hint, kind)
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error()+"\n"+f.Hint, word) {
-			t.Errorf("%q (hint %q) does not say %q", err, f.Hint, word)
-		}
-	}
-}
-
-func wantPlain(t *testing.T, err error) {
-	t.Helper()
-	var f *rpmflow.Failure
-	if err == nil || errors.As(err, &f) {
-		t.Fatalf("got %v, want an error that is ours", err)
-	}
-}
-
 // expand runs the machine's own rpmspec.
 func expand(t *testing.T, spec, sources string) []byte {
 	t.Helper()

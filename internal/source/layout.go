@@ -12,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 )
 
 // plan is what to take from a commit.
@@ -215,7 +216,7 @@ func (n *nothingFound) Unwrap() error { return n.failure }
 // filesBeside lists the files that are the spec's sources by where they are: next to the spec as it was found, then, if
 // that is a link, next to what it leads to. For a spec in SPECS, as rpmbuild has it, that is SOURCES and then SPECS.
 func filesBeside(tree git.Tree, spec git.File) ([]git.File, error) {
-	if w, is := tree.(*git.WorkTree); is {
+	if w, is := tree.(*worktree.Tree); is {
 		return besideOnDisk(w, sourceDirs(w, spec.Found)), nil
 	}
 	var dirs []string

@@ -9,6 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/spec"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestDecide(t *testing.T) {
@@ -137,7 +138,7 @@ func TestDecideInDoubt(t *testing.T) {
 	} {
 		tt.clues.read("Source0: " + tt.source0 + "\n")
 		_, _, err := tt.clues.decide()
-		wantFailure(t, err, rpmflow.FailureSource, tt.words, "layout: in-tree", "layout: standard")
+		failtest.Want(t, err, rpmflow.FailureSource, tt.words, "layout: in-tree", "layout: standard")
 	}
 }
 

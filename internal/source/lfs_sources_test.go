@@ -12,6 +12,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // Files next to the spec have their content in every layout; of a tree that is the source only those that the spec
@@ -41,7 +42,7 @@ func TestLFSSources(t *testing.T) {
 	}
 	standard.Sources.LFS = false
 	_, err = s.Prepare(t.Context(), standard, t.TempDir())
-	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz is a Git LFS pointer", "lfs: true")
+	failtest.Want(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz is a Git LFS pointer", "lfs: true")
 
 	rebuilt := prepare(t, s, req(rpmflow.LayoutSRPM, map[string]string{"x.src.rpm": h.keep("a source package")}))
 	if content(t, rebuilt.SRPM) != "a source package" || names(t, filepath.Dir(rebuilt.SRPM)) != "package.src.rpm" {
@@ -68,7 +69,7 @@ func TestLFSSources(t *testing.T) {
 	local := standard
 	local.URL, local.Sources.LFS = w.Dir, true
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
-	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "lfs/objects", "git lfs push --all")
+	failtest.Want(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "lfs/objects", "git lfs push --all")
 	for _, text := range []string{tarball, "#!/bin/sh\n"} {
 		oid := oidOf(text)
 		object := filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid)
@@ -83,7 +84,7 @@ func TestLFSSources(t *testing.T) {
 	testkit.Must(t, os.WriteFile(filepath.Join(w.Dir, ".git/lfs/objects", oid[:2], oid[2:4], oid), []byte("A tarball"),
 		0o600))
 	_, err = newStore(t).Prepare(t.Context(), local, t.TempDir())
-	wantFailure(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "another file than its pointer says")
+	failtest.Want(t, err, rpmflow.FailureSource, "hello-1.0.tar.gz", "another file than its pointer says")
 }
 
 func TestLFSOfSubmodules(t *testing.T) {
@@ -184,9 +185,9 @@ func TestLFSFailures(t *testing.T) {
 			p := prepare(t, s, req)
 			err := finish(t.Context(), p, []byte(archiveSpec))
 			if tt.ours {
-				wantPlain(t, err)
+				failtest.WantOther(t, err)
 			} else {
-				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+				failtest.Want(t, err, rpmflow.FailureSource, tt.words...)
 			}
 			if strings.Contains(fmt.Sprint(err), "s3cret") || names(t, p.Sources) != "a.patch" ||
 				names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
@@ -224,7 +225,7 @@ func TestLFSConfig(t *testing.T) {
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),
 		Sources: rpmflow.Sources{LFS: true}}
 	err := finish(t.Context(), prepare(t, lfsStore(t, h), req), []byte(archiveSpec))
-	wantFailure(t, err, rpmflow.FailureSource, "not a public address")
+	failtest.Want(t, err, rpmflow.FailureSource, "not a public address")
 	if len(shown) != 0 || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v, shown %q", err, shown)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // lfsHost is a git server with Git LFS that answers nothing but what git-lfs would ask, and refuses all else.
@@ -244,8 +245,8 @@ func TestLFSArchive(t *testing.T) {
 	// Without the setting it is refused as before.
 	req.Sources.LFS = false
 	err := finish(t.Context(), prepare(t, s, req), []byte(archiveSpec))
-	wantFailure(t, err, rpmflow.FailureSource, "Git LFS pointers", "a.bin", "lfs: true")
+	failtest.Want(t, err, rpmflow.FailureSource, "Git LFS pointers", "a.bin", "lfs: true")
 	req.Sources.LFS = true
 	err = finish(t.Context(), prepare(t, s, req), []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
-	wantFailure(t, err, rpmflow.FailureSource, "a.bin", ".tar.gz")
+	failtest.Want(t, err, rpmflow.FailureSource, "a.bin", ".tar.gz")
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 )
 
 // listsAt finds the lists in the package's directory.
@@ -16,7 +17,7 @@ func listsAt(tree git.Tree, dir, spec string) ([]string, fetch.ListReader, error
 		files[f.Name()] = f
 		names = append(names, f.Name())
 	}
-	if w, is := tree.(*git.WorkTree); is {
+	if w, is := tree.(*worktree.Tree); is {
 		for _, e := range w.ReadDir(filepath.Join(w.Dir(), filepath.FromSlash(dir))) {
 			if !fetch.IsList(e.Name()) {
 				continue // of a directory that may have many others

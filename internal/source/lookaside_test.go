@@ -14,6 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // TestLookaside prepares repositories as the distributions have them, from a lookaside with their URLs.
@@ -129,7 +130,7 @@ func TestLookasideFailures(t *testing.T) {
 				req.Sources.Lookaside = remote.url + test.lookaside
 			}
 			_, err := s.Prepare(t.Context(), req, t.TempDir())
-			wantFailure(t, err, rpmflow.FailureSource, test.words...)
+			failtest.Want(t, err, rpmflow.FailureSource, test.words...)
 		})
 	}
 	t.Run("a tag has no branch", func(t *testing.T) {
@@ -139,7 +140,7 @@ func TestLookasideFailures(t *testing.T) {
 		w.Git("tag", "v1")
 		req.Ref, req.Sources.Lookaside = "refs/tags/v1", "centos"
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "x.tar.gz", "{branch}", "push a branch")
+		failtest.Want(t, err, rpmflow.FailureSource, "x.tar.gz", "{branch}", "push a branch")
 	})
 }
 
@@ -187,7 +188,7 @@ func TestListWithoutLookaside(t *testing.T) {
 			}
 			err = finish(t.Context(), p, []byte(cmp.Or(tt.expanded, tt.spec)))
 			if tt.words != nil {
-				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+				failtest.Want(t, err, rpmflow.FailureSource, tt.words...)
 				return
 			}
 			testkit.Must(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // remoteSpec is the start of a spec as rpmspec prints it, with these tags.
@@ -71,7 +72,7 @@ func TestDownload(t *testing.T) {
 	testkit.Must(t, os.Mkdir(cache.dir, 0o700))
 	changed := prepare(t, s, req)
 	err := finish(t.Context(), changed, expanded)
-	wantFailure(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"),
+	failtest.Want(t, err, rpmflow.FailureSource, "Source0", "has changed", sha(tarball), sha("another tarball"),
 		"checksums")
 	if strings.Contains(names(t, changed.Sources), "part") || strings.Contains(names(t, changed.Sources), "hello") {
 		t.Errorf("left behind: %s", names(t, changed.Sources))
@@ -177,7 +178,7 @@ func TestDownloadFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := prepare(t, s, req)
 			err := finish(t.Context(), p, remoteSpec(test.tags...))
-			wantFailure(t, err, rpmflow.FailureSource, test.words...)
+			failtest.Want(t, err, rpmflow.FailureSource, test.words...)
 			if got := names(t, p.Sources); strings.Contains(got, ".part") {
 				t.Errorf("left behind: %s", got)
 			}
@@ -253,7 +254,7 @@ func TestChecksumsOfCommittedFiles(t *testing.T) {
 			req.Sources.Checksums = []string{"sha512:" + sha(tt.content) + " " + tt.file}
 			_, err := make()
 			if tt.fails {
-				wantFailure(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum",
+				failtest.Want(t, err, rpmflow.FailureSource, tt.file+" has the sha512 checksum",
 					"must have "+sha(tt.content),
 					"checksums:")
 				return

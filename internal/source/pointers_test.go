@@ -7,6 +7,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestArchiveOfPointers(t *testing.T) {
@@ -24,7 +25,7 @@ func TestArchiveOfPointers(t *testing.T) {
 		text := []byte("Name: hello\nVersion: 1\nSource0: x" + suffix + "\n")
 		p := prepare(t, s, request(w, lfs))
 		err := finish(t.Context(), p, text)
-		wantFailure(t, err, rpmflow.FailureSource, "Git LFS pointers", "data/a.bin, data/b.bin", "export-ignore")
+		failtest.Want(t, err, rpmflow.FailureSource, "Git LFS pointers", "data/a.bin, data/b.bin", "export-ignore")
 		if strings.Contains(err.Error(), "tests/c.bin") || names(t, p.Sources) != "a.patch" {
 			t.Errorf("%v, left %q", err, names(t, p.Sources))
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 var plainSpec = specText("Source0: %{name}-%{version}.tar.gz", "%setup -q")
@@ -124,7 +125,7 @@ func TestPrepareFindsSpec(t *testing.T) {
 			req.Spec = tt.spec
 			p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
 			if tt.want == "" {
-				wantFailure(t, err, rpmflow.FailureSource, append(tt.words, `project "hello"`)...)
+				failtest.Want(t, err, rpmflow.FailureSource, append(tt.words, `project "hello"`)...)
 				return
 			}
 			testkit.Must(t, err)
@@ -171,7 +172,7 @@ func TestPrepareRefuses(t *testing.T) {
 			req := request(w, large)
 			tt.change(&req)
 			_, err := s.Prepare(t.Context(), req, t.TempDir())
-			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+			failtest.Want(t, err, rpmflow.FailureSource, tt.words...)
 		})
 	}
 }
@@ -213,7 +214,7 @@ func TestPrepareOverTransports(t *testing.T) {
 		check("refs/heads/main", first, "1")
 		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main",
 			Commit: strings.Repeat("b", 40)}, t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "not found", giturl.Redact(url))
+		failtest.Want(t, err, rpmflow.FailureSource, "not found", giturl.Redact(url))
 		if strings.Contains(err.Error(), "cr@t") || strings.Contains(err.Error(), "cr%40t") {
 			t.Errorf("credentials in %q", err)
 		}
@@ -246,7 +247,7 @@ func TestPrepareForcePushed(t *testing.T) {
 			w.Git("config", "uploadpack.allowAnySHA1InWant", allow)
 			for _, req.Ref = range []string{"refs/heads/main", "refs/heads/deleted", ""} {
 				_, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
-				wantFailure(t, err, rpmflow.FailureSource, "commit "+lost[:12]+" is not in "+req.Ref,
+				failtest.Want(t, err, rpmflow.FailureSource, "commit "+lost[:12]+" is not in "+req.Ref,
 					"any more (force-pushed or deleted?)")
 			}
 		}
@@ -259,9 +260,9 @@ func TestPrepareEmptyRemote(t *testing.T) {
 		_, err := newStore(t).Prepare(t.Context(),
 			Request{URL: url, Ref: "refs/heads/main", Commit: strings.Repeat("b", 40)},
 			t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "any more")
+		failtest.Want(t, err, rpmflow.FailureSource, "any more")
 		_, _, err = git.Resolver(nil)(t.Context(), url, "HEAD")
-		wantFailure(t, err, rpmflow.FailureSource, "no branch or tag")
+		failtest.Want(t, err, rpmflow.FailureSource, "no branch or tag")
 	})
 }
 
@@ -305,7 +306,7 @@ func TestPrepareCancelled(t *testing.T) {
 		cancel()
 		_, err := newStore(t).Prepare(ctx, Request{Project: "hello", URL: url, Ref: "refs/heads/main", Commit: commit},
 			t.TempDir())
-		wantPlain(t, err)
+		failtest.WantOther(t, err)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}

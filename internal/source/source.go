@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
@@ -106,7 +107,7 @@ type Request struct {
 	URL string
 	// WorkTree is a directory on disk that is built as it is, in place of a commit: URL, Ref and Commit are not looked
 	// at.
-	WorkTree *git.WorkTree
+	WorkTree *worktree.Tree
 	// Ref is the pushed ref in full (refs/heads/main). Empty: the commit is fetched by its id, which not every server
 	// allows.
 	Ref string

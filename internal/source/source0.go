@@ -13,6 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
 )
 
 // findSource0 makes Source0 out of the tree, unless a file of that name is committed next to the spec.
@@ -40,12 +41,12 @@ func (c *completion) findSource0(ctx context.Context) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("looking for Source0: %w", err)
 	}
-	if git.SuffixOf(name) == "" {
+	if archive.SuffixOf(name) == "" {
 		if c.request.WorkTree != nil && !source0.IsURL() {
 			return c.notBeside(source0)
 		}
 		return rpmflow.Fail(rpmflow.FailureSpec,
-			"name Source0 with one of "+strings.Join(git.Suffixes(), ", ")+", or commit the file next to the spec",
+			"name Source0 with one of "+strings.Join(archive.Suffixes(), ", ")+", or commit the file next to the spec",
 			"Source0 %s cannot be made from the commit: no known suffix of an archive", show(name))
 	}
 	dir, err := c.expanded.TopDir(name)
@@ -61,9 +62,10 @@ func (c *completion) findSource0(ctx context.Context) error {
 func (c *completion) makeSource0(ctx context.Context, name, dir string) error {
 	req := c.request
 	req.Commit, req.fetched = c.Commit, true // peeled, and fetched unless the mirror was replaced
-	a := git.Archive{Suffix: git.SuffixOf(name), Prefix: dir, MaxSize: c.store.maxFile,
-		Submodules: req.Sources.Submodules,
-		Scratch:    filepath.Dir(c.Sources)}
+	a := git.Archive{
+		Options:    archive.Options{Suffix: archive.SuffixOf(name), Prefix: dir, MaxSize: c.store.maxFile},
+		Submodules: req.Sources.Submodules, Scratch: filepath.Dir(c.Sources),
+	}
 	if c.Layout == rpmflow.LayoutInTree { // the package's directory, if the spec is in its own source tree
 		a.Directory = req.Sources.Directory
 	}
@@ -94,7 +96,7 @@ func (c *completion) makeSource0(ctx context.Context, name, dir string) error {
 		if c.clean {
 			commit = c.Commit
 		}
-		return req.WorkTree.Archive(ctx, a, commit, c.CommitTime, out)
+		return req.WorkTree.Archive(ctx, a.Options, commit, c.CommitTime, out)
 	})
 }
 

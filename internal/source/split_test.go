@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // halves are the two repositories of layout split.
@@ -149,7 +150,7 @@ func TestSplitRefuses(t *testing.T) {
 			req := req
 			tt.change(&req)
 			_, err := s.Prepare(t.Context(), req, t.TempDir())
-			wantFailure(t, err, rpmflow.FailureSource, append(tt.words, `project "hello"`)...)
+			failtest.Want(t, err, rpmflow.FailureSource, append(tt.words, `project "hello"`)...)
 		})
 	}
 }
@@ -185,7 +186,7 @@ func TestMatch(t *testing.T) {
 		}
 	}
 	_, _, err := s.Match(t.Context(), gittest.New(t).Dir, "refs/heads/x", "y")
-	wantFailure(t, err, rpmflow.FailureSource, `has no refs/heads/x and no branch "y"`, "packaging_fallback")
+	failtest.Want(t, err, rpmflow.FailureSource, `has no refs/heads/x and no branch "y"`, "packaging_fallback")
 	_, _, err = s.Match(t.Context(), w.Dir+"-not", "refs/heads/x", "")
-	wantFailure(t, err, rpmflow.FailureSource, "not found")
+	failtest.Want(t, err, rpmflow.FailureSource, "not found")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func TestPrepareSRPM(t *testing.T) {
@@ -81,7 +82,7 @@ func TestPrepareSRPM(t *testing.T) {
 			}
 			p, err := newStore(t).Prepare(t.Context(), req, t.TempDir())
 			if tt.want == "" {
-				wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+				failtest.Want(t, err, rpmflow.FailureSource, tt.words...)
 				return
 			}
 			testkit.Must(t, err)

@@ -24,6 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 func gitmodules(entries ...string) string {
@@ -207,7 +208,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:1") // not the way to other servers
 	t.Setenv("no_proxy", "127.0.0.1")
 	err := finish(t.Context(), prepare(t, open(), req), []byte(archiveSpec))
-	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "not a public address", "builder.allow_addresses")
+	failtest.Want(t, err, rpmflow.FailureSource, "submodule other", "not a public address", "builder.allow_addresses")
 	if got := awaySaw.passwords(); len(got) != 0 {
 		t.Errorf("a server that is not allowed was asked with %q", got)
 	}
@@ -230,7 +231,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git")
 	req.URL, req.Commit = public+"/hello/.git", stranger.CommitSubmodules(files, map[string]string{"own": ours})
 	err = finish(t.Context(), prepare(t, s, req), []byte(archiveSpec))
-	wantFailure(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
+	failtest.Want(t, err, rpmflow.FailureSource, "submodule own", "authentication refused", ".gitmodules")
 	if got := homeSaw.passwords(); !slices.Equal(got, []string{"", "tok-en"}) {
 		t.Errorf("the project's server was shown %q for another server's submodule", got)
 	}
@@ -282,7 +283,7 @@ func TestSubmoduleFailures(t *testing.T) {
 			p := prepare(t, newStore(t), Request{Project: "hello", URL: tt.url, Ref: "refs/heads/main", Commit: commit,
 				Sources: rpmflow.Sources{Submodules: true}})
 			err := finish(t.Context(), p, []byte(archiveSpec))
-			wantFailure(t, err, rpmflow.FailureSource, tt.words...)
+			failtest.Want(t, err, rpmflow.FailureSource, tt.words...)
 			if names(t, p.Sources) != "a.patch" || names(t, filepath.Dir(p.Sources)) != "SOURCES SPECS" {
 				t.Errorf("left %q, %q", names(t, p.Sources), names(t, filepath.Dir(p.Sources)))
 			}
@@ -300,14 +301,14 @@ func TestSubmoduleFailures(t *testing.T) {
 			Commit:  w.CommitSubmodules(files, map[string]string{"lib": commit}),
 			Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(archiveSpec))
-		wantFailure(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
+		failtest.Want(t, err, rpmflow.FailureSource, "lib/again/again", "in more than 10 others")
 	})
 	t.Run("zip", func(t *testing.T) {
 		p := prepare(t, newStore(t), Request{Project: "hello", URL: w.Dir, Ref: "refs/heads/main",
 			Commit: w.Git("rev-parse",
 				"HEAD"), Sources: rpmflow.Sources{Submodules: true}})
 		err := finish(t.Context(), p, []byte(strings.ReplaceAll(archiveSpec, "x.tar", "x.zip")))
-		wantFailure(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
+		failtest.Want(t, err, rpmflow.FailureSpec, "x.zip", "zip archive", ".tar.gz")
 	})
 }
 
@@ -339,7 +340,7 @@ func TestSubmodulesThroughTheProxy(t *testing.T) {
 		return p, finish(t.Context(), p, []byte(archiveSpec))
 	}
 	_, err = complete(away.URL + "/hello/.git")
-	wantFailure(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")
+	failtest.Want(t, err, rpmflow.FailureSource, "submodule other", "169.254.169.254", "not a public address")
 	p, err := complete(tls.URL + "/hello/.git")
 	testkit.Must(t, err)
 	if got := strings.Join(entriesOf(t, content(t, filepath.Join(p.Sources, "x.tar"))), "\n"); !strings.Contains(got,

@@ -9,6 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 const template = `Name: hello
@@ -138,7 +139,7 @@ func TestTemplateRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.req.Sources.Substitute = tt.list
 			_, err := newStore(t).Prepare(t.Context(), tt.req, t.TempDir())
-			wantFailure(t, err, tt.kind, tt.words...)
+			failtest.Want(t, err, tt.kind, tt.words...)
 		})
 	}
 }

@@ -12,24 +12,19 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
+	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
-// OpenWorkTree opens a directory, or a spec with its surroundings, for a build in place of a commit. scratch is a
-// directory of the caller's that does not exist yet. What rpmbuild and earlier builds have put there is not part of it.
-func OpenWorkTree(ctx context.Context, named, scratch string) (*git.WorkTree, error) {
-	return git.OpenWorkTree(ctx, named, git.WorkTreeOptions{Scratch: scratch, Marker: "SPECS",
-		BesideMarker: []string{"BUILD", "BUILDROOT", "RPMS", "SRPMS"}, Excluded: resultsIn})
-}
-
 // namedSpec is a working tree whose spec the user has named.
-func namedSpec(tree git.Tree) (w *git.WorkTree, is bool) {
-	w, is = tree.(*git.WorkTree)
+func namedSpec(tree git.Tree) (w *worktree.Tree, is bool) {
+	w, is = tree.(*worktree.Tree)
 	return w, is && w.Named() != ""
 }
 
 // sourceDirs are the directories of the sources of a spec of the tree.
-func sourceDirs(w *git.WorkTree, spec string) []string {
+func sourceDirs(w *worktree.Tree, spec string) []string {
 	if w.Named() != "" {
 		return Dirs(w.Named())
 	}
@@ -37,7 +32,7 @@ func sourceDirs(w *git.WorkTree, spec string) []string {
 }
 
 // besideOnDisk lists the files that are a spec's sources by where they are, whether git ignores them or not.
-func besideOnDisk(w *git.WorkTree, dirs []string) []git.File {
+func besideOnDisk(w *worktree.Tree, dirs []string) []git.File {
 	var files []git.File
 	taken := map[string]bool{}
 	for i, dir := range dirs {
@@ -65,7 +60,7 @@ func besideOnDisk(w *git.WorkTree, dirs []string) []git.File {
 }
 
 // ignoredSpecs are the specs at the top, or in SPECS, that git ignores: generated ones, if there are no others.
-func ignoredSpecs(w *git.WorkTree) []git.File {
+func ignoredSpecs(w *worktree.Tree) []git.File {
 	var specs []git.File
 	for _, dir := range []string{"", "SPECS"} {
 		for _, e := range w.ReadDir(filepath.Join(w.Dir(), dir)) {
@@ -81,8 +76,8 @@ func ignoredSpecs(w *git.WorkTree) []git.File {
 }
 
 // takeState records what a build of a directory is made of, and where the spec's sources are.
-func (d *Draft) takeState(ctx context.Context, w *git.WorkTree, plan *plan) error {
-	var state git.State
+func (d *Draft) takeState(ctx context.Context, w *worktree.Tree, plan *plan) error {
+	var state worktree.State
 	var err error
 	if plan.layout == rpmflow.LayoutInTree {
 		state, err = w.State(ctx)
@@ -105,7 +100,7 @@ func (d *Draft) takeState(ctx context.Context, w *git.WorkTree, plan *plan) erro
 }
 
 // likelyUsed lists the spec, or the source package, and what is likely to be built with it.
-func likelyUsed(w *git.WorkTree, plan *plan) ([]git.File, error) {
+func likelyUsed(w *worktree.Tree, plan *plan) ([]git.File, error) {
 	if plan.srpm != nil {
 		return []git.File{*plan.srpm}, nil
 	}
@@ -125,7 +120,7 @@ func likelyUsed(w *git.WorkTree, plan *plan) ([]git.File, error) {
 }
 
 // explainState returns in words what a build is made of.
-func explainState(commit string, s git.State) string {
+func explainState(commit string, s worktree.State) string {
 	commit = short(commit)
 	text := ""
 	switch {
@@ -147,7 +142,7 @@ func explainState(commit string, s git.State) string {
 // next to the spec is another archive then, and the tree may be the source.
 func (c *completion) reconsider() {
 	source0, ok := c.expanded.Source0()
-	if c.clues == nil || !ok || source0.IsURL() || c.there(source0.Name()) || git.SuffixOf(source0.Name()) == "" {
+	if c.clues == nil || !ok || source0.IsURL() || c.there(source0.Name()) || archive.SuffixOf(source0.Name()) == "" {
 		return
 	}
 	l := *c.clues

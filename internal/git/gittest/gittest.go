@@ -1,9 +1,10 @@
 // Package gittest makes git repositories for tests, and serves them.
 // A *testing.T comes in; repositories with working trees, and URLs under which git's own server has them, go out.
-// Tests may import it, programs may not; it imports nothing of ours.
+// Tests may import it, programs may not; it imports package testkit alone.
 package gittest
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io"
@@ -18,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Repository is a repository with a working tree, as a packager has it.
@@ -82,14 +85,14 @@ func (r *Repository) Commit(files map[string]string) string {
 	})
 	for _, name := range order {
 		full, text := filepath.Join(r.Dir, name), files[name]
-		r.must(os.MkdirAll(filepath.Dir(full), 0o755))
+		testkit.Must(r.t, os.MkdirAll(filepath.Dir(full), 0o755))
 		if err := os.Remove(full); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.t.Fatal(err)
 		}
 		if target, ok := strings.CutPrefix(text, "-> "); ok {
-			r.must(os.Symlink(target, full))
+			testkit.Must(r.t, os.Symlink(target, full))
 		} else if text != "" {
-			r.must(os.WriteFile(full, []byte(text), 0o644))
+			testkit.Must(r.t, os.WriteFile(full, []byte(text), 0o644))
 		}
 	}
 	r.Git("add", "--all", "--force")
@@ -102,7 +105,7 @@ func (r *Repository) Commit(files map[string]string) string {
 func (r *Repository) CommitSubmodules(files map[string]string, commits map[string]string) string {
 	r.t.Helper()
 	for path, commit := range commits {
-		r.must(os.MkdirAll(filepath.Join(r.Dir, path), 0o755)) // or git would take it for removed
+		testkit.Must(r.t, os.MkdirAll(filepath.Join(r.Dir, path), 0o755)) // or git would take it for removed
 		r.Git("update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
 	}
 	return r.Commit(files)
@@ -120,14 +123,21 @@ func (r *Repository) ArchiveIn(dir, commit, prefix string) string {
 	name := filepath.Join(r.t.TempDir(), "want.tar")
 	r.Git("-C", "./"+dir, "archive", "--format=tar", "--prefix="+prefix, "--output="+name, commit)
 	text, err := os.ReadFile(name)
-	r.must(err)
+	testkit.Must(r.t, err)
 	return string(text)
 }
 
-func (r *Repository) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
+// Damage makes the packs of the mirrors in a directory unreadable, but for the commits, which come first.
+func Damage(t *testing.T, mirrors string) {
+	t.Helper()
+	packs, err := filepath.Glob(filepath.Join(mirrors, "*.git/objects/pack/*.pack"))
+	testkit.Must(t, err)
+	for _, pack := range packs {
+		testkit.Must(t, os.Chmod(pack, 0o600))
+		data, err := os.ReadFile(pack)
+		testkit.Must(t, err)
+		copy(data[len(data)-40:], bytes.Repeat([]byte{0xff}, 20))
+		testkit.Must(t, os.WriteFile(pack, data, 0o600))
 	}
 }
 

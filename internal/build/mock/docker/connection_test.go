@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
-	plain := mocktest.Serve(t, l, func(c net.Conn) {
+	plain := testkit.Serve(t, l, func(c net.Conn) {
 		mocktest.Relay(c, c.(*net.TCPConn).CloseWrite,
 			mocktest.Socket(t))
 	})

@@ -20,36 +20,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// Serve accepts connections until the test ends, and waits for what it has begun with them.
-func Serve(t testing.TB, l net.Listener, handle func(net.Conn)) string {
-	t.Helper()
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	wait.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open[conn] = true
-			mu.Unlock()
-			wait.Go(func() { handle(conn); conn.Close() })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for conn := range open {
-			conn.Close()
-		}
-		mu.Unlock()
-		wait.Wait()
-	})
-	return l.Addr().String()
-}
-
 // Relay copies both ways, each with its end.
 func Relay(client io.ReadWriteCloser, closeWrite func() error, socket string) {
 	engine, err := net.Dial("unix", socket)
@@ -130,7 +100,7 @@ func TLSEngine(t testing.TB, a Authority) string {
 		MinVersion: tls.VersionTLS12,
 	})
 	testkit.Must(t, err)
-	return Serve(t, l, func(c net.Conn) {
+	return testkit.Serve(t, l, func(c net.Conn) {
 		conn := c.(*tls.Conn)
 		if conn.Handshake() == nil {
 			Relay(conn, conn.CloseWrite, socket)

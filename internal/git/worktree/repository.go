@@ -1,4 +1,4 @@
-package git
+package worktree
 
 import (
 	"bytes"
@@ -11,12 +11,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // repository is a repository of the user with a working tree. Git is asked about it through a view, a bare
@@ -39,16 +42,10 @@ func readOnly() []string {
 // openRepository finds the repository whose working tree a directory is in, as git does; nil: there is none.
 // The view is made at into.
 func openRepository(ctx context.Context, dir, into string) (*repository, error) {
+	options := append(readOnly(), "-C", dir)
 	ask := func(args ...string) (string, error) {
-		cmd := gitCommand(ctx, append(readOnly(), args...)...)
-		cmd.Dir = dir
-		errs := tail{max: 4 << 10}
-		cmd.Stderr = &errs
-		out, err := cmd.Output()
-		if err != nil {
-			return "", childError(ctx, err, &errs)
-		}
-		return strings.TrimSuffix(string(out), "\n"), nil
+		out, err := gitcmd.Run(ctx, append(slices.Clip(options), args...)...)
+		return strings.TrimSuffix(string(out), "\n"), err
 	}
 	r := &repository{view: into}
 	var err error
@@ -60,35 +57,35 @@ func openRepository(ctx context.Context, dir, into string) (*repository, error) 
 		}
 		return nil, brokenRepository(ctx, dir, err)
 	}
-	paths := map[string]string{}
-	for _, name := range []string{"objects", "index", "shallow"} {
-		if paths[name], err = ask("rev-parse", "--path-format=absolute", "--git-path", name); err != nil {
-			return nil, brokenRepository(ctx, dir, err)
-		}
+	text, err := ask("rev-parse", "--show-object-format", "--path-format=absolute", "--git-path", "objects",
+		"--git-path", "shallow", "--git-path", "index")
+	lines := strings.Split(text, "\n")
+	if err == nil && len(lines) != 4 {
+		err = fmt.Errorf("git rev-parse printed %q, which is not understood", text)
 	}
-	r.index = paths["index"]
-	format, err := ask("rev-parse", "--show-object-format")
 	if err != nil {
 		return nil, brokenRepository(ctx, dir, err)
 	}
-	if ref, err := ask("symbolic-ref", "--quiet", "HEAD"); err == nil && checkRef(ref) == nil {
+	r.index = lines[3]
+	v := gitcmd.View{Format: lines[0], Objects: lines[1], Shallow: lines[2]}
+	if ref, err := ask("symbolic-ref", "--quiet", "HEAD"); err == nil && git.CheckRef(ref) == nil {
 		r.ref = ref
 	}
 	if head, err := ask("rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err == nil && rpmflow.IsCommit(head) {
 		r.head = head
 	}
-	tags, err := ask("for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
-	if err != nil {
+	if v.Tags, err = gitcmd.Tags(ctx, options...); err != nil {
 		return nil, brokenRepository(ctx, dir, err)
 	}
-	if err := r.makeView(paths, format, tags); err != nil {
+	v.Commit, v.Ref = r.head, r.ref
+	if err := r.makeView(v); err != nil {
 		return nil, fmt.Errorf("reading the repository %s: %w", show(r.top), err)
 	}
 	if r.head == "" {
 		return r, nil
 	}
-	text, _, err := r.git(ctx, r.top, "log", "-1", "--format=%ct", r.head)
-	seconds, perr := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	out, _, err := r.git(ctx, r.top, "log", "-1", "--format=%ct", r.head)
+	seconds, perr := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 	if err = errors.Join(err, perr); err != nil {
 		return nil, brokenRepository(ctx, dir, err)
 	}
@@ -106,26 +103,8 @@ func brokenRepository(ctx context.Context, dir string, err error) error {
 		Hint: "repair it (git status says what is wrong), or remove its .git"}
 }
 
-func (r *repository) makeView(paths map[string]string, format, tags string) error {
-	config := "[core]\n\trepositoryformatversion = 1\n"
-	if format != "" && format != "sha1" {
-		config += "[extensions]\n\tobjectFormat = " + format + "\n"
-	}
-	files := map[string]string{
-		"config": config, "HEAD": "ref: refs/heads/none\n", "objects/info/alternates": paths["objects"] + "\n",
-		"packed-refs": packedRefs([]byte(tags + "\n")),
-	}
-	if tags == "" {
-		delete(files, "packed-refs")
-	}
-	if r.head != "" {
-		files["HEAD"] = r.head + "\n"
-		if r.ref != "" {
-			files["HEAD"] = "ref: " + r.ref + "\n"
-			files[r.ref] = r.head + "\n"
-		}
-	}
-	if err := makeView(r.view, files, paths["shallow"]); err != nil {
+func (r *repository) makeView(v gitcmd.View) error {
+	if err := v.Make(r.view); err != nil {
 		return err
 	}
 	// The parts of an index that is split are next to it.
@@ -143,16 +122,11 @@ func (r *repository) makeView(paths map[string]string, format, tags string) erro
 
 // git runs a command on the view, in a directory of the working tree.
 func (r *repository) git(ctx context.Context, dir string, args ...string) (out []byte, warnings string, err error) {
-	cmd := gitCommand(ctx, args...)
+	cmd := gitcmd.Command(ctx, args...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+r.top, "GIT_INDEX_FILE="+r.index,
 		"GIT_OPTIONAL_LOCKS=0")
-	errs := tail{max: 16 << 10}
-	cmd.Stderr = &errs
-	if out, err = cmd.Output(); err != nil {
-		return nil, "", childError(ctx, err, &errs)
-	}
-	return out, string(errs.buf), nil
+	return gitcmd.Output(ctx, cmd)
 }
 
 // treeStatus is git's state of the files of a directory, by their names from it on.
@@ -288,39 +262,9 @@ func (r *repository) ignoresAll(ctx context.Context, dir string) (bool, error) {
 	return false, nil
 }
 
-// attributes returns the files and directories, which end with a slash, that have an attribute set, as the files
-// .gitattributes say that lie in top and below it.
-func (r *repository) attributes(ctx context.Context, top string, names []string,
-	wanted ...string) (map[string]map[string]bool, error) {
-	set := map[string]map[string]bool{}
-	for _, w := range wanted {
-		set[w] = map[string]bool{}
-	}
-	cmd := gitCommand(ctx, append([]string{"check-attr", "--stdin", "-z"}, wanted...)...)
-	cmd.Dir = top
-	cmd.Env = append(cmd.Env, "GIT_DIR="+r.view, "GIT_WORK_TREE="+top, "GIT_INDEX_FILE="+filepath.Join(r.view,
-		"no-index"))
-	cmd.Stdin = strings.NewReader(strings.Join(names, "\x00") + "\x00")
-	errs := tail{max: 4 << 10}
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, brokenRepository(ctx, top, childError(ctx, err, &errs))
-	}
-	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-	for i := 0; i+2 < len(fields); i += 3 {
-		if fields[i+2] == "set" {
-			set[fields[i+1]][fields[i]] = true
-		}
-	}
-	return set, nil
-}
-
 // BranchOf is the branch that is checked out in the repository that a directory is in; empty: there is none.
 func BranchOf(ctx context.Context, dir string) string {
-	cmd := gitCommand(ctx, append(readOnly(), "symbolic-ref", "--quiet", "--short", "HEAD")...)
-	cmd.Dir = dir
-	out, err := cmd.Output()
+	out, err := gitcmd.Run(ctx, append(readOnly(), "-C", dir, "symbolic-ref", "--quiet", "--short", "HEAD")...)
 	if err != nil {
 		return ""
 	}

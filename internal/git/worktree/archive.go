@@ -1,4 +1,4 @@
-package git
+package worktree
 
 import (
 	"archive/zip"
@@ -17,37 +17,38 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/archive"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 )
 
 // treeArchive is an archive of a directory on disk. The attributes export-ignore and export-subst in the tree's own
 // files .gitattributes count as for git archive; nothing else changes the content.
 type treeArchive struct {
-	Archive
-	tree   *WorkTree
+	archive.Options
+	tree   *Tree
 	commit string // that the archive is of; empty: of none
 	time   time.Time
 
-	substituted map[string]bool   // files whose $Format:…$ are filled in
+	substituted map[string]string // "set" for files whose $Format:…$ are filled in
 	formats     map[string]string // what has been filled in
 	lfs         bool              // its attributes name Git LFS
 }
 
 // Archive writes an archive of the tree as it is on disk, in the format that git archive has. All files get this
 // time. If the tree is as it is in a commit, the archive names that; commit is empty otherwise.
-func (w *WorkTree) Archive(ctx context.Context, a Archive, commit string, mtime time.Time, out io.Writer) error {
-	t := &treeArchive{Archive: a, tree: w, commit: commit, time: mtime, formats: map[string]string{}}
+func (w *Tree) Archive(ctx context.Context, o archive.Options, commit string, mtime time.Time, out io.Writer) error {
+	t := &treeArchive{Options: o, tree: w, commit: commit, time: mtime, formats: map[string]string{}}
 	files, err := t.files(ctx)
 	if err != nil {
 		return err
 	}
-	if a.Suffix == ".zip" {
-		return t.zip(ctx, &limitedWriter{w: out, left: a.MaxSize, err: t.tooLarge("compressed", a.MaxSize)}, files)
-	}
-	return a.compress(ctx, show(w.dir), out, func(w io.Writer) error { return t.tar(ctx, w, files) })
-}
-
-func (a *treeArchive) tooLarge(what string, most int64) error {
-	return a.Archive.tooLarge(show(a.tree.dir), what, most)
+	return o.Compress(ctx, show(w.dir), out, func(w io.Writer) error {
+		if o.Suffix == ".zip" {
+			return t.zip(ctx, w, files)
+		}
+		return t.tar(ctx, w, files)
+	})
 }
 
 // files lists what the archive has, in git's order: directories too, each before what is in it.
@@ -104,17 +105,19 @@ func (a *treeArchive) applyAttributes(ctx context.Context, list []treeFile) ([]t
 	for _, f := range list {
 		names = append(names, f.name)
 	}
-	set, err := repo.attributes(ctx, a.tree.dir, names, "export-ignore", "export-subst")
+	env := []string{"GIT_DIR=" + repo.view, "GIT_WORK_TREE=" + a.tree.dir,
+		"GIT_INDEX_FILE=" + filepath.Join(repo.view, "no-index")} // only the files on disk count
+	values, err := gitcmd.Attributes(ctx, a.tree.dir, env, names, "export-ignore", "export-subst")
 	if err != nil {
-		return nil, err
+		return nil, brokenRepository(ctx, a.tree.dir, err)
 	}
-	a.substituted = set["export-subst"]
+	a.substituted = values["export-subst"]
 	out := ""
 	return slices.DeleteFunc(list, func(f treeFile) bool {
 		if out != "" && strings.HasPrefix(f.name, out) {
 			return true
 		}
-		if !set["export-ignore"][f.name] {
+		if values["export-ignore"][f.name] != "set" {
 			return false
 		}
 		if strings.HasSuffix(f.name, "/") {
@@ -130,23 +133,23 @@ func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int6
 	if err != nil {
 		return nil, 0, Unusable(f.abs, err)
 	}
-	if !a.substituted[f.name] && (!a.lfs || info.Size() >= maxPointer) {
+	if a.substituted[f.name] != "set" && (!a.lfs || info.Size() >= git.MaxPointer) {
 		return in, info.Size(), nil
 	}
 	defer func() { _ = in.Close() }() // it was read only
 	if info.Size() > a.MaxSize {
-		return nil, 0, a.tooLarge("before compression", a.MaxSize)
+		return nil, 0, a.TooLarge(show(a.tree.dir), "before compression", a.MaxSize)
 	}
 	text, err := io.ReadAll(in)
 	if err != nil {
 		return nil, 0, Unusable(f.abs, err)
 	}
-	if a.lfs && isPointer(text) {
+	if a.lfs && git.IsPointer(text) {
 		return nil, 0, rpmflow.Fail(rpmflow.FailureSource,
 			"get the files themselves: git lfs pull, or mark them with export-ignore in .gitattributes",
 			"the archive would have Git LFS pointers instead of files: %s", show(f.name))
 	}
-	if a.substituted[f.name] {
+	if a.substituted[f.name] == "set" {
 		if text, err = a.fillIn(ctx, f, text); err != nil {
 			return nil, 0, err
 		}
@@ -177,7 +180,7 @@ func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]by
 			return found
 		}
 		if signed && signatureFormat.MatchString(format) {
-			failure = signatureRefused(f.name)
+			failure = git.SignatureRefused(f.name)
 			return found
 		}
 		value, known := a.formats[format]
@@ -198,19 +201,19 @@ func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]by
 
 // tar writes the archive as git archive does.
 func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) error {
-	out := &tarWriter{w: w}
+	out := archive.NewTarWriter(w)
 	mtime := a.time.Unix()
 	mask := int64(0o22)
 	if a.tree.repo != nil {
 		mask = 0o02 // as git archive has it
 	}
 	if a.commit != "" {
-		if err := out.comment(a.commit, mtime); err != nil {
+		if err := out.Comment(a.commit, mtime); err != nil {
 			return err
 		}
 	}
 	if a.Prefix != "" {
-		if err := out.header(tarFile{name: a.prefix(), kind: '5', mode: 0o777 &^ mask, mtime: mtime}); err != nil {
+		if err := out.Header(archive.File{Name: a.Dir(), Kind: '5', Mode: 0o777 &^ mask, MTime: mtime}); err != nil {
 			return err
 		}
 	}
@@ -218,11 +221,11 @@ func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		h := tarFile{name: a.prefix() + f.name, kind: '0', mode: 0o666 &^ mask, mtime: mtime}
+		h := archive.File{Name: a.Dir() + f.name, Kind: '0', Mode: 0o666 &^ mask, MTime: mtime}
 		switch {
 		case strings.HasSuffix(f.name, "/"):
-			h.kind, h.mode = '5', 0o777&^mask
-			if err := out.header(h); err != nil {
+			h.Kind, h.Mode = '5', 0o777&^mask
+			if err := out.Header(h); err != nil {
 				return err
 			}
 			continue
@@ -231,25 +234,25 @@ func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) er
 			if err != nil {
 				return Unusable(f.abs, err)
 			}
-			h.kind, h.mode, h.link = '2', 0o777, target
-			if err := out.header(h); err != nil {
+			h.Kind, h.Mode, h.Link = '2', 0o777, target
+			if err := out.Header(h); err != nil {
 				return err
 			}
 			continue
 		case f.info.Mode()&0o100 != 0:
-			h.mode = 0o777 &^ mask
+			h.Mode = 0o777 &^ mask
 		}
 		if err := a.put(ctx, f, func(in io.Reader, size int64) error {
-			h.size = size
-			if err := out.header(h); err != nil {
+			h.Size = size
+			if err := out.Header(h); err != nil {
 				return err
 			}
-			return out.content(in)
+			return out.Content(in)
 		}); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // put passes to write the content of a file, exactly as many bytes as its size.
@@ -294,7 +297,7 @@ func (a *treeArchive) zip(ctx context.Context, w io.Writer, files []treeFile) er
 		}
 	}
 	put := func(name string, mode fs.FileMode, write func(w io.Writer) error) error {
-		h := &zip.FileHeader{Name: a.prefix() + name, Method: zip.Deflate, Modified: a.time.UTC()}
+		h := &zip.FileHeader{Name: a.Dir() + name, Method: zip.Deflate, Modified: a.time.UTC()}
 		h.SetMode(mode)
 		if mode.IsDir() {
 			h.Method = zip.Store

@@ -1,4 +1,8 @@
-package git
+// Package worktree reads a directory of the user in place of a commit, for local builds: with changes that are not
+// committed, or without a repository. A directory or a file in it comes in; a git.Tree, its state compared with what is
+// committed, and archives as git archive makes them go out, or a *rpmflow.Failure if the user must act. Nothing is
+// written to the directory. Packages source and local may import it; it imports package git.
+package worktree
 
 import (
 	"context"
@@ -12,30 +16,20 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
+	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
-// WorkTreeOptions says how a directory of the user is read.
-type WorkTreeOptions struct {
-	// Scratch is a directory for temporary files, which the caller removes.
-	Scratch string
-	// Marker is the name of a directory at the top of a tree without a repository. The tree of a file that was named in
-	// such a directory begins above it.
-	Marker string
-	// BesideMarker are names of directories next to it that are not part of the tree.
-	BesideMarker []string
-	// Excluded returns, for a directory and the names in it, which names are not part of the tree. It may return nil:
-	// all are.
-	Excluded func(dir string, names []string) func(name string) bool
-}
+// specsDir is the directory of the specs in rpmbuild's own layout.
+const specsDir = "SPECS"
 
-// WorkTree is a directory of the user as it is now: with changes that are not committed, or without a
-// repository. It is read, and never written to. It may be used by one goroutine.
-type WorkTree struct {
-	WorkTreeOptions
-	dir string // of the tree
+// Tree is a directory of the user as it is now. What rpmbuild and local builds have put there is not part of it. It may
+// be used by one goroutine.
+type Tree struct {
+	scratch string
+	dir     string // of the tree
 	// named is the file that the user has named: absolute, with the links in its path. Empty: a directory was named.
 	named string
 	at    string // of the named file in the tree
@@ -46,12 +40,13 @@ type WorkTree struct {
 
 	dirs  map[string][]fs.DirEntry // see ReadDir
 	all   []treeFile               // see list
-	index map[string][]Entry       // directories of the tree in a repository
+	index map[string][]git.Entry   // directories of the tree in a repository
 }
 
-// OpenWorkTree opens a directory, or a file with its surroundings.
-func OpenWorkTree(ctx context.Context, named string, o WorkTreeOptions) (*WorkTree, error) {
-	if err := findGit(); err != nil {
+// Open opens a directory, or a file with its surroundings. The tree of a file in SPECS begins above that, unless it is in
+// a repository. scratch is a directory of the caller's for temporary files, which does not exist yet.
+func Open(ctx context.Context, named, scratch string) (*Tree, error) {
+	if err := gitcmd.Check(); err != nil {
 		return nil, err
 	}
 	named, err := filepath.Abs(named)
@@ -62,10 +57,10 @@ func OpenWorkTree(ctx context.Context, named string, o WorkTreeOptions) (*WorkTr
 	if err != nil {
 		return nil, Unusable(named, err)
 	}
-	if err := os.MkdirAll(o.Scratch, 0o700); err != nil {
+	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", show(named), err)
 	}
-	w := &WorkTree{WorkTreeOptions: o, dirs: map[string][]fs.DirEntry{}}
+	w := &Tree{scratch: scratch, dirs: map[string][]fs.DirEntry{}}
 	if !info.IsDir() {
 		w.named = named
 		named = filepath.Dir(named)
@@ -96,13 +91,13 @@ func OpenWorkTree(ctx context.Context, named string, o WorkTreeOptions) (*WorkTr
 	return w, nil
 }
 
-func (w *WorkTree) openRepository(ctx context.Context, dir string) (*repository, error) {
+func (w *Tree) openRepository(ctx context.Context, dir string) (*repository, error) {
 	w.views++
-	return openRepository(ctx, dir, filepath.Join(w.Scratch, fmt.Sprint(w.views)))
+	return openRepository(ctx, dir, filepath.Join(w.scratch, fmt.Sprint(w.views)))
 }
 
 // findTop finds the tree that a named file is in, from the directory in whose name it was found.
-func (w *WorkTree) findTop(dir string) error {
+func (w *Tree) findTop(dir string) error {
 	base := filepath.Base(w.named)
 	if w.repo != nil {
 		rel, err := filepath.Rel(w.repo.top, w.dir)
@@ -113,19 +108,19 @@ func (w *WorkTree) findTop(dir string) error {
 		return nil
 	}
 	w.at = base
-	if w.Marker == "" || filepath.Base(dir) != w.Marker {
+	if filepath.Base(dir) != specsDir {
 		return nil
 	}
 	top, err := filepath.EvalSymlinks(filepath.Dir(dir))
 	if err != nil {
 		return Unusable(dir, err)
 	}
-	w.dir, w.at = top, path.Join(w.Marker, base)
+	w.dir, w.at = top, path.Join(specsDir, base)
 	return nil
 }
 
 // Commit is the one that is checked out; empty: none.
-func (w *WorkTree) Commit() string {
+func (w *Tree) Commit() string {
 	if w.repo == nil {
 		return ""
 	}
@@ -133,7 +128,7 @@ func (w *WorkTree) Commit() string {
 }
 
 // Ref is the branch that is checked out; empty: none.
-func (w *WorkTree) Ref() string {
+func (w *Tree) Ref() string {
 	if w.repo == nil {
 		return ""
 	}
@@ -141,7 +136,7 @@ func (w *WorkTree) Ref() string {
 }
 
 // Revision implements Tree.
-func (w *WorkTree) Revision() (string, time.Time) {
+func (w *Tree) Revision() (string, time.Time) {
 	if w.repo == nil {
 		return "", time.Time{}
 	}
@@ -149,17 +144,17 @@ func (w *WorkTree) Revision() (string, time.Time) {
 }
 
 // Dir is the directory that paths of the tree start from.
-func (w *WorkTree) Dir() string { return w.dir }
+func (w *Tree) Dir() string { return w.dir }
 
 // Where implements Tree.
-func (w *WorkTree) Where() string { return " in " + show(w.dir) }
+func (w *Tree) Where() string { return " in " + show(w.dir) }
 
 // Named is the absolute path of the file that the user has named; "" if a directory was named.
-func (w *WorkTree) Named() string { return w.named }
+func (w *Tree) Named() string { return w.named }
 
 // NamedFile is that file.
-func (w *WorkTree) NamedFile() (File, error) {
-	f, found, err := FindFile(w, w.at)
+func (w *Tree) NamedFile() (git.File, error) {
+	f, found, err := git.FindFile(w, w.at)
 	if err == nil && !found {
 		err = Unusable(w.named, fs.ErrNotExist)
 	}
@@ -167,10 +162,10 @@ func (w *WorkTree) NamedFile() (File, error) {
 }
 
 // Root implements Tree.
-func (w *WorkTree) Root() Entry { return Entry{mode: filemode.Dir, abs: w.dir} }
+func (w *Tree) Root() git.Entry { return git.OnDisk("", w.dir, fs.ModeDir) }
 
 // Find implements Tree. Links are followed wherever they lead.
-func (w *WorkTree) Find(name string) (Entry, error) {
+func (w *Tree) Find(name string) (git.Entry, error) {
 	name = path.Clean(name)
 	abs := filepath.Join(w.dir, filepath.FromSlash(path.Join("/", name)))
 	if w.named != "" && name == w.at {
@@ -178,7 +173,7 @@ func (w *WorkTree) Find(name string) (Entry, error) {
 	}
 	info, err := os.Stat(abs)
 	if err != nil { // a link to nothing or to itself, and what may not be read, are not found
-		return Entry{}, fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
+		return git.Entry{}, fmt.Errorf("%s: %w", show(name), fs.ErrNotExist)
 	}
 	inside := name
 	if real, err := filepath.EvalSymlinks(abs); err == nil {
@@ -189,45 +184,29 @@ func (w *WorkTree) Find(name string) (Entry, error) {
 	if inside == "." {
 		inside = ""
 	}
-	return Entry{Path: inside, mode: modeOf(info.Mode()), abs: abs}, nil
-}
-
-// modeOf is git's mode of a kind of file. There is none of what is neither a file nor a directory nor a link.
-func modeOf(mode fs.FileMode) filemode.FileMode {
-	switch {
-	case mode.IsDir():
-		return filemode.Dir
-	case mode&fs.ModeSymlink != 0:
-		return filemode.Symlink
-	case !mode.IsRegular():
-		return filemode.Empty
-	case mode&0o100 != 0:
-		return filemode.Executable
-	}
-	return filemode.Regular
+	return git.OnDisk(inside, abs, info.Mode()), nil
 }
 
 // Entries implements Tree: in a repository it lists what is tracked or new, else what is there.
-func (w *WorkTree) Entries(dir Entry) ([]Entry, error) {
+func (w *Tree) Entries(dir git.Entry) ([]git.Entry, error) {
 	if w.index != nil {
-		rel, err := filepath.Rel(w.dir, dir.abs)
+		rel, err := filepath.Rel(w.dir, dir.Disk())
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", show(dir.abs), err)
+			return nil, fmt.Errorf("%s: %w", show(dir.Disk()), err)
 		}
 		return w.index[filepath.ToSlash(rel)], nil
 	}
-	found := w.ReadDir(dir.abs)
-	list := make([]Entry, 0, len(found))
+	found := w.ReadDir(dir.Disk())
+	list := make([]git.Entry, 0, len(found))
 	for _, e := range found {
-		list = append(list, Entry{Path: path.Join(dir.Path, e.Name()), mode: modeOf(e.Type()), abs: dir.abs + "/" +
-			e.Name()})
+		list = append(list, git.OnDisk(path.Join(dir.Path, e.Name()), dir.Disk()+"/"+e.Name(), e.Type()))
 	}
 	return list, nil
 }
 
 // ReadDir lists what is in a directory on disk, whether git ignores it or not. One that cannot be read is
 // empty here; making an archive of it is an error.
-func (w *WorkTree) ReadDir(dir string) []fs.DirEntry {
+func (w *Tree) ReadDir(dir string) []fs.DirEntry {
 	if known, ok := w.dirs[dir]; ok {
 		return known
 	}
@@ -240,67 +219,68 @@ func (w *WorkTree) ReadDir(dir string) []fs.DirEntry {
 }
 
 // withoutExcluded returns the entries of a directory that are part of the tree.
-func (w *WorkTree) withoutExcluded(dir string, entries []fs.DirEntry) []fs.DirEntry {
+func (w *Tree) withoutExcluded(dir string, entries []fs.DirEntry) []fs.DirEntry {
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
-	excluded := w.excluded(dir, names)
-	marked := dir == w.dir &&
-		slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == w.Marker && e.IsDir() })
+	isResult := resultsIn(dir, names)
+	ofRPM := dir == w.dir &&
+		slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == specsDir && e.IsDir() })
+	made := []string{"BUILD", "BUILDROOT", "RPMS", "SRPMS"}
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return e.Name() == ".git" || marked && e.IsDir() && slices.Contains(w.BesideMarker, e.Name()) ||
-			excluded(e.Name())
+		return e.Name() == ".git" || ofRPM && e.IsDir() && slices.Contains(made, e.Name()) || isResult(e.Name())
 	})
 }
 
-func (w *WorkTree) excluded(dir string, names []string) func(name string) bool {
-	if w.Excluded != nil {
-		if excluded := w.Excluded(dir, names); excluded != nil {
-			return excluded
-		}
-	}
-	return func(string) bool { return false }
-}
-
 // FileAt is a regular file on disk as one of the tree, under this path.
-func (w *WorkTree) FileAt(abs, name string) File {
-	return File{Entry{Path: name, mode: filemode.Regular, abs: abs}, name}
+func (w *Tree) FileAt(abs, name string) git.File {
+	return git.File{Entry: git.OnDisk(name, abs, 0), Found: name}
 }
 
 // Head implements Tree.
-func (w *WorkTree) Head(file Entry, n int64) ([]byte, error) {
-	in, _, err := OpenRegular(file.abs)
+func (w *Tree) Head(file git.Entry, n int64) ([]byte, error) {
+	in, _, err := OpenRegular(file.Disk())
 	if err != nil {
-		return nil, Unusable(file.abs, err)
+		return nil, Unusable(file.Disk(), err)
 	}
 	defer func() { _ = in.Close() }() // it was read only
 	text, err := io.ReadAll(io.LimitReader(in, n))
 	if err != nil {
-		return nil, Unusable(file.abs, err)
+		return nil, Unusable(file.Disk(), err)
 	}
 	return text, nil
 }
 
 // Checkout implements Tree. Files are copied as they are.
-func (w *WorkTree) Checkout(_ context.Context, _ []File, o CheckoutOptions) (*Checkout, error) {
-	return &Checkout{CheckoutOptions: o}, nil
+func (w *Tree) Checkout(_ context.Context, _ []git.File, o git.CheckoutOptions) (git.Checkout, error) {
+	return copies{o.Time}, nil
+}
+
+// copies implements git.Checkout.
+type copies struct{ mtime time.Time }
+
+func (c copies) Write(ctx context.Context, f git.File, dir, as string) (*git.Pointer, error) {
+	return nil, CopyFile(ctx, f.Disk(), filepath.Join(dir, as), c.mtime)
 }
 
 // Describe implements Tree.
-func (w *WorkTree) Describe(ctx context.Context, match func(tag string) bool) (*Description, error) {
+func (w *Tree) Describe(ctx context.Context, match func(tag string) bool) (*git.Description, error) {
 	if w.Commit() == "" {
-		return nil, ErrNoTag
+		return nil, git.ErrNoTag
 	}
-	d, err := describe(ctx, w.repo.view, w.repo.head, match)
-	var bad *damageError
-	if errors.As(err, &bad) {
-		return nil, brokenRepository(ctx, w.repo.top, bad.err)
+	d, err := git.Describe(ctx, w.repo.view, w.repo.head, match)
+	var failed *gitcmd.Failed
+	if errors.As(err, &failed) {
+		return nil, brokenRepository(ctx, w.repo.top, err)
 	}
 	return d, err
 }
 
 // refuse is the failure of a tree that cannot be used.
-func (w *WorkTree) refuse(hint, format string, args ...any) error {
+func (w *Tree) refuse(hint, format string, args ...any) error {
 	return rpmflow.Fail(rpmflow.FailureSource, hint, "%s in %s", fmt.Sprintf(format, args...), show(w.dir))
 }
+
+// show is a name as messages show it.
+func show(name string) string { return printable.Name(name) }

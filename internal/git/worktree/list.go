@@ -1,4 +1,4 @@
-package git
+package worktree
 
 import (
 	"cmp"
@@ -11,11 +11,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-
-	"github.com/rpmflow/rpmflow/internal/filetime"
+	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 // treeFile is a file, a link or an empty directory that is part of a tree.
@@ -28,21 +25,21 @@ type treeFile struct {
 
 // lister collects the files of a tree.
 type lister struct {
-	*WorkTree
+	*Tree
 	files []treeFile
 }
 
 // list returns the files that an archive of the tree has: in a repository those that are tracked or new and not
 // ignored, as they are on disk, and those of the repositories within it; without one all that is there. What is
 // excluded is not among them.
-func (w *WorkTree) list(ctx context.Context) ([]treeFile, error) {
+func (w *Tree) list(ctx context.Context) ([]treeFile, error) {
 	if w.broken != nil {
 		return nil, w.broken
 	}
 	if w.all != nil {
 		return w.all, nil
 	}
-	l := &lister{WorkTree: w}
+	l := &lister{Tree: w}
 	var err error
 	if w.repo == nil {
 		err = l.walk(ctx, w.dir, "", 0)
@@ -60,9 +57,9 @@ func (w *WorkTree) list(ctx context.Context) ([]treeFile, error) {
 
 func (l *lister) add(f treeFile) error {
 	l.files = append(l.files, f)
-	if len(l.files) > maxEntries {
+	if len(l.files) > git.MaxEntries {
 		return l.refuse("remove them, or name a spec whose sources are next to it", "there are more than %d files",
-			maxEntries)
+			git.MaxEntries)
 	}
 	return nil
 }
@@ -114,8 +111,8 @@ func (l *lister) tracked(ctx context.Context, repo *repository, dir, prefix stri
 
 // nested adds a repository within another: a submodule, or one that git would not track.
 func (l *lister) nested(ctx context.Context, dir, at string, known bool, commit string, depth int) error {
-	if depth > maxNesting {
-		return l.refuse("remove some of them", "more than %d repositories are nested at %s", maxNesting,
+	if depth > git.MaxNesting {
+		return l.refuse("remove some of them", "more than %d repositories are nested at %s", git.MaxNesting,
 			show(at))
 	}
 	real, err := filepath.EvalSymlinks(dir)
@@ -142,8 +139,8 @@ func (l *lister) walk(ctx context.Context, dir, prefix string, depth int) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if depth > maxDepth {
-		return l.refuse("remove some", "there are more than %d levels of directories", maxDepth)
+	if depth > git.MaxDepth {
+		return l.refuse("remove some", "there are more than %d levels of directories", git.MaxDepth)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -182,21 +179,21 @@ func (l *lister) dropExcluded() {
 		dir := filepath.Dir(f.abs)
 		names[dir] = append(names[dir], path.Base(f.name))
 	}
-	excluded := map[string]func(name string) bool{}
+	isResult := map[string]func(name string) bool{}
 	for dir, list := range names {
-		excluded[dir] = l.excluded(dir, list)
+		isResult[dir] = resultsIn(dir, list)
 	}
 	l.files = slices.DeleteFunc(l.files,
-		func(f treeFile) bool { return excluded[filepath.Dir(f.abs)](path.Base(f.name)) })
+		func(f treeFile) bool { return isResult[filepath.Dir(f.abs)](path.Base(f.name)) })
 }
 
 // readIndex makes directories of the list.
-func (w *WorkTree) readIndex(ctx context.Context) error {
+func (w *Tree) readIndex(ctx context.Context) error {
 	list, err := w.list(ctx)
 	if err != nil {
 		return err
 	}
-	index := map[string][]Entry{}
+	index := map[string][]git.Entry{}
 	seen := map[string]bool{".": true}
 	var enter func(dir string)
 	enter = func(dir string) {
@@ -206,7 +203,7 @@ func (w *WorkTree) readIndex(ctx context.Context) error {
 		seen[dir] = true
 		up := path.Dir(dir)
 		enter(up)
-		index[up] = append(index[up], Entry{Path: dir, mode: filemode.Dir, abs: filepath.Join(w.dir, dir)})
+		index[up] = append(index[up], git.OnDisk(dir, filepath.Join(w.dir, dir), fs.ModeDir))
 	}
 	for _, f := range list {
 		if f.info == nil {
@@ -218,104 +215,8 @@ func (w *WorkTree) readIndex(ctx context.Context) error {
 		}
 		dir := path.Dir(f.name)
 		enter(dir)
-		index[dir] = append(index[dir], Entry{Path: f.name, mode: modeOf(f.info.Mode()), abs: f.abs})
+		index[dir] = append(index[dir], git.OnDisk(f.name, f.abs, f.info.Mode()))
 	}
 	w.index = index
 	return nil
-}
-
-// State compares files with what is committed.
-type State struct {
-	// Clean means that all of them are as they are in the commit that is checked out; Changed are those that are not.
-	Clean   bool
-	Changed []string
-	Ignored []string // those that git ignores
-	// Time is the commit's, or that of the newest change: with it the same files make the same packages.
-	Time time.Time
-}
-
-// State compares all files of the tree.
-func (w *WorkTree) State(ctx context.Context) (State, error) {
-	all, err := w.list(ctx)
-	if err != nil {
-		return State{}, err
-	}
-	return w.state(all, nil), nil
-}
-
-func (w *WorkTree) state(files []treeFile, ignored []string) State {
-	s := State{Ignored: ignored}
-	if w.Commit() != "" {
-		s.Time = w.repo.when
-	}
-	for _, f := range files {
-		if !f.changed {
-			continue
-		}
-		s.Changed = append(s.Changed, f.name)
-		if info, err := os.Stat(f.abs); err == nil && !info.IsDir() && info.ModTime().After(s.Time) {
-			s.Time = info.ModTime()
-		}
-		if f.info != nil && !f.info.IsDir() && f.info.ModTime().After(s.Time) {
-			s.Time = f.info.ModTime()
-		}
-	}
-	s.Time = filetime.Sane(s.Time.Truncate(time.Second))
-	s.Clean = w.Commit() != "" && len(s.Changed) == 0
-	return s
-}
-
-// StateOf compares some files, links included that lead to them.
-func (w *WorkTree) StateOf(ctx context.Context, some []File) (State, error) {
-	var files []treeFile
-	var inside, ignored []string
-	for _, s := range some {
-		info, err := os.Stat(s.abs)
-		if err != nil {
-			continue
-		}
-		for _, file := range throughLinks(s.abs) {
-			f := treeFile{name: filepath.Base(file), abs: file, info: info, changed: true}
-			if w.repo != nil {
-				if rel, err := filepath.Rel(w.repo.top, file); err == nil && filepath.IsLocal(rel) {
-					f.name = filepath.ToSlash(rel)
-					inside = append(inside, f.name)
-				}
-			}
-			files = append(files, f)
-		}
-	}
-	if len(inside) == 0 {
-		return w.state(files, nil), nil
-	}
-	s, err := w.repo.status(ctx, w.repo.top, inside)
-	if err != nil {
-		return State{}, err
-	}
-	fresh := map[string]bool{}
-	for _, name := range s.fresh {
-		fresh[name] = true
-	}
-	for i, f := range files {
-		if !slices.Contains(inside, f.name) {
-			continue
-		}
-		_, tracked := s.tracked[f.name]
-		files[i].changed = s.changed[f.name] || fresh[f.name] || w.repo.head == ""
-		if !tracked && !fresh[f.name] && !slices.Contains(ignored, f.name) {
-			ignored = append(ignored, f.name)
-		}
-	}
-	return w.state(files, ignored), nil
-}
-
-// throughLinks returns a file as it is named and, if that is a link, as what it is.
-func throughLinks(file string) []string {
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {
-		file = filepath.Join(dir, filepath.Base(file))
-	}
-	if real, err := filepath.EvalSymlinks(file); err == nil && real != file {
-		return []string{file, real}
-	}
-	return []string{file}
 }

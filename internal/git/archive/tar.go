@@ -1,4 +1,4 @@
-package git
+package archive
 
 import (
 	"archive/tar"
@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
 const (
@@ -18,15 +19,15 @@ const (
 	maxTarSize = 1<<33 - 1
 )
 
-// tarEntry is an entry of an archive that git has made, with the very bytes of its headers.
-type tarEntry struct {
+// Entry is an entry of an archive that git has made, with the very bytes of its headers.
+type Entry struct {
 	*tar.Header
+	Content io.Reader
 	raw     []byte // all of its headers, the extended ones included
-	content io.Reader
 }
 
-// readTar calls visit for every entry. What visit leaves of the content is skipped.
-func readTar(r io.Reader, visit func(e tarEntry) error) error {
+// ReadTar calls visit for every entry. What visit leaves of the content is skipped.
+func ReadTar(r io.Reader, visit func(e Entry) error) error {
 	in := &recorder{r: bufio.NewReaderSize(r, 128<<10)}
 	t := tar.NewReader(in)
 	padding := 0
@@ -44,10 +45,10 @@ func readTar(r io.Reader, visit func(e tarEntry) error) error {
 		}
 		raw := in.buf.Bytes()
 		if len(raw) < padding+tarBlock {
-			return fmt.Errorf("the archive has a header of %d bytes for %s", len(raw)-padding, show(h.Name))
+			return fmt.Errorf("the archive has a header of %d bytes for %s", len(raw)-padding, printable.Name(h.Name))
 		}
 		raw = raw[padding:]
-		if err := visit(tarEntry{h, raw, t}); err != nil {
+		if err := visit(Entry{h, t, raw}); err != nil {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, t); err != nil { //nolint:gosec // it is skipped
@@ -79,48 +80,47 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tarWriter puts an archive together out of entries of others.
-type tarWriter struct {
+// TarWriter writes an archive as git does: of entries of other archives, or of files.
+type TarWriter struct {
 	w    io.Writer
 	size int64
 }
 
-func (t *tarWriter) write(b []byte) error {
+// NewTarWriter writes to w.
+func NewTarWriter(w io.Writer) *TarWriter { return &TarWriter{w: w} }
+
+func (t *TarWriter) write(b []byte) error {
 	n, err := t.w.Write(b)
 	t.size += int64(n)
 	return err
 }
 
-// put copies an entry as it is.
-func (t *tarWriter) put(e tarEntry) error {
+// Put copies an entry as it is.
+func (t *TarWriter) Put(e Entry) error {
 	if err := t.write(e.raw); err != nil {
 		return err
 	}
-	return t.content(e.content)
+	return t.Content(e.Content)
 }
 
-// replace writes an entry with other content, as git would have written it.
-func (t *tarWriter) replace(e tarEntry, content io.Reader, size int64) error {
+// Replace writes an entry with other content, as git would have written it.
+func (t *TarWriter) Replace(e Entry, content io.Reader, size int64) error {
 	if size > maxTarSize {
 		return rpmflow.Fail(rpmflow.FailureSource, "split it", "%s has %d bytes; up to %d can be put into an archive",
-			show(e.Name), size, int64(maxTarSize))
+			printable.Name(e.Name), size, int64(maxTarSize))
 	}
 	raw := bytes.Clone(e.raw)
 	header := raw[len(raw)-tarBlock:]
 	copy(header[124:136], fmt.Sprintf("%011o\x00", size))
-	copy(header[148:156], "        ")
-	sum := 0
-	for _, b := range header {
-		sum += int(b)
-	}
-	copy(header[148:156], fmt.Sprintf("%07o\x00", sum))
+	sign(header)
 	if err := t.write(raw); err != nil {
 		return err
 	}
-	return t.content(content)
+	return t.Content(content)
 }
 
-func (t *tarWriter) content(r io.Reader) error {
+// Content writes what follows a header, with the padding behind it.
+func (t *TarWriter) Content(r io.Reader) error {
 	n, err := io.Copy(t.w, r)
 	t.size += n
 	if err != nil {
@@ -129,8 +129,8 @@ func (t *tarWriter) content(r io.Reader) error {
 	return t.write(make([]byte, -t.size&(tarBlock-1)))
 }
 
-// end writes what is behind the last entry.
-func (t *tarWriter) end() error {
+// End writes what is behind the last entry.
+func (t *TarWriter) End() error {
 	pad := tarRecord - t.size%tarRecord
 	if pad < 2*tarBlock {
 		pad += tarRecord

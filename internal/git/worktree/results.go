@@ -1,4 +1,4 @@
-package source
+package worktree
 
 import (
 	"bufio"
@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/rpmflow/rpmflow/internal/git"
 )
 
 // ResultsList is the file in a directory of results that names what local builds have put there, in the form of
@@ -71,7 +69,7 @@ func isResult(dir, name string, list map[string]string) bool {
 	if !listed {
 		return false
 	}
-	in, _, err := git.OpenRegular(filepath.Join(dir, name))
+	in, _, err := OpenRegular(filepath.Join(dir, name))
 	if err != nil {
 		return false
 	}
@@ -86,7 +84,7 @@ func isResult(dir, name string, list map[string]string) bool {
 // readResults reads the list of a directory. What is not understood names nothing.
 func readResults(dir string) map[string]string {
 	list := map[string]string{}
-	in, _, err := git.OpenRegular(filepath.Join(dir, ResultsList))
+	in, _, err := OpenRegular(filepath.Join(dir, ResultsList))
 	if err != nil {
 		return list
 	}
@@ -101,10 +99,10 @@ func readResults(dir string) map[string]string {
 	return list
 }
 
-// resultsIn returns which of the names in a directory are results; nil: none are.
+// resultsIn returns which of the names in a directory are results.
 func resultsIn(dir string, names []string) func(name string) bool {
 	if !slices.Contains(names, ResultsList) {
-		return nil
+		return func(string) bool { return false }
 	}
 	list := readResults(dir)
 	return func(name string) bool { return isResult(dir, name, list) }

@@ -1,11 +1,13 @@
-package git
+package archive
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -72,45 +74,29 @@ func (plain) Close() error { return nil }
 
 // bzip2 is the command of that name: there is no such compressor for Go.
 type bzip2 struct {
-	io.Writer
-	in   io.Closer
+	io.WriteCloser
 	cmd  *exec.Cmd
-	errs tail
+	errs bytes.Buffer
 }
 
 func newBzip2(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
-	b := &bzip2{cmd: exec.CommandContext(ctx, "bzip2", "-9", "-c"), errs: tail{max: 4 << 10}}
-	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = childEnv(), w, &b.errs
-	b.cmd.WaitDelay = gitCommand(ctx).WaitDelay
-	in, err := b.cmd.StdinPipe()
-	if err != nil {
+	b := &bzip2{cmd: exec.CommandContext(ctx, "bzip2", "-9", "-c")}
+	b.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"} // not BZIP2, which has options
+	b.cmd.Stdout, b.cmd.Stderr = w, &b.errs
+	b.cmd.WaitDelay = 5 * time.Second
+	var err error
+	if b.WriteCloser, err = b.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("compressing with bzip2: %w", err)
 	}
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("compressing with bzip2; install it on the builder: %w", err)
 	}
-	b.Writer, b.in = in, in
 	return b, nil
 }
 
 func (b *bzip2) Close() error {
-	err := errors.Join(b.in.Close(), b.cmd.Wait())
-	if err != nil {
-		return fmt.Errorf("compressing with bzip2: %w: %s", err, strings.TrimSpace(string(b.errs.buf)))
+	if err := errors.Join(b.WriteCloser.Close(), b.cmd.Wait()); err != nil {
+		return fmt.Errorf("compressing with bzip2: %w: %s", err, strings.TrimSpace(b.errs.String()))
 	}
 	return nil
-}
-
-// limitedWriter fails with err once more than left bytes are written.
-type limitedWriter struct {
-	w    io.Writer
-	left int64
-	err  error
-}
-
-func (l *limitedWriter) Write(b []byte) (int, error) {
-	if l.left -= int64(len(b)); l.left < 0 {
-		return 0, l.err
-	}
-	return l.w.Write(b)
 }

@@ -1,4 +1,4 @@
-package git
+package archive
 
 import (
 	"encoding/binary"
