@@ -6,12 +6,12 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // What in a tree speaks for it being the source itself, and what any repository of a package may have.
 
-// buildFiles are what a program is built with; a pattern is one of path.Match. A Makefile is missing: packagers have
-// them, too.
+// buildFiles are patterns of what a program is built with. A Makefile is missing: packagers have them, too.
 var buildFiles = []string{
 	"configure", "configure.ac", "configure.in", "Makefile.am", "Makefile.PL", "Build.PL", "CMakeLists.txt",
 	"meson.build", "setup.py", "setup.cfg", "pyproject.toml", "go.mod", "Cargo.toml", "package.json", "*.gemspec",
@@ -43,10 +43,7 @@ var packagersDirs = []string{
 }
 
 func isBuildFile(name string) bool {
-	return slices.ContainsFunc(buildFiles, func(pattern string) bool {
-		ok, err := path.Match(pattern, name)
-		return err == nil && ok
-	})
+	return slices.ContainsFunc(buildFiles, func(pattern string) bool { return pathmatch.Match(pattern, name) })
 }
 
 func isMakefile(name string) bool {

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/sassoftware/go-rpmutils"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -52,7 +51,7 @@ func takeNewest(v *spec.Version, d *git.Description, patterns []string) error {
 			}
 			continue
 		}
-		if v.Version == "" || rpmutils.Vercmp(version, v.Version) > 0 {
+		if v.Version == "" || rpmfile.Vercmp(version, v.Version) > 0 {
 			v.Tag, v.Version = tag, version
 		}
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sassoftware/go-rpmutils"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
 	"github.com/rpmflow/rpmflow/internal/testkit"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // rpmCompare is rpm's own opinion.
@@ -67,10 +67,9 @@ func TestVersionsSort(t *testing.T) {
 	for i := 1; i < len(all); i++ {
 		v1, r1, _ := strings.Cut(all[i-1], "-")
 		v2, r2, _ := strings.Cut(all[i], "-")
-		for name, compare := range map[string]func(a, b string) int{"rpm": func(a, b string) int {
-			return rpmCompare(t, a,
-				b)
-		}, "go-rpmutils": rpmutils.Vercmp} {
+		for name, compare := range map[string]func(a, b string) int{
+			"rpm": func(a, b string) int { return rpmCompare(t, a, b) }, "rpmfile": rpmfile.Vercmp,
+		} {
 			// With the distribution's suffix, and without one.
 			bare := func(r string) string { return strings.TrimSuffix(r, ".fc43") }
 			if c := compare(v1, v2); c > 0 || c == 0 && (compare(r1, r2) >= 0 || compare(bare(r1), bare(r2)) >= 0) {
@@ -88,7 +87,7 @@ func TestVersionFromGit(t *testing.T) {
 			Sources: rpmflow.Sources{Version: rpmflow.VersionFromGit}}
 		req.Commit = w.Commit(map[string]string{"hello.spec": plainSpec, "hello-1.0.tar.gz": "T"})
 		_, err := s.Prepare(t.Context(), req, t.TempDir())
-		wantFailure(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0",
+		failtest.Want(t, err, rpmflow.FailureSource, "no tag that matches v[0-9]*, [0-9]*", "git tag v0.1.0",
 			"version_tags")
 		w.Git("tag", "v2.0") // of a commit that was fetched before
 		w.Git("tag", "hello-7")
@@ -186,7 +185,7 @@ func TestAutomatic(t *testing.T) {
 		err = &rpmflow.Failure{Kind: rpmflow.FailureSpec, Message: "rpmspec", Excerpt: strings.Split(string(out), "\n")}
 	}
 	_, err = p.Complete(t.Context(), &fakeRPM{text: out, err: err})
-	wantFailure(t, err, rpmflow.FailureSpec, "%autorelease and %autochangelog", "not defined in the target's",
+	failtest.Want(t, err, rpmflow.FailureSpec, "%autorelease and %autochangelog", "not defined in the target's",
 		"version: from-git")
 	known := []byte("Name: hello\nRelease: 1\n")
 	if done, err := p.Complete(t.Context(), &fakeRPM{text: known}); err != nil || len(done.Notes) != 1 ||

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // What several rpm versions print for %prep.
@@ -148,7 +149,7 @@ func TestDownloads(t *testing.T) {
 		"Source0: https://x/..\n": {"Source0 https://x/..", "give it a name"},
 	} {
 		_, err := ParseExpanded([]byte(text)).Downloads(there, none)
-		wantFailure(t, err, rpmflow.FailureSource, words...)
+		failtest.Want(t, err, rpmflow.FailureSource, words...)
 	}
 }
 

@@ -7,29 +7,8 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-const template = `Name: hello
-Version: @VERSION@
-Release: 0.git@SHORT@
-Summary: x
-License: MIT
-# @PLANNED@ stays a comment
-Source0: %{name}-%{version}.tar.gz
-
-%description
-Write to ann@example.org and @nobody@.
-
-%prep
-%setup -q
-sed -i 's/@VERSION@/x/; s/@LATER@/y/' main.c
-
-%build
-true
-
-%files
-`
-
 func FuzzSubstitute(f *testing.F) {
-	f.Add(template, "VERSION=1")
+	f.Add("Version: @VERSION@\n# @PLANNED@\nann@example.org and @nobody@\nsed -i 's/@VERSION@/x/; s/@LATER@/y/'\n", "VERSION=1")
 	f.Add("Version: @A@@B@", "A=@B@")
 	f.Add("%package x\n@X@", "X={branch}")
 	f.Fuzz(func(t *testing.T, text, pair string) {

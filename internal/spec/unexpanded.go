@@ -2,15 +2,16 @@ package spec
 
 import (
 	"bytes"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
 // Unexpanded is what can be seen of a spec that rpm has not expanded: good for a guess, never for a build.
 type Unexpanded struct {
-	// Source0 is a pattern of its file name, as for path.Match; "" if none was found.
+	// Source0 is a pattern of its file name, as for package pathmatch; "" if none was found.
 	Source0 string
 	// Remote means that Source0 is a URL.
 	Remote bool
@@ -34,7 +35,7 @@ var (
 	// macro is one level of braces deep, which covers %{?dist} and %{name}; a deeper one leaves braces, which match
 	// nothing.
 	macro    = regexp.MustCompile(`%(\{[^{}]*\}|\([^()]*\)|\[[^\]]*\]|[?!]*[A-Za-z_]\w*|%)`)
-	metaChar = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+	metaChar = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `{`, `\{`)
 	// sourceMacros are those that expand to a URL.
 	sourceMacros = regexp.MustCompile(`^%\{?\??(url|forgesource|gosource|\w*_source|\w*_url|source_?url)\b`)
 )
@@ -145,7 +146,7 @@ func (u Unexpanded) Source0In(files []string) string {
 			}
 			continue
 		}
-		if matches(u.Source0, f) && (IsArchive(f) || !strings.Contains(u.Source0, "*")) {
+		if pathmatch.Match(u.Source0, f) && (IsArchive(f) || !strings.Contains(u.Source0, "*")) {
 			return f
 		}
 	}
@@ -155,25 +156,20 @@ func (u Unexpanded) Source0In(files []string) string {
 // Names reports whether the spec lists the file as a source or a patch. A name that is nothing but macros says nothing.
 func (u Unexpanded) Names(file string) bool {
 	return slices.ContainsFunc(u.Patterns, func(pattern string) bool {
-		return matches(pattern, file) && strings.Trim(pattern, "*") != ""
+		return pathmatch.Match(pattern, file) && strings.Trim(pattern, "*") != ""
 	})
 }
 
 // Misses reports whether the spec names a file that is not among these.
 func (u Unexpanded) Misses(files []string) bool {
 	return slices.ContainsFunc(u.Patterns, func(pattern string) bool {
-		return !slices.ContainsFunc(files, func(file string) bool { return matches(pattern, file) })
+		return !slices.ContainsFunc(files, func(file string) bool { return pathmatch.Match(pattern, file) })
 	})
 }
 
 // Plain lists the file names that are known without rpm.
 func (u Unexpanded) Plain() []string {
 	return slices.DeleteFunc(slices.Clone(u.Patterns), func(p string) bool { return strings.ContainsAny(p, `*?[\`) })
-}
-
-func matches(pattern, file string) bool {
-	ok, err := path.Match(pattern, file)
-	return err == nil && ok
 }
 
 // RunsPrograms reports whether rpm runs a program or Lua while it expands the spec. That may read any source:

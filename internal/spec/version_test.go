@@ -1,28 +1,15 @@
 package spec
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
 // wantFailure checks that err is the packager's business, with words in its text.
-func wantFailure(t *testing.T, err error, kind rpmflow.FailureKind, words ...string) {
-	t.Helper()
-	var f *rpmflow.Failure
-	if !errors.As(err, &f) || f.Kind != kind || f.Hint == "" {
-		t.Fatalf("got %v, want a failure of kind %s with a hint", err, kind)
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error()+"\n"+f.Hint, word) {
-			t.Errorf("%q (hint %q) does not say %q", err, f.Hint, word)
-		}
-	}
-}
-
 func TestVersionOf(t *testing.T) {
 	t.Parallel()
 	for tag, want := range map[string]string{
@@ -40,7 +27,7 @@ func TestVersionOf(t *testing.T) {
 	for tag, word := range map[string]string{"verbose": "has no version in it", "v1.2-3": `"-"`, "1.2:4": `":"`,
 		"1.2é": `"é"`} {
 		_, err := VersionOf(tag, DefaultVersionTags())
-		wantFailure(t, err, rpmflow.FailureSource, word, "version_tags")
+		failtest.Want(t, err, rpmflow.FailureSource, word, "version_tags")
 	}
 	for _, tt := range []struct{ pattern, tag, want string }{
 		{"n[0-9]*", "n6.1", "6.1"}, {"release-*", "release-2.5", "2.5"}, {"release-*", "release-v2.5-rc1", "2.5~rc1"},
@@ -113,7 +100,7 @@ func TestEditSpec(t *testing.T) {
 		"%{?x:\nVersion: 1\n}\nRelease: 1\n":               "no line Version:",
 	} {
 		_, err := v.Edit(in)
-		wantFailure(t, err, rpmflow.FailureSpec, word, "version: from-git")
+		failtest.Want(t, err, rpmflow.FailureSpec, word, "version: from-git")
 	}
 }
 
