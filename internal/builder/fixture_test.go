@@ -26,6 +26,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
@@ -134,8 +135,8 @@ func (w *fixture) watch() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		after := uint64(0)
-		for ctx.Err() == nil { // again when NATS was away
-			_ = events.Replay(ctx, w.js, after, func() {}, func(e events.Event) error {
+		_ = retry.Policy{First: 50 * time.Millisecond}.Do(ctx, func() error { // again when NATS was away
+			return events.Replay(ctx, w.js, after, func() {}, func(e events.Event) error {
 				if err := eventschema.Validate(e.Raw); err != nil {
 					w.t.Errorf("%s event: %v", e.Type, err)
 				}
@@ -147,11 +148,7 @@ func (w *fixture) watch() {
 				w.changed = make(chan struct{})
 				return nil
 			})
-			select {
-			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
+		})
 	})
 	w.t.Cleanup(func() {
 		cancel()
@@ -342,22 +339,14 @@ func (w *fixture) runWith(o builder.Options, url string, engine build.Engine) *p
 		}
 	}()
 	w.t.Cleanup(func() { cancelSoft(); cancelHard(); p.ended() })
-	select {
-	case <-ready:
-	case <-time.After(patience):
-		w.t.Fatalf("builder %s has not started", o.Name)
-	}
+	testkit.Receive(w.t, "the start of builder "+o.Name, ready)
 	return p
 }
 
 // ended waits for the program's end.
 func (p *program) ended() {
 	p.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(patience):
-		p.t.Errorf("the builder has not ended within %s", patience)
-	}
+	testkit.Receive(p.t, "the builder's end", p.done)
 }
 
 // runBuilder is a builder program, without a configuration.

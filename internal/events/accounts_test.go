@@ -1,13 +1,11 @@
 package events_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // password is everybody's in the tests.
@@ -62,62 +61,10 @@ func node(t testing.TB) string {
 	return fmt.Sprintf("listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n", t.TempDir())
 }
 
-// logText is a log that a test can read and wait for.
-type logText struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	changed chan struct{} // closed with the next line; nil: no test waits
-}
-
-func (j *logText) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.changed != nil {
-		close(j.changed)
-		j.changed = nil
-	}
-	return j.text.Write(p)
-}
-
-// next is the log so far, and a channel that is closed with its next line.
-func (j *logText) next() (string, <-chan struct{}) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.changed == nil {
-		j.changed = make(chan struct{})
-	}
-	return j.text.String(), j.changed
-}
-
-func (j *logText) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
-func (j *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
-
-// until waits until the log says something.
-func (j *logText) until(t testing.TB, words string) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		text, changed := j.next()
-		if strings.Contains(text, words) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			t.Fatalf("the log does not say %q:\n%s", words, text)
-		}
-	}
-}
-
 // as logs in; in the end nothing may have been refused.
 func as(t testing.TB, s *server.Server, user string, streams events.StreamSettings) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	var log logText
+	var log testkit.Log
 	a := events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user, Streams: streams}
 	open := events.Dial
 	if user == string(rpmflow.RoleListener) {
@@ -130,7 +77,7 @@ func as(t testing.TB, s *server.Server, user string, streams events.StreamSettin
 			return events.Attach(t.Context(), a, log)
 		}
 	}
-	nc, js, err := open(a, log.logger())
+	nc, js, err := open(a, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,8 +63,8 @@ func TestDeployedNode(t *testing.T) { //nolint:paralleltest // sets the environm
 		o.HTTPPort != 8222 || o.Port != 4222 {
 		t.Errorf("the node is set to %+v", o)
 	}
-	var log logText
-	nc, js, err := events.Connect(t.Context(), access(s.ClientURL(), "listener", 1), log.logger())
+	var log testkit.Log
+	nc, js, err := events.Connect(t.Context(), access(s.ClientURL(), "listener", 1), log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestDeployedNode(t *testing.T) { //nolint:paralleltest // sets the environm
 		t.Errorf("3 replicas on one node: %v", err)
 	}
 	for _, user := range []string{"builder", "publisher", "subscriber", "admin", "system"} {
-		nc, _, err := events.Dial(access(s.ClientURL(), user, 1), log.logger())
+		nc, _, err := events.Dial(access(s.ClientURL(), user, 1), log.Logger())
 		if err != nil {
 			t.Errorf("%s: %v", user, err)
 			continue
@@ -193,17 +193,17 @@ func TestReplicasNeedServers(t *testing.T) { //nolint:paralleltest // sets the e
 	start := cluster(t, 2)
 	url := start().ClientURL()
 	start()
-	var log logText
+	var log testkit.Log
 	ctx, cancel := context.WithCancel(t.Context())
-	in(t, func(context.Context) error {
-		_, _, err := events.Connect(ctx, access(url, "listener", 3), log.logger())
+	testkit.Run(t, "the listener", func(context.Context) error {
+		_, _, err := events.Connect(ctx, access(url, "listener", 3), log.Logger())
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}
 		return fmt.Errorf("3 replicas on 2 servers: %w", err)
 	})
 	defer cancel()
-	log.until(t, "nats.replicas is 3, but the cluster has fewer servers")
+	log.Until(t, "nats.replicas is 3, but the cluster has fewer servers")
 }
 
 // Three nodes of cluster.conf hold every stream; one may die.
@@ -220,7 +220,7 @@ func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the envir
 		t.Error("a node without its cluster is healthy, or has no JetStream")
 	}
 	start()
-	var log logText
+	var log testkit.Log
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	type connection struct {
@@ -230,10 +230,10 @@ func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the envir
 	}
 	connected := make(chan connection, 1)
 	go func() {
-		nc, js, err := events.Connect(ctx, access(strings.Join(urls, ","), "listener", 3), log.logger())
+		nc, js, err := events.Connect(ctx, access(strings.Join(urls, ","), "listener", 3), log.Logger())
 		connected <- connection{nc, js, err}
 	}()
-	log.until(t, "the NATS cluster has no leader now")
+	log.Until(t, "the NATS cluster has no leader now")
 	start()
 	c := <-connected
 	if c.err != nil {
@@ -251,7 +251,7 @@ func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the envir
 			healthy(t, nodes[1], "") && healthy(t, nodes[2], "")
 	})
 
-	nc, js, err := events.Attach(ctx, access(strings.Join(urls, ","), "builder", 3), log.logger())
+	nc, js, err := events.Attach(ctx, access(strings.Join(urls, ","), "builder", 3), log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,9 +27,9 @@ func TestPasswordChanged(t *testing.T) {
 	}
 	with(password)
 	s := serveFile(t, file, func(*server.Options) {})
-	var log logText
+	var log testkit.Log
 	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"},
-		log.logger())
+		log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestPasswordChanged(t *testing.T) {
 		_, do := hint.Split(err)
 		return strings.Contains(do, "check the NATS user and its secret")
 	})
-	log.until(t, "check nats.user (builder) and nats.password")
+	log.Until(t, "check nats.user (builder) and nats.password")
 	with(password)
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)

@@ -153,11 +153,7 @@ func TestCancelNotices(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	select {
-	case <-notices:
-	case <-time.After(10 * time.Second):
-		t.Fatal("not received")
-	}
+	testkit.Receive(t, "the notice", notices)
 }
 
 func TestDurableSubscriberResumes(t *testing.T) {
@@ -187,10 +183,10 @@ func TestDurableSubscriberResumes(t *testing.T) {
 		}
 		return got
 	}
-	var log logText
+	var log testkit.Log
 	first := make(chan []string, 1)
-	go func() { first <- listen(1, log.logger()) }()
-	log.until(t, "waiting for finished builds") // which says that the durable consumer is there
+	go func() { first <- listen(1, log.Logger()) }()
+	log.Until(t, "waiting for finished builds") // which says that the durable consumer is there
 	b1 := finish("p1")
 	if got := <-first; !slices.Equal(got, []string{b1.ID}) {
 		t.Fatalf("first came %v", got)

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -17,17 +16,10 @@ import (
 )
 
 const (
-	// followInactive is after how long the consumer of a program that is gone goes away.
-	followInactive = 5 * time.Minute
 	// followMargin is how much earlier than the oldest message of BUILDS the events of its build may be.
 	followMargin = time.Minute
-	followPause  = time.Second     // before another try, on average
-	followBeat   = 5 * time.Second // between heartbeats of the server; when two are missing, the consumer is gone
-	followWarn   = time.Minute     // between warnings
+	followWarn   = time.Minute // between warnings
 )
-
-// errGap means that an event was not delivered.
-var errGap = errors.New("an event is missing")
 
 // Follow reads from EVENTS which builds wait and run, and receives the heartbeats of their owners, until ctx ends.
 // Without it Take returns nothing. It reads headers only, and no further back than to the oldest message of BUILDS,
@@ -56,60 +48,44 @@ func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 			log.Warn("which builds are running is not known exactly for now", "error", err)
 			warned = time.Now()
 		}
-		retry.Sleep(ctx, retry.Policy{First: followPause}.Pause(1))
+		retry.Sleep(ctx, retry.Policy{First: readPause}.Pause(1))
 	}
 }
 
 // follow reads with one consumer until it fails.
 func (q *Queue) follow(ctx context.Context) error {
-	cons, err := q.follower(ctx)
+	config, err := q.unread(ctx)
 	if err != nil {
 		return err
 	}
-	q.standings.listening(time.Now())
-	past := cons.CachedInfo().NumPending
-	if past == 0 {
-		q.markCaughtUp()
-	}
-	it, err := cons.Messages(jetstream.PullHeartbeat(followBeat))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", StreamEvents, err)
-	}
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer stop()
-	defer it.Stop()
-	for come := uint64(1); ; come++ {
-		msg, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("read %s: %w", StreamEvents, err)
+	var past uint64
+	return read(ctx, q.js, StreamEvents, config, func(pending uint64) {
+		q.standings.listening(time.Now())
+		if past = pending; past == 0 {
+			q.markCaughtUp()
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read %s: %w", StreamEvents, err)
-		}
-		if meta.Sequence.Consumer != come {
-			return fmt.Errorf("read %s: %w", StreamEvents, errGap)
-		}
+	}, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if o, ok := buildEventOf(msg.Subject(), parseQueueHeader(msg.Headers()), meta.Sequence.Stream); ok {
-			q.standings.take(o, time.Now(), come <= past)
+			q.standings.take(o, time.Now(), meta.Sequence.Consumer <= past)
 		}
 		if meta.NumPending == 0 {
 			q.markCaughtUp()
 		}
-	}
+		return nil
+	})
 }
 
-// follower makes the consumer. It starts where the last one stopped, else where the oldest build in BUILDS was queued.
-func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
+// unread configures the consumer, which starts where the last one stopped, else where the oldest build in BUILDS was
+// queued.
+func (q *Queue) unread(ctx context.Context) (config jetstream.ConsumerConfig, err error) {
 	ctx, cancel := context.WithTimeout(ctx, streamWait)
 	defer cancel()
 	stream, err := q.js.Stream(ctx, StreamEvents)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: open: %w", StreamEvents, err)
+		return config, fmt.Errorf("stream %s: open: %w", StreamEvents, err)
 	}
-	config := jetstream.ConsumerConfig{
+	config = jetstream.ConsumerConfig{
 		Description: "which builds wait and run, for a builder", FilterSubject: patternEvents, HeadersOnly: true,
-		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: followInactive, MemoryStorage: true, Replicas: 1,
 	}
 	q.standings.mu.Lock()
 	if q.standings.last > stream.CachedInfo().State.LastSeq { // the stream was made again
@@ -119,25 +95,19 @@ func (q *Queue) follower(ctx context.Context) (jetstream.Consumer, error) {
 	q.standings.mu.Unlock()
 	if last > 0 {
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, last+1
-	} else {
-		builds, err := q.stream.Info(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", StreamBuilds, err)
-		}
-		from := builds.TimeStamp
-		if builds.State.Msgs > 0 {
-			from = builds.State.FirstTime
-		}
-		from = from.Add(-followMargin)
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+		return config, nil
 	}
-	cons, err := stream.CreateConsumer(ctx, config)
+	builds, err := q.stream.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("make a consumer of %s: %w: has the NATS user the right? `rpmflow config nats` makes "+
-			"accounts",
-			StreamEvents, err)
+		return config, fmt.Errorf("stream %s: %w", StreamBuilds, err)
 	}
-	return cons, nil
+	from := builds.TimeStamp
+	if builds.State.Msgs > 0 {
+		from = builds.State.FirstTime
+	}
+	from = from.Add(-followMargin)
+	config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+	return config, nil
 }
 
 // markCaughtUp says that all events of the past are read.

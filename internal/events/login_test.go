@@ -27,15 +27,15 @@ func TestLoginByNKey(t *testing.T) {
 		return "nkey: " + testkit.Value(pair.PublicKey())(t)
 	}}
 	s := serve(t, node(t)+accounts.Config())
-	var log logText
+	var log testkit.Log
 	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"],
-		Role: rpmflow.RoleListener}, log.logger())
+		Role: rpmflow.RoleListener}, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
 	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["builder"],
-		Role: rpmflow.RoleBuilder}, log.logger())
+		Role: rpmflow.RoleBuilder}, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +86,9 @@ func TestPasswordIsChanged(t *testing.T) {
 	s := serveFile(t, file, func(*server.Options) {})
 	config = strings.Replace(config, "127.0.0.1:-1", s.Addr().String(), 1)
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
-	var log logText
+	var log testkit.Log
 	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password},
-		log.logger())
+		log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestPasswordIsChanged(t *testing.T) {
 	}
 	login := fmt.Sprintf("user: %q, password: %q", "builder", password)
 	reload(strings.Replace(config, login, `user: "builder", password: "another"`, 1))
-	log.until(t, `level=ERROR msg="NATS refuses the login, trying again: `+
+	log.Until(t, `level=ERROR msg="NATS refuses the login, trying again: `+
 		`check nats.user (builder) and nats.password" user=builder`)
 	done := make(chan error, 1)
 	go func() {
@@ -111,14 +111,7 @@ func TestPasswordIsChanged(t *testing.T) {
 	}()
 	testkit.Eventually(t, "it does not try again", func() bool { return nc.Stats().OutMsgs > 0 && nc.IsReconnecting() })
 	reload(config)
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("not published\n%s", &log)
-	}
+	testkit.Must(t, testkit.Receive(t, "the publish", done))
 	if n := strings.Count(log.String(), "NATS refuses the login"); n != 1 {
 		t.Errorf("reported %d times within a minute", n)
 	}
@@ -131,19 +124,19 @@ func TestPasswordIsChanged(t *testing.T) {
 func TestAttachWaitsForTheStreams(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
-	var log logText
+	var log testkit.Log
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		nc, _, err := events.Attach(ctx, events.Access{URL: s.ClientURL(), User: "builder", Password: password},
-			log.logger())
+			log.Logger())
 		if err == nil {
 			nc.Close()
 		}
 		done <- err
 	}()
-	log.until(t, "waiting for a listener to make them")
+	log.Until(t, "waiting for a listener to make them")
 	as(t, s, "listener", events.StreamSettings{})
 	if err := <-done; err != nil {
 		t.Fatal(err)

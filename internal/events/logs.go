@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 const (
@@ -20,6 +22,8 @@ const (
 	logEnds    = 16 // of them reserved for the ends of logs
 	headerEnd  = "Rpmflow-Log-End"
 )
+
+var errLogEnd = errors.New("the log has ended")
 
 // LogWriter sends what is written to it to LOGS. It never blocks the build: when NATS is slow or away, parts are left
 // out and a line says so. Memory is bounded by the chunk and the pending messages.
@@ -149,36 +153,31 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 			return fmt.Errorf("live log of build %s: %w", build, err)
 		}
 	}
-	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{logSubject(build)}}
-	cons, err := js.OrderedConsumer(ctx, StreamLogs, config)
-	if err != nil {
-		return fmt.Errorf("live log of build %s: %w", build, err)
+	config := jetstream.ConsumerConfig{FilterSubject: logSubject(build)}
+	begun := false
+	err := retry.Policy{First: readPause}.Do(ctx, func() error {
+		err := read(ctx, js, StreamLogs, config, func(uint64) { begun = true },
+			func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+				if msg.Headers().Get(headerEnd) != "" {
+					return retry.Permanent(errLogEnd)
+				}
+				if err := write(msg.Data()); err != nil {
+					return retry.Permanent(err)
+				}
+				if !follow && meta.NumPending == 0 {
+					return retry.Permanent(errLogEnd)
+				}
+				config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+				config.OptStartSeq = meta.Sequence.Stream + 1
+				return nil
+			})
+		if !begun {
+			return retry.Permanent(fmt.Errorf("live log of build %s: %w", build, err))
+		}
+		return err
+	})
+	if ctx.Err() != nil || errors.Is(err, errLogEnd) {
+		return nil
 	}
-	it, err := cons.Messages()
-	if err != nil {
-		return fmt.Errorf("live log of build %s: %w", build, err)
-	}
-	defer stopWith(ctx, it)()
-	for {
-		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is made again does not notice Stop
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("live log of build %s: %w", build, err)
-		}
-		if msg.Headers().Get(headerEnd) != "" {
-			return nil
-		}
-		if err := write(msg.Data()); err != nil {
-			return err
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("live log of build %s: %w", build, err)
-		}
-		if !follow && meta.NumPending == 0 {
-			return nil
-		}
-	}
+	return err
 }

@@ -429,7 +429,7 @@ func TestFollowingGoesOn(t *testing.T) {
 	a, b := h.builder(), h.builder()
 	h.push("mass", 3, 3)
 	first := b.claim()
-	deleteOrdered(t, h.js, events.StreamEvents)
+	loseReaders(t, h.js, events.StreamEvents)
 	h.push("small", 1, 1)
 	wantOrder(t, a.claim().record.Project, "small")
 	first.finish()

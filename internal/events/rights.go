@@ -49,12 +49,10 @@ func RightsOf(role rpmflow.Role) Rights {
 			api("STREAM.MSG.GET", StreamLogs))
 		r.consume(StreamPushes, consumerDispatcher, patternReceived)
 		r.publish(ack(StreamPushes, consumerDispatcher))
-		// The read model and live logs use ordered consumers, which have random names, and are made again and removed.
-		// Subscribers' are durable.
+		// The read model and live logs use consumers with random names, which expire. Subscribers' are durable.
 		r.consume(StreamEvents, "*", "", SubjectFinished)
 		r.consume(StreamLogs, "*", patternLogs)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"))
-		r.publish(api("CONSUMER.DELETE", StreamLogs, "*"))
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"))
 	case rpmflow.RoleBuilder:
 		for _, t := range []Type{TypeQueued, TypeStarted, TypePhase, TypeFinished} {
 			r.publish(everyEvent(t))
@@ -73,7 +71,7 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(api("STREAM.INFO", StreamPublished), api("STREAM.MSG.GET", StreamPublished))
 		r.publish(api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.consume(StreamEvents, "*", "", SubjectFinished)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.DELETE", StreamEvents, "*"))
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"))
 		r.publish(ack(StreamEvents, consumerPublisher))
 	default:
 		return Rights{}

@@ -82,38 +82,6 @@ func matches(pattern, subject string) bool {
 	return len(want) == len(have)
 }
 
-// in runs what a program does until the test ends.
-func in(t *testing.T, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
-}
-
-// deleteOrdered removes the consumers of a stream that have no durable name, as a server that lost them does.
-func deleteOrdered(t *testing.T, js jetstream.JetStream, stream string) {
-	t.Helper()
-	s := testkit.Value(js.Stream(t.Context(), stream))(t)
-	testkit.Eventually(t, "a reader of "+stream, func() bool {
-		n := 0
-		for info := range s.ListConsumers(t.Context()).Info() {
-			if info.Config.Durable == "" && info.NumWaiting > 0 {
-				if err := s.DeleteConsumer(t.Context(), info.Name); err != nil {
-					t.Fatal(err)
-				}
-				n++
-			}
-		}
-		return n > 0
-	})
-}
-
 // What the listener does it may do, and what it may do it does.
 func TestListenerRights(t *testing.T) {
 	t.Parallel()
@@ -138,7 +106,7 @@ func TestListenerRights(t *testing.T) {
 		}
 	}
 	handled, replayed, logged := make(chan rpmflow.Push, 10), make(chan events.Event, 10), make(chan string, 100)
-	in(t, func(ctx context.Context) error {
+	testkit.Run(t, "the dispatcher", func(ctx context.Context) error {
 		return pushes.Each(ctx, quiet, func(ctx context.Context, p rpmflow.Push) error {
 			for _, b := range p.Builds {
 				if _, err := ledger.Append(ctx, events.TypeQueued, b, 0); err != nil {
@@ -155,7 +123,7 @@ func TestListenerRights(t *testing.T) {
 			return nil
 		})
 	})
-	in(t, func(ctx context.Context) error {
+	testkit.Run(t, "the replay", func(ctx context.Context) error {
 		return events.Replay(ctx, js, 0, func() {}, func(e events.Event) error { replayed <- e; return nil })
 	})
 	testkit.Value(ajs.Publish(t.Context(), "rpmflow.logs."+b.ID, []byte("a line")))(t)
@@ -163,7 +131,7 @@ func TestListenerRights(t *testing.T) {
 	if err := events.FollowLog(t.Context(), js, b.ID, false, keep); err != nil {
 		t.Fatal(err)
 	}
-	in(t, func(ctx context.Context) error { return events.FollowLog(ctx, js, b.ID, true, keep) })
+	testkit.Run(t, "the log's reader", func(ctx context.Context) error { return events.FollowLog(ctx, js, b.ID, true, keep) })
 	<-handled
 	<-replayed
 	<-logged
@@ -178,12 +146,6 @@ func TestListenerRights(t *testing.T) {
 	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
 	fmt.Fprintln(w, "canceled")
 	w.Close(t.Context(), true)
-	// Consumers that the server loses are made again, and after a reconnect the durable one is looked for.
-	deleteOrdered(t, ajs, events.StreamEvents)
-	deleteOrdered(t, ajs, events.StreamLogs)
-	if err := nc.ForceReconnect(); err != nil {
-		t.Fatal(err)
-	}
 	p.used(t, events.RightsOf(rpmflow.RoleListener))
 }
 
@@ -197,7 +159,7 @@ func TestBuilderRights(t *testing.T) {
 	nc, js := as(t, s, "builder", events.StreamSettings{})
 	ledger, queue := testkit.Value(events.NewLedger(t.Context(), js))(t), testkit.Value(events.NewQueue(t.Context(), nc,
 		js, time.Minute))(t)
-	in(t, func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
+	testkit.Run(t, "the queue's reader", func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
 	wake, stop, err := queue.WorkNotices([]string{"x86_64"})
 	if err != nil {
 		t.Fatal(err)
@@ -210,11 +172,7 @@ func TestBuilderRights(t *testing.T) {
 	if err := forListener.Enqueue(t.Context(), b, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-wake:
-	case <-time.After(20 * time.Second):
-		t.Fatal("no builder was woken")
-	}
+	testkit.Receive(t, "the notice of work", wake)
 	notices, stopNotices, err := queue.CancelNotices(b.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -223,11 +181,7 @@ func TestBuilderRights(t *testing.T) {
 	if err := errors.Join(nc.Flush(), forListener.NotifyCancel(b.ID)); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-notices:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the owner was not notified")
-	}
+	testkit.Receive(t, "the notice to the owner", notices)
 	var seq uint64
 	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {
 		seq = testkit.Value(ledger.Append(t.Context(), kind, b, seq))(t)
@@ -252,8 +206,7 @@ func TestBuilderRights(t *testing.T) {
 	p.used(t, events.RightsOf(rpmflow.RoleBuilder))
 }
 
-// A publisher reads EVENTS with a durable and with an ordered consumer, and has a stream of its own for what it
-// publishes.
+// A publisher reads EVENTS with a durable consumer and with Replay, and has a stream of its own for what it publishes.
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
@@ -290,10 +243,9 @@ func TestPublisherRights(t *testing.T) {
 			jetstream.WithExpectLastSequencePerSubject(revision)))(t)
 	}
 	testkit.Value(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
-	in(t, func(ctx context.Context) error {
+	testkit.Run(t, "the replay", func(ctx context.Context) error {
 		return events.Replay(ctx, js, 0, func() {}, func(events.Event) error { return nil })
 	})
-	deleteOrdered(t, ajs, events.StreamEvents)
 	p.used(t, events.RightsOf(rpmflow.RolePublisher))
 }
 
@@ -333,9 +285,9 @@ func TestRefused(t *testing.T) {
 			"$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
 		},
 	} {
-		var log logText
+		var log testkit.Log
 		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user},
-			log.logger())
+			log.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +307,7 @@ func TestRefused(t *testing.T) {
 			if i >= len(subjects)-4 {
 				verb = "subscribe to"
 			}
-			log.until(t, fmt.Sprintf("level=ERROR msg=\"the NATS user %s may not %s %s: "+
+			log.Until(t, fmt.Sprintf("level=ERROR msg=\"the NATS user %s may not %s %s: "+
 				"use the accounts of `rpmflow config nats`\" subject=%s", user, verb, subject, subject))
 		}
 		nc.Close()

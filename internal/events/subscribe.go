@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -146,53 +147,20 @@ func announced(ctx context.Context, nc *nats.Conn, s Subscription, log *slog.Log
 }
 
 // Replay passes every event after the given sequence of EVENTS to handle, past ones and then new ones, in order, until
-// ctx ends or handle fails. caughtUp is called once when the past is over.
+// ctx ends, handle fails or NATS was away: the caller can go on behind the last event. caughtUp is called once when the
+// past is over.
 func Replay(
 	ctx context.Context, js jetstream.JetStream, after uint64, caughtUp func(), handle func(Event) error,
 ) error {
-	stream, err := js.Stream(ctx, StreamEvents)
-	if err != nil {
-		return fmt.Errorf("stream %s: open: %w", StreamEvents, err)
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", StreamEvents, err)
-	}
-	end := info.State.LastSeq
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	caughtUp = sync.OnceFunc(caughtUp)
+	var past uint64
+	return read(ctx, js, StreamEvents, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("replay %s: %w", StreamEvents, err)
-	}
-	caught := false
-	mark := func() {
-		if !caught {
-			caught = true
+	}, func(pending uint64) {
+		if past = pending; past == 0 {
 			caughtUp()
 		}
-	}
-	// The newest events may have been purged: then no event with that sequence is delivered.
-	if info := cons.CachedInfo(); after >= end || info != nil && info.NumPending == 0 {
-		mark()
-	}
-	it, err := cons.Messages()
-	if err != nil {
-		return fmt.Errorf("replay %s: %w", StreamEvents, err)
-	}
-	defer stopWith(ctx, it)()
-	for {
-		msg, err := it.Next(jetstream.NextContext(ctx)) // an iterator that is made again does not notice Stop
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("replay %s: %w", StreamEvents, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("replay %s: %w", StreamEvents, err)
-		}
+	}, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		ev, err := Parse(msg.Data())
 		if err != nil {
 			return fmt.Errorf("replay %s: %s at %d: %w", StreamEvents, msg.Subject(), meta.Sequence.Stream, err)
@@ -201,27 +169,9 @@ func Replay(
 		if err := handle(ev); err != nil {
 			return err
 		}
-		if ev.Sequence >= end || meta.NumPending == 0 {
-			mark()
+		if meta.NumPending == 0 || meta.Sequence.Consumer >= past { // the newest events may have been purged
+			caughtUp()
 		}
-	}
-}
-
-// stopWith returns a function that stops the iterator of an ordered consumer, to be called after the last Next. An
-// iterator that is stopped while it makes its consumer again leaves the new one running. So the end of ctx stops it
-// only after a delay, in case Next does not return: while NATS is away it would try for ever.
-func stopWith(ctx context.Context, it jetstream.MessagesContext) (stop func()) {
-	over := make(chan struct{})
-	forget := context.AfterFunc(ctx, func() {
-		select {
-		case <-over:
-		case <-time.After(time.Second):
-			it.Stop()
-		}
+		return nil
 	})
-	return func() {
-		close(over)
-		forget()
-		it.Stop()
-	}
 }

@@ -37,9 +37,9 @@ func (a announcer) finish(project, push string) rpmflow.Build {
 }
 
 // foreignClient logs in as another program does, with the library as it is.
-func foreignClient(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *logText) {
+func foreignClient(t *testing.T, s *server.Server, user string) (*nats.Conn, jetstream.JetStream, *testkit.Log) {
 	t.Helper()
-	var log logText
+	var log testkit.Log
 	nc := testkit.Value(nats.Connect(s.ClientURL(), nats.UserInfo(user, password),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { fmt.Fprintln(&log, err) })))(t)
 	t.Cleanup(nc.Close)
@@ -167,29 +167,24 @@ func TestFinishedWithoutAName(t *testing.T) {
 	s := serve(t, node(t)+withPasswords("mirror").Config())
 	a := newAnnouncer(t, s, "mirror")
 	for _, user := range []string{"mirror", "admin"} {
-		var log logText
-		nc, js, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password}, log.logger())
+		var log testkit.Log
+		nc, js, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password}, log.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(nc.Close)
 		got := make(chan string, 10)
-		in(t, func(ctx context.Context) error {
-			return events.Finished(ctx, js, events.Subscription{Project: "hello"}, log.logger(),
+		testkit.Run(t, "the subscriber", func(ctx context.Context) error {
+			return events.Finished(ctx, js, events.Subscription{Project: "hello"}, log.Logger(),
 				func(e events.Event) error { got <- e.Build.ID; return nil })
 		})
 		await := func(want string) {
 			t.Helper()
-			select {
-			case have := <-got:
-				if have != want {
-					t.Fatalf("%s: %s came, not %s", user, have, want)
-				}
-			case <-time.After(20 * time.Second):
-				t.Fatalf("%s: nothing came\n%s", user, &log)
+			if have := testkit.Receive(t, "an event for "+user, got); have != want {
+				t.Fatalf("%s: %s came, not %s", user, have, want)
 			}
 		}
-		log.until(t, "waiting for finished builds")
+		log.Until(t, "waiting for finished builds")
 		b := a.finish("hello", user)
 		lost := b.Clone()
 		lost.Outcome = &rpmflow.Outcome{Result: rpmflow.Failed}
@@ -201,7 +196,7 @@ func TestFinishedWithoutAName(t *testing.T) {
 		if err := nc.ForceReconnect(); err != nil {
 			t.Fatal(err)
 		}
-		log.until(t, "NATS was away")
+		log.Until(t, "NATS was away")
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}

@@ -1,14 +1,17 @@
-// Package testkit has what the tests of several packages need: waiting for a state within a bound, and files.
+// Package testkit has what the tests of several packages need: waiting for a state or a signal within a bound, programs
+// that run until the test ends, their logs, and files.
 //
 // In come a test and a condition; out come failures of the test that name what was waited for. Only tests import it,
 // and it imports nothing of ours.
 package testkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -55,6 +58,35 @@ func EventuallyWithin(t testing.TB, limit time.Duration, what string, is func() 
 		}
 		return missing
 	})
+}
+
+// Receive waits for a value of a channel, or for its end. It is called what in the failure of a test that waits in vain.
+func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(Patience):
+		t.Fatalf("after %s still missing: %s", Patience, what)
+	}
+	return v
+}
+
+// Run runs a program until the test ends, or until stop is called, which ends its context and waits for its end. The
+// program must not fail before.
+func Run(t testing.TB, what string, program func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- program(ctx) }()
+	stop = sync.OnceFunc(func() {
+		t.Helper()
+		cancel()
+		if err := Receive(t, "the end of "+what, done); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // Must fails the test if there is an error.

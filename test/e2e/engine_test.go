@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/testkit"
-	"github.com/rpmflow/rpmflow/test/system"
 )
 
 // engine is a Docker engine of the test's own, to be killed.
@@ -21,7 +20,7 @@ type engine struct {
 	dir  string
 	done chan struct{} // closed when the present one has ended
 	cmd  *exec.Cmd
-	log  *system.Buffer
+	log  *testkit.Log
 }
 
 // newEngine starts an engine, which ends with the test. Where that is not possible the test is skipped: few machines
@@ -40,7 +39,7 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir, log: &system.Buffer{}}
+	e := &engine{t: t, dir: dir, log: &testkit.Log{}}
 	testkit.Write(t, filepath.Join(dir, "daemon.json"), "{}\n") // and not that of the machine's own
 	t.Cleanup(func() {
 		e.end(syscall.SIGTERM) // it stops its containers

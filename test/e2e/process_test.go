@@ -26,13 +26,13 @@ import (
 // process is one of our programs, as an operator runs it.
 type process struct {
 	cmd  *exec.Cmd
-	log  *system.Buffer
+	log  *testkit.Log
 	done chan struct{}
 }
 
 func run(t *testing.T, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(program(t, name), args...), log: &system.Buffer{}, done: make(chan struct{})}
+	p := &process{cmd: exec.Command(program(t, name), args...), log: &testkit.Log{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.log, p.log
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "DOCKER_HOST=" +
 		os.Getenv("DOCKER_HOST")}, env...)
@@ -129,11 +129,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 		t.Error("the build is not in the list any more")
 	}
 	testkit.Write(t, gate, "")
-	select {
-	case <-up.done:
-	case <-time.After(system.Patience):
-		t.Fatal("up runs on after its last build")
-	}
+	testkit.Receive(t, "the end of up after its last build", up.done)
 	if code := up.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(up.log.String(), "build finished") {
 		t.Errorf("exit code %d", code)
 	}

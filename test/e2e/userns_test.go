@@ -64,7 +64,7 @@ func remapped(t *testing.T, image string) {
 	script += "exec dockerd --config-file " + dir + "/daemon.json --data-root " + dir + "/data --exec-root " + dir +
 		"/exec --pidfile " + dir + "/pid --host " + socket +
 		" --userns-remap=default --bridge=none --iptables=false --storage-driver=" + strings.TrimSpace(string(driver))
-	log := &system.Buffer{}
+	log := &testkit.Log{}
 	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-ec", script)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

@@ -6,7 +6,6 @@
 package system
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -23,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
@@ -37,7 +37,7 @@ type System struct {
 	Config *config.Config
 	Dir    string
 	JS     jetstream.JetStream
-	Log    *Buffer
+	Log    *testkit.Log
 	Target string
 	seen   chan events.Event // finished events, as a durable subscriber gets them
 }
@@ -52,7 +52,7 @@ func Start(t testing.TB, engine string, projects ...string) *System {
 func StartWith(t testing.TB, engine, builder string, projects ...string) *System {
 	t.Helper()
 	NeedRPM(t)
-	s := &System{Dir: t.TempDir(), Log: &Buffer{}, Target: "host", seen: make(chan events.Event, 64)}
+	s := &System{Dir: t.TempDir(), Log: &testkit.Log{}, Target: "host", seen: make(chan events.Event, 64)}
 	targets := "- name: host\n"
 	if engine == "mock" {
 		s.Target, targets = MockTarget(t)
@@ -125,22 +125,21 @@ func (s *System) subscribe(t testing.TB) {
 		}
 	})
 	wait.Go(func() {
-		err := events.Replay(ctx, js, 0, func() {}, func(e events.Event) error {
-			if err := eventschema.Validate(e.Raw); err != nil {
-				t.Errorf("%s event of build %s is not as its schema says: %v\n%s", e.Type, e.Build.ID, err, e.Raw)
-			}
-			return nil
+		after := uint64(0)
+		_ = retry.Policy{}.Do(ctx, func() error { // again when NATS was away
+			return events.Replay(ctx, js, after, func() {}, func(e events.Event) error {
+				if err := eventschema.Validate(e.Raw); err != nil {
+					t.Errorf("%s event of build %s is not as its schema says: %v\n%s", e.Type, e.Build.ID, err, e.Raw)
+				}
+				after = e.Sequence
+				return nil
+			})
 		})
-		if err != nil && ctx.Err() == nil {
-			t.Errorf("replay: %v", err)
-		}
 	})
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := js.Consumer(ctx, events.StreamEvents, "watch-e2e"); err == nil {
-			return
-		}
-	}
-	t.Fatal("the durable subscription is not there")
+	testkit.Eventually(t, "the durable subscription", func() bool {
+		_, err := js.Consumer(ctx, events.StreamEvents, "watch-e2e")
+		return err == nil
+	})
 }
 
 // Finished waits for the next finished event.
@@ -163,26 +162,6 @@ func (s *System) FinishedWithin(t testing.TB, limit time.Duration) events.Event 
 
 // URL returns the listener's address of a path.
 func (s *System) URL(path string) string { return s.Config.PublicURL.String() + path }
-
-// Buffer is a log that is written while it is read.
-type Buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (s *Buffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-// String is what was written so far.
-func (s *Buffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // Quiet is a logger that discards everything.
 func Quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
