@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Client uses a listener.
@@ -97,33 +99,30 @@ func (c *Client) Log(ctx context.Context, id string, follow bool) (io.ReadCloser
 	return c.do(c.http, req, "")
 }
 
+var errNotFinished = errors.New("the build has not finished")
+
 // Wait calls changed whenever the build has changed, until it is finished. It goes on while a listener starts again.
 func (c *Client) Wait(ctx context.Context, id string, changed func(rpmflow.Build)) (rpmflow.Build, error) {
+	const poll = 200 * time.Millisecond
 	var last rpmflow.Build
-	for failures := 0; ; {
+	err := retry.Policy{First: poll, Most: poll, Tries: 21}.Do(ctx, func() error {
 		b, err := c.Build(ctx, id)
-		switch {
-		case ctx.Err() != nil:
-			return last, context.Cause(ctx)
-		case err != nil:
-			if failures++; failures > 20 {
-				return last, err
-			}
-		default:
-			failures = 0
-			if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt ||
-				len(b.Waiting) != len(last.Waiting) || (b.Cancel == nil) != (last.Cancel == nil) {
-				changed(b)
-			}
-			if last = b; b.State == rpmflow.Finished {
-				return b, nil
-			}
+		if err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
+		if b.State != last.State || b.Phase != last.Phase || b.Attempt != last.Attempt ||
+			len(b.Waiting) != len(last.Waiting) || (b.Cancel == nil) != (last.Cancel == nil) {
+			changed(b)
 		}
+		if last = b; b.State == rpmflow.Finished {
+			return nil
+		}
+		return retry.Progress(errNotFinished)
+	})
+	if ctx.Err() != nil && last.State != rpmflow.Finished {
+		err = context.Cause(ctx)
 	}
+	return last, err
 }
 
 // SubmitSRPM uploads a source package, which may be large. The listener asks for it only when it can take it.

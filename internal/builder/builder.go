@@ -23,6 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Options of a builder; all of them are valid values, checked by the configuration.
@@ -157,7 +158,7 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 		"jobs", b.o.Jobs)
 	var swept, complained time.Time
 	for {
-		b.status.moved(idleMove + b.o.Poll)
+		b.status.moved(idleMove + 2*b.o.Poll)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -211,9 +212,9 @@ func (b *Builder) Run(ctx, hard context.Context) error {
 	}
 }
 
-// pause waits until there may be something to do.
+// pause waits until there may be something to do. Builders do not look in step: they would all ask for the same builds.
 func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
-	timer := time.NewTimer(max(b.o.Poll, time.Until(b.notBefore)))
+	timer := time.NewTimer(max(retry.Policy{First: b.o.Poll}.Pause(1), time.Until(b.notBefore)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

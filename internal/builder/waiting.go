@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 const (
-	// postponeFor is after how long a build that could not start is delivered again.
-	postponeFor = time.Second
+	// postponeFor is after how long a build that could not start is delivered again, on average.
+	postponeFor = 1500 * time.Millisecond
 	// postponeEach is how much longer that is for each such build, so that many of them do not load NATS and the
 	// builder.
 	postponeEach = 25 * time.Millisecond
@@ -112,9 +112,7 @@ func (b *Builder) postpone(
 	now := time.Now()
 	b.postponed.add(now)
 	delay := postponeFor + time.Duration(b.postponed.since(now.Add(-time.Minute)))*postponeEach
-	// Without it two builders could always get the same messages.
-	delay += rand.N(time.Second) //nolint:gosec // not a secret
-	until := now.Add(delay)
+	until := now.Add(retry.Policy{First: delay}.Pause(1)) // else two builders could always get the same messages
 	if err := b.queue.Postpone(ctx, d, until); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Ask asks the program at url (GET /readyz) once. The error of a program that is not ready is its own reason and hint.
@@ -44,17 +45,9 @@ func Ask(ctx context.Context, program, url string) error {
 
 // Wait asks until the program is ready or ctx ends.
 func Wait(ctx context.Context, program, url string) error {
-	for {
-		err := Ask(ctx, program, url)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return retry.Policy{First: 50 * time.Millisecond, Most: 100 * time.Millisecond}.Do(ctx, func() error {
+		return Ask(ctx, program, url)
+	})
 }
 
 // Check asks the program at url. With mayBeDown it is not a failure that nothing listens there.

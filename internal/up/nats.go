@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // embeddedNATS is the NATS server inside the program. After a failed write the server itself takes nothing more; so
@@ -38,12 +39,9 @@ func (e *embeddedNATS) supervise(ctx context.Context) error {
 		}
 		e.options.Logger.Error("the embedded NATS could not write: nothing is accepted until there is room again",
 			"dir", e.options.Dir, "error", machine.CheckSpace(e.options.Dir))
-		for machine.CheckSpace(e.options.Dir) != nil {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(time.Second):
-			}
+		space := func() error { return machine.CheckSpace(e.options.Dir) }
+		if (retry.Policy{First: time.Second}).Do(ctx, space) != nil {
+			return nil
 		}
 		e.server.Close()
 		s, err := natsserver.Start(e.options)
