@@ -102,8 +102,9 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.planner.Stop)()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpd.Serve(gctx, l.socket, l.requests, limits(), l.log) })
+	d := dispatch.Dispatcher{Pushes: l.pushes, Ledger: l.ledger, Queue: l.queue, Logger: l.log}
 	for name, run := range map[string]func(context.Context) error{
-		"dispatcher":       (&dispatch.Dispatcher{Pushes: l.pushes, Ledger: l.ledger, Queue: l.queue, Logger: l.log}).Run,
+		"dispatcher":       d.Run,
 		"reader of events": l.projection.Hub.Run,
 		"read model":       l.projection.Run,
 	} {

@@ -20,8 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// A listener dies between the storing of a push and its dispatch: the next one queues what was not queued, also what was
-// canceled meanwhile, and nothing that a builder has claimed.
+// A listener dies between the storing of a push and its dispatch: the next one queues what was not queued, also what
+// was canceled meanwhile, and nothing that a builder has claimed.
 func TestStoredPushIsDispatched(t *testing.T) {
 	t.Parallel()
 	server := testkit.Value(natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0",
@@ -37,7 +37,8 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	}
 	push := rpmflow.Push{
 		ID: rpmflow.PushID("hello", "d1"), Project: "hello", Ref: "refs/heads/main",
-		Commit: "2222222222222222222222222222222222222222", Delivery: "d1", Forge: "generic", Received: time.Now().UTC(),
+		Commit: "2222222222222222222222222222222222222222", Delivery: "d1", Forge: "generic",
+		Received: time.Now().UTC(),
 	}
 	for _, target := range []string{"claimed", "canceled", "queued", "new"} {
 		push.Builds = append(push.Builds, rpmflow.Build{

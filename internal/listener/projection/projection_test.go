@@ -37,8 +37,8 @@ func TestCaughtUpAfterAPurge(t *testing.T) {
 	for i := range ids {
 		ids[i] = rpmflow.DeriveID("build", []string{"kept", "purged"}[i])
 		purged = testkit.Value(ledger.Append(t.Context(), events.TypeQueued, rpmflow.Build{
-			BuildRequest: rpmflow.BuildRequest{ID: ids[i], Project: "hello", Package: "hello", Target: "fedora-43-x86_64",
-				Arch: "x86_64", QueuedAt: time.Now().UTC()},
+			BuildRequest: rpmflow.BuildRequest{ID: ids[i], Project: "hello", Package: "hello",
+				Target: "fedora-43-x86_64", Arch: "x86_64", QueuedAt: time.Now().UTC()},
 			State: rpmflow.Queued,
 		}, 0))(t)
 	}
