@@ -12,41 +12,24 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // server is `rpmflow s3` as an operator runs it.
 type server struct {
 	cmd  *exec.Cmd
-	log  *output
+	log  *testkit.Log
 	done chan struct{}
-}
-
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 func startS3(t *testing.T, env ...string) *server {
 	t.Helper()
-	s := &server{cmd: exec.Command("/proc/self/exe", "s3"), log: &output{}, done: make(chan struct{})}
+	s := &server{cmd: exec.Command("/proc/self/exe", "s3"), log: &testkit.Log{}, done: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = t.TempDir(), s.log, s.log
 	s.cmd.Env = append([]string{asProgram + "=1"}, env...)
 	if err := s.cmd.Start(); err != nil {
@@ -66,11 +49,7 @@ func startS3(t *testing.T, env ...string) *server {
 // ended waits for the end, and returns the exit code.
 func (s *server) ended(t *testing.T) int {
 	t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(time.Minute):
-		t.Fatal("it does not end")
-	}
+	testkit.Receive(t, "its end", s.done)
 	return s.cmd.ProcessState.ExitCode()
 }
 

@@ -226,11 +226,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	o.MaxFailures = 2 // one more of them would be the end
 	w.run(o, "", nil)
 	first, second := w.enqueue("first"), w.enqueue("second")
-	select {
-	case <-gone:
-	case <-time.After(patience):
-		t.Fatal("no upload")
-	}
+	testkit.Receive(t, "an upload", gone)
 	w.until("the retry", func(e events.Event) bool {
 		return e.Build.ID == first.ID && e.Type == events.TypeQueued && e.Build.InfrastructureFailures == 1
 	})
@@ -366,12 +362,7 @@ func TestSweepingReadsEvents(t *testing.T) {
 	unknown := w.build("purged")
 	s.left[unknown.ID], want[unknown.ID] = 1, fmt.Sprint(false, error(nil))
 	w.runWith(w.options("a"), "", s)
-	select {
-	case got := <-s.judged:
-		if !maps.Equal(got, want) {
-			t.Errorf("%v, want %v", got, want)
-		}
-	case <-time.After(patience):
-		t.Error("nothing is swept")
+	if got := testkit.Receive(t, "a sweep", s.judged); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -60,13 +60,7 @@ func (s *stepper) step(ctx context.Context, step string, job build.Job) error {
 
 func (w *fixture) next(s *stepper) rpmflow.Build {
 	w.t.Helper()
-	select {
-	case b := <-s.came:
-		return b
-	case <-time.After(patience):
-		w.t.Fatalf("no build has come within %s", patience)
-		return rpmflow.Build{}
-	}
+	return testkit.Receive(w.t, "a build", s.came)
 }
 
 func TestSeveralBuildsAtATime(t *testing.T) {
@@ -155,11 +149,7 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 		_, err = w.js.PublishAsync("rpmflow.builds.x86_64.mass", raw)
 		w.must(err)
 	}
-	select {
-	case <-w.js.PublishAsyncComplete():
-	case <-time.After(patience):
-		t.Fatal("the queue does not take the builds")
-	}
+	testkit.Receive(t, "all builds in the queue", w.js.PublishAsyncComplete())
 	s := newStepper()
 	a, b := w.options("a"), w.options("b")
 	a.Jobs = 2
@@ -234,7 +224,7 @@ func TestAProjectsLimit(t *testing.T) {
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
-	var log lockedText
+	var log testkit.Log
 	var asked, full atomic.Int32
 	full.Store(1)
 	o := w.options("a")
@@ -258,22 +248,4 @@ func TestNoRoom(t *testing.T) {
 	if !strings.Contains(log.String(), "taking builds again") {
 		t.Errorf("log %s", log.String())
 	}
-}
-
-// lockedText is a log that is read while it is written.
-type lockedText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/storage"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // childSettings is what the child process gets.
@@ -77,11 +78,7 @@ func (g *gate) step(ctx context.Context, step string, _ build.Job) error {
 
 func (w *fixture) entered(g *gate) {
 	w.t.Helper()
-	select {
-	case <-g.entered:
-	case <-time.After(patience):
-		w.t.Fatalf("step %s not begun within %s", g.in, patience)
-	}
+	testkit.Receive(w.t, "the beginning of step "+g.in, g.entered)
 }
 
 // proxy is a connection between a builder and NATS or S3 that can be cut.

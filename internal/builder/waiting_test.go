@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var errNoImage = hint.Add(errors.New("the image is not there"), "load it")
@@ -44,6 +45,7 @@ func TestWaitsForTheImage(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	var there atomic.Bool
+	var looks atomic.Int32 // for the image
 	other := enginetest.Target()
 	other.Name = "fedora-43-x86_64"
 	o := w.options("a")
@@ -58,7 +60,13 @@ func TestWaitsForTheImage(t *testing.T) {
 		w.must(err)
 		w.must(w.queue.Enqueue(t.Context(), b, time.Time{}))
 	}
-	w.runWith(o, "", with(t, func(target string) bool { return there.Load() || target == other.Name }))
+	w.runWith(o, "", with(t, func(target string) bool {
+		if target == other.Name {
+			return true
+		}
+		looks.Add(1)
+		return there.Load()
+	}))
 	got := w.waits(missing)
 	if len(got.Waiting) != 1 || got.Waiting[0].Builder != "a" || got.Waiting[0].Reason != "the image is not there" ||
 		got.Waiting[0].Hint != "load it" || got.Attempt != 0 {
@@ -79,7 +87,8 @@ func TestWaitsForTheImage(t *testing.T) {
 		!strings.Contains(text, "the image is not there") {
 		t.Errorf("status %s", text)
 	}
-	time.Sleep(3 * time.Second) // it is looked at again and again
+	seen := looks.Load()
+	testkit.Eventually(t, "more looks for the image", func() bool { return looks.Load() > seen+2 })
 	if n := len(w.types(missing)); n != 2 {
 		t.Errorf("events %v", w.types(missing))
 	}

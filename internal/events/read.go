@@ -55,8 +55,8 @@ func read(ctx context.Context, js jetstream.JetStream, stream string, config jet
 	config.MemoryStorage, config.Replicas = true, 1
 	cons, err := js.CreateConsumer(connected, stream, config)
 	if err != nil {
-		return failed(fmt.Errorf("make a consumer: %w: has the NATS user the right? `rpmflow config nats` makes accounts",
-			err))
+		return failed(fmt.Errorf("make a consumer: %w: has the NATS user the right? `rpmflow config nats` makes "+
+			"accounts", err))
 	}
 	past(cons.CachedInfo().NumPending)
 	it, err := cons.Messages(jetstream.PullHeartbeat(readBeat))

@@ -131,7 +131,9 @@ func TestListenerRights(t *testing.T) {
 	if err := events.FollowLog(t.Context(), js, b.ID, false, keep); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Run(t, "the log's reader", func(ctx context.Context) error { return events.FollowLog(ctx, js, b.ID, true, keep) })
+	testkit.Run(t, "the log's reader", func(ctx context.Context) error {
+		return events.FollowLog(ctx, js, b.ID, true, keep)
+	})
 	<-handled
 	<-replayed
 	<-logged

@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hub"
 	"github.com/rpmflow/rpmflow/internal/listener"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // live begins a live log as a builder does, and writes its first line.
@@ -115,11 +116,7 @@ func TestLiveLogWithoutAnEnd(t *testing.T) {
 			t.Errorf("%q, %v", text, err)
 		}
 	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatal("the stream has no end")
-	}
+	testkit.Receive(t, "the stream's end", done)
 }
 
 // A listener that stops breaks a stream off, so that it is not taken for the whole log.

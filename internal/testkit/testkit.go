@@ -60,7 +60,7 @@ func EventuallyWithin(t testing.TB, limit time.Duration, what string, is func() 
 	})
 }
 
-// Receive waits for a value of a channel, or for its end. It is called what in the failure of a test that waits in vain.
+// Receive waits for a value of a channel, or for its end, which is called what if it does not come.
 func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 	t.Helper()
 	select {

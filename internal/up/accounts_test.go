@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,24 +25,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
-
-// lines is a log that programs write while a test reads it.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // A push becomes an outcome that a subscriber gets, with each program under the user that the deployed accounts give
 // it; the builder is there before the listener.
@@ -83,38 +64,20 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 			"targets: [{name: host, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
 			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo))
 	}
-	var log lines
-	run := func(f func(context.Context) error) {
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- f(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			select {
-			case err := <-done:
-				if err != nil {
-					t.Error(err)
-				}
-			case <-time.After(patience):
-				t.Error("a program has not ended")
-			}
-		})
-	}
+	var log testkit.Log
 	b, l := configure("builder"), configure("listener")
 	b.Builder.Archs, l.Listener.Subscribers = []string{"x86_64"}, []string{"subscriber"}
-	run(func(ctx context.Context) error {
+	testkit.Run(t, "the builder", func(ctx context.Context) error {
 		return (&builderd.Program{Config: b, Log: b.Log.Logger(&log)}).Run(ctx, ctx)
 	})
-	testkit.Eventually(t, "the builder waits for a listener", func() bool {
-		return strings.Contains(log.String(), "waiting for a listener")
-	})
+	log.Until(t, "waiting for a listener")
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := "http://" + socket.Addr().String()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
-	run(func(ctx context.Context) error {
+	testkit.Run(t, "the listener", func(ctx context.Context) error {
 		return (&listenerd.Program{Config: l, Version: "test", Socket: socket, Log: l.Log.Logger(&log)}).Run(ctx)
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

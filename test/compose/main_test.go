@@ -69,18 +69,9 @@ func clean() []string {
 	return env
 }
 
-func must(t *testing.T, out string, err error) string {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := output(time.Minute, "", nil, "docker", args...)
-	return must(t, out, err)
+	return testkit.Value(output(time.Minute, "", nil, "docker", args...))(t)
 }
 
 func needCompose(t *testing.T) {
@@ -144,8 +135,7 @@ func copyFiles(t *testing.T, dir string) {
 // init runs ./init.
 func (h *host) init(t *testing.T, env []string, args ...string) string {
 	t.Helper()
-	out, err := output(time.Minute, h.dir, env, filepath.Join(h.dir, "init"), args...)
-	return must(t, out, err)
+	return testkit.Value(output(time.Minute, h.dir, env, filepath.Join(h.dir, "init"), args...))(t)
 }
 
 // set changes variables of .env, as an operator with an editor does.
@@ -232,8 +222,7 @@ func freePort(t *testing.T, address string) string {
 // compose runs docker-compose in the host's directory.
 func (h *host) compose(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := output(patience, h.dir, h.env, "docker-compose", args...)
-	return must(t, out, err)
+	return testkit.Value(output(patience, h.dir, h.env, "docker-compose", args...))(t)
 }
 
 // container is what the engine says of one.

@@ -1,18 +1,17 @@
 package docs_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -126,7 +125,7 @@ func (s *session) script(t *testing.T, b block) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	var out output
+	var out testkit.Log
 	cmd := lifeline.Supervised(ctx, "sh", "-euc", s.text(b))
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, &out, &out
 	err := cmd.Run()
@@ -143,7 +142,7 @@ func (s *session) script(t *testing.T, b block) {
 type running struct {
 	block
 	cmd        *lifeline.Cmd
-	out        output
+	out        testkit.Log
 	subscriber bool // it must print an event
 }
 
@@ -174,19 +173,14 @@ func (s *session) start(t *testing.T, b block, name string, args ...string) *run
 // await waits until a command has printed something, or for another condition.
 func (r *running) await(t *testing.T, what string, done func(printed string) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if done(r.out.String()) {
-			return
-		}
+	testkit.EventuallyWithin(t, patience, r.String()+": "+what, func() bool {
 		select {
 		case <-r.cmd.Ended():
-			t.Fatalf("%s: ended while it was waited for %s: %v\n%s", r.block, what, r.cmd.Wait(), r.out.String())
+			t.Fatalf("%s: ended while it was waited for %s: %v", r.block, what, r.cmd.Wait())
 		default:
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: no %s after %s\n%s", r.block, what, patience, r.out.String())
-		}
-	}
+		return done(r.out.String())
+	})
 }
 
 func (s *session) logs() string {
@@ -195,22 +189,4 @@ func (s *session) logs() string {
 		fmt.Fprintf(&b, "\n%s: %s\n%s", r.block, strings.TrimSpace(r.text), r.out.String())
 	}
 	return b.String()
-}
-
-// output is what a command prints, read while it is written.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/sassoftware/go-rpmutils"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const helloSpec = `Name: hello
@@ -204,13 +206,11 @@ func target(t *testing.T, image string) string {
 			"--directory "+
 			"/repo 80")
 	t.Cleanup(func() { _, _, _ = docker(t, nil, "rm", "--force", "--volumes", id) })
-	for range 100 {
-		if _, _, err := docker(t, nil, "exec", id, "python3", "-c",
-			"import urllib.request as r; r.urlopen('http://127.0.0.1/')"); err == nil {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	testkit.Eventually(t, "an answer of the repository", func() bool {
+		_, _, err := docker(t, nil, "exec", id, "python3", "-c",
+			"import urllib.request as r; r.urlopen('http://127.0.0.1/')")
+		return err == nil
+	})
 	ip := mustDocker(t, nil, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", id)
 	return "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = '[main]\\n[r]\\nbaseurl=http://" + ip +
 		"/\\n'\n"

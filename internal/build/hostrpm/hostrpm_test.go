@@ -22,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -258,13 +259,8 @@ func TestCancelKillsEverything(t *testing.T) {
 	why := errors.New("lost to another builder")
 	cancel(why)
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	select {
-	case err := <-done:
-		if !errors.Is(err, why) {
-			t.Errorf("%v, want %v", err, why)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("the build has not ended 30 s after its context")
+	if err := testkit.Receive(t, "the build's end", done); !errors.Is(err, why) {
+		t.Errorf("%v, want %v", err, why)
 	}
 	if err := unix.Kill(pid, 0); pid == 0 || !errors.Is(err, unix.ESRCH) {
 		t.Errorf("process %d: %v", pid, err)

@@ -40,14 +40,10 @@ func newHost(t *testing.T) *host {
 		"mkdir -p /repo/repodata && echo one >/repo/repodata/repomd.xml && exec python3 -m http.server --directory "+
 			"/repo 80")
 	t.Cleanup(func() { mocktest.Docker(t, "rm", "-fv", h.repository) })
-	end := time.Now().Add(10 * time.Second)
-	for exec.Command("docker", "exec", h.repository, "python3", "-c",
-		"import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() != nil {
-		if time.Now().After(end) {
-			t.Fatal("the repository does not answer")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	testkit.Eventually(t, "an answer of the repository", func() bool {
+		return exec.Command("docker", "exec", h.repository, "python3", "-c",
+			"import urllib.request as r; r.urlopen('http://127.0.0.1/')").Run() == nil
+	})
 	ip := mocktest.Docker(t, "inspect", "--format", "{{.NetworkSettings.IPAddress}}", h.repository)
 	config := filepath.Join(t.TempDir(), "ours.cfg")
 	testkit.Write(t, config, "include('/etc/mock/standin-1-x86_64.cfg')\nconfig_opts['dnf.conf'] = "+

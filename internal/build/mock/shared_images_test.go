@@ -31,16 +31,10 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 	t.Cleanup(func() { stop(); <-done })
 	h.serve(t, "two")
 	key := h.open(t, e, "look", target).s.rootKey()
-	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		c, err := e.images.Newest(t.Context(), images.Root, key)
-		testkit.Must(t, err)
-		if c != nil && c.ID != root.Image && c.Repositories()["r"] != root.Repositories["r"] {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the root is still %+v", c)
-		}
-	}
+	testkit.Eventually(t, "a newer root", func() bool {
+		c := testkit.Value(e.images.Newest(t.Context(), images.Root, key))(t)
+		return c != nil && c.ID != root.Image && c.Repositories()["r"] != root.Repositories["r"]
+	})
 }
 
 // TestDownloadsAreKept: what one build's dependencies have downloaded, those of another package find there, as long as

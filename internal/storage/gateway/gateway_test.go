@@ -22,6 +22,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const accessKey, secretKey = "test-access", "test-secret-0123456789"
@@ -183,11 +184,7 @@ func TestKilledChild(t *testing.T) {
 	if err := syscall.Kill(g.Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-g.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("the end of the child was not noticed")
-	}
+	testkit.Receive(t, "the child's end", g.Done())
 	if g.Err() == nil || g.Close() == nil {
 		t.Error("the end by itself is not an error")
 	}
