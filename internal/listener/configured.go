@@ -15,21 +15,12 @@ import (
 func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *problem) {
 	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
-		c := api.Project{
-			Name: p.Name, Repository: giturl.Redact(p.URL), Layout: p.Layout, Branches: notNil(p.Branches),
-			Tags:     notNil(p.Tags),
-			Packages: []string{}, Targets: notNil(p.Targets),
+		all = append(all, api.Project{
+			Name: p.Name, Repository: giturl.Redact(p.URL), Packaging: giturl.Redact(p.Packaging.URL),
+			Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags),
+			Packages: notNil(packageNames(p)), Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
-		}
-		if p.Packaging.URL != "" {
-			c.Packaging = giturl.Redact(p.Packaging.URL)
-		}
-		if p.Layout != rpmflow.LayoutSRPM {
-			for _, s := range p.PackageSources() {
-				c.Packages = append(c.Packages, s.Name)
-			}
-		}
-		all = append(all, c)
+		})
 	}
 	return http.StatusOK, api.ProjectList{Projects: all}, nil
 }
@@ -46,6 +37,16 @@ func (l *Listener) targets(http.ResponseWriter, *http.Request) (int, any, *probl
 		all = append(all, c)
 	}
 	return http.StatusOK, api.TargetList{Targets: all}, nil
+}
+
+// packageNames are those of the configured packages; none in layout srpm, whose repository has them.
+func packageNames(p rpmflow.Project) (names []string) {
+	if p.Layout != rpmflow.LayoutSRPM {
+		for _, s := range p.PackageSources() {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 func notNil(list []string) []string { return append([]string{}, list...) }
@@ -68,11 +69,7 @@ func (l *Listener) checkFilters(ctx context.Context, q readmodel.Query) *problem
 	}
 	var packages []string
 	for _, p := range l.o.Projects {
-		if p.Layout != rpmflow.LayoutSRPM {
-			for _, s := range p.PackageSources() {
-				packages = append(packages, s.Name)
-			}
-		}
+		packages = append(packages, packageNames(p)...)
 	}
 	for _, f := range []struct {
 		column readmodel.Column

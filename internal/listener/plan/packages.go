@@ -131,11 +131,17 @@ func sourceRequest(project rpmflow.Project, c forge.Change) source.Request {
 		Spec: project.Spec, Sources: project.Sources}
 }
 
-// chooseSRPMs takes the source packages that a push has added or changed.
-func (pl *Planner) chooseSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
-	list, err := read(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
+// sourcePackages lists those of a commit.
+func (pl *Planner) sourcePackages(ctx context.Context, project rpmflow.Project, c forge.Change) ([]source.SRPMFile,
+	error) {
+	return read(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
 		return pl.o.Repositories.SourcePackages(ctx, sourceRequest(project, c))
 	})
+}
+
+// chooseSRPMs takes the source packages that a push has added or changed.
+func (pl *Planner) chooseSRPMs(ctx context.Context, project rpmflow.Project, c forge.Change) choice {
+	list, err := pl.sourcePackages(ctx, project, c)
 	if err != nil {
 		return pl.guessSRPMs(project, c, pl.whyNot(project, c, err))
 	}
@@ -195,9 +201,7 @@ func (pl *Planner) foundSRPMs(ctx context.Context, project rpmflow.Project, c fo
 		!slices.ContainsFunc(c.Files, project.Sources.TakesSRPM) {
 		return choice{}, false
 	}
-	list, err := read(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
-		return pl.o.Repositories.SourcePackages(ctx, sourceRequest(project, c))
-	})
+	list, err := pl.sourcePackages(ctx, project, c)
 	if err != nil || len(list) == 0 {
 		return choice{}, false
 	}
@@ -209,9 +213,7 @@ func (pl *Planner) named(ctx context.Context, project rpmflow.Project, c forge.C
 	*Refusal) {
 	all := configuredPackages(project)
 	if project.Layout == rpmflow.LayoutSRPM {
-		list, err := read(ctx, pl, project.Name, func(ctx context.Context) ([]source.SRPMFile, error) {
-			return pl.o.Repositories.SourcePackages(ctx, sourceRequest(project, c))
-		})
+		list, err := pl.sourcePackages(ctx, project, c)
 		var f *rpmflow.Failure
 		switch {
 		case errors.As(err, &f):
