@@ -305,7 +305,7 @@ func ParseRepository(s string) (Repository, error) {
 		err = cmp.Or(err, perr)
 	}
 	if err != nil {
-		// What is before an @ may be a password. This package does not import giturl, whose Redact would keep the
+		// The text before an @ may be a password. This package does not import giturl, whose Redact would keep the
 		// scheme.
 		shown := r.URL[strings.LastIndexByte(r.URL, '@')+1:]
 		return Repository{}, fmt.Errorf("repository %q: %w", shorten(shown), err)

@@ -90,7 +90,7 @@ func access(t *testing.T, dir, user string) events.Access {
 	return a
 }
 
-// What the command writes lets each user in, keeps secrets that are there, and makes new ones only with --force.
+// Each user can log in with the files of the command. Existing secrets are kept; only --force makes new ones.
 func TestAccountsWithSecrets(t *testing.T) {
 	t.Parallel()
 	for _, auth := range []string{"password", "nkey"} {

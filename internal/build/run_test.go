@@ -340,7 +340,7 @@ func TestRunIsInterrupted(t *testing.T) {
 	}
 }
 
-// Who cancels a build gets its outcome and its logs, and no packages, wherever it was.
+// A build that is canceled in any phase has its outcome and its logs, and no packages.
 func TestRunIsCanceled(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 1)

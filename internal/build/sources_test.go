@@ -99,7 +99,7 @@ func TestRunDownloads(t *testing.T) {
 	}
 }
 
-// What is missing and cannot be had ends the build as the packager's business, with the name of what it is.
+// A missing source that is not available ends the build as the packager's failure, with its name.
 func TestRunMissesASource(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
@@ -116,7 +116,7 @@ func TestRunMissesASource(t *testing.T) {
 			t.Errorf("%s: %v, %+v", name, err, got.Outcome)
 		}
 	}
-	// Where nothing can be had, the second try's refusal counts.
+	// If no source is available, the error is that of the second try.
 	calls := 0
 	b = newFixture(t, func(_ context.Context, step string, _ build.Job) error {
 		if step == enginetest.SRPM {

@@ -113,7 +113,7 @@ func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	}
 }
 
-// What an attempt has found is not that of the next one, which may fail before it has found anything: the record of the
+// The results of an attempt are not those of the next one, which may fail before it has any: the record of the
 // next begins with an empty attempt and no result, and with the request as it was made.
 func TestNextAttemptStartsEmpty(t *testing.T) {
 	t.Parallel()

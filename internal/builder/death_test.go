@@ -77,8 +77,7 @@ func TestHeartbeatsKeepABuild(t *testing.T) {
 	}
 }
 
-// Who has lost its build while the new owner is at work leaves that one alone: no event, no object, no answer to the
-// message.
+// A builder that has lost its build leaves the new owner alone: no event, no object, no answer to the message.
 func TestALoserTouchesNothing(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
@@ -320,7 +319,7 @@ func (s *sweeper) Sweep(ctx context.Context, wanted func(context.Context, string
 	return nil
 }
 
-// What attempts have left on an engine is judged by EVENTS: that of another builder's running attempt stays.
+// EVENTS decides which containers of attempts are removed: those of another builder's running attempt stay.
 func TestSweepingReadsEvents(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

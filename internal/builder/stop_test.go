@@ -31,7 +31,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// What is interrupted costs no attempt, and others have it at once, long before the ack wait is over.
+// An interruption costs no attempt, and others have the build at once, long before the ack wait is over.
 func TestHandedBack(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(o *builder.Options) func(p *program){

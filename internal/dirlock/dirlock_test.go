@@ -87,8 +87,7 @@ func TestTemp(t *testing.T) {
 	if _, err := dirlock.NewTemp(parent, "living"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("made twice: %v", err)
 	}
-	// What processes leave that are killed: a directory, one that cannot be removed at once, and a lock that was never
-	// held.
+	// Killed processes leave a directory, one that cannot be removed at once, and a lock that was never held.
 	locked := filepath.Join(parent, "dead", "locked")
 	testkit.Must(t, os.MkdirAll(locked, 0o700))
 	testkit.Must(t, os.WriteFile(filepath.Join(locked, "x"), nil, 0o600))

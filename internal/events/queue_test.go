@@ -190,7 +190,7 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 	}
 }
 
-// Who runs least on all builders together comes first, and of several such who has waited the longest.
+// The project that runs least on all builders together comes first; of several the one that has waited the longest.
 func TestWhoIsNext(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
@@ -230,7 +230,7 @@ func TestHandedBackComesFirst(t *testing.T) {
 	wantOrder(t, a.claim().record.Project, "p11")
 }
 
-// Who begins after a build was handed back finds that in the past.
+// A builder that starts after a build was handed back finds that in the past.
 func TestHandedBackBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	h := newQueueFixture(t, time.Minute)
@@ -338,8 +338,8 @@ func heart(j *job) {
 	j.t.Cleanup(func() { close(stop); <-done })
 }
 
-// Who starts after a builder has died cannot know since when it is silent, and takes what it left at the latest after
-// an ack wait; an idle one sooner.
+// A builder that starts after another has died has not received its last heartbeat. It takes its build after an ack
+// wait at the latest; an idle one sooner.
 func TestOrphanOfThePast(t *testing.T) {
 	t.Parallel()
 	const ackWait = 2 * time.Second
@@ -376,7 +376,7 @@ func TestProjectsWithoutWorkAreNotAsked(t *testing.T) {
 	}
 }
 
-// What a take costs does not depend on how many projects there are.
+// The cost of a take does not depend on how many projects there are.
 func TestRequestsOfATake(t *testing.T) {
 	t.Parallel()
 	cost := map[int]int{}

@@ -82,7 +82,7 @@ func matches(pattern, subject string) bool {
 	return len(want) == len(have)
 }
 
-// What the listener does it may do, and what it may do it does.
+// The listener has the rights that it uses, and uses those that it has.
 func TestListenerRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())
@@ -251,7 +251,7 @@ func TestPublisherRights(t *testing.T) {
 	p.used(t, events.RightsOf(rpmflow.RolePublisher))
 }
 
-// What a program may not do the server refuses, and says so.
+// The server refuses what a program has no right to, and the error says so.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror").Config())

@@ -102,7 +102,7 @@ func TestSubscriberFetches(t *testing.T) {
 	}
 }
 
-// Where a subscriber says that an answer shall go, it goes in its own account.
+// An answer to a subject that a subscriber names stays in its own account.
 func TestSubscriberInjectsNothing(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords("mirror", "mail").Config())

@@ -75,8 +75,7 @@ func TestTokenOfTheProject(t *testing.T) {
 	}
 }
 
-// What git is called with can be read by everybody on the machine, and its configuration must not send secrets
-// elsewhere.
+// The arguments of git can be read by all users of the machine, and its configuration must not send secrets elsewhere.
 func TestSecretsAreNotArguments(t *testing.T) {
 	t.Parallel()
 	for url, address := range map[string]string{

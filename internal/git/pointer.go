@@ -96,7 +96,7 @@ func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 					"lfs.url in .lfsconfig, %q, is not the address of a Git LFS server", giturl.Redact(s.value))
 			}
 			endpoint = named.url.Web().String()
-			// What cannot be parsed is on no server, and neither is a repository on disk.
+			// A malformed URL and a repository on disk are on no server.
 			there, _ := giturl.Parse(endpoint)
 			here, _ := giturl.Parse(own)
 			trusted = there.SameServer(here)

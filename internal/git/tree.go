@@ -26,7 +26,7 @@ type Tree interface {
 	// Revision is the commit's id and time; of a working tree those of the commit that is checked out, "" if there is
 	// none.
 	Revision() (commit string, when time.Time)
-	// Where says in words where the tree is, for the end of a message: " at 0123456789ab", " in /home/me/hello".
+	// Where is the place of the tree in words, for the end of a message: " at 0123456789ab", " in /home/me/hello".
 	Where() string
 	// Root is the top directory.
 	Root() Entry

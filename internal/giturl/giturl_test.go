@@ -316,7 +316,7 @@ func TestNameAndSecrets(t *testing.T) {
 	}
 }
 
-// What is read is read the same again, and what is shown has no password.
+// A parsed URL is parsed the same again, and shows no password.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"https://me:pw@host:80/a.git", "git@host:a", "git@[host:2222]:a", "git+ssh://h/a",
 		"[::1]:a", "/srv/a", "file:///a", "ssh://git:pw@[fe80::1%25eth0]:22/~a", "u:1/p@h.x/a"} {

@@ -269,8 +269,7 @@ func TestListenerSaysNothing(t *testing.T) {
 	}
 }
 
-// What the listener will not take is reported, does not hold up what comes after it, and can be sent again once that is
-// corrected.
+// A refused push is reported, does not delay later ones, and can be sent again once its cause is fixed.
 func TestRejected(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)

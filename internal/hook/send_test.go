@@ -7,7 +7,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
-// What is said of a listener has no credentials of its URL.
+// Messages about a listener do not have the credentials of its URL.
 func TestListenerIsShownWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What was rejected comes back while nothing is added: a number that is in neither place would be used twice.
+// No number is used twice, also while rejected pushes come back.
 func TestTakeBackWaitsForAdding(t *testing.T) {
 	t.Parallel()
 	s := openSpool(t.TempDir())

@@ -136,8 +136,8 @@ func (r *Reader) take() (e events.Event, more <-chan struct{}, err error) {
 }
 
 // Follow hands every event behind a sequence to handle, in order, until ctx ends or handle fails.
-// What the hub does not keep comes from the source; a handle that is too slow for the hub goes back to it, and misses
-// nothing. caughtUp is called once when the past is over.
+// Older events come from the source; a handle that is too slow for the hub goes back to it, and misses nothing.
+// caughtUp is called once when the past is over.
 func (h *Hub) Follow(ctx context.Context, after uint64, caughtUp func(), handle func(events.Event) error) error {
 	pass := func(e events.Event) error {
 		if err := handle(e); err != nil {

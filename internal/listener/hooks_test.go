@@ -282,7 +282,7 @@ func TestJSONHasNoEscapesForWebPages(t *testing.T) {
 	}
 }
 
-// What was refused was not stored: of a project that is not there yet, without a secret, with another one.
+// A refused push was not stored: of a project that is not there yet, without a secret, with another one.
 func TestRedeliveryAfterARefusal(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -130,7 +130,7 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 	<-done
 }
 
-// Who waits for readiness asks again and again; no refusals are logged of that.
+// Readiness is asked for again and again, so its refusals are not logged.
 func TestReadinessIsNotARefusal(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

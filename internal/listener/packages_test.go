@@ -164,7 +164,7 @@ func TestPushOfSeveralPackages(t *testing.T) {
 	}
 }
 
-// What a push has removed is not built, and the answer says so; who else is touched is.
+// A package that a push has removed is not built, and the answer says so; others that it changes are.
 func TestRemovedPackages(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

@@ -186,7 +186,7 @@ func TestFilesThatAreNotSourcePackages(t *testing.T) {
 	}
 }
 
-// What is cut off leaves nothing, and what a killed listener has left is removed when it starts.
+// An upload that is cut off leaves nothing, and the files of a killed listener are removed when it starts.
 func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})

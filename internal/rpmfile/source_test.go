@@ -14,7 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
-// What is not a file is refused at once; no process would ever write into the FIFO.
+// A FIFO is refused at once: no process would ever write into it.
 func TestCheckSourceNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -63,7 +63,7 @@ type Draft struct {
 // Prepare fetches the pushed ref into the repository's mirror unless the commit is there already, finds the layout
 // and writes spec and sources to dir/SPECS and dir/SOURCES, replacing what is there.
 //
-// What the packager can fix is a *rpmflow.Failure; any other error is ours or the network's, and worth a retry.
+// An error that the packager can fix is a *rpmflow.Failure; any other is ours or the network's, and worth a retry.
 func (s *Store) Prepare(ctx context.Context, req Request, dir string) (*Draft, error) {
 	prepare := s.prepare
 	req.History = req.History || req.Sources.Version == rpmflow.VersionFromGit

@@ -9,7 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
-// What in a tree speaks for it being the source itself, and what any repository of a package may have.
+// Names that show that a tree is the source itself, and names that any repository of a package may have.
 
 // buildFiles are patterns of what a program is built with. A Makefile is missing: packagers have them, too.
 var buildFiles = []string{

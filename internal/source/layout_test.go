@@ -123,7 +123,7 @@ func (l *clues) read(text string) {
 	}
 }
 
-// Where it cannot be known, both settings that decide are named.
+// If the tree does not decide, both settings that do are named.
 func TestDecideInDoubt(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -196,7 +196,7 @@ func TestLFSFailures(t *testing.T) {
 			h.busy, h.stale, h.change = 0, 0, nil
 		})
 	}
-	// What is out of order for a while is asked again.
+	// A server that fails for a while is asked again.
 	files := inTree("Name: hello\n")
 	files[".gitattributes"], files["a.bin"], files[".lfsconfig"] = "*.bin filter=lfs\n", h.keep("patience"), ""
 	req := Request{Project: "hello", URL: h.url + "/hello/.git", Ref: "refs/heads/main", Commit: w.Commit(files),

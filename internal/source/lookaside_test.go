@@ -90,7 +90,7 @@ func TestLookaside(t *testing.T) {
 	}
 }
 
-// What a packager can have wrong in a list, and what is said of it.
+// The mistakes of a packager in a list, and the errors about them.
 func TestLookasideFailures(t *testing.T) {
 	t.Parallel()
 	remote := newServer(t)

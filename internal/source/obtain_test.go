@@ -184,7 +184,7 @@ func TestDownloadFailures(t *testing.T) {
 			}
 		})
 	}
-	// What rpm does without need not be there.
+	// A file that rpm does not need may be missing.
 	testkit.Must(t, finish(t.Context(), prepare(t, s, req), remoteSpec("Source0: hello.tar.gz", "NoSource: 0")))
 }
 

@@ -209,7 +209,7 @@ func TestPrepareOverTransports(t *testing.T) {
 		w.Git("checkout", "--quiet", "-b", "a/b")
 		check("refs/heads/a/b", w.Commit(map[string]string{"hello-1.0.tar.gz": "5"}), "5")
 
-		// What has been fetched once needs no repository any more.
+		// A fetched commit needs no repository any more.
 		testkit.Must(t, os.Rename(w.Dir, w.Dir+"-away"))
 		check("refs/heads/main", first, "1")
 		_, err := s.Prepare(t.Context(), Request{Project: "hello", URL: url, Ref: "refs/heads/main",

@@ -225,7 +225,7 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 	if got := homeSaw.passwords(); !slices.Equal(got, []string{"tok-en"}) {
 		t.Errorf("the project's own server was shown %q", got)
 	}
-	// What a project may read is in no mirror that another project's submodules are taken from.
+	// Mirrors of submodules are not shared between projects.
 	stranger := gittest.New(t)
 	public, _ := serveWatched(t, filepath.Dir(stranger.Dir), "")
 	files[".gitmodules"] = gitmodules("own", home+"/own/.git")

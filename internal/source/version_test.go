@@ -169,7 +169,7 @@ func TestCommitsInOtherEncodings(t *testing.T) {
 	}
 }
 
-// What the target's rpm does not know is said as it is.
+// Errors of the target's rpm are shown as they are.
 func TestAutomatic(t *testing.T) {
 	t.Parallel()
 	w, s := gittest.New(t), newStore(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
 
-// What several rpm versions print for %prep.
+// Output of several rpm versions for %prep.
 var expansions = []struct{ name, text, file, dir string }{
 	{"rpm 4.18", `Source0: https://example.org/foo-1.2.tar.gz
 %prep
@@ -172,7 +172,7 @@ func FuzzExpanded(f *testing.F) {
 	})
 }
 
-// What rpm says of them: rpmspec -q --srpm --qf '[%{SOURCE}\n]'.
+// rpm's answer: rpmspec -q --srpm --qf '[%{SOURCE}\n]'.
 func TestFileOf(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{

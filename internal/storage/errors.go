@@ -10,7 +10,7 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// What went wrong, for errors.Is. ErrCredentials and ErrNoBucket are ErrRefused too.
+// Errors for errors.Is. ErrCredentials and ErrNoBucket are ErrRefused too.
 var (
 	// ErrTemporary: unreachable, overloaded or broken at the moment. The same call may succeed later.
 	ErrTemporary = errors.New("storage is not available")

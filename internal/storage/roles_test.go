@@ -136,7 +136,7 @@ var (
 			return last
 		}},
 	}
-	// What no role may do.
+	// Requests that no role may send.
 	rootCalls = []call{
 		{"list parts", func(t *testing.T, as, root *minio.Core, key string) error {
 			upload, _ := newUpload(t, root, key)

@@ -154,7 +154,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// What is taken is named, and nothing stays behind of a start that has failed.
+// A port that is in use is named, and a failed start leaves nothing.
 func TestUpOnATakenPort(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -315,7 +315,7 @@ func TestRefusals(t *testing.T) {
 			text: "use_bootstrap_image"},
 		{name: "no configuration", step: step{args: args("-r nosuch-1-x86_64 --init")}, code: 3,
 			text: "Non-existing Mock config 'nosuch-1-x86_64'"},
-		{name: "configuration is no Python",
+		{name: "configuration is not Python",
 			step: step{args: args("-r /x.cfg --init"), files: config("config_opts['a'] = (")}, code: 3,
 			text: "Config error: /x.cfg"},
 		{name: "repository out of reach", step: step{args: args("-r /x.cfg --init"),

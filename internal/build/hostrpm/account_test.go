@@ -59,8 +59,8 @@ mkdir -p %%{_rpmdir} && ln -sf %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.
 /usr/share/hello
 `
 
-// What a package runs on a server that runs as root is neither root nor another attempt's user, and reads nothing of
-// the server's.
+// On a server that runs as root a package's code is neither root nor another attempt's user, and cannot read the
+// server's files.
 func TestUserOfItsOwn(t *testing.T) {
 	parent, data := apart(t), t.TempDir()
 	secrets := filepath.Join(data, "secrets.json")
@@ -124,8 +124,7 @@ func TestUserOfItsOwn(t *testing.T) {
 	}
 }
 
-// What a killed builder has left is removed by the next one that takes the user; what another process has put there is
-// not used.
+// The next builder that takes the user removes the files of a killed builder; files of another process are not used.
 func TestUserIsTakenAgain(t *testing.T) {
 	parent := apart(t)
 	left := filepath.Join(parent, "rpmflow-build-60600", "b", "BUILD")

@@ -196,7 +196,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// What a package runs sees nothing of the builder's environment, where secrets may be.
+// A package's code does not get the builder's environment, where secrets may be.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("RPMFLOW_S3_SECRET_KEY", "hunter2")
 	t.Setenv("HOME", "/home/of-the-builder")

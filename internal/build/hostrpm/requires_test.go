@@ -40,7 +40,7 @@ func database(t *testing.T, pkg string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// Where the host keeps its packages in rpm, BuildRequires are checked; else the outcome says that they were not.
+// BuildRequires are checked if the host keeps its packages in rpm; else the outcome says that they were not.
 func TestBuildRequires(t *testing.T) {
 	plain := newFixture(t, t.TempDir(), "BuildArch: noarch\nBuildRequires: no-such-devel >= 3", payload)
 	if got := plain.engine.Unchecked(); !slices.Equal(got, []string{"BuildRequires"}) {

@@ -21,9 +21,9 @@ import (
 // Dependencies gives the build an image of its root with the BuildRequires in it: that of an earlier build of the
 // package, as long as root and BuildRequires are the same, or a new one.
 //
-// What a source package from elsewhere requires was decided where it was made, and may differ on this target: mock
-// makes it again, and then RPMs installs what that one requires. So it is not a failure yet when something cannot be
-// had.
+// A source package from elsewhere has the requirements of the place where it was made. They may differ on this target:
+// mock makes it again, and then RPMs installs what that one requires. So a package that is not available is not a
+// failure yet.
 func (s *session) Dependencies(ctx context.Context, srpm string) (err error) {
 	s.deps, err = s.install(ctx, srpm, s.root)
 	var missing *rpmflow.Failure

@@ -11,7 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// What a build asks of rpm and mock comes in three files: mock's own options make another root (inOptions),
+// The options of a build come in three files: mock's own options make another root (inOptions),
 // repositories are for this project's BuildRequires only and not for roots that others share (inRepositories), and
 // macros are only for the steps that run what the package's author wrote (inEpoch, inMacros).
 

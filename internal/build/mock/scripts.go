@@ -32,7 +32,7 @@ before=$(installed)
 run_mock --no-clean --no-cleanup-after --installdeps "` + inWork + `/$SRPM"
 [ "$(installed)" != "$before" ] || : >"$OUT/unchanged"
 note_repositories`
-	// What the package asks for and cannot have offline is taken out, to be installed with the network: the list of
+	// The package's requirements that are missing offline are taken out, to be installed with the network: the list of
 	// %generate_buildrequires, or the source package as mock has made it again, if that requires something else.
 	scriptRPMs = `code=0
 give_devices

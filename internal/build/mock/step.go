@@ -127,7 +127,7 @@ func (s *session) perform(ctx context.Context, phase rpmflow.Phase, id string, s
 	return end, s.failure(ctx, end, phase, st)
 }
 
-// What is taken out of a container is bounded, so that a build cannot fill the builder's disk.
+// The files taken out of a container are bounded, so that a build cannot fill the builder's disk.
 const (
 	maxResults = 20 << 30
 	maxLog     = 1 << 30 // of each log of a build that was stopped

@@ -6,7 +6,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 )
 
-// What rpmbuild itself finds wrong with the package's files: all of them, by their names in the package, and once.
+// Errors of rpmbuild about the package's files: all of them, by their names in the package, and once.
 func TestFilesOfAPackage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ log, want string }{

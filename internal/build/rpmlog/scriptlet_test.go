@@ -30,7 +30,7 @@ func classified(t *testing.T, log string) *rpmflow.Failure {
 	return f
 }
 
-// What a failed scriptlet's tools say themselves, and the command that said it. The words are those of the tools'
+// The messages of a failed scriptlet's tools, and the command that printed them. The words are those of the tools'
 // versions in Fedora and Debian, with sh as bash and as dash.
 func TestCauseOfAFailedScriptlet(t *testing.T) {
 	t.Parallel()

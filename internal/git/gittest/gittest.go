@@ -79,7 +79,7 @@ func (r *Repository) GitIn(stdin string, args ...string) string {
 // Commit writes files (symlinks if the content is "-> target"), deletes those that are "" and returns the commit.
 func (r *Repository) Commit(files map[string]string) string {
 	r.t.Helper()
-	// What is deleted goes first: a file may make way for a directory of its name.
+	// Deletions come first: a directory may replace a file of its name.
 	order := slices.SortedFunc(maps.Keys(files), func(a, b string) int {
 		return cmp.Or(cmp.Compare(min(len(files[a]), 1), min(len(files[b]), 1)), strings.Compare(a, b))
 	})

@@ -109,7 +109,7 @@ func prepare(ctx context.Context, dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
-	// What was made must survive a power cut before the first object is acknowledged.
+	// The directories must survive a power cut before the first object is acknowledged.
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := syncPath(d); err != nil {
 			return nil, errors.Join(err, lock.Close())

@@ -30,7 +30,7 @@ Child return code was: 1
 		"repo 'base': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried"
 )
 
-// What mock 6.7 with dnf 4.14 and rpm 4.18 said and how it exited, unless a row says otherwise.
+// Output and exit codes are those of mock 6.7 with dnf 4.14 and rpm 4.18, unless a row says otherwise.
 func TestClassify(t *testing.T) {
 	for name, test := range map[string]struct {
 		phase   rpmflow.Phase
