@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
 )
 
@@ -88,8 +89,9 @@ func (r restriction) excludes(list []string, b rpmflow.Build, arch string) *rpmf
 	switch exclusive := strings.HasPrefix(r.name, "Exclusive"); {
 	case exclusive && !slices.ContainsFunc(values, named):
 		return &rpmflow.Skip{
-			Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", listed(list), r.name, values[0]),
-			Hint:    hint,
+			Message: fmt.Sprintf("the spec is for %s only (%s), the target is %s", printable.List(list, 8), r.name,
+				values[0]),
+			Hint: hint,
 		}
 	case !exclusive && !slices.ContainsFunc(values, unnamed):
 		return &rpmflow.Skip{Message: fmt.Sprintf("the spec is not for %s (%s)", values[0], r.name), Hint: hint}
@@ -142,13 +144,4 @@ func (r *run) excludedSpec(ctx context.Context, spec, sources string, expanded [
 		}
 	}
 	return firstExcluding(func(t restriction) []string { return lists[t.name] }, r.b, r.Target.Arch)
-}
-
-// listed keeps a list of architectures short enough for a sentence.
-func listed(list []string) string {
-	const most = 8
-	if len(list) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
-	}
-	return strings.Join(list, ", ")
 }

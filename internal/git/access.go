@@ -110,8 +110,7 @@ func (r *remote) sshEnvironment() ([]string, error) {
 	env := []string{"GIT_ALLOW_PROTOCOL=ssh", "GIT_SSH_VARIANT=ssh"}
 	words := []string{"ssh", "-F", "none"}
 	for _, option := range []string{"BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no",
-		"ConnectTimeout=30",
-		"ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ForwardX11=no",
+		"ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ForwardX11=no",
 		"ClearAllForwardings=yes",
 		"PermitLocalCommand=no"} {
 		words = append(words, "-o", option)

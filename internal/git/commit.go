@@ -234,7 +234,8 @@ func (c *Commit) config(ctx context.Context, name, hint string) ([]setting, erro
 	if len(text) >= maxConfig {
 		return nil, rpmflow.Fail(rpmflow.FailureSource, hint, "%s has more than %d bytes", name, maxConfig)
 	}
-	out, err := gitcmd.Run(ctx, "--git-dir="+c.dir, "config", "--no-includes", "--null", "--list", "--blob="+e.id.String())
+	out, err := gitcmd.Run(ctx, "--git-dir="+c.dir, "config", "--no-includes", "--null", "--list",
+		"--blob="+e.id.String())
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err

@@ -44,8 +44,8 @@ func (c *Commit) Describe(ctx context.Context, match func(tag string) bool) (*De
 	return d, damaged(err)
 }
 
-// Describe finds the nearest tag to a commit in the bare repository dir, as git describe does. Which tags match is decided by match, and not by the patterns
-// of git describe.
+// Describe finds the nearest tag to a commit in the bare repository dir, as git describe does. Which tags match is
+// decided by match, and not by the patterns of git describe.
 func Describe(ctx context.Context, dir, commit string, match func(tag string) bool) (*Description, error) {
 	if text, err := os.ReadFile(filepath.Join(dir, "shallow")); err == nil && len(text) > 0 {
 		return nil, rpmflow.Fail(rpmflow.FailureSource,
@@ -103,8 +103,9 @@ func matching(lines []byte, match func(tag string) bool) (tags []string) {
 
 // readLog returns the last commits.
 func readLog(ctx context.Context, dir, commit string) ([]LogEntry, error) {
-	out, err := gitcmd.Run(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap", "--no-show-signature",
-		"--no-color", "--max-count="+strconv.Itoa(logLength), "--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
+	out, err := gitcmd.Run(ctx, "--git-dir="+dir, "log", "-z", "--encoding=UTF-8", "--no-mailmap",
+		"--no-show-signature", "--no-color", "--max-count="+strconv.Itoa(logLength),
+		"--format=tformat:%an%x00%ae%x00%ct%x00%s", commit, "--")
 	if err != nil {
 		return nil, err
 	}

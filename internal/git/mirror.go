@@ -91,8 +91,8 @@ func (m *Mirrors) read(ctx context.Context, req Request, use func(*Commit) error
 			err = mirror.update(ctx, ref, req.Commit, false)
 		case errors.As(err, &bad) && !renewed:
 			renewed = true
-			m.Logger.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir, "error",
-				bad.err)
+			m.Logger.Warn("git mirror is damaged and is replaced", "project", req.Project, "mirror", mirror.dir,
+				"error", bad.err)
 			err = mirror.renew(ctx, seen)
 		default:
 			return err
@@ -242,8 +242,8 @@ func (m *mirror) fetch(parent context.Context, lock *os.File, ref, commit string
 			continue
 		}
 		if err == nil {
-			m.Logger.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref, "commit", commit,
-				"history", m.history, "duration", time.Since(started))
+			m.Logger.Debug("git fetched", "project", m.project, "repository", m.remote.clean, "ref", ref,
+				"commit", commit, "history", m.history, "duration", time.Since(started))
 			m.joinPacks(ctx, lock)
 		}
 		return err

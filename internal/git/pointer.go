@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git/archive"
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
 // MaxPointer is the size below which a file can be a pointer (git-lfs/docs/spec.md).
@@ -150,18 +151,13 @@ func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	const most = 20
-	list := strings.Join(names[:min(len(names), most)], ", ")
-	if n := len(names) - most; n > 0 {
-		list += fmt.Sprintf(" and %d more", n)
-	}
 	hint := "set lfs: true of the project to have their content, commit the files themselves, " +
 		"or mark those that the package does not need with export-ignore in .gitattributes"
 	if a.Objects != nil { // then only a zip archive comes here
 		hint = "name Source0 with .tar.gz or another suffix of tar: a zip archive with Git LFS files cannot be made"
 	}
 	return rpmflow.Fail(rpmflow.FailureSource, hint,
-		"the archive of %s would have Git LFS pointers instead of files: %s", short(c.ID), list)
+		"the archive of %s would have Git LFS pointers instead of files: %s", short(c.ID), printable.List(names, 20))
 }
 
 // pointers lists the files of a tar archive that are pointers of Git LFS.

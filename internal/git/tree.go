@@ -17,8 +17,9 @@ import (
 const (
 	// MaxEntries bounds how much of a tree is searched or archived; a few objects can make a tree of billions of files.
 	MaxEntries = 1_000_000
-	MaxDepth   = 100 // of directories
-	maxLinks   = 40  // followed for one file; Linux's own limit
+	// MaxDepth bounds how deep directories may be nested.
+	MaxDepth = 100
+	maxLinks = 40 // followed for one file; Linux's own limit
 )
 
 // Tree is the files of a commit, or of a working tree in place of one.

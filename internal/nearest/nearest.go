@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
 // Name is the known name with the smallest edit distance to what was written; the first of equals.
@@ -66,10 +68,7 @@ func knownAre(written string, known []string) (hint string) {
 	}
 	const most = 40 // of a long list the rest is left out
 	sorted := slices.Sorted(slices.Values(known))
-	hint = "known are: " + strings.Join(sorted[:min(len(sorted), most)], ", ")
-	if len(sorted) > most {
-		hint += fmt.Sprintf(" and %d more", len(sorted)-most)
-	}
+	hint = "known are: " + printable.List(sorted, most)
 	if best := Name(written, sorted); 2*Distance(written, best) <= len(best) {
 		hint = fmt.Sprintf("did you mean %s? %s", best, hint)
 	}

@@ -27,7 +27,7 @@ func Dirs(name string) []string {
 			dirs = append(dirs, dir)
 		}
 	}
-	for range maxLinks { // as many as Linux follows
+	for range maxLinks {
 		dir := filepath.Dir(name)
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil {
@@ -84,7 +84,7 @@ func locate(dirs []string, name string) (file string, other error, err error) {
 }
 
 const (
-	maxLinks = 40 // of a spec on disk
+	maxLinks = 40 // followed from a spec on disk; Linux's own limit
 	// maxBeside is the largest file that a spec may include which it does not name, maxAllBeside what all of them may
 	// have together, in bytes, and maxFilesBeside how many they may be.
 	maxBeside      = 1 << 20
@@ -104,7 +104,7 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 		}
 		for _, e := range entries {
 			file := filepath.Join(dir, e.Name())
-			info, err := os.Stat(file) // a link is as good as a file
+			info, err := os.Stat(file) // of a link: what it leads to
 			if err != nil || !info.Mode().IsRegular() || info.Size() > maxBeside || e.Name() == worktree.ResultsList {
 				continue
 			}
@@ -115,8 +115,9 @@ func CopySmall(ctx context.Context, dirs []string, to string, mtime time.Time) (
 			if files--; files < 0 || left < 0 {
 				return false, nil
 			}
-			if err := worktree.CopyFile(ctx, file, filepath.Join(to, e.Name()), mtime); err != nil && failureOf(err) == nil {
-				return all, err // an unreadable one is rpm's to complain of
+			err = worktree.CopyFile(ctx, file, filepath.Join(to, e.Name()), mtime)
+			if err != nil && failureOf(err) == nil {
+				return all, err // rpm reports an unreadable one if it needs it
 			}
 		}
 	}
@@ -133,7 +134,7 @@ func (d *Draft) copyNamed(ctx context.Context) error {
 	for _, name := range seen.Plain() {
 		file, _, err := locate(d.dirs, name)
 		if err != nil || file == "" {
-			continue // it is missed when rpm names it
+			continue // it is reported when rpm names it
 		}
 		if info, err := os.Stat(file); err != nil || info.Size() > maxBeside && !seen.RunsPrograms() {
 			continue
@@ -191,14 +192,14 @@ func (c *completion) gather(ctx context.Context) error {
 	for _, f := range c.expanded.Files {
 		name := f.Name()
 		if checksum.CheckFileName(name) != nil {
-			continue // download says what is wrong with it
+			continue // download reports it
 		}
 		file, other, err := locate(c.dirs, name)
 		switch {
 		case err == nil && file != "":
 			err = c.copyBeside(ctx, file, name)
 		case err == nil && errors.Is(other, errDangling) && !f.IsURL():
-			err = c.notBeside(f) // it was to be there
+			err = c.notBeside(f) // the link says that it must be there
 		}
 		if m := failureOf(err); m != nil && !strings.HasPrefix(m.Message, f.Label()) {
 			return &rpmflow.Failure{Kind: m.Kind, Message: f.Label() + " " + m.Message, Hint: m.Hint, Err: m.Err}

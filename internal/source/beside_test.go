@@ -113,7 +113,8 @@ func TestResultsAreNotSources(t *testing.T) {
 			if name != "out/mine" {
 				sum, err := checksum.New("sha256", fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
 				testkit.Must(t, err)
-				testkit.Must(t, worktree.NoteResult(filepath.Dir(filepath.Join(dir, name)), filepath.Base(name), sum.Hex))
+				file := filepath.Join(dir, name)
+				testkit.Must(t, worktree.NoteResult(filepath.Dir(file), filepath.Base(file), sum.Hex))
 			}
 		}
 		put(t, dir, "src/again", "a source again")

@@ -152,7 +152,7 @@ func (l *clues) evidence() []string {
 	switch {
 	case len(l.found.strong) > 0:
 		return slices.Concat(l.found.strong, code)
-	// In a directory for packages, next to a program's own code, Source0 is called what the release will be called.
+	// In a directory for packages, next to a program's own code, Source0 has the name of the coming release.
 	case len(code) > 0 && (l.text.Local() || apart):
 		return code
 	case !l.text.Local():
@@ -168,7 +168,7 @@ func (l *clues) others() []string {
 	return slices.Concat(l.sourceFiles(), slices.DeleteFunc(slices.Clone(l.dirs), isPackagersDir))
 }
 
-// doubt is what speaks against layout standard, without being evidence.
+// doubt is what contradicts layout standard without being evidence of a source tree.
 func (l *clues) doubt() []string {
 	switch {
 	case l.text.None(), l.text.Source0 != "" && l.text.Local() && !spec.IsArchive(l.text.Source0):

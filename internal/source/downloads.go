@@ -58,7 +58,7 @@ func (d *Draft) fetchListed(ctx context.Context) error {
 			continue
 		}
 		if d.request.Sources.Lookaside == "" {
-			d.deferred = append(d.deferred, l) // whether the spec has a URL of it is rpm's to say
+			d.deferred = append(d.deferred, l) // only the expanded spec shows whether it has a URL of it
 			continue
 		}
 		fields.File, fields.Checksum = l.Name, l.Checksum
@@ -71,7 +71,7 @@ func (d *Draft) fetchListed(ctx context.Context) error {
 		all = append(all, fetch.File{
 			Name: l.Name, Label: show(l.Name), Origin: rpmflow.OriginLookaside,
 			Checksums: []checksum.Checksum{l.Checksum},
-			Places:    append([]string{own}, mirrors(d.request.Sources.Mirrors, fields)...),
+			Places:    append([]string{own}, alternatives(d.request.Sources.Mirrors, fields)...),
 		})
 	}
 	return d.take(ctx, all)
@@ -94,8 +94,8 @@ func compare(file string, l fetch.Listed, place, hint string) error {
 	return err
 }
 
-// mirrors are the URLs that a file has there. One that needs a field without a value is left out.
-func mirrors(templates []string, fields lookaside.Fields) (urls []string) {
+// alternatives are the URLs of a file on other servers. One that needs a field without a value is left out.
+func alternatives(templates []string, fields lookaside.Fields) (urls []string) {
 	for _, t := range templates {
 		if !strings.Contains(t, "{file}") && !strings.Contains(t, "{hash}") {
 			t = strings.TrimSuffix(t, "/") + "/{file}"
@@ -172,7 +172,7 @@ func (c *completion) download(ctx context.Context) error {
 		if len(w.Checksums) > 0 {
 			fields.Checksum = w.Checksums[0]
 		}
-		all[i].Places = append(w.Places, mirrors(c.request.Sources.Mirrors, fields)...)
+		all[i].Places = append(w.Places, alternatives(c.request.Sources.Mirrors, fields)...)
 	}
 	for _, l := range c.deferred {
 		if !c.expanded.Names(l.Name) {

@@ -145,9 +145,8 @@ func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir strin
 		d.Notes = append(d.Notes, plan.note)
 	}
 	for _, d := range []string{filepath.Dir(d.Spec), d.Sources} {
-		// A second try in the same directory must not find the first one's files.
-		if err := errors.Join(os.RemoveAll(d), os.MkdirAll(d, 0o755)); err != nil {
-			return nil, fmt.Errorf("making %s: %w", d, err)
+		if err := makeEmpty(d); err != nil {
+			return nil, err
 		}
 	}
 	out, err := d.checkout(ctx, tree, append([]git.File{plan.spec}, plan.sources...), dir)
@@ -188,6 +187,14 @@ func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir strin
 		}
 	}
 	return d, nil
+}
+
+// makeEmpty makes a directory. A second try in the same one must not find the first one's files.
+func makeEmpty(dir string) error {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	return nil
 }
 
 // setVersion writes the version of git into the spec, and notes what the spec leaves to rpmautospec.

@@ -16,19 +16,15 @@ var buildFiles = []string{
 	"configure", "configure.ac", "configure.in", "Makefile.am", "Makefile.PL", "Build.PL", "CMakeLists.txt",
 	"meson.build", "setup.py", "setup.cfg", "pyproject.toml", "go.mod", "Cargo.toml", "package.json", "*.gemspec",
 	"pom.xml", "build.gradle", "build.gradle.kts", "build.xml", "*.cabal", "composer.json", "dune-project",
-	"SConstruct",
-	"wscript", "*.pro", "mix.exs", "rebar.config", "build.zig", "Package.swift", "WORKSPACE", "MODULE.bazel",
-	"Rakefile",
-	"deno.json", "*.csproj", "*.sln", "Kconfig",
+	"SConstruct", "wscript", "*.pro", "mix.exs", "rebar.config", "build.zig", "Package.swift", "WORKSPACE",
+	"MODULE.bazel", "Rakefile", "deno.json", "*.csproj", "*.sln", "Kconfig",
 }
 
 // codeSuffixes are those of files that are compiled or run as the program itself.
 var codeSuffixes = []string{
 	".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".go", ".rs", ".py", ".pl", ".pm", ".rb", ".java", ".kt",
-	".scala",
-	".js", ".ts", ".hs", ".ml", ".swift", ".zig", ".cs", ".f", ".f90", ".s", ".S", ".asm", ".vala", ".d", ".lua",
-	".erl",
-	".ex", ".php", ".m", ".mm", ".tcl",
+	".scala", ".js", ".ts", ".hs", ".ml", ".swift", ".zig", ".cs", ".f", ".f90", ".s", ".S", ".asm", ".vala", ".d",
+	".lua", ".erl", ".ex", ".php", ".m", ".mm", ".tcl",
 }
 
 // packagersDirs are names of directories that repositories with packaging only have: none of them is evidence of a

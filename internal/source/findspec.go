@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/worktree"
+	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
 
@@ -118,17 +118,12 @@ func onlySpec(specs []git.File, where string) (git.File, error) {
 	if len(specs) == 1 {
 		return specs[0], nil
 	}
-	const most = 20
 	var names []string
-	for _, f := range specs[:min(len(specs), most)] {
+	for _, f := range specs {
 		names = append(names, show(f.Path))
 	}
-	list := strings.Join(names, ", ")
-	if n := len(specs) - most; n > 0 {
-		list += fmt.Sprintf(" and %d more", n)
-	}
 	return git.File{}, rpmflow.Fail(rpmflow.FailureSource, "set spec: in the project's configuration",
-		"%d spec files%s (%s)", len(specs), where, list)
+		"%d spec files%s (%s)", len(specs), where, printable.List(names, 20))
 }
 
 func specAt(tree git.Tree, want string) (git.File, error) {

@@ -195,8 +195,7 @@ func (f *specFetch) found(name string) error {
 	return nil
 }
 
-// has reports whether the file is where a build would take it from. A link is as good as a file there: it is the user's
-// own.
+// has reports whether the file is where a build would take it from. Links are followed: they are the user's own.
 func (f *specFetch) has(name string) (bool, error) {
 	file, other, err := locate(f.where(), name)
 	if err == nil && file == "" && other != nil {

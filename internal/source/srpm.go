@@ -126,8 +126,8 @@ func (s *Store) writeSRPM(ctx context.Context, tree git.Tree, plan *plan, req Re
 		}
 	}
 	out := filepath.Dir(d.SRPM)
-	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
-		return nil, fmt.Errorf("making %s: %w", out, err)
+	if err := makeEmpty(out); err != nil {
+		return nil, err
 	}
 	c, err := d.checkout(ctx, tree, nil, dir)
 	if err != nil {

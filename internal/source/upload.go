@@ -31,8 +31,8 @@ func (s *Store) prepareUpload(ctx context.Context, pkg rpmflow.SourcePackage, di
 		Explanation: "srpm: the source package " + show(pkg.NEVRA) + " that was submitted is rebuilt", store: s,
 	}
 	out := filepath.Dir(d.SRPM)
-	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o755)); err != nil {
-		return nil, fmt.Errorf("making %s: %w", out, err)
+	if err := makeEmpty(out); err != nil {
+		return nil, err
 	}
 	in, there, err := s.uploads.Open(ctx, pkg.SHA512, pkg.Name)
 	if err != nil {
@@ -68,9 +68,8 @@ func copyUpload(name string, in io.Reader, pkg rpmflow.SourcePackage) (err error
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != pkg.Size || got != pkg.SHA512 {
 		return fmt.Errorf(
-			"the storage has other content than was uploaded: %d bytes with SHA-512 %.16s…, and not %d with %.16s…", n,
-			got,
-			pkg.Size, pkg.SHA512)
+			"the storage has other content than was uploaded: %d bytes with SHA-512 %.16s…, and not %d with %.16s…",
+			n, got, pkg.Size, pkg.SHA512)
 	}
 	return nil
 }

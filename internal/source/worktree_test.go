@@ -47,9 +47,7 @@ func gitIn(t *testing.T, dir string) func(args ...string) string {
 
 func put(t *testing.T, dir, name, text string) {
 	t.Helper()
-	file := filepath.Join(dir, name)
-	testkit.Must(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	testkit.Must(t, os.WriteFile(file, []byte(text), 0o644))
+	testkit.Write(t, filepath.Join(dir, name), text)
 }
 
 // local is what a local build makes of a directory or a spec, whose expansion is the text; empty: that of treeSpec.

@@ -27,13 +27,10 @@ func IsTemplate(name string) bool {
 
 // sections are the words that begin a section of a spec (rpm's build/parseSpec.c).
 var sections = []string{"%package", "%prep", "%generate_buildrequires", "%conf", "%build", "%install", "%check",
-	"%clean",
-	"%preun", "%postun", "%pretrans", "%posttrans", "%preuntrans", "%postuntrans", "%pre", "%post", "%files",
-	"%changelog",
-	"%description", "%triggerpostun", "%triggerprein", "%triggerun", "%triggerin", "%trigger", "%verifyscript",
-	"%sepolicy",
-	"%filetriggerin", "%filetrigger", "%filetriggerun", "%filetriggerpostun", "%transfiletriggerin",
-	"%transfiletrigger",
+	"%clean", "%preun", "%postun", "%pretrans", "%posttrans", "%preuntrans", "%postuntrans", "%pre", "%post", "%files",
+	"%changelog", "%description", "%triggerpostun", "%triggerprein", "%triggerun", "%triggerin", "%trigger",
+	"%verifyscript", "%sepolicy", "%filetriggerin", "%filetrigger", "%filetriggerun", "%filetriggerpostun",
+	"%transfiletriggerin", "%transfiletrigger",
 	"%transfiletriggerun", "%transfiletriggerpostun", "%sourcelist", "%patchlist", "%end"}
 
 // section is the section that a line begins, in small letters; "" if it begins none.

@@ -8,7 +8,7 @@ import (
 )
 
 func FuzzSubstitute(f *testing.F) {
-	f.Add("Version: @VERSION@\n# @PLANNED@\nann@example.org and @nobody@\nsed -i 's/@VERSION@/x/; s/@LATER@/y/'\n", "VERSION=1")
+	f.Add("Version: @VERSION@\n# @PLANNED@\na@b.org and @nobody@\nsed -i 's/@VERSION@/x/; s/@LATER@/y/'\n", "VERSION=1")
 	f.Add("Version: @A@@B@", "A=@B@")
 	f.Add("%package x\n@X@", "X={branch}")
 	f.Fuzz(func(t *testing.T, text, pair string) {

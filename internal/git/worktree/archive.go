@@ -202,67 +202,105 @@ func (a *treeArchive) fillIn(ctx context.Context, f treeFile, text []byte) ([]by
 // tar writes the archive as git archive does.
 func (a *treeArchive) tar(ctx context.Context, w io.Writer, files []treeFile) error {
 	out := archive.NewTarWriter(w)
-	mtime := a.time.Unix()
-	mask := int64(0o22)
-	if a.tree.repo != nil {
-		mask = 0o02 // as git archive has it
-	}
 	if a.commit != "" {
-		if err := out.Comment(a.commit, mtime); err != nil {
+		if err := out.Comment(a.commit, a.time.Unix()); err != nil {
 			return err
 		}
 	}
-	if a.Prefix != "" {
-		if err := out.Header(archive.File{Name: a.Dir(), Kind: '5', Mode: 0o777 &^ mask, MTime: mtime}); err != nil {
+	err := a.each(ctx, files, func(f archive.File, content io.Reader) error {
+		if err := out.Header(f); err != nil || content == nil {
 			return err
 		}
-	}
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		h := archive.File{Name: a.Dir() + f.name, Kind: '0', Mode: 0o666 &^ mask, MTime: mtime}
-		switch {
-		case strings.HasSuffix(f.name, "/"):
-			h.Kind, h.Mode = '5', 0o777&^mask
-			if err := out.Header(h); err != nil {
-				return err
-			}
-			continue
-		case f.info.Mode()&fs.ModeSymlink != 0:
-			target, err := os.Readlink(f.abs)
-			if err != nil {
-				return Unusable(f.abs, err)
-			}
-			h.Kind, h.Mode, h.Link = '2', 0o777, target
-			if err := out.Header(h); err != nil {
-				return err
-			}
-			continue
-		case f.info.Mode()&0o100 != 0:
-			h.Mode = 0o777 &^ mask
-		}
-		if err := a.put(ctx, f, func(in io.Reader, size int64) error {
-			h.Size = size
-			if err := out.Header(h); err != nil {
-				return err
-			}
-			return out.Content(in)
-		}); err != nil {
-			return err
-		}
+		return out.Content(content)
+	})
+	if err != nil {
+		return err
 	}
 	return out.End()
 }
 
-// put passes to write the content of a file, exactly as many bytes as its size.
-func (a *treeArchive) put(ctx context.Context, f treeFile, write func(in io.Reader, size int64) error) error {
+// zip writes the archive for sources that are named .zip.
+func (a *treeArchive) zip(ctx context.Context, w io.Writer, files []treeFile) error {
+	out := zip.NewWriter(w)
+	if a.commit != "" {
+		if err := out.SetComment(a.commit); err != nil {
+			return fmt.Errorf("zip archive: %w", err)
+		}
+	}
+	err := a.each(ctx, files, func(f archive.File, content io.Reader) error {
+		h := &zip.FileHeader{Name: f.Name, Method: zip.Deflate, Modified: a.time.UTC()}
+		switch f.Kind {
+		case '5':
+			h.Method = zip.Store
+			h.SetMode(fs.ModeDir | 0o755)
+		case '2':
+			h.SetMode(fs.ModeSymlink | 0o777)
+			content = strings.NewReader(f.Link)
+		default:
+			h.SetMode(fs.FileMode(f.Mode) &^ 0o22)
+		}
+		entry, err := out.CreateHeader(h)
+		if err == nil && content != nil {
+			_, err = io.Copy(entry, content)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// each passes what the archive has to put: content is nil for what is not a file.
+func (a *treeArchive) each(ctx context.Context, files []treeFile,
+	put func(f archive.File, content io.Reader) error) error {
+	mask := int64(0o22)
+	if a.tree.repo != nil {
+		mask = 0o02 // as git archive has it
+	}
+	dir := archive.File{Name: a.Dir(), Kind: '5', Mode: 0o777 &^ mask, MTime: a.time.Unix()}
+	if a.Prefix != "" {
+		if err := put(dir, nil); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		err := ctx.Err()
+		h := dir
+		h.Name += f.name
+		switch {
+		case err != nil:
+		case strings.HasSuffix(f.name, "/"):
+			err = put(h, nil)
+		case f.info.Mode()&fs.ModeSymlink != 0:
+			h.Kind, h.Mode = '2', 0o777
+			if h.Link, err = os.Readlink(f.abs); err != nil {
+				return Unusable(f.abs, err)
+			}
+			err = put(h, nil)
+		default:
+			h.Kind = '0'
+			if f.info.Mode()&0o100 == 0 {
+				h.Mode &^= 0o111
+			}
+			err = a.putFile(ctx, f, h, put)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putFile passes the content of a file, exactly as many bytes as its size.
+func (a *treeArchive) putFile(ctx context.Context, f treeFile, h archive.File,
+	put func(f archive.File, content io.Reader) error) error {
 	in, size, err := a.open(ctx, f)
 	if err != nil {
 		return err
 	}
-	exact := &exactReader{in: in, left: size, name: f.abs}
-	return errors.Join(write(exact, size), in.Close())
+	h.Size = size
+	return errors.Join(put(h, &exactReader{in: in, left: size, name: f.abs}), in.Close())
 }
 
 // exactReader reads as many bytes as there were when reading began.
@@ -286,66 +324,4 @@ func (e *exactReader) Read(b []byte) (int, error) {
 		err = Unusable(e.name, err)
 	}
 	return n, err
-}
-
-// zip writes the archive for sources that are named .zip.
-func (a *treeArchive) zip(ctx context.Context, w io.Writer, files []treeFile) error {
-	out := zip.NewWriter(w)
-	if a.commit != "" {
-		if err := out.SetComment(a.commit); err != nil {
-			return fmt.Errorf("zip archive: %w", err)
-		}
-	}
-	put := func(name string, mode fs.FileMode, write func(w io.Writer) error) error {
-		h := &zip.FileHeader{Name: a.Dir() + name, Method: zip.Deflate, Modified: a.time.UTC()}
-		h.SetMode(mode)
-		if mode.IsDir() {
-			h.Method = zip.Store
-		}
-		entry, err := out.CreateHeader(h)
-		if err != nil {
-			return err
-		}
-		return write(entry)
-	}
-	nothing := func(io.Writer) error { return nil }
-	if a.Prefix != "" {
-		if err := put("", fs.ModeDir|0o755, nothing); err != nil {
-			return err
-		}
-	}
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		var err error
-		switch {
-		case strings.HasSuffix(f.name, "/"):
-			err = put(f.name, fs.ModeDir|0o755, nothing)
-		case f.info.Mode()&fs.ModeSymlink != 0:
-			err = put(f.name, fs.ModeSymlink|0o777, func(w io.Writer) error {
-				target, err := os.Readlink(f.abs)
-				if err != nil {
-					return Unusable(f.abs, err)
-				}
-				_, err = io.WriteString(w, target)
-				return err
-			})
-		default:
-			mode := fs.FileMode(0o644)
-			if f.info.Mode()&0o100 != 0 {
-				mode = 0o755
-			}
-			err = a.put(ctx, f, func(in io.Reader, _ int64) error {
-				return put(f.name, mode, func(w io.Writer) error {
-					_, err := io.Copy(w, in)
-					return err
-				})
-			})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return out.Close()
 }

@@ -43,8 +43,8 @@ type Tree struct {
 	index map[string][]git.Entry   // directories of the tree in a repository
 }
 
-// Open opens a directory, or a file with its surroundings. The tree of a file in SPECS begins above that, unless it is in
-// a repository. scratch is a directory of the caller's for temporary files, which does not exist yet.
+// Open opens a directory, or a file with its surroundings. The tree of a file in SPECS begins above that, unless it is
+// in a repository. scratch is a directory of the caller's for temporary files, which does not exist yet.
 func Open(ctx context.Context, named, scratch string) (*Tree, error) {
 	if err := gitcmd.Check(); err != nil {
 		return nil, err
