@@ -7,9 +7,7 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"slices"
@@ -18,9 +16,9 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
-	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
@@ -85,8 +83,7 @@ func (c *Client) Ping(ctx context.Context) error {
 
 func checkAPI(host, version string) error {
 	if version != "" && versions.LessThan(version, minAPI) {
-		return hint.Add(fmt.Errorf("the engine at %s speaks version %s of Docker's API, which is too old", host,
-			version),
+		return hint.Add(fmt.Errorf("the engine at %s speaks version %s of Docker's API, which is too old", host, version),
 			"install Docker Engine 20.10 or later (API "+minAPI+")")
 	}
 	return nil
@@ -105,14 +102,24 @@ type Facts struct {
 	Free           int64  // bytes on the engine's disk; -1: unknown
 }
 
-// Facts asks the engine about itself.
-func (c *Client) Facts(ctx context.Context) (Facts, error) {
+// info asks the engine about itself.
+func (c *Client) info(ctx context.Context) (system.Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, CallWait)
 	defer cancel()
 	c.conn.note(nil)
 	info, err := c.api.Info(ctx)
 	if err != nil {
-		return Facts{}, c.conn.explain(err)
+		return info, c.conn.explain(err)
+	}
+	c.root.Store(&info.DockerRootDir)
+	return info, nil
+}
+
+// Facts asks the engine about itself.
+func (c *Client) Facts(ctx context.Context) (Facts, error) {
+	info, err := c.info(ctx)
+	if err != nil {
+		return Facts{}, err
 	}
 	f := Facts{
 		Host: c.conn.host, Version: info.ServerVersion, API: c.api.ClientVersion(), Machine: info.Architecture,
@@ -124,24 +131,10 @@ func (c *Client) Facts(ctx context.Context) (Facts, error) {
 	if u, err := url.Parse(c.conn.host); err == nil && u.Host != "" {
 		f.Plain = u.Scheme != "ssh" && !c.conn.tls
 	}
-	if c.conn.ownSocket() {
-		f.Free, err = freeBytes(info.DockerRootDir)
+	if s, known := c.free(ctx); known {
+		f.Free = s.free
 	}
-	return f, err
-}
-
-// freeBytes is the free space of a directory of this machine. A container that has the engine's socket does not see its
-// directory.
-func freeBytes(dir string) (int64, error) {
-	var st unix.Statfs_t
-	err := unix.Statfs(dir, &st)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return -1, nil
-	}
-	if err != nil {
-		return -1, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil
+	return f, nil
 }
 
 // Disk names a directory on the disk of containers and images if the engine is on this machine; otherwise it is empty.
@@ -152,14 +145,24 @@ func (c *Client) Disk(ctx context.Context) (string, error) {
 	if root := c.root.Load(); root != nil { // it does not change
 		return *root, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, CallWait)
-	defer cancel()
-	info, err := c.api.Info(ctx)
-	if err != nil {
-		return "", c.conn.explain(err)
+	info, err := c.info(ctx)
+	return info.DockerRootDir, err
+}
+
+// failed says of an error of the engine what was tried; nil stays nil.
+func failed(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
 	}
-	c.root.Store(&info.DockerRootDir)
-	return info.DockerRootDir, nil
+	return fmt.Errorf("docker: "+format+": %w", append(args, err)...)
+}
+
+// unlessGone is nil instead of the error that something is gone, or that another program is removing it.
+func unlessGone(err error) error {
+	if IsNotFound(err) || IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // IsNotFound reports whether the engine does not have what a call named.

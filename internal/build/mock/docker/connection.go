@@ -3,10 +3,12 @@ package docker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,10 +117,7 @@ func (c *connection) note(err error) {
 // close closes what the client has left open.
 func (c *connection) close() {
 	c.mu.Lock()
-	open := make([]*sshConn, 0, len(c.ssh))
-	for s := range c.ssh {
-		open = append(open, s)
-	}
+	open := slices.Collect(maps.Keys(c.ssh))
 	c.mu.Unlock()
 	for _, s := range open {
 		_ = s.Close() // the process has ended, which is all that counts

@@ -186,6 +186,7 @@ func TestSSHOfAKilledProgram(t *testing.T) {
 }
 
 func TestSocket(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "docker.sock")
 	e := open(t, "unix://"+path, "")
@@ -204,6 +205,7 @@ func TestSocket(t *testing.T) {
 }
 
 func TestLocalEngine(t *testing.T) {
+	t.Parallel()
 	c := open(t, "unix://"+mocktest.Socket(t), "")
 	testkit.Must(t, c.Ping(t.Context()))
 	f, err := c.Facts(t.Context())

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -92,10 +91,7 @@ func (c *Client) Create(ctx context.Context, spec Container) (string, error) {
 			c.noQuota.Store(true)
 		}
 	}
-	if err != nil {
-		return "", fmt.Errorf("docker: create a container of %s: %w", spec.Image, err)
-	}
-	return created.ID, nil
+	return created.ID, failed(err, "create a container of %s", spec.Image)
 }
 
 // ContainerInfo is the state of a container.
@@ -110,14 +106,11 @@ type ContainerInfo struct {
 // Containers lists all containers with these labels, KEY=VALUE each. Created and Ended are not set.
 func (c *Client) Containers(ctx context.Context, labels ...string) ([]ContainerInfo, error) {
 	list, err := c.api.ContainerList(ctx, container.ListOptions{All: true, Filters: withLabels(labels)})
-	if err != nil {
-		return nil, fmt.Errorf("docker: list containers: %w", err)
-	}
 	infos := make([]ContainerInfo, 0, len(list))
 	for _, l := range list {
 		infos = append(infos, ContainerInfo{ID: l.ID, Labels: l.Labels, Running: l.State == container.StateRunning})
 	}
-	return infos, nil
+	return infos, failed(err, "list containers")
 }
 
 func withLabels(labels []string) filters.Args {
@@ -132,7 +125,7 @@ func withLabels(labels []string) filters.Args {
 func (c *Client) Inspect(ctx context.Context, name string) (ContainerInfo, error) {
 	info, err := c.api.ContainerInspect(ctx, name)
 	if err != nil {
-		return ContainerInfo{}, fmt.Errorf("docker: container %s: %w", name, err)
+		return ContainerInfo{}, failed(err, "container %s", name)
 	}
 	out := ContainerInfo{ID: info.ID, Running: info.State != nil && info.State.Running,
 		Created: parseTime(info.Created)}
@@ -156,20 +149,14 @@ func parseTime(text string) time.Time {
 
 // Rename gives a container another name, so that its name is free.
 func (c *Client) Rename(ctx context.Context, id, name string) error {
-	if err := c.api.ContainerRename(ctx, id, name); err != nil {
-		return fmt.Errorf("docker: rename container %s: %w", id, err)
-	}
-	return nil
+	return failed(c.api.ContainerRename(ctx, id, name), "rename container %s", id)
 }
 
 // Remove removes a container, running or not, and its own volumes. A container that is gone, or that another program is
 // removing, is not an error.
 func (c *Client) Remove(ctx context.Context, id string) error {
 	err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !IsNotFound(err) && !IsConflict(err) {
-		return fmt.Errorf("docker: remove container %s: %w", id, err)
-	}
-	return nil
+	return failed(unlessGone(err), "remove container %s", id)
 }
 
 // Commit makes an image of a container's files, and returns its id. The name, if it has one, and the labels come with
@@ -179,8 +166,5 @@ func (c *Client) Commit(ctx context.Context, id, name string, labels map[string]
 	defer cancel()
 	made, err := c.api.ContainerCommit(ctx, id,
 		container.CommitOptions{Reference: name, Pause: false, Config: &container.Config{Labels: labels}})
-	if err != nil {
-		return "", fmt.Errorf("docker: commit container %s: %w", id, err)
-	}
-	return made.ID, nil
+	return made.ID, failed(err, "commit container %s", id)
 }

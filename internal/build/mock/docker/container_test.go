@@ -72,6 +72,7 @@ func exercise(t *testing.T, c *Client) {
 
 // TestStop: a container whose context ends is killed, and its files can be read afterwards.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	c := open(t, "unix://"+mocktest.Socket(t), "")
 	id, err := c.Create(t.Context(), Container{
 		Image: testkit.Standin(t), LogSize: "1m", Command: []string{"/bin/sh", "-c",

@@ -21,6 +21,7 @@ func watched(t *testing.T, d *disk, limit int64) error {
 }
 
 func TestDiskWatcher(t *testing.T) {
+	t.Parallel()
 	const gib = 1 << 30
 	fixed := func(n int64) func(context.Context, string) (int64, error) {
 		return func(context.Context, string) (int64, error) { return n, nil }
@@ -58,6 +59,7 @@ func TestDiskWatcher(t *testing.T) {
 
 // A driver with quotas gets the limit, and what has almost reached it is over it.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	const limit = 1 << 30
 	c := &Client{disk: &disk{size: func(context.Context, string) (int64, error) { return limit - 4096, nil }}}
 	if c.quota(limit)["size"] != "1073741824" || !c.FilledQuota(t.Context(), "c", limit) {
@@ -70,6 +72,7 @@ func TestQuota(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
+	t.Parallel()
 	var got []string
 	for _, n := range []int64{5, 1 << 10, 1536 << 10, 64 << 30, 1<<40 + 1} {
 		got = append(got, Size(n))

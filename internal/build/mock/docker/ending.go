@@ -27,19 +27,16 @@ func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 	defer cancel()
 	info, err := c.api.ContainerInspect(ctx, id)
 	if err != nil {
-		return e, fmt.Errorf("docker: end of container %s: %w", id, err)
+		return e, failed(err, "end of container %s", id)
 	}
-	e.OutOfMemory = info.State.OOMKilled
-	if info.State.Error != "" {
-		e.Interfered = info.State.Error
-	}
+	e.OutOfMemory, e.Interfered = info.State.OOMKilled, info.State.Error
 	if info.State.Running {
 		e.Interfered = "another program started the container again"
 	}
 	// The container's own times: clocks can differ. The engine writes down what ended it a moment after its end.
 	until, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)
 	if err != nil {
-		return e, fmt.Errorf("docker: end of container %s: %w", id, err)
+		return e, failed(err, "end of container %s", id)
 	}
 	happened, errs := c.api.Events(ctx, events.ListOptions{
 		Since: info.State.StartedAt, Until: until.Add(eventLag).Format(time.RFC3339Nano), Filters: filters.NewArgs(
@@ -51,10 +48,10 @@ func (c *Client) Ending(ctx context.Context, id string) (e Ending, err error) {
 		case m := <-happened:
 			e.Interfered = fmt.Sprintf("the engine was told to %s the container", m.Action)
 		case err := <-errs:
-			if !errors.Is(err, io.EOF) { // the end of the list
-				return e, fmt.Errorf("docker: events of container %s: %w", id, err)
+			if errors.Is(err, io.EOF) { // the end of the list
+				err = nil
 			}
-			return e, nil
+			return e, failed(err, "events of container %s", id)
 		}
 	}
 }

@@ -43,8 +43,7 @@ func (c *connection) reason(err error) (why error, do string) {
 	case isSocket && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no socket %s", path),
 			fmt.Sprintf("start the engine, mount its socket if the builder runs in a container (--volume %s:%s), or "+
-				"set "+
-				"builder.docker.host",
+				"set builder.docker.host",
 				path, path)
 	case isSocket && !isSocketFile(path): // Docker makes a directory if a file that it mounts does not exist
 		return fmt.Errorf("%s is not a socket", path),
@@ -56,6 +55,7 @@ func (c *connection) reason(err error) (why error, do string) {
 	}
 	return tcpReason(err, c.tls)
 }
+
 func refusesConnections(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // socketGroup returns which group may open the socket.
@@ -74,18 +74,14 @@ func tcpReason(err error, withTLS bool) (why error, do string) {
 	switch {
 	case errors.As(err, &untrusted):
 		return err, "the engine's certificate is not trusted for this name: put the certificate of its authority " +
-			"into ca.pem in " +
-			"builder.docker.cert_path, and use a name that is in the certificate"
+			"into ca.pem in builder.docker.cert_path, and use a name that is in the certificate"
 	case strings.Contains(err.Error(), "remote error: tls:"): // alerts have no type of their own
 		return err, "the engine does not accept our certificate: put cert.pem and key.pem that its authority has " +
-			"signed " +
-			"into " +
-			"builder.docker.cert_path"
+			"signed into builder.docker.cert_path"
 	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(),
 		"first record does not look like a TLS handshake"):
 		return err, "the engine does not use TLS on this port: use its port with TLS, or leave " +
-			"builder.docker.cert_path " +
-			"and DOCKER_CERT_PATH empty"
+			"builder.docker.cert_path and DOCKER_CERT_PATH empty"
 	case !withTLS && (strings.Contains(err.Error(), "HTTP request to an HTTPS server") ||
 		strings.Contains(err.Error(), "malformed HTTP response")):
 		return err, "the engine requires TLS: set builder.docker.cert_path"
@@ -95,14 +91,4 @@ func tcpReason(err error, withTLS bool) (why error, do string) {
 		return err, "start the engine, or correct builder.docker.host"
 	}
 	return err, "start it, or correct builder.docker.host"
-}
-
-// ownSocket reports whether the engine may be on this machine.
-func (c *connection) ownSocket() bool {
-	path, ok := strings.CutPrefix(c.host, "unix://")
-	if !ok {
-		return false
-	}
-	_, err := os.Stat(path)
-	return err == nil
 }

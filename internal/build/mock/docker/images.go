@@ -2,7 +2,8 @@ package docker
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/docker/docker/api/types/image"
@@ -24,14 +25,11 @@ type Image struct {
 func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	info, err := c.api.ImageInspect(ctx, name)
 	if err != nil {
-		return Image{}, fmt.Errorf("docker: image %s: %w", name, err)
+		return Image{}, failed(err, "image %s", name)
 	}
 	i := Image{ID: info.ID, Names: info.RepoTags, Size: info.Size, Created: parseTime(info.Created)}
 	if info.Config != nil {
-		i.Labels = info.Config.Labels
-		for volume := range info.Config.Volumes {
-			i.Volumes = append(i.Volumes, volume)
-		}
+		i.Labels, i.Volumes = info.Config.Labels, slices.Collect(maps.Keys(info.Config.Volumes))
 	}
 	return i, nil
 }
@@ -53,9 +51,6 @@ func (c *Client) Images(ctx context.Context, f ImageFilter) ([]Image, error) {
 		args.Add("dangling", "true")
 	}
 	list, err := c.api.ImageList(ctx, image.ListOptions{Filters: args})
-	if err != nil {
-		return nil, fmt.Errorf("docker: list images: %w", err)
-	}
 	images := make([]Image, 0, len(list))
 	for _, l := range list {
 		images = append(images, Image{
@@ -63,15 +58,12 @@ func (c *Client) Images(ctx context.Context, f ImageFilter) ([]Image, error) {
 			Created: time.Unix(l.Created, 0),
 		})
 	}
-	return images, nil
+	return images, failed(err, "list images")
 }
 
 // Tag gives an image another name besides those that it has.
 func (c *Client) Tag(ctx context.Context, id, name string) error {
-	if err := c.api.ImageTag(ctx, id, name); err != nil {
-		return fmt.Errorf("docker: name image %s: %w", id, err)
-	}
-	return nil
+	return failed(c.api.ImageTag(ctx, id, name), "name image %s", id)
 }
 
 // RemoveImage removes an image by its id, or one of its names, and the layers that nothing else needs. An image that is
@@ -89,10 +81,7 @@ func (c *Client) RemoveUnusedImage(ctx context.Context, name string) (bool, erro
 
 func (c *Client) removeImage(ctx context.Context, name string, force bool) (bool, error) {
 	_, err := c.api.ImageRemove(ctx, name, image.RemoveOptions{Force: force, PruneChildren: true})
-	if err != nil && !IsNotFound(err) && !IsConflict(err) {
-		return false, fmt.Errorf("docker: remove image %s: %w", name, err)
-	}
-	return err == nil, nil
+	return err == nil, failed(unlessGone(err), "remove image %s", name)
 }
 
 // Volume is a volume on the engine.
@@ -105,20 +94,14 @@ type Volume struct {
 // Volumes lists volumes with these labels, KEY=VALUE each.
 func (c *Client) Volumes(ctx context.Context, labels ...string) ([]Volume, error) {
 	list, err := c.api.VolumeList(ctx, volume.ListOptions{Filters: withLabels(labels)})
-	if err != nil {
-		return nil, fmt.Errorf("docker: list volumes: %w", err)
-	}
-	volumes := make([]Volume, 0, len(list.Volumes))
+	var volumes []Volume
 	for _, v := range list.Volumes {
 		volumes = append(volumes, Volume{Name: v.Name, Labels: v.Labels, Created: parseTime(v.CreatedAt)})
 	}
-	return volumes, nil
+	return volumes, failed(err, "list volumes")
 }
 
 // RemoveVolume removes a volume unless a container has it. A volume that is gone is not an error.
 func (c *Client) RemoveVolume(ctx context.Context, name string) error {
-	if err := c.api.VolumeRemove(ctx, name, false); err != nil && !IsNotFound(err) && !IsConflict(err) {
-		return fmt.Errorf("docker: remove volume %s: %w", name, err)
-	}
-	return nil
+	return failed(unlessGone(c.api.VolumeRemove(ctx, name, false)), "remove volume %s", name)
 }

@@ -48,7 +48,7 @@ func (c *Client) Run(ctx context.Context, id string, disk int64, stdout, stderr 
 	case err := <-failures:
 		cancel()
 		<-follow
-		return Exit{}, fmt.Errorf("docker: wait for container %s: %w", id, err)
+		return Exit{}, failed(err, "wait for container %s", id)
 	case <-ctx.Done():
 		exit.Running = c.kill(ctx, id, exits)
 	}
@@ -67,32 +67,26 @@ func (c *Client) Run(ctx context.Context, id string, disk int64, stdout, stderr 
 }
 
 func (c *Client) start(ctx context.Context, id string) error {
-	if err := c.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
-		return fmt.Errorf("docker: start container %s: %w", id, err)
-	}
-	return nil
+	return failed(c.api.ContainerStart(ctx, id, container.StartOptions{}), "start container %s", id)
 }
 
 // follow copies the container's output from its beginning to its end.
 func (c *Client) follow(ctx context.Context, id string, stdout, stderr io.Writer) error {
 	r, err := c.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true})
 	if err != nil {
-		return fmt.Errorf("docker: follow container %s: %w", id, err)
+		return failed(err, "follow container %s", id)
 	}
 	defer func() { _ = r.Close() }()
-	if _, err := stdcopy.StdCopy(stdout, stderr, r); err != nil {
-		return fmt.Errorf("docker: output of container %s: %w", id, err)
-	}
-	return nil
+	_, err = stdcopy.StdCopy(stdout, stderr, r)
+	return failed(err, "output of container %s", id)
 }
 
 // kill ends a container and waits for that, so that its files can be read.
 func (c *Client) kill(ctx context.Context, id string, exits <-chan container.WaitResponse) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallWait)
 	defer cancel()
-	// conflict: it has ended
-	if err := c.api.ContainerKill(ctx, id, "SIGKILL"); err != nil && !IsConflict(err) && !IsNotFound(err) {
-		return fmt.Errorf("docker: kill container %s: %w", id, err)
+	if err := unlessGone(c.api.ContainerKill(ctx, id, "SIGKILL")); err != nil { // conflict: it has ended
+		return failed(err, "kill container %s", id)
 	}
 	select {
 	case <-exits:

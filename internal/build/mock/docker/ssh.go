@@ -206,9 +206,7 @@ func (e *sshError) advice() string {
 			"put the host's key into known_hosts of the builder's user (ssh-keyscan, and compare it with the host's " +
 				"own)"},
 		{"Permission denied", "put the public key of the builder's user into authorized_keys there; the key must " +
-			"have no " +
-			"passphrase, " +
-			"or be in the agent (SSH_AUTH_SOCK)"},
+			"have no passphrase, or be in the agent (SSH_AUTH_SOCK)"},
 		{"No user exists for uid", "give the user an entry in /etc/passwd: ssh needs one"},
 		{"command not found", "install the docker command there: ssh runs docker system dial-stdio"},
 		{"docker.sock", "the engine must run there, and the user must be in its group docker"},

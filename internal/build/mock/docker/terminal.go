@@ -24,7 +24,7 @@ func (c *Client) Attach(ctx context.Context, id string) error {
 	attached, err := c.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true,
 		Stderr: true})
 	if err != nil {
-		return fmt.Errorf("docker: attach to container %s: %w", id, err)
+		return failed(err, "attach to container %s", id)
 	}
 	defer attached.Close()
 	exits, failures := c.api.ContainerWait(ctx, id, container.WaitConditionNextExit)
@@ -61,7 +61,7 @@ func (c *Client) Attach(ctx context.Context, id string) error {
 			<-shown
 			return nil
 		case err := <-failures:
-			return fmt.Errorf("docker: wait for container %s: %w", id, err)
+			return failed(err, "wait for container %s", id)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

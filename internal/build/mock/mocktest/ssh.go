@@ -67,18 +67,10 @@ func DialStdio(socket string) func(string, ssh.Channel) uint32 {
 			io.WriteString(channel.Stderr(), "sh: 1: "+command+": not found\n")
 			return 127
 		}
-		engine, err := net.Dial("unix", socket)
-		if err != nil {
+		if err := Relay(channel, channel.CloseWrite, socket); err != nil {
 			io.WriteString(channel.Stderr(), err.Error()+"\n")
 			return 1
 		}
-		defer engine.Close()
-		var wait sync.WaitGroup
-		wait.Go(func() { io.Copy(engine, channel); engine.(*net.UnixConn).CloseWrite() })
-		io.Copy(channel, engine)
-		channel.CloseWrite()
-		channel.Close()
-		wait.Wait()
 		return 0
 	}
 }

@@ -20,11 +20,11 @@ import (
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
-// Relay copies both ways, each with its end.
-func Relay(client io.ReadWriteCloser, closeWrite func() error, socket string) {
+// Relay copies both ways, each with its end. An error means that there is no engine.
+func Relay(client io.ReadWriteCloser, closeWrite func() error, socket string) error {
 	engine, err := net.Dial("unix", socket)
 	if err != nil {
-		return
+		return err
 	}
 	defer engine.Close()
 	var wait sync.WaitGroup
@@ -33,6 +33,7 @@ func Relay(client io.ReadWriteCloser, closeWrite func() error, socket string) {
 	closeWrite()
 	client.Close()
 	wait.Wait()
+	return nil
 }
 
 // Authority signs certificates.

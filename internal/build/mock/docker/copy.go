@@ -39,19 +39,13 @@ func (c *Client) Extract(ctx context.Context, id, dir string, write func(io.Writ
 	err := c.api.CopyToContainer(ctx, id, dir, r, container.CopyToContainerOptions{})
 	_ = r.CloseWithError(errors.New("the engine takes no more"))
 	<-done
-	if err != nil {
-		return fmt.Errorf("docker: copy files into container %s: %w", id, err)
-	}
-	return nil
+	return failed(err, "copy files into container %s", id)
 }
 
 // Archive reads a file or directory of a container as a tar archive.
 func (c *Client) Archive(ctx context.Context, id, path string) (io.ReadCloser, error) {
 	r, _, err := c.api.CopyFromContainer(ctx, id, path)
-	if err != nil {
-		return nil, fmt.Errorf("docker: copy files out of container %s: %w", id, err)
-	}
-	return r, nil
+	return r, failed(err, "copy files out of container %s", id)
 }
 
 // CopyOut copies the regular files of a directory of a container into dir; take says how much of a file is wanted.
@@ -71,10 +65,7 @@ func (c *Client) CopyOut(
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
-	if err := readTar(r, dir, take); err != nil {
-		return fmt.Errorf("docker: copy files out of container %s: %w", id, err)
-	}
-	return nil
+	return failed(readTar(r, dir, take), "copy files out of container %s", id)
 }
 
 func writeTar(w io.Writer, files []File) error {

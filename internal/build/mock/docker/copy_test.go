@@ -11,6 +11,7 @@ import (
 
 // TestResultsStayInTheirDirectory reads archives as a hostile container could give them.
 func TestResultsStayInTheirDirectory(t *testing.T) {
+	t.Parallel()
 	top := t.TempDir()
 	dir := filepath.Join(top, "rpms")
 	if err := os.Mkdir(dir, 0o700); err != nil {
