@@ -37,6 +37,7 @@ func newStore(t *testing.T, packages int64) (*Store, string) {
 
 // TestOldDownloadsGo: beyond the limit the oldest go first.
 func TestOldDownloadsGo(t *testing.T) {
+	t.Parallel()
 	s, image := newStore(t, 3<<20)
 	add := func(file string) {
 		t.Helper()
@@ -58,6 +59,7 @@ func TestOldDownloadsGo(t *testing.T) {
 // TestCloseDoesNotCollect: a builder that ends does not put downloads away first, which may take long; its containers
 // are removed.
 func TestCloseDoesNotCollect(t *testing.T) {
+	t.Parallel()
 	s, image := newStore(t, 1<<30)
 	source := mocktest.Docker(t, "run", "-d", "-v", "/rpmflow/work", image, "sh", "-c",
 		"mkdir -p /rpmflow/work/packages/a/dnf/r && echo x >/rpmflow/work/packages/a/dnf/r/x.rpm")
@@ -75,6 +77,7 @@ func TestCloseDoesNotCollect(t *testing.T) {
 }
 
 func TestOnlyPackagesAreTaken(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, h := range []*tar.Header{

@@ -8,6 +8,7 @@ import (
 
 // A root that takes longer to make than max_age allows is good for the build that waited for it, and for no later one.
 func TestHowOldARootMayBe(t *testing.T) {
+	t.Parallel()
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	for _, c := range []struct {
 		name    string
@@ -35,6 +36,7 @@ func TestHowOldARootMayBe(t *testing.T) {
 // Names, keys and labels stay: builders of several versions share an engine, and an upgrade must find the images that
 // exist.
 func TestNamesAndLabelsStay(t *testing.T) {
+	t.Parallel()
 	s := New(nil, Settings{Installation: "inst"})
 	now := time.Unix(1700000000, 0)
 	if name := nameOf(Root, s.RootKey("config"), now); name != "rpmflow/root:"+s.RootKey("config")+"-1700000000" {

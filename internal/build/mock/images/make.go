@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // Recipe says how an image that builds share is recognised and made.
@@ -56,8 +57,7 @@ func (s *Store) Get(ctx context.Context, r Recipe) (image Image, have *Image, er
 			if waited.IsZero() {
 				waited = time.Now()
 				_, _ = fmt.Fprintf(r.Log, "rpmflow: %s: another builder or build is making it on this engine: "+
-					"waiting for it\n",
-					r.What(have))
+					"waiting for it\n", r.What(have))
 			}
 			if err := s.wait(ctx, name, r.Build); err != nil {
 				return image, have, err
@@ -101,29 +101,19 @@ func (s *Store) LockName(key string) string { return "rpmflow-" + s.s.Installati
 // wait returns when the container of this name is gone. It removes a container of an earlier attempt of the same build,
 // and one that has not been used for too long: its owner is dead.
 func (s *Store) wait(ctx context.Context, name string, b rpmflow.Build) error {
-	tick := time.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
+	return retry.Policy{First: lockPoll, Most: lockPoll}.Do(ctx, func() error {
 		info, err := s.docker.Inspect(ctx, name)
-		if docker.IsNotFound(err) {
+		switch {
+		case docker.IsNotFound(err):
 			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if superseded(info, b) || dead(info) {
+		case err != nil:
+			return retry.Permanent(err)
+		case superseded(info, b) || dead(info):
 			s.s.Logger.Warn("removing the container of a builder that is gone", "container", info.ID, "name", name)
-			return s.docker.Remove(ctx, info.ID)
+			return retry.Permanent(s.docker.Remove(ctx, info.ID))
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+		return fmt.Errorf("the container %s is still there", name)
+	})
 }
 
 // superseded reports whether a container is one of an earlier attempt of the same build.

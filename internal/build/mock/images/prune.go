@@ -39,23 +39,21 @@ func (s *Store) List(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	sizes := map[string]int64{}
+	images := map[string]docker.Image{}
 	for _, i := range list {
-		sizes[i.ID] = i.Size
+		images[i.ID] = i
 	}
 	size := func(id string) int64 { // of what an image was made from, which may have lost its name, or be gone
-		if _, ok := sizes[id]; !ok && id != "" {
+		if _, ok := images[id]; !ok && id != "" {
 			if i, err := s.docker.Image(ctx, id); err == nil {
-				sizes[id] = i.Size
+				images[id] = i
 			}
 		}
-		return sizes[id]
+		return images[id].Size
 	}
 	current := map[string]Image{} // roots by key
 	var found []Image
-	parents := map[string]string{}
 	for _, i := range list {
-		parents[i.ID] = i.Parent
 		for _, name := range i.Names {
 			image, ok := parse(i.ID, name, i.Labels)
 			if !ok {
@@ -78,17 +76,16 @@ func (s *Store) List(ctx context.Context) ([]Entry, error) {
 		switch {
 		case !e.Dependencies:
 			e.Outdated = current[i.Key].Name != i.Name || !roots[i.ID]
-			e.Size = sizes[i.ID] - size(i.labels[labelMockImage])
+			e.Size = images[i.ID].Size - size(i.labels[labelMockImage])
 		case i.labels[labelKind] == string(Root): // a root that has everything that is required
 			e.Outdated = !roots[i.ID]
 		default:
 			e.Outdated = !roots[i.labels[labelRoot]]
-			e.Size = sizes[i.ID] - size(parents[i.ID])
+			e.Size = images[i.ID].Size - size(images[i.ID].Parent)
 		}
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a,
-		b Entry) int {
+	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.Name, b.Name))
 	})
 	return entries, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 const (
@@ -80,14 +81,7 @@ func (r *Refresher) Run(ctx context.Context) {
 	if r.period <= 0 {
 		return
 	}
-	tick := time.NewTicker(refreshEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for retry.Sleep(ctx, refreshEvery) {
 		for key, u := range r.lately() {
 			if u.target.MaxAge < refreshLeast || ctx.Err() != nil {
 				continue
@@ -98,12 +92,10 @@ func (r *Refresher) Run(ctx context.Context) {
 			}
 			if err != nil {
 				r.log.Warn("the root of a target could not be compared with the repositories ahead of time: its next "+
-					"build must "+
-					"do it",
-					"target", u.target.Name, "error", err)
+					"build must do it", "target", u.target.Name, "error", err)
 			} else {
-				r.log.Info("the roots of the target are compared with the repositories ahead of time again", "target",
-					u.target.Name)
+				r.log.Info("the roots of the target are compared with the repositories ahead of time again",
+					"target", u.target.Name)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestRefresherForgets(t *testing.T) {
+	t.Parallel()
 	r := NewRefresher(time.Hour, nil, nil)
 	r.Used(rpmflow.Target{Name: "a"}, rpmflow.Options{})
 	if n := len(r.lately()); n != 1 {

@@ -11,10 +11,9 @@ import (
 // removals are containers that are removed in the background: the files of a container take time to delete, and the
 // build has ended. What fails is left to the sweep.
 type removals struct {
-	wait  sync.WaitGroup
-	mu    sync.Mutex
-	ids   map[string]bool // containers that are to be removed
-	slots chan struct{}   // of removals at once: builds need the disk
+	wait    sync.WaitGroup
+	pending sync.Map      // ids of the containers that are to be removed: the sweep leaves them alone
+	slots   chan struct{} // of removals at once: builds need the disk
 	// ends with the store: what is done before a removal for the sake of later builds is given up then
 	closing context.Context
 	end     context.CancelFunc
@@ -27,24 +26,7 @@ const (
 
 func newRemovals() removals {
 	closing, end := context.WithCancel(context.Background())
-	return removals{ids: map[string]bool{}, slots: make(chan struct{}, removeAtOnce), closing: closing, end: end}
-}
-
-func (r *removals) set(id string, pending bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if pending {
-		r.ids[id] = true
-	} else {
-		delete(r.ids, id)
-	}
-}
-
-// pending reports whether a container is about to be removed: the sweep leaves it alone.
-func (r *removals) pending(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ids[id]
+	return removals{slots: make(chan struct{}, removeAtOnce), closing: closing, end: end}
 }
 
 // RemoveLater removes a container that has ended, in the background.
@@ -52,9 +34,9 @@ func (s *Store) RemoveLater(id string) { s.removeAfter(id, func() {}) }
 
 // removeAfter removes a container in the background, after first has returned.
 func (s *Store) removeAfter(id string, first func()) {
-	s.removals.set(id, true)
+	s.removals.pending.Store(id, true)
 	s.removals.wait.Go(func() {
-		defer s.removals.set(id, false)
+		defer s.removals.pending.Delete(id)
 		first()
 		s.removals.slots <- struct{}{}
 		defer func() { <-s.removals.slots }()

@@ -88,15 +88,14 @@ func (s *Store) Sweep(
 			if running {
 				level = slog.LevelInfo
 			}
-			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id, "build",
-				labels[LabelBuild],
-				"attempt", attempt)
+			s.s.Logger.Log(ctx, level, "removing what an attempt that is over has left", what, id,
+				"build", labels[LabelBuild], "attempt", attempt)
 		}
 		return !keep, err
 	}
 	var errs []error
 	for _, c := range containers {
-		if s.removals.pending(c.ID) {
+		if _, pending := s.removals.pending.Load(c.ID); pending {
 			continue
 		}
 		remove, err := unwanted("container", c.ID, c.Running, c.Labels)
@@ -121,9 +120,8 @@ func (s *Store) Sweep(
 	}
 	removed, err := s.Prune(ctx, budget)
 	for _, r := range removed {
-		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name, "outdated",
-			r.Outdated,
-			"last_used", r.Used)
+		s.s.Logger.Info("removed an image that builds shared", "target", r.Target, "image", r.Name,
+			"outdated", r.Outdated, "last_used", r.Used)
 	}
 	return errors.Join(append(errs, err)...)
 }

@@ -8,6 +8,7 @@ import (
 )
 
 func TestDead(t *testing.T) {
+	t.Parallel()
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	for name, c := range map[string]struct {
 		attempt        string
