@@ -147,8 +147,7 @@ func (e *Engine) Open(_ context.Context, job build.Job) (_ build.Session, err er
 	}
 	if o := job.Build.Options; job.Note != nil && (len(o.Repositories) > 0 || len(o.MockOptions) > 0) {
 		job.Note("the host's rpmbuild installs nothing and is not mock: repositories and options of mock that the " +
-			"build " +
-			"asks for have no effect")
+			"build asks for have no effect")
 	}
 	return s, nil
 }
@@ -200,7 +199,7 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 	return out.Text(err)
 }
 
-// given puts spec and sources where the build's user can read them.
+// given puts a spec or a source package, and sources if there are any, where the build's user can read them.
 func (s *session) given(spec, sources string) (string, string, error) {
 	if s.account == nil {
 		return spec, sources, nil
@@ -242,12 +241,8 @@ func (s *session) RPMs(ctx context.Context, srpm string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.account != nil {
-		given, err := s.account.copyIn(srpm)
-		if err != nil {
-			return nil, fmt.Errorf("engine rpmbuild: copy what is built: %w", err)
-		}
-		srpm = given
+	if srpm, _, err = s.given(srpm, ""); err != nil {
+		return nil, err
 	}
 	args := append(s.macros(sources), "--rebuild")
 	if s.job.Build.Options.NoCheck {

@@ -77,8 +77,7 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 		return image, err
 	}
 	_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the BuildRequires are those of an earlier build, in the same root: "+
-		"installed at %s\n",
-		image.Made.UTC().Format(time.RFC3339))
+		"installed at %s\n", image.Made.UTC().Format(time.RFC3339))
 	return s.e.images.Use(ctx, images.Dependencies, image)
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -66,10 +67,12 @@ func New(s Settings) (*Engine, error) {
 	}
 	e := &Engine{
 		s: s, docker: client,
-		images: images.New(client, images.Settings{Installation: s.Installation, Packages: s.Packages,
-			Logger: s.Logger}),
+		images: images.New(client, images.Settings{
+			Installation: s.Installation, Packages: s.Packages, Logger: s.Logger}),
 	}
-	e.refresher = images.NewRefresher(s.KeepFresh, e.compare, s.Logger)
+	e.refresher = images.NewRefresher(s.KeepFresh, func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error {
+		return e.withoutBuild(ctx, t, o, io.Discard, func(rpmflow.BuildRoot) {})
+	}, s.Logger)
 	return e, nil
 }
 
@@ -143,9 +146,7 @@ func (e *Engine) Image(ctx context.Context, t rpmflow.Target) (string, error) {
 	for _, volume := range image.Volumes {
 		if strings.HasPrefix("/var/lib/mock/", strings.TrimSuffix(volume, "/")+"/") {
 			return "", fmt.Errorf("engine mock: target %q: image %s declares the volume %s: what mock makes there is "+
-				"lost "+
-				"between the steps "+
-				"of a build: build the image without it", t.Name, t.Image, volume)
+				"lost between the steps of a build: build the image without it", t.Name, t.Image, volume)
 		}
 	}
 	return image.ID, nil
@@ -220,11 +221,9 @@ func (e *Engine) refuseUntrusted(ctx context.Context, b rpmflow.Build) error {
 	}
 	return rpmflow.Fail(rpmflow.FailureDependencies,
 		fmt.Sprintf("ask an operator: `trust: true` of the project %q allows it; an engine with user namespaces "+
-			"(userns-remap, rootless) "+
-			"needs no trust", b.Project),
+			"(userns-remap, rootless) needs no trust", b.Project),
 		"the project's own repositories (%s) are not used: the scriptlets of their packages would run as root of the "+
-			"engine's machine, "+
-			"which has no user namespaces", strings.Join(urls, ", "))
+			"engine's machine, which has no user namespaces", strings.Join(urls, ", "))
 }
 
 // Sweep removes containers and images of this installation that belong to no attempt any more, and the images that

@@ -35,10 +35,6 @@ func (e *Engine) Refresh(ctx context.Context, target rpmflow.Target, log io.Writ
 	return root, nil
 }
 
-func (e *Engine) compare(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error {
-	return e.withoutBuild(ctx, t, o, io.Discard, func(rpmflow.BuildRoot) {})
-}
-
 // withoutBuild makes a root ready ahead of builds.
 func (e *Engine) withoutBuild(
 	ctx context.Context, t rpmflow.Target, o rpmflow.Options, log io.Writer, onRoot func(rpmflow.BuildRoot),

@@ -39,8 +39,7 @@ func (s *session) Root(ctx context.Context) error {
 			return err
 		}
 		_, _ = fmt.Fprintf(s.job.Log, "rpmflow: the repositories cannot be asked, continuing with the root of %s, as "+
-			"the "+
-			"target allows: %v\n",
+			"the target allows: %v\n",
 			have.Time.UTC().Format(time.RFC3339), err)
 		root, stale = *have, true
 	}

@@ -43,8 +43,7 @@ func inputs(spec, sources string) ([]docker.File, error) {
 	for _, e := range entries {
 		if e.Type().IsRegular() {
 			files = append(files, docker.File{Name: path.Join(inSources, e.Name()), Mode: 0o644,
-				Disk: filepath.Join(sources,
-					e.Name())})
+				Disk: filepath.Join(sources, e.Name())})
 		}
 	}
 	if len(files) == 1 { // mock needs the directory even if it is empty
@@ -60,9 +59,8 @@ func (s *session) Query(ctx context.Context, spec, sources string, args ...strin
 		return nil, err
 	}
 	args = append(append(defined(s.job.Build.Options), args...), path.Join("SPECS", filepath.Base(spec)))
-	query := docker.File{Name: path.Join(inWork, "query"), Mode: 0o644, Content: []byte(strings.Join(args, "\x00") +
-		"\x00")}
-	files = append(append(files, s.config.own...), query)
+	files = append(append(files, s.config.own...), docker.File{Name: path.Join(inWork, "query"), Mode: 0o644,
+		Content: []byte(strings.Join(args, "\x00") + "\x00")})
 	var out build.Answer
 	_, err = s.phase(ctx, rpmflow.PhaseSRPM, step{image: s.root.ID, script: scriptQuery, files: files, stdout: &out})
 	text, err := out.Text(err)
@@ -80,9 +78,7 @@ func (s *session) SRPM(ctx context.Context, spec, sources string) (string, error
 	if _, err := s.phase(ctx, rpmflow.PhaseSRPM, st); err != nil {
 		return "", err
 	}
-	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*.src.rpm"))
-	without, nerr := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*.nosrc.rpm"))
-	found, err = append(found, without...), errors.Join(err, nerr)
+	found, err := filepath.Glob(filepath.Join(s.dir(rpmflow.PhaseSRPM), "*src.rpm")) // or .nosrc.rpm
 	if err != nil || len(found) != 1 {
 		return "", errors.Join(err, fmt.Errorf("engine mock: mock --buildsrpm left %d source packages", len(found)))
 	}

@@ -139,8 +139,7 @@ func (s *session) copyResults(ctx context.Context, id string, phase rpmflow.Phas
 	return s.e.docker.CopyOut(ctx, id, s.out(phase), s.dir(phase), func(_ string, size int64) (int64, error) {
 		if left -= size; left < 0 {
 			return 0, rpmflow.Fail(rpmflow.FailureBuild, "make fewer or smaller packages",
-				"the results are larger than %s",
-				docker.Size(maxResults))
+				"the results are larger than %s", docker.Size(maxResults))
 		}
 		return size, nil
 	})
@@ -202,9 +201,8 @@ func (s *session) stopped(ctx context.Context, end ended, phase rpmflow.Phase, w
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logsWait)
 		defer cancel()
 		if err := s.copyLogs(ctx, end.id, phase); err != nil {
-			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID, "attempt",
-				s.job.Build.Attempt,
-				"error", err)
+			s.e.s.Logger.Warn("logs of a stopped build not kept", "build", s.job.Build.ID,
+				"attempt", s.job.Build.Attempt, "error", err)
 		}
 	}
 	return why
@@ -215,8 +213,6 @@ func overDisk(err *docker.DiskLimitError, phase rpmflow.Phase) error {
 	if phase == rpmflow.PhaseRoot {
 		return fmt.Errorf("engine mock: the build root %w: raise builder.docker.disk", err)
 	}
-	return &rpmflow.Failure{
-		Kind: rpmflow.FailureBuild, Message: "the build " +
-			err.Error(), Hint: "make it write less, or ask an operator to raise builder.docker.disk",
-	}
+	return rpmflow.Fail(rpmflow.FailureBuild, "make it write less, or ask an operator to raise builder.docker.disk",
+		"the build %v", err)
 }

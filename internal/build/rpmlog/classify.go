@@ -57,8 +57,7 @@ func rules() []Rule {
 		// A macro that the root does not define is read as a tag.
 		{srpm, regexp.MustCompile(`error: line \d+: Unknown tag: %.*`), rpmflow.FailureSpec,
 			"the target's root does not define this macro, and BuildRequires are not installed yet when the spec is " +
-				"read: " +
-				"add the package with the macro to the packages that mock's chroot_setup_cmd installs",
+				"read: add the package with the macro to the packages that mock's chroot_setup_cmd installs",
 			"rpm 4.18, build/parsePreamble.c; seen", nil},
 		// rpm's parser names the line. Other errors of rpmspec and rpmbuild -bs are the spec's as well.
 		{srpm, regexp.MustCompile(`error: .*`), rpmflow.FailureSpec,

@@ -2,6 +2,7 @@ package rpmlog
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -26,11 +27,8 @@ var fileErrors = regexp.MustCompile(`^error: .*|^    (File not found|Directory n
 
 // packageFiles explains what rpmbuild says about the files of the package.
 func packageFiles(lines []string, i int, hint string) *rpmflow.Failure {
-	return &rpmflow.Failure{
-		Kind: rpmflow.FailureBuild, Message: withDetails(lines, i,
-			strings.TrimSpace(fileErrors.FindString(lines[i]))), Hint: hint,
-		Excerpt: errorsOf(lines, i),
-	}
+	message := withDetails(lines, i, strings.TrimSpace(fileErrors.FindString(lines[i])))
+	return &rpmflow.Failure{Kind: rpmflow.FailureBuild, Message: message, Hint: hint, Excerpt: errorsOf(lines, i)}
 }
 
 // errorsOf returns rpmbuild's errors from lines[i] on, each once and with what belongs to it.
@@ -52,18 +50,14 @@ func withDetails(lines []string, i int, message string) string {
 	var details []string
 	add := func(file string) {
 		file = inBuildRoot.ReplaceAllString(strings.TrimSpace(file), "/")
-		for _, d := range details {
-			if d == file {
-				return
-			}
+		if !slices.Contains(details, file) {
+			details = append(details, file)
 		}
-		details = append(details, file)
 	}
 	message = strings.TrimPrefix(message, "error: ")
 	if strings.HasSuffix(message, ":") { // the files follow, one on a line
 		for _, l := range lines[i+1:] {
-			if !strings.HasPrefix(l, " ") || strings.TrimSpace(l) == "" || strings.HasSuffix(strings.TrimSpace(l),
-				":") {
+			if file := strings.TrimSpace(l); !strings.HasPrefix(l, " ") || file == "" || strings.HasSuffix(file, ":") {
 				break
 			}
 			add(l)

@@ -22,18 +22,10 @@ func Refused(f *rpmflow.Failure) (tag string) {
 		return ""
 	}
 	for _, line := range append([]string{f.Message}, f.Excerpt...) {
-		m := refusal.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil {
-			continue
+		if m := refusal.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			return map[string]string{"excluded": "Exclude", "not included": "Exclusive"}[m[2]] +
+				map[string]string{"OS": "OS", "Architecture": "Arch"}[m[1]]
 		}
-		tag = "Exclusive"
-		if m[2] == "excluded" {
-			tag = "Exclude"
-		}
-		if m[1] == "OS" {
-			return tag + "OS"
-		}
-		return tag + "Arch"
 	}
 	return ""
 }

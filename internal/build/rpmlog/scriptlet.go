@@ -197,19 +197,16 @@ func find(lines []string, words []*regexp.Regexp) (at, until int, text string, o
 
 // patchMessage returns the patch and its file.
 func patchMessage(lines []string, i int) string {
-	text := lines[i]
-	for at := i; at >= 0; at-- {
-		if patchedFile.MatchString(lines[at]) {
-			text = lines[at] + ": " + text
-			break
+	file, text := "", lines[i]
+	for _, l := range slices.Backward(lines[:i+1]) {
+		if file == "" && patchedFile.MatchString(l) {
+			file = l + ": "
+		}
+		if m := patchName.FindStringSubmatch(l); m != nil {
+			return m[1] + ": " + file + text
 		}
 	}
-	for at := i; at >= 0; at-- {
-		if m := patchName.FindStringSubmatch(lines[at]); m != nil {
-			return m[1] + ": " + text
-		}
-	}
-	return text
+	return file + text
 }
 
 // lastMessage returns the last line that says anything, -1 if there is none.
@@ -268,12 +265,13 @@ func isCertain(words string) bool {
 
 // endOfOutput returns where the package's own output ends after rpmbuild's report.
 func endOfOutput(lines []string, from int) int {
-	for i := from; i < len(lines); i++ {
-		if strings.HasPrefix(lines[i], "Child return code was: ") || strings.HasPrefix(lines[i], "EXCEPTION: ") {
-			return i
-		}
+	i := slices.IndexFunc(lines[from:], func(l string) bool {
+		return strings.HasPrefix(l, "Child return code was: ") || strings.HasPrefix(l, "EXCEPTION: ")
+	})
+	if i < 0 {
+		return len(lines)
 	}
-	return len(lines)
+	return from + i
 }
 
 // around returns the lines of a cause with some before and after it, the last lines, and rpmbuild's report once.

@@ -32,6 +32,7 @@ Child return code was: 1
 
 // Output and exit codes are those of mock 6.7 with dnf 4.14 and rpm 4.18, unless a row says otherwise.
 func TestClassify(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		phase   rpmflow.Phase
 		code    int
@@ -192,6 +193,7 @@ func TestClassify(t *testing.T) {
 }
 
 func TestExcerptShowsTheCommandThatFailed(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "build.log")
 	// longer than what is read of it
 	write(t, file, strings.Repeat(strings.Repeat("noise ", 200)+"\n", 3000)+failedBuild)
@@ -209,6 +211,7 @@ func badExitOnce(f *rpmflow.Failure) bool {
 // rpmbuild's report goes to standard error, and can be in the log before what the package's tools have written to
 // standard output.
 func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\n"+strings.Repeat("cc -c fine.c\n",
 		20)+"error: Bad exit status from /var/tmp/rpm-tmp.x1 (%build)\n\nRPM build errors:\n"+
@@ -223,6 +226,7 @@ func TestExcerptWhereTheVerdictComesFirst(t *testing.T) {
 
 // A line that mock has split is still recognised.
 func TestIncompleteVerdict(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "build.log")
 	write(t, file, "Executing(%build): /bin/sh\ncc1: fatal error: missing.c: No such file or directory\nerror: \n"+
 		"RPM build errors:\nBad exit status from /var/tmp/rpm-tmp.x1 (%build)\n"+
@@ -236,6 +240,7 @@ func TestIncompleteVerdict(t *testing.T) {
 
 // The compiler's error stands far above the end: others ran in parallel.
 func TestExcerptShowsTheErrorAndNotTheEnd(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ err, last string }{
 		"compiler": {"greet.c:7:3: error: 'x' undeclared (first use in this function)",
 			"make: *** [Makefile:3: all] Error 2"},
@@ -268,6 +273,7 @@ func states(lines ...string) func(*mocklog.Ended) {
 func hungry(e *mocklog.Ended) { e.MemoryLimit = "2 GiB" }
 
 func TestAnUnreadableLogIsOurs(t *testing.T) {
+	t.Parallel()
 	if f := mocklog.Classify(mocklog.Ended{Phase: rpmflow.PhaseRPMs, ExitCode: 1, BuildLog: t.TempDir(),
 		Output: []string{"error: x"}}); f != nil {
 		t.Fatal(f)

@@ -11,6 +11,7 @@ import (
 
 // All that is missing is named, once, and nothing else.
 func TestAllThatIsMissing(t *testing.T) {
+	t.Parallel()
 	bar := "testdistro                                      1.1 MB/s | 120 kB     00:00    \n"
 	for name, test := range map[string]struct{ output, rootLog, want string }{
 		"one": {"No matching package to install: 'a-devel'\nNot all dependencies satisfied\n" +
