@@ -2,7 +2,6 @@ package mocktest
 
 import (
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
