@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,14 +40,7 @@ type lfsHost struct {
 
 func newLFSHost(t *testing.T, repositories, token string) *lfsHost {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
-	testkit.Must(t, err)
-	git := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env: append(gittest.Env(), "GIT_PROJECT_ROOT="+repositories, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
-			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
-		Stderr: io.Discard,
-	}
+	git := gittest.Backend(t, repositories)
 	h := &lfsHost{t: t, token: token, objects: map[string]string{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, password, _ := r.BasicAuth()

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -156,14 +155,7 @@ func (a *askedOf) passwords() []string {
 // serveWatched serves repositories to those with the password ("": to all) and notes which passwords it is shown.
 func serveWatched(t *testing.T, dir, password string) (string, *askedOf) {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
-	testkit.Must(t, err)
-	backend := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env: append(gittest.Env(), "GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
-			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"),
-		Stderr: io.Discard,
-	}
+	backend := gittest.Backend(t, dir)
 	seen := &askedOf{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, got, _ := r.BasicAuth()

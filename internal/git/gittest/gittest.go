@@ -1,11 +1,12 @@
 // Package gittest makes git repositories for tests, and serves them.
 // A *testing.T comes in; repositories with working trees, and URLs under which git's own server has them, go out.
-// Tests may import it, programs may not; it imports package testkit alone.
+// Tests may import it, programs may not; it imports packages gitcmd and testkit.
 package gittest
 
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
@@ -51,8 +53,7 @@ func (r *Repository) Sibling(name string) *Repository {
 
 // Env is the environment of a git without configuration.
 func Env() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC", "GIT_TERMINAL_PROMPT=0",
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ATTR_NOSYSTEM=1"}
+	return gitcmd.Command(context.Background()).Env
 }
 
 // Git runs git in the repository, at a fixed time and with no configuration but the repository's.
