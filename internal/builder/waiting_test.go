@@ -88,7 +88,7 @@ func TestWaitsForTheImage(t *testing.T) {
 		t.Errorf("status %s", text)
 	}
 	seen := looks.Load()
-	testkit.Eventually(t, "more looks for the image", func() bool { return looks.Load() > seen+2 })
+	testkit.Eventually(t, "more looks for the image", func() bool { return looks.Load() > seen+1 })
 	if n := len(w.types(missing)); n != 2 {
 		t.Errorf("events %v", w.types(missing))
 	}

@@ -88,6 +88,7 @@ func TestAgreesWithRPM(t *testing.T) {
 				asked = expressions[:5]
 			}
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(file), i), func(t *testing.T) {
+				t.Parallel()
 				s := openSpec(t, local.SpecRequest{Engine: engine, Target: rpmflow.Target{Name: "host"}, Options: o,
 					File: file})
 				top, err := s.Eval(t.Context(), "%{_topdir}")
