@@ -1,171 +1,20 @@
 package build_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
-	"github.com/rpmflow/rpmflow/internal/source"
-	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 )
 
-func TestMain(m *testing.M) {
-	storagetest.Main()
-	goleak.VerifyTestMain(m)
-}
-
-var quiet = slog.New(slog.DiscardHandler)
-
-const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nSource0: hello.c\n\n%description\nx\n" +
-	"\n%files\n"
-
-// repository makes a git repository of these files and returns its path and commit.
-func repository(t testing.TB, files map[string]string) (dir, commit string) {
-	t.Helper()
-	dir = filepath.Join(t.TempDir(), "hello")
-	git := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=a", "-c",
-			"user.email=a@b"}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	git("init", "--quiet", "--initial-branch=main")
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	git("add", "--all")
-	git("commit", "--quiet", "-m", "x")
-	return dir, git("rev-parse", "HEAD")
-}
-
-// fixture is a runner with all that it needs, and an attempt to run.
-type fixture struct {
-	t       *testing.T
-	runner  *build.Runner
-	attempt build.Attempt
-	store   *storage.Store
-	log     bytes.Buffer
-	mu      sync.Mutex
-	phases  []rpmflow.Phase // as reported
-	refuse  rpmflow.Phase   // the report that fails
-}
-
 var errRefused = errors.New("another has it")
-
-func newFixture(t *testing.T, step func(ctx context.Context, step string, job build.Job) error) *fixture {
-	return newFixtureAt(t, storagetest.Start(t), step)
-}
-
-func newFixtureAt(t *testing.T, cfg storage.Config, step func(ctx context.Context, step string,
-	job build.Job) error) *fixture {
-	t.Helper()
-	store, err := storage.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	sources, err := source.Open(source.Options{Dir: t.TempDir(), Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
-	b := &fixture{t: t, store: store}
-	b.runner = &build.Runner{
-		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_,
-			repository string) string {
-			return repository
-		},
-		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
-		Logger: quiet,
-	}
-	b.attempt = build.Attempt{
-		Build: rpmflow.Build{
-			BuildRequest: rpmflow.BuildRequest{
-				ID: rpmflow.BuildID(t.Name(), "hello", enginetest.Target().Name), Project: "hello", Package: "hello",
-				Target: enginetest.Target().Name, Arch: "x86_64",
-				Repository: dir, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 60,
-				QueuedAt: time.Now().UTC(),
-			},
-			State: rpmflow.Running, Attempt: 1,
-		},
-		Target: enginetest.Target(), Dir: t.TempDir(), Log: b,
-		Report: func(_ context.Context, r rpmflow.Build) error {
-			b.phases = append(b.phases, r.Phase)
-			if r.Phase == b.refuse {
-				return errRefused
-			}
-			return nil
-		},
-	}
-	return b
-}
-
-func (b *fixture) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.Write(p)
-}
-
-func (b *fixture) run() (rpmflow.Build, error) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
-	return b.runner.Run(ctx, b.attempt)
-}
-
-// stored reads an object, unpacked; "" when there is none.
-func (b *fixture) stored(name string) string {
-	b.t.Helper()
-	r, info, err := b.store.Open(b.t.Context(), b.attempt.Build.Prefix()+name)
-	if errors.Is(err, storage.ErrNotFound) {
-		return ""
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer r.Close()
-	var in io.Reader = r
-	if info.ContentEncoding == "gzip" {
-		if in, err = gzip.NewReader(r); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	text, err := io.ReadAll(in)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return string(text)
-}
 
 var allPhases = []rpmflow.Phase{rpmflow.PhaseSources, rpmflow.PhaseRoot, rpmflow.PhaseSRPM, rpmflow.PhaseDependencies,
 	rpmflow.PhaseRPMs, rpmflow.PhaseUpload}
