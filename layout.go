@@ -32,7 +32,7 @@ var Layouts = []LayoutFacts{
 	{LayoutAuto, "one of the others, decided from the tree", false},
 	{LayoutStandard, "a spec and its sources, side by side or in SPECS and SOURCES", false},
 	{LayoutDistGit, "a spec, and a list of files in a lookaside", false},
-	{LayoutInTree, "the spec in its own source tree, of which git archive makes Source0", true},
+	{LayoutInTree, "the spec in its own source tree; git archive makes Source0 from it", true},
 	{LayoutSRPM, "source packages, each of which is rebuilt", false},
 	{LayoutSplit, "the source tree; the spec is in another repository, packaging_url", true},
 }

@@ -65,6 +65,9 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.Chmod(dir, 0o711); err != nil { // #nosec G302 -- builders of root run packages as another user
+		return err
+	}
 	fmt.Printf("machine: %s, %d processors, %s\n\n", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 
 	bin := filepath.Join(dir, "bin")

@@ -31,8 +31,8 @@ func packageSettings(s *rpmflow.PackageSource) []setting {
 		{path: "name", must: true, example: "hello", field: text(&s.Name, "text", rpmflow.CheckPackageName),
 			doc: "Its name in builds and events."},
 		{path: "directory", example: "packages/hello", field: text(&s.Directory, "path", orEmpty(checkDirectory)),
-			doc: "Directory of the repository that holds it, and of which alone the archive of layout in-tree is " +
-				"made; empty: its top."},
+			doc: "Directory of the repository that holds it. In layout in-tree the archive has this directory alone. " +
+				"Empty: its top."},
 		{path: "spec", field: text(&s.Spec, "path", orEmpty(checkSpec)),
 			doc: "Path of the spec, from the package's directory on; empty: there is exactly one."},
 		{path: "paths", example: "['packages/hello/**', 'macros/*', '!**/README.md']",

@@ -12,8 +12,8 @@ import (
 const UserSystem = "system"
 
 // Accounts are the accounts of NATS servers: one that has the streams, with a user for each program; one for each
-// subscriber; and the system's. From a subscriber's account nothing can be written into the others, whatever reply
-// subject a message has.
+// subscriber; and the system's. From a subscriber's account nothing can be written into the others, with any
+// reply subject.
 type Accounts struct {
 	Subscribers []string // names, which are also those of their users
 	// Login is how a user logs in, in the language of the servers' configuration: user: "a", password: "b".

@@ -26,8 +26,8 @@ func Name(written string, known []string) string {
 
 func leaf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-// Distance counts the insertions, deletions, replacements and swaps of neighbours between two names, whatever their
-// case.
+// Distance counts the insertions, deletions, replacements and swaps of neighbours between two names, in
+// upper or lower case.
 func Distance(from, to string) int {
 	a, b := []rune(strings.ToLower(from)), []rune(strings.ToLower(to))
 	const longest = 200 // no name of ours comes near; keeps a senseless key from costing memory
