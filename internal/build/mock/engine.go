@@ -70,9 +70,10 @@ func New(s Settings) (*Engine, error) {
 		images: images.New(client, images.Settings{
 			Installation: s.Installation, Packages: s.Packages, Logger: s.Logger}),
 	}
-	e.refresher = images.NewRefresher(s.KeepFresh, func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error {
+	compare := func(ctx context.Context, t rpmflow.Target, o rpmflow.Options) error {
 		return e.withoutBuild(ctx, t, o, io.Discard, func(rpmflow.BuildRoot) {})
-	}, s.Logger)
+	}
+	e.refresher = images.NewRefresher(s.KeepFresh, compare, s.Logger)
 	return e, nil
 }
 

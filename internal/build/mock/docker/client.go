@@ -83,7 +83,8 @@ func (c *Client) Ping(ctx context.Context) error {
 
 func checkAPI(host, version string) error {
 	if version != "" && versions.LessThan(version, minAPI) {
-		return hint.Add(fmt.Errorf("the engine at %s speaks version %s of Docker's API, which is too old", host, version),
+		return hint.Add(
+			fmt.Errorf("the engine at %s speaks version %s of Docker's API, which is too old", host, version),
 			"install Docker Engine 20.10 or later (API "+minAPI+")")
 	}
 	return nil
