@@ -7,10 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
@@ -36,34 +33,10 @@ const spec = "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nS
 	"\n%files\n"
 
 // repository makes a git repository of these files and returns its path and commit.
-func repository(t testing.TB, files map[string]string) (dir, commit string) {
+func repository(t *testing.T, files map[string]string) (dir, commit string) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "hello")
-	git := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=a", "-c",
-			"user.email=a@b"}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	git("init", "--quiet", "--initial-branch=main")
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	git("add", "--all")
-	git("commit", "--quiet", "-m", "x")
-	return dir, git("rev-parse", "HEAD")
+	r := gittest.New(t)
+	return r.Dir, r.Commit(files)
 }
 
 // fixture is a runner with all that it needs, and an attempt to run.

@@ -2,13 +2,13 @@ package build_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 )
 
 // The half that was not pushed to is decided once: another attempt takes the same commit, though its branch has moved
@@ -49,7 +49,7 @@ func TestSplitDecidesOnce(t *testing.T) {
 				t.Error("the request was changed")
 			}
 
-			advance(t, want.Repository)
+			gittest.At(t, want.Repository).Commit(nil) // the branch moves on
 			b.attempt.Build.Split, b.attempt.Build.Notes, b.attempt.Dir = got.Split, got.Notes, t.TempDir()
 			got, err = b.run()
 			if err != nil || got.Outcome.Result != rpmflow.Succeeded {
@@ -82,16 +82,5 @@ func TestSplitWithoutTheOtherRepository(t *testing.T) {
 	if err != nil || got.Outcome.Kind != rpmflow.FailureSource || !strings.Contains(got.Outcome.Message,
 		"repository "+gone+" not found") {
 		t.Fatalf("%v, %+v", err, got.Outcome)
-	}
-}
-
-// advance moves the branch main of a repository on.
-func advance(t *testing.T, dir string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "-C", dir, "-c", "user.name=a", "-c", "user.email=a@b", "commit",
-		"--quiet", "--allow-empty", "-m", "y")
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git commit: %v\n%s", err, out)
 	}
 }

@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -88,14 +86,9 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	w.store, err = storage.Open(w.s3)
 	w.must(err)
 	t.Cleanup(w.store.Close)
-	w.repo = filepath.Join(t.TempDir(), "hello")
-	w.git("init", "--quiet", "--initial-branch=main", w.repo)
-	w.must(os.WriteFile(filepath.Join(w.repo, "hello.spec"),
-		[]byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"),
-		0o600))
-	w.git("-C", w.repo, "add", "--all")
-	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
-	w.commit = w.git("-C", w.repo, "rev-parse", "HEAD")
+	repo := gittest.New(t)
+	w.repo, w.commit = repo.Dir, repo.Commit(map[string]string{"hello.spec": "Name: hello\nVersion: 1.0\nRelease: 1\n" +
+		"Summary: x\nLicense: MIT\n\n%description\nx\n\n%files\n"})
 	w.watch()
 	return w
 }
@@ -116,17 +109,6 @@ func (w *fixture) startNATS(listen string) {
 
 func (w *fixture) access(s events.StreamSettings) events.Access {
 	return events.Access{URL: w.url, Name: "test", Streams: s}
-}
-
-func (w *fixture) git(args ...string) string {
-	w.t.Helper()
-	cmd := exec.CommandContext(w.t.Context(), "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("git %v: %v\n%s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // watch writes down every event, checks it against its schema, and at the test's end that no build has finished twice.

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
@@ -48,21 +46,14 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 		t.Fatal("NATS is not ready")
 	}
 
-	s3, repo := storagetest.Start(t), filepath.Join(t.TempDir(), "hello")
-	git(t, "init", "--quiet", "--initial-branch=main", repo)
-	spec := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\nBuildArch: noarch\n\n%description\nx\n" +
-		"\n" +
-		"%files\n"
-	if err := os.WriteFile(filepath.Join(repo, "hello.spec"), []byte(spec), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	git(t, "-C", repo, "add", "--all")
-	git(t, "-C", repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "x")
+	s3, repo := storagetest.Start(t), gittest.New(t)
+	repo.Commit(map[string]string{"hello.spec": "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n" +
+		"BuildArch: noarch\n\n%description\nx\n\n%files\n"})
 	configure := func(role string) *config.Config {
 		return load(t, t.TempDir(), fmt.Sprintf("nats: {url: %q, user: %s, password: secret-of-%s}\n"+
 			"s3: {endpoint: %q, access_key: %q, secret_key: %q, bucket: %q}\n"+
 			"targets: [{name: host, arch: x86_64}]\nprojects: [{name: hello, url: %q}]\n",
-			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo))
+			s.ClientURL(), role, role, s3.Endpoint, s3.AccessKey, s3.SecretKey, s3.Bucket, repo.Dir))
 	}
 	var log testkit.Log
 	b, l := configure("builder"), configure("listener")
@@ -123,15 +114,6 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 	_ = res.Body.Close()
 	if strings.Contains(log.String(), "may not") || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("something was refused\n%s", &log)
-	}
-}
-
-func git(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git %v: %v\n%s", args, err, out)
 	}
 }
 
