@@ -51,7 +51,10 @@ func (w *fixture) liveLog(b rpmflow.Build) string {
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	var text strings.Builder
-	w.must(events.FollowLog(ctx, w.js, b.ID, true, func(p []byte) error { _, err := text.Write(p); return err }))
+	testkit.Must(w.t, events.FollowLog(ctx, w.js, b.ID, true, func(p []byte) error {
+		_, err := text.Write(p)
+		return err
+	}))
 	if ctx.Err() != nil {
 		w.t.Errorf("the live log of build %s has no end: %q", b.ID, text.String())
 	}
@@ -65,7 +68,7 @@ func TestBuildersRace(t *testing.T) {
 	for i := range builds {
 		builds[i] = w.build(fmt.Sprint(i))
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, builds[i], 0)
-		w.must(err)
+		testkit.Must(w.t, err)
 		for range 3 { // as by a listener that has died again and again
 			w.message(builds[i])
 		}
@@ -161,7 +164,7 @@ func TestBuildThatSilencesBuildersIsGivenUp(t *testing.T) {
 	b.LostAttempts, b.Attempt, b.QueueSequence, b.Engine, b.Notes = 6, 6, 1, "mock",
 		[]string{"attempt 6 was interrupted"}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.message(b)
 	w.run(w.options("a"), "", func(context.Context, string, build.Job) error {
 		t.Error("it was tried again")
@@ -181,17 +184,17 @@ func TestKilledBuilder(t *testing.T) {
 	o.AckWait = 3 * time.Second
 	w.s3.Logger = nil
 	raw, err := json.Marshal(childSettings{Name: o.Name, DataDir: o.DataDir, AckWait: o.AckWait, NATS: w.url, S3: w.s3})
-	w.must(err)
+	testkit.Must(w.t, err)
 	child := lifeline.Command(context.Background(), childBuilder, string(raw))
 	child.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + t.TempDir()}
-	w.must(child.Start())
+	testkit.Must(w.t, child.Start())
 	defer child.Stop(0)
 	b := w.enqueue("p1")
 	w.until("the phase rpms", func(e events.Event) bool {
 		return e.Build.ID == b.ID &&
 			e.Build.Phase == rpmflow.PhaseRPMs
 	})
-	w.must(unix.Kill(child.Pid(), unix.SIGKILL))
+	testkit.Must(w.t, unix.Kill(child.Pid(), unix.SIGKILL))
 	_ = child.Wait()
 
 	o2 := w.options("b")
@@ -218,12 +221,12 @@ func TestDiedBeforeTheMessageOfTheRetry(t *testing.T) {
 	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
+	testkit.Must(w.t, err)
 	retried := b
 	retried.Attempt, retried.InfrastructureFailures, retried.QueueSequence, retried.Engine = 1, 1, 1, "mock"
 	retried.Notes = []string{"attempt 1 failed for reasons of the infrastructure"}
 	_, err = w.ledger.Append(t.Context(), events.TypeQueued, retried, sequence)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.message(b)
 	w.run(w.options("a"), "", nil)
 	if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 2 ||
@@ -280,7 +283,7 @@ func TestFullStream(t *testing.T) {
 			size = 0
 			continue
 		}
-		w.must(err)
+		testkit.Must(w.t, err)
 	}
 	o := w.options("a")
 	o.Poll = 200 * time.Millisecond
@@ -298,7 +301,7 @@ func TestFullStream(t *testing.T) {
 	if took := time.Since(begun); took < 3*o.Poll {
 		t.Errorf("4 tries in %s", took)
 	}
-	w.must(events.EnsureStreams(t.Context(), w.js, events.StreamSettings{}))
+	testkit.Must(w.t, events.EnsureStreams(t.Context(), w.js, events.StreamSettings{}))
 	if got := w.finished(b); got.Outcome.Result != rpmflow.Succeeded || got.Attempt != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -319,7 +322,7 @@ func TestNotReady(t *testing.T) {
 	b := w.enqueue("p1")
 	testkit.Eventually(w.t, "three questions", func() bool { return asked.Load() >= 3 })
 	cancel()
-	w.must(<-done)
+	testkit.Must(w.t, <-done)
 	if types := w.types(b); len(types) > 1 || w.messages() != 1 {
 		t.Errorf("events %v, %d messages", types, w.messages())
 	}

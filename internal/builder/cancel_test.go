@@ -21,7 +21,7 @@ func (w *fixture) request(b rpmflow.Build) {
 	w.t.Helper()
 	for {
 		last, err := w.ledger.Last(w.t.Context(), b)
-		w.must(err)
+		testkit.Must(w.t, err)
 		n := last.Build.Clone()
 		n.Cancel = &rpmflow.Cancel{By: "ann", At: time.Now().UTC()}
 		kind := events.TypeCancelRequested
@@ -59,7 +59,7 @@ func TestCancelRunningBuild(t *testing.T) {
 			e.Build.Phase == rpmflow.PhaseRPMs
 	})
 	w.request(b)
-	w.must(w.queue.NotifyCancel(b.ID))
+	testkit.Must(w.t, w.queue.NotifyCancel(b.ID))
 	got := w.canceled(b)
 	if got.Outcome.Phase != rpmflow.PhaseRPMs || got.Attempt != 1 || got.InfrastructureFailures+got.LostAttempts != 0 ||
 		len(got.Artifacts) != 1 || got.Artifacts[0].Name != "build.log" {
@@ -152,16 +152,16 @@ func (w *fixture) silence(name string, attempt int) {
 	s3.Logger = nil
 	raw, err := json.Marshal(childSettings{Name: name, DataDir: w.t.TempDir(), AckWait: silentWait, NATS: w.url,
 		S3: s3})
-	w.must(err)
+	testkit.Must(w.t, err)
 	child := lifeline.Command(w.t.Context(), childBuilder, string(raw))
 	child.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + w.t.TempDir()}
-	w.must(child.Start())
+	testkit.Must(w.t, child.Start())
 	defer child.Stop(0)
 	w.until("the hanging build", func(e events.Event) bool {
 		return e.Build.Phase == rpmflow.PhaseRPMs &&
 			e.Build.Attempt == attempt
 	})
-	w.must(unix.Kill(child.Pid(), unix.SIGKILL))
+	testkit.Must(w.t, unix.Kill(child.Pid(), unix.SIGKILL))
 	_ = child.Wait() // killed
 }
 

@@ -41,8 +41,8 @@ func (w *fixture) answers() *answers {
 		times := strings.Split(m.Subject, ".")[4] // $JS.ACK.<stream>.<consumer>.<times>…
 		a.said[times] = append(a.said[times], string(m.Data))
 	})
-	w.must(err)
-	w.must(w.nc.Flush())
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, w.nc.Flush())
 	return a
 }
 
@@ -94,9 +94,9 @@ func TestALoserTouchesNothing(t *testing.T) {
 	close(mine.open) // its packages are made
 	a.soft()
 	a.ended() // it has said all that it had to say
-	w.must(w.nc.Flush())
+	testkit.Must(w.t, w.nc.Flush())
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	if last.Build.Builder != "b" || last.Build.Attempt != 2 || last.Build.State != rpmflow.Running ||
 		w.messages() != 1 {
 		t.Errorf("%s: %+v, %d messages", last.Type, last.Build, w.messages())
@@ -172,7 +172,7 @@ func TestNATSIsKilled(t *testing.T) {
 	address := strings.TrimPrefix(w.url, "nats://")
 	w.nats.Close()
 	child := lifeline.Command(context.Background(), childNATS, w.natsDir, address)
-	w.must(child.Start())
+	testkit.Must(w.t, child.Start())
 	defer child.Stop(0)
 	testkit.Eventually(w.t, "the server of its own", func() bool { return w.nc.IsConnected() && w.messages() == 0 })
 	g := newGate(enginetest.RPMs)
@@ -180,7 +180,7 @@ func TestNATSIsKilled(t *testing.T) {
 	running := w.enqueue("running")
 	w.entered(g)
 	waiting := w.enqueue("waiting")
-	w.must(unix.Kill(child.Pid(), unix.SIGKILL))
+	testkit.Must(w.t, unix.Kill(child.Pid(), unix.SIGKILL))
 	_ = child.Wait()
 	close(g.open)
 	w.startNATS(address)
@@ -198,7 +198,7 @@ func (w *fixture) storeAt(endpoint string) *storage.Store {
 	at := w.s3
 	at.Endpoint = endpoint
 	s, err := storage.Open(at)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.t.Cleanup(s.Close)
 	return s
 }
@@ -238,7 +238,7 @@ func TestStorageIsKilledDuringAnUpload(t *testing.T) {
 	}
 	again, err := gateway.Start(t.Context(), gateway.Options{Dir: dir, Listen: "127.0.0.1:0",
 		AccessKey: storagetest.AccessKey, SecretKey: storagetest.SecretKey, Logger: quiet})
-	w.must(err)
+	testkit.Must(w.t, err)
 	t.Cleanup(func() { _ = again.Close() })
 	link.redirect(strings.TrimPrefix(again.Endpoint(), "http://"))
 	w.store = w.storeAt(again.Endpoint())
@@ -355,7 +355,7 @@ func TestSweepingReadsEvents(t *testing.T) {
 			b.Builder, b.Notes = "", []string{"handed back"}
 		}
 		_, err := w.ledger.Append(t.Context(), kind, b, 0)
-		w.must(err)
+		testkit.Must(w.t, err)
 		s.left[b.ID], want[b.ID] = test.left, fmt.Sprint(test.want, error(nil))
 	}
 	unknown := w.build("purged")

@@ -77,14 +77,14 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	t.Cleanup(func() { w.nats.Close() })
 	var err error
 	w.nc, w.js, err = events.Connect(t.Context(), w.access(streams), quiet)
-	w.must(err)
+	testkit.Must(w.t, err)
 	t.Cleanup(w.nc.Close)
 	w.ledger, err = events.NewLedger(t.Context(), w.js)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.queue, err = events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.store, err = storage.Open(w.s3)
-	w.must(err)
+	testkit.Must(w.t, err)
 	t.Cleanup(w.store.Close)
 	repo := gittest.New(t)
 	w.repo, w.commit = repo.Dir, repo.Commit(map[string]string{"hello.spec": "Name: hello\nVersion: 1.0\nRelease: 1\n" +
@@ -93,17 +93,10 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	return w
 }
 
-func (w *fixture) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 func (w *fixture) startNATS(listen string) {
 	w.t.Helper()
 	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.nats = s
 }
 
@@ -249,8 +242,8 @@ func (w *fixture) enqueue(push string) rpmflow.Build {
 	w.t.Helper()
 	b := w.build(push)
 	_, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
-	w.must(w.queue.Enqueue(w.t.Context(), b, time.Time{}))
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, w.queue.Enqueue(w.t.Context(), b, time.Time{}))
 	return b
 }
 
@@ -258,9 +251,9 @@ func (w *fixture) enqueue(push string) rpmflow.Build {
 func (w *fixture) message(b rpmflow.Build) {
 	w.t.Helper()
 	raw, err := json.Marshal(b)
-	w.must(err)
+	testkit.Must(w.t, err)
 	_, err = w.js.Publish(w.t.Context(), "rpmflow.builds.x86_64.hello", raw)
-	w.must(err)
+	testkit.Must(w.t, err)
 }
 
 // stored reports whether an attempt has an object.
@@ -271,8 +264,8 @@ func (w *fixture) stored(b rpmflow.Build, attempt int, name string) bool {
 	if errors.Is(err, storage.ErrNotFound) {
 		return false
 	}
-	w.must(err)
-	w.must(r.Close())
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, r.Close())
 	return true
 }
 

@@ -30,8 +30,8 @@ func (w *fixture) of(project, push string, concurrency int) rpmflow.Build {
 func (w *fixture) send(b rpmflow.Build) rpmflow.Build {
 	w.t.Helper()
 	_, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
-	w.must(w.queue.Enqueue(w.t.Context(), b, time.Time{}))
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, w.queue.Enqueue(w.t.Context(), b, time.Time{}))
 	return b
 }
 
@@ -80,7 +80,7 @@ func TestSeveralBuildsAtATime(t *testing.T) {
 	running := func() (n int) {
 		for _, b := range builds {
 			last, err := w.ledger.Last(t.Context(), b)
-			w.must(err)
+			testkit.Must(w.t, err)
 			if last.Build.State == rpmflow.Running {
 				n++
 			}
@@ -120,7 +120,7 @@ func TestSeveralBuildsStopApart(t *testing.T) {
 		w.next(s)
 	}
 	w.request(builds[1])
-	w.must(w.queue.NotifyCancel(builds[1].ID))
+	testkit.Must(w.t, w.queue.NotifyCancel(builds[1].ID))
 	w.finished(builds[1])
 	p.soft()
 	p.hard()
@@ -145,9 +145,9 @@ func TestAMassRebuildDelaysOthersByOneSlot(t *testing.T) {
 	}
 	for i := known; i < many; i++ { // no builder gets as far as those, so their events may be missing
 		raw, err := json.Marshal(w.of("mass", fmt.Sprint(i), many))
-		w.must(err)
+		testkit.Must(w.t, err)
 		_, err = w.js.PublishAsync("rpmflow.builds.x86_64.mass", raw)
-		w.must(err)
+		testkit.Must(w.t, err)
 	}
 	testkit.Receive(t, "all builds in the queue", w.js.PublishAsyncComplete())
 	s := newStepper()

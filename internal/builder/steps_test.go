@@ -96,7 +96,7 @@ func (w *fixture) proxy() *proxy { return w.proxyTo(strings.TrimPrefix(w.url, "n
 
 func (w *fixture) proxyTo(address string, sent func([]byte)) *proxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
+	testkit.Must(w.t, err)
 	x := &proxy{listener: l, to: address, sent: sent}
 	x.wg.Go(func() {
 		for {

@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestDrain(t *testing.T) {
@@ -120,13 +121,13 @@ func TestTakeoverIsNoticed(t *testing.T) {
 	b := w.enqueue("p1")
 	w.entered(stopped)
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	taken := last.Build.Clone()
 	taken.Attempt, taken.Builder, taken.LostAttempts, taken.Containers, taken.Root = 2, "other", 1, nil, nil
 	taken.Phases = nil
 	taken.EnterPhase(rpmflow.PhaseClaim, time.Now())
 	_, err = w.ledger.Append(t.Context(), events.TypeStarted, taken, last.Sequence, "other")
-	w.must(err)
+	testkit.Must(w.t, err)
 	// The message comes again, to this one as it is the only one, and the build is begun again.
 	w.entered(stopped)
 	close(stopped.open)

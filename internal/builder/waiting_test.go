@@ -57,8 +57,8 @@ func TestWaitsForTheImage(t *testing.T) {
 	built.ID = rpmflow.BuildID(built.Push, built.Package, built.Target)
 	for _, b := range []rpmflow.Build{missing, built} {
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
-		w.must(err)
-		w.must(w.queue.Enqueue(t.Context(), b, time.Time{}))
+		testkit.Must(w.t, err)
+		testkit.Must(w.t, w.queue.Enqueue(t.Context(), b, time.Time{}))
 	}
 	w.runWith(o, "", with(t, func(target string) bool {
 		if target == other.Name {
@@ -140,11 +140,11 @@ func TestCancelWhileItWaits(t *testing.T) {
 	b := w.enqueue("p1")
 	w.waits(b)
 	last, err := w.ledger.Last(t.Context(), b)
-	w.must(err)
+	testkit.Must(w.t, err)
 	n := last.Build.Clone()
 	n.Cancel = &rpmflow.Cancel{By: "ada", At: time.Now().UTC()}
 	_, err = w.ledger.Append(t.Context(), events.TypeFinished, n.Canceled(time.Now()), last.Sequence)
-	w.must(err)
+	testkit.Must(w.t, err)
 	if got := w.finished(b); got.Outcome.Kind != rpmflow.FailureCanceled || got.Waiting != nil {
 		t.Errorf("%+v", got)
 	}
@@ -188,7 +188,7 @@ func TestWaitsForTheEngine(t *testing.T) {
 	}
 	w.emptyQueue()
 	cancel()
-	w.must(<-done)
+	testkit.Must(w.t, <-done)
 }
 
 // The builder of a running build falls silent, and the one that gets it cannot build it.
@@ -197,15 +197,15 @@ func TestWaitsAfterALostAttempt(t *testing.T) {
 	w := newFixture(t, events.StreamSettings{})
 	b := w.build("p1")
 	sequence, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
-	w.must(w.queue.Enqueue(t.Context(), b, time.Time{}))
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, w.queue.Enqueue(t.Context(), b, time.Time{}))
 	n := b
 	started := time.Now().UTC()
 	n.State, n.Attempt, n.Builder, n.QueueSequence, n.Engine, n.StartedAt = rpmflow.Running, 1, "dead", 1, "mock",
 		&started
 	n.EnterPhase(rpmflow.PhaseClaim, started)
 	_, err = w.ledger.Append(t.Context(), events.TypeStarted, n, sequence)
-	w.must(err)
+	testkit.Must(w.t, err)
 	var there atomic.Bool
 	w.runWith(w.options("a"), "", with(t, func(string) bool { return there.Load() }))
 	if got := w.waits(b); got.LostAttempts != 1 || got.Builder != "" || got.Attempt != 1 {
