@@ -321,9 +321,9 @@ func parse(place string) (*url.URL, error) {
 	return u, nil
 }
 
-// Clean is the URL of a download without credentials, for people and records. It is not giturl.Redact, which takes
-// pkg@1.2.3 in a path behind a port for a part of a password: ids in the cache are made of it, and files of two hosts
-// would have the same. What net/url cannot parse is never fetched, and is not shown at all.
+// Clean is the URL of a download without credentials, for people and records. It is not giturl.Redact, which guesses
+// where the credentials of a malformed URL end: ids in the cache are made of it, and files of two hosts must not have
+// the same. What net/url cannot parse is never fetched, and is not shown at all.
 func Clean(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {

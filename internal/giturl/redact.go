@@ -57,13 +57,16 @@ func splitUser(rest string) (userinfo, after string) {
 	return rest[:at], rest[at:]
 }
 
-var behindPort = regexp.MustCompile(`^[^/?#]*:[0-9]*[/?#].*@(?:localhost|[^@/]*\.[^@/]*)(?::[0-9]*)?/`)
+// What follows the @ is a host by its last label, which begins with a letter, or all four numbers of an address: the
+// version in host:8081/pkg@1.2.3/ is none.
+var behindPort = regexp.MustCompile(`^[^/?#]*:[0-9]*[/?#].*(@)(?:localhost|[^@/]*\.\pL[^@/.:]*\.?|` +
+	`[0-9]+(?:\.[0-9]+){3})(?::[0-9]*)?/`)
 
 // passwordBehindPort finds the @ of https://user:12/34@example.com/path, whose password looks like a port and a path;
 // -1: there is none.
 func passwordBehindPort(rest string) int {
-	if !behindPort.MatchString(rest) {
-		return -1
+	if m := behindPort.FindStringSubmatchIndex(rest); m != nil {
+		return m[2]
 	}
-	return strings.LastIndexByte(rest, '@')
+	return -1
 }
