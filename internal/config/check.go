@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
@@ -176,9 +176,5 @@ func (l *loader) engines(c *Config) {
 
 // LocalURL is where a client on this machine reaches what listens on address.
 func LocalURL(address string) *url.URL {
-	host, port, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		address = net.JoinHostPort("127.0.0.1", port)
-	}
-	return &url.URL{Scheme: "http", Host: address}
+	return &url.URL{Scheme: "http", Host: netrule.Reachable(address)}
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
@@ -101,15 +101,7 @@ type Listener struct {
 
 // AcceptsSubmissions reports whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
 func (n Listener) AcceptsSubmissions() bool {
-	if n.Token != "" {
-		return true
-	}
-	host, _, err := net.SplitHostPort(n.Listen)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
+	return n.Token != "" || netrule.Loopback(n.Listen)
 }
 
 // Engine is what runs builds.
@@ -274,33 +266,33 @@ func (c *Config) Target(name string) (rpmflow.Target, bool) {
 func (c *Config) CheckBuilder() error {
 	var problems []error
 	for _, t := range c.Targets {
-		if t.ConfigDir != "" {
-			if info, err := os.Stat(t.ConfigDir); err != nil {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %w: name a directory that this "+
-					"builder can "+
-					"read", t.Name, err))
-				continue
-			} else if !info.IsDir() {
-				problems = append(problems, fmt.Errorf("target %q: config_dir: %s is not a directory", t.Name,
-					t.ConfigDir))
-				continue
-			}
-		}
-		path := t.Config
-		switch {
-		case strings.HasSuffix(t.Config, ".cfg"):
-		case t.ConfigDir != "":
-			path = filepath.Join(t.ConfigDir, t.Config+".cfg")
-		default:
-			continue // a configuration that the image ships
-		}
-		if info, err := os.Stat(path); err != nil {
-			problems = append(problems, fmt.Errorf("target %q: config: %w: name a mock configuration that this "+
-				"builder can "+
-				"read", t.Name, err))
-		} else if !info.Mode().IsRegular() {
-			problems = append(problems, fmt.Errorf("target %q: config: %s is not a file", t.Name, path))
-		}
+		problems = append(problems, checkFiles(t))
 	}
 	return errors.Join(problems...)
+}
+
+func checkFiles(t rpmflow.Target) error {
+	path := t.Config
+	if t.ConfigDir != "" {
+		info, err := os.Stat(t.ConfigDir)
+		switch {
+		case err != nil:
+			return fmt.Errorf("target %q: config_dir: %w: name a directory that this builder can read", t.Name, err)
+		case !info.IsDir():
+			return fmt.Errorf("target %q: config_dir: %s is not a directory", t.Name, t.ConfigDir)
+		case !strings.HasSuffix(path, ".cfg"):
+			path = filepath.Join(t.ConfigDir, path+".cfg")
+		}
+	}
+	if !strings.HasSuffix(path, ".cfg") {
+		return nil // a configuration that the image ships
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("target %q: config: %w: name a mock configuration that this builder can read", t.Name, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("target %q: config: %s is not a file", t.Name, path)
+	}
+	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/rpmflow/rpmflow/internal/netrule"
 )
 
 // HasToken reports whether a request has the bearer token.
@@ -15,13 +17,7 @@ func HasToken(r *http.Request, token string) bool {
 
 // ForLocalName reports whether a request was sent to this machine by a local name. A web page can make a browser send
 // requests to a loopback address under a name of its own, so the address alone is not enough.
-func ForLocalName(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.Host)
-	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
-}
+func ForLocalName(r *http.Request) bool { return netrule.Loopback(r.Host) }
 
 // OnLoopback reports whether only this machine reaches a socket.
-func OnLoopback(socket net.Listener) bool {
-	a, ok := socket.Addr().(*net.TCPAddr)
-	return ok && a.IP.IsLoopback()
-}
+func OnLoopback(socket net.Listener) bool { return netrule.Loopback(socket.Addr().String()) }

@@ -1,5 +1,5 @@
 // Package netrule decides which servers may be connected to: those with public addresses, and those that an operator
-// allows.
+// allows. It also has the rule which addresses are this machine's own.
 //
 // Rules as configured and addresses come in; yes or no, or what is wrong with a rule, goes out. Who connects must
 // ask with the address that the connection is made to, not with a name. It imports nothing of ours, and every package
@@ -8,6 +8,7 @@ package netrule
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,4 +112,21 @@ func Public(ip netip.Addr) bool {
 		return Public(netip.AddrFrom4([4]byte(b[12:])))
 	}
 	return netip.MustParsePrefix("2000::/3").Contains(ip) && !within(special6())
+}
+
+// Loopback reports whether an address, host:port, is one that only this machine reaches, or its local name.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip, _ := netip.ParseAddr(host) // a name is the zero address
+	return err == nil && (host == "localhost" || ip.Unmap().IsLoopback())
+}
+
+// Reachable is the address under which this machine reaches what listens on one, both as host:port.
+func Reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	ip, _ := netip.ParseAddr(host)
+	if err == nil && (host == "" || ip.Unmap().IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen
 }

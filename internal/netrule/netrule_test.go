@@ -34,6 +34,31 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		address   string
+		loopback  bool
+		reachable string
+	}{
+		{"localhost:80", true, "localhost:80"}, {"127.0.0.1:80", true, "127.0.0.1:80"},
+		{"127.1.2.3:80", true, "127.1.2.3:80"}, {"[::1]:80", true, "[::1]:80"},
+		{"[::ffff:127.0.0.1]:80", true, "[::ffff:127.0.0.1]:80"},
+		{":80", false, "127.0.0.1:80"}, {"0.0.0.0:80", false, "127.0.0.1:80"}, {"[::]:80", false, "127.0.0.1:80"},
+		{"10.0.0.1:80", false, "10.0.0.1:80"}, {"host.example:80", false, "host.example:80"},
+		{"localhost.example:80", false, "localhost.example:80"},
+		{"localhost", false, "localhost"}, {"127.0.0.1", false, "127.0.0.1"}, {"", false, ""},
+		{"/run/socket", false, "/run/socket"},
+	} {
+		if got := netrule.Loopback(tt.address); got != tt.loopback {
+			t.Errorf("%s: loopback %t", tt.address, got)
+		}
+		if got := netrule.Reachable(tt.address); got != tt.reachable {
+			t.Errorf("%s: reached as %s, want %s", tt.address, got, tt.reachable)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	t.Parallel()
 	r, err := netrule.Parse([]string{"Cache.Example.", "10.1.0.0/16", "::ffff:192.168.0.1", "fd00::/8"})

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -125,7 +124,8 @@ func (p *Program) serve(
 		}
 	})
 	g.Go(func() error {
-		if err := ready.Wait(gctx, string(config.ForListener), "http://"+reachable(socket.Addr())); err != nil {
+		err := ready.Wait(gctx, string(config.ForListener), config.LocalURL(socket.Addr().String()).String())
+		if err != nil {
 			return unlessStopped(gctx, err)
 		}
 		p.Ready(cfg)
@@ -157,12 +157,4 @@ func defaultOrFree(address, standard string) string {
 		_ = l.Close() // it was opened only to see whether it is free
 	}
 	return address
-}
-
-// reachable is the address under which this machine reaches what listens on a.
-func reachable(a net.Addr) string {
-	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.Port))
-	}
-	return a.String()
 }

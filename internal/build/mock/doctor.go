@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/mock/docker"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 )
 
 const (
@@ -42,7 +43,7 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 	f.OK(checkName, "%s, version %s, API %s, %s, storage %s, cgroup v%s",
 		facts.Host, facts.Version, facts.API, facts.Machine, facts.Storage, facts.Cgroup)
 	u, err := url.Parse(facts.Host)
-	if facts.Plain && err == nil && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1" {
+	if facts.Plain && err == nil && !netrule.Loopback(u.Host) {
 		f.Add(checkName, doctor.Warning, facts.Host+" is reached without TLS: everybody who can reach it is root there",
 			"use TLS (builder.docker.cert_path) or ssh://")
 	}

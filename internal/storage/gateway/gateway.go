@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rpmflow/rpmflow/internal/lifeline"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 )
 
 const (
@@ -178,19 +179,12 @@ func freePort(host string) (string, error) {
 }
 
 func start(ctx context.Context, o Options, listen string) (*Gateway, error) {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return nil, err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	scheme := "http://"
 	if o.CertFile != "" {
 		scheme = "https://"
 	}
 	g := &Gateway{
-		endpoint: scheme + net.JoinHostPort(host, port),
+		endpoint: scheme + netrule.Reachable(listen),
 		log:      &logLines{logger: o.Logger, readyLine: "ready " + rand.Text(), ready: make(chan struct{})},
 		done:     make(chan struct{}),
 	}
