@@ -23,7 +23,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
-	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -280,12 +279,6 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 
 func TestDataDir(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	for path, want := range map[string]bool{dir: true, filepath.Join(dir, "a", "b"): false} {
-		if there, err := machine.DataDir(path); there != want || err != nil {
-			t.Errorf("%s: %v, %v", path, there, err)
-		}
-	}
 	for _, run := range []func(*config.Config) error{
 		func(c *config.Config) error {
 			return (&listenerd.Program{Config: c, Version: "test", Log: quiet}).Run(t.Context())
@@ -298,12 +291,5 @@ func TestDataDir(t *testing.T) {
 			"set data_dir to another directory") {
 			t.Errorf("in a directory that cannot be written: %v", err)
 		}
-	}
-}
-
-func TestRoom(t *testing.T) {
-	t.Parallel()
-	if err := machine.CheckSpace(filepath.Join(t.TempDir(), "nosuch")); err == nil {
-		t.Error("there is room in a directory that does not exist")
 	}
 }
