@@ -50,30 +50,16 @@ func checkDocker(s string) error {
 		return nil
 	}
 	if strings.HasPrefix(s, "ssh://") {
-		return checkDockerSSH(s)
+		_, err := giturl.ParseServer(s)
+		if err != nil {
+			err = fmt.Errorf("%s %w: write one such as ssh://builder@docker", quote(redactURL(s)), err)
+		}
+		return err
 	}
 	if _, err := parseURL(s, "tcp", "http", "https"); err != nil {
 		return fmt.Errorf("%w: write one such as unix:///var/run/docker.sock, tcp://docker:2376 or "+
 			"ssh://builder@docker, "+
 			"or nothing to let DOCKER_HOST decide", err)
-	}
-	return nil
-}
-
-// checkDockerSSH lets user and port pass, and nothing that ssh could take for an option.
-func checkDockerSSH(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || printable(s) != nil || !hostName.MatchString(u.Hostname()) && !strings.Contains(u.Host, "[") {
-		return fmt.Errorf("%s has no host: write one such as ssh://builder@docker", quote(redactURL(s)))
-	}
-	if _, hasPassword := u.User.Password(); hasPassword {
-		return errors.New("ssh takes no password from a URL: use a key, and write ssh://builder@docker")
-	}
-	if u.User != nil && !hostName.MatchString(u.User.Username()) {
-		return fmt.Errorf("%s has no proper user: write one such as ssh://builder@docker", quote(redactURL(s)))
-	}
-	if u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s has more than a host in it: write one such as ssh://builder@docker", quote(redactURL(s)))
 	}
 	return nil
 }

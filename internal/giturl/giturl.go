@@ -58,6 +58,7 @@ var (
 		`:([^:].*)$`)
 	// portInPath is host:2222:/path, which git reads as the path 2222:/path.
 	portInPath = regexp.MustCompile(`^[0-9]+:/`)
+	userName   = regexp.MustCompile(`^` + shortUser + `$`)
 	hostName   = regexp.MustCompile(`^[\pL\pN_][\pL\pN._-]*$`)
 )
 
@@ -137,6 +138,24 @@ func parseShort(text string) (URL, error) {
 	u := URL{Scheme: "ssh", Host: host, Port: port, Path: where, short: true, raw: text}
 	if user != "" {
 		u.User = url.User(user)
+	}
+	return u, nil
+}
+
+// ParseServer reads ssh://user@host:port, the address of a server that has something else than repositories; user and
+// port are optional. Its errors follow the address that they are about.
+func ParseServer(text string) (URL, error) {
+	u, err := Parse(text)
+	_, hasPassword := u.User.Password()
+	switch {
+	case err != nil, u.Scheme != "ssh", u.short:
+		return URL{}, errors.New("has no host")
+	case hasPassword:
+		return URL{}, errors.New("has a password in it, and ssh needs a key")
+	case u.User != nil && !userName.MatchString(u.User.Username()):
+		return URL{}, errors.New("has no valid user")
+	case strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text, "?#"):
+		return URL{}, errors.New("has more than a host in it")
 	}
 	return u, nil
 }

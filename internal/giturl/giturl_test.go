@@ -131,6 +131,23 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestParseServer(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"ssh://builder@docker": "", "ssh://docker:2222": "", "ssh://me@[::1]:22/": "", "ssh://docker/": "",
+		"docker": "has no host", "me@docker:": "has no host", "me@docker:/x": "has no host", "ssh://": "has no host",
+		"https://docker": "has no host", "ssh://-oProxyCommand=x": "has no host", "ssh://-x@docker": "has no host",
+		"ssh://me:secret@docker": "has a password", "ssh://me%0ayou@docker": "has no valid user",
+		"ssh://@docker": "has no valid user", "ssh://docker/run/docker.sock": "has more than a host",
+		"ssh://docker?x": "has more than a host", "ssh://docker/#x": "has more than a host",
+	} {
+		_, err := giturl.ParseServer(text)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	t.Parallel()
 	for _, tt := range [][3]string{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/client"
 
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/hint"
 )
 
@@ -46,7 +47,7 @@ func newConnection(host, certPath string, env func(string) string) (*connection,
 	}
 	c := &connection{host: host, opts: []client.Opt{client.WithHost(host)}, ssh: map[*sshConn]struct{}{}}
 	bad := func(why string) (*connection, error) {
-		return nil, hint.Add(fmt.Errorf("%s: %q %s", from, host, why),
+		return nil, hint.Add(fmt.Errorf("%s: %q %s", from, giturl.Redact(host), why),
 			"write unix:///path/of/the.sock, tcp://host:2376 with TLS in builder.docker.cert_path, or ssh://user@host")
 	}
 	u, err := url.Parse(host)
@@ -66,7 +67,7 @@ func newConnection(host, certPath string, env func(string) string) (*connection,
 			return nil, err
 		}
 	case "ssh":
-		args, err := sshArgs(u)
+		args, err := sshArgs(host)
 		if err != nil {
 			return bad(err.Error())
 		}

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 const (
@@ -23,21 +23,13 @@ const (
 	sshPipe = time.Second     // for the rest of its output
 )
 
-// hostForSSH keeps options of ssh out of names.
-var hostForSSH = regexp.MustCompile(`^[A-Za-z0-9_\[:][A-Za-z0-9_.:%\]-]*$`)
-
-// sshArgs are ssh's arguments for one connection to the engine of the host in u. ssh must not ask on a terminal, nor
+// sshArgs are ssh's arguments for one connection to the engine of a host. ssh must not ask on a terminal, nor
 // continue in the background, and must notice within a minute that a connection is dead. The rest is ssh's own
 // configuration.
-func sshArgs(u *url.URL) ([]string, error) {
-	_, hasPassword := u.User.Password()
-	switch {
-	case hasPassword:
-		return nil, errors.New("has a password in it: use a key")
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("has more than a host in it")
-	case !hostForSSH.MatchString(u.Hostname()), u.User.Username() != "" && !hostForSSH.MatchString(u.User.Username()):
-		return nil, errors.New("has no valid host or user")
+func sshArgs(host string) ([]string, error) {
+	u, err := giturl.ParseServer(host)
+	if err != nil {
+		return nil, err
 	}
 	args := []string{"-T"}
 	for _, option := range []string{
@@ -50,10 +42,10 @@ func sshArgs(u *url.URL) ([]string, error) {
 	if name := u.User.Username(); name != "" {
 		args = append(args, "-l", name)
 	}
-	if port := u.Port(); port != "" {
-		args = append(args, "-p", port)
+	if u.Port != "" {
+		args = append(args, "-p", u.Port)
 	}
-	return append(args, "--", u.Hostname(), "docker system dial-stdio"), nil
+	return append(args, "--", u.Host, "docker system dial-stdio"), nil
 }
 
 // sshConn is a connection through one ssh process. When this process dies, in any way, ssh reads the end of its
