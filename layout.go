@@ -1,6 +1,7 @@
 package rpmflow
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
@@ -73,6 +74,9 @@ type TargetDirectory struct {
 	Target    string // pattern; with ! before it, what it takes away from those with the same directory before it
 	Directory string // empty: the top
 }
+
+// String is target=directory.
+func (d TargetDirectory) String() string { return d.Target + "=" + cmp.Or(d.Directory, ".") }
 
 // Directory is where the target's package is.
 func (p Packaging) Directory(target string) string {

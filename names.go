@@ -28,28 +28,22 @@ var ErrName = errors.New("malformed name")
 
 // CheckProjectName reports whether a project may have this name: it becomes part of subjects, S3 keys and URLs.
 func CheckProjectName(name string) error {
-	if !isName(name) {
-		return fmt.Errorf("project name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or "+
-			"digit",
-			name, ErrName)
-	}
-	return nil
+	return checkName("project", name, "1 to 128 letters, digits and . _ + -, beginning with a letter or digit")
 }
 
 // CheckTargetName reports whether a target may have this name, by the same rule as for projects.
 func CheckTargetName(name string) error {
-	if !isName(name) {
-		return fmt.Errorf("target name %q: %w: use mock's own names, for example fedora-42-x86_64", name, ErrName)
-	}
-	return nil
+	return checkName("target", name, "mock's own names, for example fedora-42-x86_64")
 }
 
 // CheckPackageName reports whether a package may have this name, by the same rule as for projects.
 func CheckPackageName(name string) error {
+	return checkName("package", name, "1 to 128 letters, digits and . _ + -, beginning with a letter or digit")
+}
+
+func checkName(what, name, use string) error {
 	if !isName(name) {
-		return fmt.Errorf("package name %q: %w: use 1 to 128 letters, digits and . _ + -, beginning with a letter or "+
-			"digit",
-			name, ErrName)
+		return fmt.Errorf("%s name %q: %w: use %s", what, name, ErrName, use)
 	}
 	return nil
 }

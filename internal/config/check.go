@@ -53,12 +53,10 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 		if g, ok := e.keys["targets"]; !ok {
 			p.Targets = slices.Clone(defined)
 			if len(defined) == 0 {
-				l.warnings = append(l.warnings,
-					fmt.Sprintf("project %q: no target is defined, so nothing will be built: "+
-						"define one under targets", p.Name))
+				l.warn("project %q: no target is defined, so nothing will be built: define one under targets", p.Name)
 			}
 		} else if !g.bad {
-			l.targetsOf(e, p, g, defined)
+			l.targetsOf(e, p, defined)
 		}
 		l.packages(e, &p)
 		out = append(out, p)
@@ -67,11 +65,10 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 	return out
 }
 
-func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string) {
-	key := within(e.scope, "targets")
+func (l *loader) targetsOf(e entry, p rpmflow.Project, defined []string) {
 	if len(p.Targets) == 0 {
-		l.problem(g.from, key, fmt.Errorf("project %q: the list is empty, so nothing would be built: "+
-			"name a target, or remove the key for all", e.name()))
+		l.wrong(e, "targets", "project %q: the list is empty, so nothing would be built: name a target, or remove the "+
+			"key for all", e.name())
 	}
 	known := strings.Join(defined, ", ")
 	if known == "" {
@@ -79,11 +76,10 @@ func (l *loader) targetsOf(e entry, p rpmflow.Project, g given, defined []string
 	}
 	for i, t := range p.Targets {
 		if t != "" && !slices.Contains(defined, t) {
-			l.problem(g.from, key, fmt.Errorf("project %q: target %s is not defined; defined are: %s",
-				e.name(), quote(t), known))
+			l.wrong(e, "targets", "project %q: target %s is not defined; defined are: %s", e.name(), quote(t), known)
 		}
 		if slices.Contains(p.Targets[:i], t) {
-			l.problem(g.from, key, fmt.Errorf("project %q: target %s is listed twice: remove one", e.name(), quote(t)))
+			l.wrong(e, "targets", "project %q: target %s is listed twice: remove one", e.name(), quote(t))
 		}
 	}
 }
@@ -96,8 +92,7 @@ func (l *loader) duplicates(entries []entry) {
 			continue
 		}
 		if other, ok := first[name]; ok {
-			l.problem(e.keys["name"].from, within(e.scope, "name"), fmt.Errorf("%s is already the name of %s: "+
-				"rename or remove one", quote(name), other))
+			l.wrong(e, "name", "%s is already the name of %s: rename or remove one", quote(name), other)
 			continue
 		}
 		first[name] = e.scope
@@ -161,15 +156,12 @@ func (l *loader) engines(c *Config) {
 		switch {
 		case t.OnHost() == host || !slices.Contains(c.Builder.Archs, t.Arch):
 		case host:
-			l.warnings = append(l.warnings, fmt.Sprintf("target %q: builder.engine is rpmbuild, "+
-				"which builds for targets named host or host-… only, so its builds wait for another builder: "+
-				"set builder.engine to mock, or define the target %s", t.Name,
-				rpmflow.HostTarget(osrelease.Read()).Name))
+			l.warn("target %q: builder.engine is rpmbuild, which builds for targets named host or host-… only, so its "+
+				"builds wait for another builder: set builder.engine to mock, or define the target %s", t.Name,
+				rpmflow.HostTarget(osrelease.Read()).Name)
 		default:
-			l.warnings = append(l.warnings,
-				fmt.Sprintf("target %q: by its name it is built by a machine's own rpmbuild, "+
-					"so its builds wait for a builder there with builder.engine: rpmbuild; this one has %s", t.Name,
-					c.Builder.Engine))
+			l.warn("target %q: by its name it is built by a machine's own rpmbuild, so its builds wait for a builder "+
+				"there with builder.engine: rpmbuild; this one has %s", t.Name, c.Builder.Engine)
 		}
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/nearest"
-	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
 )
 
@@ -315,26 +314,19 @@ func checkPattern(s, prefix, such string) error {
 	return pathmatch.Check(s, such)
 }
 
-func checkSpec(s string) error {
-	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
-		return fmt.Errorf("%s is not a path inside the repository: write it from the repository's top and without .., "+
-			"such as SPECS/hello.spec", quote(s))
-	}
-	return nil
-}
+func checkSpec(s string) error { return inside(s, "path", "such as SPECS/hello.spec") }
 
 func checkDirectory(s string) error {
-	if !filepath.IsLocal(s) || path.Clean(s) != s || s == "." {
-		return fmt.Errorf("%s is not a directory inside the repository: "+
-			"write it from the repository's top and without .., such as packages/hello, or leave it out for the top",
-			quote(s))
-	}
-	return nil
+	return inside(s, "directory", "such as packages/hello, or leave it out for the top")
 }
 
-func checkAddressRule(s string) error {
-	err := netrule.Check(s)
-	return err
+// inside refuses paths that are not inside a repository, and other forms of those that are.
+func inside(s, what, how string) error {
+	if filepath.IsLocal(s) && path.Clean(s) == s && s != "." {
+		return nil
+	}
+	return fmt.Errorf("%s is not a %s inside the repository: write it from the repository's top and without .., %s",
+		quote(s), what, how)
 }
 
 func checkFileChecksum(s string) error {

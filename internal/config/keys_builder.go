@@ -1,5 +1,7 @@
 package config
 
+import "github.com/rpmflow/rpmflow/internal/netrule"
+
 func (b *Builder) settings() []setting {
 	return []setting{
 		{path: "builder.name",
@@ -38,7 +40,7 @@ func (b *Builder) settings() []setting {
 			doc: "The largest source file, from git or downloaded. " +
 				"All downloads of one build together may be four times as large."},
 		{path: "builder.allow_addresses", example: "[lookaside.corp.example, 10.1.0.0/16]",
-			field: commas(many(&b.AllowAddresses, "list of addresses", checkAddressRule)),
+			field: commas(many(&b.AllowAddresses, "list of addresses", netrule.Check)),
 			doc: "Host names, addresses and ranges that sources may be downloaded from although they are not public; " +
 				"empty: public addresses only."},
 		{path: "builder.status_listen", field: optionalAddress(&b.StatusListen),

@@ -64,7 +64,8 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				field: oneOf(&p.Layout, rpmflow.LayoutNames(), layouts...)},
 			{path: "spec", field: text(&p.Spec, "path", orEmpty(checkSpec)),
 				doc: "Path of the spec, relative to directory; empty: there is exactly one."},
-			{path: "substitute", example: "['VERSION={version}']", field: substitutions(&p.Sources.Substitute),
+			{path: "substitute", example: "['VERSION={version}']",
+				field: parsed(&p.Sources.Substitute, "list of NAME=value", parseSubstitution),
 				doc: "What replaces @NAME@ in a spec's template, NAME.spec.in, as NAME=value; " +
 					"a value may contain {version}, {commit}, {short}, {branch} and {tag}."},
 			{path: "version", def: "from-spec",

@@ -71,6 +71,15 @@ func (l *loader) problem(from place, key string, err error) {
 	l.problems = append(l.problems, problem{from.line, err})
 }
 
+// wrong notes what is wrong with a key of an entry.
+func (l *loader) wrong(e entry, key, format string, args ...any) {
+	l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf(format, args...))
+}
+
+func (l *loader) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+}
+
 // err joins the problems: those of the file first, by line.
 func (l *loader) err() error {
 	slices.SortStableFunc(l.problems, func(a, b problem) int {

@@ -108,7 +108,7 @@ func written(e entry, key string) (place, bool) {
 // firstTakes refuses lists of patterns that take nothing.
 func (l *loader) firstTakes(e entry, key string, patterns []string) {
 	if len(patterns) > 0 && strings.HasPrefix(patterns[0], "!") {
-		l.problem(e.keys[key].from, within(e.scope, key), fmt.Errorf("begins with %s, which excludes from nothing: "+
-			"write first what is included, such as '**'", quote(patterns[0])))
+		l.wrong(e, key, "begins with %s, which excludes from nothing: write first what is included, such as '**'",
+			quote(patterns[0]))
 	}
 }

@@ -102,8 +102,7 @@ func (l *loader) secretFile(in input) (string, error) {
 		return "", fmt.Errorf("%s is empty: write the secret into it", path)
 	}
 	if info.Mode().Perm()&0o004 != 0 {
-		l.warnings = append(l.warnings, fmt.Sprintf("secret file %s can be read by all users of this machine: "+
-			"chmod o-r it", path))
+		l.warn("secret file %s can be read by all users of this machine: chmod o-r it", path)
 	}
 	return s, nil
 }

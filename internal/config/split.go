@@ -2,11 +2,7 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"path"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
@@ -16,31 +12,16 @@ import (
 
 // directories is a list of target=directory.
 func directories(dst *[]rpmflow.TargetDirectory) field {
-	return field{
-		typ: "list of target=directory", list: true,
-		set: func(in input) error {
-			var problems []error
-			var all []rpmflow.TargetDirectory
-			for _, v := range in.values {
-				d, err := parseDirectory(v)
-				same := func(o rpmflow.TargetDirectory) bool { return o.Directory == d.Directory }
-				if err == nil && strings.HasPrefix(d.Target, "!") && !slices.ContainsFunc(all, same) {
-					err = fmt.Errorf("%s excludes from nothing: write first which targets have that directory, "+
-						"such as %s", quote(v), quote("fedora-*="+cmp.Or(d.Directory, ".")))
-				}
-				problems, all = append(problems, err), append(all, d)
-			}
-			*dst = all
-			return errors.Join(problems...)
-		},
-		get: func() []string {
-			var all []string
-			for _, d := range *dst {
-				all = append(all, d.Target+"="+cmp.Or(d.Directory, "."))
-			}
-			return all
-		},
-	}
+	used := map[string]bool{}
+	return parsed(dst, "list of target=directory", func(s string) (rpmflow.TargetDirectory, error) {
+		d, err := parseDirectory(s)
+		if err == nil && strings.HasPrefix(d.Target, "!") && !used[d.Directory] {
+			err = fmt.Errorf("%s excludes from nothing: write first which targets have that directory, such as %s",
+				quote(s), quote("fedora-*="+cmp.Or(d.Directory, ".")))
+		}
+		used[d.Directory] = true
+		return d, err
+	})
 }
 
 func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
@@ -53,35 +34,12 @@ func parseDirectory(s string) (rpmflow.TargetDirectory, error) {
 	if dir == "." {
 		return rpmflow.TargetDirectory{Target: target}, nil
 	}
-	if !filepath.IsLocal(dir) || path.Clean(dir) != dir {
-		return rpmflow.TargetDirectory{}, fmt.Errorf("%s is not a directory inside the repository: "+
-			"write it from the repository's top and without .., or . for the top", quote(dir))
-	}
-	return rpmflow.TargetDirectory{Target: target, Directory: dir}, nil
+	return rpmflow.TargetDirectory{Target: target, Directory: dir}, inside(dir, "directory", "or . for the top")
 }
 
-// substitutions is a list of NAME=value.
-func substitutions(dst *[]rpmflow.Substitution) field {
-	return field{
-		typ: "list of NAME=value", list: true,
-		set: func(in input) error {
-			var problems []error
-			var all []rpmflow.Substitution
-			for _, v := range in.values {
-				s, err := rpmflow.ParseSubstitution(v)
-				problems, all = append(problems, cmp.Or(printable(v), err)), append(all, s)
-			}
-			*dst = all
-			return errors.Join(problems...)
-		},
-		get: func() []string {
-			var all []string
-			for _, s := range *dst {
-				all = append(all, s.String())
-			}
-			return all
-		},
-	}
+func parseSubstitution(s string) (rpmflow.Substitution, error) {
+	parsed, err := rpmflow.ParseSubstitution(s)
+	return parsed, cmp.Or(printable(s), err)
 }
 
 // checkFallback accepts one branch only.
@@ -108,30 +66,27 @@ func (l *loader) splitOf(e entry, p *rpmflow.Project) {
 			p.Layout = rpmflow.LayoutSplit
 		case rpmflow.LayoutSplit:
 		default:
-			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
-				fmt.Errorf("project %q: layout %s has "+
-					"one repository: write layout: split, or remove packaging_url", e.name(), p.Layout))
+			l.wrong(e, "packaging_url", "project %q: layout %s has one repository: write layout: split, or remove "+
+				"packaging_url", e.name(), p.Layout)
 		}
-		if giturl.Redact(p.Packaging.URL) == giturl.Redact(p.URL) {
-			l.problem(e.keys["packaging_url"].from, within(e.scope, "packaging_url"),
-				fmt.Errorf("project %q: both repositories are the same: name the one with rpm/SPECS, or use layout "+
-					"in-tree",
-					e.name()))
+		packaging, _ := giturl.Parse(p.Packaging.URL)
+		if u, _ := giturl.Parse(p.URL); u.Same(packaging) {
+			l.wrong(e, "packaging_url", "project %q: both repositories are the same: name the one with rpm/SPECS, "+
+				"or use layout in-tree", e.name())
 		}
 		return
 	}
-	if g, ok := e.keys["packaging_url"]; ok && len(g.values) > 0 && g.values[0] != "" {
+	if _, ok := written(e, "packaging_url"); ok {
 		return // a bad one, which is reported already
 	}
 	if p.Layout == rpmflow.LayoutSplit {
-		l.problem(e.keys["layout"].from, within(e.scope, "layout"), fmt.Errorf("project %q: layout split needs "+
-			"packaging_url: name the repository with rpm/SPECS", e.name()))
+		l.wrong(e, "layout", "project %q: layout split needs packaging_url: name the repository with rpm/SPECS",
+			e.name())
 		return
 	}
 	for _, key := range []string{"packaging_directories", "packaging_fallback"} {
-		if g, ok := e.keys[key]; ok && !g.bad && len(g.values) > 0 && g.values[0] != "" {
-			l.problem(g.from, within(e.scope, key), fmt.Errorf("project %q: is set without packaging_url: "+
-				"set that, too", e.name()))
+		if _, ok := written(e, key); ok {
+			l.wrong(e, key, "project %q: is set without packaging_url: set that, too", e.name())
 		}
 	}
 }
