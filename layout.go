@@ -2,6 +2,7 @@ package rpmflow
 
 import (
 	"cmp"
+	"net/url"
 	"slices"
 
 	"github.com/rpmflow/rpmflow/internal/pathmatch"
@@ -63,7 +64,8 @@ const (
 
 // Packaging is the repository of a project of layout split that has spec and patches.
 type Packaging struct {
-	URL string // may hold credentials, so it never travels
+	URL  string        // without credentials
+	User *url.Userinfo // as Project.User
 	// Directories say where a target's package is in it; the first that takes it counts. A target without one has it at
 	// the top.
 	Directories []TargetDirectory

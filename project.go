@@ -2,6 +2,7 @@ package rpmflow
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // Project is what an operator has configured to be built.
 type Project struct {
 	Name     string
-	URL      string   // the git repository
+	URL      string   // the git repository, without credentials
 	Branches []string // patterns (package pathmatch); a push to any other branch builds nothing
 	Tags     []string // patterns of tags that are built; none by default
 	Layout   Layout
@@ -28,7 +29,8 @@ type Project struct {
 	Trust   bool
 	Targets []string
 	Secret  string // of its webhooks; empty: webhooks are refused
-	// Token, SSHKeyFile and KnownHostsFile let us read the repository; they never travel.
+	// User, over http and https, Token, SSHKeyFile and KnownHostsFile let us read the repository; they never travel.
+	User                              *url.Userinfo
 	Token, SSHKeyFile, KnownHostsFile string
 	Timeout                           time.Duration
 	// Concurrency is how many builds of the project may run at once on one architecture.

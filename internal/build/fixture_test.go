@@ -70,10 +70,7 @@ func newFixtureAt(t *testing.T, cfg storage.Config, step func(ctx context.Contex
 	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
 	b := &fixture{t: t, store: store}
 	b.runner = &build.Runner{
-		Engine: enginetest.New(t, step), Sources: sources, Store: store, Repository: func(_,
-			repository string) string {
-			return repository
-		},
+		Engine: enginetest.New(t, step), Sources: sources, Store: store,
 		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
 		Logger: quiet,
 	}

@@ -26,9 +26,6 @@ type Runner struct {
 	Engine  Engine
 	Sources Sources
 	Store   Store
-	// Repository returns the URL to fetch from for a repository in a project's record, with the credentials that no
-	// record holds.
-	Repository func(project, repository string) string
 	// URL is where everybody can fetch the object with this key.
 	URL       func(key string) string
 	MaxOutput int64 // bytes of output that a build may write

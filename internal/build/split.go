@@ -11,7 +11,7 @@ import (
 // unless an earlier attempt has done so: every event from here on carries it, also that of a failure.
 func (r *run) request(ctx context.Context) (source.Request, error) {
 	req := source.Request{
-		Project: r.b.Project, URL: r.Repository(r.b.Project, r.b.Repository), Ref: r.b.Ref, Commit: r.b.Commit,
+		Project: r.b.Project, URL: r.b.Repository, Ref: r.b.Ref, Commit: r.b.Commit,
 		Layout: r.b.Layout, Spec: r.b.Spec, Sources: r.b.Sources,
 	}
 	req.SourcePackage = r.b.SourcePackage
@@ -21,8 +21,7 @@ func (r *run) request(ctx context.Context) (source.Request, error) {
 	s := *r.b.Split
 	pushed, other := s.Halves()
 	if other.Commit == "" {
-		url := r.Repository(r.b.Project, other.Repository)
-		found, explanation, err := r.Sources.Match(ctx, url, pushed.Ref, r.b.Sources.Fallback)
+		found, explanation, err := r.Sources.Match(ctx, other.Repository, pushed.Ref, r.b.Sources.Fallback)
 		if err != nil {
 			return req, fmt.Errorf("project %q: %w", r.b.Project, err)
 		}
@@ -30,9 +29,8 @@ func (r *run) request(ctx context.Context) (source.Request, error) {
 		r.b.Split = &s
 		r.note(fmt.Sprintf("the push to the %s repository is built with %s", s.Pushed, explanation))
 	}
-	req.URL, req.Ref, req.Commit = r.Repository(r.b.Project, s.Source.Repository), s.Source.Ref, s.Source.Commit
-	req.Packaging = &source.Packaging{URL: r.Repository(r.b.Project, s.Packaging.Repository), Ref: s.Packaging.Ref,
-		Commit: s.Packaging.Commit}
+	req.URL, req.Ref, req.Commit = s.Source.Repository, s.Source.Ref, s.Source.Commit
+	req.Packaging = &source.Packaging{URL: s.Packaging.Repository, Ref: s.Packaging.Ref, Commit: s.Packaging.Commit}
 	return req, nil
 }
 

@@ -343,8 +343,7 @@ func runBuilder(ctx, hard context.Context, o builder.Options, a events.Access, s
 	}
 	runner := &build.Runner{
 		Engine: engine, Sources: sources, Store: store,
-		Repository: func(_, repository string) string { return repository },
-		URL:        func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
+		URL: func(key string) string { return "http://rpmflow.test/artifacts/" + key }, MaxOutput: 1 << 20,
 		Logger: quiet,
 	}
 	b, err := builder.New(ctx, o, nc, js, runner, store)

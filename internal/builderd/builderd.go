@@ -18,7 +18,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/machine"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -110,7 +109,7 @@ func (p *Program) builder(
 ) (*builder.Builder, error) {
 	cfg, c := p.Config, p.Config.Builder
 	runner := &build.Runner{
-		Engine: engine, Sources: sources, Store: store, Repository: repositories(cfg), URL: artifactURL(cfg, store),
+		Engine: engine, Sources: sources, Store: store, URL: artifactURL(cfg, store),
 		MaxOutput: int64(c.MaxOutput), Logger: p.Log,
 	}
 	capacity := NewCapacity(cfg, engine)
@@ -120,21 +119,6 @@ func (p *Program) builder(
 		AckWait: c.AckWait, RetryDelay: c.RetryDelay, MaxFailures: c.MaxFailures, DataDir: cfg.DataDir, Logger: p.Log,
 		Room: func() error { return capacity.Check(ctx) }, Status: status,
 	}, nc, js, runner, store)
-}
-
-// repositories returns the URLs of projects with their credentials. The record's own is used for projects that are not
-// configured here.
-func repositories(cfg *config.Config) func(project, repository string) string {
-	return func(project, repository string) string {
-		if p, ok := cfg.Project(project); ok {
-			for _, url := range []string{p.URL, p.Packaging.URL} {
-				if giturl.Redact(url) == repository {
-					return url
-				}
-			}
-		}
-		return repository
-	}
 }
 
 // artifactURL returns the address under which users fetch an object: the bucket's own if it is public, else the

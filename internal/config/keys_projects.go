@@ -48,7 +48,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "name", must: true, example: "hello", field: text(&p.Name, "text", rpmflow.CheckProjectName),
 				doc: "Its name in webhook addresses, pages and events."},
 			{path: "url", must: true, example: "https://git.example.com/hello.git",
-				field: repository(&p.URL, l, tokenReaders()),
+				field: repository(&p.URL, &p.User, l, false),
 				doc: "The git repository: an http, https, ssh or file URL, git@host:path, an absolute path, or " +
 					"./path, which starts at this file's directory."},
 			{path: "ssh_key_file", field: file(&p.SSHKeyFile),
@@ -87,7 +87,7 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 					"tree. " +
 					"Otherwise a build that would have a pointer in their place fails."},
 			{path: "packaging_url", example: "https://git.example.com/hello-rpm.git",
-				field: optionalRepository(&p.Packaging.URL, l, tokenReaders()),
+				field: repository(&p.Packaging.URL, &p.Packaging.User, l, true),
 				doc: "The other repository of layout split, with rpm/SPECS and rpm/SOURCES, while url has the source " +
 					"tree. " +
 					"A push to either is built. Empty: there is none."},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 func TestSecretsAreNeverShown(t *testing.T) {
@@ -175,11 +177,31 @@ func TestWhoGetsCredentialsInURLs(t *testing.T) {
 				t.Errorf("%s for %q: %v", tt.url, program, err)
 				continue
 			}
-			if p := c.Projects[0]; p.URL != want || p.Packaging.URL != want+"-rpm" {
-				t.Errorf("%q gets %s and %s, want %s", program, p.URL, p.Packaging.URL, want)
+			p := c.Projects[0]
+			for got, want := range map[string]string{fetched(t, p.URL, p.User): want,
+				fetched(t, p.Packaging.URL, p.Packaging.User): want + "-rpm"} {
+				if got != want {
+					t.Errorf("%q gets %s, want %s", program, got, want)
+				}
+			}
+			if p.URL != tt.without || p.Packaging.URL != tt.without+"-rpm" {
+				t.Errorf("%q has %s and %s, want %s", program, p.URL, p.Packaging.URL, tt.without)
 			}
 		}
 	}
+}
+
+// fetched is what a repository is fetched from.
+func fetched(t *testing.T, address string, user *url.Userinfo) string {
+	t.Helper()
+	u, err := giturl.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != nil {
+		u = u.WithUser(user)
+	}
+	return u.String()
 }
 
 // A builder works without the secrets of webhooks and API, and does not get them where they are set.

@@ -81,44 +81,45 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 }
 
 // repository is what git can clone from. Credentials are allowed in http and https URLs, since git has no other way
-// to get them from us; they are never shown, and only the readers get them.
-func repository(dst *string, l *loader, readers []Program) field {
-	return repositoryAs(dst, l, readers, checkRepository)
-}
-
-// optionalRepository is a repository, or none.
-func optionalRepository(dst *string, l *loader, readers []Program) field {
-	return repositoryAs(dst, l, readers, orEmpty(checkRepository))
-}
-
-// A path that begins with ./ starts at the directory of the file that has it.
-func repositoryAs(dst *string, l *loader, readers []Program, check func(string) error) field {
-	f := one(dst, "URL", func(s string) (string, error) {
-		if err := check(s); err != nil {
-			return "", err
-		}
-		if !slices.Contains(readers, l.program) {
-			return giturl.Redact(s), nil
-		}
-		return s, nil
-	}, redactURL)
-	set := f.set
-	f.set = func(in input) error {
-		if strings.HasPrefix(in.values[0], "./") {
-			p, err := in.path()
+// to get them from us. They are kept apart from the address and never shown, and only those who fetch from
+// repositories get them.
+func repository(dst *string, user **url.Userinfo, l *loader, optional bool) field {
+	return field{
+		typ: "URL",
+		set: func(in input) error {
+			s := in.values[0]
+			if s == "" && optional {
+				return nil
+			}
+			if strings.HasPrefix(s, "./") { // it starts at the directory of the file that has it
+				p, err := in.path()
+				if err != nil {
+					return err
+				}
+				s = p
+			}
+			u, err := parseRepository(s)
 			if err != nil {
 				return err
 			}
-			in.values = []string{p}
-		}
-		return set(in)
+			*dst = u.Redacted()
+			if u.Scheme != "ssh" && slices.Contains(tokenReaders(), l.program) {
+				*user = u.User
+			}
+			return nil
+		},
+		get: func() []string {
+			if *user == nil {
+				return []string{*dst}
+			}
+			return []string{strings.Replace(*dst, "://", "://"+redacted+"@", 1)}
+		},
 	}
-	return f
 }
 
-func checkRepository(s string) error {
+func parseRepository(s string) (giturl.URL, error) {
 	if printable(s) != nil || strings.ContainsAny(s, " \t") {
-		return fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
+		return giturl.URL{}, fmt.Errorf("%s has spaces or control characters in it: remove them", quote(redactURL(s)))
 	}
 	const write = "write https://host/path.git, ssh://git@host/path.git, git@host:path.git, file:///path, an " +
 		"absolute path or ./path"
@@ -126,19 +127,18 @@ func checkRepository(s string) error {
 	_, hasPassword := u.User.Password()
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is not the URL of a git repository: %w: %s", quote(redactURL(s)), err, write)
+		err = fmt.Errorf("%s is not the URL of a git repository: %w: %s", quote(redactURL(s)), err, write)
 	case u.Local() && (!path.IsAbs(u.Path) || u.Location() == ""):
-		return fmt.Errorf("%s is not an absolute path: %s", quote(redactURL(s)), write)
+		err = fmt.Errorf("%s is not an absolute path: %s", quote(redactURL(s)), write)
 	case u.Local():
-		return nil
 	case !slices.Contains([]string{"http", "https", "ssh"}, u.Scheme):
-		return fmt.Errorf("%s has none of the schemes https, http, ssh and file: %s", quote(redactURL(s)), write)
+		err = fmt.Errorf("%s has none of the schemes https, http, ssh and file: %s", quote(redactURL(s)), write)
 	case u.Location() == "":
-		return fmt.Errorf("%s has no path: %s", quote(redactURL(s)), write)
+		err = fmt.Errorf("%s has no path: %s", quote(redactURL(s)), write)
 	case hasPassword && u.Scheme == "ssh":
-		return errors.New("ssh takes no password from a URL: use a key, and write ssh://git@host/path.git")
+		err = errors.New("ssh takes no password from a URL: use a key, and write ssh://git@host/path.git")
 	}
-	return nil
+	return u, err
 }
 
 // redactURL shows that a URL has credentials, and not which.

@@ -24,27 +24,31 @@ func Sources(
 }
 
 // GitAccess returns the credentials for a repository: those of the project that has it, else those of all repositories.
-func GitAccess(cfg *config.Config) func(repository string) git.Access {
-	return func(repository string) git.Access {
-		all := git.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
+func GitAccess(cfg *config.Config) func(giturl.URL) git.Access {
+	return func(asked giturl.URL) git.Access {
+		a := git.Access{SSHKeyFile: cfg.Git.SSHKeyFile, KnownHostsFile: cfg.Git.KnownHostsFile}
 		for _, p := range cfg.Projects {
-			own := giturl.Redact(p.URL) == repository
-			if !own && giturl.Redact(p.Packaging.URL) != repository ||
-				p.Token == "" && p.SSHKeyFile == "" && p.KnownHostsFile == "" {
+			project, _ := giturl.Parse(p.URL) // what cannot be parsed is on no server
+			packaging, _ := giturl.Parse(p.Packaging.URL)
+			user := p.User
+			switch {
+			case asked.SameServer(project) && asked.Same(project):
+			case asked.SameServer(packaging) && asked.Same(packaging):
+				user = p.Packaging.User
+			default:
 				continue
 			}
-			a := git.Access{
-				SSHKeyFile:     cmp.Or(p.SSHKeyFile, all.SSHKeyFile),
-				KnownHostsFile: cmp.Or(p.KnownHostsFile, all.KnownHostsFile),
+			if user == nil && p.Token == "" && p.SSHKeyFile == "" && p.KnownHostsFile == "" {
+				continue
 			}
-			// A token is not sent to another server. What cannot be parsed is on none.
-			project, _ := giturl.Parse(p.URL)
-			asked, _ := giturl.Parse(repository)
-			if own || project.SameServer(asked) {
+			a.User = user
+			if asked.SameServer(project) { // a token is not sent to another server
 				a.Token = p.Token
 			}
-			return a
+			a.SSHKeyFile = cmp.Or(p.SSHKeyFile, a.SSHKeyFile)
+			a.KnownHostsFile = cmp.Or(p.KnownHostsFile, a.KnownHostsFile)
+			break
 		}
-		return all
+		return a
 	}
 }

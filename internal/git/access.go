@@ -11,7 +11,9 @@ import (
 
 // Access is the credentials for a repository beyond those in its URL. None of them is ever repeated.
 type Access struct {
-	// Token is the password over http and https, for the user of the URL or, without one, for the user x-access-token.
+	// User is who reads it over http and https, unless its URL says it; nil: nobody in particular.
+	User *url.Userinfo
+	// Token is the password of a user without one or, without a user, of x-access-token.
 	Token string
 	// SSHKeyFile is a private key without a passphrase. Empty: the ssh agent's keys and the usual ones in ~/.ssh.
 	SSHKeyFile string
@@ -27,6 +29,10 @@ const tokenUser = "x-access-token"
 // with adds the remote's credentials.
 func (r *remote) with(a Access) *remote {
 	r.access = a
+	if r.web() && r.url.User == nil {
+		r.url = r.url.WithUser(a.User)
+		r.secrets = r.url.Secrets()
+	}
 	if a.Token != "" && r.web() {
 		r.secrets = append(r.secrets, a.Token, url.QueryEscape(a.Token), url.PathEscape(a.Token))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
@@ -30,7 +32,10 @@ func TestTokenOfTheProject(t *testing.T) {
 	open := func(token string) *Mirrors {
 		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), FetchTimeout: time.Minute,
 			Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Access: func(url string) Access { asked = append(asked, url); return Access{Token: token} }})
+			Access: func(u giturl.URL) Access {
+				asked = append(asked, u.Redacted())
+				return Access{Token: token}
+			}})
 		testkit.Must(t, err)
 		return s
 	}
@@ -44,7 +49,7 @@ func TestTokenOfTheProject(t *testing.T) {
 	if !slices.Contains(asked, url) || slices.ContainsFunc(asked, func(u string) bool { return u != url }) {
 		t.Errorf("asked for the access of %q", asked)
 	}
-	resolve := Resolver(func(string) Access { return Access{Token: token} })
+	resolve := Resolver(func(giturl.URL) Access { return Access{Token: token} })
 	if _, got, err := resolve(t.Context(), url, "main"); err != nil || got != commit {
 		t.Errorf("got %s, %v", got, err)
 	}
@@ -72,6 +77,30 @@ func TestTokenOfTheProject(t *testing.T) {
 				t.Errorf("%q is in %.200q", secret, text)
 			}
 		}
+	}
+}
+
+func TestUserOfTheProject(t *testing.T) {
+	t.Parallel()
+	w := gittest.New(t)
+	commit := w.Commit(map[string]string{"data": "T"})
+	server := gittest.Serve(t, filepath.Dir(w.Dir), "pass-word")
+	for _, a := range []Access{
+		{User: url.UserPassword("me", "pass-word")}, {User: url.User("me"), Token: "pass-word"},
+		{User: url.UserPassword("me", "pass-word"), Token: "another"},
+	} {
+		_, got, err := Resolver(func(giturl.URL) Access { return a })(t.Context(), server+"/hello/.git", "main")
+		if err != nil || got != commit {
+			t.Errorf("%+v: got %s, %v", a, got, err)
+		}
+	}
+	// The URL's own user is stronger, and neither of them is repeated.
+	address := strings.Replace(server, "://", "://you:hunter2@", 1) + "/hello/.git"
+	me := func(giturl.URL) Access { return Access{User: url.UserPassword("me", "pass-word")} }
+	_, _, err := Resolver(me)(t.Context(), address, "main")
+	failtest.Want(t, err, rpmflow.FailureSource, "authentication refused by "+server)
+	if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "pass-word") {
+		t.Error(err)
 	}
 }
 

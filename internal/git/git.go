@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // Options says where mirrors are kept, and within which bounds.
@@ -25,9 +26,8 @@ type Options struct {
 	Logger *slog.Logger // slog.Default() if nil
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the
-	// URL's own.
-	Access func(url string) Access
+	// Access returns the credentials for a repository; nil: none but its URL's own.
+	Access func(giturl.URL) Access
 	// Dial connects to the servers of submodules that are not on the project's own server. nil: such submodules are
 	// refused.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -61,7 +61,7 @@ func Open(o Options) (*Mirrors, error) {
 		o.Logger = slog.Default()
 	}
 	if o.Access == nil {
-		o.Access = func(string) Access { return Access{} }
+		o.Access = func(giturl.URL) Access { return Access{} }
 	}
 	if o.FetchTimeout <= 0 {
 		o.FetchTimeout = 10 * time.Minute

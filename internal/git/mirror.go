@@ -114,7 +114,7 @@ func (m *Mirrors) remote(req Request) (*remote, error) {
 	if req.parent != nil {
 		return m.submodule(r, req.parent)
 	}
-	return r.with(m.Access(r.clean)), nil
+	return r.with(m.Access(r.url)), nil
 }
 
 func (m *Mirrors) mirror(r *remote, req Request) *mirror {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // resolveTimeout bounds the listing of refs if the caller's context does not.
@@ -32,7 +33,7 @@ func (m *Mirrors) Refs(ctx context.Context, url string) (*Refs, error) {
 // and returns the full ref with it. A full commit id is returned as it is, without a ref and without asking. access
 // is as in Options.
 func Resolver(
-	access func(url string) Access) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
+	access func(giturl.URL) Access) func(ctx context.Context, url, ref string) (fullRef, commit string, err error) {
 	return func(ctx context.Context, url, ref string) (string, string, error) {
 		if rpmflow.IsCommit(ref) {
 			return "", ref, nil
@@ -48,14 +49,14 @@ func Resolver(
 	}
 }
 
-func listRefs(ctx context.Context, url string, access func(url string) Access) (*Refs, error) {
+func listRefs(ctx context.Context, url string, access func(giturl.URL) Access) (*Refs, error) {
 	r, err := parseRemote(url)
 	if err != nil {
 		return nil, err
 	}
 	a := Access{}
 	if access != nil {
-		a = access(r.clean)
+		a = access(r.url)
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 	"github.com/rpmflow/rpmflow/internal/testkit/sshtest"
@@ -99,7 +100,7 @@ func TestSSHKeyOfTheProject(t *testing.T) {
 	commit := w.Commit(map[string]string{"data": "T"})
 	url := "ssh://git@" + server.Addr + w.Dir
 	resolve := func(a Access) (string, error) {
-		_, got, err := Resolver(func(string) Access { return a })(t.Context(), url, "main")
+		_, got, err := Resolver(func(giturl.URL) Access { return a })(t.Context(), url, "main")
 		return got, err
 	}
 	own := Access{SSHKeyFile: filepath.Join(dir, "id_ed25519"), KnownHostsFile: filepath.Join(dir, "known_hosts")}

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -113,15 +114,11 @@ func (m *Mirrors) submodule(r *remote, of *parent) (*remote, error) {
 			return refuse("use a URL in .gitmodules, best a relative one", onDisk)
 		}
 		return r, nil
-	case project.url.Server() != "" && project.url.Server() == r.url.Server():
-		if !r.ssh() && r.url.User == nil && project.url.User != nil {
-			if r, err = parseRemote(r.url.WithUser(project.url.User).String()); err != nil {
-				return nil, err
-			}
-			r.parent = of
-		}
+	case project.url.SameServer(r.url):
+		a := m.Access(project.url)
+		a.User = cmp.Or(project.url.User, a.User)
 		r.scope = rpmflow.Digest([]byte(project.clean))[:12]
-		return r.with(m.Access(project.clean)), nil
+		return r.with(a), nil
 	case r.ssh():
 		return refuse("use a relative URL in .gitmodules, or one of https",
 			"would need an ssh key, and keys are for the server of the project's own repository only")

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
 )
@@ -16,7 +15,7 @@ func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *prob
 	all := make([]api.Project, 0, len(l.o.Projects))
 	for _, p := range l.o.Projects {
 		all = append(all, api.Project{
-			Name: p.Name, Repository: giturl.Redact(p.URL), Packaging: giturl.Redact(p.Packaging.URL),
+			Name: p.Name, Repository: p.URL, Packaging: p.Packaging.URL,
 			Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags),
 			Packages: notNil(packageNames(p)), Targets: notNil(p.Targets),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,8 +25,9 @@ func TestPushToEitherRepository(t *testing.T) {
 	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
 	o.Projects = append(o.Projects, rpmflow.Project{
-		Name: "nova", URL: "https://token@github.com/openstack/nova.git", Branches: []string{"master", "stable/*"},
-		Layout: rpmflow.LayoutSplit,
+		Name: "nova", URL: "https://github.com/openstack/nova.git", User: url.User("token"),
+		Branches: []string{"master", "stable/*"},
+		Layout:   rpmflow.LayoutSplit,
 		Packaging: rpmflow.Packaging{URL: "git@github.com:openstack/nova-rpm.git",
 			Directories: []rpmflow.TargetDirectory{{Target: "fedora-*", Directory: "fedora"}}},
 		Sources: rpmflow.Sources{Fallback: "rpm-master"}, Targets: []string{"fedora-42-x86_64",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,7 +239,7 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	o := w.options()
-	o.Projects[0].URL = "https://user:password@git.example.com/hello.git"
+	o.Projects[0].URL, o.Projects[0].User = "https://git.example.com/hello.git", url.UserPassword("user", "password")
 	o.Projects[0].Token, o.Targets[0].Image = "a token of the repository", "rpmflow/mock:latest"
 	d := w.listen(o)
 	for path, want := range map[string]string{

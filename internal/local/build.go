@@ -64,8 +64,8 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 		b.Sources.Lookaside = req.Downloads.Lookaside
 	}
 	store, err := source.Open(source.Options{
-		Dir: place.Mirrors(), Allow: req.Downloads.Allow, MaxFile: req.Downloads.MaxFile, Advice: advice(),
-		Logger: req.Logger,
+		Dir: place.Mirrors(), Access: req.Input.access, Allow: req.Downloads.Allow, MaxFile: req.Downloads.MaxFile,
+		Advice: advice(), Logger: req.Logger,
 	})
 	if err != nil {
 		return b, err
@@ -83,9 +83,7 @@ func Build(ctx, cancel context.Context, place *Place, work *Work, req Request) (
 	}
 	runner := &build.Runner{
 		Engine: req.Engine, Sources: &sources{Store: store, in: req.Input, dir: work.Dir, checksum: req.Checksum},
-		Store: req.Results, URL: req.Results.URL,
-		Repository: func(_, repository string) string { return req.Input.withCredentials(repository) },
-		MaxOutput:  req.MaxOutput, Logger: req.Logger,
+		Store: req.Results, URL: req.Results.URL, MaxOutput: req.MaxOutput, Logger: req.Logger,
 	}
 	attempt := build.Attempt{
 		Build: b, Target: req.Target, Dir: dir, Log: req.Log, Cancel: cancel, SRPMOnly: req.SRPMOnly,

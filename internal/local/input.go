@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/worktree"
 	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/source"
@@ -25,6 +26,7 @@ type Input struct {
 	kind inputKind
 	path string // on this machine: of a directory, a spec or a source package
 	url  string // of a repository or a source package
+	git  giturl.URL
 	ref  string
 }
 
@@ -62,10 +64,10 @@ func ParseInput(arg string) (Input, error) {
 	if u, uerr := url.Parse(place); uerr == nil && u.Scheme != "" && u.Host != "" && isSRPM(u.Path) {
 		return Input{kind: inputRemote, url: place}, nil
 	}
-	if u, uerr := giturl.Parse(place); uerr == nil && !u.Local() || strings.Contains(place, "://") {
-		return gitInput(place, ref)
-	}
-	if info, derr := os.Stat(place); derr == nil && info.IsDir() && place != arg { // ../repository#branch
+	u, uerr := giturl.Parse(place)
+	info, derr := os.Stat(place)
+	if uerr == nil && !u.Local() || strings.Contains(place, "://") ||
+		derr == nil && info.IsDir() && place != arg { // ../repository#branch
 		return gitInput(place, ref)
 	}
 	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is not the URL of a repository", arg)
@@ -92,7 +94,8 @@ func gitInput(place, ref string) (Input, error) {
 		}
 		place = abs
 	}
-	return Input{kind: inputGit, url: place, ref: ref}, nil
+	u, _ := giturl.Parse(place) // what cannot be parsed is refused when it is to be fetched
+	return Input{kind: inputGit, url: place, git: u, ref: ref}, nil
 }
 
 // bare reports whether a directory is a repository without a working tree.
@@ -111,12 +114,12 @@ func isSRPM(name string) bool { return rpmflow.IsSRPM(name) || strings.HasSuffix
 // IsSRPM reports whether it is a source package.
 func (in Input) IsSRPM() bool { return in.kind == inputSRPM || in.kind == inputRemote }
 
-// withCredentials returns the URL as the user has written it for a repository as the record has it.
-func (in Input) withCredentials(repository string) string {
-	if in.kind == inputGit && giturl.Redact(in.url) == repository {
-		return in.url
+// access is the user's credentials, for the repository whose URL has them.
+func (in Input) access(asked giturl.URL) (a git.Access) {
+	if asked.SameServer(in.git) && asked.Same(in.git) {
+		a.User = in.git.User
 	}
-	return repository
+	return a
 }
 
 // Name is what the build's record calls the project.
@@ -126,9 +129,7 @@ func (in Input) Name() string {
 	case inputRemote:
 		name = in.remoteName()
 	case inputGit:
-		if u, err := giturl.Parse(in.url); err == nil {
-			name = cmp.Or(u.Name(), u.Host)
-		}
+		name = cmp.Or(in.git.Name(), in.git.Host)
 	}
 	if name == "" {
 		return "local"

@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
@@ -185,7 +186,7 @@ func lfsStore(t *testing.T, h *lfsHost, allow ...string) *Store {
 		Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler),
 		Cache: &fakeCache{dir: t.TempDir(),
 			by: map[string]rpmflow.SourceFile{}}, MaxFile: 1 << 20, Allow: allow,
-		Access: func(string) git.Access { return git.Access{Token: h.token} },
+		Access: func(giturl.URL) git.Access { return git.Access{Token: h.token} },
 	})
 	testkit.Must(t, err)
 	s.client.Pause = 1

@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/worktree"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/spec"
 )
@@ -39,9 +40,8 @@ type Options struct {
 	Uploads Uploads
 	// FetchTimeout bounds one fetch: 10 minutes if zero. A mirror's lock is waited for twice as long.
 	FetchTimeout time.Duration
-	// Access returns the credentials for the repository with this URL, without credentials in it; nil: none but the
-	// URL's own.
-	Access func(url string) git.Access
+	// Access returns the credentials for a repository; nil: none but its URL's own.
+	Access func(giturl.URL) git.Access
 	// MaxBytes is how much of the disk the mirrors may take together, MaxAge how long an unused one is kept. Both are
 	// enforced after a fetch. Zero: without bound.
 	MaxBytes int64

@@ -22,6 +22,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/testkit/failtest"
 )
@@ -188,10 +189,10 @@ func TestSubmodulesOfOtherServers(t *testing.T) {
 		Sources: rpmflow.Sources{Submodules: true}}
 	open := func(allow ...string) *Store {
 		s, err := Open(Options{Dir: filepath.Join(t.TempDir(), "mirrors"), Logger: slog.New(slog.DiscardHandler),
-			Allow: allow, Access: func(url string) git.Access {
+			Allow: allow, Access: func(u giturl.URL) git.Access {
 				return map[string]git.Access{home + "/hello/.git": {Token: "tok-en"}, home +
 					"/own/.git": {Token: "another"}, away +
-					"/hello/.git": {Token: "another"}}[url]
+					"/hello/.git": {Token: "another"}}[u.String()]
 			}})
 		testkit.Must(t, err)
 		t.Cleanup(s.Close)

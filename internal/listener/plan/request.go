@@ -7,7 +7,6 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // NewPush is a push without its builds. Its key distinguishes it from all others.
@@ -40,7 +39,7 @@ func (pl *Planner) request(project rpmflow.Project, push rpmflow.Push, p chosenP
 			ID: rpmflow.BuildID(push.ID, p.key, target), Push: push.ID, Project: project.Name, Package: p.name,
 			// the target is defined: the configuration or the request was checked
 			Target: target, Arch: pl.o.Targets[i].Arch,
-			Repository: giturl.Redact(project.URL), Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec,
+			Repository: project.URL, Ref: push.Ref, Commit: push.Commit, Layout: p.layout, Spec: p.spec,
 			Sources: p.sources, Options: project.OptionsFor(pl.o.Targets[i]),
 			TimeoutSeconds: project.Timeout.Seconds(), Concurrency: project.Concurrency,
 			QueuedAt: push.Received,

@@ -3,7 +3,6 @@ package plan
 import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
 // Half is the repository of a project of layout split that a delivery is about. For other layouts it is "". The
@@ -44,8 +43,8 @@ func split(project rpmflow.Project, push rpmflow.Push) *rpmflow.Split {
 	}
 	s := &rpmflow.Split{
 		Pushed:    push.Half,
-		Source:    rpmflow.Revision{Repository: giturl.Redact(project.URL)},
-		Packaging: rpmflow.Revision{Repository: giturl.Redact(project.Packaging.URL)},
+		Source:    rpmflow.Revision{Repository: project.URL},
+		Packaging: rpmflow.Revision{Repository: project.Packaging.URL},
 	}
 	pushed, _ := s.Halves()
 	pushed.Ref, pushed.Commit = push.Ref, push.Commit

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/forge"
-	"github.com/rpmflow/rpmflow/internal/giturl"
 	"github.com/rpmflow/rpmflow/internal/nearest"
 )
 
@@ -82,7 +81,7 @@ func (pl *Planner) resolve(ctx context.Context, project rpmflow.Project, s Submi
 		pl.log.Warn("ref not resolved", "project", project.Name, "ref", wanted, "error", err)
 		return "", "", refuse(Unreachable,
 			"check the repository's server, or give commit and the full ref (refs/heads/…)",
-			"project %q: cannot ask %s which commit %s is", project.Name, giturl.Redact(project.URL), wanted)
+			"project %q: cannot ask %s which commit %s is", project.Name, project.URL, wanted)
 	}
 	if s.Commit != "" {
 		commit = s.Commit
