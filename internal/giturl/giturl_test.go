@@ -195,6 +195,7 @@ func TestRedact(t *testing.T) {
 		{"token@example.com/a.git", "example.com/a.git", "(set)@example.com/a.git"},
 		{"/srv/git/a@b:c.git", "/srv/git/a@b:c.git", ""},
 		{"./a@b", "./a@b", ""},
+		{"/a://b@c", "/a://b@c", ""},
 		{"file:///srv/git/a.git", "file:///srv/git/a.git", ""},
 		{"", "", ""},
 	} {

@@ -15,10 +15,13 @@ func RedactAs(text, mark string) string {
 	if mark != "" {
 		mark += "@"
 	}
+	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../") {
+		return text
+	}
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		at := strings.LastIndexByte(text, '@')
-		if at < 0 || strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../") {
+		if at < 0 {
 			return text
 		}
 		if m := shortForm.FindStringSubmatch(text); m != nil && (m[1] != "" || m[2] == "") {
