@@ -97,6 +97,8 @@ func Parse(text string) (URL, error) {
 	// git would hand a host or a user that begins with a hyphen to ssh, which takes it for an option.
 	case !hostName.MatchString(out.Host) && !strings.HasPrefix(u.Host, "["), strings.HasPrefix(out.Host, "-"):
 		return URL{}, errors.New("malformed host in the URL")
+	case out.Port != "" && !isPort(out.Port):
+		return URL{}, errors.New("malformed port in the URL")
 	case out.Scheme == "ssh" && strings.HasPrefix(u.User.Username(), "-"):
 		return URL{}, errors.New("the user in the URL begins with a hyphen")
 	}
@@ -104,6 +106,11 @@ func Parse(text string) (URL, error) {
 }
 
 func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
 
 // parseShort reads what is neither a URL nor an absolute path.
 func parseShort(text string) (URL, error) {
@@ -121,12 +128,12 @@ func parseShort(text string) (URL, error) {
 		return URL{Path: text, raw: text}, nil
 	}
 	user, host, port, where := m[1]+m[3], m[2]+m[4]+m[6], m[5], m[7]
-	switch _, err := strconv.ParseUint(port, 10, 16); {
+	switch {
 	case slices.Contains(schemes(), m[2]): // file:a is a malformed URL, not a host
 		return URL{}, errors.New("neither a URL nor an absolute path: two slashes are missing behind " + m[2] + ":")
 	case m[1] != "" && m[3] != "":
 		return URL{}, errors.New("two users in the URL")
-	case port != "" && err != nil:
+	case port != "" && !isPort(port):
 		return URL{}, errors.New("malformed port in the URL")
 	case portInPath.MatchString(where):
 		return URL{}, errors.New("git takes no port behind user@host: write user@[host:port]:path")

@@ -118,6 +118,7 @@ func TestParseRefuses(t *testing.T) {
 		"https://exa mple.org/secret",
 		"user name@host:secret", ":secret", "git@host:-secret",
 		"git@host:2222:/secret", "host:2222:/secret", "[host:secret]:a", "[host:]:secret", "[host:65536]:secret",
+		"https://example.org:65536/secret", "ssh://git@host:0/secret", "[host:0]:secret",
 		"[-host:22]:secret", "git@[-oProxyCommand=secret:22]:a", "[-secret@host:22]:a", "[me:secret@host:22]:a",
 		"me:secret@[host:22]:a", "me@[you@host:22]:secret", "[[::1]:22]:secret", "[host:22]secret", "[host:22]:-secret",
 		"git+ssh://-osecret@host/a", "git+http://me:secret@host/a",
