@@ -139,6 +139,9 @@ func payload(h http.Header, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the form cannot be read: %w", ErrPayload, err)
 	}
+	if !form.Has("payload") {
+		return nil, fmt.Errorf("%w: it is sent as a form, and the form has no field payload", ErrPayload)
+	}
 	return []byte(form.Get("payload")), nil
 }
 

@@ -205,6 +205,11 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
+	form := http.Header{"X-Gitea-Event": {"push"}, "Content-Type": {"application/x-www-form-urlencoded"}}
+	_, err := Gitea().Read(form, []byte(`{"ref":"refs/heads/main"}`), secret)
+	if !errors.Is(err, ErrPayload) || !strings.Contains(err.Error(), "no field payload") {
+		t.Errorf("JSON that is sent as a form: %v", err)
+	}
 }
 
 // A key is the same for the same change of the same delivery, and another one for every other change.
