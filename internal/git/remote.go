@@ -116,7 +116,7 @@ var (
 	// errNoRepository is a remote that does not have the repository.
 	errNoRepository = errors.New("repository not found")
 	// errOutside is a failure of the network or the machine, which does not concern the mirror.
-	errOutside = errors.New("not a fault of the mirror")
+	errOutside = errors.New("the network or this machine failed")
 )
 
 // remoteErrors are git's texts, which are stable under LC_ALL=C, and what they mean. The first that fits decides.
@@ -166,7 +166,7 @@ func remoteError(err error) error {
 // explain sorts the errors of a remote: refused or not found is a mistake in the configuration, all else may pass
 // with a retry.
 func (r *remote) explain(what string, err error) error {
-	hint := "check the project's url setting, and that its credentials " +
+	hint := "check the repository's URL (the project's url setting), and that its credentials " +
 		"(those in the URL, token, the ssh key) may read the repository"
 	if r.parent != nil {
 		hint = "check url in .gitmodules; a submodule is read with the project's own credentials " +
@@ -176,7 +176,10 @@ func (r *remote) explain(what string, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return fmt.Errorf("%s: %w", what, refused)
-	case errors.Is(err, errRefused), errors.Is(err, errNoKey):
+	case errors.Is(err, errNoKey):
+		return rpmflow.Fail(rpmflow.FailureSource, "make a key that may read the repository, or set git.ssh_key_file",
+			"%s: cannot authenticate at %s: %v", what, r.clean, errNoKey)
+	case errors.Is(err, errRefused):
 		return rpmflow.Fail(rpmflow.FailureSource, hint, "%s: authentication refused by %s", what, r.clean)
 	case errors.Is(err, errIncomplete) && r.path() != "":
 		return &rpmflow.Failure{Kind: rpmflow.FailureSource, Err: r.scrub(err),

@@ -84,7 +84,7 @@ func TestSSH(t *testing.T) {
 	failtest.WantOther(t, err) // the server is not known: a matter of our set-up, or of an attack
 	t.Setenv("HOME", t.TempDir())
 	_, _, err = Resolver(nil)(t.Context(), "ssh://git@"+server.Addr+w.Dir, "main")
-	failtest.Want(t, err, rpmflow.FailureSource, "authentication refused")
+	failtest.Want(t, err, rpmflow.FailureSource, "no ssh agent")
 }
 
 // A project's own key and list of servers are used instead of the usual ones, wherever they are.
@@ -108,7 +108,7 @@ func TestSSHKeyOfTheProject(t *testing.T) {
 		t.Errorf("got %s, %v", got, err)
 	}
 	_, err := resolve(Access{})
-	failtest.Want(t, err, rpmflow.FailureSource, "authentication refused")
+	failtest.Want(t, err, rpmflow.FailureSource, "no ssh agent")
 	_, err = resolve(Access{SSHKeyFile: own.SSHKeyFile})
 	failtest.WantOther(t, err)
 	if !strings.Contains(err.Error(), "Host key verification failed") {
