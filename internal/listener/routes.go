@@ -75,9 +75,8 @@ func (l *Listener) authorize(r *http.Request) *problem {
 		return nil
 	case l.o.Token == "":
 		return problemf(http.StatusForbidden, "set listener.token, and send it as Authorization: Bearer …",
-			"submissions, cancelling and retrying are off: this listener has no token, and was not asked by this "+
-				"machine "+
-				"under a name of its own")
+			"submissions, cancelling and retrying are off: this listener has no token, and takes them then only "+
+				"at a loopback address such as 127.0.0.1")
 	}
 	return problemf(http.StatusUnauthorized, "send the listener's token as Authorization: Bearer …",
 		"the token is missing or wrong")

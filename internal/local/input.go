@@ -70,6 +70,10 @@ func ParseInput(arg string) (Input, error) {
 		derr == nil && info.IsDir() && place != arg { // ../repository#branch
 		return gitInput(place, ref)
 	}
+	if uerr != nil {
+		return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is not the URL of a repository: %w",
+			giturl.Redact(arg), uerr)
+	}
 	return Input{}, fmt.Errorf("%s: there is no such file or directory, and it is not the URL of a repository", arg)
 }
 
