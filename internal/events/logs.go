@@ -143,15 +143,10 @@ func (w *LogWriter) Close(ctx context.Context, end bool) {
 // ends. Unless follow is set, it stops at what there is now.
 func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow bool, write func([]byte) error) error {
 	if !follow {
-		stream, err := js.Stream(ctx, StreamLogs)
-		if err != nil {
+		if err := readLog(ctx, js, logSubject(build), write); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("live log of build %s: %w", build, err)
 		}
-		if _, err := stream.GetLastMsgForSubject(ctx, logSubject(build)); errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("live log of build %s: %w", build, err)
-		}
+		return nil
 	}
 	config := jetstream.ConsumerConfig{FilterSubject: logSubject(build)}
 	begun := false
@@ -164,9 +159,6 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 				if err := write(msg.Data()); err != nil {
 					return retry.Permanent(err)
 				}
-				if !follow && meta.NumPending == 0 {
-					return retry.Permanent(errLogEnd)
-				}
 				config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
 				config.OptStartSeq = meta.Sequence.Stream + 1
 				return nil
@@ -177,6 +169,30 @@ func FollowLog(ctx context.Context, js jetstream.JetStream, build string, follow
 		return err
 	})
 	if ctx.Err() != nil || errors.Is(err, errLogEnd) {
+		return nil
+	}
+	return err
+}
+
+// readLog passes on what there is. It asks for one message after the other: a consumer would stay for minutes, and a
+// stream has a limited number of them.
+func readLog(ctx context.Context, js jetstream.JetStream, subject string, write func([]byte) error) error {
+	stream, err := js.Stream(ctx, StreamLogs)
+	if err != nil {
+		return err
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, subject)
+	for next := uint64(1); err == nil && next <= last.Sequence; {
+		var msg *jetstream.RawStreamMsg
+		msg, err = stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		if err != nil || msg.Header.Get(headerEnd) != "" {
+			break
+		}
+		if err = write(msg.Data); err == nil {
+			next = msg.Sequence + 1
+		}
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
 	}
 	return err

@@ -96,3 +96,27 @@ func TestReadersEndWithoutNATS(t *testing.T) {
 		t.Errorf("the readers ended %s after they were told to", took)
 	}
 }
+
+// Who asks for a log again and again leaves nothing in the stream, where consumers are limited.
+func TestReadingALogLeavesNoConsumer(t *testing.T) {
+	t.Parallel()
+	_, js := connect(t)
+	for _, line := range []string{"0", "1"} {
+		testkit.Value(js.Publish(t.Context(), "rpmflow.logs.b1", []byte(line)))(t)
+		testkit.Value(js.Publish(t.Context(), "rpmflow.logs.b2", []byte("other")))(t)
+	}
+	for _, build := range []string{"b1", "absent"} {
+		var got string
+		testkit.Must(t, events.FollowLog(t.Context(), js, build, false, func(p []byte) error {
+			got += string(p)
+			return nil
+		}))
+		if want := map[string]string{"b1": "01"}[build]; got != want {
+			t.Errorf("log of %s: %q", build, got)
+		}
+	}
+	stream := testkit.Value(js.Stream(t.Context(), events.StreamLogs))(t)
+	if n := stream.CachedInfo().State.Consumers; n != 0 {
+		t.Errorf("%d consumers are left", n)
+	}
+}
