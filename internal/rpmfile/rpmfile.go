@@ -151,23 +151,28 @@ func (n NEVRA) String() string { return rpmflow.Package(n).NEVRA() }
 // Package reads the NEVRA from a package's header.
 func Package(file string) (p NEVRA, err error) {
 	err = Header(file, func(header *rpm.RpmHeader) error {
-		n, err := header.GetNEVRA()
-		if err != nil {
-			return err
-		}
-		epoch := 0
-		if n.Epoch != "" {
-			if epoch, err = strconv.Atoi(n.Epoch); err != nil {
-				return fmt.Errorf("epoch: %w", err)
-			}
-		}
-		p = NEVRA{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
-		if header.HasTag(tagSourcePackage) {
-			p.Arch = "src"
-		}
-		return nil
+		p, err = packageOf(header)
+		return err
 	})
 	return p, err
+}
+
+func packageOf(header *rpm.RpmHeader) (NEVRA, error) {
+	n, err := header.GetNEVRA()
+	if err != nil {
+		return NEVRA{}, err
+	}
+	epoch := 0
+	if n.Epoch != "" {
+		if epoch, err = strconv.Atoi(n.Epoch); err != nil {
+			return NEVRA{}, fmt.Errorf("epoch: %w", err)
+		}
+	}
+	p := NEVRA{Name: n.Name, Epoch: epoch, Version: n.Version, Release: n.Release, Arch: n.Arch}
+	if header.HasTag(tagSourcePackage) {
+		p.Arch = "src"
+	}
+	return p, nil
 }
 
 // Name reads a package's name from the beginning of a stream, and no more of it than the headers. It is "" if there is
@@ -190,6 +195,9 @@ func Name(r io.Reader) (name string) {
 // ErrNotRPM means that a file is not what its name promises.
 var ErrNotRPM = errors.New("not a valid RPM")
 
+// maxHeader is rpm's own bound (headerCheck).
+const maxHeader = 256 << 20
+
 // Texts are the values of a header's tags of texts (rpmtag.h), of those that it has.
 func Texts(file string, tags ...int) (map[int][]string, error) {
 	texts := map[int][]string{}
@@ -206,14 +214,22 @@ func Texts(file string, tags ...int) (map[int][]string, error) {
 
 // Header hands a package's header to read.
 func Header(file string, read func(*rpm.RpmHeader) error) error {
-	const maxHeader = 256 << 20 // rpm's own bound (headerCheck)
 	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("read package: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := readHeader(f, maxHeader, read); err != nil {
-		return fmt.Errorf("read package %s: %w: %w", file, ErrNotRPM, err)
+	if err := headerOf(f, read); err != nil {
+		return fmt.Errorf("read package %s: %w", file, err)
+	}
+	return nil
+}
+
+// headerOf is Header for a stream, of which no more than the headers is read.
+func headerOf(r io.Reader, read func(*rpm.RpmHeader) error) error {
+	const maxHeader = 256 << 20 // rpm's own bound (headerCheck)
+	if err := readHeader(r, maxHeader, read); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotRPM, err)
 	}
 	return nil
 }
@@ -221,7 +237,7 @@ func Header(file string, read func(*rpm.RpmHeader) error) error {
 // readHeader hands the header at the beginning of a package to read. A package is foreign input: a file that is not
 // what it seems is an error, though the library checks no length or offset in it.
 func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (err error) {
-	raw, err := headers(r, maxData)
+	head, err := readHead(r, maxData)
 	if err != nil {
 		return err
 	}
@@ -230,34 +246,55 @@ func readHeader(r io.Reader, maxData int64, read func(*rpm.RpmHeader) error) (er
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	header, err := rpm.ReadHeader(bytes.NewReader(raw))
+	header, err := rpm.ReadHeader(io.MultiReader(bytes.NewReader(head.Lead), bytes.NewReader(head.Signature),
+		bytes.NewReader(head.Header)))
 	if err != nil {
 		return err
 	}
 	return read(header)
 }
 
-// headers reads the lead and both headers of a package, the first of which is padded to 8 bytes ("RPM Package File
-// Structure" in rpm's documentation). Memory is taken for what is there, not for what a length says.
-func headers(r io.Reader, maxData int64) ([]byte, error) {
+// Head is what a package begins with, as it stands in the file ("RPM Package File Structure" in rpm's documentation).
+// Its parts follow one another. What is in them is not checked.
+type Head struct {
+	Lead      []byte // 96 bytes
+	Signature []byte // the header with digests and signatures, padded to 8 bytes
+	Header    []byte // the header proper, which the digests and signatures are of
+}
+
+// ReadHead reads what a package begins with, and nothing of its payload. An error is an ErrNotRPM, or one of reading.
+func ReadHead(r io.Reader) (Head, error) {
+	head, err := readHead(r, maxHeader)
+	if errors.Is(err, io.EOF) || errors.Is(err, errTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrNotRPM, err)
+	}
+	return head, err
+}
+
+var errTooLarge = errors.New("more than rpm allows")
+
+// readHead takes memory for what is there, not for what a length says.
+func readHead(r io.Reader, maxData int64) (Head, error) {
 	const lead, intro, entry, maxTags = 96, 16, 16, 0xffff // of tags rpm allows 64 Ki (headerCheck)
 	var b bytes.Buffer
 	if _, err := io.CopyN(&b, r, lead); err != nil {
-		return nil, fmt.Errorf("lead: %w", err)
+		return Head{}, fmt.Errorf("lead: %w", err)
 	}
+	header := 0 // where the last one begins
 	for _, padding := range []int64{8, 1} {
-		at := b.Len()
+		header = b.Len()
 		if _, err := io.CopyN(&b, r, intro); err != nil {
-			return nil, fmt.Errorf("header at %d: %w", at, err)
+			return Head{}, fmt.Errorf("header at %d: %w", header, err)
 		}
-		sizes := b.Bytes()[at+8:]
+		sizes := b.Bytes()[header+8:]
 		tags, data := int64(binary.BigEndian.Uint32(sizes)), int64(binary.BigEndian.Uint32(sizes[4:]))
 		if tags > maxTags || data > maxData {
-			return nil, fmt.Errorf("header at %d: %d tags in %d bytes", at, tags, data)
+			return Head{}, fmt.Errorf("header at %d: %d tags in %d bytes: %w", header, tags, data, errTooLarge)
 		}
 		if _, err := io.CopyN(&b, r, tags*entry+(data+padding-1)/padding*padding); err != nil {
-			return nil, fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
+			return Head{}, fmt.Errorf("header of %d tags in %d bytes: %w", tags, data, err)
 		}
 	}
-	return b.Bytes(), nil
+	raw := b.Bytes()
+	return Head{Lead: raw[:lead:lead], Signature: raw[lead:header:header], Header: raw[header:]}, nil
 }

@@ -74,9 +74,9 @@ func TestPackageRefuses(t *testing.T) {
 		t.Errorf("missing file: %v", err)
 	}
 	good := enginetest.Package("hello", "x86_64")
-	// lead, empty signature, the header's intro, tag and type of its first entry; then its offset
+	// lead, a signature with its region alone, the header's intro and region, tag and type of an entry; then its offset
 	offset := bytes.Clone(good)
-	copy(offset[96+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
+	copy(offset[96+48+16+16+8:], []byte{0, 0xff, 0xff, 0xff})
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("this is not a package"), "cut": good[:len(good)-30], "lead alone": good[:96],
 		"wild offset": offset, "long header": append(append([]byte{}, good[:104]...), 0xff, 0xff, 0xff, 0xff, 0xff,
