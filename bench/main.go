@@ -1,8 +1,8 @@
 // Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call,
 // memory of idle programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's
 // build is built by another, sizes of binaries and images, and on demand the duration of the tests, and fetches and
-// archives compared with the git command (-git). Figures of one noisy machine are not results of a test; what is
-// compared is measured side by side in one run.
+// archives compared with the git command (-git), additions to a repository with createrepo_c (-repo). Figures of one
+// noisy machine are not results of a test; what is compared is measured side by side in one run.
 package main
 
 import (
@@ -38,6 +38,9 @@ func main() {
 			"glib2-devel", "BuildRequires of the package that has many")
 	alone := flag.Bool("git", false, "compare fetches and archives with the git command, and nothing else")
 	child := flag.String("git-child", "", "what -git runs to measure: directory, URL and commit")
+	packages := flag.String("repo", "",
+		"compare adding a package to repositories of so many packages (100,1000) with createrepo_c, and nothing else")
+	repository := flag.String("repo-child", "", "what -repo runs to measure: directory and package")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -48,6 +51,10 @@ func main() {
 		err = gitChild(ctx, strings.Fields(*child), os.Stdout)
 	case *alone:
 		err = gitAlone(ctx)
+	case *repository != "":
+		err = repoChild(strings.Fields(*repository))
+	case *packages != "":
+		err = repoAlone(ctx, *packages)
 	case *rebuild:
 		err = rebuildsAlone(ctx, m, *requires)
 	default:
