@@ -19,6 +19,8 @@ type Info struct {
 	ContentType     string
 	ContentEncoding string
 	SHA256          string
+	CacheControl    string
+	ETag            string // without quotes
 	Modified        time.Time
 }
 
@@ -33,13 +35,33 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, Info, erro
 	if err != nil {
 		return nil, Info{}, s.fail(op, key, err)
 	}
-	return &content{body, func(err error) error { return s.fail(op, key, err) }}, Info{
-		Size:            object.Size,
-		ContentType:     object.ContentType,
-		ContentEncoding: header.Get("Content-Encoding"),
-		SHA256:          object.UserMetadata[metaSHA256],
-		Modified:        object.LastModified,
-	}, nil
+	object.Metadata = header
+	return &content{body, func(err error) error { return s.fail(op, key, err) }}, infoOf(object), nil
+}
+
+func infoOf(o minio.ObjectInfo) Info {
+	return Info{
+		Size: o.Size, ContentType: o.ContentType, ContentEncoding: o.Metadata.Get("Content-Encoding"),
+		SHA256: o.UserMetadata[metaSHA256], CacheControl: o.Metadata.Get("Cache-Control"), ETag: o.ETag,
+		Modified: o.LastModified,
+	}
+}
+
+// OpenParts is Open for a reader that wants parts of the object: those are fetched when they are read.
+func (s *Store) OpenParts(ctx context.Context, key string) (io.ReadSeekCloser, Info, error) {
+	const op = "read"
+	if err := CheckKey(key); err != nil {
+		return nil, Info{}, fmt.Errorf("%s: %w", op, err)
+	}
+	object, err := s.core.Client.GetObject(ctx, s.bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, Info{}, s.fail(op, key, err)
+	}
+	info, err := object.Stat()
+	if err != nil {
+		return nil, Info{}, errors.Join(s.fail(op, key, err), object.Close())
+	}
+	return object, infoOf(info), nil
 }
 
 // content distinguishes a broken connection from the object's end, as an Error like any other.

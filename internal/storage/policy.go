@@ -29,9 +29,9 @@ const (
 func rights(role rpmflow.Role) []right {
 	const builds, sources, uploads, repos = "builds/", "sources/", "uploads/", "repos/"
 	switch role {
-	case rpmflow.RoleListener: // hands artifacts on to users, and takes source packages from them
+	case rpmflow.RoleListener: // hands artifacts and repositories on to users, and takes source packages from them
 		return []right{
-			{[]string{actionGet}, []string{builds}},
+			{[]string{actionGet}, []string{builds, repos}},
 			{[]string{actionGet, actionPut, actionAbort}, []string{uploads}},
 		}
 	// stores artifacts, looks whether they arrived, keeps sources, and reads what was uploaded

@@ -29,6 +29,9 @@ const (
 	defaultPartSize = 512 << 20
 
 	metaSHA256 = "Sha256" // user metadata: x-amz-meta-sha256
+
+	// Immutable is the Cache-Control of objects that never change under their key.
+	Immutable = "public, max-age=31536000, immutable"
 )
 
 // PutFile stores a file as it is. The artifact's NEVRA is left to the caller.
@@ -60,7 +63,7 @@ func (s *Store) putFile(ctx context.Context, a rpmflow.Artifact, file string) (r
 		return a, fmt.Errorf("store %s: read %s: %w", s.Address(key), file, err)
 	}
 	a.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	return a, s.put(ctx, &a, f)
+	return a, s.put(ctx, &a, f, Immutable)
 }
 
 // PutLog stores a log, compressed on the way: browsers and curl --compressed show it as text, and its Content-Encoding
@@ -97,7 +100,7 @@ func (s *Store) PutLog(ctx context.Context, key, file string) (rpmflow.Artifact,
 		return a, fmt.Errorf("store %s: compress %s: %w", s.Address(key), file, err)
 	}
 	a.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	return a, s.put(ctx, &a, out)
+	return a, s.put(ctx, &a, out, Immutable)
 }
 
 // PutJSON stores a value, indented for people.
@@ -112,7 +115,7 @@ func (s *Store) PutJSON(ctx context.Context, key string, v any) error {
 	raw = append(raw, '\n')
 	a := s.artifact(key, "", typeJSON)
 	a.Size, a.SHA256 = int64(len(raw)), rpmflow.Digest(raw)
-	return s.put(ctx, &a, bytes.NewReader(raw))
+	return s.put(ctx, &a, bytes.NewReader(raw), "")
 }
 
 func (s *Store) artifact(key string, kind rpmflow.ArtifactKind, contentType string) rpmflow.Artifact {
@@ -120,11 +123,12 @@ func (s *Store) artifact(key string, kind rpmflow.ArtifactKind, contentType stri
 }
 
 // put sends content that has the artifact's size and checksum, and looks at what has arrived.
-func (s *Store) put(ctx context.Context, a *rpmflow.Artifact, content io.ReaderAt) error {
+func (s *Store) put(ctx context.Context, a *rpmflow.Artifact, content io.ReaderAt, cache string) error {
 	const op = "store"
 	ctx, cancel := context.WithTimeout(ctx, callLimit+time.Duration(a.Size/minRate)*time.Second)
 	defer cancel()
 	options := putOptions(a)
+	options.CacheControl = cache
 	// A section is sent again from its beginning after a failure, and never closed by the client.
 	body := io.NewSectionReader(content, 0, a.Size)
 	var err error

@@ -219,8 +219,8 @@ func TestRights(t *testing.T) {
 		list                         bool
 		get, put, abort, remove, any []string // prefixes
 	}{
-		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true, get: []string{"builds/", "uploads/"},
-			put: []string{"uploads/"}, abort: []string{"uploads/"}},
+		{name: "listener", cfg: r.Configs[rpmflow.RoleListener], list: true,
+			get: []string{"builds/", "uploads/", "repos/"}, put: []string{"uploads/"}, abort: []string{"uploads/"}},
 		{name: "builder", cfg: r.Configs[rpmflow.RoleBuilder], list: true,
 			get: []string{"builds/", "sources/", "uploads/"}, put: []string{"builds/", "sources/"},
 			abort: []string{"builds/", "sources/"}},
