@@ -37,6 +37,16 @@ type Project struct {
 	Concurrency int
 	// Packaging is the other repository of layout split; URL is that of the source.
 	Packaging Packaging
+	Publish   Publish
+}
+
+// Publish is what a project allows in its dnf repositories, and what stays in them.
+type Publish struct {
+	On          bool
+	Replace     bool          // a package may replace one of the same name and version with other content
+	RefuseLower bool          // a package must not be older than the newest of its name
+	Keep        int           // builds of a package; 0: all
+	KeepAge     time.Duration // builds that are younger are kept besides; 0: none
 }
 
 // Target is one build root: a distribution, its version and architecture.

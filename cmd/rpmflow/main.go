@@ -40,6 +40,7 @@ The commands find a server that ` + "`rpmflow up`" + ` runs in this directory. O
 	}
 	cli.WrapHelp(root)
 	root.AddCommand(upCommand(), submitCommand(), listCommand(), showCommand(), logsCommand(), cancelCommand(),
+		repoCommand(),
 		retryCommand(), watchCommand(), healthCommand(), doctorCommand(), projectsCommand(), targetsCommand(),
 		versionCommand(), imagesCommand(), configCommand(), s3Command(), buildCommand(), rebuildCommand(),
 		specCommand(), hookCommand())

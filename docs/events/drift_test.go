@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
 )
 
@@ -43,25 +44,29 @@ func definitions(t *testing.T, file string) map[string]object {
 
 // described are the types that travel, and where the schemas describe them.
 var described = map[reflect.Type]struct{ file, def string }{
-	reflect.TypeFor[rpmflow.Build]():         {eventschema.Build, "build"},
-	reflect.TypeFor[rpmflow.Cancel]():        {eventschema.Build, "cancel"},
-	reflect.TypeFor[rpmflow.BuildRoot]():     {eventschema.Build, "root"},
-	reflect.TypeFor[rpmflow.Sources]():       {eventschema.Build, "sources"},
-	reflect.TypeFor[rpmflow.Split]():         {eventschema.Build, "split"},
-	reflect.TypeFor[rpmflow.Revision]():      {eventschema.Build, "revision"},
-	reflect.TypeFor[rpmflow.Substitution]():  {eventschema.Build, "substitution"},
-	reflect.TypeFor[rpmflow.Options]():       {eventschema.Build, "options"},
-	reflect.TypeFor[rpmflow.Macro]():         {eventschema.Build, "macro"},
-	reflect.TypeFor[rpmflow.Repository]():    {eventschema.Build, "repository"},
-	reflect.TypeFor[rpmflow.MockOption]():    {eventschema.Build, "mock_option"},
-	reflect.TypeFor[rpmflow.PhaseTime]():     {eventschema.Build, "phase"},
-	reflect.TypeFor[rpmflow.Waiting]():       {eventschema.Build, "waiting"},
-	reflect.TypeFor[rpmflow.Outcome]():       {eventschema.Build, "outcome"},
-	reflect.TypeFor[rpmflow.Package]():       {eventschema.Build, "package"},
-	reflect.TypeFor[rpmflow.SourceFile]():    {eventschema.Build, "source_file"},
-	reflect.TypeFor[rpmflow.SourcePackage](): {eventschema.Build, "source_package"},
-	reflect.TypeFor[rpmflow.Artifact]():      {eventschema.Build, "artifact"},
-	reflect.TypeFor[rpmflow.Push]():          {eventschema.Push, "push"},
+	reflect.TypeFor[rpmflow.Build]():              {eventschema.Build, "build"},
+	reflect.TypeFor[rpmflow.Cancel]():             {eventschema.Build, "cancel"},
+	reflect.TypeFor[rpmflow.BuildRoot]():          {eventschema.Build, "root"},
+	reflect.TypeFor[rpmflow.Sources]():            {eventschema.Build, "sources"},
+	reflect.TypeFor[rpmflow.Split]():              {eventschema.Build, "split"},
+	reflect.TypeFor[rpmflow.Revision]():           {eventschema.Build, "revision"},
+	reflect.TypeFor[rpmflow.Substitution]():       {eventschema.Build, "substitution"},
+	reflect.TypeFor[rpmflow.Options]():            {eventschema.Build, "options"},
+	reflect.TypeFor[rpmflow.Macro]():              {eventschema.Build, "macro"},
+	reflect.TypeFor[rpmflow.Repository]():         {eventschema.Build, "repository"},
+	reflect.TypeFor[rpmflow.MockOption]():         {eventschema.Build, "mock_option"},
+	reflect.TypeFor[rpmflow.PhaseTime]():          {eventschema.Build, "phase"},
+	reflect.TypeFor[rpmflow.Waiting]():            {eventschema.Build, "waiting"},
+	reflect.TypeFor[rpmflow.Outcome]():            {eventschema.Build, "outcome"},
+	reflect.TypeFor[rpmflow.Package]():            {eventschema.Build, "package"},
+	reflect.TypeFor[rpmflow.SourceFile]():         {eventschema.Build, "source_file"},
+	reflect.TypeFor[rpmflow.SourcePackage]():      {eventschema.Build, "source_package"},
+	reflect.TypeFor[rpmflow.Artifact]():           {eventschema.Build, "artifact"},
+	reflect.TypeFor[rpmflow.Push]():               {eventschema.Push, "push"},
+	reflect.TypeFor[events.Publication]():         {eventschema.Published, "publication"},
+	reflect.TypeFor[events.PublishedRepository](): {eventschema.Published, "published_repository"},
+	reflect.TypeFor[events.PublishedPackage]():    {eventschema.Published, "published_package"},
+	reflect.TypeFor[events.RefusedPackage]():      {eventschema.Published, "refused_package"},
 }
 
 // TestSchemaAndCodeAgree encodes each type full and empty: what is in the full one is what the schema must know, and

@@ -21,8 +21,9 @@ var Files embed.FS
 
 // The file names of the schemas.
 const (
-	Build = "build.v1.schema.json"
-	Push  = "push.received.v1.schema.json"
+	Build     = "build.v1.schema.json"
+	Push      = "push.received.v1.schema.json"
+	Published = "repository.published.v1.schema.json"
 )
 
 // base is what the schemas' $id begins with. Nothing is fetched from there: the schemas name each other by it.
@@ -33,7 +34,7 @@ const base = "https://rpmflow.dev/events/"
 func compile(name string) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat() // in draft 2020-12 a format is a remark unless one asks for more
-	for _, one := range []string{Build, Push} {
+	for _, one := range []string{Build, Push, Published} {
 		raw, err := Files.ReadFile(one)
 		if err != nil {
 			return nil, err
@@ -65,6 +66,8 @@ func Validate(raw []byte) error {
 		name = Build
 	case strings.HasPrefix(envelope.Type, "dev.rpmflow.push."):
 		name = Push
+	case strings.HasPrefix(envelope.Type, "dev.rpmflow.repository."):
+		name = Published
 	default:
 		return fmt.Errorf("event: there is no schema for type %q", envelope.Type)
 	}

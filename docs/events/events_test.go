@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
+	"github.com/rpmflow/rpmflow/internal/events"
 )
 
 func example(t *testing.T, name string) map[string]any {
@@ -58,14 +59,22 @@ func TestExamples(t *testing.T) {
 		}
 		var builds []rpmflow.Build
 		var data any
-		if strings.HasPrefix(e.Type, "dev.rpmflow.push.") {
+		switch {
+		case strings.HasPrefix(e.Type, "dev.rpmflow.repository."):
+			var p events.Publication
+			strict(t, file, e.Data, &p)
+			if e.Subject != p.Target {
+				t.Errorf("%s: subject %s", file, e.Subject)
+			}
+			data = p
+		case strings.HasPrefix(e.Type, "dev.rpmflow.push."):
 			var p rpmflow.Push
 			strict(t, file, e.Data, &p)
 			if p.ID != rpmflow.PushID(p.Project, p.Delivery) || e.Subject != p.ID {
 				t.Errorf("%s: push id %s is not derived from its delivery", file, p.ID)
 			}
 			builds, data = p.Builds, p
-		} else {
+		default:
 			var b rpmflow.Build
 			strict(t, file, e.Data, &b)
 			if e.Subject != b.ID {
@@ -126,6 +135,7 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 	t.Parallel()
 	const remove = "\x00remove"
 	ok, failed, queued, push := "build.finished.succeeded", "build.finished.failed", "build.queued", "push.received"
+	published := "repository.published"
 	for _, c := range []struct {
 		why, example, path string
 		value              any
@@ -146,6 +156,10 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 		{"other media type", ok, "datacontenttype", "text/xml"},
 		{"unknown attribute", ok, "traceparent", "00-0-0-00"},
 		{"no data", ok, "data", remove},
+
+		{"publication of another kind", published, "data.repositories.0.kind", "docs"},
+		{"revision without a URL", published, "data.repositories.0.url", remove},
+		{"refused without a reason", published, "data.refused.0.reason", ""},
 
 		{"unknown field", ok, "data.secret", "x"},
 		{"no commit", ok, "data.commit", remove},

@@ -5,7 +5,11 @@
 // command line import it; it imports the domain, the list of forges and leaf libraries.
 package api
 
-import "github.com/rpmflow/rpmflow"
+import (
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+)
 
 // Submission asks for builds of a configured project.
 type Submission struct {
@@ -80,6 +84,27 @@ type Project struct {
 	Webhooks       bool           `json:"webhooks" doc:"Webhooks are accepted: a secret is set."`
 	TimeoutSeconds float64        `json:"timeout_seconds" doc:"Limit of one attempt."`
 	Concurrency    int            `json:"concurrency" doc:"Builds that may run at once on one architecture."`
+	RepoFiles      []RepoFile     `json:"repo_files" doc:"How to install what is built; empty if it is not published."`
+}
+
+// RepoFile is where the packages of a project for a target are installed from.
+type RepoFile struct {
+	Target string `json:"target" doc:"Name of the target."`
+	URL    string `json:"url" doc:"For dnf config-manager --add-repo. It is there once a build has succeeded."`
+}
+
+// Directory is a directory of the dnf repositories.
+type Directory struct {
+	Path    string           `json:"path" doc:"Path below /repos/; empty for that itself."`
+	Entries []DirectoryEntry `json:"entries" doc:"What is in it, by name; up to 1000."`
+	More    bool             `json:"more" doc:"There is more than that."`
+}
+
+// DirectoryEntry is a file or a directory.
+type DirectoryEntry struct {
+	Name     string    `json:"name" doc:"Its name; that of a directory ends with a slash."`
+	Size     int64     `json:"size,omitempty" doc:"Bytes of a file."`
+	Modified time.Time `json:"modified,omitzero" doc:"When a file was written."`
 }
 
 // TargetList is the answer to GET /api/v1/targets.

@@ -116,8 +116,10 @@ func responses(s *schemas, r api.Route) object {
 		var texts []string
 		var media string
 		var types []any
+		contents := object{}
 		for _, a := range r.Answers {
 			if a.Status == status {
+				contents[cmp.Or(a.Media, "application/json")] = object{}
 				texts, media = append(texts, a.When), cmp.Or(a.Media, "application/json")
 				if a.Type != nil {
 					types = append(types, s.of(reflect.TypeOf(a.Type)))
@@ -138,7 +140,8 @@ func responses(s *schemas, r api.Route) object {
 		default:
 			content["schema"] = object{"anyOf": types}
 		}
-		all[strconv.Itoa(status)] = object{"description": strings.Join(texts, " "), "content": object{media: content}}
+		contents[media] = content
+		all[strconv.Itoa(status)] = object{"description": strings.Join(texts, " "), "content": contents}
 	}
 	return all
 }

@@ -110,6 +110,7 @@ const (
 	ListTargets   = "listTargets"
 	GetOpenAPI    = "getOpenAPI"
 	GetArtifact   = "getArtifact"
+	GetRepository = "getRepositoryFile"
 	GetHealth     = "getHealth"
 	GetReadiness  = "getReadiness"
 	GetMetrics    = "getMetrics"
@@ -358,6 +359,20 @@ func files() []Route {
 		Params:  []Param{{Name: "key", In: InPath, Text: "`key` of an artifact."}},
 		Answers: []Answer{{Status: http.StatusOK, When: "The file.", Media: "application/octet-stream"}},
 		Problems: []Answer{problem(http.StatusNotFound, "There is no such file."),
+			problem(http.StatusServiceUnavailable, "The storage does not answer.")},
+	}, {
+		Name: GetRepository, Method: http.MethodGet, Path: "/repos/{path...}", Access: Public, Transfer: true,
+		Summary: "Fetch a file of a dnf repository, or list a directory.",
+		Text: "`<project>/<target>/<project>.repo` is what `dnf config-manager --add-repo` takes. Parts (Range) and " +
+			"conditions (If-None-Match) are supported. A path with a slash at its end, or none, lists a directory: " +
+			"as a page, or as JSON with `Accept: application/json`.",
+		Params: []Param{{Name: "path", In: InPath, Text: "The file or directory."}},
+		Answers: []Answer{{Status: http.StatusOK, When: "The file.", Media: "application/octet-stream"},
+			{Status: http.StatusOK, When: "The page of a directory.", Media: "text/html"},
+			{Status: http.StatusOK, When: "The directory.", Type: Directory{}},
+			{Status: http.StatusFound, When: "It is a directory.", Media: "text/html"},
+			{Status: http.StatusPartialContent, When: "The part.", Media: "application/octet-stream"}},
+		Problems: []Answer{problem(http.StatusNotFound, "There is no such file or directory."),
 			problem(http.StatusServiceUnavailable, "The storage does not answer.")},
 	}}
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Listener  Listener
 	Builder   Builder
 	Git       Git
+	Publisher Publisher
 	Gateway   Gateway
 	Embedded  Embedded
 	Targets   []rpmflow.Target
@@ -75,6 +76,14 @@ type NATS struct {
 	Replicas       int    // 1 or 3
 	ConnectTimeout time.Duration
 	MaxBytes       Size // of each stream
+}
+
+// Publisher is what makes dnf repositories.
+type Publisher struct {
+	SigningKey   Secret   // armored; empty: one is made
+	URL          *url.URL // nil: Config.PublicURL and /repos
+	Jobs         int
+	StatusListen string // host:port; empty: nowhere
 }
 
 // S3 is how to reach the storage. Both keys are set, or none of them.
@@ -187,10 +196,11 @@ type Program string
 
 // The programs for which secrets are listed.
 const (
-	ForListener Program = "listener"
-	ForBuilder  Program = "builder"
-	ForS3       Program = "s3"
-	ForOperator Program = "operator" // `rpmflow up`, and the commands of the person who runs the system
+	ForListener  Program = "listener"
+	ForBuilder   Program = "builder"
+	ForPublisher Program = "publisher"
+	ForS3        Program = "s3"
+	ForOperator  Program = "operator" // `rpmflow up`, and the commands of the person who runs the system
 	// NoSecrets is for what needs none: health checks, and builds on a user's machine without a server.
 	NoSecrets Program = ""
 )
@@ -295,4 +305,12 @@ func checkFiles(t rpmflow.Target) error {
 		return fmt.Errorf("target %q: config: %s is not a file", t.Name, path)
 	}
 	return nil
+}
+
+// RepositoriesURL is where users of packages find repos/ of the bucket, without a slash at its end.
+func (c *Config) RepositoriesURL() string {
+	if c.Publisher.URL != nil {
+		return strings.TrimRight(c.Publisher.URL.String(), "/")
+	}
+	return c.PublicURL.JoinPath("repos").String()
 }

@@ -169,6 +169,9 @@ func TestExample(t *testing.T) {
 			Sources:     rpmflow.Sources{Directory: "rpm/part"},
 		},
 	}
+	for i := range wantProjects {
+		wantProjects[i].Publish.On = true
+	}
 	if !reflect.DeepEqual(c.Projects, wantProjects) {
 		t.Errorf("projects:\n%+v\nwant\n%+v", c.Projects, wantProjects)
 	}

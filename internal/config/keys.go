@@ -81,6 +81,7 @@ func sectionDoc(name string) string {
 		"builder.docker": "The container engine of engine mock, and the limits of one build.",
 		"git":            "How repositories are reached, and what is kept of them.",
 		"embedded":       "The servers inside `rpmflow up`.",
+		"publisher":      "What makes signed dnf repositories of finished builds.",
 		"gateway":        "The S3 server of `rpmflow s3`: its root account is s3.access_key, its bucket s3.bucket.",
 		"targets":        "The build roots.",
 		"projects":       "The repositories whose pushes are built.",
@@ -108,7 +109,7 @@ func (c *Config) settings(l *loader) []setting {
 				doc: "text for people, json for programs."},
 		},
 		c.NATS.settings(l), c.S3.settings(l), c.Listener.settings(l), c.Builder.settings(), c.Git.settings(),
-		c.Gateway.settings(l),
+		c.Publisher.settings(l), c.Gateway.settings(l),
 		[]setting{
 			{path: "embedded.nats_listen", def: DefaultNATSListen, field: address(&c.Embedded.NATSListen),
 				doc: "Where the embedded NATS server listens. If the default address is in use, a free port is used."},
@@ -125,12 +126,12 @@ func (n *NATS) settings(l *loader) []setting {
 			{path: "nats.user", field: text(&n.User, "text", anything), doc: "User, with nats.password."},
 		},
 		secret(l, "nats.password", "Password of nats.user.", &n.Password,
-			ForListener, ForBuilder, ForOperator),
+			ForListener, ForBuilder, ForPublisher, ForOperator),
 		secret(l, "nats.token", "Token, if the servers require one instead of a user.", &n.Token,
-			ForListener, ForBuilder, ForOperator),
+			ForListener, ForBuilder, ForPublisher, ForOperator),
 		secret(l, "nats.nkey",
 			"Seed of an nkey (SU…), instead of user or token: only its public half is known to the servers.", &n.NKey,
-			ForListener, ForBuilder, ForOperator),
+			ForListener, ForBuilder, ForPublisher, ForOperator),
 		[]setting{
 			{path: "nats.credentials", field: file(&n.Credentials),
 				doc: "Credentials file (.creds: JWT and seed), instead of user or token."},
@@ -160,9 +161,9 @@ func (s *S3) settings(l *loader) []setting {
 					"a bucket's name: write 3 to 63 lower-case letters, digits, . and -"))},
 		},
 		secret(l, "s3.access_key", "Access key; with s3.secret_key.", &s.AccessKey,
-			ForListener, ForBuilder, ForS3, ForOperator),
+			ForListener, ForBuilder, ForPublisher, ForS3, ForOperator),
 		secret(l, "s3.secret_key", "Secret key of s3.access_key.", &s.SecretKey,
-			ForListener, ForBuilder, ForS3, ForOperator),
+			ForListener, ForBuilder, ForPublisher, ForS3, ForOperator),
 		[]setting{
 			{path: "s3.ca_file", field: file(&s.CAFile),
 				doc: "Certificates (PEM) that sign the storage's; empty: those of the system."},
@@ -193,6 +194,24 @@ func (n *Listener) settings(l *loader) []setting {
 					"a subscriber's name: write letters, digits, . _ and -"))),
 				doc: "Subscribers for which the listener keeps a durable consumer of the finished events, " +
 					"watch-NAME: those whose NATS user may not make one."},
+		})
+}
+
+func (p *Publisher) settings(l *loader) []setting {
+	return slices.Concat(
+		secret(l, "publisher.signing_key", "Armored OpenPGP private key without a passphrase, which signs packages "+
+			"and repositories. Without one the publisher makes a key and keeps it in data_dir/signing-key.asc.",
+			&p.SigningKey,
+			ForPublisher, ForOperator),
+		[]setting{
+			{path: "publisher.url", field: webURL(&p.URL, "https://packages.example.com/repos", true, true),
+				doc: "URL of repos/ of the bucket for users of the packages. Empty: public_url and /repos, which the " +
+					"listener serves."},
+			{path: "publisher.jobs", def: "2", field: integer(&p.Jobs, 1),
+				doc: "How many repositories are published at the same time."},
+			{path: "publisher.status_listen", field: optionalAddress(&p.StatusListen),
+				doc: "Where the publisher answers /healthz, /readyz and /metrics, such as 127.0.0.1:8082; " +
+					"empty: nowhere."},
 		})
 }
 

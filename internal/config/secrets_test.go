@@ -113,24 +113,28 @@ func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 // Each secret has a list of the programs that get it, and no other does.
 func TestWhoGetsSecrets(t *testing.T) {
 	t.Parallel()
-	running := []Program{ForListener, ForBuilder, ForOperator}
+	sources := []Program{ForListener, ForBuilder, ForOperator}
+	running := []Program{ForListener, ForBuilder, ForPublisher, ForOperator}
 	want := map[string][]Program{
 		"nats.password":                running,
 		"nats.token":                   running,
 		"nats.nkey":                    running,
-		"s3.access_key":                {ForListener, ForBuilder, ForS3, ForOperator},
-		"s3.secret_key":                {ForListener, ForBuilder, ForS3, ForOperator},
+		"s3.access_key":                {ForListener, ForBuilder, ForPublisher, ForS3, ForOperator},
+		"s3.secret_key":                {ForListener, ForBuilder, ForPublisher, ForS3, ForOperator},
+		"publisher.signing_key":        {ForPublisher, ForOperator},
 		"listener.token":               {ForListener, ForOperator},
 		"gateway.listener_secret_key":  {ForS3, ForOperator},
 		"gateway.builder_secret_key":   {ForS3, ForOperator},
 		"gateway.publisher_secret_key": {ForS3, ForOperator},
-		"projects[].token":             running,
+		"projects[].token":             sources,
 		"projects[].secret":            {ForListener, ForOperator},
 		"unlisted":                     nil,
 	}
 	var unlisted Secret
 	got := map[string][]Program{"unlisted": nil}
-	for _, program := range []Program{ForListener, ForBuilder, ForS3, ForOperator, NoSecrets, "new program"} {
+	for _, program := range []Program{
+		ForListener, ForBuilder, ForPublisher, ForS3, ForOperator, NoSecrets, "new program",
+	} {
 		l := &loader{program: program}
 		settings := slices.Concat(new(Config).settings(l), secret(l, "unlisted", "", &unlisted))
 		for _, s := range projectSettings(new(rpmflow.Project), l) {

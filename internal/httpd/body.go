@@ -58,6 +58,21 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
+// PatientWriter is w for a body that may be large and is written by others, such as http.ServeContent.
+func PatientWriter(w http.ResponseWriter) http.ResponseWriter {
+	return patientWriter{w, http.NewResponseController(w)}
+}
+
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (p patientWriter) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(WriteWait))
+	return p.ResponseWriter.Write(b)
+}
+
 // Copy sends a body that may be large; every part has the time that a client may take. Broken is an error of the
 // body, of which the client must not take what it has for the whole.
 func Copy(w http.ResponseWriter, body io.Reader) (broken error) {

@@ -17,7 +17,7 @@ func (l *Listener) projects(http.ResponseWriter, *http.Request) (int, any, *prob
 		all = append(all, api.Project{
 			Name: p.Name, Repository: p.URL, Packaging: p.Packaging.URL,
 			Layout: p.Layout, Branches: notNil(p.Branches), Tags: notNil(p.Tags),
-			Packages: notNil(packageNames(p)), Targets: notNil(p.Targets),
+			Packages: notNil(packageNames(p)), Targets: notNil(p.Targets), RepoFiles: l.repoFiles(p),
 			Webhooks: p.Secret != "", TimeoutSeconds: p.Timeout.Seconds(), Concurrency: p.Concurrency,
 		})
 	}

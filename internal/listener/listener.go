@@ -7,6 +7,7 @@ package listener
 import (
 	"context"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net"
 	"time"
@@ -28,6 +29,7 @@ import (
 // Options of a listener. The configuration has checked the values.
 type Options struct {
 	PublicURL      string
+	ReposURL       string // of the dnf repositories, without a slash at its end
 	Token          string // of those who submit builds; empty: only a listener on a loopback address takes submissions
 	MaxBody        int64  // bytes
 	MaxUpload      int64  // bytes of a source package
@@ -55,7 +57,8 @@ type Listener struct {
 	socket    net.Listener
 	requests  *httpd.Site
 	planner   *plan.Planner
-	uploading chan struct{} // slots of those who upload source packages
+	uploading chan struct{}      // slots of those who upload source packages
+	pages     *template.Template // of directories
 
 	stopping   context.Context // the context of Run: with it streams end, while other requests are still answered
 	projection *projection.Projection
@@ -65,7 +68,7 @@ type Listener struct {
 func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream,
 	store *storage.Store, resolve plan.Resolver) (_ *Listener, err error) {
 	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, storage: store, socket: socket,
-		uploading: make(chan struct{}, maxUploads)}
+		uploading: make(chan struct{}, maxUploads), pages: directoryTemplate()}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}

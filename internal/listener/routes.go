@@ -95,6 +95,7 @@ func (l *Listener) handlers() map[string]httpd.Handler {
 		api.ListTargets:   l.targets,
 		api.GetOpenAPI:    openAPI,
 		api.GetArtifact:   l.artifact,
+		api.GetRepository: l.repository,
 		api.GetHealth:     l.health,
 		api.GetReadiness:  l.ready,
 		api.GetMetrics: httpd.Metrics(func(w io.Writer) { l.requests.WriteMetrics(w) }, func(w io.Writer) {

@@ -81,7 +81,8 @@ func (p *Program) connect(ctx context.Context, socket net.Listener) (*listener.L
 	}
 	l, err := listener.New(ctx, listener.Options{
 		Repositories: mirrors(cfg, log), PublicURL: strings.TrimRight(cfg.PublicURL.String(), "/"),
-		Token: string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
+		ReposURL: cfg.RepositoriesURL(),
+		Token:    string(cfg.Listener.Token), MaxBody: int64(cfg.Listener.MaxBody),
 		MaxUpload: int64(cfg.Listener.MaxUpload), RequestTimeout: cfg.Listener.RequestTimeout, DataDir: cfg.DataDir,
 		Projects: cfg.Projects, Targets: cfg.Targets, Version: p.Version, Logger: log,
 	}, socket, nc, js, store, git.Resolver(connect.GitAccess(cfg)))

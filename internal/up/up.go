@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
+	"github.com/rpmflow/rpmflow/internal/publisherd"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 )
@@ -34,8 +35,8 @@ type Program struct {
 	Ready      func(*config.Config) // called once, with the configuration in effect, when everything runs
 }
 
-// Run runs NATS and S3, a listener and a builder until ctx ends and the running builds with it. When hard ends, these
-// are handed back at once. Children end with the process, however it ends.
+// Run runs NATS and S3, a listener, a builder and a publisher until ctx ends and the running builds with it. When hard
+// ends, these are handed back at once. Children end with the process, however it ends.
 func (p *Program) Run(ctx, hard context.Context) (err error) {
 	cfg := p.Config
 	lock, err := lockDir(cfg.DataDir)
@@ -114,6 +115,10 @@ func (p *Program) serve(
 		defer stopListener()
 		b := builderd.Program{Config: cfg, Log: p.Log, HostReason: p.HostReason}
 		return b.Run(gctx, hard)
+	})
+	g.Go(func() error {
+		publisher := publisherd.Program{Config: cfg, Log: p.Log}
+		return publisher.Run(gctx)
 	})
 	g.Go(func() error {
 		select {

@@ -23,7 +23,7 @@ func TestCluster(t *testing.T) {
 	h.configure(t, r)
 	r.announce(t, h)
 	h.compose(t, "up", "--detach")
-	h.healthy(t, 6)
+	h.healthy(t, 7)
 	s := h.subscribe(t)
 	s.finished(t, r.push(t, 0))
 
@@ -46,7 +46,7 @@ func TestCluster(t *testing.T) {
 	docker(t, "kill", h.containers(t, "nats-3")[0].ID)
 	s.finished(t, r.push(t, 0))
 	h.compose(t, "up", "--detach")
-	h.healthy(t, 6)
+	h.healthy(t, 7)
 
 	// The node that was away has caught up when every copy of EVENTS is current.
 	testkit.UntilWithin(t, patience, func() error {

@@ -72,7 +72,7 @@ func TestDocument(t *testing.T) {
 		}
 		play(block)
 		if i == 0 {
-			h.healthy(t, 4)
+			h.healthy(t, 5)
 			b = r.push(t, 0)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 func TestImages(t *testing.T) {
 	needImages(t)
 	for name, entrypoint := range map[string][]string{
-		"base": nil, "listener": {"listener"}, "builder": {"builder"}, "rpmflow": {"rpmflow"}, "nats": {"/nats-server"},
-		"versitygw": {"/rpmflow", "s3"},
+		"base": nil, "listener": {"listener"}, "builder": {"builder"}, "publisher": {"publisher"},
+		"rpmflow": {"rpmflow"}, "nats": {"/nats-server"}, "versitygw": {"/rpmflow", "s3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var images []struct {

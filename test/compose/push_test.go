@@ -274,6 +274,40 @@ func checkPackages(t *testing.T, b rpmflow.Build) {
 	}
 }
 
+// checkRepository waits until a build is in its dnf repository, and fetches what dnf fetches first.
+func checkRepository(t *testing.T, h *host, b rpmflow.Build) {
+	t.Helper()
+	base := h.listener + "/repos/" + b.Project + "/" + b.Target + "/"
+	for _, name := range []string{b.Project + ".repo", "repodata/repomd.xml.key"} { // written last
+		testkit.UntilWithin(t, patience, func() error {
+			res, err := http.Get(base + name)
+			if err == nil {
+				err = res.Body.Close()
+			}
+			if err == nil && res.StatusCode != http.StatusOK {
+				err = fmt.Errorf("%s: %s", name, res.Status)
+			}
+			return err
+		})
+	}
+	if text := string(fetch(t, base+b.Project+".repo")); !strings.Contains(text, "repo_gpgcheck=1") ||
+		!strings.Contains(text, h.listener) {
+		t.Errorf("%s.repo: %s", b.Project, text)
+	}
+	revision := strings.TrimSpace(string(fetch(t, base+"mirrorlist")))
+	if raw := fetch(t, revision+"repodata/repomd.xml"); !strings.Contains(string(raw), "<repomd") {
+		t.Errorf("repomd.xml: %s", raw)
+	}
+	for url, begin := range map[string]string{
+		revision + "repodata/repomd.xml.asc": "-----BEGIN PGP SIGNATURE-----",
+		base + "repodata/repomd.xml.key":     "-----BEGIN PGP PUBLIC KEY BLOCK-----",
+	} {
+		if raw := fetch(t, url); !strings.HasPrefix(string(raw), begin) {
+			t.Errorf("%s: %s", url, raw)
+		}
+	}
+}
+
 func fetch(t *testing.T, url string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

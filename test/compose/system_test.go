@@ -26,12 +26,13 @@ func TestSystem(t *testing.T) {
 
 	// The order of starting must not matter, so it is the worst one.
 	h.compose(t, "up", "--detach", "--scale", "builder=2", "builder")
-	for _, service := range []string{"nats", "s3", "listener"} {
+	for _, service := range []string{"publisher", "nats", "s3", "listener"} {
 		h.compose(t, "up", "--detach", "--no-deps", service)
 	}
 	h.healthy(t, 1, "nats")
 	h.healthy(t, 1, "s3")
 	h.healthy(t, 1, "listener")
+	h.healthy(t, 1, "publisher")
 	h.healthy(t, 2, "builder")
 	h.confined(t)
 	for _, args := range [][]string{{"rpmflow", "config", "check"}, {"listener", "doctor"}, {"builder", "doctor"}} {
@@ -46,7 +47,10 @@ func TestSystem(t *testing.T) {
 	}
 
 	first := push(0)
-	checkPackages(t, s.finished(t, first))
+	built := s.finished(t, first)
+	checkPackages(t, built)
+	checkRepository(t, h, built)
+	h.compose(t, "run", "--rm", "-T", "repo", "verify", built.Project, built.Target)
 
 	// More builders come while builds run.
 	commits := []string{push(5), push(5)}
@@ -148,8 +152,9 @@ func (h *host) confined(t *testing.T) {
 			"NATS_SUBSCRIBER_PASSWORD"},
 		"s3": {"S3_BUILDER_SECRET_KEY", "S3_LISTENER_SECRET_KEY", "S3_PUBLISHER_SECRET_KEY",
 			"S3_ROOT_SECRET_KEY"},
-		"listener": {"LISTENER_TOKEN", "NATS_LISTENER_PASSWORD", "S3_LISTENER_SECRET_KEY"},
-		"builder":  {"NATS_BUILDER_PASSWORD", "S3_BUILDER_SECRET_KEY"},
+		"listener":  {"LISTENER_TOKEN", "NATS_LISTENER_PASSWORD", "S3_LISTENER_SECRET_KEY"},
+		"publisher": {"NATS_PUBLISHER_PASSWORD", "S3_PUBLISHER_SECRET_KEY"},
+		"builder":   {"NATS_BUILDER_PASSWORD", "S3_BUILDER_SECRET_KEY"},
 	}
 	for _, c := range h.containers(t) {
 		hc := c.HostConfig

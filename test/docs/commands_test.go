@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
@@ -39,6 +40,9 @@ var endless = []struct {
 	{"listener", func(t *testing.T, s *session, r *running) {
 		url := s.client(t).PublicURL.String()
 		r.await(t, "listener", func(string) bool { return ready.Ask(t.Context(), "listener", url) == nil })
+	}},
+	{"publisher", func(t *testing.T, _ *session, r *running) {
+		r.await(t, "publisher", func(printed string) bool { return strings.Contains(printed, "signing key") })
 	}},
 	{"builder", func(t *testing.T, _ *session, r *running) {
 		r.await(t, "builder", func(printed string) bool { return strings.Contains(printed, "waiting for builds") })
@@ -86,7 +90,8 @@ func (s *session) subscriber(t *testing.T, b block, command ...string) {
 	}
 	u.User = url.UserPassword(n.User, string(n.Password))
 	s.env = append(s.env, "NATS_URL="+u.String())
-	s.start(t, b, command[0], command[1:]...).subscriber = true // its consumer is there before it is
+	r := s.start(t, b, command[0], command[1:]...) // its consumer is there before it is, or it makes one
+	r.subscriber, r.publications = true, strings.Contains(b.text, events.StreamPublished)
 }
 
 // finish has one more build made, which every subscriber of the document must get, and checks all that was
@@ -96,22 +101,26 @@ func (s *session) finish(t *testing.T) {
 	s.script(t, block{file: "finish", text: "rpmflow submit hello --wait"})
 	for _, r := range s.running {
 		if r.subscriber {
-			r.await(t, "event", func(printed string) bool { return strings.Contains(printed, "succeeded") })
+			word := "succeeded"
+			if r.publications {
+				word = "repository.published"
+			}
+			r.await(t, "event", func(printed string) bool { return strings.Contains(printed, word) })
 		}
 	}
 	js := s.jetStream(t)
-	for _, name := range []string{events.StreamPushes, events.StreamEvents} {
+	for _, name := range []string{events.StreamPushes, events.StreamEvents, events.StreamPublished} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := stream.Info(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.State.Msgs == 0 {
-			t.Errorf("%s is empty", name)
-		}
+		var info *jetstream.StreamInfo
+		testkit.Until(t, func() error { // the publisher comes after the build
+			if info, err = stream.Info(t.Context()); err == nil && info.State.Msgs == 0 {
+				err = fmt.Errorf("%s is empty", name)
+			}
+			return err
+		})
 		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
 			msg, err := stream.GetMsg(t.Context(), seq)
 			if err != nil {

@@ -203,7 +203,8 @@ func described(ref string) string {
 	case "phaseName":
 		return "a phase"
 	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision",
-		"substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact":
+		"substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact",
+		"publication", "published_repository", "published_package", "refused_package":
 		return fmt.Sprintf("[%s](#%s)", name, name)
 	}
 	return ""
@@ -283,13 +284,18 @@ func fields(t *testing.T) string {
 	build, defs := load(eventschema.Build)
 	_, pushDefs := load(eventschema.Push)
 	table("CloudEvent", "Events of pushes have the same attributes; their subject is the push's id and their data a "+
-		"[push](#push).", build)
+		"[push](#push). Those of publications have the target as their subject, and a [publication](#publication).",
+		build)
 	for _, name := range []string{"build", "split", "revision", "substitution", "sources", "options", "macro",
 		"repository", "mock_option", "root", "phase", "cancel", "waiting", "outcome", "package", "source_file",
 		"source_package", "artifact"} {
 		table(name, defs[name].Description, defs[name])
 	}
 	table("push", pushDefs["push"].Description, pushDefs["push"])
+	_, published := load(eventschema.Published)
+	for _, name := range []string{"publication", "published_repository", "published_package", "refused_package"} {
+		table(name, published[name].Description, published[name])
+	}
 	return b.String()
 }
 

@@ -91,6 +91,7 @@ func TestWhatIsNotRun(t *testing.T) {
 		"git pull\nmake images": "it is for a later version",
 		"export CGO_ENABLED":    "it runs tests",
 		"nats":                  "the nats command is not part of rpmflow",
+		"dnf config-manager":    "there is no such server; test/compose fetches what dnf does",
 
 		"rpmflow hook install /srv/git/hello.git": "there is no such repository; README's is run",
 		"rpmflow submit hello --srpm":             "there is no such source package, and one is a URL",

@@ -141,9 +141,10 @@ func (s *session) script(t *testing.T, b block) {
 // running is a command that never ends by itself.
 type running struct {
 	block
-	cmd        *lifeline.Cmd
-	out        testkit.Log
-	subscriber bool // it must print an event
+	cmd          *lifeline.Cmd
+	out          testkit.Log
+	subscriber   bool // it must print an event
+	publications bool // what it waits for, in place of finished builds
 }
 
 // start starts a command that runs until the test ends. It must be running still by then.

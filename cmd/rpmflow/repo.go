@@ -1,0 +1,362 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rpmflow/rpmflow/internal/cli"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/publisher"
+	"github.com/rpmflow/rpmflow/internal/publisherd"
+	"github.com/rpmflow/rpmflow/internal/repo"
+)
+
+func repoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "repo", Short: "List, check and change the dnf repositories of what was built",
+		Long: `The publisher makes a dnf repository for each project and target, and two more for debuginfo and sources.
+Each publication is a revision, whose URL always has the same content. These commands read and write the storage: they
+need its keys, those that change a repository also the signing key.`,
+		Example: "  rpmflow repo list\n  rpmflow repo show hello fedora-43-x86_64",
+	}
+	cmd.AddCommand(repoList(), repoShow(), repoVerify(), repoRollback(), repoPin(), repoRemove(), repoPromote(),
+		repoRebuild())
+	return cmd
+}
+
+// repoAction completes a command about the repository PROJECT TARGET; its kind is a flag.
+func repoAction(
+	cmd *cobra.Command, args cobra.PositionalArgs,
+	run func(cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string) error,
+) *cobra.Command {
+	cmd.Args = args
+	kind := cmd.Flags().String("kind", "", "debuginfo or source, in place of the packages themselves")
+	return storageCommand(cmd, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
+		place := publisher.Place{Project: args[0], Target: args[1], Kind: publisher.Kind(*kind)}
+		if k := place.Kind; k != publisher.Binary && k != publisher.Debug && k != publisher.Source {
+			return hint.Add(fmt.Errorf("there is no kind %q of repositories", *kind), "use debuginfo or source")
+		}
+		return run(cmd, p, place, args[2:])
+	})
+}
+
+func storageCommand(
+	cmd *cobra.Command, run func(*cobra.Command, *publisher.Publisher, []string) error,
+) *cobra.Command {
+	cmd.Flags().SortFlags = false
+	cli.JSONFlag(cmd)
+	cli.ConfigFlags(cmd, "", "s3", "publisher")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, _, stop := cli.Signals(cmd.Context())
+		defer stop()
+		cmd.SetContext(ctx)
+		cfg, err := cli.Load(cmd, config.ForOperator)
+		if err != nil {
+			return err
+		}
+		running, err := runningConfig(cmd, cfg.DataDir, config.ForOperator)
+		if err != nil {
+			return err
+		}
+		if running != nil {
+			cfg.S3, cfg.NATS, cfg.PublicURL = running.S3, running.NATS, running.PublicURL
+		}
+		p, closeAll, err := publisherd.Open(cfg, cfg.Log.Logger(cmd.ErrOrStderr()))
+		if err != nil {
+			return err
+		}
+		defer closeAll()
+		return run(cmd, p, args)
+	}
+	return cmd
+}
+
+// repoRow is a repository as programs and people are shown it.
+type repoRow struct {
+	Project   string     `json:"project"`
+	Target    string     `json:"target"`
+	Kind      string     `json:"kind"`
+	Packages  int        `json:"packages"`
+	Revision  int64      `json:"revision"`
+	Shown     int64      `json:"shown"` // the revision that clients see
+	Published *time.Time `json:"published,omitempty"`
+	URL       string     `json:"url"`
+}
+
+func rowOf(p *publisher.Publisher, place publisher.Place, s *repo.State) repoRow {
+	published := s.Newest().Published
+	return repoRow{
+		Project: place.Project, Target: place.Target, Kind: string(place.Kind), Packages: len(s.Entries()),
+		Revision: s.Revision, Shown: s.Shown().Number, Published: &published, URL: p.URL(place),
+	}
+}
+
+func repoList() *cobra.Command {
+	return storageCommand(&cobra.Command{
+		Use: "list [PROJECT [TARGET]]", Short: "List the repositories", Args: cobra.MaximumNArgs(2),
+		Example: "  rpmflow repo list hello",
+	}, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
+		args = append(args, "", "")
+		places, err := p.Places(cmd.Context(), args[0], args[1])
+		if err != nil {
+			return err
+		}
+		rows := make([]repoRow, 0, len(places))
+		t := table{{"PROJECT", "TARGET", "KIND", "PACKAGES", "REVISION", "PUBLISHED", "URL"}}
+		for _, place := range places {
+			state, err := p.State(cmd.Context(), place)
+			if err != nil {
+				return err
+			}
+			r := rowOf(p, place, state)
+			rows = append(rows, r)
+			revision := strconv.FormatInt(r.Revision, 10)
+			if r.Shown != r.Revision {
+				revision = fmt.Sprintf("%d (clients see %d)", r.Revision, r.Shown)
+			}
+			t = append(t, []string{r.Project, r.Target, cmp.Or(r.Kind, "packages"), strconv.Itoa(r.Packages), revision,
+				since(*r.Published), r.URL})
+		}
+		return emit(cmd, rows, func(out io.Writer) error { return t.write(out, 6, 0) })
+	})
+}
+
+func repoShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show PROJECT TARGET", Short: "Show what a repository has, and how to use it",
+		Example: "  rpmflow repo show hello fedora-43-x86_64",
+	}
+	return repoAction(cmd, cobra.ExactArgs(2), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
+	) error {
+		state, err := p.State(cmd.Context(), place)
+		if err != nil {
+			return err
+		}
+		type revision struct {
+			Number    int64     `json:"number"`
+			Published time.Time `json:"published"`
+			Pinned    bool      `json:"pinned,omitempty"`
+			URL       string    `json:"url"`
+		}
+		type pkg struct {
+			NEVRA  string `json:"nevra"`
+			Build  string `json:"build"`
+			SHA256 string `json:"sha256"`
+			Size   int64  `json:"size"`
+		}
+		shown := struct {
+			repoRow
+			Install   string     `json:"install"`
+			Revisions []revision `json:"revisions"`
+			Contents  []pkg      `json:"contents"`
+		}{repoRow: rowOf(p, place, state), Install: "dnf config-manager --add-repo " + p.RepoFileURL(place)}
+		for _, r := range state.Revisions {
+			shown.Revisions = append(shown.Revisions,
+				revision{r.Number, r.Published, r.Pinned, p.RevisionURL(place, r)})
+		}
+		for _, e := range state.Entries() {
+			shown.Contents = append(shown.Contents, pkg{e.NEVRA.String(), e.Build, e.Checksum, e.Size})
+		}
+		return emit(cmd, shown, func(out io.Writer) error {
+			fmt.Fprintf(out, "%s\n\n", shown.Install)
+			t := table{{"REVISION", "PUBLISHED", "", "URL"}}
+			for _, r := range shown.Revisions {
+				var notes []string
+				if r.Pinned {
+					notes = append(notes, "pinned")
+				}
+				if r.Number == shown.Shown && shown.Shown != shown.Revision {
+					notes = append(notes, "clients see it")
+				}
+				t = append(t, []string{
+					strconv.FormatInt(r.Number, 10), since(r.Published), strings.Join(notes, ", "), r.URL,
+				})
+			}
+			if err := t.write(out, 3); err != nil {
+				return err
+			}
+			fmt.Fprintln(out)
+			t = table{{"PACKAGE", "SIZE", "BUILD"}}
+			for _, c := range shown.Contents {
+				size := fmt.Sprintf("%.1f kB", float64(c.Size)/1e3)
+				t = append(t, []string{c.NEVRA, size, c.Build[:min(len(c.Build), shortLength)]})
+			}
+			return t.write(out, 0)
+		})
+	})
+}
+
+func repoVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify PROJECT TARGET", Short: "Check every checksum and signature of a repository",
+		Long: `Verify reads everything that the repository names. It also lists objects that nothing names: an
+interrupted publication leaves some, and no client sees them. The exit code is 0 if everything that is named is
+right.`,
+		Example: "  rpmflow repo verify hello fedora-43-x86_64",
+	}
+	return repoAction(cmd, cobra.ExactArgs(2), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
+	) error {
+		findings, err := p.Verify(cmd.Context(), place)
+		if err != nil {
+			return err
+		}
+		wrong := 0
+		for _, f := range findings {
+			if !f.Unused {
+				wrong++
+			}
+		}
+		err = emit(cmd, append([]publisher.Finding{}, findings...), func(out io.Writer) error {
+			for _, f := range findings {
+				fmt.Fprintf(out, "%s: %s\n", f.Key, f.Wrong)
+			}
+			return nil
+		})
+		if wrong > 0 {
+			err = errors.Join(err, hint.Add(fmt.Errorf("%d objects of repository %s are wrong", wrong, place.Path()),
+				"go back to a good revision with rpmflow repo rollback, and build the packages again"))
+		}
+		return err
+	})
+}
+
+func repoRollback() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rollback PROJECT TARGET REVISION", Short: "Make clients see an older revision",
+		Long: `Clients see the revision until the next publication, or until rollback to 0, the newest. Remove the
+packages that are not wanted, or the next publication has them again.`,
+		Example: "  rpmflow repo rollback hello fedora-43-x86_64 17",
+	}
+	return repoAction(cmd, cobra.ExactArgs(3), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
+	) error {
+		number, err := revisionNumber(rest[0])
+		if err != nil {
+			return err
+		}
+		state, err := p.Rollback(cmd.Context(), place, number)
+		if err != nil {
+			return err
+		}
+		return printRow(cmd, rowOf(p, place, state))
+	})
+}
+
+func repoPin() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "pin PROJECT TARGET REVISION", Short: "Keep a revision for ever",
+		Example: "  rpmflow repo pin hello fedora-43-x86_64 17",
+	}
+	release := cmd.Flags().Bool("release", false, "keep it no longer than others")
+	return repoAction(cmd, cobra.ExactArgs(3), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
+	) error {
+		number, err := revisionNumber(rest[0])
+		if err != nil {
+			return err
+		}
+		state, err := p.Pin(cmd.Context(), place, number, !*release)
+		if err != nil {
+			return err
+		}
+		return printRow(cmd, rowOf(p, place, state))
+	})
+}
+
+func repoRemove() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "remove PROJECT TARGET PACKAGE…", Short: "Take packages out of a repository",
+		Long: `A package is given by its name, by name-version-release.arch, or by the id of its build. Its file stays
+for clients that have older metadata, and is removed after 50 hours.`,
+		Example: "  rpmflow repo remove hello fedora-43-x86_64 hello-1.0-1.x86_64",
+	}
+	return repoAction(cmd, cobra.MinimumNArgs(3), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
+	) error {
+		removed, err := p.Remove(cmd.Context(), place, rest...)
+		if err != nil {
+			return err
+		}
+		return printNames(cmd, "removed", removed)
+	})
+}
+
+func repoPromote() *cobra.Command {
+	var builds []string
+	cmd := &cobra.Command{
+		Use: "promote PROJECT TARGET TO-PROJECT [TO-TARGET]", Args: cobra.RangeArgs(3, 4),
+		Short: "Copy the packages of builds into another repository, all at once",
+		Long: `Promote takes packages that were tested to those who want stable ones. They are in one new revision, or
+none is. Without --build it is everything that the repository has.`,
+		Example: "  rpmflow repo promote hello fedora-43-x86_64 hello-stable --build 6f1c22be",
+	}
+	cmd.Flags().StringSliceVar(&builds, "build", nil, "id of a build, as often as needed")
+	return repoAction(cmd, cmd.Args, func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
+	) error {
+		to := publisher.Place{Project: rest[0], Target: place.Target, Kind: place.Kind}
+		if len(rest) == 2 {
+			to.Target = rest[1]
+		}
+		copied, err := p.Promote(cmd.Context(), place, to, builds)
+		if err != nil {
+			return err
+		}
+		return printNames(cmd, "promoted", copied)
+	})
+}
+
+func repoRebuild() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rebuild PROJECT TARGET", Short: "Make a repository again from the builds in the storage",
+		Long: `Rebuild is for a repository that is damaged or lost. It takes the packages of all builds of the project
+for the target that have succeeded, signs them again, and publishes them as the next revision.`,
+		Example: "  rpmflow repo rebuild hello fedora-43-x86_64",
+	}
+	return repoAction(cmd, cobra.ExactArgs(2), func(
+		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
+	) error {
+		state, refused, err := p.Rebuild(cmd.Context(), place)
+		for _, r := range refused {
+			cmd.PrintErrln("not published:", hint.Full(r))
+		}
+		if err != nil {
+			return err
+		}
+		return printRow(cmd, rowOf(p, place, state))
+	})
+}
+
+func printNames(cmd *cobra.Command, what string, names []string) error {
+	return emit(cmd, names, func(out io.Writer) error {
+		for _, n := range names {
+			fmt.Fprintf(out, "%s %s\n", what, n)
+		}
+		return nil
+	})
+}
+
+func printRow(cmd *cobra.Command, r repoRow) error {
+	return emit(cmd, r, func(out io.Writer) error {
+		fmt.Fprintf(out, "clients see revision %d of %d: %s\n", r.Shown, r.Revision, r.URL)
+		return nil
+	})
+}
+
+func revisionNumber(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, hint.Add(fmt.Errorf("%q is not the number of a revision", s), "rpmflow repo show lists them")
+	}
+	return n, nil
+}

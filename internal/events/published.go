@@ -1,0 +1,170 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+)
+
+// Publication is what one publication has changed for clients of a project's repositories for a target.
+type Publication struct {
+	Project      string                `json:"project"`
+	Target       string                `json:"target"`
+	Repositories []PublishedRepository `json:"repositories"`
+	Published    time.Time             `json:"published"`
+	// Refused are packages that finished builds have made, and that are in no repository.
+	Refused []RefusedPackage `json:"refused,omitempty"`
+}
+
+// PublishedRepository is the newest revision of a repository, and how it differs from the one before.
+type PublishedRepository struct {
+	Kind     string             `json:"kind"` // empty, debuginfo or source
+	Revision int64              `json:"revision"`
+	URL      string             `json:"url"` // of the revision, for ever the same content
+	Added    []PublishedPackage `json:"added"`
+	Removed  []PublishedPackage `json:"removed"`
+}
+
+// PublishedPackage is a package in a repository.
+type PublishedPackage struct {
+	NEVRA  string `json:"nevra"`
+	Build  string `json:"build"`
+	SHA256 string `json:"sha256"` // of the file with its signature
+}
+
+// RefusedPackage is a package that cannot be published.
+type RefusedPackage struct {
+	Build  string `json:"build"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// typePublished is the type of PUBLISHED's events.
+const typePublished = "repository.published"
+
+// AttachPublisher connects as a publisher does: EVENTS must be there, PUBLISHED is made.
+func AttachPublisher(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	return connect(ctx, a, log, func(ctx context.Context, js jetstream.JetStream) error {
+		if _, err := js.Stream(ctx, StreamEvents); err != nil {
+			return fmt.Errorf("stream %s: open: %w", StreamEvents, err)
+		}
+		limit := a.Streams.MaxBytes
+		if limit == 0 {
+			limit = -1
+		}
+		_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: StreamPublished, Subjects: []string{patternPublished}, Storage: jetstream.FileStorage,
+			Description: "revisions of dnf repositories", Replicas: max(a.Streams.Replicas, 1),
+			Discard: jetstream.DiscardOld, MaxBytes: limit, Duplicates: dedupWindow,
+		})
+		if err != nil {
+			return fmt.Errorf("stream %s: create or update: %w", StreamPublished, err)
+		}
+		return nil
+	})
+}
+
+// Publications reads and writes PUBLISHED.
+type Publications struct{ js jetstream.JetStream }
+
+// NewPublications uses PUBLISHED, which AttachPublisher has made.
+func NewPublications(js jetstream.JetStream) Publications { return Publications{js} }
+
+func publishedSubject(project, target string) string {
+	return "rpmflow.published." + Token(project) + "." + Token(target)
+}
+
+// Last is the newest publication of a target and its sequence; 0: there is none.
+func (p Publications) Last(ctx context.Context, project, target string) (last Publication, seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	stream, err := p.js.Stream(ctx, StreamPublished)
+	if err != nil {
+		return last, 0, fmt.Errorf("stream %s: open: %w", StreamPublished, err)
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, publishedSubject(project, target))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return last, 0, nil
+	}
+	if err != nil {
+		return last, 0, fmt.Errorf("read the last publication of %s/%s: %w", project, target, err)
+	}
+	_, err = decode(msg.Data, &last)
+	return last, msg.Sequence, err
+}
+
+// Add stores a publication behind the one that is known to be the last. The error is ErrLost if there is another.
+func (p Publications) Add(ctx context.Context, pub Publication, after uint64) error {
+	words := []string{"event", typePublished, pub.Project, pub.Target, fmt.Sprint(after)}
+	for _, r := range pub.Repositories {
+		words = append(words, r.Kind, fmt.Sprint(r.Revision))
+	}
+	subject := publishedSubject(pub.Project, pub.Target)
+	raw, err := encode(typePublished, rpmflow.DeriveID(words...), pub.Project, pub.Target, pub.Published, pub)
+	if err != nil {
+		return err
+	}
+	msg := nats.NewMsg(subject)
+	msg.Header.Set("Content-Type", contentType)
+	msg.Data = raw
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	_, err = p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(StreamPublished),
+		jetstream.WithExpectLastSequencePerSubject(after))
+	if err = publishError(err); err != nil {
+		return fmt.Errorf("publish %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Finish is a finished build that a publisher has taken. As long as it is kept, no other publisher is given it.
+type Finish struct {
+	Build rpmflow.Build
+	msg   jetstream.Msg
+}
+
+// Keep must be called more often than every PublisherWait.
+func (f Finish) Keep() error { return f.msg.InProgress() }
+
+// Done acknowledges it.
+func (f Finish) Done(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	return f.msg.DoubleAck(ctx)
+}
+
+// Return gives it to the next publisher that asks after this time.
+func (f Finish) Return(after time.Duration) error { return f.msg.NakWithDelay(after) }
+
+// PublisherWait is how long a publisher may be silent before another is given what it has taken.
+const PublisherWait = time.Minute
+
+// ForPublisher passes the finished builds that no publisher has acknowledged to take, from the first event on, until
+// ctx ends. Publishers share one durable consumer.
+func ForPublisher(ctx context.Context, js jetstream.JetStream, log *slog.Logger, take func(Finish)) error {
+	cons, err := js.CreateOrUpdateConsumer(ctx, StreamEvents, jetstream.ConsumerConfig{
+		Durable: consumerPublisher, Description: "finished builds for publishers", FilterSubject: SubjectFinished,
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy, AckWait: PublisherWait,
+		MaxDeliver: -1, MaxAckPending: 4096,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer %s of %s: %w", consumerPublisher, StreamEvents, err)
+	}
+	return consume(ctx, cons, log, func(msg jetstream.Msg) {
+		ev, err := Parse(msg.Data())
+		if err != nil {
+			log.Error("a finished event cannot be read and is set aside", "subject", msg.Subject(), "error", err)
+			settle(log, msg.Term)
+			return
+		}
+		take(Finish{ev.Build, msg})
+	})
+}

@@ -1,0 +1,117 @@
+package listener
+
+import (
+	_ "embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
+	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// repository sends a file of a dnf repository, or a part of it.
+func (l *Listener) repository(w http.ResponseWriter, r *http.Request) (int, any, *problem) {
+	path := r.PathValue("path")
+	if path == "" || strings.HasSuffix(path, "/") {
+		return l.directory(w, r, path)
+	}
+	object, info, err := l.storage.OpenParts(r.Context(), storage.RepositoriesPrefix+path)
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrKey) {
+		below, _, err := l.storage.Repositories().Directory(r.Context(), storage.RepositoriesPrefix+path+"/", 1)
+		if err == nil && len(below) > 0 {
+			http.Redirect(w, r, (&url.URL{Path: "./" + path[strings.LastIndexByte(path, '/')+1:] + "/"}).String(),
+				http.StatusFound)
+			return 0, nil, nil
+		}
+		return 0, nil, problemf(http.StatusNotFound, "the repository of a project and target is at "+
+			"/repos/PROJECT/TARGET/PROJECT.repo, once a build of it has succeeded", "there is no file %s in the "+
+			"repositories", path)
+	}
+	if err != nil {
+		return 0, nil, l.unavailable("reading the repository", err)
+	}
+	defer func() { _ = object.Close() }()
+	h := w.Header()
+	h.Set("Content-Type", info.ContentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("ETag", `"`+info.ETag+`"`)
+	if info.CacheControl != "" {
+		h.Set("Cache-Control", info.CacheControl)
+	}
+	http.ServeContent(httpd.PatientWriter(w), r, "", info.Modified, object)
+	return 0, nil, nil
+}
+
+// maxEntries of a directory are listed.
+const maxEntries = 1000
+
+//go:embed directory.html
+var directoryHTML string
+
+// directoryPage shows a directory to people.
+type directoryPage struct {
+	api.Directory
+	RepoFile string // URL; empty: this is not the directory of a project and target
+}
+
+// directory lists a directory of the dnf repositories. path is empty, or has a slash at its end.
+func (l *Listener) directory(w http.ResponseWriter, r *http.Request, path string) (int, any, *problem) {
+	prefix := storage.RepositoriesPrefix + path
+	found, more, err := l.storage.Repositories().Directory(r.Context(), prefix, maxEntries)
+	if err != nil {
+		return 0, nil, l.unavailable("listing the repositories", err)
+	}
+	if len(found) == 0 && path != "" {
+		return 0, nil, problemf(http.StatusNotFound, "/repos/ lists the projects that have a repository",
+			"there is no directory %s in the repositories", path)
+	}
+	page := directoryPage{Directory: api.Directory{Path: path, Entries: []api.DirectoryEntry{}, More: more}}
+	parts := strings.Split(path, "/")
+	for _, o := range found {
+		e := api.DirectoryEntry{Name: strings.TrimPrefix(o.Key, prefix)}
+		if !strings.HasSuffix(e.Name, "/") {
+			e.Size, e.Modified = o.Size, o.Modified
+		}
+		if len(parts) == 3 && e.Name == parts[0]+".repo" {
+			page.RepoFile = l.o.ReposURL + "/" + path + e.Name
+		}
+		page.Entries = append(page.Entries, e)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		return http.StatusOK, page.Directory, nil
+	}
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if err := l.pages.Execute(w, page); err != nil {
+		l.log.Debug("a page was not sent to its end", "path", path, "error", err)
+	}
+	return 0, nil, nil
+}
+
+// directoryTemplate is the page of directories. A name is a path of its own, also one with a colon.
+func directoryTemplate() *template.Template {
+	return template.Must(template.New("directory").Funcs(template.FuncMap{
+		"link": func(name string) string { return (&url.URL{Path: "./" + name}).String() },
+	}).Parse(directoryHTML))
+}
+
+// repoFiles are where what a project builds is installed from.
+func (l *Listener) repoFiles(p rpmflow.Project) []api.RepoFile {
+	files := []api.RepoFile{}
+	for _, t := range p.Targets {
+		if p.Publish.On {
+			url := l.o.ReposURL + "/" + p.Name + "/" + t + "/" + p.Name + ".repo"
+			files = append(files, api.RepoFile{Target: t, URL: url})
+		}
+	}
+	return files
+}

@@ -1,0 +1,68 @@
+package listener_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/api"
+	"github.com/rpmflow/rpmflow/internal/events"
+)
+
+// TestDirectoriesOfRepositories lists what is there, for people and for programs.
+func TestDirectoriesOfRepositories(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, events.StreamSettings{})
+	w.startS3()
+	o := w.options()
+	o.ReposURL = "https://packages.example.com"
+	o.Projects[0].Publish = rpmflow.Publish{On: true}
+	d := w.listen(o)
+	if a := d.get("/repos/"); a.status != http.StatusOK || !strings.Contains(a.text, "Nothing is here yet") {
+		t.Errorf("without a repository: %d %s", a.status, a.text)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	w.must(os.WriteFile(file, []byte("content"), 0o600))
+	const dir = "hello/fedora-43-x86_64/"
+	for _, name := range []string{"hello.repo", "mirrorlist", "r/1-abc/repodata/repomd.xml", `a&b+c~1^2.rpm`} {
+		_, err := w.store.PutFile(t.Context(), "repos/"+dir+name, file, rpmflow.KindLog)
+		w.must(err)
+	}
+	a := d.get("/repos/" + dir)
+	for _, want := range []string{
+		`<h1>/repos/hello/fedora-43-x86_64/</h1>`, `<a href="../">`, `<a href="./r/">r/</a></td><td></td>`,
+		`--add-repo https://packages.example.com/hello/fedora-43-x86_64/hello.repo<`,
+		`<a href="./a&amp;b&#43;c~1%5E2.rpm">a&amp;b&#43;c~1^2.rpm</a></td><td class="number">7<`,
+	} {
+		if !strings.Contains(a.text, want) {
+			t.Errorf("not on the page: %s", want)
+		}
+	}
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/html; charset=utf-8" || t.Failed() {
+		t.Errorf("%d %v %s", a.status, a.header, a.text)
+	}
+	if a := d.get("/repos/" + dir + "a&b+c~1%5E2.rpm"); a.text != "content" {
+		t.Errorf("the link of a name with other characters: %d %s", a.status, a.text)
+	}
+	a = d.do(http.MethodGet, "/repos/hello/", nil, "Accept", "application/json")
+	var list api.Directory
+	if err := json.Unmarshal([]byte(a.text), &list); err != nil || list.Path != "hello/" || list.More ||
+		len(list.Entries) != 1 || list.Entries[0].Name != "fedora-43-x86_64/" || !list.Entries[0].Modified.IsZero() {
+		t.Errorf("%d %s: %v", a.status, a.text, err)
+	}
+	if a := d.get("/repos/hello"); a.status != http.StatusOK && a.header.Get("Location") != "/repos/hello/" {
+		t.Errorf("without a slash: %d %v", a.status, a.header)
+	}
+	for _, path := range []string{"/repos/other/", "/repos/hello/x", "/repos/hello/../../builds/"} {
+		if a := d.get(path); a.status != http.StatusNotFound {
+			t.Errorf("%s: %d %s", path, a.status, a.text)
+		}
+	}
+	if a := d.get("/api/v1/projects"); !strings.Contains(a.text, `"url": "`+o.ReposURL+"/hello/") {
+		t.Errorf("how to install: %s", a.text)
+	}
+}

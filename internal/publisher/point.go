@@ -1,0 +1,87 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/rpmflow/rpmflow/internal/repo"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+const (
+	mirrorlist = "mirrorlist"
+	// flat is where a revision keeps the repomd.xml with which packages are found from the repository's directory. It
+	// is copied to the directory's own repodata/, for tools that want a baseurl.
+	flat = "flat"
+)
+
+// pointers are the objects that say which revision is the current one, in the order in which they are written. Between
+// repomd.xml.asc and repomd.xml of the directory itself a client that reads both sees a wrong signature; clients of the
+// mirrorlist never do.
+func pointers() []string {
+	return []string{mirrorlist, "repodata/repomd.xml.asc", "repodata/repomd.xml"}
+}
+
+// versions reads the versions of the pointers.
+func (p *Publisher) versions(ctx context.Context, place Place) (versions, error) {
+	had := versions{}
+	for _, name := range pointers() {
+		_, version, err := p.repos.Read(ctx, place.key(name), maxSmall)
+		if err != nil {
+			return nil, err
+		}
+		had[name] = version
+	}
+	return had, nil
+}
+
+// point makes clients see the revision that the state shows them. Nothing is written if they do already.
+func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, had versions) error {
+	shown := state.Shown()
+	content := map[string][]byte{mirrorlist: []byte(p.RevisionURL(place, shown) + "\n")}
+	for _, name := range []string{"repomd.xml.asc", "repomd.xml"} {
+		raw, _, err := p.repos.Read(ctx, place.key(place.revision(shown)+"/"+flat+"/"+name), maxSmall)
+		if err != nil {
+			return err
+		}
+		content["repodata/"+name] = raw
+	}
+	for _, name := range pointers() {
+		if err := p.o.step(name); err != nil {
+			return err
+		}
+		if err := p.replace(ctx, place.key(name), content[name], had[name], typeText); err != nil {
+			return err
+		}
+	}
+	return p.describe(ctx, place)
+}
+
+// describe writes what people and tools need to use the repository.
+func (p *Publisher) describe(ctx context.Context, place Place) error {
+	files := map[string][]byte{"repodata/repomd.xml.key": p.public}
+	if place.Kind == Binary {
+		files[place.Project+".repo"] = []byte(repoFile(place, p.URL(place)))
+		files["RPM-GPG-KEY-"+place.Project] = p.public
+	}
+	for name, content := range files {
+		_, version, err := p.repos.Read(ctx, place.key(name), maxSmall)
+		if err != nil {
+			return err
+		}
+		if err := p.replace(ctx, place.key(name), content, version, typeText); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace writes an object if it has this version, and nothing if it has this content.
+func (p *Publisher) replace(ctx context.Context, key string, content []byte, version, media string) error {
+	there, _, err := p.repos.Read(ctx, key, maxSmall)
+	if err != nil || bytes.Equal(there, content) {
+		return err
+	}
+	_, err = p.repos.Replace(ctx, key, content, version, storage.Headers{ContentType: media, CacheControl: changing})
+	return err
+}

@@ -1,0 +1,314 @@
+package publisher
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/dirlock"
+	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/repo"
+	"github.com/rpmflow/rpmflow/internal/repo/sign"
+	"github.com/rpmflow/rpmflow/internal/retry"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+const (
+	stateName = "state.zst"
+	maxState  = 256 << 20
+	maxSmall  = 1 << 20 // mirrorlist and the like
+
+	typeXML  = "application/xml"
+	typeRPM  = "application/x-rpm"
+	typeText = "text/plain; charset=utf-8"
+	typeKey  = "application/pgp-keys"
+	// changing is the Cache-Control of what is written again under its key.
+	changing = "no-cache"
+)
+
+// versions are those of the objects that a change replaces, as they were before it decided anything: one that was
+// overtaken meanwhile cannot replace what its successor has written.
+type versions map[string]string
+
+// edit changes the draft of the next revision; dir is for files in work.
+type edit func(s *repo.State, d *repo.Draft, dir string) error
+
+// begin is the state that an edit starts from, and the version of the object that the result replaces.
+type begin func(ctx context.Context) (state *repo.State, version string, err error)
+
+// change makes the next revision of a repository. edit may be called several times: once more after each time that
+// another program was first. An edit that leaves the draft as it was only makes sure that clients see the newest
+// revision.
+func (p *Publisher) change(ctx context.Context, place Place, from begin, edit edit) (state *repo.State, err error) {
+	err = retry.Policy{First: 20 * time.Millisecond, Most: time.Second, Tries: 20}.Do(ctx, func() (err error) {
+		state, err = p.once(ctx, place, from, edit)
+		if err != nil && !errors.Is(err, storage.ErrChanged) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	return state, err
+}
+
+func (p *Publisher) once(ctx context.Context, place Place, from begin, edit edit) (*repo.State, error) {
+	had, err := p.versions(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	state, version, err := from(ctx)
+	if err == nil {
+		err = p.checkKey(ctx, place, state)
+	}
+	if err != nil {
+		return nil, err
+	}
+	temp, err := dirlock.NewTemp(p.o.Dir, "publish-"+rand.Text())
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", place.Path(), err)
+	}
+	defer func() { _ = temp.Remove() }() // what is left is removed at the next start
+	dir := temp.Path
+	draft := state.Edit()
+	if err := edit(state, draft, dir); err != nil {
+		return nil, err
+	}
+	if draft.Changed() {
+		if state, err = p.publish(ctx, place, state, version, draft, dir); err != nil {
+			return nil, err
+		}
+	}
+	// Also if nothing has changed: the one before may have ended in between.
+	return state, p.point(ctx, place, state, had)
+}
+
+// ErrNoRepository means that nothing was published yet.
+var ErrNoRepository = errors.New("there is no repository yet: it is made with the first build that succeeds")
+
+// load reads a repository's state and its version.
+func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string, error) {
+	raw, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
+	if err == nil && version == "" {
+		err = ErrNoRepository
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("repository %s: %w", place.Path(), err)
+	}
+	state, err := repo.ParseState(raw)
+	if err != nil {
+		return nil, "", fmt.Errorf("repository %s: %s: %w", place.Path(), stateName, hint.Add(err,
+			"make it again with rpmflow repo rebuild"))
+	}
+	return state, version, nil
+}
+
+// errOtherKey means that a repository was signed with a key that this publisher does not have.
+var errOtherKey = errors.New("the repository is signed with another key than this publisher's")
+
+// ErrNoKey means that this program has no signing key.
+var ErrNoKey = hint.Add(errors.New("there is no signing key"),
+	"run the command with the publisher's data_dir, or set publisher.signing_key")
+
+// checkKey compares the key with the one that has signed the newest revision: clients that trust one of them would
+// refuse what the other signs.
+func (p *Publisher) checkKey(ctx context.Context, place Place, state *repo.State) error {
+	if p.o.Signer == nil {
+		return ErrNoKey
+	}
+	if state.Revision == 0 {
+		return nil
+	}
+	var signed [2][]byte
+	for i, name := range []string{"repomd.xml", "repomd.xml.asc"} {
+		var err error
+		key := place.key(place.revision(state.Newest()) + "/repodata/" + name)
+		if signed[i], _, err = p.repos.Read(ctx, key, maxSmall); err != nil {
+			return err
+		}
+	}
+	_, err := p.keys.Detached(signed[0], signed[1])
+	if errors.Is(err, sign.ErrUnknownKey) {
+		return fmt.Errorf("repository %s: %w", place.Path(), hint.Add(fmt.Errorf("%w: %w", errOtherKey, err),
+			"give all publishers the same publisher.signing_key"))
+	}
+	return nil // verify finds other mistakes, and a new revision does not have them
+}
+
+// existing begins with the newest revision.
+func (p *Publisher) existing(place Place) begin {
+	return func(ctx context.Context) (*repo.State, string, error) { return p.load(ctx, place) }
+}
+
+// orNew begins with the newest revision, or with an empty repository for packages of these architectures.
+func (p *Publisher) orNew(place Place, arches []string) begin {
+	return func(ctx context.Context) (*repo.State, string, error) {
+		state, version, err := p.load(ctx, place)
+		if errors.Is(err, ErrNoRepository) {
+			return repo.New(compression(place.Target), arches...), "", nil
+		}
+		return state, version, err
+	}
+}
+
+// arches are those of the packages that the repository of builds takes.
+func arches(place Place, builds []rpmflow.Build) []string {
+	if place.Kind == Source {
+		return []string{"src"}
+	}
+	return []string{builds[0].Arch, "noarch"}
+}
+
+// addBuilds puts what builds have made into a draft. The packages that it may not have are in refused.
+func (p *Publisher) addBuilds(ctx context.Context, place Place, builds []rpmflow.Build, refused *[]*refusedError) edit {
+	return func(s *repo.State, d *repo.Draft, dir string) error {
+		*refused = nil
+		there := map[string]bool{}
+		for _, e := range s.Entries() {
+			there[e.Build+" "+e.NEVRA.String()] = true
+		}
+		for _, b := range builds {
+			for _, a := range b.Artifacts {
+				if kind, ok := kindOf(a); !ok || kind != place.Kind || there[b.ID+" "+a.NEVRA] {
+					continue
+				}
+				err := p.take(ctx, place, d, b, a, dir)
+				var not *refusedError
+				if errors.As(err, &not) {
+					*refused = append(*refused, not)
+				} else if err != nil {
+					return err
+				}
+			}
+		}
+		rules := p.o.Rules(place.Project)
+		d.Keep(repo.Keep{Builds: rules.Keep, Age: rules.KeepAge}, p.o.now())
+		return nil
+	}
+}
+
+// publish stores the next revision. The state decides: who writes it first has published.
+func (p *Publisher) publish(
+	ctx context.Context, place Place, state *repo.State, version string, draft *repo.Draft, dir string,
+) (*repo.State, error) {
+	current, closeAll, err := p.current(ctx, place, state, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll()
+	next, err := draft.Publish(current, p.o.now())
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+	}
+	newest := next.State.Newest()
+	for _, m := range next.Files {
+		file := filepath.Join(dir, "next-"+m.Name)
+		if err := write(file, m.Open()); err != nil {
+			return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+		}
+		// Clients of the revision and those of the directory itself find them in different places.
+		for _, at := range []string{place.revision(newest) + "/repodata/", "repodata/"} {
+			if err := p.o.step("metadata"); err != nil {
+				return nil, err
+			}
+			if err := p.repos.Keep(ctx, place.key(at+m.Name), file, m.SHA256, m.Size, contentType(m.Name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for name, repomd := range map[string][]byte{"repodata": next.Repomd, flat: next.FlatRepomd} {
+		if err := p.keepSigned(ctx, place.key(place.revision(newest)+"/"+name+"/"), repomd, dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.o.step("state"); err != nil {
+		return nil, err
+	}
+	return next.State, p.replaceState(ctx, place, next.State, version)
+}
+
+func (p *Publisher) replaceState(ctx context.Context, place Place, state *repo.State, version string) error {
+	raw, err := state.Bytes()
+	if err != nil {
+		return fmt.Errorf("repository %s: %w", place.Path(), err)
+	}
+	_, err = p.repos.Replace(ctx, place.key(stateName), raw, version,
+		storage.Headers{ContentType: "application/octet-stream", CacheControl: changing})
+	return err
+}
+
+// keepSigned stores repomd.xml and before it its signature, without which clients refuse it.
+func (p *Publisher) keepSigned(ctx context.Context, below string, repomd []byte, dir string) error {
+	signature, err := p.o.Signer.Detached(ctx, repomd)
+	if err != nil {
+		return fmt.Errorf("sign %srepomd.xml: %w", below, err)
+	}
+	for _, f := range []struct {
+		name, media string
+		content     []byte
+	}{{"repomd.xml.asc", typeText, signature}, {"repomd.xml", typeXML, repomd}} {
+		file := filepath.Join(dir, f.name)
+		if err := os.WriteFile(file, f.content, 0o600); err != nil {
+			return fmt.Errorf("store %s%s: %w", below, f.name, err)
+		}
+		if err := p.o.step(f.name); err != nil {
+			return err
+		}
+		err := p.repos.Keep(ctx, below+f.name, file, rpmflow.Digest(f.content), int64(len(f.content)), f.media)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// current opens the files of the newest revision, which the next one copies from.
+func (p *Publisher) current(
+	ctx context.Context, place Place, state *repo.State, dir string,
+) (files []io.ReaderAt, closeAll func(), err error) {
+	var open []*os.File
+	closeAll = func() {
+		for _, f := range open {
+			_ = f.Close() // it was read only
+		}
+	}
+	for _, f := range state.Newest().Files {
+		name := filepath.Join(dir, "current-"+f.Name)
+		err := p.fetch(ctx, place.key("repodata/"+f.Name), name, f.SHA256, f.Size)
+		var file *os.File
+		if err == nil {
+			file, err = os.Open(name)
+		}
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+		}
+		open, files = append(open, file), append(files, file)
+	}
+	return files, closeAll, nil
+}
+
+func contentType(name string) string {
+	switch {
+	case strings.HasSuffix(name, ".zst"):
+		return "application/zstd"
+	case strings.HasSuffix(name, ".gz"):
+		return "application/gzip"
+	}
+	return typeXML
+}
+
+func write(name string, r io.Reader) (err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = io.Copy(f, r)
+	return err
+}

@@ -1,0 +1,186 @@
+// Package publisherd is the publisher as a program: from a configuration to a publisher with its keys that runs.
+//
+// A checked configuration and a logger come in; a program that runs until its context ends goes out. Its command,
+// `rpmflow up`, and tests import it.
+package publisherd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/connect"
+	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/publisher"
+	"github.com/rpmflow/rpmflow/internal/repo/sign"
+	"github.com/rpmflow/rpmflow/internal/retry"
+	"github.com/rpmflow/rpmflow/internal/storage"
+)
+
+// KeyFile is where the key is that the publisher makes, below data_dir.
+const KeyFile = "signing-key.asc"
+
+// Program is a publisher. Its fields are set before Run.
+type Program struct {
+	Config *config.Config
+	Log    *slog.Logger
+}
+
+// Run connects and publishes until ctx ends. What is in work then is published by the next run.
+func (p *Program) Run(ctx context.Context) error {
+	cfg, log := p.Config, p.Log
+	if _, err := machine.DataDir(cfg.DataDir); err != nil {
+		return err
+	}
+	signer, err := p.signer(p.generate)
+	if err != nil {
+		return err
+	}
+	status := newStatus()
+	if cfg.Publisher.StatusListen != "" {
+		stop, err := status.listen(cfg.Publisher.StatusListen, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	store, err := connect.Storage(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	access := connect.NATS(cfg, "rpmflow publisher")
+	access.Role, access.Waiting = rpmflow.RolePublisher, status.waiting
+	nc, js, err := events.AttachPublisher(ctx, access, log)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	defer nc.Close()
+	policy := retry.Policy{Notify: func(err error, pause time.Duration) {
+		status.waiting(err)
+		log.Warn("the storage is not ready, trying again", "in", pause, "error", err)
+	}}
+	if err := policy.Do(ctx, func() error { return store.Healthy(ctx) }); err != nil {
+		return unlessStopped(ctx, err)
+	}
+	pub, err := p.publisher(signer, store, js)
+	if err != nil {
+		return err
+	}
+	status.publishes(pub, nc)
+	return pub.Run(ctx)
+}
+
+func (p *Program) publisher(
+	signer *sign.Signer, store *storage.Store, js jetstream.JetStream,
+) (*publisher.Publisher, error) {
+	cfg := p.Config
+	dir := filepath.Join(cfg.DataDir, "publisher")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the publisher's directory: %w", err)
+	}
+	return publisher.New(publisher.Options{
+		Store: store, JS: js, Signer: signer, URL: cfg.RepositoriesURL(), Dir: dir, Jobs: cfg.Publisher.Jobs,
+		Log: p.Log,
+		Rules: func(project string) rpmflow.Publish {
+			if project, ok := cfg.Project(project); ok {
+				return project.Publish
+			}
+			return rpmflow.Publish{On: true} // one that this program does not know
+		},
+	})
+}
+
+// Open is a publisher for commands: it reads and changes repositories, and does not wait for builds.
+func Open(cfg *config.Config, log *slog.Logger) (*publisher.Publisher, func(), error) {
+	p := Program{Config: cfg, Log: log}
+	signer, err := p.signer(func(string) (*sign.Key, error) { return nil, errNoKey })
+	if errors.Is(err, errNoKey) { // not every command needs one, and another key would be of no use
+		signer, err = nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := connect.Storage(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	pub, err := p.publisher(signer, store, nil)
+	if err != nil {
+		store.Close()
+		return nil, nil, err
+	}
+	return pub, store.Close, nil
+}
+
+var errNoKey = errors.New("there is no signing key")
+
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// signer has the configured key, or the one in data_dir. missing decides what happens if there is none.
+func (p *Program) signer(missing func(file string) (*sign.Key, error)) (*sign.Signer, error) {
+	if text := p.Config.Publisher.SigningKey; text != "" {
+		key, err := sign.ParseKey([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("publisher.signing_key: %w", err)
+		}
+		return sign.NewSigner(key)
+	}
+	file := filepath.Join(p.Config.DataDir, KeyFile)
+	key, err := sign.ReadKey(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = missing(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sign.NewSigner(key)
+}
+
+func (p *Program) generate(file string) (*sign.Key, error) {
+	private, _, err := sign.Generate(sign.RSA4096, "rpmflow packages", "")
+	if err != nil {
+		return nil, fmt.Errorf("make a signing key: %w", err)
+	}
+	if err := writeNew(file, private); err != nil {
+		return nil, fmt.Errorf("keep the signing key: %w", err)
+	}
+	key, err := sign.ReadKey(file)
+	if err == nil {
+		p.Log.Info("a signing key was made: make a copy of it, packages cannot be signed with it again without",
+			"file", file, "fingerprint", key.Fingerprint())
+	}
+	return key, err
+}
+
+// writeNew makes a file that only the owner may read: complete or not at all, and never over one that is there.
+func writeNew(name string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err = os.Link(f.Name(), name); errors.Is(err, fs.ErrExist) {
+		return nil // another program has made one meanwhile
+	}
+	return err
+}
