@@ -197,7 +197,7 @@ func TestConfigS3(t *testing.T) {
 					"\"arn:aws:s3:::packages/builds/*\"",
 				`"arn:aws:s3:::packages/uploads/*"`,
 			},
-			[]string{"Principal", "s3:DeleteObject", "sources", "repos"},
+			[]string{"Principal", "s3:DeleteObject", "sources"},
 		},
 	} {
 		got, err := run(test.args...)

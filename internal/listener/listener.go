@@ -7,7 +7,6 @@ package listener
 import (
 	"context"
 	"errors"
-	"html/template"
 	"log/slog"
 	"net"
 	"time"
@@ -57,8 +56,7 @@ type Listener struct {
 	socket    net.Listener
 	requests  *httpd.Site
 	planner   *plan.Planner
-	uploading chan struct{}      // slots of those who upload source packages
-	pages     *template.Template // of directories
+	uploading chan struct{} // slots of those who upload source packages
 
 	stopping   context.Context // the context of Run: with it streams end, while other requests are still answered
 	projection *projection.Projection
@@ -68,7 +66,7 @@ type Listener struct {
 func New(ctx context.Context, o Options, socket net.Listener, nc *nats.Conn, js jetstream.JetStream,
 	store *storage.Store, resolve plan.Resolver) (_ *Listener, err error) {
 	l := &Listener{o: o, log: o.Logger, nc: nc, js: js, storage: store, socket: socket,
-		uploading: make(chan struct{}, maxUploads), pages: directoryTemplate()}
+		uploading: make(chan struct{}, maxUploads)}
 	if l.pushes, err = events.NewPushes(ctx, js); err != nil {
 		return nil, err
 	}

@@ -81,7 +81,8 @@ func rpms(t *testing.T, name, version string) []string {
 	}
 	dir := t.TempDir()
 	spec := filepath.Join(dir, name+".spec")
-	testkit.Write(t, spec, fmt.Sprintf("Name: %s\nVersion: %s\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: noarch\n"+
+	testkit.Write(t, spec, fmt.Sprintf("Name: %s\nVersion: %s\nRelease: 1\nSummary: s\nLicense: MIT\n"+
+		"BuildArch: noarch\n"+
 		"%%description\nd\n%%install\ninstall -D -m 644 /dev/null %%{buildroot}/usr/share/%s\n%%files\n/usr/share/%s\n",
 		name, version, name, name))
 	out, err := exec.Command("rpmbuild", "-ba", "--define", "_topdir "+dir, "--define",
