@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -42,9 +43,18 @@ func (p *Program) Run(ctx context.Context) error {
 	if _, err := machine.DataDir(cfg.DataDir); err != nil {
 		return err
 	}
-	signer, err := p.signer(p.generate)
-	if err != nil {
+	var signer *sign.Signer
+	full := retry.Policy{Notify: func(err error, pause time.Duration) {
+		log.Warn("the signing key cannot be kept, trying again: free some space", "in", pause, "error", err)
+	}}
+	err := full.Do(ctx, func() (err error) {
+		if signer, err = p.signer(p.generate); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return retry.Permanent(err)
+		}
 		return err
+	})
+	if err != nil {
+		return unlessStopped(ctx, err)
 	}
 	status := newStatus()
 	if cfg.Publisher.StatusListen != "" {
