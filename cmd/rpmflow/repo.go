@@ -42,7 +42,7 @@ func repoAction(
 	return storageCommand(cmd, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
 		place := publisher.Place{Project: args[0], Target: args[1], Kind: publisher.Kind(*kind)}
 		if k := place.Kind; k != publisher.Binary && k != publisher.Debug && k != publisher.Source {
-			return hint.Add(fmt.Errorf("there is no kind %q of repositories", *kind), "use debuginfo or source")
+			return hint.Add(fmt.Errorf("unknown kind of repository %q", *kind), "use debuginfo or source")
 		}
 		return run(cmd, p, place, args[2:])
 	})

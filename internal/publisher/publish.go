@@ -28,7 +28,6 @@ const (
 	typeXML  = "application/xml"
 	typeRPM  = "application/x-rpm"
 	typeText = "text/plain; charset=utf-8"
-	typeKey  = "application/pgp-keys"
 	// changing is the Cache-Control of what is written again under its key.
 	changing = "no-cache"
 )
