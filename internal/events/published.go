@@ -145,7 +145,7 @@ func (f Finish) Done(ctx context.Context) error {
 func (f Finish) Return(after time.Duration) error { return f.msg.NakWithDelay(after) }
 
 // PublisherWait is how long a publisher may be silent before another is given what it has taken.
-const PublisherWait = time.Minute
+const PublisherWait = 20 * time.Second
 
 // ForPublisher passes the finished builds that no publisher has acknowledged to take, from the first event on, until
 // ctx ends. Publishers share one durable consumer.

@@ -215,7 +215,9 @@ func TestKilledAnywhere(t *testing.T) {
 	s := start(t)
 	s.finish(t, "first", binaries(rpms(t, "hello", "1"))...)
 	var steps []string
+	url := s.serve(t)
 	o := s.options(t)
+	o.URL = url
 	o.Step = func(what string) error {
 		if !slices.Contains(steps, what) {
 			steps = append(steps, what)
@@ -233,6 +235,7 @@ func TestKilledAnywhere(t *testing.T) {
 		killed := make(chan struct{})
 		kill := sync.OnceFunc(func() { close(killed) })
 		o := s.options(t)
+		o.URL = url
 		o.Step = func(what string) error {
 			if what == step {
 				kill()
@@ -249,7 +252,12 @@ func TestKilledAnywhere(t *testing.T) {
 		stop()
 		// The former revision is as good as the new one. Clients of the directory itself have to wait.
 		valid(t, p, publisher.Binary, "mirrorlist", "repodata/repomd.xml.asc")
-		p, stop = run(t, s.options(t))
+		if out, err := testkit.Install(t, "dnf", s.repoFile(t), "hello"); err != nil {
+			t.Errorf("killed before %s: %v\n%s", step, err, out)
+		}
+		o = s.options(t)
+		o.URL = url
+		p, stop = run(t, o)
 		pub := s.published(t, revision+1)
 		stop()
 		if !holds(pub, build.ID) {

@@ -13,25 +13,8 @@ import (
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
-// dnf runs dnf with nothing of this machine, and returns its output.
-func dnf(t *testing.T, root string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath("dnf"); err != nil {
-		t.Skipf("needs dnf: %v", err)
-	}
-	cmd := exec.CommandContext(t.Context(), "dnf", append([]string{
-		"--assumeyes", "--installroot", root, "--releasever=1", "--setopt=reposdir=" + filepath.Join(root, "repos.d"),
-		"--setopt=cachedir=" + filepath.Join(root, "cache"), "--setopt=tsflags=noscripts", "--nodocs",
-	}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("dnf %v: %v: %s", args, err, out)
-	}
-	return string(out)
-}
-
-// TestPackagesCanBeInstalled pushes a package and installs it with dnf, which checks the signatures of the package and
-// of the repository.
+// TestPackagesCanBeInstalled pushes a package and installs it with dnf and zypper, which check the signatures of the
+// package and of the repository. Then it copies the repository.
 func TestPackagesCanBeInstalled(t *testing.T) {
 	r := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", r.Project("greet", "  layout: in-tree\n"))
@@ -55,27 +38,50 @@ install -D -m 644 /dev/null %{buildroot}%{_datadir}/greet
 	e := s.Finished(t)
 	url := s.URL("/repos/greet/host/greet.repo")
 	finished := time.Now()
-	root := t.TempDir()
-	repos := filepath.Join(root, "repos.d")
-	if err := os.Mkdir(repos, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	testkit.Until(t, func() error {
-		out, err := exec.Command("curl", "-fsS", "-o", filepath.Join(repos, "greet.repo"), url).CombinedOutput()
+		out, err := exec.Command("curl", "-fsS", "-o", "/dev/null", url).CombinedOutput()
 		if err != nil {
 			return errText(string(out))
 		}
 		return nil
 	})
 	t.Logf("published %s after the build %s", time.Since(finished), e.Build.ID)
-	raw, err := io.ReadAll(system.Get(t, url).Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := testkit.Value(io.ReadAll(system.Get(t, url).Body))(t)
 	t.Logf("%s", raw)
-	out := dnf(t, root, "install", "greet")
-	if _, err := os.Stat(filepath.Join(root, "usr/share/greet")); err != nil || !strings.Contains(out, "greet") {
-		t.Errorf("not installed: %v\n%s", err, out)
+
+	root := t.TempDir()
+	dnf := func(t *testing.T, command string, args ...string) string {
+		t.Helper()
+		out, err := testkit.DNF(t, root, command, args...)
+		if err != nil {
+			t.Fatalf("dnf %s %v: %v: %s", command, args, err, out)
+		}
+		return out
+	}
+	testkit.Must(t, os.Mkdir(filepath.Join(root, "repos.d"), 0o755))
+	t.Run("config-manager", func(t *testing.T) {
+		dnf(t, "config-manager", "--add-repo", url)
+		out := dnf(t, "install", "greet")
+		if _, err := os.Stat(filepath.Join(root, "usr/share/greet")); err != nil {
+			t.Errorf("not installed: %v\n%s", err, out)
+		}
+	})
+	t.Run("reposync", func(t *testing.T) {
+		to := t.TempDir()
+		out := dnf(t, "reposync", "--repofrompath=copy,"+strings.TrimSuffix(url, "greet.repo"), "--repoid=copy",
+			"--download-path="+to, "--download-metadata")
+		for _, name := range []string{"copy/repodata/repomd.xml", "copy/Packages/*/greet-1-1.noarch.rpm"} {
+			if found, _ := filepath.Glob(filepath.Join(to, name)); len(found) != 1 {
+				t.Errorf("no %s is copied: %s", name, out)
+			}
+		}
+	})
+	for _, program := range testkit.Installers() {
+		t.Run(program, func(t *testing.T) {
+			if out, err := testkit.Install(t, program, string(raw), "greet"); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 }
 
