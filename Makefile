@@ -4,7 +4,7 @@ SHELL = /bin/bash
 .PHONY: help run build images test e2e bench lint fmt clean
 
 # setpriv: what the script starts ends with make, even when make is killed.
-run: ## set up, build, and show a push becoming an RPM; Ctrl-C ends it
+run: ## set up, build, and show a push becoming an installed RPM; Ctrl-C ends it
 	@exec setpriv --pdeathsig TERM scripts/run
 
 build: ## the binaries, into bin/

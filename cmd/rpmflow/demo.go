@@ -79,6 +79,7 @@ func newDemonstration(
 	d.project = rpmflow.Project{
 		Name: name, URL: d.repo, Branches: []string{"main"}, Layout: rpmflow.LayoutAuto,
 		Targets: []string{cfg.Targets[0].Name}, Secret: rand.Text(), Timeout: time.Hour, Concurrency: 1,
+		Publish: rpmflow.Publish{On: true, Replace: true}, // every run builds the same version again
 	}
 	cfg.Projects = append(cfg.Projects, d.project)
 	return d, instead, nil
@@ -109,7 +110,7 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 	if b, err = d.follow(ctx, c, b.ID, out); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	return d.result(cfg, b, out)
+	return d.result(ctx, cfg, b, out)
 }
 
 // buildOf waits for the build of a commit.
@@ -151,8 +152,8 @@ func (d *demonstration) follow(
 	return c.Wait(ctx, id, m.report)
 }
 
-// result prints what was made and where it is, or why nothing was made, and the next commands.
-func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Writer) error {
+// result prints what was made and where it is, or why nothing was made, installs it, and prints the next commands.
+func (d *demonstration) result(ctx context.Context, cfg *config.Config, b rpmflow.Build, out io.Writer) error {
 	self := os.Args[0]
 	fmt.Fprintln(out)
 	if b.Outcome.Result != rpmflow.Succeeded {
@@ -168,6 +169,9 @@ func (d *demonstration) result(cfg *config.Config, b rpmflow.Build, out io.Write
 		if a.Kind == rpmflow.KindRPM {
 			fmt.Fprintf(out, "%s is built:\n  %s\n  in S3 it is %s/%s\n", a.NEVRA, a.URL, cfg.S3.Bucket, a.Key)
 		}
+	}
+	if err := d.install(ctx, cfg, b, out); err != nil {
+		return fmt.Errorf("demo: %w", err)
 	}
 	fmt.Fprintf(out, `
 The server goes on running; Ctrl-C ends it. In another terminal, in this directory:

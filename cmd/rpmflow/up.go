@@ -30,7 +30,8 @@ builds; a second one ends it at once. While it runs, the other commands find it 
 directory.
 
 With --demo DIR it also makes a git repository of DIR, whose post-receive hook announces pushes. It pushes to
-the repository and shows the build, from the push to the RPM. The log then goes to DATA_DIR/up.log.
+the repository and shows the build, from the push to the RPM. If there is dnf, it installs the RPM from the signed
+repository into DATA_DIR/demo/root. The log then goes to DATA_DIR/up.log.
 
 These are the flags that most people need; --help-all shows all of them.`,
 		Example: "  rpmflow up --config rpmflow.yaml\n  rpmflow up --demo examples/hello",

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,11 +30,29 @@ func TestDemonstration(t *testing.T) {
 	up.says(t, "hello --wait\n")
 	printed := up.log.String()
 	for _, want := range []string{"rpmflow is up\n", "log      .rpmflow/up.log\n",
-		"$ git push .rpmflow/demo/hello.git main\n", "\nrpms  ", "hello-1.0-1.noarch is built:\n  http://127.0.0.1:"} {
+		"$ git push .rpmflow/demo/hello.git main\n", "\nrpms  ", "hello-1.0-1.noarch is built:\n  http://127.0.0.1:",
+		"\nIt is in a signed repository for dnf and zypper, http://127.0.0.1:"} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("not printed: %q", want)
 		}
 	}
+	root := filepath.Join(dir, ".rpmflow", "demo", "root")
+	t.Run("dnf", func(t *testing.T) {
+		if _, err := exec.LookPath("dnf"); err != nil {
+			t.Skipf("needs dnf: %v", err)
+		}
+		for _, want := range []string{
+			"\n$ dnf --installroot=" + root + " --releasever=1 --assumeyes install hello-1.0-1.noarch\n",
+			"dnf has checked both signatures and has installed it, into .rpmflow/demo/root.\n"} {
+			if !strings.Contains(printed, want) {
+				t.Errorf("not printed: %q", want)
+			}
+		}
+		raw, err := os.ReadFile(filepath.Join(root, "usr/share/hello/greeting"))
+		if string(raw) != "Hello from rpmflow\n" {
+			t.Errorf("installed: %q, %v", raw, err)
+		}
+	})
 	if strings.Contains(printed, "level=") {
 		t.Error("the log is among the words")
 	}
