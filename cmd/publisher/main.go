@@ -7,10 +7,12 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/publisherd"
 )
 
 func main() {
+	lifeline.Main(nil)
 	cli.Main(cli.Service{
 		Program: config.ForPublisher, Short: "Make signed dnf repositories of finished builds",
 		Long: `The publisher puts the packages of finished builds into signed dnf repositories in S3, one for each
@@ -21,5 +23,6 @@ project and target. It begins with the first finished build that NATS JetStream 
 			return p.Run(ctx)
 		},
 		Address: publisherd.StatusAddress,
+		Checks:  publisherd.Checks,
 	}.Command())
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rpmflow/rpmflow/internal/cli"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/publisherd"
 )
 
 func configCommand() *cobra.Command {
@@ -43,7 +45,7 @@ func configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := cfg.CheckBuilder(); err != nil {
+		if err := errors.Join(cfg.CheckBuilder(), publisherd.CheckKey(cfg)); err != nil {
 			return err
 		}
 		for _, w := range cfg.Warnings {

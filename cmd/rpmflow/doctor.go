@@ -11,22 +11,23 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
+	"github.com/rpmflow/rpmflow/internal/publisherd"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
 func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:       "doctor [listener|builder]",
+		Use:       "doctor [listener|builder|publisher]",
 		Short:     "Check everything that the system needs, and print what to do about what is missing",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder)},
-		Long: `Doctor checks configuration, data directory, NATS, S3, the listener and the container engine, as seen
-from this machine. It prints a line for each check and what to do about it. With an argument it checks what that program
-needs, with that program's rights. Without one it checks everything, and what only a builder needs is a warning.
-It exits with 1 if something has failed.`,
+		ValidArgs: []string{string(config.ForListener), string(config.ForBuilder), string(config.ForPublisher)},
+		Long: `Doctor checks configuration, data directory, NATS, S3, the listener, the signing key and the container
+engine, as seen from this machine. It prints a line for each check and what to do about it. With an argument it checks
+what that program needs, with that program's rights. Without one it checks everything, and what only a builder or a
+publisher needs is a warning. It exits with 1 if something has failed.`,
 		Example: "  rpmflow doctor\n  rpmflow doctor builder --json",
 	}
-	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder")
+	cli.ConfigFlags(cmd, "", "nats", "s3", "listener", "builder", "publisher")
 	cli.JSONFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		program, name := config.ForOperator, ""
@@ -42,6 +43,8 @@ It exits with 1 if something has failed.`,
 				return listenerd.Checks(cfg), nil
 			case program == config.ForBuilder:
 				return builderd.Checks(cfg, hostReason), nil
+			case program == config.ForPublisher:
+				return publisherd.Checks(cfg), nil
 			}
 			return up.Checks(cfg, hostReason), nil
 		})

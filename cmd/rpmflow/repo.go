@@ -28,7 +28,7 @@ need its keys, those that change a repository also the signing key.`,
 		Example: "  rpmflow repo list\n  rpmflow repo show hello fedora-43-x86_64",
 	}
 	cmd.AddCommand(repoList(), repoShow(), repoVerify(), repoRollback(), repoPin(), repoRemove(), repoPromote(),
-		repoRebuild())
+		repoRebuild(), repoSign(), repoNewKey())
 	return cmd
 }
 

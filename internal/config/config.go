@@ -80,10 +80,11 @@ type NATS struct {
 
 // Publisher is what makes dnf repositories.
 type Publisher struct {
-	SigningKey   Secret   // armored; empty: one is made
-	URL          *url.URL // nil: Config.PublicURL and /repos
-	Jobs         int
-	StatusListen string // host:port; empty: nowhere
+	SigningKey     Secret   // armored, one key or several; empty: one is made
+	SigningCommand string   // absolute path; empty: SigningKey is private
+	URL            *url.URL // nil: Config.PublicURL and /repos
+	Jobs           int
+	StatusListen   string // host:port; empty: nowhere
 }
 
 // S3 is how to reach the storage. Both keys are set, or none of them.

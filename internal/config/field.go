@@ -204,6 +204,9 @@ func file(dst *string) field {
 	}
 }
 
+// program is the path of a program that need not exist: only one of those that share the configuration runs it.
+func program(dst *string) field { return dir(dst, false, false) }
+
 // dir is the path of a directory that need not exist. A relative data directory starts at the working directory, even
 // in a file.
 func dir(dst *string, atWorkingDir, required bool) field {

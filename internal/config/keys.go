@@ -199,11 +199,17 @@ func (n *Listener) settings(l *loader) []setting {
 
 func (p *Publisher) settings(l *loader) []setting {
 	return slices.Concat(
-		secret(l, "publisher.signing_key", "Armored OpenPGP private key without a passphrase, which signs packages "+
-			"and repositories. Without one the publisher makes a key and keeps it in data_dir/signing-key.asc.",
+		secret(l, "publisher.signing_key", "Armored OpenPGP keys. The first one signs packages and repositories: a "+
+			"private key without a passphrase, or the public half of the one that publisher.signing_command has. "+
+			"Users of the packages get the public halves of all: see docs/operations.md about a change of the key. "+
+			"Without any the publisher makes a key and keeps it in data_dir/signing-key.asc, where there may be "+
+			"several, too.",
 			&p.SigningKey,
 			ForPublisher, ForOperator),
 		[]setting{
+			{path: "publisher.signing_command", field: program(&p.SigningCommand),
+				doc: "Program that signs in place of a private key in publisher.signing_key: it reads what is to be " +
+					"signed from its standard input, and writes a detached OpenPGP signature."},
 			{path: "publisher.url", field: webURL(&p.URL, "https://packages.example.com/repos", true, true),
 				doc: "URL of repos/ of the bucket for users of the packages. Empty: public_url and /repos, which the " +
 					"listener serves."},

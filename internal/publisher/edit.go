@@ -86,11 +86,14 @@ func (p *Publisher) set(ctx context.Context, place Place, change func(*repo.Stat
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkKey(ctx, place, state); err != nil {
+	if err := p.checkKey(ctx, place, state.Newest()); err != nil {
 		return nil, err
 	}
 	if err := change(state); err != nil {
 		return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+	}
+	if err := p.checkKey(ctx, place, state.Shown()); err != nil {
+		return nil, err
 	}
 	if err := p.replaceState(ctx, place, state, version); err != nil {
 		return nil, err

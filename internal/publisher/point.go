@@ -46,6 +46,9 @@ func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, h
 		}
 		content["repodata/"+name] = raw
 	}
+	if err := p.publishKeys(ctx, place); err != nil {
+		return err
+	}
 	for _, name := range pointers() {
 		if err := p.o.step(name); err != nil {
 			return err
@@ -54,26 +57,19 @@ func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, h
 			return err
 		}
 	}
-	return p.describe(ctx, place)
+	if place.Kind != Binary {
+		return nil
+	}
+	return p.keepAs(ctx, place.key(place.Project+".repo"), []byte(repoFile(place, p.URL(place))))
 }
 
-// describe writes what people and tools need to use the repository.
-func (p *Publisher) describe(ctx context.Context, place Place) error {
-	files := map[string][]byte{"repodata/repomd.xml.key": p.public}
-	if place.Kind == Binary {
-		files[place.Project+".repo"] = []byte(repoFile(place, p.URL(place)))
-		files["RPM-GPG-KEY-"+place.Project] = p.public
+// keepAs makes an object have this content.
+func (p *Publisher) keepAs(ctx context.Context, key string, content []byte) error {
+	_, version, err := p.repos.Read(ctx, key, maxSmall)
+	if err != nil {
+		return err
 	}
-	for name, content := range files {
-		_, version, err := p.repos.Read(ctx, place.key(name), maxSmall)
-		if err != nil {
-			return err
-		}
-		if err := p.replace(ctx, place.key(name), content, version, typeText); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.replace(ctx, key, content, version, typeText)
 }
 
 // replace writes an object if it has this version, and nothing if it has this content.

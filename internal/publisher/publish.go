@@ -15,7 +15,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/repo"
-	"github.com/rpmflow/rpmflow/internal/repo/sign"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -63,7 +62,7 @@ func (p *Publisher) once(ctx context.Context, place Place, from begin, edit edit
 	}
 	state, version, err := from(ctx)
 	if err == nil {
-		err = p.checkKey(ctx, place, state)
+		err = p.checkKey(ctx, place, state.Newest())
 	}
 	if err != nil {
 		return nil, err
@@ -105,38 +104,6 @@ func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string,
 			"make it again with rpmflow repo rebuild"))
 	}
 	return state, version, nil
-}
-
-// errOtherKey means that a repository was signed with a key that this publisher does not have.
-var errOtherKey = errors.New("the repository is signed with another key than this publisher's")
-
-// ErrNoKey means that this program has no signing key.
-var ErrNoKey = hint.Add(errors.New("there is no signing key"),
-	"run the command with the publisher's data_dir, or set publisher.signing_key")
-
-// checkKey compares the key with the one that has signed the newest revision: clients that trust one of them would
-// refuse what the other signs.
-func (p *Publisher) checkKey(ctx context.Context, place Place, state *repo.State) error {
-	if p.o.Signer == nil {
-		return ErrNoKey
-	}
-	if state.Revision == 0 {
-		return nil
-	}
-	var signed [2][]byte
-	for i, name := range []string{"repomd.xml", "repomd.xml.asc"} {
-		var err error
-		key := place.key(place.revision(state.Newest()) + "/repodata/" + name)
-		if signed[i], _, err = p.repos.Read(ctx, key, maxSmall); err != nil {
-			return err
-		}
-	}
-	_, err := p.keys.Detached(signed[0], signed[1])
-	if errors.Is(err, sign.ErrUnknownKey) {
-		return fmt.Errorf("repository %s: %w", place.Path(), hint.Add(fmt.Errorf("%w: %w", errOtherKey, err),
-			"give all publishers the same publisher.signing_key"))
-	}
-	return nil // verify finds other mistakes, and a new revision does not have them
 }
 
 // existing begins with the newest revision.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,16 +122,12 @@ func (p *Publisher) Promote(ctx context.Context, from, to Place, builds []string
 func (p *Publisher) copy(
 	ctx context.Context, from, to Place, d *repo.Draft, e repo.Entry, rules rpmflow.Publish, dir string,
 ) error {
-	file := filepath.Join(dir, "package")
-	if err := p.fetch(ctx, from.key(e.Object()), file, e.Checksum, e.Size); err != nil {
-		return err
-	}
-	pkg, err := describe(file, repo.File{Checksum: e.Checksum, Size: e.Size, Time: e.Built})
+	pkg, file, err := p.own(ctx, from, e, dir)
 	if err != nil {
 		return err
 	}
 	if err := d.Add(pkg, e.Origin, repo.Rules{Replace: rules.Replace, RefuseLower: rules.RefuseLower}); err != nil {
 		return err
 	}
-	return p.repos.Keep(ctx, to.key(pkg.Object()), file, e.Checksum, e.Size, typeRPM)
+	return p.repos.Keep(ctx, to.key(pkg.Object()), file, pkg.Checksum, pkg.Size, typeRPM)
 }

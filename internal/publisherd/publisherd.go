@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,9 +26,6 @@ import (
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
-
-// KeyFile is where the key is that the publisher makes, below data_dir.
-const KeyFile = "signing-key.asc"
 
 // Program is a publisher. Its fields are set before Run.
 type Program struct {
@@ -56,6 +52,10 @@ func (p *Program) Run(ctx context.Context) error {
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
+	if err := p.runnable(); err != nil {
+		return err
+	}
+	p.describe(signer)
 	status := newStatus()
 	if cfg.Publisher.StatusListen != "" {
 		stop, err := status.listen(cfg.Publisher.StatusListen, log)
@@ -114,7 +114,7 @@ func (p *Program) publisher(
 // Open is a publisher for commands: it reads and changes repositories, and does not wait for builds.
 func Open(cfg *config.Config, log *slog.Logger) (*publisher.Publisher, func(), error) {
 	p := Program{Config: cfg, Log: log}
-	signer, err := p.signer(func(string) (*sign.Key, error) { return nil, errNoKey })
+	signer, err := p.signer(noKey)
 	if errors.Is(err, errNoKey) { // not every command needs one, and another key would be of no use
 		signer, err = nil, nil
 	}
@@ -133,64 +133,9 @@ func Open(cfg *config.Config, log *slog.Logger) (*publisher.Publisher, func(), e
 	return pub, store.Close, nil
 }
 
-var errNoKey = errors.New("there is no signing key")
-
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
-	}
-	return err
-}
-
-// signer has the configured key, or the one in data_dir. missing decides what happens if there is none.
-func (p *Program) signer(missing func(file string) (*sign.Key, error)) (*sign.Signer, error) {
-	if text := p.Config.Publisher.SigningKey; text != "" {
-		key, err := sign.ParseKey([]byte(text))
-		if err != nil {
-			return nil, fmt.Errorf("publisher.signing_key: %w", err)
-		}
-		return sign.NewSigner(key)
-	}
-	file := filepath.Join(p.Config.DataDir, KeyFile)
-	key, err := sign.ReadKey(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = missing(file)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return sign.NewSigner(key)
-}
-
-func (p *Program) generate(file string) (*sign.Key, error) {
-	private, _, err := sign.Generate(sign.RSA4096, "rpmflow packages", "")
-	if err != nil {
-		return nil, fmt.Errorf("make a signing key: %w", err)
-	}
-	if err := writeNew(file, private); err != nil {
-		return nil, fmt.Errorf("keep the signing key: %w", err)
-	}
-	key, err := sign.ReadKey(file)
-	if err == nil {
-		p.Log.Info("a signing key was made: make a copy of it, packages cannot be signed with it again without",
-			"file", file, "fingerprint", key.Fingerprint())
-	}
-	return key, err
-}
-
-// writeNew makes a file that only the owner may read: complete or not at all, and never over one that is there.
-func writeNew(name string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Link(f.Name(), name); errors.Is(err, fs.ErrExist) {
-		return nil // another program has made one meanwhile
 	}
 	return err
 }

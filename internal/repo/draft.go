@@ -33,6 +33,7 @@ type Draft struct {
 	index   map[nameArch][]*Entry // of the next revision
 	removed map[rpmfile.NEVRA]bool
 	added   []addition
+	renewed bool
 }
 
 type nameArch struct{ name, arch string }
@@ -59,7 +60,12 @@ func (d *Draft) note(e *Entry) {
 }
 
 // Changed reports whether the next revision differs from the last.
-func (d *Draft) Changed() bool { return len(d.added)+len(d.removed) > 0 || d.state.Revision == 0 }
+func (d *Draft) Changed() bool {
+	return len(d.added)+len(d.removed) > 0 || d.state.Revision == 0 || d.renewed
+}
+
+// Renew makes a revision although nothing has changed: the files of the last one keep their signature.
+func (d *Draft) Renew() { d.renewed = true }
 
 // Add takes a package in. One that is there already, with this content or from this build, changes nothing: if it was
 // signed again, it has another checksum. Its error is a *Refused.

@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/machine"
+	"github.com/rpmflow/rpmflow/internal/publisherd"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -23,6 +24,7 @@ func Checks(cfg *config.Config, hostReason string) []doctor.Check {
 		connect.NATS(cfg, "rpmflow doctor").Check,
 		storage.Check(connect.S3(cfg, slog.New(slog.DiscardHandler)), true),
 		ready.Check(string(config.ForListener), strings.TrimRight(cfg.PublicURL.String(), "/"), false),
+		doctor.AsWarnings("if a publisher is to run here", publisherd.Check(cfg)),
 		doctor.AsWarnings("if builds are to run here", builderd.BuildChecks(cfg, hostReason)...),
 	}
 }

@@ -24,28 +24,33 @@ const (
 )
 
 // run has the command sign. It returns the signature as binary.
-func (k *Key) run(ctx context.Context, data []byte) ([]byte, error) {
+func (k *Key) run(ctx context.Context, data io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it takes more than %s", commandLimit))
 	defer cancel()
 	out, message := bounded{max: maxSignature}, bounded{max: maxMessage, cut: true}
 	cmd := lifeline.Supervised(ctx, k.command[0], k.command[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8"} // nothing of the program's own: it has secrets
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &out, &message
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = data, &out, &message
 	err := cmd.Run()
-	switch {
+	failed := func(err error) error { return fmt.Errorf("signing command %s: %w", k.command[0], err) }
+	switch said := printable.Name(strings.TrimSpace(string(message.buf))); {
 	case out.more:
-		return nil, errors.New("signing command: it writes more than a signature")
+		return nil, failed(fmt.Errorf("it writes more than %d bytes, which is not a signature", maxSignature))
+	case err != nil && said != "":
+		return nil, failed(fmt.Errorf("%w: %s", err, said))
 	case err != nil:
-		return nil, fmt.Errorf("signing command: %w: %s", err, printable.Name(strings.TrimSpace(string(message.buf))))
+		return nil, failed(err)
+	case len(out.buf) == 0:
+		return nil, failed(errors.New("it writes nothing, where a signature is expected"))
 	}
 	raw := out.buf
 	if bytes.HasPrefix(raw, []byte("-----BEGIN")) {
 		block, err := armor.Decode(bytes.NewReader(raw))
 		if err != nil || block.Type != openpgp.SignatureType {
-			return nil, errors.New("signing command: its output is not a detached signature")
+			return nil, failed(errors.New("its output is not a detached signature"))
 		}
 		if raw, err = io.ReadAll(block.Body); err != nil {
-			return nil, fmt.Errorf("signing command: its output is not a detached signature: %w", err)
+			return nil, failed(fmt.Errorf("its output is not a detached signature: %w", err))
 		}
 	}
 	return raw, nil

@@ -147,10 +147,14 @@ func database(t *testing.T, keys ...*Key) string {
 }
 
 // rpmSays is what rpm finds in a package, and whether it accepts it.
-func rpmSays(t *testing.T, database string, content []byte) (string, bool) {
+func rpmSays(t *testing.T, database string, content []byte, macros ...string) (string, bool) {
 	t.Helper()
 	file := testkit.Write(t, filepath.Join(t.TempDir(), "x.rpm"), string(content))
-	out, err := exec.CommandContext(t.Context(), "rpmkeys", "--dbpath", database, "-Kv", file).CombinedOutput()
+	args := []string{"--dbpath", database, "-Kv", file}
+	for _, m := range macros {
+		args = append(args, "--define", m)
+	}
+	out, err := exec.CommandContext(t.Context(), "rpmkeys", args...).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

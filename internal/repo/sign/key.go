@@ -5,14 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/rpmflow/rpmflow/internal/hint"
@@ -27,10 +24,7 @@ const (
 	Ed25519 Algorithm = "ed25519"
 )
 
-const (
-	maxKey     = 1 << 20 // of a key's text, of one key or several
-	minRSABits = 2048    // less is refused by EL 8 and later
-)
+const minRSABits = 2048 // less is refused by EL 8 and later
 
 // Key is an OpenPGP key that can sign: its private half is at hand, or a command has it.
 type Key struct {
@@ -92,113 +86,22 @@ func settings() *packet.Config {
 		InsecureGenerateNonCriticalSignatureCreationTime: true}
 }
 
-// ReadKey reads an armored private key from a file that nobody else may read.
-func ReadKey(file string) (*Key, error) {
-	const name = "name the file that has the private key"
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, hint.Add(fmt.Errorf("signing key: %w", err), name)
-	}
-	defer func() { _ = f.Close() }() // it was read only
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("signing key: %w", err)
-	case !info.Mode().IsRegular():
-		return nil, hint.Add(fmt.Errorf("signing key: %s is not a file", file), name)
-	case info.Mode().Perm()&0o027 != 0:
-		return nil, hint.Add(fmt.Errorf("signing key: others can read or write %s (mode %04o)", file,
-			info.Mode().Perm()), "chmod 600 "+file)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKey+1))
-	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
-	}
-	k, err := ParseKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return k, nil
-}
-
-// ParseKey takes an armored private key, as gpg --export-secret-keys --armor writes it: the value of a secret.
-func ParseKey(text []byte) (*Key, error) {
-	const export = "export it with gpg --export-secret-keys --armor KEY"
-	entities, kind, err := parseArmored(text)
-	switch {
-	case err != nil:
-		return nil, hint.Add(fmt.Errorf("signing key: %w", err), export)
-	case kind != openpgp.PrivateKeyType:
-		return nil, hint.Add(errors.New("signing key: this is the public half of a key only"), export)
-	case len(entities) != 1:
-		return nil, hint.Add(fmt.Errorf("signing key: these are %d keys", len(entities)), "give each by itself")
-	}
-	k := &Key{entity: entities[0]}
-	key, err := k.usable(time.Now())
-	switch {
-	case err != nil:
-		return nil, err
-	case key.PrivateKey == nil || key.PrivateKey.Dummy():
-		return nil, hint.Add(fmt.Errorf("signing key %s: its private half is not there", k.Fingerprint()), export)
-	case key.PrivateKey.Encrypted:
-		return nil, hint.Add(fmt.Errorf("signing key %s: it has a passphrase", k.Fingerprint()),
-			"remove that from a copy (gpg --change-passphrase KEY) and export it again, or let a command sign")
-	}
-	return k, nil
-}
-
-// CommandKey is a key that is elsewhere, in a hardware token or on another machine. The command gets what is to be
-// signed on its standard input, and writes a detached signature, binary or armored, as gpg --detach-sign does. It gets
-// PATH and nothing else of the environment. Signatures are checked with the public half, which is armored.
-func CommandKey(public []byte, command ...string) (*Key, error) {
-	const export = "export the public half with gpg --export --armor KEY"
-	entities, _, err := parseArmored(public)
-	switch {
-	case len(command) == 0:
-		return nil, errors.New("signing command: it is empty")
-	case err != nil:
-		return nil, hint.Add(fmt.Errorf("signing command: public key: %w", err), export)
-	case len(entities) != 1:
-		return nil, hint.Add(fmt.Errorf("signing command: these are %d public keys", len(entities)), export)
-	}
-	k := &Key{entity: entities[0], command: command}
-	_, err = k.usable(time.Now())
-	return k, err
-}
-
-// parseArmored reads the first armored block of a text: its keys, and whether they are private ones.
-func parseArmored(text []byte) (openpgp.EntityList, string, error) {
-	if len(text) > maxKey {
-		return nil, "", fmt.Errorf("this is larger than a key: %d bytes", len(text))
-	}
-	block, err := armor.Decode(bytes.NewReader(text))
-	if err != nil {
-		return nil, "", errors.New("this is not an armored OpenPGP key")
-	}
-	if block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
-		return nil, "", fmt.Errorf("this is not an OpenPGP key, but a %q", block.Type)
-	}
-	entities, err := openpgp.ReadKeyRing(block.Body)
-	if err == nil && len(entities) == 0 {
-		err = errors.New("there is none")
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("this is not an OpenPGP key that can be read: %w", err)
-	}
-	return entities, block.Type, nil
-}
-
 // Fingerprint names the key.
 func (k *Key) Fingerprint() string { return fingerprint(k.entity) }
 
 func fingerprint(e *openpgp.Entity) string { return fmt.Sprintf("%X", e.PrimaryKey.Fingerprint) }
 
-// Expires is when the key stops to be valid; zero if it does not.
-func (k *Key) Expires() time.Time {
+// Expires is when the key stops to sign: itself, or its subkey for that; zero if it does not.
+func (k *Key) Expires() (end time.Time) {
 	if self, _ := k.entity.PrimarySelfSignature(); self != nil {
-		return expires(k.entity.PrimaryKey, self)
+		end = expires(k.entity.PrimaryKey, self)
 	}
-	return time.Time{}
+	if key, ok := k.entity.SigningKey(time.Now()); ok {
+		if sub := expires(key.PublicKey, key.SelfSignature); !sub.IsZero() && (end.IsZero() || sub.Before(end)) {
+			end = sub
+		}
+	}
+	return end
 }
 
 func expires(key *packet.PublicKey, self *packet.Signature) time.Time {
@@ -217,26 +120,41 @@ func (k *Key) Public() ([]byte, error) {
 	return public, nil
 }
 
+func (k *Key) ring() Keyring { return Keyring{openpgp.EntityList{k.entity}} }
+
 // usable returns the key or the subkey that signs now, or why there is none.
 func (k *Key) usable(now time.Time) (openpgp.Key, error) {
 	key, ok := k.entity.SigningKey(now)
 	if !ok {
 		return key, k.unusable(now)
 	}
-	name := k.Fingerprint()
+	if err := k.known(key.PublicKey); err != nil {
+		return key, err
+	}
 	bits, err := key.PublicKey.BitLength()
-	switch algorithm := key.PublicKey.PubKeyAlgo; {
+	switch {
 	case err != nil:
-		return key, fmt.Errorf("signing key %s: %w", name, err)
-	case key.PublicKey.Version != 4 || algorithm != packet.PubKeyAlgoRSA && algorithm != packet.PubKeyAlgoEdDSA &&
-		algorithm != packet.PubKeyAlgoECDSA:
-		return key, hint.Add(fmt.Errorf("signing key %s: version %d, algorithm %d is not known to every rpm", name,
-			key.PublicKey.Version, algorithm), "use a key of version 4 with RSA or Ed25519")
-	case algorithm == packet.PubKeyAlgoRSA && bits < minRSABits:
-		return key, hint.Add(fmt.Errorf("signing key %s: RSA with %d bits is refused by many systems", name, bits),
-			"use a key with 4096 bits")
+		return key, fmt.Errorf("signing key %s: %w", k.Fingerprint(), err)
+	case key.PublicKey.PubKeyAlgo == packet.PubKeyAlgoDSA:
+		return key, hint.Add(fmt.Errorf("signing key %s: DSA is refused by many systems", k.Fingerprint()),
+			"use a key with RSA or Ed25519")
+	case key.PublicKey.PubKeyAlgo == packet.PubKeyAlgoRSA && bits < minRSABits:
+		return key, hint.Add(fmt.Errorf("signing key %s: RSA with %d bits is refused by many systems",
+			k.Fingerprint(), bits), "use a key with 4096 bits")
 	}
 	return key, nil
+}
+
+// known fails if there are clients that cannot read the key: these would trust none of the keys in the same file.
+func (k *Key) known(key *packet.PublicKey) error {
+	switch key.PubKeyAlgo {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoDSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
+		if key.Version == 4 {
+			return nil
+		}
+	}
+	return hint.Add(fmt.Errorf("signing key %s: version %d, algorithm %d is not known to every rpm", k.Fingerprint(),
+		key.Version, key.PubKeyAlgo), "use a key of version 4 with RSA or Ed25519")
 }
 
 // unusable says why a key signs nothing.
@@ -270,32 +188,49 @@ func (k *Key) unusable(now time.Time) error {
 	return err("it may not sign", "use one that has the capability to sign (gpg --list-keys shows it as [S])")
 }
 
+// message is what is signed, read from its beginning each time: it may be a package.
+type message func() (io.Reader, error)
+
+func inMemory(data []byte) message {
+	return func() (io.Reader, error) { return bytes.NewReader(data), nil }
+}
+
 // sign makes a detached signature, and checks it: a wrong one, of a faulty machine or another key, must not be
 // published.
-func (k *Key) sign(ctx context.Context, data []byte) ([]byte, *packet.Signature, error) {
+func (k *Key) sign(ctx context.Context, data message) ([]byte, *packet.Signature, error) {
 	key, err := k.usable(time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	var raw []byte
-	if k.command != nil {
-		raw, err = k.run(ctx, data)
-	} else {
-		config := settings()
-		config.SigningKeyId = key.PublicKey.KeyId
-		var b bytes.Buffer
-		err = openpgp.DetachSign(&b, k.entity, bytes.NewReader(data), config)
-		raw = b.Bytes()
-	}
+	raw, err := k.raw(ctx, key, data)
 	var sig *packet.Signature
 	if err == nil {
 		sig, err = readSignature(raw)
 	}
+	var again io.Reader
 	if err == nil {
-		_, err = Keyring{openpgp.EntityList{k.entity}}.check(sig, raw, data)
+		again, err = data()
+	}
+	if err == nil {
+		_, err = k.ring().check(sig, raw, again)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("signing key %s: %w", k.Fingerprint(), err)
 	}
 	return raw, sig, nil
+}
+
+func (k *Key) raw(ctx context.Context, key openpgp.Key, data message) ([]byte, error) {
+	r, err := data()
+	if err != nil {
+		return nil, err
+	}
+	if k.command != nil {
+		return k.run(ctx, r)
+	}
+	config := settings()
+	config.SigningKeyId = key.PublicKey.KeyId
+	var b bytes.Buffer
+	err = openpgp.DetachSign(&b, k.entity, r, config)
+	return b.Bytes(), err
 }

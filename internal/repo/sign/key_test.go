@@ -3,10 +3,13 @@ package sign
 import (
 	"bytes"
 	"context"
+	"crypto/dsa" //nolint:staticcheck // keys of it are to be refused
+	"crypto/rand"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +42,7 @@ func TestKeysThatCannotSign(t *testing.T) {
 	plain := func(config *packet.Config) []byte { return private(t, config, func(*openpgp.Entity) {}) }
 	good := plain(&packet.Config{})
 	public := testkit.Value(testkit.Value(ParseKey(good))(t).Public())(t)
+	old := private(t, &packet.Config{}, toDSA)
 	const export = "gpg --export-secret-keys --armor"
 	for name, test := range map[string]struct {
 		text     []byte
@@ -68,9 +72,18 @@ func TestKeysThatCannotSign(t *testing.T) {
 		}), "it may not sign", "[S]"},
 		"version 6": {plain(&packet.Config{V6Keys: true, Algorithm: packet.PubKeyAlgoEd25519}),
 			"not known to every rpm", "RSA or Ed25519"},
+		"DSA":            {old, "DSA is refused", "RSA or Ed25519"},
+		"two in a block": {two(t), "2 keys in one block", export},
+		"cut off":        {good[:len(good)/2], "1 keys begin and 0 end", export},
+		"without the second": {append(slices.Clone(good), "-----END PGP PUBLIC KEY BLOCK-----\n"...),
+			"1 keys begin and 2 end", export},
+		"a damaged second": {append(slices.Clone(good), bytes.Replace(public, public[200:260], public[100:160], 1)...),
+			"key 2 of 2", "gpg --export --armor"},
+		"a second that rpm does not know": {append(slices.Clone(good), plain(&packet.Config{V6Keys: true,
+			Algorithm: packet.PubKeyAlgoEd25519})...), "not known to every rpm", "RSA or Ed25519"},
 		"short": {plain(&packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 1024}), "1024 bits", "4096"},
 	} {
-		_, err := ParseKey(test.text)
+		_, err := ParseSigner(test.text)
 		if err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -78,6 +91,72 @@ func TestKeysThatCannotSign(t *testing.T) {
 		if _, do := hint.Split(err); do == "" || !strings.Contains(do, test.do) {
 			t.Errorf("%s: it does not say what to do: %v", name, err)
 		}
+	}
+}
+
+func toDSA(e *openpgp.Entity) {
+	key := &dsa.PrivateKey{}
+	if err := dsa.GenerateParameters(&key.Parameters, rand.Reader, dsa.L1024N160); err != nil {
+		panic(err)
+	}
+	if err := dsa.GenerateKey(key, rand.Reader); err != nil {
+		panic(err)
+	}
+	e.PrivateKey = packet.NewDSAPrivateKey(e.PrimaryKey.CreationTime, key)
+	e.PrimaryKey = &e.PrivateKey.PublicKey
+	e.Subkeys = nil
+	for _, id := range e.Identities {
+		id.SelfSignature.PubKeyAlgo = packet.PubKeyAlgoDSA
+		if err := id.SelfSignature.SignUserId(id.Name, e.PrimaryKey, e.PrivateKey, nil); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// two are two keys as gpg --export-secret-keys without a name writes them.
+func two(t *testing.T) []byte {
+	t.Helper()
+	return testkit.Value(armored(openpgp.PrivateKeyType, func(w io.Writer) error {
+		return errors.Join(newKey(t).entity.SerializePrivateWithoutSigning(w, nil),
+			newKey(t).entity.SerializePrivateWithoutSigning(w, nil))
+	}))(t)
+}
+
+// The first key signs. Clients get all of them, each once, also one that has expired and one without its private half.
+func TestSeveralKeys(t *testing.T) {
+	t.Parallel()
+	first, next := newKey(t), newKey(t)
+	secret := testkit.Value(armored(openpgp.PrivateKeyType, func(w io.Writer) error {
+		return first.entity.SerializePrivateWithoutSigning(w, nil)
+	}))(t)
+	expired := private(t, &packet.Config{Time: func() time.Time { return time.Now().Add(-48 * time.Hour) },
+		KeyLifetimeSecs: 3600}, func(*openpgp.Entity) {})
+	public := testkit.Value(first.Public())(t)
+	// The newline at the end of a file may be missing.
+	text := slices.Concat(bytes.TrimSpace(secret), testkit.Value(next.Public())(t), []byte("a comment\n"), expired,
+		public)
+	signer := testkit.Value(ParseSigner(text))(t)
+	if keys := signer.Keys(); len(keys) != 4 || keys[0].Fingerprint() != first.Fingerprint() {
+		t.Fatalf("keys: %v", keys)
+	}
+	published := testkit.Value(signer.Public())(t)
+	if n := strings.Count(string(published), "BEGIN PGP PUBLIC"); n != 3 ||
+		strings.Contains(string(published), "PRIVATE") {
+		t.Errorf("%d keys are published:\n%s", n, published)
+	}
+	repomd := []byte("<repomd/>")
+	asc := testkit.Value(signer.Detached(t.Context(), repomd))(t)
+	by, err := testkit.Value(ReadKeyring(published))(t).Detached(repomd, asc)
+	if err != nil || by != first.Fingerprint() {
+		t.Errorf("signed by %s, %v", by, err)
+	}
+	// With a command the first one is public.
+	remote := testkit.Value(ParseSigner(slices.Concat(public, secret), "true"))(t)
+	if remote.Keys()[0].command == nil {
+		t.Error("the command is not used")
+	}
+	if _, err := ParseSigner(text, "true"); err == nil || !strings.Contains(err.Error(), "private one") {
+		t.Errorf("a command and a private key: %v", err)
 	}
 }
 
@@ -89,13 +168,13 @@ func TestKeyFiles(t *testing.T) {
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o660: false, 0o604: false,
 		0o644: false} {
 		testkit.Must(t, os.Chmod(file, mode))
-		_, err := ReadKey(file)
+		_, err := ReadFile(file)
 		if (err == nil) != ok || !ok && !strings.Contains(err.Error(), "chmod 600 "+file) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "nosuch")} {
-		if _, err := ReadKey(name); err == nil || !strings.Contains(err.Error(), name) ||
+		if _, err := ReadFile(name); err == nil || !strings.Contains(err.Error(), name) ||
 			!strings.Contains(err.Error(), "name the file") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -133,7 +212,7 @@ func TestCommandSigns(t *testing.T) {
 	key := newKey(t)
 	public := testkit.Value(key.Public())(t)
 	data := []byte("what is signed")
-	raw, _, err := key.sign(t.Context(), data)
+	raw, _, err := key.sign(t.Context(), inMemory(data))
 	testkit.Must(t, err)
 	signer := testkit.Value(NewSigner(key))(t)
 	asc := testkit.Value(signer.Detached(t.Context(), data))(t)
@@ -148,12 +227,13 @@ func TestCommandSigns(t *testing.T) {
 		"cat asc":                      "", // it need not read
 		"cat wrong":                    "unknown key",
 		"cat key":                      "not a detached signature",
-		"true":                         "not valid",
+		"true":                         "writes nothing",
+		"exit 3":                       "exit status 3",
 		"echo no token >&2; exit 3":    "no token",
-		"yes":                          "more than a signature",
+		"yes":                          "not a signature",
 	} {
 		remote := testkit.Value(CommandKey(public, "sh", "-c", "cd "+dir+"; "+script))(t)
-		got, _, err := remote.sign(t.Context(), data)
+		got, _, err := remote.sign(t.Context(), inMemory(data))
 		if want != "" {
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), key.Fingerprint()) {
 				t.Errorf("%s: %v", script, err)
@@ -174,11 +254,12 @@ func TestCommandSigns(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("it took too long"))
 	defer cancel()
 	slow := testkit.Value(CommandKey(public, "sleep", "1000"))(t)
-	if _, _, err := slow.sign(ctx, data); err == nil || !strings.Contains(err.Error(), "it took too long") {
+	if _, _, err := slow.sign(ctx, inMemory(data)); err == nil || !strings.Contains(err.Error(), "it took too long") {
 		t.Errorf("a command that hangs: %v", err)
 	}
 	missing := testkit.Value(CommandKey(public, "/nosuch/command"))(t)
-	if _, _, err := missing.sign(t.Context(), data); err == nil || !strings.Contains(err.Error(), "/nosuch/command") {
+	if _, _, err := missing.sign(t.Context(), inMemory(data)); err == nil ||
+		!strings.Contains(err.Error(), "/nosuch/command") {
 		t.Errorf("a command that is missing: %v", err)
 	}
 	if _, err := CommandKey([]byte("x"), "true"); err == nil || !strings.Contains(err.Error(), "gpg --export --armor") {

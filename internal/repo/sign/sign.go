@@ -21,12 +21,13 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// Signer signs with one key, or with several while one replaces another.
+// Signer signs with one key, and has the public halves of others, which clients are to trust as well.
+//
+// Nothing is signed with two keys: clients read one signature of metadata, packages of version 4 can have one, and rpm
+// 6 refuses a package as long as it lacks the key of any of its signatures.
 type Signer struct{ keys []*Key }
 
-// NewSigner takes the keys in the order of their use. The first signs whatever can have one signature only: packages of
-// version 4, and metadata. Packages of version 6, which rpm 6 can make, are signed with all of them. rpm 6 refuses a
-// package as long as it lacks one of the keys, so a second key follows once clients have its public half.
+// NewSigner takes the key that signs, and those that signed before it or will sign after it.
 func NewSigner(keys ...*Key) (*Signer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("there is no signing key")
@@ -34,10 +35,18 @@ func NewSigner(keys ...*Key) (*Signer, error) {
 	return &Signer{keys}, nil
 }
 
+// Keys are the keys, of which the first one signs.
+func (s *Signer) Keys() []*Key { return s.keys }
+
 // Public is the armored public halves of all keys, for rpm --import and gpgkey=.
 func (s *Signer) Public() ([]byte, error) {
 	var all []byte
+	var there []string
 	for _, k := range s.keys {
+		if slices.Contains(there, k.Fingerprint()) {
+			continue
+		}
+		there = append(there, k.Fingerprint())
 		public, err := k.Public()
 		if err != nil {
 			return nil, err
@@ -47,9 +56,9 @@ func (s *Signer) Public() ([]byte, error) {
 	return all, nil
 }
 
-// Detached makes the armored signature of a file, by the first key: clients read one signature only.
+// Detached makes the armored signature of a file.
 func (s *Signer) Detached(ctx context.Context, file []byte) ([]byte, error) {
-	raw, _, err := s.keys[0].sign(ctx, file)
+	raw, _, err := s.keys[0].sign(ctx, inMemory(file))
 	if err != nil {
 		return nil, err
 	}
@@ -78,55 +87,95 @@ type Signed struct {
 	// HeaderStart and HeaderEnd are where the header stands in the signed package: its header-range in the metadata of
 	// a repository.
 	HeaderStart, HeaderEnd int64
-	// Covered tells that the signature covers the payload, by its digest in the header. Packages of rpm before 4.14
-	// have none, and later rpms refuse to install them by this signature alone.
-	Covered bool
 
 	pkg       *pkg
 	signature []byte // the new signature header, padded
 }
 
-// Package signs the package that r begins with. It reads r up to the payload, which Copy then takes from there. Older
+// Package signs the package that r begins with. It leaves r at the payload, which Copy then takes from there. Older
 // signatures are left out, digests are kept.
-func (s *Signer) Package(ctx context.Context, r io.Reader) (*Signed, error) {
+//
+// The header is signed, and with it the payload's digest. Packages of rpm before 4.14 have none there: they get a
+// second signature, of header and payload, without which dnf refuses them from EL 8 on. rpm 4.11 of EL 7 reads both.
+func (s *Signer) Package(ctx context.Context, r io.ReadSeeker) (*Signed, error) {
 	p, err := open(r)
+	if err != nil {
+		return nil, fmt.Errorf("sign package: %w", err)
+	}
+	raw, sig, err := s.keys[0].sign(ctx, inMemory(p.header))
 	if err != nil {
 		return nil, fmt.Errorf("sign package: %w", err)
 	}
 	entries := slices.DeleteFunc(slices.Clone(p.signature), func(e entry) bool {
 		return slices.Contains([]uint32{tagDSA, tagRSA, tagOpenPGP, tagPGP, tagGPG, tagPGP5}, e.tag)
 	})
-	keys := s.keys[:1]
+	// In packages of version 6 it is for rpm 4 (rpmsign --rpmv4); rpm 6 does not look at it there.
+	entries = append(entries, single(raw, sig, tagRSA, tagDSA))
 	if p.v6 {
-		keys = s.keys
+		entries = append(entries, entry{tag: tagOpenPGP, kind: typeStrings, count: 1,
+			data: append([]byte(base64.StdEncoding.EncodeToString(raw)), 0)})
 	}
-	openPGP := entry{tag: tagOpenPGP, kind: typeStrings, count: uint32(len(keys))}
-	for i, key := range keys {
-		raw, sig, err := key.sign(ctx, p.header)
+	if p.payload == nil {
+		whole, err := s.whole(ctx, p, r)
 		if err != nil {
 			return nil, fmt.Errorf("sign package: %w", err)
 		}
-		openPGP.data = append(append(openPGP.data, base64.StdEncoding.EncodeToString(raw)...), 0)
-		if i > 0 {
-			continue
-		}
-		// In packages of version 6 it is for rpm 4 (rpmsign --rpmv4); rpm 6 does not look at it there.
-		single := entry{tag: tagDSA, kind: typeBin, count: uint32(len(raw)), data: raw}
-		if sig.PubKeyAlgo == packet.PubKeyAlgoRSA {
-			single.tag = tagRSA
-		}
-		entries = append(entries, single)
+		entries = append(entries, whole)
 	}
 	reserve := uint32(tagReservedSpace)
 	if p.v6 {
-		entries = append(entries, openPGP)
 		reserve = tagReserved
 	}
 	header := resized(entries, reserve, len(format(p.signature, tagSignatures)))
 	header = append(header, make([]byte, -len(header)&7)...)
 	start := int64(len(p.lead) + len(header))
-	return &Signed{HeaderStart: start, HeaderEnd: start + int64(len(p.header)), Covered: p.payload != nil, pkg: p,
-		signature: header}, nil
+	return &Signed{HeaderStart: start, HeaderEnd: start + int64(len(p.header)), pkg: p, signature: header}, nil
+}
+
+// single is a tag that has one signature, for RSA another than for the rest.
+func single(raw []byte, sig *packet.Signature, rsa, other uint32) entry {
+	e := entry{tag: other, kind: typeBin, count: uint32(len(raw)), data: raw}
+	if sig.PubKeyAlgo == packet.PubKeyAlgoRSA {
+		e.tag = rsa
+	}
+	return e
+}
+
+// whole signs header and payload. It leaves r at the payload, where it is.
+func (s *Signer) whole(ctx context.Context, p *pkg, r io.ReadSeeker) (entry, error) {
+	at, err := r.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return entry{}, err
+	}
+	raw, sig, err := s.keys[0].sign(ctx, func() (io.Reader, error) {
+		_, err := r.Seek(at, io.SeekStart)
+		return io.MultiReader(bytes.NewReader(p.header), r), err
+	})
+	if err != nil {
+		return entry{}, err
+	}
+	_, err = r.Seek(at, io.SeekStart)
+	return single(raw, sig, tagPGP, tagGPG), err
+}
+
+// Signed reports whether the package that r begins with has been signed by the key that signs now. It reads nothing of
+// the payload.
+func (s *Signer) Signed(r io.Reader) (bool, error) {
+	p, err := open(r)
+	if err != nil {
+		return false, fmt.Errorf("look at the signature: %w", err)
+	}
+	raws, err := p.signatures()
+	for _, raw := range raws {
+		sig, readErr := readSignature(raw)
+		if err = readErr; err == nil {
+			_, err = s.keys[0].ring().check(sig, raw, bytes.NewReader(p.header))
+		}
+		if err != nil {
+			break
+		}
+	}
+	return err == nil && len(raws) > 0 && (p.payload != nil || p.whole() != nil), nil
 }
 
 // resized writes a signature header that is, if possible, as large as it was, by what its last tag reserves: rpmsign

@@ -2,6 +2,7 @@ package sign
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"encoding/base64"
 	"errors"
@@ -69,31 +70,70 @@ func (k Keyring) Package(r io.Reader) (Verified, error) {
 		err = ErrUnsigned
 	}
 	for _, raw := range raws {
-		sig, readErr := readSignature(raw)
-		if readErr != nil {
-			err = errors.Join(err, readErr)
-			continue
-		}
-		by, checkErr := k.check(sig, raw, p.header)
-		switch {
-		case errors.Is(checkErr, ErrUnknownKey):
-			v.Unknown = appendNew(v.Unknown, issuer(sig))
-		case checkErr != nil:
-			err = errors.Join(err, checkErr)
-		default:
-			v.By = appendNew(v.By, by)
-		}
+		err = errors.Join(err, k.one(&v, raw, bytes.NewReader(p.header)))
 	}
 	if err == nil && len(v.By) == 0 {
 		err = fmt.Errorf("%w: %s", ErrUnknownKey, v.Unknown[0])
 	}
 	if err == nil {
-		_, err = p.copyPayload(io.Discard, r)
+		err = k.payload(p, r)
 	}
 	if err != nil {
 		return v, fmt.Errorf("check package: %w", err)
 	}
 	return v, nil
+}
+
+// one checks a signature. One of a key that was not given is noted, and is not an error.
+func (k Keyring) one(v *Verified, raw []byte, data io.Reader) error {
+	sig, err := readSignature(raw)
+	if err != nil {
+		return err
+	}
+	by, err := k.check(sig, raw, data)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		v.Unknown = appendNew(v.Unknown, issuer(sig))
+	case err != nil:
+		return err
+	default:
+		v.By = appendNew(v.By, by)
+	}
+	return nil
+}
+
+// payload checks the rest of a package. The signature of the header covers it by its digest; without that there must be
+// one of both.
+func (k Keyring) payload(p *pkg, r io.Reader) error {
+	if p.payload != nil {
+		_, err := p.copyPayload(io.Discard, r)
+		return err
+	}
+	raw := p.whole()
+	if raw == nil {
+		return fmt.Errorf("%w of its payload, and its header has no digest of that", ErrUnsigned)
+	}
+	sig, err := readSignature(raw)
+	if err != nil {
+		return err
+	}
+	source := &noted{r: r}
+	_, err = k.check(sig, raw, io.MultiReader(bytes.NewReader(p.header), source))
+	return cmp.Or(source.err, err)
+}
+
+// noted keeps the error of a reader apart from what is made of it.
+type noted struct {
+	r   io.Reader
+	err error
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	size, err := n.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return size, err
 }
 
 func appendNew(all []string, one string) []string {
@@ -122,6 +162,16 @@ func (p *pkg) signatures() (all [][]byte, err error) {
 	return all, nil
 }
 
+// whole is the signature of header and payload; nil: there is none.
+func (p *pkg) whole() []byte {
+	for _, tag := range []uint32{tagPGP, tagGPG} {
+		if e, ok := find(p.signature, tag); ok {
+			return e.data
+		}
+	}
+	return nil
+}
+
 // Detached checks the armored signature of a file. It returns the fingerprint of the key. The error is an ErrUnknownKey
 // or an ErrBadSignature.
 func (k Keyring) Detached(file, signature []byte) (string, error) {
@@ -137,7 +187,7 @@ func (k Keyring) Detached(file, signature []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("check signature: %w", err)
 	}
-	by, err := k.check(sig, raw, file)
+	by, err := k.check(sig, raw, bytes.NewReader(file))
 	if err != nil {
 		return "", fmt.Errorf("check signature: %w", err)
 	}
@@ -174,9 +224,9 @@ func issuer(sig *packet.Signature) string {
 }
 
 // check compares a signature, which is also given as binary, with what is signed. It returns the key's fingerprint.
-func (k Keyring) check(sig *packet.Signature, raw, data []byte) (string, error) {
+func (k Keyring) check(sig *packet.Signature, raw []byte, data io.Reader) (string, error) {
 	config := &packet.Config{Time: func() time.Time { return time.Now().Add(clockSkew) }}
-	_, signer, err := openpgp.VerifyDetachedSignature(k.keys, bytes.NewReader(data), bytes.NewReader(raw), config)
+	_, signer, err := openpgp.VerifyDetachedSignature(k.keys, data, bytes.NewReader(raw), config)
 	switch {
 	case errors.Is(err, pgperrors.ErrUnknownIssuer):
 		return "", fmt.Errorf("%w: %s", ErrUnknownKey, issuer(sig))

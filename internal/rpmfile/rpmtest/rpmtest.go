@@ -1,19 +1,23 @@
 // Package rpmtest makes packages with any header, also such as rpmbuild does not write: damaged, hostile, of sizes that
 // take too long to build.
 //
-// Tags come in, the bytes of a package without a payload go out. Only tests and measurements import it, and it imports
+// Tags come in, the bytes of a package without a payload go out; or a package comes in, and the same one goes out as an
+// old rpm would have made it. Only tests and measurements import it, and it imports
 // nothing of ours.
 package rpmtest
 
 import (
 	"bytes"
+	"crypto/md5"  //nolint:gosec // as rpm 4.11 has it
+	"crypto/sha1" //nolint:gosec // the same
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 )
 
-// Tags are a header by number (rpmtag.h). A value is a string, []string, or integers of one of rpm's widths.
+// Tags are a header by number (rpmtag.h). A value is a string, []string, []byte, or integers of one of rpm's widths.
 type Tags map[int]any
 
 // Package makes a package, as "RPM Package File Structure" in rpm's documentation has it, of tags that override those
@@ -37,6 +41,57 @@ func Package(tags ...Tags) []byte {
 		signature = append(signature, 0)
 	}
 	return slices.Concat(lead, signature, header(63, proper))
+}
+
+// Old makes of a package what rpm 4.11 of EL 7 would have made: its header has no digest of the payload, and the
+// digests beside it are SHA-1 of the header and MD5 of both.
+func Old(content []byte) []byte {
+	const lead = 96
+	_, size := split(content[lead:])
+	proper, n := split(content[lead+(size+7)/8*8:])
+	payload := content[lead+(size+7)/8*8+n:]
+	for _, number := range []int{5092, 5093, 5097} {
+		delete(proper, number)
+	}
+	old := header(63, proper)
+	sha, both := sha1.Sum(old), md5.New() //nolint:gosec // as rpm 4.11 has it
+	both.Write(old)
+	both.Write(payload)
+	signature := header(62, Tags{269: hex.EncodeToString(sha[:]), 1000: []uint32{uint32(len(old) + len(payload))},
+		1004: both.Sum(nil), 1007: []uint32{uint32(len(payload))}})
+	signature = append(signature, make([]byte, -len(signature)&7)...)
+	return slices.Concat(content[:lead], signature, old, payload)
+}
+
+// split takes a header apart, and returns its size. The header is one that rpm has made.
+func split(raw []byte) (Tags, int) {
+	tags, size := int(binary.BigEndian.Uint32(raw[8:])), int(binary.BigEndian.Uint32(raw[12:]))
+	index, data := raw[16:16+16*tags], raw[16+16*tags:]
+	all := Tags{}
+	for e := range slices.Chunk(index[16:], 16) { // the first is the region
+		kind, count := binary.BigEndian.Uint32(e[4:]), int(binary.BigEndian.Uint32(e[12:]))
+		value := stored{kind: int(kind), width: 1, count: count, value: data[binary.BigEndian.Uint32(e[8:]):]}
+		length := count
+		switch kind {
+		case 3, 4, 5:
+			value.width = 1 << (kind - 2)
+			length *= value.width
+		case 6, 8, 9:
+			length = 0
+			for range count {
+				length += bytes.IndexByte(value.value[length:], 0) + 1
+			}
+		}
+		value.value = value.value[:length]
+		all[int(binary.BigEndian.Uint32(e))] = value
+	}
+	return all, 16 + 16*tags + size
+}
+
+// stored is a value as it stands in a header.
+type stored struct {
+	kind, width, count int
+	value              []byte
 }
 
 // header makes a header: intro, index and data. All tags are in its region, which is the first of them.
@@ -69,6 +124,8 @@ func header(region int, tags Tags) []byte {
 func encode(of any) (kind, width, count int, value []byte) {
 	var b bytes.Buffer
 	switch v := of.(type) {
+	case stored:
+		return v.kind, v.width, v.count, v.value
 	case string:
 		return 6, 1, 1, []byte(v + "\x00")
 	case []string:
@@ -76,6 +133,8 @@ func encode(of any) (kind, width, count int, value []byte) {
 			b.WriteString(s + "\x00")
 		}
 		return 8, 1, len(v), b.Bytes()
+	case []byte:
+		return 7, 1, len(v), v
 	case []uint16:
 		kind, width, count = 3, 2, len(v)
 	case []uint32:

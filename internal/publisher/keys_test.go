@@ -1,0 +1,362 @@
+package publisher_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/publisher"
+	"github.com/rpmflow/rpmflow/internal/repo/sign"
+	"github.com/rpmflow/rpmflow/internal/rpmfile/rpmtest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
+)
+
+// pair is a key as an operator has it: private and public half, as text.
+type pair struct{ private, public string }
+
+func newPair(t *testing.T) pair {
+	t.Helper()
+	private, public, err := sign.Generate(sign.Ed25519, "test", "")
+	testkit.Must(t, err)
+	return pair{string(private), string(public)}
+}
+
+// web serves repositories as the listener does.
+func (s *system) web(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _, err := s.store.Open(r.Context(), "repos"+r.URL.Path)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		defer body.Close()
+		_, _ = io.Copy(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// signing are the options of a publisher with these keys.
+func (s *system) signing(t *testing.T, url, keys string, command ...string) publisher.Options {
+	t.Helper()
+	o := s.options(t)
+	o.URL, o.Signer = url, testkit.Value(sign.ParseSigner([]byte(keys), command...))(t)
+	return o
+}
+
+// machine is one that uses the repository of a project, with dnf. Nothing of this machine is used.
+type machine struct {
+	root string
+	repo string // URL of the .repo file
+}
+
+func newMachine(t *testing.T, url string, place publisher.Place) machine {
+	t.Helper()
+	if _, err := exec.LookPath("dnf"); err != nil {
+		t.Skipf("needs dnf: %v", err)
+	}
+	m := machine{root: t.TempDir(), repo: url + "/" + place.Path() + "/" + place.Project + ".repo"}
+	testkit.Must(t, os.Mkdir(filepath.Join(m.root, "repos.d"), 0o755))
+	return m
+}
+
+// dnf runs dnf, and fails the test unless that succeeds as expected.
+func (m machine) dnf(t *testing.T, ok bool, args ...string) string {
+	t.Helper()
+	res := testkit.Value(http.Get(m.repo))(t)
+	defer res.Body.Close()
+	testkit.Write(t, filepath.Join(m.root, "repos.d", "test.repo"), string(testkit.Value(io.ReadAll(res.Body))(t)))
+	cmd := exec.CommandContext(t.Context(), "dnf", append([]string{
+		"--installroot", m.root, "--releasever=1", "--setopt=reposdir=" + filepath.Join(m.root, "repos.d"),
+		"--setopt=cachedir=" + filepath.Join(m.root, "cache"), "--setopt=tsflags=noscripts",
+	}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if (err == nil) != ok {
+		t.Errorf("dnf %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+func (m machine) installs(t *testing.T, packages ...string) {
+	t.Helper()
+	m.dnf(t, true, append([]string{"--assumeyes", "--refresh", "install"}, packages...)...)
+	for _, p := range packages {
+		if out, err := exec.Command("rpm", "--root", m.root, "-q", p).CombinedOutput(); err != nil {
+			t.Errorf("%s is not installed: %s", p, out)
+		}
+	}
+}
+
+// trusts are the keys that the machine has imported.
+func (m machine) trusts(t *testing.T) int {
+	t.Helper()
+	out := testkit.Value(exec.Command("rpm", "--root", m.root, "-q", "gpg-pubkey").CombinedOutput())(t)
+	return strings.Count(string(out), "gpg-pubkey-")
+}
+
+// published is an object of the repository.
+func (s *system) object(t *testing.T, name string) string {
+	t.Helper()
+	body, _, err := s.store.Open(t.Context(), "repos/demo/fedora-43-x86_64/"+name)
+	testkit.Must(t, err)
+	defer body.Close()
+	return string(testkit.Value(io.ReadAll(body))(t))
+}
+
+// TestChangeOfTheKey goes the three steps from one signing key to the next. In each of them packages can be installed
+// by a machine that is new, and by one that knows the first key.
+func TestChangeOfTheKey(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	url := s.web(t)
+	files := many(t, 5)
+	older, newer := newPair(t), newPair(t)
+	source := publisher.Place{Project: "demo", Target: binary.Target, Kind: publisher.Source}
+
+	_, stop := run(t, s.signing(t, url, older.private))
+	s.finish(t, "first", append(rpms(t, "hello", "1"), files[0])...)
+	s.published(t, 1)
+	stop()
+	known := newMachine(t, url, binary)
+	known.installs(t, "hello")
+	behind := newMachine(t, url, binary) // its metadata stay those of the first revision
+	behind.installs(t, "hello")
+
+	keys := func(want ...pair) {
+		t.Helper()
+		text := ""
+		for _, k := range want {
+			text += k.public
+		}
+		for _, name := range []string{"RPM-GPG-KEY-demo", "repodata/repomd.xml.key", "source/repodata/repomd.xml.key"} {
+			if got := s.object(t, name); got != text {
+				t.Errorf("%s is\n%s\nand should be\n%s", name, got, text)
+			}
+		}
+	}
+	signs := func(p *publisher.Publisher, place publisher.Place, packages int) {
+		t.Helper()
+		before := testkit.Value(p.State(t.Context(), place))(t)
+		state, n, err := p.Sign(t.Context(), place)
+		testkit.Must(t, err)
+		if n != packages || (state.Revision == before.Revision) != (packages == 0) {
+			t.Errorf("%s: %d packages were signed again in revision %d, after %d", place.Path(), n, state.Revision,
+				before.Revision)
+		}
+		if again, n, err := p.Sign(t.Context(), place); err != nil || n != 0 || again.Revision != state.Revision {
+			t.Errorf("%s: a second run has signed %d packages: %v", place.Path(), n, err)
+		}
+	}
+	step := func(text string, signed int, file, pkg string) *publisher.Publisher {
+		t.Helper()
+		p, stop := run(t, s.signing(t, url, text))
+		signs(p, binary, signed)
+		signs(p, source, min(signed, 1))
+		next := testkit.Value(p.State(t.Context(), binary))(t).Revision + 1
+		s.finish(t, pkg, file)
+		s.published(t, next)
+		stop()
+		known.installs(t, pkg)
+		newMachine(t, url, binary).installs(t, "hello", pkg, "p00")
+		return p
+	}
+
+	// 1. Users are told of the new key.
+	p := step(older.private+newer.public, 0, files[1], "p01")
+	keys(older, newer)
+	if n := known.trusts(t); n != 1 {
+		t.Errorf("%d keys are imported before one was needed", n)
+	}
+	valid(t, p, publisher.Binary)
+
+	// 2. It signs.
+	p = step(newer.private+older.public, 3, files[2], "p02")
+	keys(newer, older)
+	if n := known.trusts(t); n != 2 {
+		t.Errorf("%d keys are imported", n)
+	}
+	valid(t, p, publisher.Binary)
+	valid(t, p, publisher.Source)
+	behind.dnf(t, true, "--assumeyes", "--setopt=metadata_expire=never", "install", "p00")
+
+	// A publisher that was not started again publishes nothing.
+	var log testkit.Log
+	o := s.signing(t, url, older.private)
+	o.Log = log.Logger()
+	_, stop = run(t, o)
+	s.finish(t, "p03", files[3])
+	log.Until(t, "signed with another key")
+	stop()
+
+	// 3. The first key is of no use any more.
+	p = step(newer.private, 0, files[4], "p04")
+	keys(newer)
+	if findings := testkit.Value(p.Verify(t.Context(), binary))(t); !slices.ContainsFunc(findings,
+		func(f publisher.Finding) bool { return strings.Contains(f.Wrong, "unknown key") }) {
+		t.Errorf("verify does not find the revisions of the first key: %v", findings)
+	}
+	if _, err := p.Rollback(t.Context(), binary, 1); err == nil || !strings.Contains(err.Error(), "revision 1: ") ||
+		!strings.Contains(err.Error(), "another key") {
+		t.Errorf("back to a revision of the first key: %v", err)
+	}
+	if got := s.object(t, "mirrorlist"); strings.Contains(got, "/r/1-") {
+		t.Errorf("clients see %s", got)
+	}
+}
+
+// TestLostKey has an operator whose key is gone. What is left are the public half, which the repository has, and the
+// builds.
+func TestLostKey(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	url := s.web(t)
+	files := many(t, 2)
+	_, stop := run(t, s.signing(t, url, newPair(t).private))
+	s.finish(t, "first", files[0])
+	s.published(t, 1)
+	stop()
+	known := newMachine(t, url, binary)
+	known.installs(t, "p00")
+
+	next := newPair(t)
+	alone := testkit.Value(publisher.New(s.signing(t, url, next.private)))(t)
+	if _, _, err := alone.Sign(t.Context(), binary); err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("signed with a key that may be anybody's: %v", err)
+	}
+	text := next.private + s.object(t, "RPM-GPG-KEY-demo")
+	p, stop := run(t, s.signing(t, url, text))
+	if _, n, err := p.Sign(t.Context(), binary); err != nil || n != 1 {
+		t.Errorf("%d packages were signed again: %v", n, err)
+	}
+	s.finish(t, "second", files[1])
+	s.published(t, 3)
+	stop()
+	known.installs(t, "p01")
+	newMachine(t, url, binary).installs(t, "p00", "p01")
+	valid(t, p, publisher.Binary)
+
+	// The public half is not needed if the repository is made again.
+	last := newPair(t)
+	p = testkit.Value(publisher.New(s.signing(t, url, last.private)))(t)
+	_, refused, err := p.Rebuild(t.Context(), binary)
+	if err != nil || len(refused) > 0 {
+		t.Errorf("made again: %v, %v", err, refused)
+	}
+	known.dnf(t, true, "--assumeyes", "--refresh", "reinstall", "p01")
+	newMachine(t, url, binary).installs(t, "p00", "p01")
+	valid(t, p, publisher.Binary)
+}
+
+// TestSignWhileRolledBack: a new revision would show clients what they were to be kept from.
+func TestSignWhileRolledBack(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	files := many(t, 2)
+	older, newer := newPair(t), newPair(t)
+	p, stop := run(t, s.signing(t, "http://packages.example.com", older.private))
+	for n, file := range files {
+		s.finish(t, file, file)
+		s.published(t, int64(n)+1)
+	}
+	stop()
+	_, err := p.Rollback(t.Context(), binary, 1)
+	testkit.Must(t, err)
+	p = testkit.Value(publisher.New(s.signing(t, "http://packages.example.com", newer.private+older.public)))(t)
+	if _, _, err := p.Sign(t.Context(), binary); err == nil || !strings.Contains(err.Error(), "rollback to 0") {
+		t.Errorf("signed again: %v", err)
+	}
+	_, err = p.Rollback(t.Context(), binary, 0)
+	testkit.Must(t, err)
+	if _, n, err := p.Sign(t.Context(), binary); err != nil || n != 2 {
+		t.Errorf("%d packages were signed again: %v", n, err)
+	}
+
+	// What goes to another repository is signed by the key of now.
+	stable := publisher.Place{Project: "stable", Target: binary.Target}
+	p = testkit.Value(publisher.New(s.signing(t, "http://packages.example.com", older.private+newer.public)))(t)
+	_ = testkit.Value(p.Promote(t.Context(), binary, stable, nil))(t)
+	p = testkit.Value(publisher.New(s.signing(t, "http://packages.example.com", older.private)))(t)
+	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t) {
+		t.Errorf("%s: %s", f.Key, f.Wrong)
+	}
+}
+
+// TestSigningCommand publishes with a key that only gpg has.
+func TestSigningCommand(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("gpg"); err != nil {
+		t.Skipf("needs gpg: %v", err)
+	}
+	home := testkit.Value(os.MkdirTemp("", "gpg"))(t) // short: there is a socket in it
+	gpg := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch"}, args...)...)
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("gpg %v: %v: %s", args, err, errs.String())
+		}
+		return string(out)
+	}
+	t.Cleanup(func() {
+		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
+		testkit.Must(t, os.RemoveAll(home))
+	})
+	gpg("--passphrase", "", "--quick-generate-key", "packages@example.com", "rsa3072", "sign", "never")
+	public := gpg("--export", "--armor", "packages@example.com")
+	program := testkit.Write(t, filepath.Join(t.TempDir(), "sign"), fmt.Sprintf(
+		"#!/bin/sh\n[ ! -e %[1]s/away ] || { echo token not present >&2; exit 2; }\n"+
+			"exec gpg --homedir %[1]s --batch --detach-sign --local-user packages@example.com\n", home))
+	testkit.Must(t, os.Chmod(program, 0o700))
+
+	s := start(t)
+	url := s.web(t)
+	var log testkit.Log
+	o := s.signing(t, url, public, program)
+	o.Log = log.Logger()
+	away := testkit.Write(t, filepath.Join(home, "away"), "")
+	p, _ := run(t, o)
+	s.finish(t, "first", binaries(rpms(t, "hello", "1"))...)
+	log.Until(t, "token not present") // the build waits for it
+	testkit.Must(t, os.Remove(away))
+	s.published(t, 1)
+	valid(t, p, publisher.Binary)
+	newMachine(t, url, binary).installs(t, "hello")
+}
+
+// TestPackagesOfOldRPM publishes what the rpm of EL 7 makes. dnf installs it, with all signatures checked.
+func TestPackagesOfOldRPM(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	url := s.web(t)
+	p, _ := run(t, s.signing(t, url, newPair(t).private))
+	place := publisher.Place{Project: "demo", Target: "centos-7-x86_64"}
+	file := binaries(rpms(t, "hello", "1"))[0]
+	testkit.Must(t, os.WriteFile(file, rpmtest.Old(testkit.Value(os.ReadFile(file))(t)), 0o600))
+	s.finishAs(t, "first", func(b *rpmflow.Build) { b.Target = place.Target }, file)
+	testkit.Until(t, func() error {
+		res, err := http.Get(newMachine(t, url, place).repo)
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode != http.StatusOK {
+				err = fmt.Errorf("status %d", res.StatusCode)
+			}
+		}
+		return err
+	})
+	newMachine(t, url, place).installs(t, "hello")
+	for _, f := range testkit.Value(p.Verify(t.Context(), place))(t) {
+		t.Errorf("%s: %s", f.Key, f.Wrong)
+	}
+}
