@@ -19,8 +19,12 @@ import (
 // Patience bounds every wait of a test. It is far longer than anything takes on a machine with nothing else to do.
 const Patience = time.Minute
 
-// pause is the time between two looks at a state that nothing announces.
-const pause = 20 * time.Millisecond
+// The time between two looks at a state that nothing announces. It is four times as long as a look took, within these
+// bounds: one that starts a program would else take the processor from what the test waits for.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = 500 * time.Millisecond
+)
 
 // Until looks until is returns nil, and fails the test with its last error after Patience.
 func Until(t testing.TB, is func() error) {
@@ -31,7 +35,8 @@ func Until(t testing.TB, is func() error) {
 // UntilWithin is Until with a bound of its own, for what takes longer: containers, a build of real mock.
 func UntilWithin(t testing.TB, limit time.Duration, is func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+	for deadline := time.Now().Add(limit); ; {
+		begun := time.Now()
 		err := is()
 		if err == nil {
 			return
@@ -39,6 +44,7 @@ func UntilWithin(t testing.TB, limit time.Duration, is func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %s still: %v", limit, err)
 		}
+		time.Sleep(min(max(minPause, 4*time.Since(begun)), maxPause))
 	}
 }
 
