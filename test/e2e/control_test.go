@@ -37,8 +37,10 @@ func ask(t *testing.T, s *system.System, id, what string) (status int, body stri
 // TestCancelAndRetry stops a build in the middle of the package's own code while another one is built at the same time,
 // and repeats that one.
 func TestCancelAndRetry(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			hanging, other := system.NewRepository(t), system.NewRepository(t)
 			s := system.Start(t, engine, hanging.Project("hanging", ""), other.Project("other", ""))
 			hanging.Announce(t, s, "hanging")

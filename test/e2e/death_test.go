@@ -173,6 +173,7 @@ func dockerStop(t *testing.T, p *process) (killed bool) {
 // TestSignals ends one builder after the other in the middle of one build, in every way that a signal can. What was
 // handed back costs nothing, what was killed counts as lost, and there is one outcome.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	gate := gateFor(t)
 	a := newApart(t, nil, "  engine: rpmbuild\n", "- name: host\n", gate)
 	one := a.builder("one")
@@ -276,6 +277,7 @@ func runs(docker []string, container string) bool {
 // suspended, and lets it go on. The other one builds the build again and removes its old container and nothing else;
 // the first one sees that it has lost, and leaves the other's container alone.
 func TestTwoBuildersOnOneEngine(t *testing.T) {
+	t.Parallel()
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
 	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
@@ -314,6 +316,7 @@ func TestTwoBuildersOnOneEngine(t *testing.T) {
 // TestContainerEndedByOthers ends containers in the middle of the package's own code: it is not the package's failure,
 // and the build is built again.
 func TestContainerEndedByOthers(t *testing.T) {
+	t.Parallel()
 	_, target := system.MockTarget(t)
 	docker := []string{"docker"}
 	a := newApart(t, docker, "  engine: mock\n", target, "/builddir/gate")
@@ -335,6 +338,7 @@ func TestContainerEndedByOthers(t *testing.T) {
 // TestEngineRestarts kills an engine in the middle of a build, and stops it as its service does; each time it comes
 // again soon. The build is built again, and what the dead attempts have left is removed.
 func TestEngineRestarts(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("MOCK_IMAGE") != "" {
 		t.Skip("real mock wants its repositories, and the engine of the test has no network: this is shown with the " +
 			"stand-in")

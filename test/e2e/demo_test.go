@@ -18,6 +18,7 @@ import (
 // TestDemonstration reads what `make run` prints after it has built the program, as a newcomer does: words, no log, no
 // JSON, and a last line that is a command which works.
 func TestDemonstration(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	example, err := filepath.Abs("../../examples/hello")

@@ -15,6 +15,7 @@ import (
 // TestFullDisk fills the disk under `rpmflow up`: what was accepted is built once there is room again, what was not is
 // refused in words, and nothing must be started again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it mounts a small disk")

@@ -14,6 +14,7 @@ import (
 // TestMistakesOfThePackager pushes packages that cannot be built: each ends in its own kind, with words that lead to
 // the fix, at once and not after retries, and with a log.
 func TestMistakesOfThePackager(t *testing.T) {
+	t.Parallel()
 	with := func(change map[string]string) map[string]string {
 		files := maps.Clone(inTree())
 		maps.Copy(files, change)
@@ -54,6 +55,7 @@ func TestMistakesOfThePackager(t *testing.T) {
 	}
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			r := system.NewRepository(t)
 			s := system.Start(t, engine, r.Project("greet", ""))
 			r.Announce(t, s, "greet")
@@ -87,6 +89,7 @@ func TestMistakesOfThePackager(t *testing.T) {
 
 // TestPushesThatBuildNothing are answered with the reason, in the words that git shows to the user who pushes.
 func TestPushesThatBuildNothing(t *testing.T) {
+	t.Parallel()
 	r := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
@@ -112,6 +115,7 @@ func TestPushesThatBuildNothing(t *testing.T) {
 
 // TestTheSameCommitGivesTheSameBytes builds one commit twice in clean roots.
 func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
 	r := system.NewRepository(t)
 	s := system.Start(t, "mock", r.Project("greet", "  tags: ['*']\n"))
 	r.Announce(t, s, "greet")
@@ -140,6 +144,7 @@ func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
 // TestGeneratedBuildRequires builds a package that asks for another one while it is prepared: its own code has no
 // network, so what it asks for is installed apart from it.
 func TestGeneratedBuildRequires(t *testing.T) {
+	t.Parallel()
 	more := "zlib-devel"
 	if os.Getenv("MOCK_IMAGE") == "" {
 		more = "zstd" // what the stand-in can install

@@ -62,6 +62,7 @@ func want(t *testing.T, got []string, want ...string) {
 
 // TestSourcePackagesInARepository: each that a commit adds is a build of its own.
 func TestSourcePackagesInARepository(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	repo := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", repo.Project("vendor", "  layout: srpm\n"))
@@ -97,6 +98,7 @@ func srpm(t *testing.T, name, version string) string {
 
 // TestPackagesOfOneRepository: a push builds those whose files it has changed.
 func TestPackagesOfOneRepository(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	repo := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", repo.Project("mono", `  packages:
@@ -131,6 +133,7 @@ func TestPackagesOfOneRepository(t *testing.T) {
 
 // TestTwoRepositories: a push to the source tree or to its packaging builds what both have on that branch.
 func TestTwoRepositories(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	source, packaging := system.NewRepository(t), system.NewRepository(t)
 	s := system.Start(t, "rpmbuild",
@@ -163,6 +166,7 @@ func TestTwoRepositories(t *testing.T) {
 
 // TestVersionsFromGit: tags and commits decide on version and release, also in a template.
 func TestVersionsFromGit(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	repo := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", repo.Project("tool", "  version: from-git\n  substitute: ['VERSION={version}']\n"))

@@ -43,6 +43,7 @@ exit 1
 // TestOptions: a project's macros, conditions and repositories are in its package and in its record; a repository
 // without trust is not used.
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"rpmbuild", "createrepo_c"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s: %v", tool, err)

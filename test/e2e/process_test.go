@@ -24,6 +24,7 @@ const anyPorts = "--listen 127.0.0.1:0 --embedded-nats-listen 127.0.0.1:0 --embe
 
 // TestReadingWhileUpDrains: after a first signal builds in hand go on, and can be watched until they are over.
 func TestReadingWhileUpDrains(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	r := system.NewRepository(t)
@@ -55,6 +56,7 @@ func TestReadingWhileUpDrains(t *testing.T) {
 // TestUpEndsWithAllItStarted kills `rpmflow up` in the middle of a build, and starts it again on what was left: nothing
 // is left running, nothing is lost, and the build has one outcome.
 func TestUpEndsWithAllItStarted(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	r := system.NewRepository(t)
@@ -111,6 +113,7 @@ func TestUpEndsWithAllItStarted(t *testing.T) {
 // say so, and wait. A builder is killed in the middle of a build in a container; another one on the same engine builds
 // it again, and removes what the dead one has left.
 func TestBuildersAreReplaceable(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	_, targetYAML := system.MockTarget(t)
 	dir := t.TempDir()
@@ -194,6 +197,7 @@ func TestBuildersAreReplaceable(t *testing.T) {
 
 // TestStorageComesLate starts a builder before S3 is there: it says so, and takes builds once S3 is.
 func TestStorageComesLate(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	natsPort := system.FreePort(t)
@@ -227,6 +231,7 @@ func TestStorageComesLate(t *testing.T) {
 
 // TestImageAppears submits a build whose mock image is not there: it waits, and goes on by itself when the image is.
 func TestImageAppears(t *testing.T) {
+	t.Parallel()
 	target, targetYAML := system.MockTarget(t)
 	_, image, _ := strings.Cut(targetYAML, "image: ")
 	image, _, _ = strings.Cut(image, "\n")
@@ -263,6 +268,7 @@ func TestImageAppears(t *testing.T) {
 
 // TestNoEngine asks for mock where Docker is not: the builder says so, takes nothing, and the build waits.
 func TestNoEngine(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	dir := t.TempDir()
 	r := system.NewRepository(t)

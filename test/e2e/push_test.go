@@ -22,8 +22,10 @@ import (
 )
 
 func TestAPushBecomesPackagesLogAndEvent(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			standardRepo, inTreeRepo := system.NewRepository(t), system.NewRepository(t)
 			s := system.Start(t, engine, standardRepo.Project("greet-standard", ""),
 				inTreeRepo.Project("greet.in-tree", "  tags: ['v*']\n"))

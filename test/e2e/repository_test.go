@@ -16,6 +16,7 @@ import (
 // TestPackagesCanBeInstalled pushes a package and installs it with dnf and zypper, which check the signatures of the
 // package and of the repository. Then it copies the repository.
 func TestPackagesCanBeInstalled(t *testing.T) {
+	t.Parallel()
 	r := system.NewRepository(t)
 	s := system.Start(t, "rpmbuild", r.Project("greet", "  layout: in-tree\n"))
 	r.Announce(t, s, "greet")

@@ -17,6 +17,7 @@ import (
 // TestTwoBuildersMakeTheSameBytes builds one commit on two builders, one after the other and at other times: every
 // package has the same checksum, the source package among them.
 func TestTwoBuildersMakeTheSameBytes(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	_, targetYAML := system.MockTarget(t)
 	dir := t.TempDir()

@@ -15,6 +15,7 @@ import (
 
 // A dist-git repository's tarball comes from a lookaside, is kept in the storage, and is not asked for again.
 func TestAPushWithALookaside(t *testing.T) {
+	t.Parallel()
 	files := standard(t)
 	sum := sha512.Sum512([]byte(files["greet-1.2.tar.gz"]))
 	digest := hex.EncodeToString(sum[:])

@@ -16,8 +16,10 @@ import (
 
 // A source package that is in no repository is uploaded, stored by its content, built, and built again.
 func TestASubmittedSourcePackageBecomesPackages(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"mock", "rpmbuild"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			repository := system.NewRepository(t)
 			s := system.Start(t, engine, repository.Project("vendor", ""))
 			dir := t.TempDir()

@@ -17,9 +17,8 @@ import (
 )
 
 // remapped starts an engine whose containers' root is nobody on this machine: in namespaces of its own for network and
-// mounts, so that this machine's bridge and its list of users stay as they are. Its address is set for what the test
-// starts.
-func remapped(t *testing.T, image string) {
+// mounts, so that this machine's bridge and its list of users stay as they are. It returns its address.
+func remapped(t *testing.T, image string) (host string) {
 	t.Helper()
 	const unable = "an engine with user namespaces cannot be started here"
 	if os.Geteuid() != 0 {
@@ -103,20 +102,21 @@ func remapped(t *testing.T, image string) {
 		"true").CombinedOutput(); err != nil {
 		t.Skipf("%s: %s", unable, out)
 	}
-	t.Setenv("DOCKER_HOST", socket)
+	return socket
 }
 
 // TestUserNamespaces builds on an engine where the container's root is nobody on the host.
 func TestUserNamespaces(t *testing.T) {
+	t.Parallel()
 	system.NeedRPM(t)
 	if os.Getenv("MOCK_IMAGE") != "" {
 		t.Skip("the engine of this test has no network, which real mock needs for its root")
 	}
 	_, target := system.MockTarget(t)
 	image := strings.TrimSpace(target[strings.LastIndex(target, "image: ")+len("image: "):])
-	remapped(t, image)
+	host := remapped(t, image)
 	r := system.NewRepository(t)
-	s := system.StartWith(t, "mock", "  docker:\n    network: none\n", r.Project("greet", ""))
+	s := system.StartWith(t, "mock", "  docker:\n    host: "+host+"\n    network: none\n", r.Project("greet", ""))
 	r.Announce(t, s, "greet")
 	files := inTree()
 	files["rpm/greet.spec"] = strings.Replace(greetSpec, "%build\n",

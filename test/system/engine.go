@@ -41,10 +41,18 @@ func MockTarget(t testing.TB) (name, yaml string) {
 // installation.
 func ForgetRoots(t testing.TB, js jetstream.JetStream) {
 	t.Helper()
-	t.Cleanup(forgetting(t, js))
+	t.Cleanup(forgetting(t, js, ""))
 }
 
-func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
+// docker is the command, with the engine that it asks, unless it is the usual one.
+func docker(host string, args ...string) *exec.Cmd {
+	if host != "" {
+		args = append([]string{"--host", host}, args...)
+	}
+	return exec.Command("docker", args...)
+}
+
+func forgetting(t testing.TB, js jetstream.JetStream, host string) (forget func()) {
 	t.Helper()
 	stream, err := js.Stream(t.Context(), events.StreamEvents)
 	if err != nil {
@@ -58,13 +66,12 @@ func forgetting(t testing.TB, js jetstream.JetStream) (forget func()) {
 			{[]string{"images", "--format", "{{.Repository}}:{{.Tag}}"}, []string{"rmi", "--force"}},
 			{[]string{"volume", "ls", "--format", "{{.Name}}"}, []string{"volume", "rm"}},
 		} {
-			out, err := exec.Command("docker",
-				append(of.list, "--filter", "label=dev.rpmflow.installation="+id)...).Output()
+			out, err := docker(host, append(of.list, "--filter", "label=dev.rpmflow.installation="+id)...).Output()
 			if err != nil {
 				t.Errorf("docker %v: %v", of.list, err)
 			}
 			for name := range strings.FieldsSeq(string(out)) {
-				if out, err := exec.Command("docker", append(of.remove, name)...).CombinedOutput(); err != nil {
+				if out, err := docker(host, append(of.remove, name)...).CombinedOutput(); err != nil {
 					t.Errorf("docker %v %s: %v: %s", of.remove, name, err, out)
 				}
 			}

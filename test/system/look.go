@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -93,7 +92,7 @@ func NothingLeft(t testing.TB, s *System) {
 	for _, b := range page {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}} {
 			testkit.EventuallyWithin(t, Patience, "docker "+what[0]+" without anything of build "+b.ID, func() bool {
-				out, err := exec.Command("docker",
+				out, err := docker(s.Config.Builder.Docker.Host,
 					append(what, "--filter", "label=dev.rpmflow.build="+b.ID)...).CombinedOutput()
 				return err == nil && len(bytes.TrimSpace(out)) == 0
 			})

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
@@ -101,7 +102,7 @@ func StartWith(t testing.TB, engine, builder string, projects ...string) *System
 	}
 	s.subscribe(t)
 	if engine == "mock" {
-		forget = forgetting(t, s.JS)
+		forget = forgetting(t, s.JS, s.Config.Builder.Docker.Host)
 	}
 	return s
 }
@@ -166,13 +167,17 @@ func (s *System) URL(path string) string { return s.Config.PublicURL.String() + 
 // Quiet is a logger that discards everything.
 func Quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// FreePort finds a free port.
+// FreePort finds a free port for what starts later. It is below those that the kernel gives to connections and to who
+// asks for any: tests that run at the same time do not take it meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().(*net.TCPAddr).Port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
