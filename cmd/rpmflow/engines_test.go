@@ -19,8 +19,8 @@ import (
 func TestEngines(t *testing.T) {
 	t.Parallel()
 	needTools(t)
-	t.Run("rpmbuild", func(t *testing.T) { scripts(t, "testdata/engines", "rpmbuild") })
-	t.Run("mock", func(t *testing.T) { scripts(t, "testdata/engines", "mock") })
+	t.Run("rpmbuild", func(t *testing.T) { t.Parallel(); scripts(t, "testdata/engines", "rpmbuild") })
+	t.Run("mock", func(t *testing.T) { t.Parallel(); scripts(t, "testdata/engines", "mock") })
 }
 
 // scripts runs the scripts of a directory with an engine that is configured, and not named in the commands.
