@@ -106,6 +106,7 @@ func builds(t *testing.T, e *Engine) {
 }
 
 func TestBuildBehindTLS(t *testing.T) {
+	t.Parallel()
 	a := mocktest.NewAuthority(t)
 	builds(t, open(t, Settings{Host: "tcp://" + mocktest.TLSEngine(t, a), CertPath: mocktest.CertPath(t, a, a)}))
 }
@@ -116,6 +117,7 @@ func TestBuildBehindSSH(t *testing.T) {
 }
 
 func TestLocalEngine(t *testing.T) {
+	t.Parallel()
 	host := "unix://" + mocktest.Socket(t)
 	e := open(t, Settings{Host: host, Archs: []string{rpmflow.HostArch()}})
 	testkit.Must(t, e.Ready(t.Context()))
@@ -137,6 +139,7 @@ func TestLocalEngine(t *testing.T) {
 }
 
 func TestMachines(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		machine string
 		archs   []string
@@ -156,6 +159,7 @@ func TestMachines(t *testing.T) {
 // TestEndedWhileAContainerIsMade: nothing stays of a build that ends while the engine makes a container for it, not
 // even the name for which others would wait.
 func TestEndedWhileAContainerIsMade(t *testing.T) {
+	t.Parallel()
 	socket := mocktest.Socket(t)
 	image := testkit.Standin(t)
 	ctx, end := context.WithCancel(t.Context())

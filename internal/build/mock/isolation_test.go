@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,6 +130,7 @@ echo ready
 // TestStoppedByOthers ends containers as another program on the engine would: whatever the logs say, it is not the
 // packager's failure.
 func TestStoppedByOthers(t *testing.T) {
+	t.Parallel()
 	s := newSession(t, Settings{Network: "bridge"})
 	var f *rpmflow.Failure
 	if _, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files, script: seems +
@@ -139,26 +141,15 @@ func TestStoppedByOthers(t *testing.T) {
 		{"restart", "--time",
 			"0"}} {
 		t.Run(strings.Join(how, " "), func(t *testing.T) {
-			ready := make(chan string, 1)
-			s.job.OnContainer = func(id string) { ready <- id }
+			var id string
+			s.job.OnContainer = func(made string) { id = made }
 			done := make(chan error, 1)
-			go func() {
-				id := <-ready
-				for range 400 {
-					if out, err := exec.Command("docker", "logs", id).Output(); err == nil &&
-						strings.Contains(string(out), "ready") {
-						break
-					}
-					time.Sleep(50 * time.Millisecond)
-				}
-				done <- exec.Command("docker", append(how, id)...).Run()
-			}()
+			end := sync.OnceFunc(func() { done <- exec.Command("docker", append(how, id)...).Run() })
+			s.job.Log = &trigger{word: "ready", do: func() { go end() }} // a second time after a restart
 			_, err := s.phase(t.Context(), rpmflow.PhaseRPMs, step{image: s.image, files: s.config.files,
 				script: seems +
 					"sleep 60 & wait"})
-			if derr := <-done; derr != nil {
-				t.Fatal(derr)
-			}
+			testkit.Must(t, testkit.Receive(t, "the end of docker "+how[0], done))
 			if f = nil; err == nil || errors.As(err, &f) {
 				t.Fatalf("%v (%+v), want a failure of ours", err, f)
 			}
@@ -169,6 +160,7 @@ func TestStoppedByOthers(t *testing.T) {
 
 // TestOutOfMemory lets the kernel end what needs too much.
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	s := newSession(t, Settings{Network: "bridge", Memory: 64 << 20})
 	const hungry = `python3 -c 'x = b"x" * (1 << 30)' || exit 1`
 	var f *rpmflow.Failure
@@ -187,6 +179,7 @@ func TestOutOfMemory(t *testing.T) {
 
 // TestStoppedBuildsKeepTheirLogs stops a step by its context, as a timeout does.
 func TestStoppedBuildsKeepTheirLogs(t *testing.T) {
+	t.Parallel()
 	s := newSession(t, Settings{Network: "bridge"})
 	for _, why := range []error{rpmflow.Fail(rpmflow.FailureTimeout, "hurry", "too late"), errors.New("handed back")} {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -19,6 +19,7 @@ import (
 )
 
 func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	engines := []*Engine{h.engine(t), h.engine(t)}
 	var first []*attempt
@@ -82,6 +83,7 @@ func TestRootIsMadeOnceAndKeptUpToDate(t *testing.T) {
 
 // TestDeadOwner: a builder that dies while it makes a root does not delay others for long.
 func TestDeadOwner(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	a := h.open(t, e, "build", h.target)
@@ -118,6 +120,7 @@ install -D /dev/null %{buildroot}/usr/share/p/%{version}
 `
 
 func TestDependenciesAreInstalledOnce(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	for i, c := range []struct {
@@ -171,6 +174,7 @@ func TestDependenciesAreInstalledOnce(t *testing.T) {
 // TestForeignSourcePackage: what a source package requires was decided where it was made; what counts is what its spec
 // requires here.
 func TestForeignSourcePackage(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	foreign := func(name, requires string) (string, *attempt) {
@@ -198,6 +202,7 @@ func TestForeignSourcePackage(t *testing.T) {
 }
 
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	target := h.target
@@ -260,6 +265,7 @@ func TestPrune(t *testing.T) {
 // TestNothingIsSharedBetweenBuilds runs two revisions of a package at the same time that plant files wherever they may;
 // neither they nor the next build find any.
 func TestNothingIsSharedBetweenBuilds(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	const look = "planted=$(find / -xdev -name 'planted*' 2>/dev/null); test -z \"$planted\" || { echo \"found " +

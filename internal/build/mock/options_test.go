@@ -20,6 +20,7 @@ import (
 
 // TestConfigurationIsWhatWasGiven has Python read what is written for it.
 func TestConfigurationIsWhatWasGiven(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skipf("needs python3: %v", err)
 	}
@@ -127,6 +128,7 @@ echo "<repomd xmlns='http://linux.duke.edu/metadata/repo'><revision>$1</revision
 // TestOptions: what a build asks for is in its package; its repositories are its own; its roots are shared with no
 // other build who asks for other ones.
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	publish := func(revision string) {
@@ -245,6 +247,7 @@ func (h *host) openQuery(t *testing.T, e *Engine, o rpmflow.Options) *attempt {
 
 // TestTrust: without user namespaces a project's own repositories need the operator's word.
 func TestTrust(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engine(t)
 	facts, err := e.Facts(t.Context())

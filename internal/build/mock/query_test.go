@@ -14,6 +14,7 @@ import (
 
 // TestQuery asks the root's rpm, with words that mean something to shells, and about a spec with a name that does.
 func TestQuery(t *testing.T) {
+	t.Parallel()
 	s := newSession(t, Settings{Network: "bridge"})
 	t.Cleanup(func() { forgetRoot(t, s) })
 	testkit.Must(t, s.Root(t.Context()))

@@ -16,6 +16,7 @@ import (
 
 // TestRootsAreComparedAheadOfTime: the root of a target that builds use is asked for before it is too old for them.
 func TestRootsAreComparedAheadOfTime(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	e := h.engineWith(t, Settings{KeepFresh: time.Hour})
 	target := h.target
@@ -40,6 +41,7 @@ func TestRootsAreComparedAheadOfTime(t *testing.T) {
 // TestDownloadsAreKept: what one build's dependencies have downloaded, those of another package find there, as long as
 // it is what the repository says; and what a container that installs writes there reaches no other build.
 func TestDownloadsAreKept(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	mocktest.Docker(t, "exec", h.repository, "sh", "-c", `cd /repo && echo the package >gcc.rpm && sha256sum gcc.rpm |`+
 		` while read -r sum file; do echo "gcc $sum $file"; done >repodata/standin-packages`)

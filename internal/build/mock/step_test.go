@@ -9,6 +9,7 @@ import (
 )
 
 func TestOverDisk(t *testing.T) {
+	t.Parallel()
 	err := &docker.DiskLimitError{Limit: 64 << 30}
 	var f *rpmflow.Failure
 	if !errors.As(overDisk(err, rpmflow.PhaseRPMs), &f) || f.Kind != rpmflow.FailureBuild ||
