@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 const (
@@ -28,21 +29,10 @@ const (
 	lfsHint   = "push the files with git lfs push --all, or check with git lfs fetch that they can be fetched"
 )
 
-// LFSServer is where the files are that a repository has pointers to.
-type LFSServer struct {
-	Local    string // a repository on this machine; "" if the files are on a server
-	Endpoint string // the server's address without a slash at its end: https://host/repository.git/info/lfs
-	Ref      string // the pushed ref, on which some servers base their rights; may be empty
-	// Trusted means that the operator has named the server: its address need not be public.
-	Trusted bool
-	// Authorization is sent to the endpoint's scheme, host and port, and nowhere else; empty: nothing is.
-	Authorization string
-}
-
-// lfs downloads from one server by its batch API and the transfer "basic". It may be used by many goroutines.
-type lfs struct {
+// lfsClient downloads from one server by its batch API and the transfer "basic". It may be used by many goroutines.
+type lfsClient struct {
 	*Client
-	server LFSServer
+	server lfs.Server
 	at     *url.URL
 
 	mu      sync.Mutex
@@ -58,7 +48,7 @@ type action struct {
 }
 
 // lfs checks the endpoint.
-func (c *Client) lfs(server LFSServer) (*lfs, error) {
+func (c *Client) lfs(server lfs.Server) (*lfsClient, error) {
 	u, err := url.Parse(server.Endpoint)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
 		u.RawQuery != "" {
@@ -72,7 +62,7 @@ func (c *Client) lfs(server LFSServer) (*lfs, error) {
 		own.dialer = &d
 	}
 	own.http = own.client()
-	return &lfs{Client: &own, server: server, at: u, actions: map[string]action{}}, nil
+	return &lfsClient{Client: &own, server: server, at: u, actions: map[string]action{}}, nil
 }
 
 func portOf(u *url.URL) string {
@@ -86,10 +76,10 @@ func portOf(u *url.URL) string {
 }
 
 // name is that of an object in messages and records: the address that it really comes from often has a signature in it.
-func (l *lfs) name(o Object) string { return l.server.Endpoint + "/objects/" + o.OID }
+func (l *lfsClient) name(o lfs.Pointer) string { return l.server.Endpoint + "/objects/" + o.OID }
 
 // fetch downloads an object into out, which it truncates. The batch request names those that are wanted next, too.
-func (l *lfs) fetch(ctx context.Context, o Object, next []Object, out *os.File) (Got, error) {
+func (l *lfsClient) fetch(ctx context.Context, o lfs.Pointer, next []lfs.Pointer, out *os.File) (Got, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, fmt.Errorf("it took longer than %s", l.Timeout))
 	defer cancel()
 	fail := func(err error) (Got, error) {
@@ -120,7 +110,7 @@ func (l *lfs) fetch(ctx context.Context, o Object, next []Object, out *os.File) 
 }
 
 // action returns what the server has said of an object, or asks.
-func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, error) {
+func (l *lfsClient) action(ctx context.Context, o lfs.Pointer, next []lfs.Pointer) (action, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a, ok := l.actions[o.OID]; ok {
@@ -129,7 +119,7 @@ func (l *lfs) action(ctx context.Context, o Object, next []Object) (action, erro
 			return a, nil
 		}
 	}
-	ask := []Object{o}
+	ask := []lfs.Pointer{o}
 	for _, n := range next {
 		if _, known := l.actions[n.OID]; !known && n.OID != o.OID && len(ask) < maxBatch {
 			ask = append(ask, n)
@@ -188,7 +178,7 @@ type lfsObject struct {
 	} `json:"error"`
 }
 
-func (l *lfs) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err error) {
+func (l *lfsClient) batch(ctx context.Context, ask []lfs.Pointer) (answer lfsAnswer, err error) {
 	type object struct {
 		OID  string `json:"oid"`
 		Size int64  `json:"size"`
@@ -250,7 +240,7 @@ func (l *lfs) batch(ctx context.Context, ask []Object) (answer lfsAnswer, err er
 }
 
 // read checks what the server says of one object.
-func (l *lfs) read(said lfsObject) (a action, err error) {
+func (l *lfsClient) read(said lfsObject) (a action, err error) {
 	if said.Error != nil {
 		message := strings.ToValidUTF8(said.Error.Message, "?")
 		if code := said.Error.Code; code >= 500 || code == http.StatusTooManyRequests {
@@ -299,7 +289,7 @@ func lfsStatus(res *http.Response) error {
 	return f
 }
 
-func (l *lfs) download(ctx context.Context, o Object, a action, out *os.File) (Got, error) {
+func (l *lfsClient) download(ctx context.Context, o lfs.Pointer, a action, out *os.File) (Got, error) {
 	u, err := url.Parse(a.href)
 	if err != nil {
 		return Got{}, rpmflow.Fail(rpmflow.FailureSource, lfsHint, "%s names no URL for it", l.at.Host)
@@ -329,5 +319,5 @@ func (l *lfs) download(ctx context.Context, o Object, a action, out *os.File) (G
 	if err != nil {
 		return Got{}, err
 	}
-	return p.check(l.name(o), o.checksums())
+	return p.check(l.name(o), o.Checksums())
 }

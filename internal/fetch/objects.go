@@ -11,28 +11,17 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
-
-// Object is a file of Git LFS.
-type Object struct {
-	Path string // in the tree, for messages
-	OID  string // its SHA-256
-	Size int64
-}
-
-func (o Object) checksums() []checksum.Checksum {
-	return []checksum.Checksum{{Algorithm: "sha256", Hex: o.OID}}
-}
 
 // Objects puts files of Git LFS into a directory, each under its OID; those that are there already stay. notes are
 // remarks for people.
 func (c *Client) Objects(
-	ctx context.Context, server LFSServer, project, dir string, all []Object,
+	ctx context.Context, server lfs.Server, project, dir string, all []lfs.Pointer,
 ) (notes []string, err error) {
 	var files []File
-	var objects []Object
+	var objects []lfs.Pointer
 	var total int64
 	seen := map[string]bool{}
 	for _, o := range all {
@@ -51,7 +40,7 @@ func (c *Client) Objects(
 		}
 		objects = append(objects, o)
 		files = append(files, File{
-			Name: o.OID, Label: printable.Name(o.Path) + " (Git LFS)", Checksums: o.checksums(),
+			Name: o.OID, Label: printable.Name(o.Path) + " (Git LFS)", Checksums: o.Checksums(),
 			Origin: rpmflow.OriginDownload,
 		})
 	}
@@ -61,22 +50,22 @@ func (c *Client) Objects(
 	if server.Local != "" {
 		return nil, copyObjects(ctx, server.Local, dir, objects)
 	}
-	lfs, err := c.lfs(server)
+	client, err := c.lfs(server)
 	if err != nil {
 		return nil, err
 	}
-	defer lfs.Close()
+	defer client.Close()
 	for i := range files {
 		o, next := objects[i], objects[i+1:]
-		files[i].Places = []string{lfs.name(o)}
-		files[i].get = func(ctx context.Context, out *os.File) (Got, error) { return lfs.fetch(ctx, o, next, out) }
+		files[i].Places = []string{client.name(o)}
+		files[i].get = func(ctx context.Context, out *os.File) (Got, error) { return client.fetch(ctx, o, next, out) }
 	}
 	_, notes, err = c.Collect(ctx, Into{Project: project, Dir: dir, Time: time.Unix(0, 0)}, files)
 	return notes, err
 }
 
 // copyObjects takes objects from a repository on this machine.
-func copyObjects(ctx context.Context, repository, dir string, all []Object) error {
+func copyObjects(ctx context.Context, repository, dir string, all []lfs.Pointer) error {
 	for _, o := range all {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -92,7 +81,7 @@ func copyObjects(ctx context.Context, repository, dir string, all []Object) erro
 				filepath.Join(repository, object))
 		}
 		if err == nil {
-			err = errors.Join(o.copy(in, filepath.Join(dir, o.OID)), in.Close())
+			err = errors.Join(copyObject(o, in, filepath.Join(dir, o.OID)), in.Close())
 		}
 		var f *rpmflow.Failure
 		if errors.As(err, &f) {
@@ -105,13 +94,13 @@ func copyObjects(ctx context.Context, repository, dir string, all []Object) erro
 	return nil
 }
 
-// copy writes an object to a new file, and compares its size and checksum.
-func (o Object) copy(in io.Reader, to string) (err error) {
+// copyObject writes an object to a new file, and compares its size and checksum.
+func copyObject(o lfs.Pointer, in io.Reader, to string) (err error) {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, size, err := Sum(io.TeeReader(io.LimitReader(in, o.Size+1), out), o.checksums())
+	_, size, err := Sum(io.TeeReader(io.LimitReader(in, o.Size+1), out), o.Checksums())
 	var wrong *WrongSum
 	if errors.As(err, &wrong) || err == nil && size != o.Size {
 		err = rpmflow.Fail(rpmflow.FailureSource, "push it again: git lfs push --all",

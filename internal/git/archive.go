@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/rpmflow/rpmflow/internal/git/archive"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // Archive says which archive to make of a commit.
@@ -19,7 +20,7 @@ type Archive struct {
 	Submodules bool
 	// Objects gets the content of pointers of Git LFS into dir, each as a file called by its OID. nil: pointers are
 	// refused.
-	Objects func(ctx context.Context, server *LFSServer, pointers []Pointer, dir string) error
+	Objects func(ctx context.Context, server *lfs.Server, pointers []lfs.Pointer, dir string) error
 	// Scratch is a directory for temporary files.
 	Scratch string
 }

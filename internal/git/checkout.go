@@ -15,6 +15,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // CheckoutOptions says how files of a tree are written.
@@ -30,7 +31,7 @@ type CheckoutOptions struct {
 type Checkout interface {
 	// Write copies a file to dir/as. It cannot reach anything outside dir, with any name. A pointer of Git LFS is
 	// returned, and not written.
-	Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error)
+	Write(ctx context.Context, f File, dir, as string) (pointer *lfs.Pointer, err error)
 }
 
 type checkout struct {
@@ -47,7 +48,7 @@ func (c *Commit) Checkout(ctx context.Context, files []File, o CheckoutOptions) 
 }
 
 // Write implements Checkout.
-func (o *checkout) Write(ctx context.Context, f File, dir, as string) (pointer *Pointer, err error) {
+func (o *checkout) Write(ctx context.Context, f File, dir, as string) (pointer *lfs.Pointer, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -60,18 +61,18 @@ func (o *checkout) Write(ctx context.Context, f File, dir, as string) (pointer *
 		return nil, tooLargeInGit(f.Path, size, o.MaxFile)
 	}
 	blob := &blobReader{ctx: ctx, r: in, left: size}
-	start := make([]byte, MaxPointer)
+	start := make([]byte, lfs.MaxPointer)
 	n, err := io.ReadFull(blob, start)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("%s: %w", show(f.Path), err)
 	}
-	if bytes.HasPrefix(start[:n], pointerStart) && n < MaxPointer {
+	if lfs.IsPointer(start[:n]) {
 		if !o.LFS {
 			return nil, rpmflow.Fail(rpmflow.FailureSource,
 				"set lfs: true of the project to have the content, or commit the file itself",
 				"%s is a Git LFS pointer, not the file", show(f.Path))
 		}
-		p, err := parsePointer(f.Path, start[:n])
+		p, err := lfs.ParsePointer(f.Path, start[:n])
 		return &p, err
 	}
 	root, err := os.OpenRoot(dir)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/archive"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // composer makes an archive of several: what git archive makes of the commit, and in place of each submodule's empty
@@ -40,7 +41,7 @@ type section struct {
 	directory string
 	nested    map[string]*section // submodules, by the name of their directory in the archive
 	// pointers are the files that Git LFS keeps, by their name in the archive.
-	pointers map[string]Pointer
+	pointers map[string]lfs.Pointer
 }
 
 func (m *Mirrors) compose(ctx context.Context, req Request, a Archive, out *os.File) (err error) {
@@ -75,7 +76,7 @@ func (m *Mirrors) compose(ctx context.Context, req Request, a Archive, out *os.F
 func (c *composer) section(ctx context.Context, req Request, at, prefix string, depth int) (*section, error) {
 	c.count++
 	s := &section{file: filepath.Join(c.dir, strconv.Itoa(c.count)), prefix: prefix, nested: map[string]*section{},
-		pointers: map[string]Pointer{}}
+		pointers: map[string]lfs.Pointer{}}
 	if depth == 0 {
 		s.directory = c.archive.Directory
 	}
@@ -123,8 +124,8 @@ func (c *composer) section(ctx context.Context, req Request, at, prefix string, 
 type missing struct {
 	content    *content
 	modules    map[string]module
-	submodules []string   // those that are in the archive
-	server     *LFSServer // of its pointers
+	submodules []string    // those that are in the archive
+	server     *lfs.Server // of its pointers
 }
 
 // write archives a section, and finds what is missing in the archive.
@@ -206,14 +207,14 @@ func (s *section) scan(in *content, a Archive) (submodules []string, err error) 
 		if _, is := in.submodules[name]; is && e.Typeflag == tar.TypeDir && a.Submodules {
 			found[name] = true
 		}
-		if a.Objects == nil || !in.lfs || e.Typeflag != tar.TypeReg || e.Size >= MaxPointer {
+		if a.Objects == nil || !in.lfs || e.Typeflag != tar.TypeReg || e.Size >= lfs.MaxPointer {
 			return nil
 		}
 		text, err := io.ReadAll(e.Content)
-		if err != nil || !IsPointer(text) {
+		if err != nil || !lfs.IsPointer(text) {
 			return err
 		}
-		s.pointers[e.Name], err = parsePointer(path.Join(s.directory, name), text)
+		s.pointers[e.Name], err = lfs.ParsePointer(path.Join(s.directory, name), text)
 		return err
 	})
 	var failure *rpmflow.Failure
@@ -234,16 +235,16 @@ func (s *section) keepFiltered(ctx context.Context, commit *Commit) error {
 	}
 	slices.Sort(paths)
 	filtered, err := commit.filtered(ctx, s.file+".index", paths)
-	maps.DeleteFunc(s.pointers, func(_ string, p Pointer) bool { return !filtered[p.Path] })
+	maps.DeleteFunc(s.pointers, func(_ string, p lfs.Pointer) bool { return !filtered[p.Path] })
 	return err
 }
 
 // getObjects gets the content of a section's pointers.
-func (c *composer) getObjects(ctx context.Context, server *LFSServer, s *section) error {
+func (c *composer) getObjects(ctx context.Context, server *lfs.Server, s *section) error {
 	if len(s.pointers) == 0 {
 		return nil
 	}
-	var all []Pointer
+	var all []lfs.Pointer
 	for _, name := range slices.Sorted(maps.Keys(s.pointers)) {
 		all = append(all, s.pointers[name])
 		if c.left -= s.pointers[name].Size; c.left < 0 {
@@ -278,7 +279,7 @@ func (c *composer) emit(ctx context.Context, out *archive.TarWriter, s *section,
 }
 
 // put writes the content of a pointer in its place.
-func (c *composer) put(out *archive.TarWriter, e archive.Entry, p Pointer) error {
+func (c *composer) put(out *archive.TarWriter, e archive.Entry, p lfs.Pointer) error {
 	content, err := os.Open(filepath.Join(c.objects, p.OID))
 	if err != nil {
 		return fmt.Errorf("file %s of Git LFS: %w", show(p.Path), err)

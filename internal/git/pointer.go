@@ -2,86 +2,23 @@ package git
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/git/archive"
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
-// MaxPointer is the size below which a file can be a pointer (git-lfs/docs/spec.md).
-const MaxPointer = 1024
-
-// pointerStart is how a pointer begins.
-var pointerStart = []byte("version https://git-lfs.github.com/spec/v1")
-
-// Pointer stands in a tree for a file that Git LFS keeps elsewhere.
-type Pointer struct {
-	Path string // in the tree
-	OID  string // SHA-256 of the content, in hex
-	Size int64  // of the content, in bytes
-}
-
-// IsPointer reports whether a file with this content is a pointer.
-func IsPointer(text []byte) bool {
-	return len(text) < MaxPointer && bytes.HasPrefix(text, pointerStart) &&
-		bytes.Contains(text, []byte("\noid sha256:"))
-}
-
-// parsePointer reads a pointer: lines of a key and a value.
-func parsePointer(path string, text []byte) (Pointer, error) {
-	p := Pointer{Path: path, Size: -1}
-	refuse := func(why string) (Pointer, error) {
-		return Pointer{}, rpmflow.Fail(rpmflow.FailureSource, "write it again with git lfs, or commit the file itself",
-			"%s is a malformed pointer of Git LFS: %s", show(path), why)
-	}
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
-		switch {
-		case key == "oid":
-			sum, err := checksum.New("sha256", strings.TrimPrefix(value, "sha256:"))
-			if err != nil || p.OID != "" {
-				return refuse("its oid is not a SHA-256 checksum")
-			}
-			p.OID = sum.Hex
-		case key == "size":
-			size, err := strconv.ParseInt(value, 10, 64)
-			if err != nil || size < 0 || p.Size >= 0 {
-				return refuse("its size is not a number")
-			}
-			p.Size = size
-		case strings.HasPrefix(key, "ext-"):
-			return refuse("it was written with an extension, " + show(key) + ", whose program is not here")
-		}
-	}
-	if p.OID == "" || p.Size < 0 {
-		return refuse("it has no oid or no size")
-	}
-	return p, nil
-}
-
-// LFSServer is where the files are that a repository has pointers to.
-type LFSServer struct {
-	Local    string // a repository on this machine; "" if the files are on a server
-	Endpoint string // the server's address, without credentials
-	Ref      string // the pushed ref; "" if there is none
-	// Trusted means that it is the project's own server, for which Authorization is.
-	Trusted       bool
-	Authorization string
-}
-
 // LFSServer finds it as git-lfs does: .lfsconfig names it, else it is derived from the repository's URL. The
 // project's credentials are for the project's own server only: anybody who may push writes .lfsconfig.
-func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
+func (c *Commit) LFSServer(ctx context.Context) (*lfs.Server, error) {
 	const hint = "set lfs.url in .lfsconfig to a URL of https"
 	settings, err := c.config(ctx, ".lfsconfig", hint)
 	if err != nil {
@@ -104,9 +41,9 @@ func (c *Commit) LFSServer(ctx context.Context) (*LFSServer, error) {
 		}
 	}
 	if endpoint == "" {
-		return &LFSServer{Local: c.remote.path()}, nil
+		return &lfs.Server{Local: c.remote.path()}, nil
 	}
-	server := &LFSServer{Endpoint: endpoint}
+	server := &lfs.Server{Endpoint: endpoint}
 	if strings.HasPrefix(c.ref, "refs/") {
 		server.Ref = c.ref
 	}
@@ -163,11 +100,11 @@ func (c *Commit) refusePointers(ctx context.Context, a Archive) error {
 // pointers lists the files of a tar archive that are pointers of Git LFS.
 func pointers(r io.Reader) (names []string, err error) {
 	err = archive.ReadTar(r, func(e archive.Entry) error {
-		if e.Typeflag != tar.TypeReg || e.Size >= MaxPointer {
+		if e.Typeflag != tar.TypeReg || e.Size >= lfs.MaxPointer {
 			return nil
 		}
 		text, err := io.ReadAll(e.Content)
-		if err == nil && IsPointer(text) {
+		if err == nil && lfs.IsPointer(text) {
 			names = append(names, show(e.Name))
 		}
 		return err
@@ -189,13 +126,13 @@ func (c *Commit) filtered(ctx context.Context, index string, paths []string) (ma
 	if err != nil {
 		return nil, damaged(err)
 	}
-	lfs := map[string]bool{}
+	kept := map[string]bool{}
 	for _, path := range paths {
-		lfs[path] = values["filter"][path] == "lfs"
-		if lfs[path] && values["export-subst"][path] == "set" {
+		kept[path] = values["filter"][path] == "lfs"
+		if kept[path] && values["export-subst"][path] == "set" {
 			return nil, rpmflow.Fail(rpmflow.FailureSource, "remove one of the two attributes",
 				"%s has both filter=lfs and export-subst: what Git LFS keeps is not changed", show(path))
 		}
 	}
-	return lfs, nil
+	return kept, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // checkout writes files of a tree to the directories of a build.
@@ -16,7 +17,7 @@ type checkout struct {
 	tree    git.Tree
 	files   git.Checkout
 	scratch string
-	server  *git.LFSServer // of the repository, once it is needed
+	server  *lfs.Server // of the repository, once it is needed
 }
 
 func (d *Draft) checkout(ctx context.Context, tree git.Tree, files []git.File, dir string) (*checkout, error) {

@@ -9,28 +9,23 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/rpmflow/rpmflow/internal/fetch"
 	"github.com/rpmflow/rpmflow/internal/filetime"
-	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // objects puts the content of pointers into dir, each under its OID.
-func (d *Draft) objects(ctx context.Context, server *git.LFSServer, all []git.Pointer, dir string) error {
-	objects := make([]fetch.Object, len(all))
-	for i, pointer := range all {
-		objects[i] = fetch.Object(pointer)
-	}
-	notes, err := d.store.client.Objects(ctx, fetch.LFSServer(*server), d.request.Project, dir, objects)
+func (d *Draft) objects(ctx context.Context, server *lfs.Server, all []lfs.Pointer, dir string) error {
+	notes, err := d.store.client.Objects(ctx, *server, d.request.Project, dir, all)
 	d.Notes = append(d.Notes, notes...)
 	return err
 }
 
 // pending is a source next to the spec that is only a pointer so far.
 type pending struct {
-	git.Pointer
+	lfs.Pointer
 	as     string // below %_sourcedir
 	mode   fs.FileMode
-	server *git.LFSServer
+	server *lfs.Server
 }
 
 // fetchPending puts the content of pointers next to the spec in their places: of all of them, or of those that are
@@ -57,7 +52,7 @@ func (d *Draft) fetchPending(ctx context.Context, named func(as string) bool) (e
 		return fmt.Errorf("fetching Git LFS files: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var all []git.Pointer
+	var all []lfs.Pointer
 	for _, l := range now {
 		all = append(all, l.Pointer)
 	}

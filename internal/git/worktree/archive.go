@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/archive"
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // treeArchive is an archive of a directory on disk. The attributes export-ignore and export-subst in the tree's own
@@ -133,7 +134,7 @@ func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int6
 	if err != nil {
 		return nil, 0, Unusable(f.abs, err)
 	}
-	if a.substituted[f.name] != "set" && (!a.lfs || info.Size() >= git.MaxPointer) {
+	if a.substituted[f.name] != "set" && (!a.lfs || info.Size() >= lfs.MaxPointer) {
 		return in, info.Size(), nil
 	}
 	defer func() { _ = in.Close() }() // it was read only
@@ -144,7 +145,7 @@ func (a *treeArchive) open(ctx context.Context, f treeFile) (io.ReadCloser, int6
 	if err != nil {
 		return nil, 0, Unusable(f.abs, err)
 	}
-	if a.lfs && git.IsPointer(text) {
+	if a.lfs && lfs.IsPointer(text) {
 		return nil, 0, rpmflow.Fail(rpmflow.FailureSource,
 			"get the files themselves: git lfs pull, or mark them with export-ignore in .gitattributes",
 			"the archive would have Git LFS pointers instead of files: %s", show(f.name))

@@ -12,7 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/filetime"
-	"github.com/rpmflow/rpmflow/internal/git"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 )
 
 // OpenRegular opens a file of the user's, links followed. It never waits for the other end of a pipe: what is not a
@@ -76,9 +76,9 @@ func CopyFile(ctx context.Context, from, to string, mtime time.Time) (err error)
 		return Unusable(from, err)
 	}
 	defer func() { _ = in.Close() }() // it was read only
-	if info.Size() < git.MaxPointer {
-		text, err := io.ReadAll(io.LimitReader(in, git.MaxPointer))
-		if err == nil && git.IsPointer(text) {
+	if info.Size() < lfs.MaxPointer {
+		text, err := io.ReadAll(io.LimitReader(in, lfs.MaxPointer))
+		if err == nil && lfs.IsPointer(text) {
 			return rpmflow.Fail(rpmflow.FailureSource, "get the file itself: git lfs pull",
 				"%s is a Git LFS pointer, not the file", show(from))
 		}

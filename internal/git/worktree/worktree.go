@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/git/gitcmd"
+	"github.com/rpmflow/rpmflow/internal/lfs"
 	"github.com/rpmflow/rpmflow/internal/printable"
 )
 
@@ -260,7 +261,7 @@ func (w *Tree) Checkout(_ context.Context, _ []git.File, o git.CheckoutOptions) 
 // copies implements git.Checkout.
 type copies struct{ mtime time.Time }
 
-func (c copies) Write(ctx context.Context, f git.File, dir, as string) (*git.Pointer, error) {
+func (c copies) Write(ctx context.Context, f git.File, dir, as string) (*lfs.Pointer, error) {
 	return nil, CopyFile(ctx, f.Disk(), filepath.Join(dir, as), c.mtime)
 }
 
