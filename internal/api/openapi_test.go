@@ -82,7 +82,12 @@ func operation(s *schemas, r api.Route) object {
 		if b.Type != nil {
 			content["schema"] = s.of(reflect.TypeOf(b.Type))
 		}
-		body := object{"content": object{b.Media: content}, "required": !b.Optional}
+		media := object{b.Media: content}
+		if b.Form {
+			media["application/x-www-form-urlencoded"] = object{"schema": object{"type": "object",
+				"properties": object{"payload": object{"type": "string"}}, "required": []string{"payload"}}}
+		}
+		body := object{"content": media, "required": !b.Optional}
 		if b.Text != "" {
 			body["description"] = b.Text
 		}

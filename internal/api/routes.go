@@ -61,6 +61,7 @@ type Param struct {
 // Body is the body of a request.
 type Body struct {
 	Media    string
+	Form     bool // it may also be a form whose field payload has the text
 	Checked  bool // another declared media type is refused
 	Type     any  // a value of the wire type; nil: bytes
 	Text     string
@@ -210,7 +211,7 @@ func hooks() (all []Route) {
 					Text: "Of a project of layout `split`: which of its repositories was pushed to, if the delivery " +
 						"does not say so."},
 			},
-			Body: &Body{Media: mediaJSON, Text: "The delivery."},
+			Body: &Body{Media: mediaJSON, Form: f.Form, Text: "The delivery."},
 			Answers: append(accepted(),
 				Answer{Status: http.StatusAccepted, When: "The same, of a delivery that changes several refs.",
 					Type: Pushes{}},

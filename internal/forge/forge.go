@@ -24,6 +24,7 @@ type Forge struct {
 	// Title, Body and Signature describe the sender, its deliveries and their signature in the reference of the API.
 	Title, Body, Signature string
 	Header                 string // that has the signature
+	Form                   bool   // its deliveries may be forms whose field payload has the JSON
 
 	// Deliveries with the header event are this forge's also if they come to the addresses of these forges.
 	event  string

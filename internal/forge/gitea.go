@@ -17,7 +17,7 @@ func giteaForm(title string, alsoAt ...string) Forge {
 		Name: strings.ToLower(title), Title: title, Body: bodyOfForges, Header: prefix + "Signature",
 		Signature: "The HMAC-SHA256 of the payload, also of a form's, with the project's secret, in hexadecimal. " +
 			"Without it, that of " + hubSignature + " counts.",
-		event: prefix + "Event", alsoAt: alsoAt,
+		Form: true, event: prefix + "Event", alsoAt: alsoAt,
 	}
 	f.read = func(h http.Header, body []byte, secret string) (Delivery, error) {
 		raw, err := payload(h, body)

@@ -18,7 +18,7 @@ const (
 
 // GitHub signs the body as it is sent. At its address Gitea's and Forgejo's deliveries are taken, too.
 func GitHub() Forge {
-	f := Forge{Name: "github", Title: "GitHub", Header: hubSignature, Signature: signedBody,
+	f := Forge{Name: "github", Title: "GitHub", Header: hubSignature, Signature: signedBody, Form: true,
 		Body: bodyOfForges + " Deliveries of Gitea and Forgejo are taken at this address, too."}
 	f.read = func(h http.Header, body []byte, secret string) (Delivery, error) {
 		if err := f.verify(secret, body, h.Get(f.Header)); err != nil {

@@ -39,7 +39,7 @@ func (l *Listener) hook(f forge.Forge) httpd.Handler {
 			return http.StatusOK, api.Ignored{Builds: []api.BuildRef{}, Reason: err.Error() + ": nothing to build"}, nil
 		case errors.Is(err, forge.ErrSignature):
 			return 0, nil, problemf(http.StatusUnauthorized,
-				"sign the raw body with the project's webhook secret (HMAC-SHA256, sha256=<hex>)",
+				"set the project's secret at the forge; "+f.Header+" must be: "+f.Signature,
 				"project %q: %v", project.Name, err)
 		case err != nil:
 			return 0, nil, problemf(http.StatusBadRequest,
