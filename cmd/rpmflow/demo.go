@@ -204,16 +204,14 @@ func (d *demonstration) prepare(ctx context.Context, cfg *config.Config) error {
 		io.Discard)
 }
 
-// push commits the package as it is, even if nothing has changed, and pushes it.
+// push commits the package as it is, even if nothing has changed, and pushes it: from a repository of its own, so that
+// one of the user that the directory belongs to is neither read nor changed.
 func (d *demonstration) push(ctx context.Context) (string, error) {
-	tree, err := os.MkdirTemp("", "rpmflow-demo-")
+	own, err := os.MkdirTemp("", "rpmflow-demo-")
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(tree) }()
-	if err := os.CopyFS(tree, os.DirFS(d.dir)); err != nil {
-		return "", err
-	}
+	defer func() { _ = os.RemoveAll(own) }()
 	steps := [][]string{
 		{"init", "--quiet", "--initial-branch=main"},
 		{"add", "--all"},
@@ -226,7 +224,8 @@ func (d *demonstration) push(ctx context.Context) (string, error) {
 	}
 	answer := ""
 	for _, args := range steps {
-		if answer, err = d.git(ctx, tree, args...); err != nil {
+		here := []string{"--git-dir=" + own, "--work-tree=" + d.dir}
+		if answer, err = d.git(ctx, d.dir, append(here, args...)...); err != nil {
 			return "", err
 		}
 	}
@@ -248,7 +247,7 @@ func (d *demonstration) git(ctx context.Context, dir string, args ...string) (st
 	raw, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(raw))
 	if err != nil {
-		return "", fmt.Errorf("git %s: %w: %s", args[0], err, text)
+		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, text)
 	}
 	return text, nil
 }
