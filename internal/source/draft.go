@@ -121,9 +121,14 @@ func (s *Store) write(ctx context.Context, tree git.Tree, req Request, dir strin
 			return nil, err
 		}
 	}
+	name := strings.TrimSuffix(plan.spec.Name(), ".in")
+	if strings.ContainsAny(name, " \t\r\n'\"`$&;|<>()*?[]{}\\!#~") { // mock names the spec to a shell as it is
+		return nil, rpmflow.Fail(rpmflow.FailureSource, "rename it: git mv",
+			"the name of the spec %s has a space or another character that a shell reads", show(plan.spec.Found))
+	}
 	commit, when := tree.Revision()
 	d := &Draft{
-		Spec:        filepath.Join(dir, "SPECS", strings.TrimSuffix(plan.spec.Name(), ".in")),
+		Spec:        filepath.Join(dir, "SPECS", name),
 		Sources:     filepath.Join(dir, "SOURCES"),
 		Layout:      plan.layout,
 		Explanation: plan.why,

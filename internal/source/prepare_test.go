@@ -111,6 +111,8 @@ func TestPrepareFindsSpec(t *testing.T) {
 			"rpm/a.spec",
 			nil},
 		{"none but a test's", map[string]string{"tests/a.spec": plainSpec, "src/x": "x"}, "", "tests/a.spec", nil},
+		{"a name that a shell would read", map[string]string{"hello world.spec": plainSpec}, "", "",
+			[]string{"hello world.spec", "rename it: git mv"}},
 		{"said, missing", two, "c.spec", "", []string{"no spec file c.spec"}},
 		{"said, a directory", two, "SPECS", "", []string{"no spec file SPECS"}},
 		{"said, outside", two, "../a.spec", "", []string{"outside"}},
