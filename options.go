@@ -23,7 +23,7 @@ type Options struct {
 	// NoCheck leaves %check out.
 	NoCheck bool `json:"nocheck,omitempty"`
 	// Repositories are asked for BuildRequires, besides those of the target's mock configuration.
-	Repositories []Repository `json:"repositories,omitempty"`
+	Repositories []Repo `json:"repositories,omitempty"`
 	// MockOptions are set in mock's configuration.
 	MockOptions []MockOption `json:"mock_options,omitempty"`
 }
@@ -42,8 +42,8 @@ func (m Macro) word() string {
 	return w
 }
 
-// Repository is one of dnf's.
-type Repository struct {
+// Repo is one of dnf's.
+type Repo struct {
 	URL string `json:"url"`
 	// Priority as in dnf: the lowest goes first; 0: dnf's own, 99.
 	Priority int `json:"priority,omitempty"`
@@ -53,7 +53,7 @@ type Repository struct {
 	Trusted bool `json:"trusted,omitempty"`
 }
 
-func (r Repository) String() string {
+func (r Repo) String() string {
 	s := r.URL
 	if r.Priority != 0 {
 		s += " priority=" + strconv.Itoa(r.Priority)
@@ -91,11 +91,11 @@ func (o Options) Over(base Options) Options {
 	if len(out.Without) == 0 {
 		out.Without = nil
 	}
-	sameURL := func(a, b Repository) bool { return a.URL == b.URL }
+	sameURL := func(a, b Repo) bool { return a.URL == b.URL }
 	out.Repositories = over(base.Repositories, o.Repositories, sameURL)
 	for i, r := range out.Repositories { // what the target has is no less trusted because a project names it, too
 		out.Repositories[i].Trusted = r.Trusted ||
-			slices.ContainsFunc(base.Repositories, func(b Repository) bool { return b.Trusted && sameURL(b, r) })
+			slices.ContainsFunc(base.Repositories, func(b Repo) bool { return b.Trusted && sameURL(b, r) })
 	}
 	return out
 }
@@ -280,14 +280,14 @@ func (o Options) CheckConditions() error {
 // brackets of templates, which mock would expand, are not among it.
 var urlText = regexp.MustCompile(`^[A-Za-z0-9._~:/?&=@!$+,;%()*'\[\]-]+$`)
 
-// ParseRepository reads a repository: its URL, optionally followed by priority=NUMBER and gpgkey=URL.
-func ParseRepository(s string) (Repository, error) {
+// ParseRepo reads a repository: its URL, optionally followed by priority=NUMBER and gpgkey=URL.
+func ParseRepo(s string) (Repo, error) {
 	words := strings.Fields(s)
 	if len(words) == 0 {
-		return Repository{}, errors.New("a repository is empty: write its URL, such as " +
+		return Repo{}, errors.New("a repository is empty: write its URL, such as " +
 			"https://repo.example.com/f$releasever/$basearch/")
 	}
-	r := Repository{URL: words[0]}
+	r := Repo{URL: words[0]}
 	err := checkURL(r.URL)
 	for _, w := range words[1:] {
 		key, value, _ := strings.Cut(w, "=")
@@ -308,7 +308,7 @@ func ParseRepository(s string) (Repository, error) {
 		// The text before an @ may be a password. This package does not import giturl, whose Redact would keep the
 		// scheme.
 		shown := r.URL[strings.LastIndexByte(r.URL, '@')+1:]
-		return Repository{}, fmt.Errorf("repository %q: %w", shorten(shown), err)
+		return Repo{}, fmt.Errorf("repository %q: %w", shorten(shown), err)
 	}
 	return r, nil
 }

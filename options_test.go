@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMacros(t *testing.T) {
@@ -80,9 +81,7 @@ func TestOptionsOfACommandLine(t *testing.T) {
 	t.Parallel()
 	o, err := rpmflow.ParseOptions([]string{"dist .a", "debug_package %{nil}", "dist .b"}, []string{"docs", "docs"},
 		[]string{"tests-net"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	equal(t, o.Definitions(), []rpmflow.Macro{
 		{Name: "debug_package", Value: "%{nil}"}, {Name: "dist", Value: ".b"},
 		{Name: "_with_docs", Value: "--with-docs"}, {Name: "_without_tests_net", Value: "--without-tests-net"},
@@ -101,19 +100,19 @@ func TestOptionsOfAProjectOverThoseOfATarget(t *testing.T) {
 	target := rpmflow.Options{
 		Macros: []rpmflow.Macro{{"dist", ".t"}, {"vendor", "T"}, {"f(a)", "t"}}, With: []string{"a", "b"},
 		Without: []string{"c"}, NoCheck: true,
-		Repositories: []rpmflow.Repository{{URL: "https://t", Trusted: true}, {URL: "https://both", Trusted: true}},
+		Repositories: []rpmflow.Repo{{URL: "https://t", Trusted: true}, {URL: "https://both", Trusted: true}},
 		MockOptions:  []rpmflow.MockOption{{"nosync", "true"}, {"module_enable", "a"}, {"module_enable", "b"}},
 	}
 	project := rpmflow.Options{
 		Macros: []rpmflow.Macro{{"dist", ".p"}, {"f(b)", "p"}}, With: []string{"c"}, Without: []string{"b", "d"},
-		Repositories: []rpmflow.Repository{{URL: "https://both", Priority: 5}, {URL: "https://p"}},
+		Repositories: []rpmflow.Repo{{URL: "https://both", Priority: 5}, {URL: "https://p"}},
 		MockOptions:  []rpmflow.MockOption{{"module_enable", "c"}},
 	}
 	got := project.Over(target)
 	equal(t, got, rpmflow.Options{
 		Macros: []rpmflow.Macro{{"vendor", "T"}, {"dist", ".p"}, {"f(b)", "p"}}, With: []string{"a", "c"},
 		Without: []string{"b", "d"}, NoCheck: true,
-		Repositories: []rpmflow.Repository{{URL: "https://t", Trusted: true},
+		Repositories: []rpmflow.Repo{{URL: "https://t", Trusted: true},
 			{URL: "https://both", Priority: 5, Trusted: true}, {URL: "https://p"}},
 		MockOptions: []rpmflow.MockOption{{"nosync", "true"}, {"module_enable", "c"}},
 	})
@@ -135,7 +134,7 @@ func equal[T any](t *testing.T, got, want T) {
 
 func TestRepositories(t *testing.T) {
 	t.Parallel()
-	for given, want := range map[string]rpmflow.Repository{
+	for given, want := range map[string]rpmflow.Repo{
 		"https://repo.example.com/f$releasever/$basearch/": {URL: "https://repo.example.com/f$releasever/$basearch/"},
 		"http://10.0.0.1:8080/r priority=10":               {URL: "http://10.0.0.1:8080/r", Priority: 10},
 		" https://r/  gpgkey=https://r/key.asc  priority=1 ": {URL: "https://r/", Priority: 1,
@@ -157,7 +156,7 @@ func TestRepositories(t *testing.T) {
 		"https://r/\"\"\"":            {},
 		"https://r/ https://s/":       {},
 	} {
-		r, err := rpmflow.ParseRepository(given)
+		r, err := rpmflow.ParseRepo(given)
 		if want.URL == "" {
 			if err == nil || strings.Contains(err.Error(), "geheim") {
 				t.Errorf("%q is read as %+v, %v", given, r, err)
@@ -167,7 +166,7 @@ func TestRepositories(t *testing.T) {
 		if err != nil || r != want {
 			t.Errorf("%q is read as %+v, %v, want %+v", given, r, err, want)
 		}
-		if again, err := rpmflow.ParseRepository(r.String()); err != nil || again != r {
+		if again, err := rpmflow.ParseRepo(r.String()); err != nil || again != r {
 			t.Errorf("%q is shown as %q, and that is read as %+v, %v", given, r, again, err)
 		}
 	}

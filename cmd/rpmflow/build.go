@@ -141,7 +141,7 @@ func (f *buildFlags) options() (rpmflow.Options, error) {
 	o.NoCheck = f.noCheck
 	var errs []error
 	for _, text := range f.addRepo {
-		r, err := rpmflow.ParseRepository(text)
+		r, err := rpmflow.ParseRepo(text)
 		errs = append(errs, err)
 		r.Trusted = true // the build runs on the user's own machine
 		o.Repositories = append(o.Repositories, r)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/api"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestRefused has the client's user as the one who reads: the hint is a setting of the command, not of HTTP.
@@ -44,9 +45,7 @@ func TestBuildIDs(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"show", ""}, {"logs", ""}, {"retry", ""}, {"cancel", "9be5ef82", ".."}} {
 		cmd, rest, err := command().Find(args)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if err := cmd.Args(cmd, rest); err == nil || !strings.Contains(err.Error(), "is not a build id") {
 			t.Errorf("%q: %v", args, err)
 		}

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	natsd "github.com/nats-io/nats-server/v2/server"
-
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the deployed accounts again")
@@ -34,18 +34,12 @@ func TestDeployedAccounts(t *testing.T) {
 	t.Parallel()
 	const file = "../../deploy/compose/nats/accounts.conf"
 	got, err := configNATS(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if got != string(want) {
 		t.Errorf("%s is not what `rpmflow config nats` prints: go test ./cmd/rpmflow -run DeployedAccounts -update",
 			file)
@@ -71,9 +65,7 @@ func environ(t *testing.T, dir, user string) map[string]string {
 func read(t *testing.T, file string) string {
 	t.Helper()
 	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return string(raw)
 }
 
@@ -97,9 +89,7 @@ func TestAccountsWithSecrets(t *testing.T) {
 		t.Run(auth, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "nats")
 			out, err := configNATS(t, "--auth", auth, "--out", dir, "--subscriber", "mirror")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			for _, words := range []string{dir, "accounts.conf", "builder.env", "Next: ",
 				"listener.subscribers to mirror"} {
 				if !strings.Contains(out, words) {
@@ -117,12 +107,10 @@ func TestAccountsWithSecrets(t *testing.T) {
 			}
 			accounts := read(t, filepath.Join(dir, "accounts.conf"))
 			config := filepath.Join(t.TempDir(), "nats.conf")
-			if err := os.WriteFile(config, fmt.Appendf(nil,
+			testkit.Must(t, os.WriteFile(config, fmt.Appendf(nil,
 				"listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts),
-				0o600); err != nil {
-				t.Fatal(err)
-			}
-			url := startNATS(t, config)
+				0o600))
+			url := eventstest.Serve(t, config).ClientURL()
 			for _, user := range []string{"listener", "builder", "publisher", "admin", "system", "mirror", "mail"} {
 				a := access(t, dir, user)
 				for _, s := range []string{a.Password, a.NKey} {
@@ -169,20 +157,4 @@ func TestAccountsRefused(t *testing.T) {
 			t.Errorf("%v: %v, without %q", args, err, words)
 		}
 	}
-}
-
-func startNATS(t *testing.T, config string) (url string) {
-	t.Helper()
-	o, err := natsd.ProcessConfigFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.NoSigs, o.NoLog = true, true
-	s, err := natsd.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s.ClientURL()
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Doctor says why the host's rpmbuild is used: because of the configuration, or because a running `rpmflow up` uses it.
@@ -21,13 +23,9 @@ func TestDoctorSaysWhyTheHostBuilds(t *testing.T) { //nolint:paralleltest // cha
 			"s3: {endpoint: 'http://127.0.0.1:1'}\ntargets: [{name: host}]\ndata_dir: " +
 			filepath.Join(dir, ".rpmflow") + "\n"
 		own := fmt.Sprintf("builder: {engine: %s}\n", configured)
-		if err := os.Mkdir(".rpmflow", 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Mkdir(".rpmflow", 0o700))
 		for file, text := range map[string]string{".rpmflow/client.yaml": client, "rpmflow.yaml": own} {
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 		}
 		cmd := command()
 		var out bytes.Buffer

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -32,9 +30,7 @@ func startS3(t *testing.T, env ...string) *server {
 	s := &server{cmd: exec.Command("/proc/self/exe", "s3"), log: &testkit.Log{}, done: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = t.TempDir(), s.log, s.log
 	s.cmd.Env = append([]string{asProgram + "=1"}, env...)
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, s.cmd.Start())
 	go func() { defer close(s.done); _ = s.cmd.Wait() }() // how it ended is in ProcessState
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill() // it has ended, or is to end now
@@ -56,37 +52,26 @@ func (s *server) ended(t *testing.T) int {
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
 func (s *server) waitHealthy(t *testing.T, address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/health", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp, err := client.Do(req); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-		}
+	testkit.Eventually(t, "an answer", func() bool {
 		select {
 		case <-s.done:
 			t.Fatal("it has ended")
-		case <-ctx.Done():
-			t.Fatal("it does not answer")
-		case <-time.After(20 * time.Millisecond):
+		default:
 		}
-	}
+		resp, err := client.Get("http://" + address + "/health")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
 }
 
 func TestS3Server(t *testing.T) {
@@ -106,9 +91,7 @@ func TestS3Server(t *testing.T) {
 			SecretKey: role + "-secret", CreateBucket: true,
 			Logger: slog.New(slog.DiscardHandler),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		t.Cleanup(s.Close)
 		return s
 	}
@@ -116,18 +99,12 @@ func TestS3Server(t *testing.T) {
 		s := startS3(t, env...)
 		s.waitHealthy(t, address)
 		builder, listener := access("builder"), access("listener")
-		if err := errors.Join(builder.Ensure(t.Context()), listener.Ensure(t.Context())); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, errors.Join(builder.Ensure(t.Context()), listener.Ensure(t.Context())))
 		if i == 0 {
-			if err := builder.PutJSON(t.Context(), "builds/a", "text"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, builder.PutJSON(t.Context(), "builds/a", "text"))
 		}
 		body, _, err := listener.Open(t.Context(), "builds/a")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		text, err := io.ReadAll(body)
 		if err := errors.Join(err, body.Close()); err != nil || string(text) != "\"text\"\n" {
 			t.Errorf("%q, %v", text, err)
@@ -145,9 +122,7 @@ func TestS3Server(t *testing.T) {
 			t.Errorf("a second one on the port: exit code %d, %s", code, second.log)
 		}
 
-		if err := s.cmd.Process.Signal(sig); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, s.cmd.Process.Signal(sig))
 		if code := s.ended(t); code != 0 {
 			t.Errorf("exit code %d after %v", code, sig)
 		}
@@ -180,9 +155,7 @@ func TestConfigS3(t *testing.T) {
 		return out.String(), err
 	}
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("rpmflow.yaml", []byte("s3:\n  bucket: packages\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile("rpmflow.yaml", []byte("s3:\n  bucket: packages\n"), 0o600))
 	for _, test := range []struct {
 		args       []string
 		has, hasNo []string

@@ -18,6 +18,7 @@ import (
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // object is what a schema says of one object.
@@ -30,15 +31,11 @@ type object struct {
 func definitions(t *testing.T, file string) map[string]object {
 	t.Helper()
 	raw, err := eventschema.Files.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var s struct {
 		Defs map[string]object `json:"$defs"`
 	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal(raw, &s))
 	return s.Defs
 }
 
@@ -53,7 +50,7 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[rpmflow.Substitution]():       {eventschema.Build, "substitution"},
 	reflect.TypeFor[rpmflow.Options]():            {eventschema.Build, "options"},
 	reflect.TypeFor[rpmflow.Macro]():              {eventschema.Build, "macro"},
-	reflect.TypeFor[rpmflow.Repository]():         {eventschema.Build, "repository"},
+	reflect.TypeFor[rpmflow.Repo]():               {eventschema.Build, "repository"},
 	reflect.TypeFor[rpmflow.MockOption]():         {eventschema.Build, "mock_option"},
 	reflect.TypeFor[rpmflow.PhaseTime]():          {eventschema.Build, "phase"},
 	reflect.TypeFor[rpmflow.Waiting]():            {eventschema.Build, "waiting"},
@@ -92,13 +89,9 @@ func TestSchemaAndCodeAgree(t *testing.T) {
 func keys(t *testing.T, v reflect.Value) []string {
 	t.Helper()
 	raw, err := json.Marshal(v.Interface())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var m map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &m); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal(raw, &m))
 	return slices.Collect(maps.Keys(m))
 }
 
@@ -179,12 +172,8 @@ func TestWordsAgree(t *testing.T) {
 		Defs       map[string]json.RawMessage `json:"$defs"`
 	}
 	raw, err := eventschema.Files.ReadFile(eventschema.Build)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &build); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, json.Unmarshal(raw, &build))
 	defs := definitions(t, eventschema.Build)
 	senders := []string{forge.API}
 	for _, f := range forge.Forges() {
@@ -219,15 +208,11 @@ func TestWordsAgree(t *testing.T) {
 func constants(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	found := map[string][]string{}
 	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
 			if !ok || len(spec.Values) != 1 {
@@ -239,9 +224,7 @@ func constants(t *testing.T, dir string) map[string][]string {
 			}
 			if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
 				value, err := strconv.Unquote(lit.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				found[typ.Name] = append(found[typ.Name], value)
 			}
 			return true

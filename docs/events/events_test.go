@@ -11,27 +11,22 @@ import (
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func example(t *testing.T, name string) map[string]any {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("examples", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var e map[string]any
-	if err := json.Unmarshal(raw, &e); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal(raw, &e))
 	return e
 }
 
 func encode(t *testing.T, v any) []byte {
 	t.Helper()
 	raw, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return raw
 }
 
@@ -44,9 +39,7 @@ func TestExamples(t *testing.T) {
 	}
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if err := eventschema.Validate(raw); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -54,9 +47,7 @@ func TestExamples(t *testing.T) {
 			Type, Subject string
 			Data          json.RawMessage
 		}
-		if err := json.Unmarshal(raw, &e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal(raw, &e))
 		var builds []rpmflow.Build
 		var data any
 		switch {
@@ -88,9 +79,7 @@ func TestExamples(t *testing.T) {
 			}
 		}
 		var compact bytes.Buffer
-		if err := json.Compact(&compact, e.Data); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Compact(&compact, e.Data))
 		if again := encode(t, data); !bytes.Equal(again, compact.Bytes()) {
 			t.Errorf("%s is not what the code would write:\n%s", file, again)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const reference = "../../docs/api.md"
@@ -20,9 +21,7 @@ const reference = "../../docs/api.md"
 func TestReferenceIsGenerated(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	begin, end := "<!-- routes: generated, "+howToUpdate+" -->\n", "<!-- end -->\n"
 	head, rest, ok := strings.Cut(string(raw), begin)
 	old, tail, closed := strings.Cut(rest, end)
@@ -36,9 +35,7 @@ func TestReferenceIsGenerated(t *testing.T) {
 	if !*update {
 		t.Fatalf("%s is not up to date: %s", reference, howToUpdate)
 	}
-	if err := os.WriteFile(reference, []byte(head+begin+want+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(reference, []byte(head+begin+want+end+tail), 0o644))
 }
 
 // markdown has a section for each route, and one for each wire type.
@@ -191,9 +188,7 @@ func row(b *strings.Builder, cells ...string) { fmt.Fprintf(b, "| %s |\n", strin
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	examples := map[string]any{"Push": &api.Push{}, "Problem": &httpd.Problem{}}
 	for name, into := range examples {
 		_, rest, ok := strings.Cut(string(raw), "<!-- example: "+name+" -->\n```json\n")

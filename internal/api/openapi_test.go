@@ -21,6 +21,7 @@ import (
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write openapi.json and the generated part of docs/api.md")
@@ -226,15 +227,11 @@ var definition = regexp.MustCompile(`"#/\$defs/([A-Za-z_]+)"`)
 // record takes the record of a build, and what it refers to, from the schema of its events.
 func (s *schemas) record() {
 	raw, err := eventschema.Files.ReadFile(eventschema.Build)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Must(s.t, err)
 	var file struct {
 		Defs map[string]json.RawMessage `json:"$defs"`
 	}
-	if err := json.Unmarshal(raw, &file); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Must(s.t, json.Unmarshal(raw, &file))
 	name := func(def string) string {
 		if def == "build" {
 			return "Build"
@@ -266,18 +263,14 @@ func TestOpenAPIIsGenerated(t *testing.T) {
 	enc := json.NewEncoder(&want)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
-	if err := enc.Encode(document(t)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, enc.Encode(document(t)))
 	if api.OpenAPI == want.String() {
 		return
 	}
 	if !*update {
 		t.Fatalf("openapi.json is not up to date: %s", howToUpdate)
 	}
-	if err := os.WriteFile("openapi.json", want.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile("openapi.json", want.Bytes(), 0o644))
 }
 
 // TestOpenAPIIsValid checks the document against the schema of OpenAPI 3.1, and compiles every schema in it.
@@ -286,26 +279,18 @@ func TestOpenAPIIsValid(t *testing.T) {
 	parse := func(raw string) any {
 		t.Helper()
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return doc
 	}
 	raw, err := os.ReadFile("testdata/openapi-3.1.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	const specification, ours = "https://spec.openapis.org/oas/3.1/schema.json", "https://rpmflow.dev/openapi.json"
 	c := jsonschema.NewCompiler()
 	for url, doc := range map[string]any{specification: parse(string(raw)), ours: parse(api.OpenAPI)} {
-		if err := c.AddResource(url, doc); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.AddResource(url, doc))
 	}
 	schema, err := c.Compile(specification)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if err := schema.Validate(parse(api.OpenAPI)); err != nil {
 		t.Error(err)
 	}
@@ -316,9 +301,7 @@ func TestOpenAPIIsValid(t *testing.T) {
 	var doc struct {
 		Components struct{ Schemas map[string]any }
 	}
-	if err := json.Unmarshal([]byte(api.OpenAPI), &doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(api.OpenAPI), &doc))
 	for name := range doc.Components.Schemas {
 		if _, err := c.Compile(ours + "#/components/schemas/" + name); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // srpmOf makes a source package whose spec has these tags.
@@ -21,9 +22,7 @@ func srpmOf(t *testing.T, tags string) string {
 	spec := filepath.Join(dir, "hello.spec")
 	text := "Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n" + tags +
 		"\n\n%description\nx\n\n%files\n"
-	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(spec, []byte(text), 0o600))
 	if out, err := exec.CommandContext(t.Context(), "rpmbuild", "-bs", "--nodeps", "--define", "_topdir "+dir,
 		spec).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/source"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -59,14 +60,10 @@ func newFixtureAt(t *testing.T, cfg storage.Config, step func(ctx context.Contex
 	job build.Job) error) *fixture {
 	t.Helper()
 	store, err := storage.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(store.Close)
 	sources, err := source.Open(source.Options{Dir: t.TempDir(), Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	dir, commit := repository(t, map[string]string{"hello.spec": spec, "hello.c": "int main() {}\n"})
 	b := &fixture{t: t, store: store}
 	b.runner = &build.Runner{
@@ -116,9 +113,7 @@ func (b *fixture) stored(name string) string {
 	if errors.Is(err, storage.ErrNotFound) {
 		return ""
 	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.Must(b.t, err)
 	defer r.Close()
 	var in io.Reader = r
 	if info.ContentEncoding == "gzip" {
@@ -127,8 +122,6 @@ func (b *fixture) stored(name string) string {
 		}
 	}
 	text, err := io.ReadAll(in)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.Must(b.t, err)
 	return string(text)
 }

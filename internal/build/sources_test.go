@@ -14,6 +14,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // withSources gives the fixture a repository of these files, and sources that may come from this machine and are kept
@@ -22,9 +23,7 @@ func (b *fixture) withSources(files map[string]string, sources rpmflow.Sources) 
 	b.t.Helper()
 	s, err := source.Open(source.Options{Dir: b.t.TempDir(), Logger: quiet, Allow: []string{"127.0.0.1"},
 		Cache: b.store.Sources()})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.Must(b.t, err)
 	b.t.Cleanup(s.Close)
 	b.runner.Sources, b.attempt.Build.Sources = s, sources
 	b.attempt.Build.Repository, b.attempt.Build.Commit = repository(b.t, files)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // The half that was not pushed to is decided once: another attempt takes the same commit, though its branch has moved
@@ -34,9 +35,7 @@ func TestSplitDecidesOnce(t *testing.T) {
 			}
 
 			// The first attempt fails after the decision: its directory cannot be used.
-			if err := os.WriteFile(filepath.Join(b.attempt.Dir, "sources"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(filepath.Join(b.attempt.Dir, "sources"), nil, 0o600))
 			got, err := b.run()
 			if err != nil || got.Outcome.Kind != rpmflow.FailureInfrastructure ||
 				got.Outcome.Phase != rpmflow.PhaseSources {

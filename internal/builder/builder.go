@@ -224,7 +224,7 @@ func (b *Builder) pause(ctx context.Context, wake <-chan struct{}) {
 }
 
 // next takes a build if everything that builds need is there. Otherwise builds are left to others.
-func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
+func (b *Builder) next(ctx context.Context) (*events.Message, error) {
 	if b.o.Room != nil {
 		if err := b.o.Room(); err != nil {
 			return nil, err
@@ -248,7 +248,7 @@ func (b *Builder) next(ctx context.Context) (*events.Delivery, error) {
 
 // accept claims the build of a delivery; there is no owner if nothing is left to do. It reports whether to look for the
 // next build at once: a message that could not be claimed is handed back, and would be delivered again immediately.
-func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok bool) {
+func (b *Builder) accept(ctx context.Context, d *events.Message) (_ *owner, ok bool) {
 	log := b.log.With("project", d.Build.Project, "target", d.Build.Target, "build", d.Build.ID)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWait)
 	defer cancel()
@@ -265,7 +265,7 @@ func (b *Builder) accept(ctx context.Context, d *events.Delivery) (_ *owner, ok 
 }
 
 // release returns a message to the queue.
-func release(d *events.Delivery, log *slog.Logger) {
+func release(d *events.Message, log *slog.Logger) {
 	if err := d.Release(); err != nil {
 		log.Warn("message not given back: it is delivered again after the ack wait", "error", err)
 	}

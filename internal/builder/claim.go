@@ -32,7 +32,7 @@ const (
 )
 
 // decide compares a message with the build's last event.
-func decide(last events.Event, d *events.Delivery) move {
+func decide(last events.Event, d *events.Message) move {
 	b := last.Build
 	switch b.State {
 	case rpmflow.Finished:
@@ -62,7 +62,7 @@ func abandoned(b rpmflow.Build) move {
 }
 
 // claim makes this builder the owner of the build, or settles a message for which there is nothing to do.
-func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logger) (ownedBuild, bool, error) {
+func (b *Builder) claim(ctx context.Context, d *events.Message, log *slog.Logger) (ownedBuild, bool, error) {
 	for refused := false; ; refused = true {
 		last, err := b.ledger.Last(ctx, d.Build)
 		if errors.Is(err, events.ErrNone) {
@@ -121,7 +121,7 @@ func (b *Builder) claim(ctx context.Context, d *events.Delivery, log *slog.Logge
 }
 
 // resolve decides, and replaces moveCheck.
-func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Delivery) (move, error) {
+func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Message) (move, error) {
 	m := decide(last, d)
 	if m != moveCheck {
 		return m, nil
@@ -134,7 +134,7 @@ func (b *Builder) resolve(ctx context.Context, last events.Event, d *events.Deli
 }
 
 // begin publishes the claim: the started event of the next attempt.
-func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Delivery) (ownedBuild, error) {
+func (b *Builder) begin(ctx context.Context, last events.Event, d *events.Message) (ownedBuild, error) {
 	attempt := rpmflow.BuildAttempt{Builder: b.o.Name, QueueSequence: d.Sequence, Engine: b.runner.Engine.Name()}
 	n := nextAttempt(last.Build, d.Build.BuildRequest, attempt, time.Now())
 	seq, err := b.ledger.Append(ctx, events.TypeStarted, n, last.Sequence, b.instance)

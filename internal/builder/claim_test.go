@@ -13,7 +13,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/dirlock"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestDecide(t *testing.T) {
@@ -51,7 +53,7 @@ func TestDecide(t *testing.T) {
 			rpmflow.Build{State: running, Cancel: &rpmflow.Cancel{}, BuildAttempt: under(6)}, 0, moveCheck,
 		},
 	} {
-		message := &events.Delivery{Build: rpmflow.Build{InfrastructureFailures: test.failures}, Sequence: 7}
+		message := &events.Message{Build: rpmflow.Build{InfrastructureFailures: test.failures}, Sequence: 7}
 		if got := decide(events.Event{Build: test.last}, message); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
@@ -63,26 +65,13 @@ func TestDecide(t *testing.T) {
 func TestPublishAfterOneThatWasBrokenOff(t *testing.T) {
 	t.Parallel()
 	quiet := slog.New(slog.DiscardHandler)
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
+	_, js := eventstest.Connect(t, eventstest.Start(t, natsserver.Options{}), events.StreamSettings{})
 	ledger, err := events.NewLedger(t.Context(), js)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	appended := func(kind events.Type, b rpmflow.Build, after uint64) uint64 {
 		t.Helper()
 		seq, err := ledger.Append(t.Context(), kind, b, after, "a")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return seq
 	}
 	b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b1", Project: "hello", Target: "x"},
@@ -146,7 +135,7 @@ func TestNextAttemptStartsEmpty(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("next attempt:\n%+v\nwant\n%+v", got, want)
 	}
-	waits := requeued(lost, &events.Delivery{Build: rpmflow.Build{BuildRequest: asked}})
+	waits := requeued(lost, &events.Message{Build: rpmflow.Build{BuildRequest: asked}})
 	want = rpmflow.Build{
 		BuildRequest: asked, State: rpmflow.Queued, Attempt: 1, InfrastructureFailures: 1, Notes: lost.Notes,
 		BuildAttempt: rpmflow.BuildAttempt{QueueSequence: 7, Engine: "mock"},
@@ -173,13 +162,9 @@ func TestWorkDirs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, dead := range []string{"builder-1.lock", "builder-2.lock"} {
-		if err := os.WriteFile(filepath.Join(dir, dead), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, dead), nil, 0o600))
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "builder-1", "some-build-1"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.MkdirAll(filepath.Join(dir, "builder-1", "some-build-1"), 0o700))
 	var wg sync.WaitGroup
 	open := make(chan *dirlock.Temp, 32)
 	for range cap(open) {

@@ -191,7 +191,7 @@ func (o *owner) recordAfter(todo step, b rpmflow.Build, interruption error) rpmf
 
 // requeued is the record of a build that is queued again, as it was asked for in its message. The last attempt's
 // message distinguishes it from a new request.
-func requeued(b rpmflow.Build, d *events.Delivery) rpmflow.Build {
+func requeued(b rpmflow.Build, d *events.Message) rpmflow.Build {
 	n := b.Clone()
 	n.State, n.BuildRequest = rpmflow.Queued, d.Build.BuildRequest
 	n.BuildAttempt = rpmflow.BuildAttempt{QueueSequence: b.QueueSequence, Engine: b.Engine}

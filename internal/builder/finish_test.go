@@ -13,7 +13,9 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestNext(t *testing.T) {
@@ -124,25 +126,14 @@ func (r *records) PutJSON(_ context.Context, _ string, v any) error {
 // ending makes a build that is claimed, with its owner, on a server of its own.
 func ending(t *testing.T, store build.Store) *owner {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	quiet := slog.New(slog.DiscardHandler)
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
-	must(err)
-	t.Cleanup(server.Close)
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
-	must(err)
-	t.Cleanup(nc.Close)
+	nc, js := eventstest.Connect(t, eventstest.Start(t, natsserver.Options{}), events.StreamSettings{})
 	b, err := New(t.Context(), Options{
 		Name: "a", Jobs: 1, AckWait: time.Minute, RetryDelay: time.Second, MaxFailures: 3, DataDir: t.TempDir(),
 		Logger: quiet,
 	}, nc, js, &build.Runner{Store: store}, nil)
-	must(err)
-	t.Cleanup(func() { must(b.work.Remove()) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, b.work.Remove()) })
 	ctx, cancel := context.WithCancel(context.Background())
 	var following sync.WaitGroup
 	t.Cleanup(func() { cancel(); following.Wait() })
@@ -151,8 +142,8 @@ func ending(t *testing.T, store build.Store) *owner {
 		ID: rpmflow.DeriveID(t.Name()), Project: "hello", Target: "x", Arch: "x86_64", Concurrency: 9,
 	}}
 	queued, err := b.ledger.Append(t.Context(), events.TypeQueued, r, 0)
-	must(err)
-	must(b.queue.Enqueue(t.Context(), r, time.Time{}))
+	testkit.Must(t, err)
+	testkit.Must(t, b.queue.Enqueue(t.Context(), r, time.Time{}))
 	d, err := b.queue.Take(t.Context(), []string{"x86_64"}, quiet)
 	if err != nil || d == nil {
 		t.Fatal(d, err)
@@ -160,7 +151,7 @@ func ending(t *testing.T, store build.Store) *owner {
 	r.State, r.Attempt, r.Builder, r.QueueSequence = rpmflow.Running, 1, "a", d.Sequence
 	r.EnterPhase(rpmflow.PhaseRoot, time.Now())
 	sequence, err := b.ledger.Append(t.Context(), events.TypeStarted, r, queued)
-	must(err)
+	testkit.Must(t, err)
 	return b.newOwner(d, ownedBuild{r, sequence}, quiet)
 }
 
@@ -168,13 +159,9 @@ func ending(t *testing.T, store build.Store) *owner {
 func (o *owner) ended(t *testing.T) (events.Event, bool) {
 	t.Helper()
 	last, err := o.ledger.Last(t.Context(), o.held.build)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	left, err := o.queue.Holds(t.Context(), o.d.Sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return last, left
 }
 

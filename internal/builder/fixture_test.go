@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/builder"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/git/gittest"
 	"github.com/rpmflow/rpmflow/internal/lifeline"
@@ -74,17 +75,10 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	w := &fixture{t: t, natsDir: t.TempDir(), s3: storagetest.Start(t), changed: make(chan struct{})}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()
-	t.Cleanup(func() { w.nats.Close() })
-	var err error
-	w.nc, w.js, err = events.Connect(t.Context(), w.access(streams), quiet)
-	testkit.Must(w.t, err)
-	t.Cleanup(w.nc.Close)
-	w.ledger, err = events.NewLedger(t.Context(), w.js)
-	testkit.Must(w.t, err)
-	w.queue, err = events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
-	testkit.Must(w.t, err)
-	w.store, err = storage.Open(w.s3)
-	testkit.Must(w.t, err)
+	w.nc, w.js = eventstest.Connect(t, w.nats, streams)
+	w.ledger = testkit.Value(events.NewLedger(t.Context(), w.js))(t)
+	w.queue = testkit.Value(events.NewQueue(t.Context(), w.nc, w.js, time.Minute))(t)
+	w.store = testkit.Value(storage.Open(w.s3))(t)
 	t.Cleanup(w.store.Close)
 	repo := gittest.New(t)
 	w.repo, w.commit = repo.Dir, repo.Commit(map[string]string{"hello.spec": "Name: hello\nVersion: 1.0\nRelease: 1\n" +
@@ -95,9 +89,7 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 
 func (w *fixture) startNATS(listen string) {
 	w.t.Helper()
-	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
-	testkit.Must(w.t, err)
-	w.nats = s
+	w.nats = eventstest.Start(w.t, natsserver.Options{Dir: w.natsDir, Listen: listen})
 }
 
 func (w *fixture) access(s events.StreamSettings) events.Access {

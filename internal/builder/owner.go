@@ -17,7 +17,7 @@ import (
 // owner runs a claimed build to its end. Everything it publishes is fenced behind its own last event.
 type owner struct {
 	*Builder
-	d    *events.Delivery
+	d    *events.Message
 	log  *slog.Logger
 	live *events.LogWriter // takes the log that is watched live
 
@@ -28,7 +28,7 @@ type owner struct {
 	held ownedBuild
 }
 
-func (b *Builder) newOwner(d *events.Delivery, claimed ownedBuild, log *slog.Logger) *owner {
+func (b *Builder) newOwner(d *events.Message, claimed ownedBuild, log *slog.Logger) *owner {
 	o := &owner{Builder: b, d: d, log: log, live: b.logs.Writer(claimed.build.ID), held: claimed}
 	o.canceled, o.cancel = context.WithCancelCause(context.Background())
 	return o

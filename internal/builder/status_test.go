@@ -26,15 +26,11 @@ type statusOf string
 func served(t *testing.T, s *builder.Status) statusOf {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	address := l.Addr().String()
 	l.Close()
 	stop, err := s.Listen(address, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(stop)
 	if _, err := s.Listen(address, quiet); err == nil || !strings.Contains(err.Error(), "set builder.status_listen") {
 		t.Errorf("a second one on that address: %v", err)
@@ -47,14 +43,10 @@ func (s statusOf) get(t *testing.T, path string) (code int, said string) {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get(string(s) + path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer res.Body.Close()
 	var body struct{ Status, Error, Hint string }
-	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.NewDecoder(res.Body).Decode(&body))
 	if res.StatusCode == http.StatusServiceUnavailable && (body.Error == "" || body.Hint == "" ||
 		res.Header.Get("Retry-After") == "") {
 		t.Errorf("%s: no reason or no hint: %+v", path, body)
@@ -85,9 +77,7 @@ func (s statusOf) metrics(t *testing.T) map[string]string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get(string(s) + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {

@@ -93,7 +93,7 @@ func (b *Builder) look(ctx context.Context) {
 // postpone makes a build wait that cannot start here. That spends no attempt, the record says why, and the message is
 // delivered again soon, behind others. Other builders get it before this one looks again.
 func (b *Builder) postpone(
-	ctx context.Context, last events.Event, d *events.Delivery, why error, log *slog.Logger,
+	ctx context.Context, last events.Event, d *events.Message, why error, log *slog.Logger,
 ) error {
 	n := last.Build.Clone()
 	if n.State == rpmflow.Running { // its builder stopped responding

@@ -10,6 +10,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/builderd"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // elsewhere is an engine with a disk of its own.
@@ -61,12 +62,8 @@ func TestCapacity(t *testing.T) {
 			system := t.TempDir()
 			for file, text := range test.files {
 				path := filepath.Join(system, file)
-				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+				testkit.Must(t, os.WriteFile(path, []byte(text), 0o600))
 			}
 			f := builderd.NewCapacity(cfg, test.engine)
 			f.SetRoot(system)

@@ -5,24 +5,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestBadInputs reads testdata/bad.golden: cases of an input (=== name, then the file; "env:" lines set variables,
 // "flag:" lines flags) and the exact errors (---) that it must give. -update rewrites the errors.
 func TestBadInputs(t *testing.T) {
 	raw, err := os.ReadFile("testdata/bad.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	golden, err := filepath.Abs("testdata/bad.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Chdir(t.TempDir())
 	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	write(t, "empty", "")
 	write(t, "newline", "\n")
 	write(t, "large", strings.Repeat("x", maxSecret+1))
@@ -58,8 +54,6 @@ func TestBadInputs(t *testing.T) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(golden, []byte("=== "+strings.Join(cases, "=== ")), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(golden, []byte("=== "+strings.Join(cases, "=== ")), 0o644))
 	}
 }

@@ -13,17 +13,14 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // write makes a file in the working directory, which is the test's own.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+	testkit.Must(t, os.WriteFile(name, []byte(content), 0o600))
 	return name
 }
 
@@ -32,9 +29,7 @@ func mustLoad(t *testing.T, src Source) *Config {
 	t.Helper()
 	src.For = cmp.Or(src.For, ForOperator)
 	c, err := Load(src)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c
 }
 
@@ -71,9 +66,7 @@ func TestExample(t *testing.T) {
 	t.Parallel()
 	c := mustLoad(t, Source{File: "testdata/example.yaml", Env: []string{"RPMFLOW_HELLO_SECRET=env-s3cret"}})
 	here, err := filepath.Abs("testdata")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	wantTargets := []rpmflow.Target{
 		{Name: "fedora-42-x86_64", Arch: "x86_64", Config: "fedora-42-x86_64", Image: "rpmflow/mock:latest",
 			MaxAge: time.Minute},
@@ -104,7 +97,7 @@ func TestExample(t *testing.T) {
 			Options: rpmflow.Options{
 				Macros: []rpmflow.Macro{{Name: "quoted", Value: `it's "so" %{nil}`}}, With: []string{"tests", "docs"},
 				NoCheck: true,
-				Repositories: []rpmflow.Repository{
+				Repositories: []rpmflow.Repo{
 					{URL: "https://repo.example.com/$releasever/$basearch/", Priority: 50,
 						GPGKey: "https://repo.example.com/KEY"},
 					{URL: "http://10.0.0.1/r"},
@@ -212,9 +205,7 @@ func TestEngines(t *testing.T) {
 		{"builder: {engine: rpmbuild}\nprojects: [{name: hello, url: /srv/git/hello.git}]", ForOperator, ""},
 	} {
 		got, err := Load(Source{File: write(t, "rpmflow.yaml", c.text), For: c.program})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if len(got.Warnings) > 1 || strings.Contains(strings.Join(got.Warnings, ""), c.want) != true ||
 			(c.want == "") != (len(got.Warnings) == 0) {
 			t.Errorf("%s: %q", c.text, got.Warnings)
@@ -307,9 +298,7 @@ func TestCheckBuilder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "conf/ours.cfg", "")
 	write(t, "conf/mock/there.cfg", "")
-	if err := os.Mkdir("conf/dir.cfg", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Mkdir("conf/dir.cfg", 0o755))
 	c := mustLoad(t, Source{File: write(t, "conf/rpmflow.yaml", `targets:
 - {name: shipped}
 - {name: own-file, config: ours.cfg}
@@ -321,9 +310,7 @@ func TestCheckBuilder(t *testing.T) {
 - {name: file-as-dir, config_dir: ours.cfg}
 `)})
 	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	const want = `target "no-file": config: stat HERE/conf/theirs.cfg: no such file or directory: name a mock configuration that this builder can read
 target "no-dir": config_dir: stat HERE/conf/mick: no such file or directory: name a directory that this builder can read
 target "not-in-dir": config: stat HERE/conf/mock/not-in-dir.cfg: no such file or directory: name a mock configuration that this builder can read

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -15,14 +17,10 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(name, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if got != string(want) {
 		t.Errorf("%s differs (-update rewrites it); got\n%s", name, got)
 	}
@@ -30,9 +28,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestTemplate(t *testing.T) {
 	var b strings.Builder
-	if err := WriteTemplate(&b); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, WriteTemplate(&b))
 	golden(t, "testdata/template.yaml", b.String())
 
 	defaults := mustLoad(t, Source{})
@@ -70,13 +66,9 @@ func TestEffective(t *testing.T) {
 		Flags: map[string]string{"builder.name": "builder-1"},
 	})
 	var b strings.Builder
-	if err := WriteEffective(&b, c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, WriteEffective(&b, c))
 	here, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	golden(t, "testdata/effective.yaml", strings.ReplaceAll(b.String(), here, "HERE"))
 
 	// Without secrets the values in effect are a configuration with the same effect.

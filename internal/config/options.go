@@ -20,7 +20,7 @@ func optionSettings(o *rpmflow.Options, whose string) []setting {
 			doc: "Conditions of specs that are switched off."},
 		{path: "nocheck", def: "false", field: boolean(&o.NoCheck), doc: "Whether %check is left out."},
 		{path: "repositories", example: "['https://repo.example.com/$releasever/$basearch/ priority=50']",
-			field: parsed(&o.Repositories, "list of repositories", rpmflow.ParseRepository),
+			field: parsed(&o.Repositories, "list of repositories", rpmflow.ParseRepo),
 			doc: "Repositories that are asked for BuildRequires besides those of the mock configuration: " +
 				"a URL, optionally followed by priority=1…99 and gpgkey=URL of the key that signs the packages."},
 		{path: "mock_options", example: "['chroot_additional_packages=glibc-langpack-de']",

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestParseSize(t *testing.T) {
@@ -77,9 +79,7 @@ func TestFind(t *testing.T) {
 	got, err = find("rpmflow.yaml", "other.yaml", "rpmflow.yaml", etc)
 	check("the explicit one", "rpmflow.yaml", nil, got, err)
 
-	if err := os.Mkdir("directory", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Mkdir("directory", 0o755))
 	if got, err := Find("directory", none); err == nil {
 		t.Errorf("a directory is taken for a file: %q", got)
 	}
@@ -92,15 +92,11 @@ func TestFind(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	for _, name := range []string{"testdata/template.yaml", "testdata/example.yaml", "testdata/effective.yaml"} {
 		seed, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
+		testkit.Must(f, err)
 		f.Add(seed)
 	}
 	bad, err := os.ReadFile("testdata/bad.golden")
-	if err != nil {
-		f.Fatal(err)
-	}
+	testkit.Must(f, err)
 	for c := range strings.SplitSeq(string(bad), "=== ") {
 		head, _, _ := strings.Cut(c, "---\n")
 		_, input, _ := strings.Cut(head, "\n")
@@ -128,9 +124,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		var b strings.Builder
-		if err := WriteEffective(&b, c); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, WriteEffective(&b, c))
 		// Secrets apart, the dump is a configuration with the same dump.
 		for i := range c.Projects {
 			if c.Projects[i].Secret != "" || strings.Contains(b.String(), redacted) {

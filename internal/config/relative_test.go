@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestRelativeRepository has ./path start at the directory of the file that has it, wherever the program runs.
@@ -14,13 +15,9 @@ func TestRelativeRepository(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "rpmflow.yaml")
 	text := "targets: [{name: host}]\nprojects:\n- {name: hello, url: ./git/hello.git}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	cfg, err := config.Load(config.Source{File: file})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if got, want := cfg.Projects[0].URL, filepath.Join(dir, "git", "hello.git"); got != want {
 		t.Errorf("url is %s, want %s", got, want)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestSecretsAreNeverShown(t *testing.T) {
@@ -33,16 +34,12 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		t.Error("secrets were not read")
 	}
 	var b strings.Builder
-	if err := WriteEffective(&b, c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, WriteEffective(&b, c))
 	if n := strings.Count(b.String(), redacted); n != 6 {
 		t.Errorf("%d secrets are said to be set, want 6:\n%s", n, b.String())
 	}
 	marshalled, err := json.Marshal(struct{ N, S, L any }{c.NATS, c.S3, c.Listener})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "nats", c.NATS, "token", c.Listener.Token)
 	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "nats", c.NATS, "token", c.Listener.Token)
 	for _, shown := range []string{b.String(), string(marshalled),
@@ -88,9 +85,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "conf/token", "from file")
-	if err := os.Chmod("conf/token", 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod("conf/token", 0o644))
 	src := Source{File: write(t, "conf/rpmflow.yaml", "listener:\n  token_file: token\n  token: ''\n  token_env: ''\n")}
 	c := mustLoad(t, src)
 	if c.Listener.Token != "from file" {
@@ -145,9 +140,7 @@ func TestWhoGetsSecrets(t *testing.T) {
 			if !s.secret {
 				continue
 			}
-			if err := s.set(input{values: []string{"value"}}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, s.set(input{values: []string{"value"}}))
 			if s.get()[0] != "" {
 				got[s.path] = append(got[s.path], program)
 			}
@@ -199,9 +192,7 @@ func TestWhoGetsCredentialsInURLs(t *testing.T) {
 func fetched(t *testing.T, address string, user *url.Userinfo) string {
 	t.Helper()
 	u, err := giturl.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if user != nil {
 		u = u.WithUser(user)
 	}
@@ -216,14 +207,10 @@ func TestSecretsOfOthers(t *testing.T) {
 		"gateway: {builder_secret_key: root}\n" +
 		"projects:\n  - {name: hello, url: /srv/hello.git, secret_env: NOT_HERE}\n" +
 		"  - {name: other, url: /srv/other.git, secret: s3cret}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	src := Source{File: file, Env: []string{"OURS=ours"}, For: ForBuilder}
 	c, err := Load(src)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if c.NATS.Password != "ours" || c.Listener.Token != "" || c.Projects[0].Secret != "" ||
 		c.Projects[1].Secret != "" ||
 		c.Gateway.BuilderSecretKey != "" {

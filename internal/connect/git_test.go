@@ -8,6 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/git"
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestAccesses(t *testing.T) {
@@ -45,9 +46,7 @@ func TestAccesses(t *testing.T) {
 		"git@example.org:c.git":               {SSHKeyFile: "/c/key", KnownHostsFile: "/all/hosts"},
 	} {
 		asked, err := giturl.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if got := of(asked); got != want {
 			t.Errorf("%s: got %+v, want %+v", address, got, want)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/doctor"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestWrite(t *testing.T) {
@@ -16,9 +17,7 @@ func TestWrite(t *testing.T) {
 		{Name: "x", State: doctor.Warning, Found: "a\nb"},
 	}}
 	var text, raw bytes.Buffer
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, r.WriteText(&text))
 	want := `ok       git               git version 2
 FAILED   container engine  not there
                            -> start it
@@ -28,9 +27,7 @@ warning  x                 a; b
 	if text.String() != want {
 		t.Errorf("got\n%swant\n%s", &text, want)
 	}
-	if err := r.WriteJSON(&raw); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, r.WriteJSON(&raw))
 	var back doctor.Report
 	if err := json.Unmarshal(raw.Bytes(), &back); err != nil || len(back.Checks) != 3 ||
 		back.Checks[1] != r.Checks[1] ||

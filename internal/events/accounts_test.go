@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
@@ -31,30 +31,8 @@ func withPasswords(subscribers ...string) events.Accounts {
 func serve(t testing.TB, config string) *server.Server {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return serveFile(t, file, func(*server.Options) {})
-}
-
-func serveFile(t testing.TB, file string, change func(*server.Options)) *server.Server {
-	t.Helper()
-	o, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.NoSigs, o.NoLog = true, true
-	change(o)
-	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return s
+	testkit.Must(t, os.WriteFile(file, []byte(config), 0o600))
+	return eventstest.Serve(t, file)
 }
 
 func node(t testing.TB) string {
@@ -78,9 +56,7 @@ func as(t testing.TB, s *server.Server, user string, streams events.StreamSettin
 		}
 	}
 	nc, js, err := open(a, log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		_ = nc.Flush()
 		nc.Close()

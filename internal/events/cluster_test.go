@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
@@ -54,20 +55,16 @@ func access(url, user string, replicas int) events.Access {
 
 func TestDeployedNode(t *testing.T) { //nolint:paralleltest // sets the environment
 	environment(t)
-	s := serveFile(t, deployed+"nats.conf", container(t))
+	s := eventstest.Serve(t, deployed+"nats.conf", container(t))
 	o := server.Options{}
-	if err := o.ProcessConfigFile(deployed + "nats.conf"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, o.ProcessConfigFile(deployed+"nats.conf"))
 	if o.StoreDir != "/data" || !o.SyncAlways || o.MaxPayload != 8<<20 || o.HTTPHost != "127.0.0.1" ||
 		o.HTTPPort != 8222 || o.Port != 4222 {
 		t.Errorf("the node is set to %+v", o)
 	}
 	var log testkit.Log
 	nc, js, err := events.Connect(t.Context(), access(s.ClientURL(), "listener", 1), log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	if err := events.EnsureStreams(t.Context(), js, events.StreamSettings{Replicas: 3}); err == nil ||
 		!strings.Contains(err.Error(), "set nats.replicas to 1") {
@@ -101,18 +98,14 @@ func TestDeployedTLS(t *testing.T) {
 	}
 	for _, file := range files {
 		text := string(testkit.Value(os.ReadFile(file))(t))
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(strings.ReplaceAll(text, `"/tls/`,
-			`"`+keys+"/")), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(strings.ReplaceAll(text, `"/tls/`,
+			`"`+keys+"/")), 0o600))
 	}
-	s := serveFile(t, filepath.Join(dir, "nats-tls.conf"), container(t))
+	s := eventstest.Serve(t, filepath.Join(dir, "nats-tls.conf"), container(t))
 	a := access(s.ClientURL(), "listener", 1)
 	a.CAFile = filepath.Join(keys, "ca.crt")
 	nc, _, err := events.Connect(t.Context(), a, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	nc.Close()
 	if o := testkit.Value(server.ProcessConfigFile(filepath.Join(dir, "cluster-tls.conf")))(t); o.TLSConfig == nil ||
 		o.Cluster.TLSConfig == nil {
@@ -140,9 +133,7 @@ func certificate(t *testing.T) (dir string) {
 		"server.crt": {Type: "CERTIFICATE", Bytes: der}, "ca.crt": {Type: "CERTIFICATE", Bytes: der},
 		"server.key": {Type: "PRIVATE KEY", Bytes: private},
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
 	return dir
 }
@@ -151,9 +142,7 @@ func certificate(t *testing.T) (dir string) {
 func healthy(t *testing.T, s *server.Server, query string) bool {
 	t.Helper()
 	res, err := http.Get("http://" + s.MonitorAddr().String() + "/healthz" + query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer http.DefaultClient.CloseIdleConnections()
 	defer res.Body.Close()
 	return res.StatusCode == http.StatusOK
@@ -167,14 +156,10 @@ func cluster(t *testing.T, size int) func() *server.Server {
 	var routes []string
 	for range size {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		port := l.Addr().(*net.TCPAddr).Port
 		ports, routes = append(ports, port), append(routes, fmt.Sprintf(`"nats://route:%s@127.0.0.1:%d"`, digits, port))
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, l.Close())
 	}
 	t.Setenv("NATS_ROUTES", "["+strings.Join(routes, ",")+"]")
 	started := 0
@@ -182,7 +167,7 @@ func cluster(t *testing.T, size int) func() *server.Server {
 		port := ports[started]
 		started++
 		t.Setenv("NATS_NAME", fmt.Sprintf(`"nats-%d"`, started))
-		return serveFile(t, deployed+"cluster.conf", func(o *server.Options) {
+		return eventstest.Serve(t, deployed+"cluster.conf", func(o *server.Options) {
 			container(t)(o)
 			o.Cluster.Host, o.Cluster.Port = "127.0.0.1", port
 		})
@@ -252,9 +237,7 @@ func TestDeployedCluster(t *testing.T) { //nolint:paralleltest // sets the envir
 	})
 
 	nc, js, err := events.Attach(ctx, access(strings.Join(urls, ","), "builder", 3), log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	ledger := testkit.Value(events.NewLedger(ctx, js))(t)
 	seq := testkit.Value(ledger.Append(ctx, events.TypeQueued, build("hello", "p1"), 0))(t)

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
@@ -21,18 +20,14 @@ func TestPasswordChanged(t *testing.T) {
 	with := func(password string) {
 		t.Helper()
 		config := fmt.Sprintf("listen: \"127.0.0.1:-1\"\nauthorization { user: builder, password: %q }\n", password)
-		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, []byte(config), 0o600))
 	}
 	with(password)
-	s := serveFile(t, file, func(*server.Options) {})
+	s := eventstest.Serve(t, file)
 	var log testkit.Log
 	nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: "builder", Password: password, Name: "builder"},
 		log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	if err := events.Connected(nc); err != nil {
 		t.Error(err)
@@ -48,9 +43,7 @@ func TestPasswordChanged(t *testing.T) {
 		})
 	}
 	with("another")
-	if err := s.Reload(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, s.Reload())
 	until("refused", func(err error) bool {
 		if err == nil {
 			return false
@@ -60,8 +53,6 @@ func TestPasswordChanged(t *testing.T) {
 	})
 	log.Until(t, "check nats.user (builder) and nats.password")
 	with(password)
-	if err := s.Reload(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, s.Reload())
 	until("connected again", func(err error) bool { return err == nil })
 }

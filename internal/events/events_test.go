@@ -19,6 +19,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
@@ -31,17 +32,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func connect(t testing.TB) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	s, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: s.URL(), Name: "test"}, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc, js
+	return eventstest.Connect(t, eventstest.Start(t, natsserver.Options{}), events.StreamSettings{})
 }
 
 func build(project, push string) rpmflow.Build {
@@ -134,9 +125,7 @@ func TestAPushIsStoredOnce(t *testing.T) {
 		t.Fatal(got.ID)
 	}
 	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, <-done)
 }
 
 func TestCancelNotices(t *testing.T) {
@@ -144,14 +133,10 @@ func TestCancelNotices(t *testing.T) {
 	nc, js := connect(t)
 	q := testkit.Value(events.NewQueue(t.Context(), nc, js, 30*time.Second))(t)
 	notices, stop, err := q.CancelNotices("b1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer stop()
 	for _, id := range []string{"b2", "b1", "b1"} {
-		if err := q.NotifyCancel(id); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, q.NotifyCancel(id))
 	}
 	testkit.Receive(t, "the notice", notices)
 }
@@ -241,10 +226,8 @@ func TestLiveLog(t *testing.T) {
 	}
 	w.Close(t.Context(), true)
 	var got strings.Builder
-	if err := events.FollowLog(t.Context(), js, "b1", true,
-		func(p []byte) error { got.Write(p); return nil }); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, events.FollowLog(t.Context(), js, "b1", true,
+		func(p []byte) error { got.Write(p); return nil }))
 	if got.String() != "first line\n"+binary {
 		t.Fatalf("%d bytes came of %d", got.Len(), len(binary)+11)
 	}

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
@@ -30,15 +30,11 @@ func TestLoginByNKey(t *testing.T) {
 	var log testkit.Log
 	nc, _, err := events.Connect(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["listener"],
 		Role: rpmflow.RoleListener}, log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	nc.Close()
 	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), NKey: seeds["builder"],
 		Role: rpmflow.RoleBuilder}, log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	testkit.Value(testkit.Value(events.NewLedger(t.Context(), js))(t).Append(t.Context(), events.TypeQueued,
 		build("hello", "p"), 0))(t)
@@ -78,27 +74,21 @@ func TestPasswordIsChanged(t *testing.T) {
 	t.Parallel()
 	config, file := node(t)+withPasswords().Config(), filepath.Join(t.TempDir(), "nats.conf")
 	write := func(config string) {
-		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, []byte(config), 0o600))
 	}
 	write(config)
-	s := serveFile(t, file, func(*server.Options) {})
+	s := eventstest.Serve(t, file)
 	config = strings.Replace(config, "127.0.0.1:-1", s.Addr().String(), 1)
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
 	var log testkit.Log
 	nc, js, err := events.Attach(t.Context(), events.Access{URL: s.ClientURL(), User: "builder", Password: password},
 		log.Logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	reload := func(config string) {
 		write(config)
-		if err := s.Reload(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, s.Reload())
 	}
 	login := fmt.Sprintf("user: %q, password: %q", "builder", password)
 	reload(strings.Replace(config, login, `user: "builder", password: "another"`, 1))
@@ -138,9 +128,7 @@ func TestAttachWaitsForTheStreams(t *testing.T) {
 	}()
 	log.Until(t, "waiting for a listener to make them")
 	as(t, s, "listener", events.StreamSettings{})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, <-done)
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Error(&log)
 	}

@@ -16,7 +16,7 @@ import (
 // later, and then removes the delivered one. A message that is released instead is delivered first again, which blocks
 // others of its project. If the program dies in between, the old message is delivered again, and a second copy of it is
 // recognised by its id.
-func (q *Queue) Postpone(ctx context.Context, d *Delivery, until time.Time) error {
+func (q *Queue) Postpone(ctx context.Context, d *Message, until time.Time) error {
 	data, err := json.Marshal(d.Build)
 	if err != nil {
 		return fmt.Errorf("encode build %s: %w", d.Build.ID, err)

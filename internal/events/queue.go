@@ -100,8 +100,8 @@ func (q *Queue) WorkNotices(archs []string) (notices <-chan struct{}, stop func(
 	return c, stop, nil
 }
 
-// Delivery is a build message that was handed to this program.
-type Delivery struct {
+// Message is a build message that was handed to this program.
+type Message struct {
 	Build    rpmflow.Build
 	Sequence uint64 // in BUILDS
 	// Deliveries counts how often the message was handed out, this time included.
@@ -111,12 +111,12 @@ type Delivery struct {
 }
 
 // Heartbeat keeps the message from others for another ack wait, and shows them that it is held.
-func (d *Delivery) Heartbeat() error {
+func (d *Message) Heartbeat() error {
 	return errors.Join(d.msg.InProgress(), d.nc.Publish(beatSubject(d.Sequence), nil))
 }
 
 // Done removes the message from the queue, and waits for the server's answer.
-func (d *Delivery) Done(ctx context.Context) error {
+func (d *Message) Done(ctx context.Context) error {
 	// If the connection breaks, the answer is lost, and DoubleAck would wait until ctx ends.
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
@@ -125,7 +125,7 @@ func (d *Delivery) Done(ctx context.Context) error {
 
 // Release hands the message back, at once, to any builder. A server that is stopped meanwhile, as that of `rpmflow up`
 // is, stores it only if it has a delay.
-func (d *Delivery) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
+func (d *Message) Release() error { return d.msg.NakWithDelay(time.Millisecond) }
 
 // Holds reports whether the message with this sequence is still in the queue.
 func (q *Queue) Holds(ctx context.Context, sequence uint64) (bool, error) {

@@ -22,18 +22,14 @@ func TestQueueHandsOutEachMessageOnce(t *testing.T) {
 	}
 	h.push("small", 1, 1)
 	// the same again
-	if err := a.queue.Enqueue(t.Context(), build("small", fmt.Sprint("p", first.event)), time.Time{}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, a.queue.Enqueue(t.Context(), build("small", fmt.Sprint("p", first.event)), time.Time{}))
 	wantOrder(t, a.order(), "small") // then both projects are at their limit of 1
 	first.handBack()
 	back := a.claim()
 	if back == nil || back.Build.ID != first.Build.ID || back.Deliveries != 2 {
 		t.Fatalf("the build that was handed back came as %+v", back)
 	}
-	if err := back.Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, back.Done(t.Context()))
 	if held := testkit.Value(a.queue.Holds(t.Context(), back.Sequence))(t); held {
 		t.Fatal("done, and still in the queue")
 	}
@@ -220,9 +216,7 @@ func TestRequestsOfATake(t *testing.T) {
 		a.claim()
 		p := newRecorder(t, h.nc)
 		take(t, a.queue)
-		if err := h.nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, h.nc.Flush())
 		cost[projects] = p.count("$JS.API.")
 	}
 	if cost[2] == 0 || cost[2] != cost[50] {
@@ -275,13 +269,11 @@ func TestScheduledBuildComesLater(t *testing.T) {
 	b := build("hello", "p1")
 	b.InfrastructureFailures = 1
 	due := time.Now().Add(1500 * time.Millisecond)
-	if err := q.Enqueue(t.Context(), b, due); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, q.Enqueue(t.Context(), b, due))
 	if d := take(t, q); d != nil {
 		t.Fatalf("taken %s early", time.Until(due))
 	}
-	var d *events.Delivery
+	var d *events.Message
 	testkit.Eventually(t, "the scheduled build", func() bool { d = take(t, q); return d != nil })
 	if d == nil || d.Build.ID != b.ID || d.Build.InfrastructureFailures != 1 {
 		t.Fatalf("scheduled build came as %+v", d)
@@ -289,7 +281,5 @@ func TestScheduledBuildComesLater(t *testing.T) {
 	if time.Now().Before(due) {
 		t.Fatal("came early")
 	}
-	if err := d.Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, d.Done(t.Context()))
 }

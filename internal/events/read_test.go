@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/retry"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -23,9 +24,7 @@ func loseReaders(t *testing.T, js jetstream.JetStream, stream string) {
 		n := 0
 		for info := range s.ListConsumers(t.Context()).Info() {
 			if info.Config.Durable == "" && info.NumWaiting > 0 {
-				if err := s.DeleteConsumer(t.Context(), info.Name); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, s.DeleteConsumer(t.Context(), info.Name))
 				n++
 			}
 		}
@@ -72,11 +71,8 @@ func TestReadersGoOn(t *testing.T) {
 // Programs end while NATS is away, also if their consumers were lost before.
 func TestReadersEndWithoutNATS(t *testing.T) {
 	t.Parallel()
-	s := testkit.Value(natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: quiet}))(t)
-	t.Cleanup(s.Close)
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: s.URL(), Name: "test"}, quiet)
-	testkit.Must(t, err)
-	t.Cleanup(nc.Close)
+	s := eventstest.Start(t, natsserver.Options{})
+	_, js := eventstest.Connect(t, s, events.StreamSettings{})
 	ctx, cancel := context.WithCancel(t.Context())
 	followed, replayed := make(chan error, 1), make(chan error, 1)
 	go func() { followed <- events.FollowLog(ctx, js, "b1", true, func([]byte) error { return nil }) }()

@@ -35,9 +35,7 @@ func newRecorder(t *testing.T, nc *nats.Conn) *recorder {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, nc.Flush())
 	return &p
 }
 
@@ -90,10 +88,8 @@ func TestListenerRights(t *testing.T) {
 	p := newRecorder(t, anc)
 	nc, js := as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror"}})
 	// as after a restart
-	if err := events.EnsureStreams(t.Context(), js,
-		events.StreamSettings{Subscribers: []string{"mirror"}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, events.EnsureStreams(t.Context(), js,
+		events.StreamSettings{Subscribers: []string{"mirror"}}))
 	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t),
 		testkit.Value(events.NewLedger(t.Context(), js))(t)
 	queue := testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
@@ -128,9 +124,7 @@ func TestListenerRights(t *testing.T) {
 	})
 	testkit.Value(ajs.Publish(t.Context(), "rpmflow.logs."+b.ID, []byte("a line")))(t)
 	keep := func(chunk []byte) error { logged <- string(chunk); return nil }
-	if err := events.FollowLog(t.Context(), js, b.ID, false, keep); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, events.FollowLog(t.Context(), js, b.ID, false, keep))
 	testkit.Run(t, "the log's reader", func(ctx context.Context) error {
 		return events.FollowLog(ctx, js, b.ID, true, keep)
 	})
@@ -142,9 +136,7 @@ func TestListenerRights(t *testing.T) {
 		events.TypeFinished: build("hello", "d3")} {
 		testkit.Value(ledger.Append(t.Context(), kind, b, 0))(t)
 	}
-	if err := queue.NotifyCancel(b.ID); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, queue.NotifyCancel(b.ID))
 	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(build("hello", "d3").ID)
 	fmt.Fprintln(w, "canceled")
 	w.Close(t.Context(), true)
@@ -163,42 +155,28 @@ func TestBuilderRights(t *testing.T) {
 		js, time.Minute))(t)
 	testkit.Run(t, "the queue's reader", func(ctx context.Context) error { queue.Follow(ctx, quiet); return nil })
 	wake, stop, err := queue.WorkNotices([]string{"x86_64"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer stop()
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, nc.Flush())
 	b := build("hello", "d1")
-	if err := forListener.Enqueue(t.Context(), b, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, forListener.Enqueue(t.Context(), b, time.Time{}))
 	testkit.Receive(t, "the notice of work", wake)
 	notices, stopNotices, err := queue.CancelNotices(b.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer stopNotices()
-	if err := errors.Join(nc.Flush(), forListener.NotifyCancel(b.ID)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(nc.Flush(), forListener.NotifyCancel(b.ID)))
 	testkit.Receive(t, "the notice to the owner", notices)
 	var seq uint64
 	for _, kind := range []events.Type{events.TypeQueued, events.TypeStarted, events.TypePhase, events.TypeFinished} {
 		seq = testkit.Value(ledger.Append(t.Context(), kind, b, seq))(t)
 	}
 	d := take(t, queue)
-	if err := errors.Join(d.Heartbeat(), d.Release()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(d.Heartbeat(), d.Release()))
 	testkit.Eventually(t, "what was released does not come back", func() bool { d = take(t, queue); return d != nil })
 	testkit.Value(queue.Holds(t.Context(), d.Sequence))(t)
 	b.InfrastructureFailures++
-	if err := errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)),
-		queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(queue.Enqueue(t.Context(), b, time.Now().Add(time.Hour)),
+		queue.Enqueue(t.Context(), b, time.Time{}), d.Done(t.Context())))
 	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer(b.ID)
 	fmt.Fprintln(w, "a line")
 	w.Close(t.Context(), true)
@@ -225,9 +203,7 @@ func TestPublisherRights(t *testing.T) {
 		Durable: "publisher", FilterSubject: events.SubjectFinished, AckPolicy: jetstream.AckExplicitPolicy,
 	}))(t)
 	msg := testkit.Value(cons.Next())(t)
-	if err := msg.DoubleAck(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, msg.DoubleAck(t.Context()))
 	testkit.Value(cons.Info(t.Context()))(t)
 	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	last := testkit.Value(ledger.Last(t.Context(), first))(t)
@@ -290,13 +266,9 @@ func TestRefused(t *testing.T) {
 		var log testkit.Log
 		nc, _, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password, Name: user},
 			log.Logger())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		for _, subject := range subjects {
-			if err := nc.PublishRequest(subject, "_INBOX_"+user+".x", nil); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, nc.PublishRequest(subject, "_INBOX_"+user+".x", nil))
 		}
 		for _, subject := range []string{"rpmflow.>", "_INBOX_other.>", "$JS.>", ">"} {
 			if _, err := nc.Subscribe(subject, func(*nats.Msg) {}); err != nil {

@@ -63,33 +63,25 @@ func TestSubscriberFetches(t *testing.T) {
 	if id(t, first.Data()) != b1.ID {
 		t.Fatalf("first came %s", first.Data())
 	}
-	if err := first.DoubleAck(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, first.DoubleAck(t.Context()))
 	it := testkit.Value(cons.Messages())(t)
 	second := testkit.Value(it.Next())(t)
 	if id(t, second.Data()) != b2.ID {
 		t.Fatalf("then came %s", second.Data())
 	}
-	if err := second.Ack(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, second.Ack())
 	b3 := a.finish("hello", "p3")
 	third := testkit.Value(it.Next())(t)
 	if id(t, third.Data()) != b3.ID {
 		t.Fatalf("then came %s", third.Data())
 	}
-	if err := third.Nak(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, third.Nak())
 	again := testkit.Value(it.Next())(t)
 	it.Stop()
 	if id(t, again.Data()) != b3.ID {
 		t.Fatalf("what was given back came as %s", again.Data())
 	}
-	if err := again.DoubleAck(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, again.DoubleAck(t.Context()))
 	testkit.Eventually(t, "not all is acknowledged",
 		func() bool { return testkit.Value(cons.Info(t.Context()))(t).AckFloor.Stream == 3 })
 	// A listener that starts again leaves the place as it is.
@@ -122,24 +114,18 @@ func TestSubscriberInjectsNothing(t *testing.T) {
 	} {
 		for _, request := range []string{`{"batch":1,"no_wait":true}`,
 			`{"batch":1,"expires":1000000,"idle_heartbeat":1000000}`} {
-			if err := nc.PublishRequest(next, reply, []byte(request)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, nc.PublishRequest(next, reply, []byte(request)))
 		}
 		for _, subject := range []string{"$JS.API.CONSUMER.INFO.EVENTS.watch-mirror",
 			"$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0"} {
-			if err := nc.PublishRequest(subject, reply, []byte("+NXT")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, nc.PublishRequest(subject, reply, []byte("+NXT")))
 		}
 	}
 	push := []byte(`{"stream_name":"EVENTS","config":{"durable_name":"watch-mirror",` +
 		`"deliver_subject":"rpmflow.pushes.p.d.received","filter_subject":"rpmflow.events.*.*.*.finished"}}`)
 	for _, subject := range []string{"$JS.API.CONSUMER.CREATE.EVENTS.watch-mirror.rpmflow.events.*.*.*.finished",
 		"$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.watch-mirror", next} {
-		if err := nc.PublishRequest(subject, nc.NewInbox(), push); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, nc.PublishRequest(subject, nc.NewInbox(), push))
 	}
 	// The server works off requests in their order; the last of them is answered after all the others.
 	testkit.Value(js.Consumer(t.Context(), "EVENTS", "watch-mirror"))(t)
@@ -169,9 +155,7 @@ func TestFinishedWithoutAName(t *testing.T) {
 	for _, user := range []string{"mirror", "admin"} {
 		var log testkit.Log
 		nc, js, err := events.Dial(events.Access{URL: s.ClientURL(), User: user, Password: password}, log.Logger())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		t.Cleanup(nc.Close)
 		got := make(chan string, 10)
 		testkit.Run(t, "the subscriber", func(ctx context.Context) error {
@@ -193,13 +177,9 @@ func TestFinishedWithoutAName(t *testing.T) {
 		}
 		a.finish("other", user)
 		await(b.ID)
-		if err := nc.ForceReconnect(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, nc.ForceReconnect())
 		log.Until(t, "NATS was away")
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, nc.Flush())
 		await(a.finish("hello", user+" again").ID)
 	}
 }
@@ -215,10 +195,8 @@ func TestFinishedWithAKeptConsumer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	got := ""
-	if err := events.Finished(ctx, js, events.Subscription{Durable: "mirror", Project: "hello"}, quiet,
-		func(e events.Event) error { got = e.Build.ID; cancel(); return nil }); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, events.Finished(ctx, js, events.Subscription{Durable: "mirror", Project: "hello"}, quiet,
+		func(e events.Event) error { got = e.Build.ID; cancel(); return nil }))
 	if got != b.ID {
 		t.Fatalf("came %q, not %s", got, b.ID)
 	}

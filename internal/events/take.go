@@ -59,7 +59,7 @@ const (
 // in one project delays the others by one free slot at most.
 //
 // It costs one request for each architecture and a few for the build that it takes, however many projects there are.
-func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*Delivery, error) {
+func (q *Queue) Take(ctx context.Context, archs []string, log *slog.Logger) (*Message, error) {
 	if err := q.waitCaughtUp(ctx); err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (q *Queue) candidates(ctx context.Context, archs []string) ([]*candidate, e
 func projectOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 // takeFrom takes a message of a project, or returns nil.
-func (q *Queue) takeFrom(ctx context.Context, c *candidate, log *slog.Logger) (*Delivery, error) {
+func (q *Queue) takeFrom(ctx context.Context, c *candidate, log *slog.Logger) (*Message, error) {
 	cons, err := q.consumer(ctx, c.subject, c.limit)
 	if err != nil {
 		return nil, err
@@ -184,8 +184,8 @@ func (q *Queue) takeFrom(ctx context.Context, c *candidate, log *slog.Logger) (*
 // preferReturned takes the build that was handed back in place of a later one of its project. The server delivers it a
 // moment after the event, and until then the next one of the project.
 func (q *Queue) preferReturned(
-	ctx context.Context, cons jetstream.Consumer, c *candidate, d *Delivery, log *slog.Logger,
-) (*Delivery, error) {
+	ctx context.Context, cons jetstream.Consumer, c *candidate, d *Message, log *slog.Logger,
+) (*Message, error) {
 	next, err := q.fetch(ctx, cons, returnWait/10, log)
 	switch {
 	case err != nil:
@@ -202,7 +202,7 @@ func (q *Queue) preferReturned(
 // fetch.
 func (q *Queue) fetch(
 	ctx context.Context, cons jetstream.Consumer, wait time.Duration, log *slog.Logger,
-) (*Delivery, error) {
+) (*Message, error) {
 	take := func() (jetstream.MessageBatch, error) { return cons.FetchNoWait(1) }
 	if wait > 0 {
 		take = func() (jetstream.MessageBatch, error) { return cons.Fetch(1, jetstream.FetchMaxWait(wait)) }
@@ -211,7 +211,7 @@ func (q *Queue) fetch(
 	if err != nil {
 		return nil, err
 	}
-	var d *Delivery
+	var d *Message
 	for msg := range batch.Messages() {
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -226,7 +226,7 @@ func (q *Queue) fetch(
 			}
 			continue
 		}
-		d = &Delivery{Build: b, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, msg: msg, nc: q.nc}
+		d = &Message{Build: b, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, msg: msg, nc: q.nc}
 	}
 	if err := batch.Error(); err != nil && d == nil && ctx.Err() == nil {
 		return nil, err

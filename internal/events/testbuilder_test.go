@@ -44,7 +44,7 @@ type testBuilder struct {
 // job is a build in a builder's hands.
 type job struct {
 	*testBuilder
-	*events.Delivery
+	*events.Message
 	record rpmflow.Build
 	event  uint64
 }
@@ -73,10 +73,8 @@ func (h *queueFixture) push(project string, n, limit int) {
 		b := build(project, fmt.Sprint("p", h.last))
 		b.Concurrency = limit
 		h.last = testkit.Value(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
-		if err := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b,
-			time.Time{}); err != nil {
-			h.t.Fatal(err)
-		}
+		testkit.Must(h.t, testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b,
+			time.Time{}))
 	}
 }
 
@@ -109,21 +107,15 @@ func (j *job) finish() {
 	j.t.Helper()
 	j.record.State = rpmflow.Finished
 	j.publish(events.TypeFinished)
-	if err := j.Done(j.t.Context()); err != nil {
-		j.t.Fatal(err)
-	}
+	testkit.Must(j.t, j.Done(j.t.Context()))
 }
 
 func (j *job) handBack() {
 	j.t.Helper()
 	j.record.State = rpmflow.Queued
 	j.publish(events.TypeQueued)
-	if err := j.Release(); err != nil {
-		j.t.Fatal(err)
-	}
-	if err := j.nc.Flush(); err != nil {
-		j.t.Fatal(err)
-	}
+	testkit.Must(j.t, j.Release())
+	testkit.Must(j.t, j.nc.Flush())
 }
 
 // retry is what becomes of a build that failed for reasons of the infrastructure.
@@ -132,12 +124,8 @@ func (j *job) retry() {
 	j.record.State = rpmflow.Queued
 	j.record.InfrastructureFailures++
 	j.publish(events.TypeQueued)
-	if err := j.queue.Enqueue(j.t.Context(), j.record, time.Time{}); err != nil {
-		j.t.Fatal(err)
-	}
-	if err := j.Done(j.t.Context()); err != nil {
-		j.t.Fatal(err)
-	}
+	testkit.Must(j.t, j.queue.Enqueue(j.t.Context(), j.record, time.Time{}))
+	testkit.Must(j.t, j.Done(j.t.Context()))
 }
 
 // order claims builds until there are no more, and returns their projects.
@@ -157,7 +145,7 @@ func wantOrder(t testing.TB, got, want string) {
 	}
 }
 
-func take(t testing.TB, q *events.Queue) *events.Delivery {
+func take(t testing.TB, q *events.Queue) *events.Message {
 	t.Helper()
 	return testkit.Value(q.Take(t.Context(), []string{"x86_64"}, quiet))(t)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,9 +32,7 @@ func newClient(t *testing.T, change func(*Options)) *Client {
 		change(&o)
 	}
 	c, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -42,9 +41,7 @@ func newClient(t *testing.T, change func(*Options)) *Client {
 func fetch(t *testing.T, c *Client, known []checksum.Checksum, places ...string) (string, Got, error) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer out.Close()
 	got, err := c.Fetch(t.Context(), places, known, out)
 	text, readErr := os.ReadFile(out.Name())
@@ -276,9 +273,7 @@ func TestBounds(t *testing.T) {
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer out.Close()
 	why := errors.New("canceled by ann")
 	time.AfterFunc(50*time.Millisecond, func() { cancel(why) })

@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/checksum"
 	"github.com/rpmflow/rpmflow/internal/lookaside"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestLists reads the lists of package source: each file is a list and, after a line of dashes, what is read of it.
@@ -23,9 +24,7 @@ func TestLists(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			list, want, _ := strings.Cut(string(text), "-----\n")
 			name := "sources"
 			if strings.HasSuffix(file, ".metadata") {
@@ -63,14 +62,10 @@ func TestLooksLikeList(t *testing.T) {
 
 func FuzzLists(f *testing.F) {
 	files, err := filepath.Glob("../source/testdata/lists/*")
-	if err != nil {
-		f.Fatal(err)
-	}
+	testkit.Must(f, err)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
+		testkit.Must(f, err)
 		list, _, _ := strings.Cut(string(text), "-----\n")
 		f.Add([]byte(list))
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const (
@@ -28,9 +29,7 @@ const (
 func TestVerifyAgreesWithGitHubsExample(t *testing.T) {
 	t.Parallel()
 	const sig = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-	if err := Verify(secret, []byte("Hello, World!"), sig); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, Verify(secret, []byte("Hello, World!"), sig))
 	for _, bad := range []string{"", "sha256=", sig[7:], sig[:len(sig)-2], "sha256=" + strings.Repeat("0", 64),
 		"sha1=" + sig[7:]} {
 		if err := Verify(secret, []byte("Hello, World!"), bad); !errors.Is(err, ErrSignature) {
@@ -46,9 +45,7 @@ func TestVerifyAgreesWithGitHubsExample(t *testing.T) {
 func recorded(t testing.TB, name string) (http.Header, []byte) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var d struct {
 		Headers map[string]string
 		Body    json.RawMessage

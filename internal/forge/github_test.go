@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestGitHubFiles(t *testing.T) {
@@ -45,9 +47,7 @@ func TestGitHubFiles(t *testing.T) {
 			h := http.Header{"X-Github-Event": {"push"}, "X-Github-Delivery": {"guid"}}
 			h.Set("X-Hub-Signature-256", Sign(secret, body))
 			d, err := GitHub().Read(h, body, secret)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			c := d.Changes[0]
 			if c.Complete != (tc.files != "-") {
 				t.Errorf("complete is %v", c.Complete)

@@ -55,16 +55,12 @@ func FuzzPointers(f *testing.F) {
 		strings.Repeat("l", 300): "x", "latin\xe9": "",
 	} {
 		h := &tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg}
-		if err := out.WriteHeader(h); err != nil {
-			f.Fatal(err)
-		}
+		testkit.Must(f, out.WriteHeader(h))
 		if _, err := out.Write([]byte(text)); err != nil {
 			f.Fatal(err)
 		}
 	}
-	if err := out.Close(); err != nil {
-		f.Fatal(err)
-	}
+	testkit.Must(f, out.Close())
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, content []byte) {
 		names, _ := pointers(bytes.NewReader(content))

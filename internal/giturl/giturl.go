@@ -1,6 +1,6 @@
 // Package giturl has the one type for the address of a git repository, and the function that hides credentials in the
 // URL of a repository or a service. Downloads (fetch.Clean) and package repositories
-// (rpmflow.ParseRepository) have their own, and say why.
+// (rpmflow.ParseRepo) have their own, and say why.
 //
 // Text from configurations, deliveries, command lines and .gitmodules comes in; a URL with its parts, or an error
 // without credentials in it, goes out. It reads what git reads, and refuses what git would read as something else than

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/giturl"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestParse(t *testing.T) {
@@ -289,9 +290,7 @@ func TestJoin(t *testing.T) {
 		{"file:///srv/a", "../b", "file:///srv/b"},
 	} {
 		u, err := giturl.Parse(tt[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		got, ok := u.Join(tt[1])
 		if ok != (tt[2] != "") || got.String() != tt[2] {
 			t.Errorf("%s and %s: %q, %t, want %q", tt[0], tt[1], got.String(), ok, tt[2])
@@ -307,9 +306,7 @@ func TestWithUser(t *testing.T) {
 		"[host:22]:/a": "me@[host:22]:/a", "/srv/a": "/srv/a",
 	} {
 		u, err := giturl.Parse(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		got := u.WithUser(url.UserPassword("me", "pw"))
 		if got.String() != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
@@ -335,9 +332,7 @@ func TestNameAndSecrets(t *testing.T) {
 		}
 	}
 	u, err := giturl.Parse("https://tok%20en:p%40ss@host/a")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, want := range []string{"tok en", "tok+en", "tok%20en", "p@ss", "p%40ss"} {
 		if !strings.Contains(strings.Join(u.Secrets(), "\n"), want) {
 			t.Errorf("%q is missing among %q", want, u.Secrets())

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/hook"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const secret = "the secret of the project"
@@ -108,18 +109,14 @@ func newRepository(t *testing.T) *repository {
 func (r *repository) secretFile() string {
 	r.t.Helper()
 	file := filepath.Join(filepath.Dir(r.bare), "secret")
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.Must(r.t, os.WriteFile(file, []byte(secret+"\n"), 0o600))
 	return file
 }
 
 func (r *repository) install(dir, url string) {
 	r.t.Helper()
-	if err := hook.Install(r.t.Context(), dir, os.Args[0], url+"/hooks/generic/hello", r.secretFile(),
-		io.Discard); err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.Must(r.t, hook.Install(r.t.Context(), dir, os.Args[0], url+"/hooks/generic/hello", r.secretFile(),
+		io.Discard))
 }
 
 func (r *repository) git(args ...string) string {
@@ -253,9 +250,7 @@ func TestListenerSaysNothing(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer socket.Close()
 	r.install(r.bare, "http://"+socket.Addr().String())
 	begun := time.Now()
@@ -329,9 +324,7 @@ func TestSpoolIsFullOrUnwritable(t *testing.T) {
 		r.push("refs/heads/one")
 		for i := range 999 {
 			name := filepath.Join(r.bare, "rpmflow", "waiting", fmt.Sprintf("%012d.json", i+2))
-			if err := os.WriteFile(name, []byte(`{"ref":"refs/heads/x"}`), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(name, []byte(`{"ref":"refs/heads/x"}`), 0o600))
 		}
 		says(t, r.push("refs/heads/late"), "refs/heads/late is NOT announced, and could not be kept",
 			"the spool is full (1000 pushes wait)", "rpmflow submit hello --ref refs/heads/late", "error: ")
@@ -359,9 +352,7 @@ func TestSecretIsMissing(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
 	file := r.secretFile()
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Remove(file))
 	says(t, r.push("refs/heads/one"), "no such file", "the push is kept")
 	r.secretFile()
 	if _, err := r.flush(false); err != nil || len(r.listener.refs()) != 1 {

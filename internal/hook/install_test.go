@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/hook"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestInstall(t *testing.T) {
@@ -33,13 +34,9 @@ func TestInstall(t *testing.T) {
 	}
 	good, open, empty := r.secretFile(), filepath.Join(t.TempDir(), "open"), filepath.Join(t.TempDir(), "empty")
 	for name, content := range map[string]string{open: secret, empty: ""} {
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(name, []byte(content), 0o600))
 	}
-	if err := os.Chmod(open, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(open, 0o644))
 	url := "http://h/hooks/generic/hello"
 	for _, tt := range []struct{ url, secret, want string }{
 		{url, open, "others can read or write"}, {url, empty, "is empty"}, {url, good + "x", "no such file"},
@@ -57,9 +54,7 @@ func TestInstall(t *testing.T) {
 		"#!/bin/sh\n# see rpmflow hook post-receive\n":                        "is not overwritten",
 		"#!/bin/sh\ntee log | rpmflow hook post-receive\necho mine\nexit 0\n": "",
 	} {
-		if err := os.WriteFile(file, []byte(content), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, []byte(content), 0o755))
 		err := install(url, good)
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", content, err)

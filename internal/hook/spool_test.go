@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // No number is used twice, also while rejected pushes come back.
@@ -12,16 +14,10 @@ func TestTakeBackWaitsForAdding(t *testing.T) {
 	t.Parallel()
 	s := openSpool(t.TempDir())
 	mode, err := s.prepare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.write(filepath.Join(s.rejected(), "000000000007.json"), []byte("{}"), mode); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, s.write(filepath.Join(s.rejected(), "000000000007.json"), []byte("{}"), mode))
 	unlock, err := s.lock(t.Context(), "lock", mode, addWait)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	done := make(chan error, 1)
 	go func() { done <- s.takeBack(t.Context()) }()
 	select {

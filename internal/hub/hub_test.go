@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hub"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -188,9 +189,7 @@ func TestEventsAreKeptByTheirBytes(t *testing.T) {
 	} {
 		n := uint64(i) + 1
 		all = append(all, events.Event{Sequence: n, Raw: make([]byte, test.size)})
-		if err := h.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, h.Run(t.Context()))
 		first := test.kept[0] - 1
 		if r, err := h.After(first); err != nil || !slices.Equal(take(t, r, len(test.kept)), test.kept) {
 			t.Errorf("event %d: %v is not kept: %v", n, test.kept, err)

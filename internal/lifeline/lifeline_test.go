@@ -18,6 +18,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // envParent makes the test binary a parent that starts one child and waits to be killed; its value is a shell script
@@ -122,12 +124,8 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 			p.Env = append(os.Environ(), envParent+"="+what)
 			p.Stderr = os.Stderr
 			out, err := p.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
+			testkit.Must(t, p.Start())
 			line, err := bufio.NewReader(out).ReadString('\n')
 			if err != nil {
 				t.Fatalf("read the pids: %v", err)
@@ -141,9 +139,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 					t.Fatalf("process %d ended before its time", pid)
 				}
 			}
-			if err := p.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, p.Process.Kill())
 			_ = p.Wait() // killed, as wanted
 			wantDead(t, append(below, pids(t, line)...)...)
 		})
@@ -176,9 +172,7 @@ func TestBackgroundProcessesEndWithTheCommand(t *testing.T) {
 	var out bytes.Buffer
 	c.Stdout = &out
 	began := time.Now()
-	if err := c.Run(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.Run())
 	if d := time.Since(began); d > pipeLimit {
 		t.Errorf("took %v: a process still held the output", d)
 	}
@@ -230,9 +224,7 @@ func TestCanceledContextStops(t *testing.T) {
 			c.Grace = 300 * time.Millisecond
 			out, in := io.Pipe()
 			c.Stdout = in
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, c.Start())
 			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 				t.Fatalf("%q, %v", line, err)
 			}
@@ -259,9 +251,7 @@ func TestStopIsIdempotentAndEscalates(t *testing.T) {
 	c := sh(t, t.Context(), `trap '' TERM; echo ready; while :; do sleep 0.01; done`)
 	out, in := io.Pipe()
 	c.Stdout = in
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.Start())
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
@@ -290,16 +280,10 @@ func TestKilledSupervisorTakesTheCommandAlong(t *testing.T) {
 	c := sh(t, t.Context(), `echo $$; exec sleep 1000`)
 	out, in := io.Pipe()
 	c.Stdout = in
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Kill(c.Pid(), unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, unix.Kill(c.Pid(), unix.SIGKILL))
 	wantDead(t, pids(t, line)...)
 	var exit *exec.ExitError
 	if err := c.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -312,9 +296,7 @@ func TestChildHasAGroupOfItsOwn(t *testing.T) {
 	c := sh(t, t.Context(), `ps -o pgid= -p $$; echo $$`)
 	var out bytes.Buffer
 	c.Stdout = &out
-	if err := c.Run(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.Run())
 	ids := pids(t, out.String())
 	if len(ids) != 2 || ids[0] != ids[1] || ids[0] == unix.Getpgrp() {
 		t.Errorf("group and pid of the command are %v, ours is %d", ids, unix.Getpgrp())

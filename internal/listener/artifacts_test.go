@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // finishedBuild makes a build that has ended, with its log and a package stored.
@@ -16,14 +17,14 @@ func (w *fixture) finishedBuild(n int, logText string) rpmflow.Build {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	logFile, rpm := filepath.Join(dir, "build.log"), filepath.Join(dir, "hello-1.0-1.x86_64.rpm")
-	w.must(os.WriteFile(logFile, []byte(logText), 0o600))
-	w.must(os.WriteFile(rpm, []byte("not really a package"), 0o600))
+	testkit.Must(w.t, os.WriteFile(logFile, []byte(logText), 0o600))
+	testkit.Must(w.t, os.WriteFile(rpm, []byte("not really a package"), 0o600))
 	return w.build(n, rpmflow.Finished, func(b *rpmflow.Build) {
 		a, err := w.store.PutLog(w.t.Context(), b.Prefix()+"build.log.gz", logFile)
-		w.must(err)
+		testkit.Must(w.t, err)
 		a.Name, a.URL = "build.log", "https://rpmflow.test/artifacts/"+a.Key
 		_, err = w.store.PutFile(w.t.Context(), b.Prefix()+filepath.Base(rpm), rpm, rpmflow.KindRPM)
-		w.must(err)
+		testkit.Must(w.t, err)
 		b.Artifacts = []rpmflow.Artifact{a}
 	})
 }
@@ -46,9 +47,9 @@ func TestArtifacts(t *testing.T) {
 	b := w.finishedBuild(1, "x\n")
 	b.Attempt = 1
 	file := filepath.Join(t.TempDir(), "secret")
-	w.must(os.WriteFile(file, []byte("a secret"), 0o600))
+	testkit.Must(w.t, os.WriteFile(file, []byte("a secret"), 0o600))
 	_, err := w.store.PutFile(t.Context(), "sources/secret", file, rpmflow.KindLog)
-	w.must(err)
+	testkit.Must(w.t, err)
 
 	key := "/artifacts/" + b.Prefix() + "hello-1.0-1.x86_64.rpm"
 	a := d.get(key)

@@ -24,7 +24,7 @@ import (
 func (w *fixture) live(b rpmflow.Build, first string) *events.LogWriter {
 	w.t.Helper()
 	logs, err := events.NewLogs(w.nc, quiet)
-	w.must(err)
+	testkit.Must(w.t, err)
 	log := logs.Writer(b.ID)
 	fmt.Fprint(log, first)
 	return log
@@ -42,9 +42,9 @@ func (d *testListener) follow(b rpmflow.Build) (*http.Response, *bufio.Reader) {
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet,
 		d.base+"/api/v1/builds/"+b.ID+"/log?follow=true",
 		nil)
-	d.must(err)
+	testkit.Must(d.t, err)
 	res, err := d.client.Do(req)
-	d.must(err)
+	testkit.Must(d.t, err)
 	d.t.Cleanup(func() { res.Body.Close() })
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		d.t.Fatalf("%s %v", res.Status, res.Header)
@@ -57,7 +57,7 @@ func TestLogWritersLeaveNothing(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	logs, err := events.NewLogs(w.nc, quiet)
-	w.must(err)
+	testkit.Must(w.t, err)
 	var before int
 	for i := range 4 {
 		log := logs.Writer(fmt.Sprint("b", i))
@@ -107,7 +107,7 @@ func TestLiveLogWithoutAnEnd(t *testing.T) {
 	_, stream := d.follow(b)
 	w.closeLog(w.live(b, "one\n"), false)
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.finish(b, last.Sequence, nil)
 	done := make(chan struct{})
 	go func() {
@@ -162,7 +162,7 @@ func TestStoredLog(t *testing.T) {
 		t.Fatalf("packed: %d %v", a.status, a.header)
 	}
 	z, err := gzip.NewReader(strings.NewReader(a.text))
-	w.must(err)
+	testkit.Must(w.t, err)
 	if plain, err := io.ReadAll(z); err != nil || string(plain) != text {
 		t.Errorf("%d bytes, %v", len(plain), err)
 	}
@@ -194,9 +194,7 @@ func TestAMissedEndIsReadFromTheRecord(t *testing.T) {
 						handle(events.Event{Sequence: 3}))
 				}, 0, 1, 1<<20)
 				changes := h.Now()
-				if err := h.Run(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, h.Run(t.Context()))
 				lastOf := func(context.Context, string) (events.Event, error) {
 					if test.failures--; test.failures >= 0 {
 						return events.Event{}, errAway

@@ -207,14 +207,14 @@ func (w *fixture) build(n int, state rpmflow.State, change func(*rpmflow.Build))
 		State: rpmflow.Queued,
 	}
 	seq, err := w.ledger.Append(w.t.Context(), events.TypeQueued, b, 0)
-	w.must(err)
+	testkit.Must(w.t, err)
 	if state == rpmflow.Queued {
 		return b
 	}
 	b.State, b.Attempt, b.Builder, b.QueueSequence, b.StartedAt, b.Engine = rpmflow.Running, 1, "a", 1, &at, "mock"
 	b.EnterPhase(rpmflow.PhaseClaim, at)
 	seq, err = w.ledger.Append(w.t.Context(), events.TypeStarted, b, seq, "a")
-	w.must(err)
+	testkit.Must(w.t, err)
 	if state == rpmflow.Finished {
 		w.finish(b, seq, change)
 	}
@@ -233,7 +233,7 @@ func (w *fixture) finish(b rpmflow.Build, after uint64, change func(*rpmflow.Bui
 		change(&b)
 	}
 	_, err := w.ledger.Append(w.t.Context(), events.TypeFinished, b, after, "a")
-	w.must(err)
+	testkit.Must(w.t, err)
 }
 
 type page struct {
@@ -314,16 +314,16 @@ func TestReady(t *testing.T) {
 	w.listen(o).stop() // makes the database
 	w.build(1, rpmflow.Queued, nil)
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(o.DataDir, "listener", "builds.db"))
-	w.must(err)
+	testkit.Must(w.t, err)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	_, err = db.Exec("BEGIN EXCLUSIVE") // nothing can be written
-	w.must(err)
+	testkit.Must(w.t, err)
 	d := w.listenOn(o, "127.0.0.1:0", false)
 	if a := d.get("/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.text, "not caught up") {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	_, err = db.Exec("ROLLBACK")
-	w.must(err)
+	testkit.Must(w.t, err)
 	testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 }

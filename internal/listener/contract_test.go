@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // contract is the table of routes with the schemas of its OpenAPI document, which every answer in these tests must
@@ -35,12 +36,8 @@ func newContract(t *testing.T) *contract {
 		c.routes[r.Pattern()] = r
 	}
 	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(api.OpenAPI))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.compiler.AddResource(openAPI, doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, c.compiler.AddResource(openAPI, doc))
 	return c
 }
 

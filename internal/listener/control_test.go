@@ -50,7 +50,7 @@ func (d *testListener) claim(last events.Event) events.Event {
 		&now
 	b.EnterPhase(rpmflow.PhaseClaim, now)
 	sequence, err := d.ledger.Append(d.t.Context(), events.TypeStarted, b, last.Sequence, "b1")
-	d.must(err)
+	testkit.Must(d.t, err)
 	return events.Event{Type: events.TypeStarted, Sequence: sequence, Build: b}
 }
 
@@ -63,7 +63,7 @@ func (d *testListener) end(last events.Event, kind rpmflow.FailureKind) rpmflow.
 	b.State, b.FinishedAt = rpmflow.Finished, &now
 	b.Outcome = &rpmflow.Outcome{Result: rpmflow.Failed, Kind: kind, Phase: rpmflow.PhaseRPMs, Message: "x"}
 	_, err := d.ledger.Append(d.t.Context(), events.TypeFinished, b, last.Sequence, "b1")
-	d.must(err)
+	testkit.Must(d.t, err)
 	return b
 }
 
@@ -80,7 +80,7 @@ func TestCancelWhileQueued(t *testing.T) {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
 	got, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	if o := got.Build.Outcome; got.Type != events.TypeFinished || o.Result != rpmflow.Failed ||
 		o.Kind != rpmflow.FailureCanceled || o.Message != "canceled by ann@desk" || o.Hint == "" {
 		t.Errorf("%s: %+v", got.Type, got.Build)
@@ -104,11 +104,11 @@ func TestCancelWhileRunning(t *testing.T) {
 	d := w.listen(w.options())
 	last := d.claim(d.one())
 	queue, err := events.NewQueue(t.Context(), w.nc, w.js, time.Minute)
-	w.must(err)
+	testkit.Must(w.t, err)
 	notices, stop, err := queue.CancelNotices(last.Build.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	defer stop()
-	w.must(w.nc.Flush())
+	testkit.Must(w.t, w.nc.Flush())
 	a, b := d.ask(last.Build.ID, "cancel", "") // without a name
 	if a.status != http.StatusAccepted || b.State != rpmflow.Running || b.Cancel == nil || b.Cancel.By != "127.0.0.1" ||
 		b.Attempt != 1 {
@@ -120,7 +120,7 @@ func TestCancelWhileRunning(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	got, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	if got.Type != events.TypeCancelRequested || got.Sequence != last.Sequence+1 {
 		t.Errorf("%s at %d", got.Type, got.Sequence)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/git"
@@ -68,14 +69,9 @@ func newFixture(t *testing.T, streams events.StreamSettings) *fixture {
 	w := &fixture{t: t, natsDir: t.TempDir(), api: newContract(t)}
 	w.startNATS("127.0.0.1:0")
 	w.url = w.nats.URL()
-	t.Cleanup(func() { w.nats.Close() })
-	var err error
-	w.nc, w.js, err = events.Connect(t.Context(), events.Access{URL: w.url, Name: "test", Streams: streams}, quiet)
-	w.must(err)
-	t.Cleanup(w.nc.Close)
+	w.nc, w.js = eventstest.Connect(t, w.nats, streams)
 	t.Cleanup(w.validate)
-	w.ledger, err = events.NewLedger(t.Context(), w.js)
-	w.must(err)
+	w.ledger = testkit.Value(events.NewLedger(t.Context(), w.js))(t)
 	w.openStore(storage.Config{Endpoint: "http://127.0.0.1:1", Bucket: "rpmflow", AccessKey: "nobody",
 		SecretKey: "listens there"})
 	w.repo = filepath.Join(t.TempDir(), "hello")
@@ -92,25 +88,16 @@ func (w *fixture) openStore(cfg storage.Config) {
 	w.t.Helper()
 	var err error
 	w.store, err = storage.Open(cfg)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.t.Cleanup(w.store.Close)
 }
 
 // startS3 starts the storage, for tests that need one; before any listener.
 func (w *fixture) startS3() { w.t.Helper(); w.openStore(storagetest.Start(w.t)) }
 
-func (w *fixture) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 func (w *fixture) startNATS(listen string) {
 	w.t.Helper()
-	s, err := natsserver.Start(natsserver.Options{Dir: w.natsDir, Listen: listen, Logger: quiet})
-	w.must(err)
-	w.nats = s
+	w.nats = eventstest.Start(w.t, natsserver.Options{Dir: w.natsDir, Listen: listen})
 }
 
 func (w *fixture) git(args ...string) string {
@@ -129,7 +116,7 @@ func (w *fixture) messages(stream string) (all []*jetstream.RawStreamMsg) {
 	w.t.Helper()
 	ctx := context.WithoutCancel(w.t.Context()) // also when the test is over
 	s, err := w.js.Stream(ctx, stream)
-	w.must(err)
+	testkit.Must(w.t, err)
 	for seq := s.CachedInfo().State.FirstSeq; seq <= s.CachedInfo().State.LastSeq; seq++ {
 		if msg, err := s.GetMsg(ctx, seq); err == nil {
 			all = append(all, msg)
@@ -160,12 +147,12 @@ func (w *fixture) queued(ids ...string) {
 	inEvents, inQueue := map[string]int{}, map[string]int{}
 	for _, msg := range w.messages(events.StreamEvents) {
 		ev, err := events.Parse(msg.Data)
-		w.must(err)
+		testkit.Must(w.t, err)
 		inEvents[ev.Build.ID]++
 	}
 	for _, msg := range w.messages(events.StreamBuilds) {
 		var b rpmflow.Build
-		w.must(json.Unmarshal(msg.Data, &b))
+		testkit.Must(w.t, json.Unmarshal(msg.Data, &b))
 		inQueue[b.ID]++
 	}
 	for _, id := range ids {
@@ -214,36 +201,15 @@ func (w *fixture) listen(o listener.Options) *testListener {
 func (w *fixture) listenOn(o listener.Options, address string, ready bool) *testListener {
 	w.t.Helper()
 	socket, err := net.Listen("tcp", address)
-	w.must(err)
+	testkit.Must(w.t, err)
 	nc, js, err := events.Dial(events.Access{URL: w.url, Name: "listener"}, quiet)
-	w.must(err)
+	testkit.Must(w.t, err)
 	l, err := listener.New(w.t.Context(), o, socket, nc, js, w.store, git.Resolver(nil))
-	w.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
+	testkit.Must(w.t, err)
 	_, port, err := net.SplitHostPort(socket.Addr().String())
-	w.must(err)
+	testkit.Must(w.t, err)
 	d := &testListener{fixture: w, base: "http://127.0.0.1:" + port}
-	stopped := false
-	d.stop = func() {
-		w.t.Helper()
-		cancel()
-		if stopped {
-			return
-		}
-		stopped = true
-		select {
-		case err := <-done:
-			if err != nil {
-				w.t.Errorf("listener: %v", err)
-			}
-		case <-time.After(patience):
-			w.t.Errorf("the listener has not ended within %s", patience)
-		}
-		nc.Close()
-	}
-	w.t.Cleanup(d.stop)
+	d.stop = testkit.Run(w.t, "the listener", func(ctx context.Context) error { defer nc.Close(); return l.Run(ctx) })
 	if ready {
 		testkit.Eventually(w.t, "readiness", func() bool { return d.get("/readyz").status == http.StatusOK })
 	}
@@ -275,7 +241,7 @@ func (d *testListener) get(path string, header ...string) answer {
 func (d *testListener) do(method, path string, body io.Reader, header ...string) answer {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(context.WithoutCancel(d.t.Context()), method, d.base+path, body)
-	d.must(err)
+	testkit.Must(d.t, err)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/forge"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestHooks(t *testing.T) {
@@ -138,17 +139,17 @@ func TestTooLarge(t *testing.T) {
 				path = "/api/v1/builds"
 			}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.base+path, body)
-			w.must(err)
+			testkit.Must(w.t, err)
 			req.ContentLength = test.length
 			req.Header.Set("Content-Type", "application/json")
 			for i := 0; i < len(test.header); i += 2 {
 				req.Header.Set(test.header[i], test.header[i+1])
 			}
 			res, err := w.client.Do(req)
-			w.must(err)
+			testkit.Must(w.t, err)
 			defer res.Body.Close()
 			text, err := io.ReadAll(res.Body)
-			w.must(err)
+			testkit.Must(w.t, err)
 			if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text,
 				[]byte(`"hint": "split the push, or raise listener.max_body"`)) {
 				t.Errorf("%s %s", res.Status, text)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Everybody may ask for ids that no build has: such a question costs few reads of EVENTS, though it is answered late.
@@ -18,11 +19,11 @@ func TestAnUnknownBuildIsReadFewTimes(t *testing.T) {
 	d := w.listen(w.options())
 	reads := make(chan *nats.Msg, 1000)
 	sub, err := w.nc.ChanSubscribe("$JS.API.STREAM.MSG.GET."+events.StreamEvents, reads)
-	w.must(err)
-	w.must(w.nc.Flush())
+	testkit.Must(w.t, err)
+	testkit.Must(w.t, w.nc.Flush())
 	d.get("/api/v1/builds/" + rpmflow.DeriveID("nosuch"))
-	w.must(w.nc.Flush())
-	w.must(sub.Unsubscribe())
+	testkit.Must(w.t, w.nc.Flush())
+	testkit.Must(w.t, sub.Unsubscribe())
 	if n := len(reads); n == 0 || n > 3 {
 		t.Errorf("%d reads", n)
 	}

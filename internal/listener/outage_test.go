@@ -66,7 +66,7 @@ func TestFullStreams(t *testing.T) {
 	if !strings.Contains(a.text, "raise nats.max_bytes") || a.header.Get("Retry-After") == "" {
 		t.Errorf("%s", a.text)
 	}
-	w.must(events.EnsureStreams(t.Context(), w.js, events.StreamSettings{}))
+	testkit.Must(w.t, events.EnsureStreams(t.Context(), w.js, events.StreamSettings{}))
 	_, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "after"))
 	w.queued(append(accepted, p.ids()...)...)
 }
@@ -76,11 +76,11 @@ func TestFullEvents(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, events.StreamSettings{})
 	s, err := w.js.Stream(t.Context(), events.StreamEvents)
-	w.must(err)
+	testkit.Must(w.t, err)
 	config := s.CachedInfo().Config
 	config.MaxBytes = 1
 	_, err = w.js.UpdateStream(t.Context(), config)
-	w.must(err)
+	testkit.Must(w.t, err)
 	d := w.listen(w.options())
 	a, p := d.deliver("hello", payload("refs/heads/main", zero, commit, "d1"))
 	if a.status != http.StatusAccepted {
@@ -92,7 +92,7 @@ func TestFullEvents(t *testing.T) {
 	})
 	config.MaxBytes = -1
 	_, err = w.js.UpdateStream(t.Context(), config)
-	w.must(err)
+	testkit.Must(w.t, err)
 	w.queued(p.ids()...)
 }
 
@@ -103,9 +103,9 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 	d := w.listen(w.options())
 	body := payload("refs/heads/main", zero, commit, "d1")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(d.base, "http://"))
-	w.must(err)
+	testkit.Must(w.t, err)
 	defer conn.Close()
-	w.must(conn.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(w.t, conn.SetDeadline(time.Now().Add(patience)))
 	fmt.Fprintf(conn, "POST /hooks/generic/hello HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"+
 		"Content-Length: %d\r\nX-Rpmflow-Signature-256: %s\r\n\r\n", len(body), forge.Sign(secret, body))
 	word := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
@@ -122,7 +122,7 @@ func TestStopAnswersRequestsInHand(t *testing.T) {
 		return err != nil
 	})
 	_, err = conn.Write(body)
-	w.must(err)
+	testkit.Must(w.t, err)
 	text, err := io.ReadAll(conn)
 	if err != nil || !bytes.HasPrefix(text, []byte("HTTP/1.1 202 ")) {
 		t.Errorf("%s, %v", text, err)

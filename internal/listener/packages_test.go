@@ -20,6 +20,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/listener"
 	"github.com/rpmflow/rpmflow/internal/listener/plan"
 	"github.com/rpmflow/rpmflow/internal/source"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // commit writes files, removes those that are "", and returns the commit.
@@ -28,11 +29,11 @@ func (w *fixture) commit(files map[string]string) string {
 	for name, text := range files {
 		file := filepath.Join(w.repo, name)
 		if text == "" {
-			w.must(os.Remove(file))
+			testkit.Must(w.t, os.Remove(file))
 			continue
 		}
-		w.must(os.MkdirAll(filepath.Dir(file), 0o700))
-		w.must(os.WriteFile(file, []byte(text), 0o600))
+		testkit.Must(w.t, os.MkdirAll(filepath.Dir(file), 0o700))
+		testkit.Must(w.t, os.WriteFile(file, []byte(text), 0o600))
 	}
 	w.git("-C", w.repo, "add", "--all")
 	w.git("-C", w.repo, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x")
@@ -44,7 +45,7 @@ func (w *fixture) commit(files map[string]string) string {
 func (w *fixture) monorepo() listener.Options {
 	w.t.Helper()
 	mirrors, err := source.Open(source.Options{Dir: w.t.TempDir(), Logger: quiet})
-	w.must(err)
+	testkit.Must(w.t, err)
 	o := w.options()
 	o.Repositories = mirrors
 	mono, srpms, auto := o.Projects[0], o.Projects[0], o.Projects[0]
@@ -63,7 +64,7 @@ func (w *fixture) builds(p pushed) (names []string, records []rpmflow.Build) {
 	w.t.Helper()
 	for _, msg := range w.messages(events.StreamPushes) {
 		var ev struct{ Data rpmflow.Push }
-		w.must(json.Unmarshal(msg.Data, &ev))
+		testkit.Must(w.t, json.Unmarshal(msg.Data, &ev))
 		if ev.Data.ID != p.Push {
 			continue
 		}

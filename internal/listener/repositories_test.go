@@ -11,6 +11,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/api"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestDirectoriesOfRepositories lists what is there, for people and for programs.
@@ -26,11 +27,11 @@ func TestDirectoriesOfRepositories(t *testing.T) {
 		t.Errorf("without a repository: %d %s", a.status, a.text)
 	}
 	file := filepath.Join(t.TempDir(), "file")
-	w.must(os.WriteFile(file, []byte("content"), 0o600))
+	testkit.Must(w.t, os.WriteFile(file, []byte("content"), 0o600))
 	const dir = "hello/fedora-43-x86_64/"
 	for _, name := range []string{"hello.repo", "mirrorlist", "r/1-abc/repodata/repomd.xml", `a&b+c~1^2.rpm`} {
 		_, err := w.store.PutFile(t.Context(), "repos/"+dir+name, file, rpmflow.KindLog)
-		w.must(err)
+		testkit.Must(w.t, err)
 	}
 	a := d.get("/repos/" + dir)
 	for _, want := range []string{

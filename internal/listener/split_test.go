@@ -155,7 +155,7 @@ func TestRetryKeepsBothCommits(t *testing.T) {
 	a.into(&p)
 	w.queued(p.ids()...)
 	last, err := w.ledger.LastOf(t.Context(), p.Builds[0].ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	running := d.claim(last)
 	running.Build.Split.Source.Ref, running.Build.Split.Source.Commit = "refs/heads/main", other
 	b := d.end(running, rpmflow.FailureBuild)
@@ -164,7 +164,7 @@ func TestRetryKeepsBothCommits(t *testing.T) {
 	retried.into(&again)
 	var msg rpmflow.Build
 	testkit.Eventually(w.t, "the new build", func() bool { return len(w.messages(events.StreamBuilds)) == 2 })
-	w.must(json.Unmarshal(w.messages(events.StreamBuilds)[1].Data, &msg))
+	testkit.Must(w.t, json.Unmarshal(w.messages(events.StreamBuilds)[1].Data, &msg))
 	if msg.ID != again.Builds[0].ID || msg.RetryOf != b.ID || msg.Split == nil || *msg.Split != *b.Split ||
 		msg.Commit != commit || msg.Repository != hello.Packaging.URL {
 		t.Errorf("retry: %+v", msg)

@@ -32,9 +32,7 @@ func sourcePackage(t *testing.T, name string) []byte {
 		"\nEpoch: 1\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\n" +
 		"Source0: s\n\n%description\nx\n\n%files\n"
 	for file, content := range map[string]string{"x.spec": spec, "s": strings.Repeat("source\n", 100)} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600))
 	}
 	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-bs", "--define", "_sourcedir "+dir, "--define",
 		"_srcrpmdir "+dir, filepath.Join(dir, "x.spec"))
@@ -42,9 +40,7 @@ func sourcePackage(t *testing.T, name string) []byte {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, name+"-1-2.src.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return raw
 }
 
@@ -64,7 +60,7 @@ func (d *testListener) upload(query string, body io.Reader, header ...string) (a
 func (d *testListener) spooled(dataDir string) int {
 	d.t.Helper()
 	files, err := os.ReadDir(filepath.Join(dataDir, "listener", "uploads"))
-	d.must(err)
+	testkit.Must(d.t, err)
 	return len(files)
 }
 
@@ -115,11 +111,11 @@ func TestSourcePackageIsStoredByContentAndBuilt(t *testing.T) {
 
 	// It can be built again.
 	last, err := w.ledger.LastOf(t.Context(), b.ID)
-	w.must(err)
+	testkit.Must(w.t, err)
 	done := last.Build.Clone()
 	done.Cancel = &rpmflow.Cancel{By: "x", At: done.QueuedAt}
 	_, err = w.ledger.Append(t.Context(), events.TypeFinished, done.Canceled(done.QueuedAt), last.Sequence)
-	w.must(err)
+	testkit.Must(w.t, err)
 	a = d.do(http.MethodPost, "/api/v1/builds/"+b.ID[:12]+"/retry", strings.NewReader("{}"), "Content-Type",
 		"application/json", "Authorization", "Bearer "+token)
 	var retried pushed
@@ -194,8 +190,8 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	w.startS3()
 	o := w.options()
 	left := filepath.Join(o.DataDir, "listener", "uploads", "upload-1.rpm")
-	w.must(os.MkdirAll(filepath.Dir(left), 0o700))
-	w.must(os.WriteFile(left, []byte("x"), 0o600))
+	testkit.Must(w.t, os.MkdirAll(filepath.Dir(left), 0o700))
+	testkit.Must(w.t, os.WriteFile(left, []byte("x"), 0o600))
 	d := w.listen(o)
 	if n := d.spooled(o.DataDir); n != 0 {
 		t.Errorf("%d files of an earlier run", n)
@@ -215,7 +211,7 @@ func TestInterruptedUploadLeavesNothing(t *testing.T) {
 		}
 	}()
 	_, err := feed.Write(make([]byte, 1<<20))
-	w.must(err)
+	testkit.Must(w.t, err)
 	testkit.Eventually(w.t, "a file", func() bool { return d.spooled(o.DataDir) == 1 })
 	feed.CloseWithError(fmt.Errorf("the client is gone"))
 	<-done
@@ -251,7 +247,7 @@ func TestConfiguredProjectsAndTargets(t *testing.T) {
 	} {
 		a := d.get(path)
 		var flat bytes.Buffer
-		w.must(json.Compact(&flat, []byte(a.text)))
+		testkit.Must(w.t, json.Compact(&flat, []byte(a.text)))
 		text := strings.NewReplacer(`":`, `": `, `",`, `", `, `],`, `], `, `true,`, `true, `, `3600,`,
 			`3600, `).Replace(flat.String())
 		if a.status != http.StatusOK || !strings.Contains(text, want) {
@@ -275,7 +271,7 @@ func TestNamesInFilters(t *testing.T) {
 		Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1,
 		Concurrency: 1}, State: rpmflow.Queued}
 	_, err := w.ledger.Append(t.Context(), events.TypeQueued, gone, 0)
-	w.must(err)
+	testkit.Must(w.t, err)
 	testkit.Eventually(w.t, "the build", func() bool { return strings.Contains(d.get("/api/v1/builds").text, gone.ID) })
 	for _, test := range []struct {
 		query  string
@@ -319,7 +315,7 @@ func TestShortIDs(t *testing.T) {
 			Repository: w.repo, Ref: "refs/heads/main", Commit: commit, Layout: rpmflow.LayoutAuto, TimeoutSeconds: 1,
 			Concurrency: 1}, State: rpmflow.Queued}
 		_, err := w.ledger.Append(t.Context(), events.TypeQueued, b, 0)
-		w.must(err)
+		testkit.Must(w.t, err)
 	}
 	testkit.Eventually(w.t, "both builds",
 		func() bool { return strings.Contains(d.get("/api/v1/builds").text, ids[1]) })

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/netrule"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestPublic(t *testing.T) {
@@ -62,9 +63,7 @@ func TestOwnAddresses(t *testing.T) {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	r, err := netrule.Parse([]string{"Cache.Example.", "10.1.0.0/16", "::ffff:192.168.0.1", "fd00::/8"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for host, want := range map[string]bool{"cache.example": true, "CACHE.example.": true, "example": false,
 		"10.1.0.0": false} {
 		if r.AllowsHost(host) != want {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestListPagesAndFilters(t *testing.T) {
@@ -26,17 +27,13 @@ func TestListPagesAndFilters(t *testing.T) {
 		b := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: fmt.Sprintf("b%02d", i),
 			Project:  fmt.Sprint("p", i%2),
 			QueuedAt: start.Add(time.Duration(i/2) * time.Second)}, State: rpmflow.Queued}
-		if err := m.Apply(t.Context(), uint64(i+1), b); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, m.Apply(t.Context(), uint64(i+1), b))
 	}
 	done := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "b03", Project: "p1",
 		QueuedAt: start.Add(time.Second)},
 		State: rpmflow.Finished, BuildResult: rpmflow.BuildResult{Outcome: &rpmflow.Outcome{Result: rpmflow.Failed,
 			Kind: rpmflow.FailureBuild}}}
-	if err := m.Apply(t.Context(), 26, done); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, m.Apply(t.Context(), 26, done))
 
 	var all []string
 	q := Query{Limit: 10}
@@ -63,9 +60,7 @@ func TestListPagesAndFilters(t *testing.T) {
 	if _, _, err := m.List(t.Context(), Query{Limit: 1, Cursor: "b%"}); !errors.Is(err, ErrCursor) {
 		t.Fatal(err)
 	}
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, m.Close())
 
 	m, after, err = Open(dir, "EVENTS 1")
 	if err != nil || after != 26 {
@@ -77,10 +72,8 @@ func TestListPagesAndFilters(t *testing.T) {
 		t.Fatal("another stream: after", after, err)
 	}
 	_ = m.Close()
-	if err := os.WriteFile(filepath.Join(dir, "builds.db"),
-		[]byte("not a database, but long enough to look at it twice"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "builds.db"),
+		[]byte("not a database, but long enough to look at it twice"), 0o600))
 	if m, after, err = Open(dir, "EVENTS 2"); err != nil || after != 0 {
 		t.Fatal("damaged: after", after, err)
 	}

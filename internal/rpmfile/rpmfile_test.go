@@ -12,16 +12,13 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func write(t *testing.T, name, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+	testkit.Must(t, os.WriteFile(name, []byte(content), 0o600))
 }
 
 // rpmbuild makes the packages of a spec with these sources, and returns the directory with SRPMS and RPMS.
@@ -55,9 +52,7 @@ func TestPackageOfRPMBuild(t *testing.T) {
 		}
 	}
 	srpm, err := os.Open(filepath.Join(dir, "SRPMS/x-1.0~rc1-3.src.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer srpm.Close()
 	if name := rpmfile.Name(srpm); name != "x" {
 		t.Errorf("the name is %q", name)
@@ -105,9 +100,7 @@ func FuzzPackage(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, content []byte) {
 		file := filepath.Join(t.TempDir(), "x.rpm")
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, content, 0o600))
 		_, _ = rpmfile.Package(file) // must return
 		if name := rpmfile.Name(bytes.NewReader(content)); len(name) > 128 || !bytes.Contains(content, []byte(name)) {
 			t.Errorf("the name is %q", name)

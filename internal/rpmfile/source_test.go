@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/build/enginetest"
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // A FIFO is refused at once: no process would ever write into it.
@@ -19,9 +20,7 @@ func TestCheckSourceNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "x.src.rpm")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Mkfifo(fifo, 0o600))
 	for _, file := range []string{fifo, dir} {
 		_, err := rpmfile.CheckSource(file)
 		var not *rpmfile.NotSource
@@ -36,13 +35,9 @@ func TestCheckSource(t *testing.T) {
 	dir := rpmbuild(t, "Name: x\nVersion: 1\nRelease: 2\nSummary: x\nLicense: MIT\nBuildArch: noarch\nSource0: "+
 		"s\n\n%description\nx\n\n%files\n", "s")
 	raw, err := os.ReadFile(filepath.Join(dir, "SRPMS/x-1-2.src.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	binary, err := os.ReadFile(filepath.Join(dir, "RPMS/noarch/x-1-2.noarch.rpm"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	damaged := append([]byte{}, raw...)
 	damaged[len(damaged)-1] ^= 1
 	for _, test := range []struct {
@@ -63,9 +58,7 @@ func TestCheckSource(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "x.rpm")
-			if err := os.WriteFile(file, test.content, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(file, test.content, 0o600))
 			p, err := rpmfile.CheckSource(file)
 			if test.want == "" {
 				if err != nil || p.String() != "x-1-2.src" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // Every pair is compared with rpm itself.
@@ -27,9 +28,7 @@ func TestVercmpIsRPMs(t *testing.T) {
 		}
 	}
 	out, err := exec.CommandContext(t.Context(), "rpm", "--eval", "%{lua:"+script.String()+"}").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	got := strings.Fields(string(out))
 	if len(got) != len(want) {
 		t.Fatalf("rpm gives %d answers for %d pairs", len(got), len(want))

@@ -18,6 +18,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func wantError(t *testing.T, err error, kind error, words ...string) {
@@ -64,9 +65,7 @@ func TestBuckets(t *testing.T) {
 		s := open(t, cfg)
 		wantError(t, s.Healthy(t.Context()), storage.ErrNoBucket)
 		for range 2 {
-			if err := s.Ensure(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, s.Ensure(t.Context()))
 		}
 		if err := s.PutJSON(t.Context(), "a", 1); err != nil {
 			t.Error(err)
@@ -120,12 +119,8 @@ func TestWrongKeys(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, l.Close())
 	s := open(t, storage.Config{Endpoint: "http://" + l.Addr().String(), Bucket: "bucket", AccessKey: "a",
 		SecretKey: "b", CreateBucket: true})
 	began := time.Now()
@@ -194,9 +189,7 @@ func TestTLS(t *testing.T) {
 
 	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(cfg.CAFile, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(cfg.CAFile, block, 0o600))
 	s := open(t, cfg)
 	if err := s.Ensure(t.Context()); err != nil {
 		t.Error(err)
@@ -236,9 +229,7 @@ func TestConfig(t *testing.T) {
 			test.change(&cfg)
 			s, err := storage.Open(cfg)
 			if test.want == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				s.Close()
 				return
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // fetch is a plain HTTP client, as curl --compressed is one, or without it.
@@ -17,18 +18,12 @@ func fetch(t *testing.T, link string, gunzip bool) (*http.Response, []byte) {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: !gunzip, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, link, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return resp, b
 }
 
@@ -37,13 +32,9 @@ func TestPresignedLog(t *testing.T) {
 	s := open(t, storagetest.Start(t))
 	text := strings.Repeat("make all\n", 1000)
 	a, err := s.PutLog(t.Context(), prefix+"libstdc++ build.log.gz", write(t, []byte(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	link, err := s.Presign(t.Context(), a.Key, time.Minute, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	resp, stored := fetch(t, link, false)
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "gzip" ||
 		resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" || sum(stored) != a.SHA256 {
@@ -66,9 +57,7 @@ func TestPresignedFileName(t *testing.T) {
 		t.Fatal(err)
 	}
 	link, err := s.Presign(t.Context(), key, time.Minute, "my file.rpm")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	resp, got := fetch(t, link, false)
 	if !bytes.Equal(got, content) || resp.Header.Get("Content-Disposition") != `attachment; filename="my file.rpm"` ||
 		resp.Header.Get("Content-Type") != "application/x-rpm" {

@@ -11,15 +11,14 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestBucketOfAnotherAccount checks what the hint is if the account has no rights.
 func TestBucketOfAnotherAccount(t *testing.T) {
 	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
-	if err := coreOf(t, r.Root).MakeBucket(t.Context(), "private", minio.MakeBucketOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, coreOf(t, r.Root).MakeBucket(t.Context(), "private", minio.MakeBucketOptions{}))
 	cfg := r.Configs[rpmflow.RoleListener]
 	cfg.Bucket = "private"
 	s := open(t, cfg)

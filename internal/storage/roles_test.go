@@ -19,23 +19,20 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // coreOf speaks S3 as it is, with the keys of cfg, or with none.
 func coreOf(t *testing.T, cfg storage.Config) *minio.Core {
 	t.Helper()
 	transport, err := minio.DefaultTransport(false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := minio.NewCore(strings.TrimPrefix(cfg.Endpoint, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""), Region: cfg.Region, Transport: transport,
 		MaxRetries: 1,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c
 }
 
@@ -49,14 +46,10 @@ type call struct {
 func newUpload(t *testing.T, root *minio.Core, key string) (upload, etag string) {
 	t.Helper()
 	upload, err := root.NewMultipartUpload(t.Context(), storagetest.Bucket, key, minio.PutObjectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	part, err := root.PutObjectPart(t.Context(), storagetest.Bucket, key, upload, 1, strings.NewReader("part"), 4,
 		minio.PutObjectPartOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return upload, part.ETag
 }
 
@@ -93,9 +86,7 @@ var (
 		}},
 		{"put if it is as it was", func(t *testing.T, as, root *minio.Core, key string) error {
 			info, err := root.StatObject(t.Context(), bucket, key, minio.StatObjectOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			var o minio.PutObjectOptions
 			o.SetMatchETag(info.ETag)
 			return putObject(t, as, key, o)
@@ -156,9 +147,7 @@ var (
 		}},
 		{"write the policy", func(t *testing.T, as, root *minio.Core, _ string) error {
 			policy, err := root.GetBucketPolicy(t.Context(), bucket)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			return as.SetBucketPolicy(t.Context(), bucket, policy)
 		}},
 		{"make a bucket", func(t *testing.T, as, root *minio.Core, _ string) error {
@@ -169,9 +158,7 @@ var (
 			return err
 		}},
 		{"list another bucket", func(t *testing.T, as, root *minio.Core, _ string) error {
-			if err := root.MakeBucket(t.Context(), "foreign-bucket", minio.MakeBucketOptions{}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, root.MakeBucket(t.Context(), "foreign-bucket", minio.MakeBucketOptions{}))
 			_, err := as.ListObjectsV2("foreign-bucket", "", "", "", "", 1)
 			if err := root.RemoveBucket(t.Context(), "foreign-bucket"); err != nil {
 				t.Error(err)
@@ -238,9 +225,7 @@ func TestRights(t *testing.T) {
 			check := func(c call, prefix string, allowed bool) {
 				t.Helper()
 				key := prefix + "a/b"
-				if err := putObject(t, root, key, minio.PutObjectOptions{}); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, putObject(t, root, key, minio.PutObjectOptions{}))
 				err := c.do(t, as, root, key)
 				switch {
 				case allowed && err != nil:
@@ -284,10 +269,8 @@ func TestNoWayAround(t *testing.T) {
 	t.Parallel()
 	r := storagetest.StartRoles(t, t.TempDir(), "s-", nil)
 	root, builder := coreOf(t, r.Root), r.Configs[rpmflow.RoleBuilder]
-	if err := errors.Join(putObject(t, root, "repos/a/b", minio.PutObjectOptions{}),
-		putObject(t, root, "builds/a/b", minio.PutObjectOptions{})); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(putObject(t, root, "repos/a/b", minio.PutObjectOptions{}),
+		putObject(t, root, "builds/a/b", minio.PutObjectOptions{})))
 	transport := &http.Transport{DisableKeepAlives: true}
 	for _, path := range []string{
 		"builds/../repos/a/b", "builds/%2e%2e/repos/a/b", "builds/a/../../repos/a/b", "builds/..%2Frepos/a/b",
@@ -298,13 +281,9 @@ func TestNoWayAround(t *testing.T) {
 	} {
 		for _, method := range []string{http.MethodPut, http.MethodDelete} {
 			req, err := http.NewRequestWithContext(t.Context(), method, builder.Endpoint, strings.NewReader("changed"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			decoded, err := url.PathUnescape("/" + bucket + "/" + path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			req.URL.Path, req.URL.RawPath = decoded, "/"+bucket+"/"+path
 			if method == http.MethodDelete {
 				req.Body, req.ContentLength = nil, 0
@@ -313,12 +292,8 @@ func TestNoWayAround(t *testing.T) {
 			resp, err := (&http.Client{Transport: transport}).Do(signer.SignV4(*req, builder.AccessKey,
 				builder.SecretKey, "",
 				builder.Region))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := resp.Body.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
+			testkit.Must(t, resp.Body.Close())
 			if got, _ := read(t, open(t, r.Root), "repos/a/b"); string(got) != "text" {
 				t.Fatalf("%s %s: %s, and the object is %q", method, path, resp.Status, got)
 			}
@@ -329,9 +304,7 @@ func TestNoWayAround(t *testing.T) {
 	if err := deleteCalls[1].do(t, publisher, root, "repos/../builds/a/b"); err == nil {
 		t.Error("deleted what is elsewhere")
 	}
-	if err := putObject(t, root, "sources/a/b", minio.PutObjectOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, putObject(t, root, "sources/a/b", minio.PutObjectOptions{}))
 	if _, err := publisher.Client.CopyObject(t.Context(), minio.CopyDestOptions{Bucket: bucket, Object: "repos/copy"},
 		minio.CopySrcOptions{Bucket: bucket, Object: "builds/../sources/a/b"}); err == nil {
 		t.Error("copied what may not be read")
@@ -370,16 +343,12 @@ func TestRolesThroughStore(t *testing.T) {
 	if _, err := builder.PutLog(t.Context(), prefix+"build.log.gz", write(t, []byte("make all\n"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := builder.PutJSON(t.Context(), prefix+"build.json", 1); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, builder.PutJSON(t.Context(), prefix+"build.json", 1))
 	if got, _ := read(t, listener, prefix+"big.rpm"); !bytes.Equal(got, big) {
 		t.Errorf("%d bytes came back", len(got))
 	}
 	link, err := listener.Presign(t.Context(), prefix+"build.log.gz", time.Minute, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if resp, text := fetch(t, link, true); resp.StatusCode != http.StatusOK || string(text) != "make all\n" {
 		t.Errorf("%s: %q", resp.Status, text)
 	}

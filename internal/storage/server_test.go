@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestRestart keeps objects, changes keys, and brings policy and accounts to what the settings say.
@@ -29,21 +30,13 @@ func TestRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if sidecar { // a directory that was begun without extended attributes
-				if err := os.Mkdir(filepath.Join(dir, "metadata"), 0o700); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, os.Mkdir(filepath.Join(dir, "metadata"), 0o700))
 			}
 			r := storagetest.StartRoles(t, dir, "first-", nil)
-			if err := open(t, r.Configs[rpmflow.RoleBuilder]).PutJSON(t.Context(), "builds/a", 1); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, open(t, r.Configs[rpmflow.RoleBuilder]).PutJSON(t.Context(), "builds/a", 1))
 			policy, err := coreOf(t, r.Root).GetBucketPolicy(t.Context(), storagetest.Bucket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Gateway.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
+			testkit.Must(t, r.Gateway.Close())
 
 			// Other keys; the policy is the same, though it was changed.
 			old := r.Configs[rpmflow.RoleListener]
@@ -55,13 +48,9 @@ func TestRestart(t *testing.T) {
 			if got, err := root.GetBucketPolicy(t.Context(), storagetest.Bucket); got != policy || err != nil {
 				t.Errorf("the policy is\n%s, %v, want\n%s", got, err, policy)
 			}
-			if err := root.SetBucketPolicy(t.Context(), storagetest.Bucket, ""); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, root.SetBucketPolicy(t.Context(), storagetest.Bucket, ""))
 			wantError(t, open(t, r.Configs[rpmflow.RoleListener]).Healthy(t.Context()), storage.ErrRefused)
-			if err := r.Gateway.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, r.Gateway.Close())
 
 			// Fewer accounts, and a policy for those.
 			r = storagetest.StartRoles(t, dir, "third-", func(o *gateway.Options) {
@@ -76,9 +65,7 @@ func TestRestart(t *testing.T) {
 				"s3.access_key")
 			wantError(t, open(t, r.Configs[rpmflow.RolePublisher]).Healthy(t.Context()), storage.ErrRefused,
 				"rpmflow config s3")
-			if err := r.Gateway.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, r.Gateway.Close())
 
 			// No accounts and no policy: the old one has no effect.
 			r = storagetest.StartRoles(t, dir, "fourth-", func(o *gateway.Options) { o.Accounts, o.Policy = nil, nil })
@@ -95,28 +82,20 @@ func certificate(t *testing.T) (ca, cert, key string) {
 	write := func(name, kind string, der []byte) string {
 		t.Helper()
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 		return path
 	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
+	testkit.Must(t, err)
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, caKey.Public(), caKey)
-	must(err)
+	testkit.Must(t, err)
 	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
+	testkit.Must(t, err)
 	server := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "s3"}, NotBefore: authority.NotBefore,
 		NotAfter: authority.NotAfter,
@@ -124,9 +103,9 @@ func certificate(t *testing.T) (ca, cert, key string) {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), caKey)
-	must(err)
+	testkit.Must(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	must(err)
+	testkit.Must(t, err)
 	return write("ca.pem", "CERTIFICATE", caDER), write("cert.pem", "CERTIFICATE", der),
 		write("key.pem", "PRIVATE KEY", keyDER)
 }
@@ -148,9 +127,7 @@ func TestGatewayWithTLS(t *testing.T) {
 	}
 	cfg.CAFile = ca
 	s := open(t, cfg)
-	if err := errors.Join(s.Ensure(t.Context()), s.PutJSON(t.Context(), "builds/a", 1)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(s.Ensure(t.Context()), s.PutJSON(t.Context(), "builds/a", 1)))
 	read(t, s, "builds/a")
 }
 

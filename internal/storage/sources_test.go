@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // The cache of sources is used with a builder's own rights.
@@ -32,12 +33,8 @@ func TestSources(t *testing.T) {
 	}
 	for _, text := range []string{"damaged", "content"} { // what is there is replaced
 		file := filepath.Join(t.TempDir(), "x")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Keep(t.Context(), sum, "hello 1+2.tar.gz", file); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
+		testkit.Must(t, c.Keep(t.Context(), sum, "hello 1+2.tar.gz", file))
 	}
 	body, ok, err := c.Open(t.Context(), sum, "hello 1+2.tar.gz")
 	if !ok || err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -34,9 +35,7 @@ func TestMain(m *testing.M) {
 func open(t *testing.T, cfg storage.Config) *storage.Store {
 	t.Helper()
 	s, err := storage.Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -44,23 +43,17 @@ func open(t *testing.T, cfg storage.Config) *storage.Store {
 func write(t *testing.T, content []byte) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, content, 0o600))
 	return file
 }
 
 func read(t *testing.T, s *storage.Store, key string) ([]byte, storage.Info) {
 	t.Helper()
 	r, info, err := s.Open(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = r.Close() }()
 	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return b, info
 }
 
@@ -91,9 +84,7 @@ func TestFiles(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			key := prefix + test.name
 			a, err := s.PutFile(t.Context(), key, write(t, test.content), test.kind)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			want := rpmflow.Artifact{
 				Name: test.name, Kind: test.kind, Key: key, URL: "s3://rpmflow-test/" + key,
 				SHA256: sum(test.content), Size: int64(len(test.content)), ContentType: test.want,
@@ -121,9 +112,7 @@ func TestBigFileGoesInParts(t *testing.T) {
 	content := make([]byte, 12<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(content) // never fails
 	a, err := s.PutFile(t.Context(), prefix+"big.rpm", write(t, content), rpmflow.KindRPM)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	got, info := read(t, s, a.Key)
 	if !bytes.Equal(got, content) || info.SHA256 != sum(content) || info.ContentType != "application/x-rpm" {
 		t.Errorf("%d bytes came back: %+v", len(got), info)
@@ -137,14 +126,10 @@ func TestLogs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := write(t, []byte(content))
 			a, err := s.PutLog(t.Context(), prefix+name+".log.gz", file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			stored, info := read(t, s, a.Key)
 			zip, err := gzip.NewReader(bytes.NewReader(stored))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			plain, err := io.ReadAll(zip)
 			if err != nil || string(plain) != content {
 				t.Errorf("%d bytes came back, want %d; %v", len(plain), len(content), err)
@@ -175,15 +160,11 @@ func TestBigLogInBoundedMemory(t *testing.T) { //nolint:paralleltest // measures
 	s := open(t, storagetest.Start(t))
 	file := filepath.Join(t.TempDir(), "build.log")
 	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{3}), 96<<20); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Truncate(1<<30), f.Close()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(f.Truncate(1<<30), f.Close()))
 
 	var before, now runtime.MemStats
 	runtime.GC()
@@ -204,9 +185,7 @@ func TestBigLogInBoundedMemory(t *testing.T) { //nolint:paralleltest // measures
 		}
 		select {
 		case err := <-done:
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if peak > 16<<20 {
 				t.Errorf("took %d MB of memory", peak>>20)
 			}
@@ -220,9 +199,7 @@ func TestJSON(t *testing.T) {
 	t.Parallel()
 	s := open(t, storagetest.Start(t))
 	in := rpmflow.Build{BuildRequest: rpmflow.BuildRequest{ID: "x"}, Notes: []string{"a < b"}}
-	if err := s.PutJSON(t.Context(), prefix+"build.json", in); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, s.PutJSON(t.Context(), prefix+"build.json", in))
 	b, info := read(t, s, prefix+"build.json")
 	var out rpmflow.Build
 	if err := json.Unmarshal(b, &out); err != nil || out.ID != "x" || !bytes.Contains(b, []byte("a < b")) {
@@ -245,18 +222,14 @@ func TestRestartAndKill(t *testing.T) {
 		s := open(t, cfg)
 		key := prefix + cfg.Endpoint[len("http://"):]
 		a, err := s.PutFile(t.Context(), key, write(t, want), rpmflow.KindRPM)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if end == nil {
 			end = func() error {
 				defer func() { <-g.Done() }()
 				return syscall.Kill(g.Pid(), syscall.SIGKILL)
 			}
 		}
-		if err := end(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, end())
 		_, _, err = s.Open(t.Context(), key)
 		if !storage.Temporary(err) || errors.Is(err, storage.ErrRefused) || !strings.Contains(err.Error(), key) {
 			t.Errorf("read from a storage that is gone: %v, want something temporary", err)
@@ -275,9 +248,7 @@ func TestLocalFilesThatAreNotStored(t *testing.T) {
 	dir := t.TempDir()
 	secret := write(t, []byte("secret"))
 	link, pipe := filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
-	if err := errors.Join(os.Symlink(secret, link), syscall.Mkfifo(pipe, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(os.Symlink(secret, link), syscall.Mkfifo(pipe, 0o600)))
 	for _, file := range []string{link, pipe, dir, filepath.Join(dir, "missing")} {
 		if _, err := s.PutFile(t.Context(), prefix+"x", file, rpmflow.KindRPM); err == nil {
 			t.Errorf("PutFile stored %s", file)

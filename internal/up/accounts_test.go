@@ -32,14 +32,10 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 		t.Setenv("NATS_"+role+"_PASSWORD", `"secret-of-`+strings.ToLower(role)+`"`)
 	}
 	o, err := server.ProcessConfigFile("../../deploy/compose/nats/nats.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", -1, -1, t.TempDir(), true, true
 	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(patience) {
@@ -63,9 +59,7 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 	})
 	log.Until(t, "waiting for a listener")
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	base := "http://" + socket.Addr().String()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	testkit.Run(t, "the listener", func(ctx context.Context) error {
@@ -78,18 +72,12 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 	}
 
 	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("subscriber", "secret-of-subscriber"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	consumer, err := js.Consumer(ctx, events.StreamEvents, "watch-subscriber")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	id := submit(ctx, t, base)
 	var msg jetstream.Msg
 	for msg == nil {
@@ -98,9 +86,7 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 		}
 	}
 	e, err := events.Parse(msg.Data())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if e.Build.ID != id || e.Build.Outcome == nil || e.Build.Outcome.Result != "succeeded" {
 		t.Errorf("announced was %s", e.Raw)
 	}
@@ -108,9 +94,7 @@ func TestUnderTheDeployedAccounts(t *testing.T) { //nolint:paralleltest // sets 
 		t.Error(err)
 	}
 	res, err := http.Get(base + "/api/v1/builds/" + id + "/log?follow=true")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	_ = res.Body.Close()
 	if strings.Contains(log.String(), "may not") || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("something was refused\n%s", &log)
@@ -122,14 +106,10 @@ func submit(ctx context.Context, t *testing.T, base string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v1/builds",
 		strings.NewReader(`{"project": "hello"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = res.Body.Close() }()
 	var answer struct {
 		Builds []struct{ ID string }

@@ -8,6 +8,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // TestClientFile loads what Up leaves for the command line: with all settings the file must be valid.
@@ -15,9 +16,7 @@ func TestClientFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cfg, err := config.Load(config.Source{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	cfg.DataDir, cfg.Builder.Engine = dir, config.EngineRPMBuild
 	cfg.S3.AccessKey, cfg.S3.SecretKey, cfg.NATS.User, cfg.NATS.Password = "rpmflow", "secret", "rpmflow", "secret"
 	cfg.PublicURL = &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}
@@ -27,13 +26,9 @@ func TestClientFile(t *testing.T) {
 	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"}},
 		{Name: "all", URL: "https://git.example.com/all.git"}}
 	file := filepath.Join(dir, ClientFile)
-	if err := writeClient(file, cfg); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, writeClient(file, cfg))
 	got, err := config.Load(config.Source{File: file, For: config.ForOperator})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if len(got.Targets) != 3 || len(got.Projects) != 2 || got.Builder.Engine != config.EngineRPMBuild ||
 		got.Targets[0].Name != rpmflow.HostTarget(osrelease.Read()).Name {
 		t.Errorf("%+v", got)

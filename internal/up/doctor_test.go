@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -23,8 +22,10 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
 	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/internal/up"
 )
 
@@ -50,26 +51,10 @@ func newDoctorFixture(t *testing.T, natsConfig string) *doctorFixture {
 			}}.Config()
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	c.must(os.WriteFile(file, []byte("listen: \"127.0.0.1:-1\"\n"+natsConfig), 0o600))
-	o, err := server.ProcessConfigFile(file)
-	c.must(err)
-	o.NoSigs, o.NoLog = true, true
-	c.nats, err = server.NewServer(o)
-	c.must(err)
-	c.nats.Start()
-	t.Cleanup(func() { c.nats.Shutdown(); c.nats.WaitForShutdown() })
-	if !c.nats.ReadyForConnections(20 * time.Second) {
-		t.Fatal("NATS is not ready")
-	}
+	testkit.Must(c.t, os.WriteFile(file, []byte("listen: \"127.0.0.1:-1\"\n"+natsConfig), 0o600))
+	c.nats = eventstest.Serve(t, file)
 	c.s3 = storagetest.StartRoles(t, c.dir, "secret-", nil)
 	return c
-}
-
-func (c *doctorFixture) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
 }
 
 // connect is a connection as a role; the listener's makes the streams.
@@ -81,7 +66,7 @@ func (c *doctorFixture) connect(role rpmflow.Role, s events.StreamSettings) (*na
 	}
 	nc, js, err := connect(c.t.Context(), events.Access{URL: c.nats.ClientURL(), User: string(role), Password: password,
 		Role: role, Streams: s}, slog.New(slog.DiscardHandler))
-	c.must(err)
+	testkit.Must(c.t, err)
 	c.t.Cleanup(nc.Close)
 	return nc, js
 }
@@ -177,12 +162,12 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, name := range []string{events.StreamPushes, events.StreamBuilds, events.StreamEvents, events.StreamLogs} {
 		s, err := js.Stream(t.Context(), name)
-		c.must(err)
+		testkit.Must(c.t, err)
 		if s.CachedInfo().State.LastSeq != 0 {
 			t.Errorf("stream %s: %+v", name, s.CachedInfo().State)
 		}
 	}
-	c.must(filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+	testkit.Must(c.t, filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && strings.Contains(path, "/"+storagetest.Bucket+"/") {
 			t.Errorf("left behind: %s", path)
 		}
@@ -200,7 +185,7 @@ func TestDoctorNATS(t *testing.T) {
 
 	nc, js := c.connect(rpmflow.RoleListener, events.StreamSettings{MaxBytes: 1 << 20})
 	_, err := js.Publish(t.Context(), "rpmflow.pushes.a.b.received", make([]byte, 900<<10))
-	c.must(err)
+	testkit.Must(c.t, err)
 	r = c.examine(config.ForListener, c.load(rpmflow.RoleListener, "nats.replicas=3"))
 	c.says(r, "stream PUSHES", doctor.Warning, "(8", "raise nats.max_bytes")
 	c.says(r, "stream EVENTS", doctor.Warning, "replicas: 1", "nats.replicas is 3")
@@ -272,7 +257,7 @@ func TestDoctorLocal(t *testing.T) {
 	}
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	c.must(err)
+	testkit.Must(c.t, err)
 	go func() {
 		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)

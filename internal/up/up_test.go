@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/listenerd"
 	"github.com/rpmflow/rpmflow/internal/ready"
@@ -45,13 +46,9 @@ func load(t *testing.T, dir, more string) *config.Config {
 	text := fmt.Sprintf("data_dir: %s\nlistener: {listen: '127.0.0.1:0'}\n"+
 		"embedded: {nats_listen: '127.0.0.1:0', s3_listen: '127.0.0.1:0'}\nbuilder: {engine: rpmbuild, name: "+
 		"a}\n%s", dir, more)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	cfg, err := config.Load(config.Source{File: file, For: config.ForOperator})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return cfg
 }
 
@@ -110,21 +107,15 @@ func TestUp(t *testing.T) {
 	}
 	// The file that it leaves is a configuration with which everything can be reached.
 	theirs, err := config.Load(config.Source{File: client, For: config.ForOperator})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if err := ready.Ask(t.Context(), "listener", theirs.PublicURL.String()); err != nil {
 		t.Error(err)
 	}
 	nc, _, err := events.Dial(connect.NATS(theirs, "test"), quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	nc.Close()
 	store, err := connect.Storage(theirs, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	if err := store.Healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -157,9 +148,7 @@ func TestUp(t *testing.T) {
 func TestUpOnATakenPort(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer taken.Close()
 	for _, key := range []string{"listener.listen", "embedded.nats_listen", "embedded.s3_listen"} {
 		cfg := load(t, t.TempDir(), "")
@@ -213,9 +202,7 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 	var addresses []string
 	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		addresses = append(addresses, l.Addr().String())
 		l.Close()
 	}
@@ -266,11 +253,7 @@ func TestAskedWhileNATSIsAway(t *testing.T) {
 	} else {
 		res.Body.Close()
 	}
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: addresses[0], Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	eventstest.Start(t, natsserver.Options{Listen: addresses[0]})
 	for who := range programs {
 		until(who, "ready", func(err error) bool { return err == nil })
 	}

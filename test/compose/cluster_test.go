@@ -29,15 +29,11 @@ func TestCluster(t *testing.T) {
 
 	nc, js, err := events.Dial(events.Access{URL: "nats://" + h.get(t, "NATS_PORT"), User: "admin",
 		Password: h.get(t, "NATS_ADMIN_PASSWORD"), Name: "test"}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer nc.Close()
 	for _, name := range []string{events.StreamPushes, events.StreamBuilds, events.StreamEvents} {
 		stream, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if n := stream.CachedInfo().Config.Replicas; n != 3 {
 			t.Errorf("%s has %d replicas", name, n)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -33,9 +34,7 @@ func TestDocument(t *testing.T) {
 	makeDir(t, filepath.Join(h.dir, "config"))
 	copyFiles(t, h.dir)
 	h.configure(t, r) // the operator's projects; init leaves it as it is
-	if err := os.Chmod(filepath.Join(h.dir, "config", "rpmflow.yaml"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(filepath.Join(h.dir, "config", "rpmflow.yaml"), 0o644))
 	listener := freePort(t, "127.0.0.1")
 	h.listener = "http://127.0.0.1:" + listener
 	env := []string{

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -28,10 +29,8 @@ func TestImages(t *testing.T) {
 				}
 				RepoTags []string
 			}
-			if err := json.Unmarshal([]byte(docker(t, "image", "inspect", "rpmflow/"+name+":latest")),
-				&images); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, json.Unmarshal([]byte(docker(t, "image", "inspect", "rpmflow/"+name+":latest")),
+				&images))
 			i := images[0]
 			if i.Size >= 120_000_000 {
 				t.Errorf("%d bytes: trim it, see deploy/images/base/trim", i.Size)

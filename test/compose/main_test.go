@@ -103,18 +103,14 @@ func random() string { return strings.ToLower(rand.Text()[:8]) }
 
 func makeDir(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.MkdirAll(dir, 0o755))
 }
 
 // newHost is a host on which nothing has been done yet.
 func newHost(t *testing.T) *host {
 	t.Helper()
 	h := &host{dir: t.TempDir(), project: "rpmflow-test-" + random()}
-	if err := os.Chmod(filepath.Dir(h.dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(filepath.Dir(h.dir), 0o755))
 	copyFiles(t, h.dir)
 	return h
 }
@@ -123,13 +119,9 @@ func copyFiles(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"docker-compose.yml", ".env.example", "init", "rpmflow.example.yaml"} {
 		raw, err := os.ReadFile(filepath.Join(deploy, name))
-		if err := errors.Join(err, os.WriteFile(filepath.Join(dir, name), raw, 0o755)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, errors.Join(err, os.WriteFile(filepath.Join(dir, name), raw, 0o755)))
 	}
-	if err := os.CopyFS(filepath.Join(dir, "nats"), os.DirFS(filepath.Join(deploy, "nats"))); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.CopyFS(filepath.Join(dir, "nats"), os.DirFS(filepath.Join(deploy, "nats"))))
 }
 
 // init runs ./init.
@@ -143,9 +135,7 @@ func (h *host) set(t *testing.T, values map[string]string) {
 	t.Helper()
 	file := filepath.Join(h.dir, ".env")
 	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	text := string(raw)
 	for name, value := range values {
 		line := regexp.MustCompile(`(?m)^` + name + `=.*$`)
@@ -154,18 +144,14 @@ func (h *host) set(t *testing.T, values map[string]string) {
 		}
 		text = line.ReplaceAllLiteralString(text, name+"="+value)
 	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
 // get reads a variable of .env.
 func (h *host) get(t *testing.T, name string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(h.dir, ".env"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return variables(string(raw))[name]
 }
 
@@ -212,9 +198,7 @@ func (h *host) removeAtEnd(t *testing.T) {
 func freePort(t *testing.T, address string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
@@ -268,9 +252,7 @@ func (h *host) containers(t *testing.T, services ...string) []container {
 		return nil
 	}
 	var found []container
-	if err := json.Unmarshal([]byte(docker(t, append([]string{"inspect"}, ids...)...)), &found); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal([]byte(docker(t, append([]string{"inspect"}, ids...)...)), &found))
 	return slices.DeleteFunc(found,
 		func(c container) bool { return len(services) > 0 && !slices.Contains(services, c.service()) })
 }

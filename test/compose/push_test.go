@@ -66,9 +66,7 @@ func serveRepository(t *testing.T, address string) *repository {
 	git(t, r.tree, "checkout", "--quiet", "-b", "main")
 
 	socket, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: &cgi.Handler{
 		Path: path, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1",
 			"GIT_CONFIG_GLOBAL=/dev/null"},
@@ -120,9 +118,7 @@ func (r *repository) push(t *testing.T, seconds int) string {
 
 func writeFile(t *testing.T, name, content string, mode os.FileMode) {
 	t.Helper()
-	if err := os.WriteFile(name, []byte(content), mode); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(name, []byte(content), mode))
 }
 
 // configure writes rpmflow.yaml over the example of init, which has the owner and the mode that are needed.
@@ -138,9 +134,7 @@ func (h *host) configure(t *testing.T, r *repository) {
 	yaml := fmt.Sprintf("builder: {ack_wait: 5s, poll: 500ms, retry_delay: 1s}\ntargets:\n- name: %s\n  image: %s\n",
 		target, image)
 	if dir != "" {
-		if err := os.CopyFS(filepath.Join(h.dir, "config", "mock"), os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.CopyFS(filepath.Join(h.dir, "config", "mock"), os.DirFS(dir)))
 		yaml += "  config_dir: mock\n"
 	}
 	yaml += fmt.Sprintf("projects:\n- name: greet\n  url: %s\n  secret: %s\n", r.url, r.secret)
@@ -163,12 +157,8 @@ func (h *host) subscribe(t *testing.T) *subscriber {
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, cmd.Start())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -247,9 +237,7 @@ func (h *host) running(t *testing.T, commit string) rpmflow.Build {
 func (h *host) builds(t *testing.T) []rpmflow.Build {
 	t.Helper()
 	var page struct{ Builds []rpmflow.Build }
-	if err := json.Unmarshal(fetch(t, h.listener+"/api/v1/builds"), &page); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, json.Unmarshal(fetch(t, h.listener+"/api/v1/builds"), &page))
 	return page.Builds
 }
 
@@ -311,15 +299,11 @@ func checkRepository(t *testing.T, h *host, b rpmflow.Build) {
 func fetch(t *testing.T, url string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	req.Header.Set("Accept-Encoding", "gzip") // logs are stored so: nothing is unpacked on the way
 	client := &http.Client{Timeout: time.Minute}
 	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {

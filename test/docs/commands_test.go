@@ -17,6 +17,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/ready"
 	"github.com/rpmflow/rpmflow/internal/storage/gateway"
@@ -64,18 +65,14 @@ func (s *session) client(t *testing.T) *config.Config {
 		file = filepath.Join(s.dir, "rpmflow.yaml")
 	}
 	cfg, err := config.Load(config.Source{File: file, Env: s.env, For: config.ForOperator})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return cfg
 }
 
 func (s *session) jetStream(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	nc, js, err := events.Dial(connect.NATS(s.client(t), "docs"), quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(nc.Close)
 	return js
 }
@@ -85,9 +82,7 @@ func (s *session) subscriber(t *testing.T, b block, command ...string) {
 	t.Helper()
 	n := s.client(t).NATS
 	u, err := url.Parse(n.URLs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	u.User = url.UserPassword(n.User, string(n.Password))
 	s.env = append(s.env, "NATS_URL="+u.String())
 	r := s.start(t, b, command[0], command[1:]...) // its consumer is there before it is, or it makes one
@@ -111,9 +106,7 @@ func (s *session) finish(t *testing.T) {
 	js := s.jetStream(t)
 	for _, name := range []string{events.StreamPushes, events.StreamEvents, events.StreamPublished} {
 		stream, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		var info *jetstream.StreamInfo
 		testkit.Until(t, func() error { // the publisher comes after the build
 			if info, err = stream.Info(t.Context()); err == nil && info.State.Msgs == 0 {
@@ -123,9 +116,7 @@ func (s *session) finish(t *testing.T) {
 		})
 		for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
 			msg, err := stream.GetMsg(t.Context(), seq)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if err := eventschema.Validate(msg.Data); err != nil {
 				t.Errorf("%s: %v\n%s", msg.Subject, err, msg.Data)
 			}
@@ -164,14 +155,10 @@ func TestEventsDocument(t *testing.T) {
 	s.replace = append(s.replace, "./hello.git", filepath.Join(s.dir, "srv", "git", "hello.git"))
 	for _, b := range blocks(t, "README.md") {
 		if b.info == "yaml" {
-			if err := os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600))
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "hello.secret"), []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(filepath.Join(s.dir, "hello.secret"), []byte("secret\n"), 0o600))
 	s.block(t, block{file: "README.md", text: "rpmflow up"})
 	s.play(t, "docs/events.md")
 	s.finish(t)
@@ -181,34 +168,21 @@ func TestEventsDocument(t *testing.T) {
 // addresses.
 func TestOperationsDocument(t *testing.T) {
 	s := newSession(t)
-	server, err := natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", User: "rpmflow",
-		Password: "nats-secret", Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := eventstest.Start(t, natsserver.Options{User: "rpmflow", Password: "nats-secret"})
 	s3, err := gateway.Start(t.Context(), gateway.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", AccessKey: "rpmflow",
 		SecretKey: "s3-secret", Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		if err := s3.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	free := socket.Addr().String()
-	if err := socket.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, socket.Close())
 	for name, secret := range map[string]string{"nats.password": "nats-secret", "s3.secret": "s3-secret"} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), fmt.Appendln(nil, secret), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(s.dir, name), fmt.Appendln(nil, secret), 0o600))
 	}
 	s.replace = append(s.replace, "nats://nats.example.com:4222", server.URL(), "https://s3.example.com", s3.Endpoint(),
 		"127.0.0.1:8080", free)

@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	eventschema "github.com/rpmflow/rpmflow/docs/events"
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated parts of the documentation")
@@ -52,9 +53,7 @@ func TestGenerated(t *testing.T) {
 			t.Errorf("%s: the part %q is not up to date: %s", g.file, g.part, howToUpdate)
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(root, g.file), []byte(head+begin+want+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(root, g.file), []byte(head+begin+want+end+tail), 0o644))
 	}
 }
 
@@ -228,9 +227,7 @@ func typeOf(t *testing.T, s schema) string {
 		return strings.Join(words, ", ")
 	case s.Type == "array":
 		var items schema
-		if err := json.Unmarshal(s.Items, &items); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal(s.Items, &items))
 		if len(items.AllOf) > 0 {
 			items = items.AllOf[0]
 		}
@@ -267,18 +264,12 @@ func fields(t *testing.T) string {
 	}
 	load := func(file string) (whole schema, defs map[string]schema) {
 		raw, err := eventschema.Files.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		var d struct {
 			Defs map[string]schema `json:"$defs"`
 		}
-		if err := json.Unmarshal(raw, &whole); err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(raw, &d); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, json.Unmarshal(raw, &whole))
+		testkit.Must(t, json.Unmarshal(raw, &d))
 		return whole, d.Defs
 	}
 	build, defs := load(eventschema.Build)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // root is where the documentation's paths start.
@@ -45,9 +47,7 @@ func documents(t *testing.T) []string {
 func read(t *testing.T, file string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return string(raw)
 }
 
@@ -179,9 +179,7 @@ func TestLogMessages(t *testing.T) {
 		source.Write(raw)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	n := 0
 	for _, m := range logged.FindAllStringSubmatch(text, -1) {
 		for _, message := range strings.Split(strings.Trim(m[1], "`"), "`, `") {

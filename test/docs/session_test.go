@@ -39,13 +39,9 @@ func newSession(t *testing.T) *session {
 	programs := system.Programs(t)
 	s := &session{dir: t.TempDir()}
 	checkout, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, part := range []string{"cmd", "examples"} {
-		if err := os.Symlink(filepath.Join(checkout, part), filepath.Join(s.dir, part)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Symlink(filepath.Join(checkout, part), filepath.Join(s.dir, part)))
 	}
 	s.env = []string{
 		"PATH=" + programs + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "LC_ALL=C.UTF-8", "GIT_CONFIG_GLOBAL=/dev/null",
@@ -77,9 +73,7 @@ func (s *session) play(t *testing.T, file string) (ran int) {
 	for _, b := range blocks(t, file) {
 		switch {
 		case b.info == "yaml" && strings.HasPrefix(b.text, "# rpmflow.yaml\n"):
-			if err := os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.WriteFile(filepath.Join(s.dir, "rpmflow.yaml"), []byte(s.text(b)), 0o600))
 		case b.info == "go" && strings.HasPrefix(b.text, "package "):
 			s.subscriber(t, b, compile(t, b))
 			ran++

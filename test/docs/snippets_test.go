@@ -19,6 +19,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/forge"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // compile builds a block of Go and returns the path of the program.
@@ -29,9 +30,7 @@ func compile(t *testing.T, b block) string {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, []byte(b.text), 0o600))
 	program := filepath.Join(dir, "program")
 	for _, args := range [][]string{{"vet", file}, {"build", "-o", program, file}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -60,9 +59,7 @@ func interpret(t *testing.T, b block) (python, program string) {
 		return "", ""
 	}
 	program = filepath.Join(t.TempDir(), "program.py")
-	if err := os.WriteFile(program, []byte(b.text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(program, []byte(b.text), 0o600))
 	parse := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())",
 		program)
 	if out, err := parse.CombinedOutput(); err != nil {
@@ -118,14 +115,10 @@ func checkYAML(t *testing.T, b block) {
 	}
 	dir := t.TempDir()
 	for _, m := range secretFile.FindAllStringSubmatch(text, -1) {
-		if err := os.WriteFile(filepath.Join(dir, m[1]), []byte("secret\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, m[1]), []byte("secret\n"), 0o600))
 	}
 	path := filepath.Join(dir, "rpmflow.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	cfg, err := config.Load(config.Source{File: path, For: config.ForOperator})
 	if err != nil {
 		t.Fatalf("%s: %v", b, err)

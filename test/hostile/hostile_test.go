@@ -19,6 +19,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 	"github.com/rpmflow/rpmflow/test/system"
 )
 
@@ -140,12 +141,12 @@ func TestHostilePackages(t *testing.T) {
 // watch follows the live log of the build without end: what it says is seen while it runs.
 func watch(ctx context.Context, t *testing.T, s *system.System) {
 	var id string
-	for id == "" && ctx.Err() == nil {
+	testkit.Eventually(t, "the build without end", func() bool {
 		for _, b := range system.List(t, s, "?project=forever") {
 			id = b.ID
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return id != "" || ctx.Err() != nil
+	})
 	var seen strings.Builder
 	written := regexp.MustCompile(eternity + ` (\d{19})`) // both streams come in no certain order, torn into pieces
 	err := events.FollowLog(ctx, s.JS, id, true, func(p []byte) error {
@@ -214,18 +215,12 @@ func checkCurious(t *testing.T, s *system.System, b rpmflow.Build) {
 			continue
 		}
 		p, err := rpm.ReadRpm(bytes.NewReader(system.Object(t, s, a.Key)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		dir := t.TempDir()
-		if err := p.ExpandPayload(dir); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, p.ExpandPayload(dir))
 		for _, part := range []string{"parse", "prep", "build", "install"} {
 			text, err := os.ReadFile(filepath.Join(dir, "usr/share/hostile", part+".txt"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			found[part] = string(text)
 		}
 	}
@@ -276,13 +271,9 @@ func noSecrets(t *testing.T, s *system.System, secrets []string, builds map[stri
 			search(name+": "+a.Name, content)
 			if a.Kind == rpmflow.KindRPM {
 				p, err := rpm.ReadRpm(bytes.NewReader(content))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				dir := t.TempDir()
-				if err := p.ExpandPayload(dir); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, p.ExpandPayload(dir))
 				// exit code 1: nothing found
 				out, _ := exec.Command("grep", "-rlF", strings.Join(secrets, "\n"), dir).Output()
 				if len(out) > 0 {

@@ -57,21 +57,8 @@ func another(t *testing.T, s *system.System) {
 	t.Helper()
 	cfg := *s.Config
 	cfg.Builder.Name, cfg.DataDir = "another", filepath.Join(s.Dir, "another")
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
 	p := builderd.Program{Config: &cfg, Log: slog.New(slog.NewTextHandler(s.Log, nil))}
-	go func() { done <- p.Run(ctx, ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("the other builder ended with: %v", err)
-			}
-		case <-time.After(time.Minute):
-			t.Error("the other builder has not ended a minute after the signal")
-		}
-	})
+	testkit.Run(t, "the other builder", func(ctx context.Context) error { return p.Run(ctx, ctx) })
 }
 
 // canary listens on every address of this machine, and counts who comes.
@@ -83,9 +70,7 @@ type canary struct {
 func newCanary(t *testing.T) *canary {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c := &canary{port: l.Addr().(*net.TCPAddr).Port}
 	done := make(chan struct{})
 	go func() {
@@ -102,9 +87,7 @@ func newCanary(t *testing.T) *canary {
 	t.Cleanup(func() { _ = l.Close(); <-done })
 	for _, address := range addresses(t) { // it does listen there
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort(address, fmt.Sprint(c.port)), 5*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		_ = conn.Close()
 	}
 	testkit.EventuallyWithin(t, 5*time.Second, "calls that were counted",
@@ -117,9 +100,7 @@ func newCanary(t *testing.T) *canary {
 func addresses(t *testing.T) (found []string) {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, a := range all {
 		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
 			found = append(found, n.IP.String())
@@ -144,9 +125,7 @@ func marked(t *testing.T, mark string) []string {
 	t.Helper()
 	var found []string
 	out, err := exec.Command("ps", "-eo", "pid=,args=").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for line := range strings.Lines(string(out)) {
 		if strings.Contains(line, mark) {
 			found = append(found, strings.TrimSpace(line))

@@ -134,16 +134,12 @@ func run(t *testing.T, s step) ended {
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag, h.Mode = tar.TypeDir, 0o755
 		}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, w.WriteHeader(h))
 		if _, err := io.WriteString(w, content); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, w.Close())
 	mustDocker(t, &in, "cp", "-", id+":/")
 
 	out, errs, err := docker(t, nil, "start", "--attach", id)
@@ -184,13 +180,9 @@ func results(t *testing.T, e ended, dir string) map[string]string {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return files
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		content, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if h.Uid != mockUser || h.Gid != mockGroup {
 			t.Errorf("%s belongs to %d:%d, want %d:%d", h.Name, h.Uid, h.Gid, mockUser, mockGroup)
 		}

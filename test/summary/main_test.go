@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestSummarize(t *testing.T) {
@@ -124,9 +126,7 @@ func TestSummarize(t *testing.T) {
 			var out bytes.Buffer
 			ok, err := summarize([]io.Reader{strings.NewReader(strings.Join(c.events, "\n") + "\n")}, &out,
 				c.requireAll)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			if ok != c.ok {
 				t.Errorf("ok = %v, want %v", ok, c.ok)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 // apart returns a directory that every user can reach, as /var/tmp is, which is what a server that runs as root uses.
@@ -24,13 +25,9 @@ func apart(t *testing.T) string {
 		t.Skip("needs root: only root can run commands as other users")
 	}
 	dir, err := os.MkdirTemp("/var/tmp", "rpmflow-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755|os.ModeSticky); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(dir, 0o755|os.ModeSticky))
 	return dir
 }
 
@@ -64,27 +61,25 @@ mkdir -p %%{_rpmdir} && ln -sf %[1]s/secrets.json %%{_rpmdir}/secret-1-1.noarch.
 func TestUserOfItsOwn(t *testing.T) {
 	parent, data := apart(t), t.TempDir()
 	secrets := filepath.Join(data, "secrets.json")
-	if err := os.WriteFile(secrets, []byte("hunter2"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(secrets, []byte("hunter2"), 0o600))
 	b := newFixture(t, filepath.Join(data, "work"), "", "")
-	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
+	testkit.Must(b.t, os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
 		"Source0: hello.txt\nBuildArch: noarch\n"+fmt.Sprintf(hostile, data, parent)), 0o600))
 	var err error
 	b.engine, err = hostrpm.New(t.Context(), parent)
-	b.must(err)
-	b.must(os.MkdirAll(filepath.Join(data, "work", "second"), 0o700))
+	testkit.Must(b.t, err)
+	testkit.Must(b.t, os.MkdirAll(filepath.Join(data, "work", "second"), 0o700))
 	open := func(dir string) build.Session {
 		s, err := b.engine.Open(t.Context(), build.Job{Dir: filepath.Join(data, "work", dir), Epoch: time.Unix(1e9, 0),
 			Log: &b.log, OnContainer: func(string) {}})
-		b.must(err)
-		t.Cleanup(func() { b.must(s.Close(context.Background())) })
+		testkit.Must(b.t, err)
+		t.Cleanup(func() { testkit.Must(b.t, s.Close(context.Background())) })
 		return s
 	}
 	b.session = open("results")
 	open("second") // runs at the same time
 	files, err := b.build(t.Context())
-	b.must(err)
+	testkit.Must(b.t, err)
 	log := b.log.String()
 	for _, want := range []string{"SPEC: 60600", "BUILD: 60600 60600 60600", "no secrets", "no data directory",
 		"no other attempt", "NoNewPrivs:\t1"} {
@@ -108,13 +103,13 @@ func TestUserOfItsOwn(t *testing.T) {
 		t.Errorf("packages %s", names)
 	}
 	running, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	b.must(err)
+	testkit.Must(b.t, err)
 	for _, file := range running {
 		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), "sleep\x004242") {
 			t.Errorf("still running: %s", file)
 		}
 	}
-	b.must(b.session.Close(t.Context()))
+	testkit.Must(b.t, b.session.Close(t.Context()))
 	left, err := os.ReadDir(filepath.Join(parent, "rpmflow-build-60600"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
@@ -130,23 +125,15 @@ func TestUserIsTakenAgain(t *testing.T) {
 	left := filepath.Join(parent, "rpmflow-build-60600", "b", "BUILD")
 	foreign := filepath.Join(parent, "rpmflow-build-60601")
 	for _, dir := range []string{left, foreign} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.MkdirAll(dir, 0o755))
 	}
-	if err := os.Chown(foreign, 4711, 4711); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chown(foreign, 4711, 4711))
 	engine, err := hostrpm.New(t.Context(), parent)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var users []string
 	for range 2 {
 		s, err := engine.Open(t.Context(), build.Job{Dir: t.TempDir(), Build: rpmflow.Build{}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		defer func() { _ = s.Close(context.Background()) }()
 	}
 	for _, uid := range []int{60600, 60601, 60602} {

@@ -50,28 +50,21 @@ func newFixture(t *testing.T, dir, tags, rest string) *fixture {
 	b := &fixture{t: t, dir: dir, spec: filepath.Join(dir, "SPECS", "hello.spec"),
 		sources: filepath.Join(dir, "SOURCES")}
 	for _, d := range []string{"SPECS", "SOURCES", "results"} {
-		b.must(os.MkdirAll(filepath.Join(dir, d), 0o700))
+		testkit.Must(b.t, os.MkdirAll(filepath.Join(dir, d), 0o700))
 	}
-	b.must(os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
+	testkit.Must(b.t, os.WriteFile(b.spec, []byte("Name: hello\nVersion: 1.0\nRelease: 1\nSummary: x\nLicense: MIT\n"+
 		"Source0: hello.txt\n"+tags+"\n\n%description\nx\n\n"+rest), 0o600))
-	b.must(os.WriteFile(filepath.Join(b.sources, "hello.txt"), []byte("hello\n"), 0o600))
+	testkit.Must(b.t, os.WriteFile(filepath.Join(b.sources, "hello.txt"), []byte("hello\n"), 0o600))
 	epoch := time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
 	for _, file := range []string{b.spec, filepath.Join(b.sources, "hello.txt")} { // as package source leaves them
-		b.must(os.Chtimes(file, epoch, epoch))
+		testkit.Must(b.t, os.Chtimes(file, epoch, epoch))
 	}
 	var err error
 	b.engine, err = hostrpm.New(t.Context(), "")
-	b.must(err)
-	b.must(b.engine.Ready(t.Context()))
+	testkit.Must(b.t, err)
+	testkit.Must(b.t, b.engine.Ready(t.Context()))
 	b.open(epoch, &b.log)
 	return b
-}
-
-func (b *fixture) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatalf("%v\n%s", err, &b.log)
-	}
 }
 
 func (b *fixture) open(epoch time.Time, log io.Writer) {
@@ -79,8 +72,8 @@ func (b *fixture) open(epoch time.Time, log io.Writer) {
 	b.session, err = b.engine.Open(b.t.Context(), build.Job{Dir: filepath.Join(b.dir, "results"), Epoch: epoch,
 		Log:         log,
 		OnContainer: func(string) {}})
-	b.must(err)
-	b.t.Cleanup(func() { b.must(b.session.Close(context.Background())) })
+	testkit.Must(b.t, err)
+	b.t.Cleanup(func() { testkit.Must(b.t, b.session.Close(context.Background())) })
 }
 
 // build takes the package through all steps.
@@ -109,11 +102,11 @@ func TestBuild(t *testing.T) {
 		t.Errorf("%s with the caveats %q", b.engine.Name(), b.engine.Caveats())
 	}
 	files, err := b.build(t.Context())
-	b.must(err)
+	testkit.Must(b.t, err)
 	var nevras []string
 	for _, f := range files {
 		p, err := rpmfile.Package(f)
-		b.must(err)
+		testkit.Must(b.t, err)
 		nevras = append(nevras, p.String())
 	}
 	if !slices.Equal(nevras, []string{"hello-1.0-1.src", "hello-1.0-1.noarch"}) {
@@ -124,7 +117,7 @@ func TestBuild(t *testing.T) {
 		t.Fatalf("logs %v", logs)
 	}
 	text, err := os.ReadFile(logs[0])
-	b.must(err)
+	testkit.Must(b.t, err)
 	if !bytes.Equal(text, b.log.Bytes()) || bytes.Count(text, []byte("Child return code was: 0")) != 2 {
 		t.Errorf("stored:\n%s\nlive:\n%s", text, &b.log)
 	}
@@ -141,7 +134,7 @@ func TestQuery(t *testing.T) {
 		{[]string{"-q", "--buildrequires"}, "nosuch-devel >= 2\n"},
 	} {
 		out, err := b.session.Query(t.Context(), b.spec, b.sources, q.args...)
-		b.must(err)
+		testkit.Must(b.t, err)
 		if !bytes.Contains(out, []byte(q.want)) {
 			t.Errorf("rpmspec %q: %s", q.args, out)
 		}
@@ -149,7 +142,7 @@ func TestQuery(t *testing.T) {
 	endless := "Name: a\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n%description\n%{lua:for i = 1, 300000 do " +
 		"print(string.rep('x', 80) .. '\\n') end}\n"
 	for spec, words := range map[string]string{"Name: hello\n%if 1\n": "%if", endless: "more than"} {
-		b.must(os.WriteFile(b.spec, []byte(spec), 0o600))
+		testkit.Must(b.t, os.WriteFile(b.spec, []byte(spec), 0o600))
 		_, err := b.session.Query(t.Context(), b.spec, b.sources, "-P")
 		b.wantFailure(err, rpmflow.FailureSpec, words)
 	}
@@ -202,7 +195,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("HOME", "/home/of-the-builder")
 	b := newFixture(t, t.TempDir(), "", "%build\nenv | sort >env.txt; echo BEGIN; cat env.txt; echo END\n\n%files\n")
 	_, err := b.build(t.Context())
-	b.must(err)
+	testkit.Must(b.t, err)
 	for _, secret := range []string{"hunter2", "of-the-builder", "RPMFLOW_"} {
 		if strings.Contains(b.log.String(), secret) {
 			t.Errorf("%%build sees %q:\n%s", secret, &b.log)
@@ -218,13 +211,13 @@ func TestSameBytes(t *testing.T) {
 	digests := func() (all []string) {
 		b := newFixture(t, dir, "", good+"/usr/share/hello/*\n")
 		files, err := b.build(t.Context())
-		b.must(err)
+		testkit.Must(b.t, err)
 		for _, f := range files {
 			content, err := os.ReadFile(f)
-			b.must(err)
+			testkit.Must(b.t, err)
 			all = append(all, filepath.Base(f)+" "+rpmflow.Digest(content))
 		}
-		b.must(os.RemoveAll(dir))
+		testkit.Must(b.t, os.RemoveAll(dir))
 		return all
 	}
 	first := digests()
@@ -266,7 +259,7 @@ func TestCancelKillsEverything(t *testing.T) {
 		t.Errorf("process %d: %v", pid, err)
 	}
 	text, err := os.ReadFile(b.session.Logs()[0])
-	b.must(err)
+	testkit.Must(b.t, err)
 	if strings.Count(string(text), "Child return code was:") != 1 { // of the SRPM
 		t.Errorf("an interrupted build has a verdict:\n%s", text)
 	}

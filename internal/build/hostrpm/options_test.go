@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const optional = `BuildArch: noarch
@@ -43,26 +44,26 @@ func TestOptions(t *testing.T) {
 			Epoch: time.Unix(1_700_000_000, 0), Log: &b.log,
 			OnContainer: func(string) {}, Note: func(n string) { notes = append(notes, n) },
 		})
-		b.must(err)
+		testkit.Must(b.t, err)
 	}
 	open(rpmflow.Options{
 		Macros: []rpmflow.Macro{{Name: "vendor_word",
 			Value: `it's"so"`}}, With: []string{"extra-tests"}, Without: []string{"docs"}, NoCheck: true,
 	})
 	out, err := b.session.Query(t.Context(), b.spec, b.sources, "-q", "--provides")
-	b.must(err)
+	testkit.Must(b.t, err)
 	if want := `vendor(it's"so")`; !bytes.Contains(out, []byte(want)) || !bytes.Contains(out, []byte("docs(0)")) ||
 		!bytes.Contains(out, []byte("tests(1)")) {
 		t.Errorf("provides %s", out)
 	}
 	files, err := b.build(t.Context())
-	b.must(err)
+	testkit.Must(b.t, err)
 	if len(files) != 2 {
 		t.Errorf("made %q, without docs", files)
 	}
 	for _, file := range files[1:] {
 		provides, err := exec.Command("rpm", "-qp", "--provides", file).Output()
-		b.must(err)
+		testkit.Must(b.t, err)
 		if lines := strings.Split(string(provides), "\n"); !slices.Contains(lines, `vendor(it's"so")`) ||
 			!slices.Contains(lines, "tests(1)") {
 			t.Errorf("%s provides %q", file, lines)
@@ -72,7 +73,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 
-	open(rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "https://r"}}})
+	open(rpmflow.Options{Repositories: []rpmflow.Repo{{URL: "https://r"}}})
 	if len(notes) != 1 || !strings.Contains(notes[0], "repositories") {
 		t.Errorf("notes %q", notes)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 const payload = "%install\nmkdir -p %{buildroot}/usr/share/hello; cp %{SOURCE0} %{buildroot}/usr/share/hello/x\n\n" +
@@ -29,13 +30,9 @@ func database(t *testing.T, pkg string) {
 	}
 	for _, tool := range []string{"rpm", "rpmbuild"} {
 		path, err := exec.LookPath(tool)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		script := fmt.Sprintf("#!/bin/sh\nexec %s --define '_dbpath %s' \"$@\"\n", path, db)
-		if err := os.WriteFile(filepath.Join(dir, tool), []byte(script), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, tool), []byte(script), 0o700))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
@@ -47,7 +44,7 @@ func TestBuildRequires(t *testing.T) {
 		t.Skipf("this host keeps its packages in rpm: %q", got)
 	}
 	files, err := plain.build(t.Context())
-	plain.must(err)
+	testkit.Must(plain.t, err)
 	database(t, files[1])
 
 	missing := newFixture(t, t.TempDir(), "BuildRequires: no-such-devel >= 3, hello = 1.0\n"+
@@ -68,7 +65,7 @@ func TestBuildRequires(t *testing.T) {
 	}
 	there := newFixture(t, t.TempDir(), "BuildRequires: hello = 1.0", payload)
 	files, err = there.build(t.Context())
-	there.must(err)
+	testkit.Must(there.t, err)
 	if len(files) != 2 {
 		t.Errorf("%v", files)
 	}

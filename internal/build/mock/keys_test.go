@@ -33,7 +33,7 @@ func TestKeysStay(t *testing.T) {
 			"084e213e4d60925f2b6f416ea3d5da46"},
 		{"options of mock", rpmflow.Options{MockOptions: []rpmflow.MockOption{{Key: "nosync", Value: "true"}}},
 			"3bc5494ae4a09151b034974a8145e16e", "74dc8e93c2ab8c3b39130ded9372fef8", "084e213e4d60925f2b6f416ea3d5da46"},
-		{"repositories", rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "https://r/"}}},
+		{"repositories", rpmflow.Options{Repositories: []rpmflow.Repo{{URL: "https://r/"}}},
 			"d8ba9044ff0ccb99e89a33035f7515e3", "9f8de1e5536179edbb0240f3d0ac53cc", "e541684d8fd3d2663cb09c24ddf905e0"},
 	} {
 		config, err := configuration(target, c.options, time.Unix(1700000000, 0))

@@ -69,7 +69,7 @@ func python(s string) string { return strconv.QuoteToASCII(s) }
 
 // repositoriesConfig adds repositories to dnf's configuration as mock's --addrepo does, but with a priority and a key,
 // and with ids that are the same in every container, as they are names in dnf's cache.
-func repositoriesConfig(repositories []rpmflow.Repository) []byte {
+func repositoriesConfig(repositories []rpmflow.Repo) []byte {
 	var out []byte
 	for _, r := range repositories {
 		section := fmt.Sprintf("\n\n[%s]\nname=%s\nbaseurl=%s\nenabled=1\nskip_if_unavailable=0\nmetadata_expire=0\n"+

@@ -36,7 +36,7 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 		testkit.Must(t, err)
 		options = append(options, o)
 	}
-	repositories := []rpmflow.Repository{
+	repositories := []rpmflow.Repo{
 		{URL: "https://r.example.com/$releasever/it's%20so/"}, {URL: "http://r/", Priority: 5, GPGKey: "https://r/key"},
 		{URL: "http://r"},
 	}
@@ -135,11 +135,11 @@ func TestOptions(t *testing.T) {
 		mocktest.Docker(t, "exec", h.repository, "sh", "-c", repositoryScript, "sh", revision)
 	}
 	publish("1")
-	extra := rpmflow.Repository{URL: "http://" + mocktest.Docker(t, "inspect", "--format",
+	extra := rpmflow.Repo{URL: "http://" + mocktest.Docker(t, "inspect", "--format",
 		"{{.NetworkSettings.IPAddress}}", h.repository) + "/extra/", Trusted: true}
 	asked := rpmflow.Options{
 		Macros:  []rpmflow.Macro{{Name: "dist", Value: ".acme"}, {Name: "word", Value: `it's{"so"}{{x}}{#`}},
-		Without: []string{"docs"}, NoCheck: true, Repositories: []rpmflow.Repository{extra},
+		Without: []string{"docs"}, NoCheck: true, Repositories: []rpmflow.Repo{extra},
 	}
 	dir := t.TempDir()
 	spec, sources := filepath.Join(dir, "p.spec"), filepath.Join(dir, "sources")
@@ -193,7 +193,7 @@ func TestOptions(t *testing.T) {
 		"%check is not left out": {"p", rpmflow.Options{Without: asked.Without, Repositories: asked.Repositories},
 			"%check"},
 		"a repository that is not": {"p",
-			rpmflow.Options{Repositories: []rpmflow.Repository{{URL: extra.URL + "nosuch/",
+			rpmflow.Options{Repositories: []rpmflow.Repo{{URL: extra.URL + "nosuch/",
 				Trusted: true}}}, ""},
 	} {
 		_, _, err := run(name, c.project, c.o, h.target)
@@ -252,7 +252,7 @@ func TestTrust(t *testing.T) {
 	e := h.engine(t)
 	facts, err := e.Facts(t.Context())
 	testkit.Must(t, err)
-	o := rpmflow.Options{Repositories: []rpmflow.Repository{{URL: "http://a/", Trusted: true}, {URL: "http://b/"}}}
+	o := rpmflow.Options{Repositories: []rpmflow.Repo{{URL: "http://a/", Trusted: true}, {URL: "http://b/"}}}
 	_, err = e.Open(t.Context(), build.Job{Build: rpmflow.Build{BuildRequest: rpmflow.BuildRequest{Project: "p",
 		Options: o}}, Target: h.target, Dir: t.TempDir()})
 	var failure *rpmflow.Failure

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/listener/dispatch"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -24,12 +25,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // was canceled meanwhile, and nothing that a builder has claimed.
 func TestStoredPushIsDispatched(t *testing.T) {
 	t.Parallel()
-	server := testkit.Value(natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0",
-		Logger: quiet}))(t)
-	t.Cleanup(server.Close)
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
-	testkit.Must(t, err)
-	t.Cleanup(nc.Close)
+	nc, js := eventstest.Connect(t, eventstest.Start(t, natsserver.Options{}), events.StreamSettings{})
 	d := &dispatch.Dispatcher{
 		Pushes: testkit.Value(events.NewPushes(t.Context(), js))(t),
 		Ledger: testkit.Value(events.NewLedger(t.Context(), js))(t),
@@ -61,7 +57,7 @@ func TestStoredPushIsDispatched(t *testing.T) {
 	canceled.Cancel = &rpmflow.Cancel{By: "ann", At: time.Now().UTC()}
 	canceled = canceled.Canceled(time.Now())
 	testkit.Value(d.Ledger.Append(t.Context(), events.TypeFinished, canceled, last[1], "b"))(t)
-	_, _, err = d.Pushes.Receive(t.Context(), push)
+	_, _, err := d.Pushes.Receive(t.Context(), push)
 	testkit.Must(t, err)
 
 	ctx, cancel := context.WithCancel(t.Context())

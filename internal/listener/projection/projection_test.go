@@ -12,6 +12,7 @@ import (
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
+	"github.com/rpmflow/rpmflow/internal/events/eventstest"
 	"github.com/rpmflow/rpmflow/internal/events/natsserver"
 	"github.com/rpmflow/rpmflow/internal/listener/projection"
 	"github.com/rpmflow/rpmflow/internal/readmodel"
@@ -25,12 +26,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // An operator has purged the newest events, or all of them: there is nothing to wait for.
 func TestCaughtUpAfterAPurge(t *testing.T) {
 	t.Parallel()
-	server := testkit.Value(natsserver.Start(natsserver.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0",
-		Logger: quiet}))(t)
-	t.Cleanup(server.Close)
-	nc, js, err := events.Connect(t.Context(), events.Access{URL: server.URL(), Name: "test"}, quiet)
-	testkit.Must(t, err)
-	t.Cleanup(nc.Close)
+	_, js := eventstest.Connect(t, eventstest.Start(t, natsserver.Options{}), events.StreamSettings{})
 	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
 	ids := make([]string, 2)
 	var purged uint64

@@ -40,9 +40,7 @@ func options(dir string) gateway.Options {
 func start(t *testing.T, o gateway.Options) *gateway.Gateway {
 	t.Helper()
 	g, err := gateway.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = g.Close() })
 	return g
 }
@@ -50,17 +48,13 @@ func start(t *testing.T, o gateway.Options) *gateway.Gateway {
 func client(t *testing.T, g *gateway.Gateway) *minio.Client {
 	t.Helper()
 	transport, err := minio.DefaultTransport(false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := minio.New(strings.TrimPrefix(g.Endpoint(), "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: gateway.DefaultRegion, Transport: transport,
 		MaxRetries: 1,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c
 }
 
@@ -79,9 +73,7 @@ func put(t *testing.T, c *minio.Client, key string, size int) []byte {
 func wantObject(t *testing.T, c *minio.Client, key string, want []byte) {
 	t.Helper()
 	o, err := c.GetObject(t.Context(), "bucket", key, minio.GetObjectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = o.Close() }()
 	got, err := io.ReadAll(o)
 	if err != nil || !bytes.Equal(got, want) {
@@ -100,15 +92,11 @@ func TestObjects(t *testing.T) {
 		t.Run(fmt.Sprintf("sidecar=%v", sidecar), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			if sidecar { // a directory that was begun without extended attributes
-				if err := os.MkdirAll(filepath.Join(dir, "metadata"), 0o700); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, os.MkdirAll(filepath.Join(dir, "metadata"), 0o700))
 			}
 			g := start(t, options(dir))
 			c := client(t, g)
-			if err := c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}))
 			small := put(t, c, "builds/a/1/small.txt", 1000)
 			parts := put(t, c, "builds/a/1/libstdc++-1~rc1^git.rpm", 12<<20)
 			put(t, c, "builds/a/1/overwritten", 10)
@@ -120,9 +108,7 @@ func TestObjects(t *testing.T) {
 			for _, key := range []string{"gone/1", "gone/2", "gone/3"} {
 				put(t, c, key, 1)
 			}
-			if err := c.RemoveObject(t.Context(), "bucket", "gone/1", minio.RemoveObjectOptions{}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, c.RemoveObject(t.Context(), "bucket", "gone/1", minio.RemoveObjectOptions{}))
 			if err := c.RemoveObject(t.Context(), "bucket", "copy/of/it/and/more",
 				minio.RemoveObjectOptions{}); err != nil {
 				t.Errorf("remove what is not there, below a file: %v", err)
@@ -134,16 +120,10 @@ func TestObjects(t *testing.T) {
 			for e := range c.RemoveObjects(t.Context(), "bucket", many, minio.RemoveObjectsOptions{}) {
 				t.Errorf("remove: %v", e)
 			}
-			if err := c.MakeBucket(t.Context(), "other-bucket", minio.MakeBucketOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.RemoveBucket(t.Context(), "other-bucket"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, c.MakeBucket(t.Context(), "other-bucket", minio.MakeBucketOptions{}))
+			testkit.Must(t, c.RemoveBucket(t.Context(), "other-bucket"))
 
-			if err := g.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, g.Close())
 			c = client(t, start(t, options(dir)))
 			wantObject(t, c, "builds/a/1/small.txt", small)
 			wantObject(t, c, "builds/a/1/libstdc++-1~rc1^git.rpm", parts)
@@ -174,16 +154,12 @@ func TestKilledChild(t *testing.T) {
 	dir := t.TempDir()
 	g := start(t, options(dir))
 	c := client(t, g)
-	if err := c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}))
 	want := put(t, c, "a/b/c", 100_000)
 	if err := g.Err(); err != nil {
 		t.Errorf("running, and yet %v", err)
 	}
-	if err := syscall.Kill(g.Pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, syscall.Kill(g.Pid(), syscall.SIGKILL))
 	testkit.Receive(t, "the child's end", g.Done())
 	if g.Err() == nil || g.Close() == nil {
 		t.Error("the end by itself is not an error")
@@ -194,9 +170,7 @@ func TestKilledChild(t *testing.T) {
 func TestBusyAddress(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer func() { _ = l.Close() }()
 	o := options(t.TempDir())
 	o.Listen = l.Addr().String()
@@ -266,9 +240,7 @@ func TestRefusedStarts(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(file, nil, 0o600))
 	for name, test := range map[string]struct {
 		ctx    context.Context
 		change func(*gateway.Options)
@@ -311,9 +283,7 @@ func TestSecretsStayPrivate(t *testing.T) {
 	g := start(t, options(t.TempDir()))
 	for _, file := range []string{"cmdline", "environ"} {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", g.Pid(), file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if bytes.Contains(b, []byte(secretKey)) || bytes.Contains(b, []byte("PATH=")) {
 			t.Errorf("%s: %q", file, b)
 		}
