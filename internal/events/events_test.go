@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
@@ -231,4 +232,23 @@ func TestLiveLog(t *testing.T) {
 	if got.String() != "first line\n"+binary {
 		t.Fatalf("%d bytes came of %d", got.Len(), len(binary)+11)
 	}
+}
+
+// A stream has up to 1,000 consumers unless it says another number.
+func TestManyFollowALog(t *testing.T) {
+	t.Parallel()
+	nc, js := connect(t)
+	const followers = 1100
+	var have atomic.Int64
+	var g errgroup.Group
+	for range followers {
+		g.Go(func() error {
+			return events.FollowLog(t.Context(), js, "b1", true, func([]byte) error { have.Add(1); return nil })
+		})
+	}
+	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer("b1")
+	fmt.Fprint(w, "a line")
+	testkit.Eventually(t, "a line for everybody", func() bool { return have.Load() == followers })
+	w.Close(t.Context(), true)
+	testkit.Must(t, g.Wait())
 }
