@@ -21,6 +21,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/hook"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
+	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
 // demonstration is a package directory that is pushed to its own repository and built.
@@ -114,21 +115,19 @@ func (d *demonstration) show(ctx context.Context, cfg *config.Config, out io.Wri
 }
 
 // buildOf waits for the build of a commit.
-func buildOf(ctx context.Context, c *api.Client, commit string) (rpmflow.Build, error) {
-	for {
+func buildOf(ctx context.Context, c *api.Client, commit string) (b rpmflow.Build, err error) {
+	err = retry.Policy{Limit: time.Minute}.Do(ctx, func() error {
 		page, err := c.Builds(ctx, url.Values{"commit": {commit}})
+		if err == nil && len(page.Builds) == 0 {
+			return fmt.Errorf("there is no build of commit %s", commit)
+		}
 		if err != nil {
-			return rpmflow.Build{}, err
+			return retry.Permanent(err)
 		}
-		if len(page.Builds) > 0 {
-			return page.Builds[0], nil
-		}
-		select {
-		case <-ctx.Done():
-			return rpmflow.Build{}, context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+		b = page.Builds[0]
+		return nil
+	})
+	return b, err
 }
 
 // follow shows the build's steps, and on a terminal the newest line of its log.

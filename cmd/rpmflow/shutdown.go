@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/rpmflow/rpmflow"
@@ -17,14 +18,16 @@ type shutdown struct {
 	out    io.Writer
 	client *api.Client
 	drain  time.Duration
-	builds map[string]rpmflow.State // those that ran at the first signal, with their last known state
 	done   chan struct{}
+
+	mu      sync.Mutex
+	running int // of the builds that ran at the first signal
 }
 
 // watchShutdown begins with the first signal, which ends soft, and goes on until ctx ends.
 func watchShutdown(ctx, soft context.Context, cfg *config.Config, out io.Writer) *shutdown {
 	s := &shutdown{
-		out: out, drain: cfg.Builder.DrainTime, builds: map[string]rpmflow.State{}, done: make(chan struct{}),
+		out: out, drain: cfg.Builder.DrainTime, done: make(chan struct{}),
 		client: api.NewClient(cfg.PublicURL.String(), ""),
 	}
 	go func() {
@@ -46,42 +49,29 @@ func (s *shutdown) follow(ctx context.Context) {
 	}
 	fmt.Fprintf(s.out, "\nStopping. %s may go on for %s, then they go back to the queue; Ctrl-C again stops them "+
 		"now.\n", count(len(page.Builds), "running build"), s.drain)
+	s.running = len(page.Builds)
+	var all sync.WaitGroup
 	for _, b := range page.Builds {
-		s.builds[b.ID] = b.State
-	}
-	for {
-		for id, state := range s.builds {
-			if state == rpmflow.Finished {
-				continue
-			}
-			b, err := s.client.Build(ctx, id)
+		all.Go(func() {
+			b, err := s.client.Wait(ctx, b.ID, func(rpmflow.Build) {})
 			if err != nil {
-				continue // the listener ends as well
+				return // the listener ends as well
 			}
-			if s.builds[id] = b.State; b.State == rpmflow.Finished {
-				fmt.Fprintf(s.out, "  %s  %s\n", id, standing(b))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.running--
+			fmt.Fprintf(s.out, "  %s  %s\n", b.ID, standing(b))
+		})
 	}
+	all.Wait()
 }
 
 // report prints the result; again is the command that starts the same system again.
 func (s *shutdown) report(dir, again string) {
 	<-s.done
-	waiting := 0
-	for _, state := range s.builds {
-		if state != rpmflow.Finished {
-			waiting++
-		}
-	}
 	fmt.Fprint(s.out, "rpmflow has stopped.")
-	if waiting > 0 {
-		fmt.Fprintf(s.out, " %s did not finish: the next start builds them.", count(waiting, "build"))
+	if s.running > 0 {
+		fmt.Fprintf(s.out, " %s did not finish: the next start builds them.", count(s.running, "build"))
 	}
 	fmt.Fprintf(s.out, " All data remain in %s. Start it again: %s\n", dir, again)
 }

@@ -73,8 +73,8 @@ func (h *queueFixture) push(project string, n, limit int) {
 		b := build(project, fmt.Sprint("p", h.last))
 		b.Concurrency = limit
 		h.last = testkit.Value(h.ledger.Append(h.t.Context(), events.TypeQueued, b, 0))(h.t)
-		testkit.Must(h.t, testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t).Enqueue(h.t.Context(), b,
-			time.Time{}))
+		q := testkit.Value(events.NewQueue(h.t.Context(), h.nc, h.js, h.ackWait))(h.t)
+		testkit.Must(h.t, q.Enqueue(h.t.Context(), b, time.Time{}))
 	}
 }
 

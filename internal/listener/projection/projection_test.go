@@ -2,7 +2,6 @@ package projection_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -20,8 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // An operator has purged the newest events, or all of them: there is nothing to wait for.
 func TestCaughtUpAfterAPurge(t *testing.T) {
