@@ -23,7 +23,8 @@ func TestPush(t *testing.T) {
 		Targets: []string{"fedora-43-x86_64", "fedora-43-aarch64"}, Layout: rpmflow.LayoutAuto}
 	pl := plan.New(plan.Options{
 		Projects: []rpmflow.Project{project}, Logger: slog.New(slog.DiscardHandler), Wait: time.Minute,
-		Targets: []rpmflow.Target{{Name: "fedora-43-x86_64", Arch: "x86_64"}, {Name: "fedora-43-aarch64", Arch: "aarch64"}},
+		Targets: []rpmflow.Target{{Name: "fedora-43-x86_64", Arch: "x86_64"},
+			{Name: "fedora-43-aarch64", Arch: "aarch64"}},
 	})
 	t.Cleanup(pl.Close)
 	for _, test := range []struct {
