@@ -56,20 +56,23 @@ func (p *Publisher) signer(ctx context.Context, place Place, r repo.Revision) (s
 
 // publishKeys writes the public keys. Clients find them before anything that one of them has signed.
 func (p *Publisher) publishKeys(ctx context.Context, place Place) error {
+	public, err := p.o.Signer.Public()
+	if err != nil {
+		return err
+	}
 	binary := place
 	binary.Kind = Binary // where the .repo file looks for the keys of all kinds
 	for _, key := range []string{
 		place.key("repodata/repomd.xml.key"), binary.key("RPM-GPG-KEY-" + place.Project),
 	} {
-		if err := p.keepAs(ctx, key, p.public); err != nil {
+		if err := p.keepAs(ctx, key, public); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// signAtOnce is how many packages are signed again in one revision. If another publisher is first, they are signed once
-// more.
+// signAtOnce is how many packages are signed again in one revision.
 const signAtOnce = 100
 
 // Sign has a repository signed by the key that signs now, and publishes the public keys of all. It returns how many
@@ -137,7 +140,10 @@ func missing(err error) error {
 	return err
 }
 
+// signAgain replaces packages by themselves with another signature. What was signed stays so when another publisher was
+// first, and the edit is made once more.
 func (p *Publisher) signAgain(ctx context.Context, place Place, entries []repo.Entry) edit {
+	signed := map[string]*repo.Package{}
 	return func(s *repo.State, d *repo.Draft, dir string) error {
 		there := map[string]bool{}
 		for _, e := range s.Entries() {
@@ -147,20 +153,32 @@ func (p *Publisher) signAgain(ctx context.Context, place Place, entries []repo.E
 			if !there[e.Checksum] {
 				continue // it was removed meanwhile
 			}
-			pkg, file, err := p.own(ctx, place, e, dir)
-			if err != nil {
-				return err
+			pkg := signed[e.Checksum]
+			if pkg == nil {
+				var err error
+				if pkg, err = p.storeOwn(ctx, place, e, dir); err != nil {
+					return err
+				}
+				signed[e.Checksum] = pkg
 			}
 			d.Remove(e.NEVRA)
 			if err := d.Add(pkg, e.Origin, repo.Rules{}); err != nil {
 				return err
 			}
-			if err := p.repos.Keep(ctx, place.key(pkg.Object()), file, pkg.Checksum, pkg.Size, typeRPM); err != nil {
-				return err
-			}
 		}
 		return nil
 	}
+}
+
+func (p *Publisher) storeOwn(ctx context.Context, place Place, e repo.Entry, dir string) (*repo.Package, error) {
+	pkg, file, err := p.own(ctx, place, e, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.o.step("package"); err != nil {
+		return nil, err
+	}
+	return pkg, p.repos.Keep(ctx, place.key(pkg.Object()), file, pkg.Checksum, pkg.Size, typeRPM)
 }
 
 // own is a package of a repository with the signature of the key that signs now, as a file in dir.

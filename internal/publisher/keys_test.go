@@ -12,11 +12,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/publisher"
 	"github.com/rpmflow/rpmflow/internal/repo/sign"
 	"github.com/rpmflow/rpmflow/internal/rpmfile/rpmtest"
+	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
@@ -289,6 +295,97 @@ func TestSignWhileRolledBack(t *testing.T) {
 	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t) {
 		t.Errorf("%s: %s", f.Key, f.Wrong)
 	}
+}
+
+// TestSignWhilePublishing has another publisher change the repository before each revision that is signed again. No
+// package is signed twice, and none is lost.
+func TestSignWhilePublishing(t *testing.T) {
+	t.Parallel()
+	const url = "http://packages.example.com"
+	s := start(t)
+	files := many(t, 5)
+	older, newer := newPair(t), newPair(t)
+	p, stop := run(t, s.signing(t, url, older.private))
+	for n, file := range files {
+		s.finish(t, file, file)
+		s.published(t, int64(n)+1)
+	}
+	stop()
+	other := testkit.Value(publisher.New(s.signing(t, url, older.private+newer.public)))(t)
+	o := s.signing(t, url, newer.private+older.public)
+	steps := map[string]int{}
+	o.Step = func(what string) error {
+		steps[what]++
+		if what == "state" && steps[what] == 1 {
+			_, err := other.Remove(t.Context(), binary, "p01")
+			return err
+		}
+		return nil
+	}
+	p = testkit.Value(publisher.New(o))(t)
+	state, _, err := p.Sign(t.Context(), binary)
+	testkit.Must(t, err)
+	if n := len(state.Entries()); n != 4 || steps["package"] != 5 || steps["state"] != 2 {
+		t.Errorf("%d packages are left, steps: %v", n, steps)
+	}
+	valid(t, p, publisher.Binary)
+
+	// A package that is gone, or was replaced by hand: what to do is said, and nothing is changed.
+	key := binary.Path() + "/" + state.Entries()[0].Object()
+	repos := s.store.Repositories()
+	testkit.Must(t, repos.Remove(t.Context(), "repos/"+key))
+	for _, tamper := range []bool{false, true} {
+		if tamper {
+			_ = testkit.Value(repos.Replace(t.Context(), "repos/"+key, testkit.Value(os.ReadFile(files[0]))(t), "",
+				storage.Headers{}))(t)
+		}
+		if _, _, err := other.Sign(t.Context(), binary); err == nil || !strings.Contains(err.Error(), "repo rebuild") ||
+			!strings.Contains(err.Error(), key) {
+			t.Errorf("signed although a package is not the one that was published: %v", err)
+		}
+	}
+	if n := testkit.Value(p.State(t.Context(), binary))(t).Revision; n != state.Revision {
+		t.Errorf("revision %d became %d", state.Revision, n)
+	}
+}
+
+// TestExpiredKey changes a key that has expired: what it has signed is signed by another.
+func TestExpiredKey(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	url := s.web(t)
+	files := many(t, 1)
+	ago := func() time.Time { return time.Now().Add(-48 * time.Hour) }
+	e := testkit.Value(openpgp.NewEntity("test", "", "", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA,
+		Time: ago}))(t)
+	text := func() string {
+		var b bytes.Buffer
+		w := testkit.Value(armor.Encode(&b, openpgp.PrivateKeyType, nil))(t)
+		testkit.Must(t, e.SerializePrivateWithoutSigning(w, nil))
+		testkit.Must(t, w.Close())
+		return b.String()
+	}
+	_, stop := run(t, s.signing(t, url, text()))
+	s.finish(t, "first", files[0])
+	s.published(t, 1)
+	stop()
+	known := newMachine(t, url, binary)
+	known.installs(t, "p00")
+
+	lifetime := uint32(3600)
+	for _, id := range e.Identities {
+		id.SelfSignature.KeyLifetimeSecs = &lifetime
+		testkit.Must(t, id.SelfSignature.SignUserId(id.Name, e.PrimaryKey, e.PrivateKey, nil))
+	}
+	if _, err := sign.ParseSigner([]byte(text())); err == nil || !strings.Contains(err.Error(), "it expired at") {
+		t.Errorf("the key is not seen as expired: %v", err)
+	}
+	p := testkit.Value(publisher.New(s.signing(t, url, newPair(t).private+text())))(t)
+	if _, n, err := p.Sign(t.Context(), binary); err != nil || n != 1 {
+		t.Errorf("%d packages were signed again: %v", n, err)
+	}
+	known.dnf(t, true, "--assumeyes", "--refresh", "reinstall", "p00")
+	newMachine(t, url, binary).installs(t, "p00")
 }
 
 // TestSigningCommand publishes with a key that only gpg has.

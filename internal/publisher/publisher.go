@@ -61,8 +61,7 @@ type Publisher struct {
 	o       Options
 	repos   storage.Repositories
 	events  events.Publications
-	public  []byte // of the signer
-	keys    sign.Keyring
+	keys    sign.Keyring // of the signer
 	metrics metrics
 
 	mu    sync.Mutex
@@ -87,23 +86,16 @@ type work struct {
 
 // New makes a publisher.
 func New(o Options) (*Publisher, error) {
-	var public []byte
 	var keys sign.Keyring
 	if o.Signer != nil {
-		var err error
-		if public, err = o.Signer.Public(); err == nil {
-			keys, err = sign.ReadKeyring(public)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the public signing key: %w", err)
-		}
+		keys = o.Signer.Keyring()
 	}
 	if err := dirlock.RemoveAbandoned(o.Dir); err != nil {
 		return nil, fmt.Errorf("remove what an earlier run has left: %w", err)
 	}
 	o.URL = strings.TrimRight(o.URL, "/")
 	return &Publisher{
-		o: o, repos: o.Store.Repositories(), events: events.NewPublications(o.JS), public: public, keys: keys,
+		o: o, repos: o.Store.Repositories(), events: events.NewPublications(o.JS), keys: keys,
 		desks: map[desk]*work{}, held: map[string]events.Finish{}, swept: map[Place]time.Time{},
 		slots: make(chan struct{}, max(o.Jobs, 1)), metrics: newMetrics(),
 	}, nil

@@ -82,7 +82,7 @@ func (p *Program) describe(signer *sign.Signer) {
 	keys := signer.Keys()
 	args := []any{"fingerprint", keys[0].Fingerprint()}
 	if others := fingerprints(keys[1:]); len(others) > 0 {
-		args = append(args, "also published", strings.Join(others, " "))
+		args = append(args, "other keys", strings.Join(others, " "))
 	}
 	if p.Config.Publisher.SigningCommand != "" {
 		args = append(args, "command", p.Config.Publisher.SigningCommand)
@@ -171,7 +171,7 @@ func Check(cfg *config.Config) doctor.Check {
 				"extend it, or change the key: nothing can be published after that")
 			return
 		}
-		f.OK(name, "%s signs, %d more are published", all[0], len(all)-1)
+		f.OK(name, "%s signs; %d other keys are accepted", all[0], len(all)-1)
 	}
 }
 

@@ -157,6 +157,16 @@ func (k *Key) known(key *packet.PublicKey) error {
 		key.Version, key.PubKeyAlgo), "use a key of version 4 with RSA or Ed25519")
 }
 
+// over reports whether the key has expired or was revoked.
+func (k *Key) over(now time.Time) bool {
+	self, identity := k.entity.PrimarySelfSignature()
+	if self == nil || k.entity.Revoked(now) || identity != nil && identity.Revoked(now) {
+		return true
+	}
+	end := expires(k.entity.PrimaryKey, self)
+	return !end.IsZero() && end.Before(now)
+}
+
 // unusable says why a key signs nothing.
 func (k *Key) unusable(now time.Time) error {
 	const other = "use another key"

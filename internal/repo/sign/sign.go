@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -38,12 +39,22 @@ func NewSigner(keys ...*Key) (*Signer, error) {
 // Keys are the keys, of which the first one signs.
 func (s *Signer) Keys() []*Key { return s.keys }
 
-// Public is the armored public halves of all keys, for rpm --import and gpgkey=.
+// Keyring is the public halves of all keys.
+func (s *Signer) Keyring() Keyring {
+	var r Keyring
+	for _, k := range s.keys {
+		r.keys = append(r.keys, k.entity)
+	}
+	return r
+}
+
+// Public is the armored public halves of the keys, for rpm --import and gpgkey=. Those that are over are left out: rpm
+// refuses to import them, and dnf then installs nothing.
 func (s *Signer) Public() ([]byte, error) {
 	var all []byte
 	var there []string
 	for _, k := range s.keys {
-		if slices.Contains(there, k.Fingerprint()) {
+		if k.over(time.Now()) || slices.Contains(there, k.Fingerprint()) {
 			continue
 		}
 		there = append(there, k.Fingerprint())
