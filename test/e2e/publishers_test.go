@@ -27,6 +27,7 @@ import (
 // another is started. Meanwhile dnf and zypper install into empty roots, in a loop, with the signatures of the
 // repository and of its packages checked. None fails, and at the end every build is published.
 func TestInstallsWhilePublishersDie(t *testing.T) {
+	t.Parallel()
 	const builds, kills = 50, 5
 	files := subpackages(t, builds)
 	s := startWithoutBuilders(t)
