@@ -47,6 +47,7 @@ type Publish struct {
 	RefuseLower bool          // a package must not be older than the newest of its name
 	Keep        int           // builds of a package; 0: all
 	KeepAge     time.Duration // builds that are younger are kept besides; 0: none
+	Together    bool          // all builds of a push are published at once, or none of them
 }
 
 // Target is one build root: a distribution, its version and architecture.

@@ -64,6 +64,7 @@ var described = map[reflect.Type]struct{ file, def string }{
 	reflect.TypeFor[events.PublishedRepository](): {eventschema.Published, "published_repository"},
 	reflect.TypeFor[events.PublishedPackage]():    {eventschema.Published, "published_package"},
 	reflect.TypeFor[events.RefusedPackage]():      {eventschema.Published, "refused_package"},
+	reflect.TypeFor[events.HeldBack]():            {eventschema.Published, "held_back"},
 }
 
 // TestSchemaAndCodeAgree encodes each type full and empty: what is in the full one is what the schema must know, and

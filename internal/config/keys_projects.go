@@ -127,6 +127,9 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 				doc: "The longest that one attempt of a build may take."},
 			{path: "publish", def: "true", field: boolean(&p.Publish.On),
 				doc: "Whether packages of its builds are put into dnf repositories."},
+			{path: "publish_together", def: "false", field: boolean(&p.Publish.Together),
+				doc: "Whether the packages of a push are published at once when all of its builds have succeeded, " +
+					"and none of them before."},
 			{path: "publish_replace", def: "false", field: boolean(&p.Publish.Replace),
 				doc: "Whether a package may replace one of the same name, version and release with other content. " +
 					"Otherwise it is refused."},

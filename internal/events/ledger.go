@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,11 +53,16 @@ func (l *Ledger) last(ctx context.Context, subject string) (Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	msg, err := l.stream.GetLastMsgForSubject(ctx, subject)
+	return eventOf(msg, err, subject)
+}
+
+// eventOf is an event as the stream has answered.
+func eventOf(msg *jetstream.RawStreamMsg, err error, subject string) (Event, error) {
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Event{}, fmt.Errorf("%s: %w", subject, ErrNone)
 	}
 	if err != nil {
-		return Event{}, fmt.Errorf("read last event of %s: %w", subject, err)
+		return Event{}, fmt.Errorf("read an event of %s: %w", subject, err)
 	}
 	ev, err := Parse(msg.Data)
 	if err != nil {
@@ -64,6 +70,29 @@ func (l *Ledger) last(ctx context.Context, subject string) (Event, error) {
 	}
 	ev.Sequence = msg.Sequence
 	return ev, nil
+}
+
+// Finished are the finished events of a project from one sequence of EVENTS to another, both included, in their order.
+// Each is a request of its own: no consumer is left behind.
+func (l *Ledger) Finished(ctx context.Context, project string, from, to uint64) iter.Seq2[Event, error] {
+	subject := Subscription{Project: project}.subject()
+	return func(yield func(Event, error) bool) {
+		for from <= to {
+			ev, err := l.next(ctx, subject, from)
+			if errors.Is(err, ErrNone) || err == nil && ev.Sequence > to || !yield(ev, err) || err != nil {
+				return
+			}
+			from = ev.Sequence + 1
+		}
+	}
+}
+
+// next reads the first event with a subject that has this sequence or a later one.
+func (l *Ledger) next(ctx context.Context, subject string, from uint64) (Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	msg, err := l.stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+	return eventOf(msg, err, subject)
 }
 
 // Append publishes a build's next event if the build's last one is still the one with sequence `after` (0: there is

@@ -21,6 +21,8 @@ type Publication struct {
 	Published    time.Time             `json:"published"`
 	// Refused are packages that finished builds have made, and that are in no repository.
 	Refused []RefusedPackage `json:"refused,omitempty"`
+	// HeldBack is why nothing of a push is published whose builds are published together.
+	HeldBack []HeldBack `json:"held_back,omitempty"`
 }
 
 // PublishedRepository is the newest revision of a repository, and how it differs from the one before.
@@ -43,6 +45,14 @@ type PublishedPackage struct {
 type RefusedPackage struct {
 	Build  string `json:"build"`
 	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// HeldBack is a build that keeps all packages of its push from being published.
+type HeldBack struct {
+	Push   string `json:"push"`
+	Build  string `json:"build"`
 	Reason string `json:"reason"`
 	Hint   string `json:"hint,omitempty"`
 }
@@ -127,8 +137,9 @@ func (p Publications) Add(ctx context.Context, pub Publication, after uint64) er
 
 // Finish is a finished build that a publisher has taken. As long as it is kept, no other publisher is given it.
 type Finish struct {
-	Build rpmflow.Build
-	msg   jetstream.Msg
+	Build    rpmflow.Build
+	Sequence uint64 // in EVENTS
+	msg      jetstream.Msg
 }
 
 // Keep must be called more often than every PublisherWait.
@@ -159,12 +170,16 @@ func ForPublisher(ctx context.Context, js jetstream.JetStream, log *slog.Logger,
 		return fmt.Errorf("consumer %s of %s: %w", consumerPublisher, StreamEvents, err)
 	}
 	return consume(ctx, cons, log, func(msg jetstream.Msg) {
-		ev, err := Parse(msg.Data())
+		meta, err := msg.Metadata()
+		var ev Event
+		if err == nil {
+			ev, err = Parse(msg.Data())
+		}
 		if err != nil {
 			log.Error("a finished event cannot be read and is set aside", "subject", msg.Subject(), "error", err)
 			settle(log, msg.Term)
 			return
 		}
-		take(Finish{ev.Build, msg})
+		take(Finish{ev.Build, meta.Sequence.Stream, msg})
 	})
 }

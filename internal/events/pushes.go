@@ -80,12 +80,24 @@ func (p *Pushes) store(ctx context.Context, push rpmflow.Push, after uint64) err
 	})
 }
 
+// ErrNoPush means that a push is not in PUSHES.
+var ErrNoPush = errors.New("no such push")
+
+// Last reads a push as it was stored last. The error is ErrNoPush if there is none.
+func (p *Pushes) Last(ctx context.Context, project, id string) (rpmflow.Push, error) {
+	push, _, err := p.last(ctx, project, id)
+	return push, err
+}
+
 // last reads a stored push and its sequence in the stream.
 func (p *Pushes) last(ctx context.Context, project, id string) (rpmflow.Push, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
 	var push rpmflow.Push
 	msg, err := p.stream.GetLastMsgForSubject(ctx, pushSubject(project, id, string(TypeReceived)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = ErrNoPush
+	}
 	if err != nil {
 		return push, 0, fmt.Errorf("read push %s of project %q: %w", id, project, err)
 	}

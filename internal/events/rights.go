@@ -70,6 +70,7 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(patternPublished, api("STREAM.CREATE", StreamPublished), api("STREAM.UPDATE", StreamPublished))
 		r.publish(api("STREAM.INFO", StreamPublished), api("STREAM.MSG.GET", StreamPublished))
 		r.publish(api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
+		r.publish(api("STREAM.INFO", StreamPushes), api("STREAM.MSG.GET", StreamPushes)) // which builds a push has
 		r.consume(StreamEvents, "*", "", SubjectFinished)
 		r.publish(api("CONSUMER.INFO", StreamEvents, "*"))
 		r.publish(ack(StreamEvents, consumerPublisher))

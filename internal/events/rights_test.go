@@ -210,6 +210,15 @@ func TestPublisherRights(t *testing.T) {
 	if last.Type != events.TypeFinished {
 		t.Errorf("last event: %s", last.Type)
 	}
+	for ev, err := range ledger.Finished(t.Context(), first.Project, 1, last.Sequence) {
+		if err != nil || ev.Build.ID != first.ID {
+			t.Errorf("finished: build %s, %v", ev.Build.ID, err)
+		}
+	}
+	pushes := testkit.Value(events.NewPushes(t.Context(), js))(t)
+	if _, err := pushes.Last(t.Context(), "hello", rpmflow.PushID("hello", "d1")); !errors.Is(err, events.ErrNoPush) {
+		t.Errorf("a push that is not there: %v", err)
+	}
 	config := jetstream.StreamConfig{Name: events.StreamPublished, Subjects: []string{"rpmflow.published.*.*"}}
 	for range 2 { // made, then updated as after a restart
 		testkit.Value(js.CreateOrUpdateStream(t.Context(), config))(t)

@@ -77,7 +77,7 @@ func revision(s *repo.State, number int64) (int, error) {
 }
 
 // set changes the state without a new revision.
-func (p *Publisher) set(ctx context.Context, place Place, change func(*repo.State) error) (*repo.State, error) {
+func (p *Publisher) set(ctx context.Context, place Place, alter func(*repo.State) error) (*repo.State, error) {
 	had, err := p.versions(ctx, place)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (p *Publisher) set(ctx context.Context, place Place, change func(*repo.Stat
 	if err := p.checkKey(ctx, place, state.Newest()); err != nil {
 		return nil, err
 	}
-	if err := change(state); err != nil {
+	if err := alter(state); err != nil {
 		return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
 	}
 	if err := p.checkKey(ctx, place, state.Shown()); err != nil {
@@ -98,7 +98,7 @@ func (p *Publisher) set(ctx context.Context, place Place, change func(*repo.Stat
 	if err := p.replaceState(ctx, place, state, version); err != nil {
 		return nil, err
 	}
-	return state, p.point(ctx, place, state, had)
+	return state, p.show(ctx, []*change{{place: place, state: state, had: had}})
 }
 
 // Remove takes packages out of a repository. Their files stay for those who have older metadata.

@@ -35,6 +35,30 @@ func (p *Publisher) versions(ctx context.Context, place Place) (versions, error)
 	return had, nil
 }
 
+// show makes clients see the states of repositories.
+func (p *Publisher) show(ctx context.Context, changes []*change) error {
+	for _, c := range changes {
+		if err := p.publishKeys(ctx, c.place); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if err := p.point(ctx, c.place, c.state, c.had); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if c.place.Kind != Binary {
+			continue
+		}
+		file := []byte(repoFile(c.place, p.URL(c.place)))
+		if err := p.keepAs(ctx, c.place.key(c.place.Project+".repo"), file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // point makes clients see the revision that the state shows them. Nothing is written if they do already.
 func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, had versions) error {
 	shown := state.Shown()
@@ -46,9 +70,6 @@ func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, h
 		}
 		content["repodata/"+name] = raw
 	}
-	if err := p.publishKeys(ctx, place); err != nil {
-		return err
-	}
 	for _, name := range pointers() {
 		if err := p.o.step(name); err != nil {
 			return err
@@ -57,10 +78,7 @@ func (p *Publisher) point(ctx context.Context, place Place, state *repo.State, h
 			return err
 		}
 	}
-	if place.Kind != Binary {
-		return nil
-	}
-	return p.keepAs(ctx, place.key(place.Project+".repo"), []byte(repoFile(place, p.URL(place))))
+	return nil
 }
 
 // keepAs makes an object have this content.

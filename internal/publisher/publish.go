@@ -41,49 +41,103 @@ type edit func(s *repo.State, d *repo.Draft, dir string) error
 // begin is the state that an edit starts from, and the version of the object that the result replaces.
 type begin func(ctx context.Context) (state *repo.State, version string, err error)
 
-// change makes the next revision of a repository. edit may be called several times: once more after each time that
-// another program was first. An edit that leaves the draft as it was only makes sure that clients see the newest
-// revision.
-func (p *Publisher) change(ctx context.Context, place Place, from begin, edit edit) (state *repo.State, err error) {
-	err = retry.Policy{First: 20 * time.Millisecond, Most: time.Second, Tries: 20}.Do(ctx, func() (err error) {
-		state, err = p.once(ctx, place, from, edit)
+// change is the next revision of a repository in the making.
+type change struct {
+	place Place
+	from  begin
+	edit  edit
+
+	temp    *dirlock.Temp
+	had     versions
+	state   *repo.State // the one that from has returned; once it is replaced, the new one
+	version string
+	draft   *repo.Draft
+	next    *repo.State     // nil: the draft is as the state was
+	wrote   int64           // the revision whose state was written, also if a later step has failed
+	refused []*refusedError // by the edit
+}
+
+// change makes the next revision of one repository.
+func (p *Publisher) change(ctx context.Context, place Place, from begin, edit edit) (*repo.State, error) {
+	c := &change{place: place, from: from, edit: edit}
+	err := p.changeAll(ctx, []*change{c}, nil)
+	return c.state, err
+}
+
+// changeAll makes the next revisions of repositories. An edit may be called several times: once more after each time
+// that another program was first. An edit that leaves the draft as it was only makes sure that clients see the newest
+// revision. allowed is called when all edits are done: its error ends the change before anything is published.
+func (p *Publisher) changeAll(ctx context.Context, changes []*change, allowed func() error) error {
+	return retry.Policy{First: 20 * time.Millisecond, Most: time.Second, Tries: 20}.Do(ctx, func() error {
+		err := p.once(ctx, changes, allowed)
 		if err != nil && !errors.Is(err, storage.ErrChanged) {
 			return retry.Permanent(err)
 		}
 		return err
 	})
-	return state, err
 }
 
-func (p *Publisher) once(ctx context.Context, place Place, from begin, edit edit) (*repo.State, error) {
-	had, err := p.versions(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	state, version, err := from(ctx)
-	if err == nil {
-		err = p.checkKey(ctx, place, state.Newest())
-	}
-	if err != nil {
-		return nil, err
-	}
-	temp, err := dirlock.NewTemp(p.o.Dir, "publish-"+rand.Text())
-	if err != nil {
-		return nil, fmt.Errorf("publish %s: %w", place.Path(), err)
-	}
-	defer func() { _ = temp.Remove() }() // what is left is removed at the next start
-	dir := temp.Path
-	draft := state.Edit()
-	if err := edit(state, draft, dir); err != nil {
-		return nil, err
-	}
-	if draft.Changed() {
-		if state, err = p.publish(ctx, place, state, version, draft, dir); err != nil {
-			return nil, err
+// once takes each step for all repositories before the next one, so that clients see the new revisions at nearly the
+// same time. If it ends in between, the next try publishes the rest.
+func (p *Publisher) once(ctx context.Context, changes []*change, allowed func() error) error {
+	defer func() {
+		for _, c := range changes {
+			if c.temp != nil {
+				_ = c.temp.Remove() // what is left is removed at the next start
+			}
+		}
+	}()
+	for _, c := range changes {
+		if err := p.prepare(ctx, c); err != nil {
+			return err
 		}
 	}
-	// Also if nothing has changed: the one before may have ended in between.
-	return state, p.point(ctx, place, state, had)
+	if allowed != nil {
+		if err := allowed(); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if !c.draft.Changed() {
+			continue
+		}
+		if err := p.store(ctx, c); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if c.next == nil {
+			continue
+		}
+		if err := p.o.step("state"); err != nil {
+			return err
+		}
+		if err := p.replaceState(ctx, c.place, c.next, c.version); err != nil {
+			return err
+		}
+		c.state, c.wrote = c.next, c.next.Revision
+	}
+	return p.show(ctx, changes) // also if nothing has changed: the one before may have ended in between
+}
+
+// prepare reads a repository and edits the draft of its next revision.
+func (p *Publisher) prepare(ctx context.Context, c *change) (err error) {
+	c.next = nil
+	if c.had, err = p.versions(ctx, c.place); err != nil {
+		return err
+	}
+	c.state, c.version, err = c.from(ctx)
+	if err == nil {
+		err = p.checkKey(ctx, c.place, c.state.Newest())
+	}
+	if err != nil {
+		return err
+	}
+	if c.temp, err = dirlock.NewTemp(p.o.Dir, "publish-"+rand.Text()); err != nil {
+		return fmt.Errorf("publish %s: %w", c.place.Path(), err)
+	}
+	c.draft = c.state.Edit()
+	return c.edit(c.state, c.draft, c.temp.Path)
 }
 
 // ErrNoRepository means that nothing was published yet.
@@ -130,15 +184,22 @@ func arches(place Place, builds []rpmflow.Build) []string {
 	return []string{builds[0].Arch, "noarch"}
 }
 
-// addBuilds puts what builds have made into a draft. The packages that it may not have are in refused.
-func (p *Publisher) addBuilds(ctx context.Context, place Place, builds []rpmflow.Build, refused *[]*refusedError) edit {
+// addBuilds puts what builds have made into a draft. The packages that it may not have are in refused. all is nil if
+// the builds are published independently of each other.
+func (p *Publisher) addBuilds(
+	ctx context.Context, place Place, builds []rpmflow.Build, all *set, refused *[]*refusedError,
+) edit {
 	return func(s *repo.State, d *repo.Draft, dir string) error {
 		*refused = nil
 		there := map[string]bool{}
 		for _, e := range s.Entries() {
 			there[e.Build+" "+e.NEVRA.String()] = true
 		}
-		for _, b := range builds {
+		missing := builds
+		if all != nil {
+			missing = all.missing(s, builds)
+		}
+		for _, b := range missing {
 			for _, a := range b.Artifacts {
 				if kind, ok := kindOf(a); !ok || kind != place.Kind || there[b.ID+" "+a.NEVRA] {
 					continue
@@ -158,44 +219,42 @@ func (p *Publisher) addBuilds(ctx context.Context, place Place, builds []rpmflow
 	}
 }
 
-// publish stores the next revision. The state decides: who writes it first has published.
-func (p *Publisher) publish(
-	ctx context.Context, place Place, state *repo.State, version string, draft *repo.Draft, dir string,
-) (*repo.State, error) {
-	current, closeAll, err := p.current(ctx, place, state, dir)
+// store stores the metadata of the next revision. The state, which is written next, decides: who writes it first has
+// published.
+func (p *Publisher) store(ctx context.Context, c *change) error {
+	place, dir := c.place, c.temp.Path
+	current, closeAll, err := p.current(ctx, place, c.state, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer closeAll()
-	next, err := draft.Publish(current, p.o.now())
+	next, err := c.draft.Publish(current, p.o.now())
 	if err != nil {
-		return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+		return fmt.Errorf("repository %s: %w", place.Path(), err)
 	}
 	newest := next.State.Newest()
 	for _, m := range next.Files {
 		file := filepath.Join(dir, "next-"+m.Name)
 		if err := write(file, m.Open()); err != nil {
-			return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
+			return fmt.Errorf("repository %s: %w", place.Path(), err)
 		}
 		// Clients of the revision and those of the directory itself find them in different places.
 		for _, at := range []string{place.revision(newest) + "/repodata/", "repodata/"} {
 			if err := p.o.step("metadata"); err != nil {
-				return nil, err
+				return err
 			}
 			if err := p.repos.Keep(ctx, place.key(at+m.Name), file, m.SHA256, m.Size, contentType(m.Name)); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	for name, repomd := range map[string][]byte{"repodata": next.Repomd, flat: next.FlatRepomd} {
 		if err := p.keepSigned(ctx, place.key(place.revision(newest)+"/"+name+"/"), repomd, dir); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := p.o.step("state"); err != nil {
-		return nil, err
-	}
-	return next.State, p.replaceState(ctx, place, next.State, version)
+	c.next = next.State
+	return nil
 }
 
 func (p *Publisher) replaceState(ctx context.Context, place Place, state *repo.State, version string) error {

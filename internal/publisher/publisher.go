@@ -75,7 +75,8 @@ type Publisher struct {
 // otherKeyPause is how long a build waits that a publisher could not publish because it has another key.
 const otherKeyPause = 5 * time.Second
 
-// desk is what is published together: the repositories of a project for a target.
+// desk is where builds wait for each other: those of a project for a target, or, with an empty target, all of a project
+// that publishes the builds of a push together.
 type desk struct{ project, target string }
 
 // work is what waits for a desk.
@@ -140,12 +141,15 @@ func (p *Publisher) keep(ctx context.Context) {
 
 // receive puts a finished build to what waits for its repositories.
 func (p *Publisher) receive(ctx context.Context, f events.Finish) {
-	b := f.Build
-	if b.Outcome == nil || b.Outcome.Result != rpmflow.Succeeded || !p.o.Rules(b.Project).On {
+	b, rules := f.Build, p.o.Rules(f.Build.Project)
+	d := desk{b.Project, b.Target}
+	if rules.Together { // a build that has failed decides, too
+		d.target = ""
+	}
+	if b.Outcome == nil || !rules.On || !rules.Together && b.Outcome.Result != rpmflow.Succeeded {
 		p.done(ctx, f)
 		return
 	}
-	d := desk{b.Project, b.Target}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held[b.ID] = f
@@ -186,7 +190,7 @@ func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, e
 		p.metrics.failed.Inc()
 		log.Warn("not published, trying again", "builds", len(batch), "in", pause, "error", hint.Full(err))
 	}}
-	var builds []rpmflow.Build
+	var places []Place
 	err = policy.Do(ctx, func() error {
 		select {
 		case <-ctx.Done():
@@ -197,11 +201,12 @@ func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, e
 		if batch = p.collect(d, batch); len(batch) == 0 {
 			return nil
 		}
-		builds = make([]rpmflow.Build, len(batch))
-		for i, f := range batch {
-			builds[i] = f.Build
+		var err error
+		if d.target == "" {
+			places, err = p.publishSet(ctx, batch[0])
+		} else {
+			places, err = p.publishEach(ctx, d, batch)
 		}
-		err := p.publishBuilds(ctx, d, builds)
 		if errors.Is(err, errOtherKey) {
 			return retry.Permanent(err)
 		}
@@ -214,23 +219,28 @@ func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, e
 		}
 		return batch, err
 	}
-	for _, kind := range kinds() {
-		if place := (Place{d.project, d.target, kind}); wanted(builds, kind) && p.due(place) {
+	for _, place := range places {
+		if p.due(place) {
 			if err := p.sweep(ctx, place); err != nil { // it is tried again with a later publication
-				log.Warn("old revisions cannot be removed", "kind", kind, "error", err)
+				log.Warn("old revisions cannot be removed", "target", place.Target, "kind", place.Kind, "error", err)
 			}
 		}
 	}
 	return batch, nil
 }
 
-// collect adds what waits for a desk to a batch. A desk with nothing to do is closed.
+// collect adds what waits for a desk to a batch; of a project that publishes pushes together, one build. A desk with
+// nothing to do is closed.
 func (p *Publisher) collect(d desk, batch []events.Finish) []events.Finish {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.desks[d]
-	batch = append(batch, w.waiting...)
-	w.waiting = nil
+	n := len(w.waiting)
+	if d.target == "" {
+		n = min(n, 1-len(batch))
+	}
+	batch = append(batch, w.waiting[:n]...)
+	w.waiting = w.waiting[n:]
 	if len(batch) == 0 {
 		delete(p.desks, d)
 	}
@@ -246,112 +256,6 @@ func (p *Publisher) due(place Place) bool {
 	}
 	p.swept[place] = p.o.now()
 	return true
-}
-
-func (p *Publisher) publishBuilds(ctx context.Context, d desk, builds []rpmflow.Build) error {
-	var refused []*refusedError
-	states := map[Kind]*repo.State{}
-	for _, kind := range kinds() {
-		if !wanted(builds, kind) {
-			continue
-		}
-		place := Place{d.project, d.target, kind}
-		var not []*refusedError
-		state, err := p.change(ctx, place, p.orNew(place, arches(place, builds)), p.addBuilds(ctx, place, builds, &not))
-		if err != nil {
-			return err
-		}
-		states[kind] = state
-		refused = append(refused, not...)
-	}
-	for _, err := range refused {
-		p.o.Log.Error("a package is not published", "project", d.project, "target", d.target, "error", hint.Full(err))
-	}
-	return p.announce(ctx, d, states, refused)
-}
-
-// wanted reports whether builds have packages for a repository.
-func wanted(builds []rpmflow.Build, kind Kind) bool {
-	for _, b := range builds {
-		for _, a := range b.Artifacts {
-			if k, ok := kindOf(a); ok && k == kind {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// announce publishes an event about what has changed since the last one, also if that was changed by a run that ended
-// before its event.
-func (p *Publisher) announce(ctx context.Context, d desk, states map[Kind]*repo.State, refused []*refusedError) error {
-	const rounds = 20
-	for range rounds {
-		last, seq, err := p.events.Last(ctx, d.project, d.target)
-		if err != nil {
-			return err
-		}
-		pub := events.Publication{Project: d.project, Target: d.target, Published: p.o.now().UTC()}
-		known := map[Kind]int64{}
-		for _, r := range last.Repositories {
-			known[Kind(r.Kind)] = r.Revision
-		}
-		changed := false
-		for _, kind := range kinds() {
-			state := states[kind]
-			if state == nil { // as it was
-				for _, r := range last.Repositories {
-					if Kind(r.Kind) == kind {
-						r.Added, r.Removed = []events.PublishedPackage{}, []events.PublishedPackage{}
-						pub.Repositories = append(pub.Repositories, r)
-					}
-				}
-				continue
-			}
-			difference := p.difference(Place{d.project, d.target, kind}, state, known[kind])
-			pub.Repositories = append(pub.Repositories, difference)
-			changed = changed || state.Revision > known[kind]
-		}
-		for _, err := range refused {
-			why, do := hint.Split(err.err)
-			pub.Refused = append(pub.Refused,
-				events.RefusedPackage{Build: err.build, Name: err.name, Reason: why, Hint: do})
-		}
-		if !changed && len(refused) == 0 {
-			return nil
-		}
-		if err = p.events.Add(ctx, pub, seq); err == nil {
-			p.metrics.announced(pub)
-		}
-		if !errors.Is(err, events.ErrLost) {
-			return err
-		}
-	}
-	return fmt.Errorf("announce the publication of %s/%s: other publishers were first %d times",
-		d.project, d.target, rounds)
-}
-
-// difference is the newest revision and what has changed since another.
-func (p *Publisher) difference(place Place, state *repo.State, since int64) events.PublishedRepository {
-	r := events.PublishedRepository{
-		Kind: string(place.Kind), Revision: state.Revision,
-		URL:   p.RevisionURL(place, state.Newest()),
-		Added: []events.PublishedPackage{}, Removed: []events.PublishedPackage{},
-	}
-	published := func(e repo.Entry) events.PublishedPackage {
-		return events.PublishedPackage{NEVRA: e.NEVRA.String(), Build: e.Build, SHA256: e.Checksum}
-	}
-	for _, e := range state.Entries() {
-		if e.Since > since {
-			r.Added = append(r.Added, published(e))
-		}
-	}
-	for _, e := range state.Removed {
-		if e.Revision > since {
-			r.Removed = append(r.Removed, published(e.Entry))
-		}
-	}
-	return r
 }
 
 // giveBack has a finished build delivered again, after a pause, to any publisher.

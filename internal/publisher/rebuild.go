@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,14 +37,15 @@ func (p *Publisher) Rebuild(ctx context.Context, place Place) (state *repo.State
 		return s, version, nil
 	}
 	var not []*refusedError
-	state, err = p.change(ctx, place, empty, p.addBuilds(ctx, place, builds, &not))
+	state, err = p.change(ctx, place, empty, p.addBuilds(ctx, place, builds, nil, &not))
 	for _, r := range not {
 		refused = append(refused, r)
 	}
 	return state, refused, err
 }
 
-// builds are those of a target that have succeeded, in the order in which they ended.
+// builds are those of a target that have succeeded, in the order in which they ended. If those of a push are published
+// together, builds whose push is held back are left out.
 func (p *Publisher) builds(ctx context.Context, place Place) (builds []rpmflow.Build, err error) {
 	for o, err := range p.repos.List(ctx, "builds/"+place.Project+"/") {
 		if err != nil {
@@ -54,21 +54,22 @@ func (p *Publisher) builds(ctx context.Context, place Place) (builds []rpmflow.B
 		if !strings.HasSuffix(o.Key, "/build.json") {
 			continue
 		}
-		raw, _, err := p.repos.Read(ctx, o.Key, 16<<20)
+		b, err := p.record(ctx, o.Key)
 		if err != nil {
 			return nil, err
 		}
-		var b rpmflow.Build
-		if err := json.Unmarshal(raw, &b); err != nil {
-			return nil, fmt.Errorf("read %s: %w", o.Key, err)
-		}
-		succeeded := b.Outcome != nil && b.Outcome.Result == rpmflow.Succeeded && b.FinishedAt != nil
-		if succeeded && b.Target == place.Target {
+		if b.Outcome != nil && b.FinishedAt != nil {
 			builds = append(builds, b)
 		}
 	}
 	slices.SortStableFunc(builds, func(a, b rpmflow.Build) int { return a.FinishedAt.Compare(*b.FinishedAt) })
-	return builds, nil
+	held := func(rpmflow.Build) bool { return false }
+	if p.o.Rules(place.Project).Together {
+		held = heldBack(builds)
+	}
+	return slices.DeleteFunc(builds, func(b rpmflow.Build) bool {
+		return b.Target != place.Target || b.Outcome.Result != rpmflow.Succeeded || held(b)
+	}), nil
 }
 
 // lastRevision is the highest number that a revision has had, as far as the storage still has it.

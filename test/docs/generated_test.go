@@ -203,7 +203,7 @@ func described(ref string) string {
 		return "a phase"
 	case "push", "build", "sources", "options", "macro", "repository", "mock_option", "root", "split", "revision",
 		"substitution", "phase", "cancel", "waiting", "outcome", "package", "source_file", "source_package", "artifact",
-		"publication", "published_repository", "published_package", "refused_package":
+		"publication", "published_repository", "published_package", "refused_package", "held_back":
 		return fmt.Sprintf("[%s](#%s)", name, name)
 	}
 	return ""
@@ -284,7 +284,8 @@ func fields(t *testing.T) string {
 	}
 	table("push", pushDefs["push"].Description, pushDefs["push"])
 	_, published := load(eventschema.Published)
-	for _, name := range []string{"publication", "published_repository", "published_package", "refused_package"} {
+	for _, name := range []string{"publication", "published_repository", "published_package", "refused_package",
+		"held_back"} {
 		table(name, published[name].Description, published[name])
 	}
 	return b.String()
