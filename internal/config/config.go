@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
-	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/osrelease"
 )
 
@@ -107,11 +106,6 @@ type Listener struct {
 	MaxUpload      Size
 	RequestTimeout time.Duration
 	Subscribers    []string
-}
-
-// AcceptsSubmissions reports whether POST /api/v1/builds is open at all: with a token, or on a loopback address only.
-func (n Listener) AcceptsSubmissions() bool {
-	return n.Token != "" || netrule.Loopback(n.Listen)
 }
 
 // Engine is what runs builds.

@@ -278,22 +278,6 @@ func TestEveryKey(t *testing.T) {
 	}
 }
 
-func TestAcceptsSubmissions(t *testing.T) {
-	t.Parallel()
-	for listen, want := range map[string]bool{
-		"127.0.0.1:8080": true, "[::1]:8080": true, "localhost:8080": true, "127.8.8.8:1": true,
-		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "192.0.2.1:8080": false,
-		"localhost.example.com:8080": false, "": false,
-	} {
-		if got := (Listener{Listen: listen}).AcceptsSubmissions(); got != want {
-			t.Errorf("%q: %v", listen, got)
-		}
-		if !(Listener{Listen: listen, Token: "t"}).AcceptsSubmissions() {
-			t.Errorf("%q: refuses in spite of its token", listen)
-		}
-	}
-}
-
 func TestCheckBuilder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "conf/ours.cfg", "")

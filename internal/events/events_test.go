@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -55,7 +56,7 @@ func FuzzToken(f *testing.F) {
 		if strings.ContainsAny(token, ".*> \t/\\") {
 			t.Fatalf("%q became %q, which is not one token", name, token)
 		}
-		back, err := events.Name(token)
+		back, err := url.PathUnescape(token)
 		if err != nil || back != name {
 			t.Fatalf("%q came back as %q: %v", name, back, err)
 		}

@@ -2,7 +2,6 @@ package events
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -39,15 +38,6 @@ func Token(name string) string {
 		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
-}
-
-// Name is the reverse of Token.
-func Name(token string) (string, error) {
-	name, err := url.PathUnescape(token)
-	if err != nil {
-		return "", fmt.Errorf("subject token %q: %w", token, err)
-	}
-	return name, nil
 }
 
 func pushSubject(project, push, kind string) string {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"net/url"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -76,26 +74,4 @@ func (c *content) Read(p []byte) (int, error) {
 		err = c.fail(err)
 	}
 	return n, err
-}
-
-// Presign makes a link with which anybody can fetch an object for the time of ttl, 1 s to 7 days; it is not checked
-// that the object exists. With a fileName browsers save it under that name. If there is a PublicURL, it is the link
-// below that, which does not end. A presigned link is valid at the configured endpoint's host only.
-func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration, fileName string) (string, error) {
-	if err := CheckKey(key); err != nil {
-		return "", fmt.Errorf("make a link: %w", err)
-	}
-	if s.public != "" {
-		return s.URL(key), nil
-	}
-	query := url.Values{}
-	if fileName != "" {
-		query.Set("response-content-disposition",
-			mime.FormatMediaType("attachment", map[string]string{"filename": fileName}))
-	}
-	u, err := s.core.PresignedGetObject(ctx, s.bucket, key, ttl, query)
-	if err != nil {
-		return "", fmt.Errorf("make a link to %s for %v: %w", s.Address(key), ttl, err)
-	}
-	return u.String(), nil
 }

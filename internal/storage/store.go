@@ -42,7 +42,7 @@ type Config struct {
 	CAFile string
 	// CreateBucket lets Ensure make a bucket that is missing.
 	CreateBucket bool
-	// PublicURL is a base under which anybody may fetch objects by their keys. When empty, links are presigned.
+	// PublicURL is a base under which anybody may fetch objects by their keys; empty: nobody else can.
 	PublicURL string
 	Logger    *slog.Logger
 }
