@@ -7,6 +7,7 @@ package storagetest
 import (
 	"context"
 	"log/slog"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,7 +94,14 @@ func start(ctx context.Context, t testing.TB, o gateway.Options) *gateway.Gatewa
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = g.Close() }) // a test may have killed it already
+	t.Cleanup(func() {
+		select {
+		case <-g.Done(): // the test has ended it
+		default: // the race detector lets a program that ends by itself wait for a second
+			_ = syscall.Kill(g.Pid(), syscall.SIGKILL)
+		}
+		_ = g.Close()
+	})
 	return g
 }
 
