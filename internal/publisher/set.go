@@ -221,7 +221,8 @@ func (p *Publisher) gather(ctx context.Context, f events.Finish) (*set, error) {
 		first = ended.Build
 	}
 	push, err := pushes.Last(ctx, first.Project, first.Push)
-	if errors.Is(err, events.ErrNoPush) || err == nil && !slices.Contains(push.BuildIDs(), first.ID) {
+	has := slices.ContainsFunc(push.Builds, func(b rpmflow.Build) bool { return b.ID == first.ID })
+	if errors.Is(err, events.ErrNoPush) || err == nil && !has {
 		return nil, fmt.Errorf("push %s: %w", first.Push, errForgotten)
 	}
 	if err != nil {
