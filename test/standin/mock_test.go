@@ -212,6 +212,7 @@ func target(t *testing.T, image string) string {
 func args(format string, a ...any) []string { return strings.Fields(fmt.Sprintf(format, a...)) }
 
 func TestBuild(t *testing.T) {
+	t.Parallel()
 	base := image(t)
 	cfg := target(t, base)
 
@@ -265,6 +266,7 @@ func TestBuild(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	base := image(t)
 	spec := func(build string) string { return strings.Replace(helloSpec, "make hello", build, 1) }
 	const r = "-r standin-1-x86_64 --resultdir /out "
@@ -332,6 +334,7 @@ func TestRefusals(t *testing.T) {
 			code: 1, log: "\nChild return code was: 1\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := c.step
 			s.image = root
 			if s.files == nil {
