@@ -67,12 +67,18 @@ type check struct {
 	f      *doctor.Findings
 }
 
-func (c check) builder() bool { return c.access.Role == rpmflow.RoleBuilder }
+// waits reports whether the program waits for streams that a listener makes.
+func (c check) waits() bool {
+	return c.access.Role == rpmflow.RoleBuilder || c.access.Role == rpmflow.RolePublisher
+}
 
 func (c check) streams(ctx context.Context) {
 	names := []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs}
-	if c.builder() {
+	switch c.access.Role {
+	case rpmflow.RoleBuilder:
 		names = names[1:]
+	case rpmflow.RolePublisher: // it may not ask for others, and makes PUBLISHED itself
+		names = []string{StreamEvents}
 	}
 	clock := false
 	for _, stream := range names {
@@ -106,7 +112,7 @@ func (c check) noStream(name string, err error) (goOn bool) {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		state := doctor.Warning
-		if c.builder() {
+		if c.waits() {
 			state = doctor.Failed
 		}
 		c.f.Add(name, state, "is not there", "start a listener: it makes the streams")
@@ -135,7 +141,7 @@ func (c check) stream(name string, info *jetstream.StreamInfo) {
 	}
 	found += fmt.Sprintf(", replicas: %d", max(info.Config.Replicas, 1))
 	state, do := doctor.OK, ""
-	if want := c.access.Streams.Replicas; !c.builder() && info.Config.Replicas != want {
+	if want := c.access.Streams.Replicas; !c.waits() && info.Config.Replicas != want {
 		state = doctor.Warning
 		do = fmt.Sprintf("nats.replicas is %d: restart a listener, which brings the streams up to date", want)
 	}

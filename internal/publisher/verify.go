@@ -74,6 +74,14 @@ func (v *verification) wrong(name, what string, args ...any) {
 	v.findings = append(v.findings, Finding{Key: v.place.key(name), Wrong: fmt.Sprintf(what, args...)})
 }
 
+// signature is a finding about one. Clients can be told of a key that they lack; all else is for ever.
+func (v *verification) signature(name string, err error) {
+	if errors.Is(err, sign.ErrUnknownKey) {
+		err = fmt.Errorf("%w: add its public half to publisher.signing_key", err)
+	}
+	v.wrong(name, "%v", err)
+}
+
 // open reads an object; nil: it is not there, which is a finding.
 func (v *verification) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	v.name(name)
@@ -138,7 +146,7 @@ func (v *verification) signed(ctx context.Context, dir string) (repomd []byte, e
 		return nil, err
 	}
 	if _, err := v.keys.Detached(repomd, signature); err != nil {
-		v.wrong(dir+"repomd.xml.asc", "%v", err)
+		v.signature(dir+"repomd.xml.asc", err)
 	}
 	return repomd, nil
 }
@@ -165,7 +173,7 @@ func (v *verification) pkg(ctx context.Context, e repo.Entry) error {
 	}
 	defer func() { _ = body.Close() }() // it was read to its end, or failed before
 	if _, err := v.keys.Package(body); err != nil {
-		v.wrong(e.Object(), "%v", err)
+		v.signature(e.Object(), err)
 	}
 	return nil
 }

@@ -35,7 +35,8 @@ func TestSystem(t *testing.T) {
 	h.healthy(t, 1, "publisher")
 	h.healthy(t, 2, "builder")
 	h.confined(t)
-	for _, args := range [][]string{{"rpmflow", "config", "check"}, {"listener", "doctor"}, {"builder", "doctor"}} {
+	for _, args := range [][]string{{"rpmflow", "config", "check"}, {"listener", "doctor"}, {"builder", "doctor"},
+		{"publisher", "doctor"}} {
 		h.compose(t, append([]string{"run", "--rm", "-T"}, args...)...)
 	}
 
