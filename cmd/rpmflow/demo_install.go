@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
@@ -66,7 +68,8 @@ func awaitPublication(ctx context.Context, cfg *config.Config, b rpmflow.Build) 
 	defer cancel()
 	for {
 		last, _, err := events.NewPublications(js).Last(ctx, b.Project, b.Target)
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		// The publisher makes the stream when it starts, which can be after the build.
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, err
 		}
 		for _, r := range last.Refused {
