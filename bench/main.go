@@ -1,8 +1,9 @@
 // Command bench measures what rpmflow promises and prints figures: the time from a push to the engine's first call,
 // memory of idle programs and of a builder with a large log, how soon a line of a log is seen and a killed builder's
-// build is built by another, sizes of binaries and images, and on demand the duration of the tests, and fetches and
-// archives compared with the git command (-git), additions to a repository with createrepo_c (-repo). Figures of one
-// noisy machine are not results of a test; what is compared is measured side by side in one run.
+// build is built by another, a publisher from the finished event to the published package, additions to a repository
+// beside createrepo_c, sizes of binaries and images, and on demand the duration of the tests, and fetches and archives
+// compared with the git command (-git). Figures of one noisy machine are not results of a test; what is compared is
+// measured side by side in one run.
 package main
 
 import (
@@ -40,6 +41,8 @@ func main() {
 	child := flag.String("git-child", "", "what -git runs to measure: directory, URL and commit")
 	packages := flag.String("repo", "",
 		"compare adding a package to repositories of so many packages (100,1000) with createrepo_c, and nothing else")
+	publishes := flag.Bool("publish", false, "measure a publisher, and nothing else")
+	large := flag.Int64("large", 3_000_000_000, "bytes of the large package that a publisher publishes")
 	repository := flag.String("repo-child", "", "what -repo runs to measure: directory and package")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -55,10 +58,12 @@ func main() {
 		err = repoChild(strings.Fields(*repository))
 	case *packages != "":
 		err = repoAlone(ctx, *packages)
+	case *publishes:
+		err = publishAlone(ctx, *large)
 	case *rebuild:
 		err = rebuildsAlone(ctx, m, *requires)
 	default:
-		err = bench(ctx, *pushes, m, *makeTest)
+		err = bench(ctx, *pushes, m, *makeTest, *large)
 	}
 	if err != nil {
 		log.SetFlags(0)
@@ -66,7 +71,7 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error {
+func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool, large int64) error {
 	dir, err := os.MkdirTemp("", "rpmflow-bench-")
 	if err != nil {
 		return err
@@ -111,6 +116,13 @@ func bench(ctx context.Context, pushes int, m mockSettings, makeTest bool) error
 		return err
 	}
 	builderFigures(ctx, bin, dir, m)
+	if err := publisherFigures(ctx, bin, filepath.Join(dir, "publishing"), large); err != nil {
+		fmt.Printf("  not measured: %v\n", err)
+	}
+	fmt.Println()
+	if err := repoAlone(ctx, "100,1000,10000"); err != nil {
+		return err
+	}
 	if makeTest {
 		return timeMakeTest(ctx, dir)
 	}

@@ -82,9 +82,11 @@ func (p *Publisher) difference(place Place, state *repo.State, since int64) even
 	published := func(e repo.Entry) events.PublishedPackage {
 		return events.PublishedPackage{NEVRA: e.NEVRA.String(), Build: e.Build, SHA256: e.Checksum}
 	}
-	for _, e := range state.Entries() {
-		if e.Since > since {
-			r.Added = append(r.Added, published(e))
+	for _, f := range state.Frames { // a list of all entries would be megabytes
+		for _, e := range f.Entries {
+			if e.Since > since {
+				r.Added = append(r.Added, published(e))
+			}
 		}
 	}
 	for _, e := range state.Removed {

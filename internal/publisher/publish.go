@@ -191,9 +191,17 @@ func (p *Publisher) addBuilds(
 ) edit {
 	return func(s *repo.State, d *repo.Draft, dir string) error {
 		*refused = nil
+		some := map[string]bool{}
+		for _, b := range builds {
+			some[b.ID] = true
+		}
 		there := map[string]bool{}
-		for _, e := range s.Entries() {
-			there[e.Build+" "+e.NEVRA.String()] = true
+		for _, f := range s.Frames { // a list of all entries would be megabytes
+			for _, e := range f.Entries {
+				if some[e.Build] {
+					there[e.Build+" "+e.NEVRA.String()] = true
+				}
+			}
 		}
 		missing := builds
 		if all != nil {

@@ -179,7 +179,13 @@ func (p *Package) Bytes() ([]byte, error) { return pack(p) }
 // ParsePackage reads what Bytes has made.
 func ParsePackage(stored []byte) (*Package, error) {
 	p := &Package{}
-	if err := unpack(stored, p); err != nil {
+	err := unpack(stored, p, func(d *json.Decoder) error {
+		if err := d.Decode(&struct{}{}); err != nil {
+			return err
+		}
+		return errors.New("there is another value")
+	})
+	if err != nil {
 		return nil, fmt.Errorf("stored metadata of a package: %w", err)
 	}
 	for _, fragment := range []string{p.Primary, p.Filelists, p.Other} {
@@ -200,8 +206,8 @@ func fragments(content []byte) [][]byte {
 	return all[:len(all)-1]
 }
 
-// pack makes compressed JSON.
-func pack(v any) ([]byte, error) {
+// pack makes compressed JSON of some values, one after another: the encoder holds one of them at a time.
+func pack(values ...any) ([]byte, error) {
 	var b bytes.Buffer
 	w, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
@@ -209,18 +215,30 @@ func pack(v any) ([]byte, error) {
 	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false) // the values are full of "<"
-	err = errors.Join(e.Encode(v), w.Close())
+	for _, v := range values {
+		err = errors.Join(err, e.Encode(v))
+	}
+	err = errors.Join(err, w.Close())
 	return b.Bytes(), err
 }
 
-func unpack(stored []byte, v any) error {
-	c, err := newCodec(Zstd)
+// unpack reads the first value, and has next decode the others until it returns io.EOF.
+func unpack(stored []byte, v any, next func(*json.Decoder) error) error {
+	r, err := zstd.NewReader(bytes.NewReader(stored), zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(maxOpen), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
-	content, err := c.open(stored)
-	if err != nil {
+	defer r.Close()
+	d := json.NewDecoder(io.LimitReader(r, maxOpen))
+	if err := d.Decode(v); err != nil {
 		return err
 	}
-	return json.Unmarshal(content, v)
+	for {
+		if err := next(d); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 }

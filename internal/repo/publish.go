@@ -33,13 +33,14 @@ type Metadata struct {
 	chunks []chunk
 }
 
-// Open reads the file, any number of times.
+// Open reads the file, any number of times. The reader is no io.WriterTo, with which io.Copy into a file has a new
+// buffer for each chunk.
 func (m Metadata) Open() io.Reader {
 	all := make([]io.Reader, len(m.chunks))
 	for i, c := range m.chunks {
 		all[i] = io.NewSectionReader(c.from, c.at, c.size)
 	}
-	return io.MultiReader(all...)
+	return struct{ io.Reader }{io.MultiReader(all...)}
 }
 
 // chunk is a frame, where it is.
@@ -285,6 +286,7 @@ func (a *assembly) files(next *State) ([]Metadata, error) {
 		packages += len(f.Entries)
 	}
 	var all []Metadata
+	buffer := make([]byte, 64<<10)
 	for k := range kinds {
 		begin, end := k.around(packages)
 		head, err := a.compress([]byte(begin))
@@ -300,7 +302,7 @@ func (a *assembly) files(next *State) ([]Metadata, error) {
 		sum := sha256.New()
 		for _, c := range m.chunks {
 			crc := crc32.New(a.table)
-			n, err := io.Copy(io.MultiWriter(sum, crc), io.NewSectionReader(c.from, c.at, c.size))
+			n, err := io.CopyBuffer(io.MultiWriter(sum, crc), io.NewSectionReader(c.from, c.at, c.size), buffer)
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", k.name(), err)
 			}

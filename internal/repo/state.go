@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -113,7 +114,15 @@ func New(c Compression, arches ...string) *State {
 // ParseState reads what Bytes has made.
 func ParseState(stored []byte) (*State, error) {
 	s := &State{}
-	if err := unpack(stored, s); err != nil {
+	err := unpack(stored, s, func(d *json.Decoder) error {
+		var f Frame
+		if err := d.Decode(&f); err != nil {
+			return err
+		}
+		s.Frames = append(s.Frames, f)
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("state of a repository: %w", err)
 	}
 	if s.Format != 1 {
@@ -144,12 +153,25 @@ func (s *State) Files() []FileInfo {
 	return s.Revisions[len(s.Revisions)-1].Files
 }
 
-// Bytes is the state as an object to store, compressed.
-func (s *State) Bytes() ([]byte, error) { return pack(s) }
+// Bytes is the state as an object to store, compressed: everything but the frames, and then each of them, since all
+// packages of a large repository are tens of megabytes of JSON.
+func (s *State) Bytes() ([]byte, error) {
+	head := *s
+	head.Frames = nil
+	values := []any{&head}
+	for i := range s.Frames {
+		values = append(values, &s.Frames[i])
+	}
+	return pack(values...)
+}
 
 // Entries are the packages, in the order in which they were added.
 func (s *State) Entries() []Entry {
-	var all []Entry
+	n := 0
+	for _, f := range s.Frames {
+		n += len(f.Entries)
+	}
+	all := make([]Entry, 0, n)
 	for _, f := range s.Frames {
 		all = append(all, f.Entries...)
 	}
