@@ -28,15 +28,6 @@ type Push struct {
 	Half Half `json:"half,omitempty"`
 }
 
-// BuildIDs lists the ids of the push's builds.
-func (p Push) BuildIDs() []string {
-	ids := make([]string, 0, len(p.Builds))
-	for _, b := range p.Builds {
-		ids = append(ids, b.ID)
-	}
-	return ids
-}
-
 // State is the state of a build.
 type State string
 
