@@ -305,7 +305,7 @@ func TestSignWhilePublishing(t *testing.T) {
 	s := start(t)
 	files := many(t, 5)
 	older, newer := newPair(t), newPair(t)
-	p, stop := run(t, s.signing(t, url, older.private))
+	_, stop := run(t, s.signing(t, url, older.private))
 	for n, file := range files {
 		s.finish(t, file, file)
 		s.published(t, int64(n)+1)
@@ -322,7 +322,7 @@ func TestSignWhilePublishing(t *testing.T) {
 		}
 		return nil
 	}
-	p = testkit.Value(publisher.New(o))(t)
+	p := testkit.Value(publisher.New(o))(t)
 	state, _, err := p.Sign(t.Context(), binary)
 	testkit.Must(t, err)
 	if n := len(state.Entries()); n != 4 || steps["package"] != 5 || steps["state"] != 2 {

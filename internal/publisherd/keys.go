@@ -171,7 +171,7 @@ func Check(cfg *config.Config) doctor.Check {
 				"extend it, or change the key: nothing can be published after that")
 			return
 		}
-		f.OK(name, "%s signs; %d other keys are accepted", all[0], len(all)-1)
+		f.OK(name, "%s signs; other keys: %d", all[0], len(all)-1)
 	}
 }
 

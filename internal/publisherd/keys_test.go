@@ -101,8 +101,8 @@ func TestCheckedKeys(t *testing.T) {
 		state              doctor.State
 	}{
 		"none":         {doctor: "none yet", state: doctor.Skipped},
-		"good":         {key: string(private), doctor: "0 other keys", state: doctor.OK},
-		"file":         {file: string(private) + string(public), doctor: "1 other keys", state: doctor.OK},
+		"good":         {key: string(private), doctor: "other keys: 0", state: doctor.OK},
+		"file":         {file: string(private) + string(public), doctor: "other keys: 1", state: doctor.OK},
 		"expires soon": {key: expiring(t, time.Hour), doctor: "expires at", state: doctor.Warning},
 		"public": {key: string(public), check: "public half", doctor: "public half",
 			state: doctor.Failed},

@@ -122,7 +122,7 @@ func two(t *testing.T) []byte {
 	}))(t)
 }
 
-// The first key signs. Clients get all of them, each once, also one without its private half, but none that has expired.
+// The first key signs. Clients get all of them, each once, also one without its private half, but none that is over.
 func TestSeveralKeys(t *testing.T) {
 	t.Parallel()
 	first, next := newKey(t), newKey(t)
