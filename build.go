@@ -130,7 +130,11 @@ type BuildAttempt struct {
 	// Containers names the containers of the attempt, newest last.
 	Containers []string `json:"containers,omitempty"`
 	// Root is what the attempt's build root was made from; only the engine mock has one.
-	Root   *BuildRoot  `json:"root,omitempty"`
+	Root *BuildRoot `json:"root,omitempty"`
+	// OwnRepository is the URL of the revision of the project's published repository that BuildRequires are installed
+	// from, if Options.UseOwnRepository asks for it and something is published.
+	OwnRepository string `json:"own_repository,omitempty"`
+
 	Phase  Phase       `json:"phase,omitempty"`
 	Phases []PhaseTime `json:"phases,omitempty"`
 	// SourceFiles are the attempt's sources that are not in git.

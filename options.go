@@ -24,6 +24,10 @@ type Options struct {
 	NoCheck bool `json:"nocheck,omitempty"`
 	// Repositories are asked for BuildRequires, besides those of the target's mock configuration.
 	Repositories []Repo `json:"repositories,omitempty"`
+	// UseOwnRepository has BuildRequires installed also from what is published of the project for the target.
+	UseOwnRepository bool `json:"use_own_repository,omitempty"`
+	// TrustOwnRepository is for that repository what Repo.Trusted is for others.
+	TrustOwnRepository bool `json:"trust_own_repository,omitempty"`
 	// MockOptions are set in mock's configuration.
 	MockOptions []MockOption `json:"mock_options,omitempty"`
 }
@@ -85,6 +89,8 @@ func (o Options) Over(base Options) Options {
 	}
 	out.With = slices.DeleteFunc(out.With, func(c string) bool { return slices.Contains(o.Without, c) })
 	out.Without = slices.DeleteFunc(out.Without, func(c string) bool { return slices.Contains(o.With, c) })
+	out.UseOwnRepository = o.UseOwnRepository || base.UseOwnRepository
+	out.TrustOwnRepository = o.TrustOwnRepository || base.TrustOwnRepository
 	if len(out.With) == 0 {
 		out.With = nil
 	}
@@ -113,6 +119,7 @@ func over[T any](base, own []T, same func(a, b T) bool) []T {
 
 // Trust marks every repository as trusted.
 func (o Options) Trust() Options {
+	o.TrustOwnRepository = o.UseOwnRepository
 	o.Repositories = slices.Clone(o.Repositories)
 	for i := range o.Repositories {
 		o.Repositories[i].Trusted = true
@@ -120,13 +127,16 @@ func (o Options) Trust() Options {
 	return o
 }
 
-// Untrusted lists the URLs of the repositories that need an engine with user namespaces.
+// Untrusted names the repositories that need an engine with user namespaces: their URLs, use_own_repository.
 func (o Options) Untrusted() []string {
 	var urls []string
 	for _, r := range o.Repositories {
 		if !r.Trusted {
 			urls = append(urls, r.URL)
 		}
+	}
+	if o.UseOwnRepository && !o.TrustOwnRepository {
+		urls = append(urls, "use_own_repository")
 	}
 	return urls
 }

@@ -118,6 +118,11 @@ func TestOptionsOfAProjectOverThoseOfATarget(t *testing.T) {
 	})
 	equal(t, got.Untrusted(), []string{"https://p"})
 	equal(t, got.Trust().Untrusted(), nil)
+	own := rpmflow.Options{UseOwnRepository: true}
+	equal(t, own.Untrusted(), []string{"use_own_repository"})
+	equal(t, own.Over(target.Trust()).Untrusted(), []string{"use_own_repository"})
+	equal(t, own.Trust().Over(target), own.Over(target).Trust())
+	equal(t, own.Trust().Over(target).Untrusted(), nil)
 	equal(t, got.Untrusted(), []string{"https://p"}) // what was given is left as it was
 	equal(t, project.Repositories[0].Trusted, false)
 	equal(t, rpmflow.Options{}.Over(rpmflow.Options{}), rpmflow.Options{})

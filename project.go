@@ -24,8 +24,8 @@ type Project struct {
 	Packages []PackageSource
 	Sources  Sources
 	Options  Options
-	// Trust lets scriptlets of the packages in the project's own repositories run as root of an engine without user
-	// namespaces.
+	// Trust lets scriptlets of the packages in the project's own repositories, also in its published one, run as root
+	// of an engine without user namespaces.
 	Trust   bool
 	Targets []string
 	Secret  string // of its webhooks; empty: webhooks are refused

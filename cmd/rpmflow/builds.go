@@ -193,6 +193,9 @@ func printBuild(out io.Writer, b rpmflow.Build) error {
 	if len(phases) > 0 {
 		row("phases", "%s", strings.Join(phases, ", "))
 	}
+	if b.OwnRepository != "" {
+		row("built with", "%s", b.OwnRepository)
+	}
 	for _, n := range b.Notes {
 		row("note", "%s", n)
 	}

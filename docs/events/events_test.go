@@ -167,6 +167,8 @@ func TestSpoiledEventsAreRefused(t *testing.T) {
 		{"attempt and a half", ok, "data.attempt", 1.5},
 		{"unknown engine", ok, "data.engine", "podman"},
 		{"container by name", ok, "data.containers", []any{"frosty_bose"}},
+		{"own repository without a revision", ok, "data.own_repository", "https://example.com/repos/hello/t/"},
+		{"own repository before the attempt", queued, "data.own_repository", "https://example.com/r/1-01234567/"},
 		{"empty list", ok, "data.notes", []any{}},
 		{"null", ok, "data.notes", nil},
 

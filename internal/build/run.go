@@ -27,9 +27,11 @@ type Runner struct {
 	Sources Sources
 	Store   Store
 	// URL is where everybody can fetch the object with this key.
-	URL       func(key string) string
-	MaxOutput int64 // bytes of output that a build may write
-	Logger    *slog.Logger
+	URL func(key string) string
+	// RepositoriesURL is where the projects' published repositories are, without a slash at its end.
+	RepositoriesURL string
+	MaxOutput       int64 // bytes of output that a build may write
+	Logger          *slog.Logger
 }
 
 const closeWait = 2 * time.Minute
@@ -148,6 +150,9 @@ func (r *run) enter(ctx context.Context, p rpmflow.Phase) error {
 }
 
 func (r *run) steps(ctx context.Context) error {
+	if err := r.ownRepository(ctx); err != nil {
+		return err
+	}
 	if err := r.enter(ctx, rpmflow.PhaseSources); err != nil {
 		return err
 	}

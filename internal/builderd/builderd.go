@@ -110,7 +110,7 @@ func (p *Program) builder(
 	cfg, c := p.Config, p.Config.Builder
 	runner := &build.Runner{
 		Engine: engine, Sources: sources, Store: store, URL: artifactURL(cfg, store),
-		MaxOutput: int64(c.MaxOutput), Logger: p.Log,
+		RepositoriesURL: cfg.RepositoriesURL(), MaxOutput: int64(c.MaxOutput), Logger: p.Log,
 	}
 	capacity := NewCapacity(cfg, engine)
 	status.Levels(capacity.Levels)

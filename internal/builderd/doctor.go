@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/build"
 	"github.com/rpmflow/rpmflow/internal/build/hostrpm"
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/connect"
@@ -56,7 +57,29 @@ func checkStatus(cfg *config.Config) doctor.Check {
 // BuildChecks are those of what builds need on the machine where they run. hostReason says why the host's rpmbuild is
 // used; empty: because builder.engine is set to it.
 func BuildChecks(cfg *config.Config, hostReason string) []doctor.Check {
-	return []doctor.Check{cfg.CheckTargets, source.CheckGit, checkEngine(cfg, hostReason)}
+	return []doctor.Check{cfg.CheckTargets, source.CheckGit, checkEngine(cfg, hostReason), checkPublished(cfg)}
+}
+
+// checkPublished asks for what builds of a project will use if use_own_repository is set.
+func checkPublished(cfg *config.Config) doctor.Check {
+	return func(ctx context.Context, f *doctor.Findings) {
+		for _, p := range cfg.Projects {
+			if !p.Options.UseOwnRepository || len(p.Targets) == 0 {
+				continue
+			}
+			name := "repository of " + p.Name
+			at := build.PublishedURL(cfg.RepositoriesURL(), p.Name, p.Targets[0])
+			revision, err := build.CurrentRevision(ctx, at)
+			switch {
+			case errors.Is(err, build.ErrNotPublished):
+				f.OK(name, "nothing is published at %s yet", at)
+			case err != nil:
+				f.Error(name, doctor.Failed, err)
+			default:
+				f.OK(name, "builds use %s", revision)
+			}
+		}
+	}
 }
 
 func checkEngine(cfg *config.Config, reason string) doctor.Check {
@@ -80,6 +103,6 @@ func checkEngine(cfg *config.Config, reason string) doctor.Check {
 				"it")(ctx, f)
 			return
 		}
-		m.Check(ctx, f, cfg.Targets, cfg.Projects)
+		m.Check(ctx, f, cfg.Targets, cfg.Projects, cfg.RepositoriesURL())
 	}
 }

@@ -59,6 +59,7 @@ func (l *loader) projects(entries []entry, defined []string) []rpmflow.Project {
 			l.targetsOf(e, p, defined)
 		}
 		l.packages(e, &p)
+		l.ownRepository(e, p)
 		out = append(out, p)
 	}
 	l.duplicates(entries)
@@ -80,6 +81,25 @@ func (l *loader) targetsOf(e entry, p rpmflow.Project, defined []string) {
 		}
 		if slices.Contains(p.Targets[:i], t) {
 			l.wrong(e, "targets", "project %q: target %s is listed twice: remove one", e.name(), quote(t))
+		}
+	}
+}
+
+// ownRepository checks that there can be something in the repository that builds of the project are to use, and that
+// they can use it.
+func (l *loader) ownRepository(e entry, p rpmflow.Project) {
+	const key = "use_own_repository"
+	if !p.Options.UseOwnRepository {
+		return
+	}
+	if !p.Publish.On {
+		l.wrong(e, key, "project %q: publish is false, so nothing would be in its repository: remove one of the two",
+			e.name())
+	}
+	for _, t := range p.Targets {
+		if (rpmflow.Target{Name: t}).OnHost() {
+			l.wrong(e, key, "project %q: target %s is a machine with its own rpmbuild, which installs no "+
+				"BuildRequires: remove the key, or list other targets", e.name(), quote(t))
 		}
 	}
 }

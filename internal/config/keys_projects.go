@@ -142,9 +142,13 @@ func projectSettings(p *rpmflow.Project, l *loader) []setting {
 			{path: "concurrency", def: "4", field: integer(&p.Concurrency, 1),
 				doc: "How many of its builds may run at the same time on one architecture."},
 		},
+		[]setting{{path: "use_own_repository", def: "false", field: boolean(&p.Options.UseOwnRepository),
+			doc: "Whether BuildRequires are installed also from what is published of the project for the target. " +
+				"Needs trust: true, or an engine with user namespaces."}},
 		optionSettings(&p.Options, "They win over the target's, as do the project's other settings of this kind."),
 		[]setting{{path: "trust", def: "false", field: boolean(&p.Trust),
-			doc: "Whether the packages of its repositories may run their scriptlets as root of a builder's engine. " +
+			doc: "Whether the packages of its repositories (repositories, use_own_repository) may run their " +
+				"scriptlets as root of a builder's engine. " +
 				"An engine with user namespaces does not need it; without it, other engines refuse the project's " +
 				"builds."}})
 	for i := range settings {

@@ -70,9 +70,6 @@ func configuration(t rpmflow.Target, o rpmflow.Options, epoch time.Time) (config
 	if len(o.MockOptions) > 0 {
 		c.files = append(c.files, docker.File{Name: inOptions, Mode: 0o644, Content: optionsConfig(o.MockOptions)})
 	}
-	if len(o.Repositories) > 0 {
-		c.repositories = []docker.File{{Name: inRepositories, Mode: 0o644, Content: repositoriesConfig(o.Repositories)}}
-	}
 	dir, base := "/etc/mock", t.Config+".cfg"
 	if t.ConfigDir != "" {
 		dir = inDir

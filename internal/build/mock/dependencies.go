@@ -43,22 +43,29 @@ func (s *session) install(ctx context.Context, srpm string, from images.Image) (
 	}
 	key := s.e.images.DependenciesKey(from, requirements)
 	files, env := srpmIn(srpm)
-	files = append(files, s.config.repositories...)
 	found := true
 	asked := time.Now().Truncate(time.Second)
 	var st step
 	r := s.recipe(images.Dependencies, key)
 	r.What = func(*images.Image) string { return "what " + s.job.Build.Package + " needs to be built" }
-	r.Good = func(i images.Image) bool { // the root's own age says nothing about the build's own repositories
-		return s.config.repositories == nil || !i.Made.Before(asked) || time.Since(i.Made).Abs() <= s.job.Target.MaxAge
+	// The root's own age says nothing about the build's own repositories; a revision of the published one is as it was.
+	r.Good = func(i images.Image) bool {
+		return len(s.job.Build.Options.Repositories) == 0 || !i.Made.Before(asked) ||
+			time.Since(i.Made).Abs() <= s.job.Target.MaxAge
 	}
 	r.Create = func(ctx context.Context, name string, _ *images.Image) (string, error) {
 		found = false
-		st = s.step(rpmflow.PhaseDependencies,
-			step{name: name, image: from.ID, network: true, script: scriptDeps, files: files, env: env})
+		st = s.step(rpmflow.PhaseDependencies, step{name: name, image: from.ID, network: true, script: scriptDeps,
+			files: files, env: env, failed: s.ownFailed})
 		return s.create(ctx, st)
 	}
 	r.Make = func(ctx context.Context, container string, _ *images.Image) (images.Image, error) {
+		repositories, end, err := s.reachRepositories(ctx)
+		if err != nil {
+			return images.Image{}, err
+		}
+		defer end()
+		st.files = slices.Concat(st.files, repositories)
 		began, err := s.makeShared(ctx, rpmflow.PhaseDependencies, container, st)
 		if err != nil {
 			s.failed = failedStep{image: from.ID,

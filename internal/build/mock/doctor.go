@@ -19,8 +19,11 @@ const (
 	checkDisk = 5 << 30
 )
 
-// Check looks at the container engine, and whether it can build for these targets and projects.
-func (e *Engine) Check(ctx context.Context, f *doctor.Findings, targets []rpmflow.Target, projects []rpmflow.Project) {
+// Check looks at the container engine, and whether it can build for these targets and projects. repositories is the URL
+// of what is published.
+func (e *Engine) Check(
+	ctx context.Context, f *doctor.Findings, targets []rpmflow.Target, projects []rpmflow.Project, repositories string,
+) {
 	if err := e.Ready(ctx); err != nil {
 		f.Error(checkName, doctor.Failed, err)
 		return
@@ -34,6 +37,7 @@ func (e *Engine) Check(ctx context.Context, f *doctor.Findings, targets []rpmflo
 	if !facts.UserNamespaces {
 		checkTrust(f, projects)
 	}
+	e.checkOwn(ctx, f, projects, repositories)
 	for _, t := range targets {
 		e.checkImage(ctx, f, t)
 	}
@@ -71,7 +75,7 @@ func checkFacts(f *doctor.Findings, facts docker.Facts) {
 // checkTrust names the projects whose builds an engine without user namespaces refuses.
 func checkTrust(f *doctor.Findings, projects []rpmflow.Project) {
 	for _, p := range projects {
-		if len(p.Options.Repositories) > 0 && !p.Trust {
+		if (len(p.Options.Repositories) > 0 || p.Options.UseOwnRepository) && !p.Trust {
 			f.Add("repositories of "+p.Name, doctor.Warning,
 				"the engine has no user namespaces, so builds of the project fail: "+
 					"scriptlets from its own repositories would run as root of the engine's machine",

@@ -206,6 +206,7 @@ func (e *Engine) Open(ctx context.Context, job build.Job) (build.Session, error)
 	if err != nil {
 		return nil, err
 	}
+	config.repositories = repositoryFiles(job.Build, "")
 	return &session{e: e, job: job, image: image, config: config}, nil
 }
 

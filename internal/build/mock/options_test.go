@@ -48,7 +48,9 @@ func TestConfigurationIsWhatWasGiven(t *testing.T) {
 import json
 config_opts = {"dnf.conf": "[main]", "environment": {},
     "macros": {"%dist": 1, "fun": 1, "%_without_a_b": 1, "%other": 1}}
-` + string(optionsConfig(options)) + string(repositoriesConfig(repositories)) + string(config) +
+` + string(optionsConfig(options)) + string(repositoriesConfig(repositories)) +
+		string(ownConfig("http://localhost:8080/repos/p/t/r/1-01234567/", "p", "http://172.17.0.1:9")) +
+		string(config) +
 		"print(json.dumps(config_opts))\n"
 	cmd := exec.Command("python3", "-c", program)
 	out, err := cmd.Output()
@@ -78,6 +80,8 @@ config_opts = {"dnf.conf": "[main]", "environment": {},
 	for _, line := range []string{
 		"baseurl=https://r.example.com/$releasever/it's%20so/", "priority=5", "gpgcheck=1", "gpgkey=https://r/key",
 		"gpgcheck=0",
+		"baseurl=http://localhost:8080/repos/p/t/r/1-01234567/", "repo_gpgcheck=1", "proxy=http://172.17.0.1:9",
+		"gpgkey=http://localhost:8080/repos/p/t/RPM-GPG-KEY-p",
 		"[" + repositoryID("http://r/") + "]", "[" + repositoryID("http://r") + "]",
 	} {
 		if !strings.Contains(conf, "\n"+line+"\n") {

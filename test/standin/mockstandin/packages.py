@@ -1,7 +1,6 @@
 """Plays dnf and its repositories: packages are names, what is installed is a list in the root."""
 import configparser
 import contextlib
-import gzip
 import hashlib
 import os
 import re
@@ -12,8 +11,8 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-import xml.etree.ElementTree
 
+from . import repository
 from .report import Error, log
 
 # What the repositories hold: package name -> the file that makes the claim true in this image. A configuration adds
@@ -66,23 +65,34 @@ class Packages:
             return os.path.exists(self.path + name)
         if name in self.opts["standin_packages"] or os.path.exists("/usr/bin/" + PACKAGES.get(name, "\0none")):
             return True
-        return any(name in self.names(self.cache(repo, url)) for repo, url in self.repositories())
+        return self.provider(name) is not None
+
+    def provider(self, name):
+        """The newest package of the repositories that provides a name: the repository, its URL, the package."""
+        found = [(repo, url, p) for repo, url in self.repositories()
+            for p in repository.read(self.cache(repo, url)) if name in p["provides"]]
+        return repository.newest(found, key=lambda f: f[2]["evr"])
 
     def cache(self, repo, url):
         return "%s/var/cache/dnf/%s-%s/repodata" % (self.path, repo, hashlib.sha256(url.encode()).hexdigest()[:16])
 
-    def names(self, cache):
-        """The packages of a repository, as far as its metadata were fetched."""
-        with contextlib.suppress(FileNotFoundError):
-            with open(cache + "/names") as f:
-                return f.read().split()
-        return []
-
-    def repositories(self):
-        """(id, URL) of what has to be reached over the network, from dnf.conf or one of its other names."""
+    def configured(self):
+        """dnf.conf, or one of its other names. An option of a repository that the stand-in does not have is a mistake."""
         conf = configparser.RawConfigParser(strict=False)
         names = ("dnf.conf", "yum.conf", "dnf5.conf", "dnf4.conf")
         conf.read_string(next((self.opts[k] for k in names if self.opts.get(k)), ""))
+        for repo in conf.sections():
+            unknown = set(conf.options(repo)) - repository.OPTIONS
+            if repo != "main" and unknown:
+                raise Error("the stand-in does not know the option %s of the repository %s" % (unknown.pop(), repo), 3)
+        return conf
+
+    def server(self, repo):
+        return repository.Server(dict(self.configured().items(repo)))
+
+    def repositories(self):
+        """(id, URL) of what has to be reached over the network."""
+        conf = self.configured()
         variables = {"releasever": self.opts["releasever"], "basearch": self.opts["target_arch"],
             "arch": self.opts["target_arch"]}
         for repo in conf.sections():
@@ -123,6 +133,7 @@ class Packages:
             ok = False
         elif ok:
             out += self.download(new)
+            out += self.install([n for n in new if n not in PACKAGES and n not in self.opts["standin_packages"]])
             out += ["Package %s-0-1.standin is already installed." % w for w in wanted if w in before]
             installed = ["Installed:"] + ["  " + n for n in new] if new else ["Nothing to do."]
             out += ["Dependencies resolved."] + installed + ["Complete!"]
@@ -150,19 +161,21 @@ class Packages:
                     return ["Error: Cache-only enabled but no cache for '%s'" % repo], False
                 continue
             try:
-                with urllib.request.urlopen(url, timeout=10) as answer:
-                    repomd = answer.read()
-                names = self.primary(repomd, url)
+                repomd, packages = self.server(repo).metadata(url)
                 out.append("%-47s %d  B" % (repo, len(repomd)))
                 os.makedirs(cache, exist_ok=True)
                 with open(cache + "/repomd.xml", "wb") as f:
                     f.write(repomd)
-                with open(cache + "/names", "w") as f:
-                    f.writelines(n + "\n" for n in names)
+                repository.write(cache, packages)
                 self.fetch_list(url, cache)
                 continue
+            except repository.BadSignature as e:
+                return out + ["Error: Failed to download metadata for repo '%s': repomd.xml GPG signature verification "
+                    "error: %s" % (repo, e)], False
             except urllib.error.HTTPError as e:
                 why = "Status code: %d for %s" % (e.code, url)
+            except repository.Damaged as e:
+                why = str(e)
             except (OSError, ValueError) as e:
                 reason, server = getattr(e, "reason", e), urllib.parse.urlparse(url)
                 why = "Curl error (7): Couldn't connect to server for %s [Failed to connect to %s: %s]" % (
@@ -176,21 +189,6 @@ class Packages:
                           "Error: Failed to download metadata for repo '%s': Cannot download repomd.xml: Cannot "
                           "download repodata/repomd.xml: All mirrors were tried" % repo], False
         return out, True
-
-    def primary(self, repomd, url):
-        """The names in the metadata. A repomd.xml of a test that is not XML, or names no list of packages, has none."""
-        try:
-            data = xml.etree.ElementTree.fromstring(repomd)
-        except xml.etree.ElementTree.ParseError:
-            return []
-        ns = {"r": "http://linux.duke.edu/metadata/repo", "c": "http://linux.duke.edu/metadata/common"}
-        location = data.find("r:data[@type='primary']/r:location", ns)
-        if location is None:
-            return []
-        with urllib.request.urlopen(url.removesuffix("repodata/repomd.xml") + location.get("href"),
-                timeout=10) as answer:
-            text = gzip.decompress(answer.read())
-        return [n.text for n in xml.etree.ElementTree.fromstring(text).findall("c:package/c:name", ns)]
 
     def fetch_list(self, repomd, directory):
         """The packages of a repository that must be downloaded: lines of repodata/standin-packages with name, SHA-256,
@@ -224,6 +222,35 @@ class Packages:
                             "doesn't match." % file, 30)
                     out.append("%-60s" % file)
         return out
+
+    def install(self, names):
+        """Really installs packages of repositories, with rpm. What they require is not looked at."""
+        out = []
+        for name in names:
+            repo, url, package = self.provider(name) or (None, None, None)
+            if package is None or not package["file"]:
+                continue
+            file = "%s/packages/%s" % (os.path.dirname(self.cache(repo, url)), os.path.basename(package["file"]))
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            try:
+                self.server(repo).package(url, package, file)
+            except repository.BadSignature as e:
+                raise Error("%s\nError: GPG check FAILED" % e, 30) from e
+            except OSError as e:
+                raise Error("Error: Error downloading packages:\n  Cannot download %s: All mirrors were tried: %s"
+                    % (package["file"], e), 30) from e
+            done = subprocess.run(["rpm", "--root", self.path, "-U", "--nodeps", file], capture_output=True, text=True)
+            if done.returncode:
+                raise Error("Error: Transaction failed\n%s%s" % (done.stdout, done.stderr), 30)
+            self.record([package["name"]])
+            out.append("  Installing       : %s-%s  1/1" % (package["name"], package["evr"]))
+        return out
+
+    def real(self):
+        """The packages that were installed with rpm: by name, as rpm calls them."""
+        done = subprocess.run(["rpm", "--root", self.path, "-qa", "--qf", "%{name} %{nevra}\\n"], capture_output=True,
+            text=True)
+        return dict(line.split() for line in done.stdout.splitlines() if not line.startswith("gpg-pubkey "))
 
     @staticmethod
     def checksum(path):

@@ -343,7 +343,8 @@ class Root:
     def list_packages(self):
         with state("Outputting list of installed packages"), as_user(self.uid, self.gid):
             with open(self.resultdir + "/installed_pkgs.log", "w") as f:
-                f.writelines("%s-0-1.standin.%s 0 0 0 installed\n" % (n, self.opts["target_arch"])
+                real = self.packages.real()
+                f.writelines("%s 0 0 0 installed\n" % real.get(n, "%s-0-1.standin.%s" % (n, self.opts["target_arch"]))
                     for n in sorted(self.packages.installed()))
 
     def with_clean_root(self, item, work):
