@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -42,13 +44,57 @@ func (l *Listener) repository(w http.ResponseWriter, r *http.Request) (int, any,
 	h := w.Header()
 	h.Set("Content-Type", info.ContentType)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("ETag", `"`+info.ETag+`"`)
 	if info.CacheControl != "" {
 		h.Set("Cache-Control", info.CacheControl)
 	}
-	http.ServeContent(httpd.PatientWriter(w), r, "", info.Modified, object)
+	var content io.ReadSeeker = object
+	etag := info.ETag
+	if strings.HasSuffix(path, "/mirrorlist") || strings.HasSuffix(path, ".repo") {
+		h.Set("Vary", "X-Forwarded-Proto, X-Forwarded-Host")
+		text, err := io.ReadAll(io.LimitReader(object, maxURLFile))
+		if err != nil {
+			return 0, nil, l.unavailable("reading the repository", err)
+		}
+		text = bytes.ReplaceAll(text, []byte(l.o.ReposURL+"/"), []byte(l.clientReposURL(r)+"/"))
+		content, etag = bytes.NewReader(text), rpmflow.Digest(text)
+	}
+	h.Set("ETag", `"`+etag+`"`)
+	http.ServeContent(httpd.PatientWriter(w), r, "", info.Modified, content)
 	return 0, nil, nil
 }
+
+// maxURLFile is more than a mirrorlist or a .repo file has.
+const maxURLFile = 1 << 20
+
+// clientReposURL is where this client finds the repositories: under the name by which it has come. If the listener
+// cannot know that name, or repositories are to be fetched elsewhere, it is the configured one. dnf needs a whole URL.
+func (l *Listener) clientReposURL(r *http.Request) string {
+	own, err := url.Parse(l.o.PublicURL)
+	if err != nil || l.o.ReposURL != l.o.PublicURL+"/repos" || own.Path != "" || own.Host == r.Host ||
+		!validHost.MatchString(r.Host) {
+		return l.o.ReposURL
+	}
+	scheme := r.Header.Get("X-Forwarded-Proto")
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host"} {
+		// A proxy in between may have changed the name or speak TLS. If it says that it has done neither, it is one
+		// without which the client does not come.
+		switch value := r.Header.Get(name); {
+		case value == "":
+		case scheme == "", name == "X-Forwarded-Host" && value != r.Host:
+			return l.o.ReposURL
+		}
+	}
+	if scheme == "" {
+		scheme = "http"
+	}
+	if scheme != "http" && scheme != "https" {
+		return l.o.ReposURL
+	}
+	return scheme + "://" + r.Host + "/repos"
+}
+
+// validHost matches names and addresses, with or without a port.
+var validHost = regexp.MustCompile(`^[A-Za-z0-9.:_\[\]-]+$`)
 
 // maxEntries of a directory are listed.
 const maxEntries = 1000
@@ -125,7 +171,7 @@ func (l *Listener) directory(w http.ResponseWriter, r *http.Request, path string
 			e.Size, e.Modified = o.Size, o.Modified
 		}
 		if len(parts) == 3 && e.Name == parts[0]+".repo" {
-			repoFile = l.o.ReposURL + "/" + path + e.Name
+			repoFile = l.clientReposURL(r) + "/" + path + e.Name
 		}
 		page.Entries = append(page.Entries, e)
 	}

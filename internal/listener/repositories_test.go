@@ -67,3 +67,65 @@ func TestDirectoriesOfRepositories(t *testing.T) {
 		t.Errorf("how to install: %s", a.text)
 	}
 }
+
+// TestURLsForClients serves a mirrorlist and a .repo file under the names by which clients come.
+func TestURLsForClients(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, events.StreamSettings{})
+	w.startS3()
+	const dir = "repos/hello/fedora-43-x86_64/"
+	list := filepath.Join(t.TempDir(), "mirrorlist")
+	for _, configured := range []string{"http://packages.example.com", "https://packages.example.com",
+		"https://packages.example.com/builds", "https://elsewhere.example.com"} {
+		o := w.options()
+		o.PublicURL, o.ReposURL = configured, configured+"/repos"
+		if strings.Contains(configured, "elsewhere") { // a publisher.url of its own
+			o.PublicURL = "http://packages.example.com"
+		}
+		d := w.listen(o)
+		stored := o.ReposURL + "/hello/fedora-43-x86_64/r/3-abcdef/"
+		w.must(os.WriteFile(list, []byte(stored+"\n"), 0o600))
+		_, err := w.store.PutFile(t.Context(), dir+"mirrorlist", list, rpmflow.KindLog)
+		w.must(err)
+		w.must(os.WriteFile(list, []byte("mirrorlist="+o.ReposURL+"/hello/fedora-43-x86_64/mirrorlist\ngpgkey="+
+			o.ReposURL+"/hello/fedora-43-x86_64/RPM-GPG-KEY-hello\n"), 0o600))
+		_, err = w.store.PutFile(t.Context(), dir+"hello.repo", list, rpmflow.KindLog)
+		w.must(err)
+		for _, c := range []struct {
+			host    string
+			headers []string
+			want    string // the beginning of URLs, if the listener serves the configured one itself, at its top
+		}{
+			{"10.1.2.3:8080", nil, "http://10.1.2.3:8080/repos"},
+			{"[::1]:8080", nil, "http://[::1]:8080/repos"},
+			{"packages.example.com", nil, o.ReposURL},
+			{"alias.example.com", []string{"X-Forwarded-Proto", "https"}, "https://alias.example.com/repos"},
+			{"alias.example.com", []string{"X-Forwarded-Proto", "https", "X-Forwarded-For", "10.1.1.1"},
+				"https://alias.example.com/repos"},
+			// What the client has asked for is not known.
+			{"backend:8080", []string{"X-Forwarded-For", "10.1.1.1"}, o.ReposURL},
+			{"backend:8080", []string{"Via", "1.1 proxy"}, o.ReposURL},
+			{"backend:8080", []string{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "alias.example.com"},
+				o.ReposURL},
+			{"alias.example.com", []string{"X-Forwarded-Proto", "gopher"}, o.ReposURL},
+		} {
+			want := c.want
+			if o.PublicURL+"/repos" != o.ReposURL || strings.HasSuffix(configured, "/builds") {
+				want = o.ReposURL
+			}
+			headers := append([]string{"Host", c.host}, c.headers...)
+			a := d.do(http.MethodGet, "/repos/hello/fedora-43-x86_64/mirrorlist", nil, headers...)
+			if a.text != want+"/hello/fedora-43-x86_64/r/3-abcdef/\n" {
+				t.Errorf("%s asked as %s %v: %d %s", configured, c.host, c.headers, a.status, a.text)
+			}
+			if a.header.Get("ETag") != `"`+rpmflow.Digest([]byte(a.text))+`"` {
+				t.Errorf("the version is not that of the text: %s", a.header.Get("ETag"))
+			}
+			a = d.do(http.MethodGet, "/repos/hello/fedora-43-x86_64/hello.repo", nil, headers...)
+			if !strings.HasPrefix(a.text, "mirrorlist="+want+"/hello/") ||
+				!strings.Contains(a.text, "\ngpgkey="+want+"/hello/") {
+				t.Errorf("%s asked as %s %v: %s", configured, c.host, c.headers, a.text)
+			}
+		}
+	}
+}
