@@ -38,7 +38,7 @@ func configNATSCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		Long: `Makes the part of the configuration of nats-server with users and their rights (include
 "accounts.conf"). The users are listener, builder, publisher, admin (may do everything with the streams),
-system (for commands about the servers), and subscribers, which may read finished builds only. Without
+system (for commands about the servers), and subscribers, which may read finished builds and publications only. Without
 --subscriber there is one named subscriber.
 
   --auth env        the file has no secrets: the servers read passwords from their environment,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,22 +25,33 @@ func repoCommand() *cobra.Command {
 		Use: "repo", Short: "List, check and change the dnf repositories of what was built",
 		Long: `The publisher makes a dnf repository for each project and target, and two more for debuginfo and sources.
 Each publication is a revision, whose URL always has the same content. These commands read and write the storage: they
-need its keys, those that change a repository also the signing key.`,
+need its keys. Those that change a repository also need the signing key, and announce the change in NATS, where status
+asks, too.`,
 		Example: "  rpmflow repo list\n  rpmflow repo show hello fedora-43-x86_64",
 	}
-	cmd.AddCommand(repoList(), repoShow(), repoVerify(), repoRollback(), repoPin(), repoRemove(), repoPromote(),
-		repoRebuild(), repoSign(), repoNewKey())
+	cmd.AddCommand(repoList(), repoShow(), repoStatus(), repoVerify(), repoRollback(), repoPin(), repoRemove(),
+		repoPromote(), repoRebuild(), repoSign(), repoNewKey())
 	return cmd
 }
 
+// needs is what a command needs besides the storage.
+type needs int
+
+const (
+	needsNothing needs = iota
+	// mayAnnounce: it changes what is published, which it announces if NATS is there.
+	mayAnnounce
+	needsNATS
+)
+
 // repoAction completes a command about the repository PROJECT TARGET; its kind is a flag.
 func repoAction(
-	cmd *cobra.Command, args cobra.PositionalArgs,
+	cmd *cobra.Command, args cobra.PositionalArgs, n needs,
 	run func(cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string) error,
 ) *cobra.Command {
 	cmd.Args = args
 	kind := cmd.Flags().String("kind", "", "debuginfo or source, in place of the packages themselves")
-	return storageCommand(cmd, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
+	return storageCommand(cmd, n, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
 		place := publisher.Place{Project: args[0], Target: args[1], Kind: publisher.Kind(*kind)}
 		if k := place.Kind; k != publisher.Binary && k != publisher.Debug && k != publisher.Source {
 			return hint.Add(fmt.Errorf("unknown kind of repository %q", *kind), "use debuginfo or source")
@@ -49,11 +61,14 @@ func repoAction(
 }
 
 func storageCommand(
-	cmd *cobra.Command, run func(*cobra.Command, *publisher.Publisher, []string) error,
+	cmd *cobra.Command, n needs, run func(*cobra.Command, *publisher.Publisher, []string) error,
 ) *cobra.Command {
 	cmd.Flags().SortFlags = false
 	cli.JSONFlag(cmd)
 	cli.ConfigFlags(cmd, "", "s3", "publisher")
+	if n != needsNothing {
+		cli.KeyFlags(cmd, "nats.url", "nats.user", "nats.credentials", "nats.ca_file")
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, _, stop := cli.Signals(cmd.Context())
 		defer stop()
@@ -69,14 +84,30 @@ func storageCommand(
 		if running != nil {
 			cfg.S3, cfg.NATS, cfg.PublicURL = running.S3, running.NATS, running.PublicURL
 		}
-		p, closeAll, err := publisherd.Open(cfg, cfg.Log.Logger(cmd.ErrOrStderr()))
+		var noNATS error
+		var away func(error)
+		if n != needsNothing {
+			away = func(err error) { noNATS = err }
+		}
+		p, closeAll, err := publisherd.Open(cfg, cfg.Log.Logger(cmd.ErrOrStderr()), away)
 		if err != nil {
 			return err
 		}
 		defer closeAll()
+		if n == needsNATS && noNATS != nil {
+			return noNATS
+		}
 		return run(cmd, p, args)
 	}
 	return cmd
+}
+
+// announceChange publishes an event about what a command has changed. Without one the next publication says it.
+func announceChange(cmd *cobra.Command, p *publisher.Publisher, place publisher.Place) {
+	if err := p.Announce(cmd.Context(), place); err != nil {
+		remark(cmd.ErrOrStderr(), fmt.Sprintf("done, but no event says so before the next publication: %v",
+			hint.Full(err)))
+	}
 }
 
 // repoRow is a repository as programs and people are shown it.
@@ -103,7 +134,7 @@ func repoList() *cobra.Command {
 	return storageCommand(&cobra.Command{
 		Use: "list [PROJECT [TARGET]]", Short: "List the repositories", Args: cobra.MaximumNArgs(2),
 		Example: "  rpmflow repo list hello",
-	}, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
+	}, needsNothing, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
 		args = append(args, "", "")
 		places, err := p.Places(cmd.Context(), args[0], args[1])
 		if err != nil {
@@ -134,7 +165,7 @@ func repoShow() *cobra.Command {
 		Use: "show PROJECT TARGET", Short: "Show what a repository has, and how to use it",
 		Example: "  rpmflow repo show hello fedora-43-x86_64",
 	}
-	return repoAction(cmd, cobra.ExactArgs(2), func(
+	return repoAction(cmd, cobra.ExactArgs(2), needsNothing, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
 	) error {
 		state, err := p.State(cmd.Context(), place)
@@ -203,7 +234,7 @@ interrupted publication leaves some, and no client sees them. The exit code is 0
 right.`,
 		Example: "  rpmflow repo verify hello fedora-43-x86_64",
 	}
-	return repoAction(cmd, cobra.ExactArgs(2), func(
+	return repoAction(cmd, cobra.ExactArgs(2), needsNothing, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
 	) error {
 		findings, err := p.Verify(cmd.Context(), place)
@@ -231,25 +262,12 @@ right.`,
 }
 
 func repoRollback() *cobra.Command {
-	cmd := &cobra.Command{
+	return repoRevision(&cobra.Command{
 		Use: "rollback PROJECT TARGET REVISION", Short: "Make clients see an older revision",
 		Long: `Clients see the revision until the next publication, or until rollback to 0, the newest. Remove the
 packages that are not wanted, or the next publication has them again.`,
 		Example: "  rpmflow repo rollback hello fedora-43-x86_64 17",
-	}
-	return repoAction(cmd, cobra.ExactArgs(3), func(
-		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
-	) error {
-		number, err := revisionNumber(rest[0])
-		if err != nil {
-			return err
-		}
-		state, err := p.Rollback(cmd.Context(), place, number)
-		if err != nil {
-			return err
-		}
-		return printRow(cmd, rowOf(p, place, state))
-	})
+	}, (*publisher.Publisher).Rollback)
 }
 
 func repoPin() *cobra.Command {
@@ -258,17 +276,29 @@ func repoPin() *cobra.Command {
 		Example: "  rpmflow repo pin hello fedora-43-x86_64 17",
 	}
 	release := cmd.Flags().Bool("release", false, "keep it no longer than others")
-	return repoAction(cmd, cobra.ExactArgs(3), func(
+	return repoRevision(cmd, func(
+		p *publisher.Publisher, ctx context.Context, place publisher.Place, number int64,
+	) (*repo.State, error) {
+		return p.Pin(ctx, place, number, !*release)
+	})
+}
+
+// repoRevision completes a command that changes something about a revision.
+func repoRevision(
+	cmd *cobra.Command, change func(*publisher.Publisher, context.Context, publisher.Place, int64) (*repo.State, error),
+) *cobra.Command {
+	return repoAction(cmd, cobra.ExactArgs(3), mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
 	) error {
-		number, err := revisionNumber(rest[0])
+		number, err := strconv.ParseInt(rest[0], 10, 64)
+		if err != nil || number < 0 {
+			return hint.Add(fmt.Errorf("%q is not the number of a revision", rest[0]), "rpmflow repo show lists them")
+		}
+		state, err := change(p, cmd.Context(), place, number)
 		if err != nil {
 			return err
 		}
-		state, err := p.Pin(cmd.Context(), place, number, !*release)
-		if err != nil {
-			return err
-		}
+		announceChange(cmd, p, place)
 		return printRow(cmd, rowOf(p, place, state))
 	})
 }
@@ -277,16 +307,18 @@ func repoRemove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "remove PROJECT TARGET PACKAGE…", Short: "Take packages out of a repository",
 		Long: `A package is given by its name, by name-version-release.arch, or by the id of its build. Its file stays
-for clients that have older metadata, and is removed after 50 hours.`,
+for clients that have older metadata, and is removed after 50 hours. The package of this build does not come back, also
+not with rebuild. A new build of the same version is published as any other.`,
 		Example: "  rpmflow repo remove hello fedora-43-x86_64 hello-1.0-1.x86_64",
 	}
-	return repoAction(cmd, cobra.MinimumNArgs(3), func(
+	return repoAction(cmd, cobra.MinimumNArgs(3), mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
 	) error {
 		removed, err := p.Remove(cmd.Context(), place, rest...)
 		if err != nil {
 			return err
 		}
+		announceChange(cmd, p, place)
 		return printNames(cmd, "removed", removed)
 	})
 }
@@ -301,7 +333,7 @@ none is. Without --build it is everything that the repository has.`,
 		Example: "  rpmflow repo promote hello fedora-43-x86_64 hello-stable --build 6f1c22be",
 	}
 	cmd.Flags().StringSliceVar(&builds, "build", nil, "id of a build, as often as needed")
-	return repoAction(cmd, cmd.Args, func(
+	return repoAction(cmd, cmd.Args, mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
 	) error {
 		to := publisher.Place{Project: rest[0], Target: place.Target, Kind: place.Kind}
@@ -312,6 +344,7 @@ none is. Without --build it is everything that the repository has.`,
 		if err != nil {
 			return err
 		}
+		announceChange(cmd, p, to)
 		return printNames(cmd, "promoted", copied)
 	})
 }
@@ -320,19 +353,23 @@ func repoRebuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rebuild PROJECT TARGET", Short: "Make a repository again from the builds in the storage",
 		Long: `Rebuild is for a repository that is damaged or lost. It takes the packages of all builds of the project
-for the target that have succeeded, signs them again, and publishes them as the next revision.`,
+for the target that have succeeded, signs them again, and publishes them as the next revision. Packages that were taken
+out with remove stay out: removed.json beside the repository lists them. With --removed, or if that is lost, they come
+back.`,
 		Example: "  rpmflow repo rebuild hello fedora-43-x86_64",
 	}
-	return repoAction(cmd, cobra.ExactArgs(2), func(
+	removed := cmd.Flags().Bool("removed", false, "also with the packages that were taken out with remove")
+	return repoAction(cmd, cobra.ExactArgs(2), mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
 	) error {
-		state, refused, err := p.Rebuild(cmd.Context(), place)
+		state, refused, err := p.Rebuild(cmd.Context(), place, *removed)
 		for _, r := range refused {
 			cmd.PrintErrln("not published:", hint.Full(r))
 		}
 		if err != nil {
 			return err
 		}
+		announceChange(cmd, p, place)
 		return printRow(cmd, rowOf(p, place, state))
 	})
 }
@@ -351,12 +388,4 @@ func printRow(cmd *cobra.Command, r repoRow) error {
 		fmt.Fprintf(out, "clients see revision %d of %d: %s\n", r.Shown, r.Revision, r.URL)
 		return nil
 	})
-}
-
-func revisionNumber(s string) (int64, error) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return 0, hint.Add(fmt.Errorf("%q is not the number of a revision", s), "rpmflow repo show lists them")
-	}
-	return n, nil
 }

@@ -21,7 +21,7 @@ func repoSign() *cobra.Command {
 publisher.signing_key, and signs again what the first of them has not signed: packages, and the metadata of a new
 revision. A second run finds nothing to do.`,
 		Example: "  rpmflow repo sign",
-	}, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
+	}, mayAnnounce, func(cmd *cobra.Command, p *publisher.Publisher, args []string) error {
 		args = append(args, "", "")
 		places, err := p.Places(cmd.Context(), args[0], args[1])
 		if err != nil {
@@ -43,6 +43,7 @@ revision. A second run finds nothing to do.`,
 				failed = errors.Join(failed, err)
 				continue
 			}
+			announceChange(cmd, p, place)
 			r := row{place.Project, place.Target, string(place.Kind), state.Revision, signed}
 			rows = append(rows, r)
 			t = append(t, []string{r.Project, r.Target, cmp.Or(r.Kind, "packages"),

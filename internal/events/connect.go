@@ -40,9 +40,11 @@ func Connect(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetst
 	})
 }
 
-// Attach is Connect for all other programs, whose users may not make streams: it waits for those that a listener makes.
+// Attach is Connect for builders, whose users may not make streams: it waits for those that a listener makes.
 func Attach(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
-	return connect(ctx, a, log, findStreams)
+	return connect(ctx, a, log, func(ctx context.Context, js jetstream.JetStream) error {
+		return findStreams(ctx, js, StreamEvents, StreamBuilds, StreamLogs)
+	})
 }
 
 func connect(

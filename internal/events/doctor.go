@@ -73,12 +73,12 @@ func (c check) waits() bool {
 }
 
 func (c check) streams(ctx context.Context) {
-	names := []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs}
-	switch c.access.Role {
+	names := streams()
+	switch c.access.Role { //nolint:exhaustive // others see all
 	case rpmflow.RoleBuilder:
-		names = names[1:]
-	case rpmflow.RolePublisher: // it may not ask for others, and makes PUBLISHED itself
-		names = []string{StreamEvents}
+		names = []string{StreamBuilds, StreamEvents, StreamLogs}
+	case rpmflow.RolePublisher:
+		names = []string{StreamEvents, StreamPublished, StreamPublishing}
 	}
 	clock := false
 	for _, stream := range names {

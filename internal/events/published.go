@@ -27,11 +27,16 @@ type Publication struct {
 
 // PublishedRepository is the newest revision of a repository, and how it differs from the one before.
 type PublishedRepository struct {
-	Kind     string             `json:"kind"` // empty, debuginfo or source
-	Revision int64              `json:"revision"`
-	URL      string             `json:"url"` // of the revision, for ever the same content
-	Added    []PublishedPackage `json:"added"`
-	Removed  []PublishedPackage `json:"removed"`
+	Kind     string `json:"kind"` // empty, debuginfo or source
+	Revision int64  `json:"revision"`
+	URL      string `json:"url"` // of the revision, for ever the same content
+	// Shown is the revision that clients see, if it is not the newest, and ShownURL where it is.
+	Shown    int64  `json:"shown,omitempty"`
+	ShownURL string `json:"shown_url,omitempty"`
+	// Pinned are the revisions that are kept for ever.
+	Pinned  []int64            `json:"pinned,omitempty"`
+	Added   []PublishedPackage `json:"added"`
+	Removed []PublishedPackage `json:"removed"`
 }
 
 // PublishedPackage is a package in a repository.
@@ -60,32 +65,17 @@ type HeldBack struct {
 // typePublished is the type of PUBLISHED's events.
 const typePublished = "repository.published"
 
-// AttachPublisher connects as a publisher does: EVENTS must be there, PUBLISHED is made.
+// AttachPublisher connects as a publisher does. It waits for the streams, which a listener makes.
 func AttachPublisher(ctx context.Context, a Access, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	return connect(ctx, a, log, func(ctx context.Context, js jetstream.JetStream) error {
-		if _, err := js.Stream(ctx, StreamEvents); err != nil {
-			return fmt.Errorf("stream %s: open: %w", StreamEvents, err)
-		}
-		limit := a.Streams.MaxBytes
-		if limit == 0 {
-			limit = -1
-		}
-		_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: StreamPublished, Subjects: []string{patternPublished}, Storage: jetstream.FileStorage,
-			Description: "revisions of dnf repositories", Replicas: max(a.Streams.Replicas, 1),
-			Discard: jetstream.DiscardOld, MaxBytes: limit, Duplicates: dedupWindow,
-		})
-		if err != nil {
-			return fmt.Errorf("stream %s: create or update: %w", StreamPublished, err)
-		}
-		return nil
+		return findStreams(ctx, js, StreamEvents, StreamPublished, StreamPublishing)
 	})
 }
 
-// Publications reads and writes PUBLISHED.
+// Publications reads and writes what there is to know about publications.
 type Publications struct{ js jetstream.JetStream }
 
-// NewPublications uses PUBLISHED, which AttachPublisher has made.
+// NewPublications uses PUBLISHED and PUBLISHING.
 func NewPublications(js jetstream.JetStream) Publications { return Publications{js} }
 
 func publishedSubject(project, target string) string {
@@ -109,6 +99,20 @@ func (p Publications) Last(ctx context.Context, project, target string) (last Pu
 	}
 	_, err = decode(msg.Data, &last)
 	return last, msg.Sequence, err
+}
+
+// Since passes the publications that were stored since a time to handle, oldest first, and returns after those that
+// are there.
+func (p Publications) Since(ctx context.Context, start time.Time, handle func(Publication) error) error {
+	return readStored(ctx, p.js, StreamPublished, jetstream.ConsumerConfig{
+		FilterSubject: patternPublished, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start,
+	}, func(msg jetstream.Msg) error {
+		var pub Publication
+		if _, err := decode(msg.Data(), &pub); err != nil {
+			return fmt.Errorf("read %s: %w", StreamPublished, err)
+		}
+		return handle(pub)
+	})
 }
 
 // Add stores a publication behind the one that is known to be the last. The error is ErrLost if there is another.
@@ -167,6 +171,9 @@ func ForPublisher(ctx context.Context, js jetstream.JetStream, log *slog.Logger,
 		MaxDeliver: -1, MaxAckPending: 4096,
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was stopped
+		}
 		return fmt.Errorf("consumer %s of %s: %w", consumerPublisher, StreamEvents, err)
 	}
 	return consume(ctx, cons, log, func(msg jetstream.Msg) {
@@ -181,5 +188,31 @@ func ForPublisher(ctx context.Context, js jetstream.JetStream, log *slog.Logger,
 			return
 		}
 		take(Finish{ev.Build, meta.Sequence.Stream, msg})
+	})
+}
+
+// Unpublished passes the finished builds that no publisher may have acknowledged yet to handle, oldest first: those
+// behind the last one up to which all are acknowledged. It returns after those that are there.
+func Unpublished(ctx context.Context, js jetstream.JetStream, handle func(Event) error) error {
+	floor := uint64(0)
+	cons, err := js.Consumer(ctx, StreamEvents, consumerPublisher)
+	switch {
+	case err == nil:
+		info := cons.CachedInfo()
+		if info.NumPending == 0 && info.NumAckPending == 0 {
+			return nil
+		}
+		floor = info.AckFloor.Stream
+	case !errors.Is(err, jetstream.ErrConsumerNotFound): // there was no publisher yet
+		return fmt.Errorf("consumer %s of %s: %w", consumerPublisher, StreamEvents, err)
+	}
+	return readStored(ctx, js, StreamEvents, jetstream.ConsumerConfig{
+		FilterSubject: SubjectFinished, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: floor + 1,
+	}, func(msg jetstream.Msg) error {
+		ev, err := Parse(msg.Data())
+		if err != nil {
+			return nil //nolint:nilerr // publishers set it aside, too
+		}
+		return handle(ev)
 	})
 }

@@ -81,3 +81,29 @@ func read(ctx context.Context, js jetstream.JetStream, stream string, config jet
 		}
 	}
 }
+
+// readStored passes the messages that are there already to handle, in order.
+func readStored(
+	ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig,
+	handle func(jetstream.Msg) error,
+) error {
+	errAll := errors.New("all are read")
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var past uint64
+	err := read(ctx, js, stream, config, func(pending uint64) {
+		if past = pending; past == 0 {
+			cancel(errAll)
+		}
+	}, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		err := handle(msg)
+		if err == nil && (meta.NumPending == 0 || meta.Sequence.Consumer >= past) {
+			err = errAll
+		}
+		return err
+	})
+	if errors.Is(err, errAll) || errors.Is(context.Cause(ctx), errAll) {
+		return nil
+	}
+	return err
+}

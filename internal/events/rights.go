@@ -25,6 +25,8 @@ const (
 	patternBeats     = "rpmflow.beats.*"
 	patternEvents    = "rpmflow.events.*.*.*.*"
 	patternPublished = "rpmflow.published.*.*"
+	// patternPublishing are the subjects of PUBLISHING: the last token says what a message is about.
+	patternPublishing = "rpmflow.publishing.*.*.*"
 
 	inboxDefault = "_INBOX.>" // of NATS' own libraries and tools
 )
@@ -42,7 +44,7 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.publish(patternReceived, everyEvent(TypeQueued), patternBuilds, patternWake)
 		// The listener finishes a queued build that is canceled, with a line for those who follow its log.
 		r.publish(everyEvent(TypeCancelRequested), everyEvent(TypeFinished), patternCancel, patternLogs)
-		for _, stream := range []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs} {
+		for _, stream := range streams() {
 			r.publish(api("STREAM.INFO", stream), api("STREAM.CREATE", stream), api("STREAM.UPDATE", stream))
 		}
 		r.publish(api("STREAM.MSG.GET", StreamPushes), api("STREAM.MSG.GET", StreamEvents),
@@ -52,7 +54,8 @@ func RightsOf(role rpmflow.Role) Rights {
 		// The read model and live logs use consumers with random names, which expire. Subscribers' are durable.
 		r.consume(StreamEvents, "*", "", SubjectFinished)
 		r.consume(StreamLogs, "*", patternLogs)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"))
+		r.publish(api("CONSUMER.INFO", StreamEvents, "*"), api("CONSUMER.INFO", StreamPublished, "*"),
+			api("CONSUMER.CREATE", StreamPublished, "*", patternPublished))
 	case rpmflow.RoleBuilder:
 		for _, t := range []Type{TypeQueued, TypeStarted, TypePhase, TypeFinished} {
 			r.publish(everyEvent(t))
@@ -66,34 +69,40 @@ func RightsOf(role rpmflow.Role) Rights {
 		r.consume(StreamEvents, "*", patternEvents)
 		r.Subscribe = append(r.Subscribe, patternWake, patternCancel, patternBeats)
 	case rpmflow.RolePublisher:
-		// A publisher makes PUBLISHED and writes to it. It can write no event of a build.
-		r.publish(patternPublished, api("STREAM.CREATE", StreamPublished), api("STREAM.UPDATE", StreamPublished))
-		r.publish(api("STREAM.INFO", StreamPublished), api("STREAM.MSG.GET", StreamPublished))
+		// A publisher writes of publications only. It can write no event of a build.
+		r.publish(patternPublished, patternPublishing)
+		for _, stream := range []string{StreamPublished, StreamPublishing} {
+			r.publish(api("STREAM.INFO", stream), api("STREAM.MSG.GET", stream))
+		}
 		r.publish(api("STREAM.INFO", StreamEvents), api("STREAM.MSG.GET", StreamEvents))
 		r.publish(api("STREAM.INFO", StreamPushes), api("STREAM.MSG.GET", StreamPushes)) // which builds a push has
-		r.consume(StreamEvents, "*", "", SubjectFinished)
-		r.publish(api("CONSUMER.INFO", StreamEvents, "*"))
+		r.publish(api("CONSUMER.INFO", StreamEvents, consumerPublisher))
+		r.consume(StreamEvents, "*", SubjectFinished)
 		r.publish(ack(StreamEvents, consumerPublisher))
+		// `rpmflow repo status` uses consumers with random names, which expire.
+		r.consume(StreamPublished, "*", patternPublished)
 	default:
 		return Rights{}
 	}
 	return r
 }
 
-// SubscriberRights are the rights of a subscriber: to receive what is announced, and to use the one durable consumer of
+// SubscriberRights are the rights of a subscriber: to receive what is announced, and to use the durable consumers of
 // its name.
 func SubscriberRights(name string) Rights {
 	return Rights{Publish: subscriberRequests(name), Subscribe: []string{SubjectFinished, subjectAnnounced,
 		inboxDefault}}
 }
 
-// subscriberRequests are the requests about one consumer: its state, its next message, and acknowledgements.
-func subscriberRequests(name string) []string {
+// subscriberRequests are the requests about a subscriber's consumers of EVENTS and PUBLISHED: their state, their next
+// message, and acknowledgements.
+func subscriberRequests(name string) (requests []string) {
 	consumer := SubscriberConsumer(name)
-	return []string{
-		api("CONSUMER.INFO", StreamEvents, consumer), api("CONSUMER.MSG.NEXT", StreamEvents, consumer),
-		ack(StreamEvents, consumer),
+	for _, stream := range []string{StreamEvents, StreamPublished} {
+		requests = append(requests, api("CONSUMER.INFO", stream, consumer), api("CONSUMER.MSG.NEXT", stream, consumer),
+			ack(stream, consumer))
 	}
+	return requests
 }
 
 func (r *Rights) publish(subjects ...string) { r.Publish = append(r.Publish, subjects...) }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
@@ -90,6 +89,9 @@ func TestListenerRights(t *testing.T) {
 	// as after a restart
 	testkit.Must(t, events.EnsureStreams(t.Context(), js,
 		events.StreamSettings{Subscribers: []string{"mirror"}}))
+	for _, stream := range []string{events.StreamPublished, events.StreamPublishing} { // as doctor does
+		testkit.Value(js.Stream(t.Context(), stream))(t)
+	}
 	pushes, ledger := testkit.Value(events.NewPushes(t.Context(), js))(t),
 		testkit.Value(events.NewLedger(t.Context(), js))(t)
 	queue := testkit.Value(events.NewQueue(t.Context(), nc, js, time.Minute))(t)
@@ -186,31 +188,33 @@ func TestBuilderRights(t *testing.T) {
 	p.used(t, events.RightsOf(rpmflow.RoleBuilder))
 }
 
-// A publisher reads EVENTS with a durable consumer and with Replay, and has a stream of its own for what it publishes.
+// A publisher takes finished builds with a durable consumer, and writes only of publications.
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, node(t)+withPasswords().Config())
 	_, ljs := as(t, s, "listener", events.StreamSettings{})
-	first := build("hello", "d1")
-	seq := testkit.Value(testkit.Value(events.NewLedger(t.Context(), ljs))(t).Append(t.Context(), events.TypeQueued,
-		first, 0))(t)
-	anc, ajs := as(t, s, "admin", events.StreamSettings{})
+	first, second := build("hello", "d1"), build("hello", "d2")
+	ledger := testkit.Value(events.NewLedger(t.Context(), ljs))(t)
+	testkit.Value(ledger.Append(t.Context(), events.TypeFinished, first, 0))(t)
+	anc, _ := as(t, s, "admin", events.StreamSettings{})
 	p := newRecorder(t, anc)
-	testkit.Value(testkit.Value(events.NewLedger(t.Context(), ajs))(t).Append(t.Context(), events.TypeFinished, first,
-		seq))(t)
-	_, js := as(t, s, "publisher", events.StreamSettings{})
-	cons := testkit.Value(js.CreateOrUpdateConsumer(t.Context(), events.StreamEvents, jetstream.ConsumerConfig{
-		Durable: "publisher", FilterSubject: events.SubjectFinished, AckPolicy: jetstream.AckExplicitPolicy,
-	}))(t)
-	msg := testkit.Value(cons.Next())(t)
-	testkit.Must(t, msg.DoubleAck(t.Context()))
-	testkit.Value(cons.Info(t.Context()))(t)
-	ledger := testkit.Value(events.NewLedger(t.Context(), js))(t)
-	last := testkit.Value(ledger.Last(t.Context(), first))(t)
-	if last.Type != events.TypeFinished {
-		t.Errorf("last event: %s", last.Type)
+	nc, js, err := events.AttachPublisher(t.Context(), events.Access{
+		URL: s.ClientURL(), User: "publisher", Password: password, Role: rpmflow.RolePublisher}, quiet)
+	testkit.Must(t, err)
+	t.Cleanup(nc.Close)
+	unpublished := func() (ids []string) {
+		testkit.Must(t, events.Unpublished(t.Context(), js, func(e events.Event) error {
+			ids = append(ids, e.Build.ID)
+			return nil
+		}))
+		return ids
 	}
-	for ev, err := range ledger.Finished(t.Context(), first.Project, 1, last.Sequence) {
+	if ids := unpublished(); !slices.Equal(ids, []string{first.ID}) {
+		t.Errorf("before the first publisher %v wait", ids)
+	}
+	own := testkit.Value(events.NewLedger(t.Context(), js))(t)
+	last := testkit.Value(own.Last(t.Context(), first))(t)
+	for ev, err := range own.Finished(t.Context(), first.Project, 1, last.Sequence) {
 		if err != nil || ev.Build.ID != first.ID {
 			t.Errorf("finished: build %s, %v", ev.Build.ID, err)
 		}
@@ -219,20 +223,45 @@ func TestPublisherRights(t *testing.T) {
 	if _, err := pushes.Last(t.Context(), "hello", rpmflow.PushID("hello", "d1")); !errors.Is(err, events.ErrNoPush) {
 		t.Errorf("a push that is not there: %v", err)
 	}
-	config := jetstream.StreamConfig{Name: events.StreamPublished, Subjects: []string{"rpmflow.published.*.*"}}
-	for range 2 { // made, then updated as after a restart
-		testkit.Value(js.CreateOrUpdateStream(t.Context(), config))(t)
-		config.Description = "revisions of dnf repositories"
-	}
-	published := testkit.Value(js.Stream(t.Context(), events.StreamPublished))(t)
-	for revision := range uint64(2) { // fenced behind the revision before
-		testkit.Value(js.Publish(t.Context(), "rpmflow.published.hello.x", nil,
-			jetstream.WithExpectLastSequencePerSubject(revision)))(t)
-	}
-	testkit.Value(published.GetLastMsgForSubject(t.Context(), "rpmflow.published.hello.x"))(t)
-	testkit.Run(t, "the replay", func(ctx context.Context) error {
-		return events.Replay(ctx, js, 0, func() {}, func(events.Event) error { return nil })
+	taken := make(chan events.Finish, 2)
+	testkit.Run(t, "the publisher", func(ctx context.Context) error {
+		return events.ForPublisher(ctx, js, quiet, func(f events.Finish) { taken <- f })
 	})
+	testkit.Must(t, testkit.Receive(t, "the first build", taken).Done(t.Context()))
+	if ids := unpublished(); len(ids) > 0 {
+		t.Errorf("acknowledged, and waits: %v", ids)
+	}
+	testkit.Value(ledger.Append(t.Context(), events.TypeFinished, second, 0))(t)
+	testkit.Receive(t, "the second build", taken)
+	if ids := unpublished(); !slices.Equal(ids, []string{second.ID}) {
+		t.Errorf("while the second is in work %v wait", ids)
+	}
+
+	pubs := events.NewPublications(js)
+	start := time.Now().Add(-time.Minute)
+	for n := range 2 { // fenced behind the one before
+		_, seq, err := pubs.Last(t.Context(), "hello", "x")
+		testkit.Must(t, err)
+		pub := events.Publication{Project: "hello", Target: "x", Published: time.Now(),
+			Repositories: []events.PublishedRepository{{Revision: int64(n)}}}
+		testkit.Must(t, pubs.Add(t.Context(), pub, seq))
+		if err := pubs.Add(t.Context(), pub, seq); n > 0 && !errors.Is(err, events.ErrLost) {
+			t.Errorf("a second one behind %d: %v", seq, err)
+		}
+	}
+	n := 0
+	testkit.Must(t, pubs.Since(t.Context(), start, func(events.Publication) error { n++; return nil }))
+	if n != 2 {
+		t.Errorf("%d of 2 publications", n)
+	}
+	testkit.Must(t, pubs.NoteFailure("hello", "x", events.Failure{Error: "the disk is full"}))
+	testkit.Must(t, nc.Flush())
+	if f := testkit.Value(pubs.LastFailure(t.Context(), "hello", "x"))(t); f.Error != "the disk is full" {
+		t.Errorf("the last failure: %+v", f)
+	}
+	if f := testkit.Value(pubs.LastFailure(t.Context(), "hello", "y"))(t); f.Error != "" {
+		t.Errorf("no failure: %+v", f)
+	}
 	p.used(t, events.RightsOf(rpmflow.RolePublisher))
 }
 
@@ -246,7 +275,7 @@ func TestRefused(t *testing.T) {
 			"rpmflow.events.p.t.b.started", "rpmflow.schedules.b", "$JS.API.STREAM.DELETE.EVENTS",
 			"$JS.API.STREAM.PURGE.EVENTS",
 			"$JS.API.CONSUMER.DELETE.BUILDS.c", "$JS.API.STREAM.CREATE.OTHER", "rpmflow.finished.p.t.b",
-			"rpmflow.published.p.t",
+			"rpmflow.published.p.t", "rpmflow.publishing.p.t.lease",
 		},
 		"builder": {
 			"rpmflow.pushes.p.d.received", "rpmflow.finished.p.t.b", "rpmflow.published.p.t",
@@ -263,13 +292,17 @@ func TestRefused(t *testing.T) {
 			"rpmflow.events.p.t.b.finished", "rpmflow.events.p.t.b.published", "rpmflow.builds.x86_64.p",
 			"rpmflow.pushes.p.d.received",
 			"$JS.API.STREAM.UPDATE.EVENTS", "$JS.ACK.EVENTS.watch-mirror.1.1.1.1.0", "$JS.API.STREAM.PURGE.EVENTS",
-			"$JS.API.STREAM.PURGE.PUBLISHED", "$JS.API.STREAM.DELETE.PUBLISHED",
+			"$JS.API.STREAM.PURGE.PUBLISHED", "$JS.API.STREAM.DELETE.PUBLISHED", "$JS.API.STREAM.UPDATE.PUBLISHED",
+			"$JS.ACK.PUBLISHED.watch-mirror.1.1.1.1.0",
 		},
 		"mirror": {
 			"rpmflow.events.p.t.b.finished", "rpmflow.finished.p.t.b", "rpmflow.pushes.p.d.received",
 			"rpmflow.builds.x86_64.p", "$JS.API.INFO", "$JS.API.STREAM.INFO.EVENTS",
 			"$JS.API.CONSUMER.CREATE.EVENTS.c", "$JS.API.CONSUMER.INFO.EVENTS.watch-other",
 			"$JS.API.CONSUMER.DELETE.EVENTS.watch-mirror", "_INBOX.x", "x",
+			"rpmflow.published.p.t", "rpmflow.publishing.p.t.lease", "$JS.API.STREAM.INFO.PUBLISHED",
+			"$JS.API.CONSUMER.CREATE.PUBLISHED.c", "$JS.API.CONSUMER.MSG.NEXT.PUBLISHED.watch-other",
+			"$JS.API.CONSUMER.DELETE.PUBLISHED.watch-mirror",
 		},
 	} {
 		var log testkit.Log
@@ -296,10 +329,12 @@ func TestRefused(t *testing.T) {
 		nc.Close()
 	}
 	for stream, want := range map[string]uint64{events.StreamPushes: 0, events.StreamEvents: 0, events.StreamBuilds: 0,
-		events.StreamLogs: 0} {
+		events.StreamLogs: 0, events.StreamPublished: 0, events.StreamPublishing: 0} {
 		if got := testkit.Value(ljs.Stream(t.Context(), stream))(t).CachedInfo().State.Msgs; got != want {
 			t.Errorf("%s has %d messages", stream, got)
 		}
 	}
-	testkit.Value(ljs.Consumer(t.Context(), events.StreamEvents, "watch-mirror"))(t)
+	for _, stream := range []string{events.StreamEvents, events.StreamPublished} {
+		testkit.Value(ljs.Consumer(t.Context(), stream, "watch-mirror"))(t)
+	}
 }

@@ -14,8 +14,8 @@ import (
 type StreamSettings struct {
 	Replicas int   // 1 or 3
 	MaxBytes int64 // of PUSHES, EVENTS and LOGS each, reserved by the server; 0: as much as there is
-	// Subscribers are the names for which a durable consumer of the finished events is kept, since subscribers may make
-	// none.
+	// Subscribers are the names for which durable consumers of finished events and of publications are kept, since
+	// subscribers may make none.
 	Subscribers []string
 }
 
@@ -67,6 +67,15 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 			MaxAge:      24 * time.Hour, MaxBytes: limit, Discard: jetstream.DiscardOld,
 			MaxConsumers: 10_000, // by default 1,000; each who follows a log has one, and takes 90 KB of memory
 		},
+		{
+			Name: StreamPublished, Subjects: []string{patternPublished}, Description: "revisions of dnf repositories",
+			MaxBytes: limit, Discard: jetstream.DiscardOld, Duplicates: dedupWindow,
+		},
+		{
+			Name: StreamPublishing, Subjects: []string{patternPublishing},
+			Description:       "what publishers do now: their last failures, and who writes where one at a time may",
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardOld, AllowMsgTTL: true,
+		},
 	}
 	for _, c := range configs {
 		c.Storage, c.Replicas = jetstream.FileStorage, replicas
@@ -79,6 +88,9 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, s StreamSettings
 	}
 	for _, name := range s.Subscribers {
 		if _, err := subscriberConsumer(ctx, js, Subscription{Durable: name}); err != nil {
+			return err
+		}
+		if err := publicationsConsumer(ctx, js, name); err != nil {
 			return err
 		}
 	}
@@ -119,9 +131,14 @@ func (s StreamSettings) explain(err error) error {
 		"only listener and admin may)", err)
 }
 
-// findStreams looks for the streams that programs other than the listener use.
-func findStreams(ctx context.Context, js jetstream.JetStream) error {
-	for _, name := range []string{StreamEvents, StreamBuilds, StreamLogs} {
+// streams are those that a listener makes.
+func streams() []string {
+	return []string{StreamPushes, StreamBuilds, StreamEvents, StreamLogs, StreamPublished, StreamPublishing}
+}
+
+// findStreams looks for streams that a program uses and does not make.
+func findStreams(ctx context.Context, js jetstream.JetStream, names ...string) error {
+	for _, name := range names {
 		if _, err := js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("stream %s: open: %w", name, err)
 		}

@@ -9,14 +9,14 @@ import (
 	"github.com/rpmflow/rpmflow/internal/giturl"
 )
 
-// The streams. The listener makes all of them but PUBLISHED, which belongs to publishers: it is made with the first
-// one, and has an event for each revision of a dnf repository, under rpmflow.published.<project>.<target>.
+// The streams. The listener makes all of them; publishers write PUBLISHED and PUBLISHING.
 const (
-	StreamPushes    = "PUSHES"
-	StreamBuilds    = "BUILDS"
-	StreamEvents    = "EVENTS"
-	StreamLogs      = "LOGS"
-	StreamPublished = "PUBLISHED"
+	StreamPushes     = "PUSHES"
+	StreamBuilds     = "BUILDS"
+	StreamEvents     = "EVENTS"
+	StreamLogs       = "LOGS"
+	StreamPublished  = "PUBLISHED"
+	StreamPublishing = "PUBLISHING"
 )
 
 // SubjectFinished matches the finished event of every build: what most subscribers want.

@@ -99,6 +99,23 @@ func subscriberConsumer(ctx context.Context, js jetstream.JetStream, s Subscript
 	return cons, nil
 }
 
+// publicationsConsumer makes the consumer of PUBLISHED for a subscriber, from the present on, if there is none.
+func publicationsConsumer(ctx context.Context, js jetstream.JetStream, subscriber string) error {
+	name := SubscriberConsumer(subscriber)
+	_, err := js.Consumer(ctx, StreamPublished, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		_, err = js.CreateOrUpdateConsumer(ctx, StreamPublished, jetstream.ConsumerConfig{
+			Durable: name, Description: "publications for a subscriber", FilterSubject: patternPublished,
+			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("make consumer %s of %s: %w", name, StreamPublished, err)
+	}
+	return nil
+}
+
 // announced subscribes to the server's repetitions of stored events. In the account of the streams they are under
 // subjectAnnounced, and the events' own subjects have every attempt to publish; in a subscriber's account the
 // repetitions are under the events' own subjects. A header tells them apart.

@@ -94,6 +94,42 @@ func TestSubscriberFetches(t *testing.T) {
 	}
 }
 
+// A subscriber gets publications by a consumer of its own, which the listener has made.
+func TestSubscriberFetchesPublications(t *testing.T) {
+	t.Parallel()
+	s := serve(t, node(t)+withPasswords("mirror", "mail").Config())
+	as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror", "mail"}})
+	_, pjs := as(t, s, "publisher", events.StreamSettings{})
+	pubs := events.NewPublications(pjs)
+	publish := func(target string) {
+		testkit.Must(t, pubs.Add(t.Context(), events.Publication{Project: "hello", Target: target,
+			Published: time.Now()}, 0))
+	}
+	_, js, log := foreignClient(t, s, "mirror")
+	publish("a")
+	cons := testkit.Value(js.Consumer(t.Context(), "PUBLISHED", events.SubscriberConsumer("mirror")))(t)
+	first := testkit.Value(cons.Next())(t)
+	if first.Subject() != "rpmflow.published.hello.a" {
+		t.Errorf("came %s", first.Subject())
+	}
+	testkit.Must(t, first.DoubleAck(t.Context()))
+	testkit.Must(t, pubs.NoteFailure("hello", "b", events.Failure{Error: "x"})) // is none
+	publish("b")
+	second := testkit.Value(cons.Next())(t)
+	if second.Subject() != "rpmflow.published.hello.b" {
+		t.Errorf("then came %s", second.Subject())
+	}
+	testkit.Must(t, second.DoubleAck(t.Context()))
+	// A listener that starts again leaves the place as it is.
+	as(t, s, "listener", events.StreamSettings{Subscribers: []string{"mirror", "mail"}})
+	if info := testkit.Value(cons.Info(t.Context()))(t); info.AckFloor.Stream != 2 || info.NumPending != 0 {
+		t.Errorf("the place is forgotten: %+v", info)
+	}
+	if log.String() != "" {
+		t.Error(log)
+	}
+}
+
 // An answer to a subject that a subscriber names stays in its own account.
 func TestSubscriberInjectsNothing(t *testing.T) {
 	t.Parallel()

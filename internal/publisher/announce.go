@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
@@ -13,13 +14,22 @@ import (
 
 // news is what an event says about a target.
 type news struct {
-	states  map[Kind]*repo.State // of the repositories that builds had packages for
+	kinds   []Kind // of the repositories that may have changed
 	refused []*refusedError
 	held    []events.HeldBack
 }
 
+// Announce publishes an event about what has changed in a repository since the last one; if nothing has, there is none.
+func (p *Publisher) Announce(ctx context.Context, place Place) error {
+	if p.o.JS == nil {
+		return errors.New("NATS is not connected")
+	}
+	return p.announce(ctx, place.Project, place.Target, &news{kinds: []Kind{place.Kind}})
+}
+
 // announce publishes an event about what has changed since the last one, also if that was changed by a run that ended
-// before its event.
+// before its event. States are read after that event: of two programs that announce at the same time the one with the
+// older states is refused.
 func (p *Publisher) announce(ctx context.Context, project, target string, n *news) error {
 	const rounds = 20
 	for range rounds {
@@ -29,25 +39,31 @@ func (p *Publisher) announce(ctx context.Context, project, target string, n *new
 		}
 		pub := events.Publication{Project: project, Target: target, Published: p.o.now().UTC(),
 			Repositories: []events.PublishedRepository{}, HeldBack: n.held}
-		known := map[Kind]int64{}
-		for _, r := range last.Repositories {
-			known[Kind(r.Kind)] = r.Revision
-		}
 		changed := false
 		for _, kind := range kinds() {
-			state := n.states[kind]
-			if state == nil { // as it was
-				for _, r := range last.Repositories {
-					if Kind(r.Kind) == kind {
-						r.Added, r.Removed = []events.PublishedPackage{}, []events.PublishedPackage{}
-						pub.Repositories = append(pub.Repositories, r)
-					}
+			var known events.PublishedRepository
+			i := slices.IndexFunc(last.Repositories, func(r events.PublishedRepository) bool {
+				return Kind(r.Kind) == kind
+			})
+			if i >= 0 {
+				known = last.Repositories[i]
+			}
+			if !slices.Contains(n.kinds, kind) {
+				if i >= 0 { // as it was
+					known.Added, known.Removed = []events.PublishedPackage{}, []events.PublishedPackage{}
+					pub.Repositories = append(pub.Repositories, known)
 				}
 				continue
 			}
-			difference := p.difference(Place{project, target, kind}, state, known[kind])
-			pub.Repositories = append(pub.Repositories, difference)
-			changed = changed || state.Revision > known[kind]
+			place := Place{project, target, kind}
+			state, err := p.State(ctx, place)
+			if err != nil {
+				return err
+			}
+			r := p.difference(place, state, known.Revision)
+			pub.Repositories = append(pub.Repositories, r)
+			changed = changed || r.Revision != known.Revision || r.Shown != known.Shown ||
+				!slices.Equal(r.Pinned, known.Pinned)
 		}
 		for _, err := range n.refused {
 			why, do := hint.Split(err.err)
@@ -78,6 +94,17 @@ func (p *Publisher) difference(place Place, state *repo.State, since int64) even
 		Kind: string(place.Kind), Revision: state.Revision,
 		URL:   p.RevisionURL(place, state.Newest()),
 		Added: []events.PublishedPackage{}, Removed: []events.PublishedPackage{},
+	}
+	if since > state.Revision { // the repository was lost, and begins again
+		since = 0
+	}
+	if shown := state.Shown(); shown.Number != state.Revision {
+		r.Shown, r.ShownURL = shown.Number, p.RevisionURL(place, shown)
+	}
+	for _, v := range state.Revisions {
+		if v.Pinned {
+			r.Pinned = append(r.Pinned, v.Number)
+		}
 	}
 	published := func(e repo.Entry) events.PublishedPackage {
 		return events.PublishedPackage{NEVRA: e.NEVRA.String(), Build: e.Build, SHA256: e.Checksum}

@@ -77,41 +77,52 @@ func revision(s *repo.State, number int64) (int, error) {
 }
 
 // set changes the state without a new revision.
-func (p *Publisher) set(ctx context.Context, place Place, alter func(*repo.State) error) (*repo.State, error) {
-	had, err := p.versions(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	state, version, err := p.load(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.checkKey(ctx, place, state.Newest()); err != nil {
-		return nil, err
-	}
-	if err := alter(state); err != nil {
-		return nil, fmt.Errorf("repository %s: %w", place.Path(), err)
-	}
-	if err := p.checkKey(ctx, place, state.Shown()); err != nil {
-		return nil, err
-	}
-	if err := p.replaceState(ctx, place, state, version); err != nil {
-		return nil, err
-	}
-	return state, p.show(ctx, []*change{{place: place, state: state, had: had}})
+func (p *Publisher) set(
+	ctx context.Context, place Place, alter func(*repo.State) error,
+) (state *repo.State, err error) {
+	err = p.exclusively(ctx, []Place{place}, func(ctx context.Context) error {
+		had, err := p.versions(ctx, place)
+		if err != nil {
+			return err
+		}
+		var version string
+		if state, version, err = p.load(ctx, place); err != nil {
+			return err
+		}
+		if err := p.checkKey(ctx, place, state.Newest()); err != nil {
+			return err
+		}
+		if err := alter(state); err != nil {
+			return fmt.Errorf("repository %s: %w", place.Path(), err)
+		}
+		if err := p.checkKey(ctx, place, state.Shown()); err != nil {
+			return err
+		}
+		if _, err := p.replaceState(ctx, place, state, version); err != nil {
+			return err
+		}
+		return p.show(ctx, []*change{{place: place, state: state, had: had}})
+	})
+	return state, err
 }
 
-// Remove takes packages out of a repository. Their files stay for those who have older metadata.
+// Remove takes packages out of a repository. They do not come back, also when the repository is made again. Their files
+// stay for those who have older metadata.
 func (p *Publisher) Remove(ctx context.Context, place Place, names ...string) (removed []string, err error) {
-	_, err = p.change(ctx, place, p.existing(place), func(s *repo.State, d *repo.Draft, _ string) error {
-		removed = nil
-		missing := slices.Clone(names)
+	missing := slices.Clone(names) // in no try: one whose state was stored may have to write the pointers again
+	_, err = p.change(ctx, place, p.existing(place), func(
+		ctx context.Context, s *repo.State, d *repo.Draft, _ string,
+	) error {
+		var entries []repo.Entry
 		for _, e := range s.Entries() {
 			nevra := e.NEVRA.String()
 			for _, name := range names {
 				if (name == nevra || name == e.Name || name == e.Build) && d.Remove(e.NEVRA) {
-					removed = append(removed, nevra)
+					entries = append(entries, e)
 					missing = slices.DeleteFunc(missing, func(m string) bool { return m == name })
+					if !slices.Contains(removed, nevra) {
+						removed = append(removed, nevra)
+					}
 				}
 			}
 		}
@@ -119,7 +130,7 @@ func (p *Publisher) Remove(ctx context.Context, place Place, names ...string) (r
 			return hint.Add(fmt.Errorf("repository %s has no %s", place.Path(), strings.Join(missing, ", ")),
 				"rpmflow repo show lists what it has: use a name, name-version-release.arch or the id of a build")
 		}
-		return nil
+		return p.noteRemovals(ctx, place, entries)
 	})
 	return removed, err
 }

@@ -211,7 +211,7 @@ func TestRebuildAndPromote(t *testing.T) {
 	if _, err := p.State(t.Context(), binary); err == nil || !strings.Contains(err.Error(), "state of a repository") {
 		t.Errorf("a damaged state: %v", err)
 	}
-	state, refused, err := p.Rebuild(t.Context(), binary)
+	state, refused, err := p.Rebuild(t.Context(), binary, false)
 	testkit.Must(t, err)
 	if len(refused) > 0 || state.Revision != 4 || len(state.Entries()) != len(files) {
 		t.Errorf("made again: revision %d with %d packages, refused %v", state.Revision, len(state.Entries()), refused)

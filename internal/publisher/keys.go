@@ -78,7 +78,7 @@ const signAtOnce = 100
 // Sign has a repository signed by the key that signs now, and publishes the public keys of all. It returns how many
 // packages were signed again. Older revisions stay as they are.
 func (p *Publisher) Sign(ctx context.Context, place Place) (state *repo.State, packages int, err error) {
-	unchanged := func(*repo.State, *repo.Draft, string) error { return nil }
+	unchanged := func(context.Context, *repo.State, *repo.Draft, string) error { return nil }
 	state, err = p.change(ctx, place, p.existing(place), unchanged) // publishes the keys
 	if err != nil {
 		return nil, 0, err
@@ -99,13 +99,15 @@ func (p *Publisher) Sign(ctx context.Context, place Place) (state *repo.State, p
 			place.Path(), state.Back), "remove the packages that are not wanted, then rpmflow repo rollback to 0")
 	}
 	if len(others) == 0 {
-		state, err = p.change(ctx, place, p.existing(place), func(_ *repo.State, d *repo.Draft, _ string) error {
+		state, err = p.change(ctx, place, p.existing(place), func(
+			_ context.Context, _ *repo.State, d *repo.Draft, _ string,
+		) error {
 			d.Renew()
 			return nil
 		})
 	}
 	for some := range slices.Chunk(others, signAtOnce) {
-		if state, err = p.change(ctx, place, p.existing(place), p.signAgain(ctx, place, some)); err != nil {
+		if state, err = p.change(ctx, place, p.existing(place), p.signAgain(place, some)); err != nil {
 			break
 		}
 		packages += len(some)
@@ -142,9 +144,9 @@ func missing(err error) error {
 
 // signAgain replaces packages by themselves with another signature. What was signed stays so when another publisher was
 // first, and the edit is made once more.
-func (p *Publisher) signAgain(ctx context.Context, place Place, entries []repo.Entry) edit {
+func (p *Publisher) signAgain(place Place, entries []repo.Entry) edit {
 	signed := map[string]*repo.Package{}
-	return func(s *repo.State, d *repo.Draft, dir string) error {
+	return func(ctx context.Context, s *repo.State, d *repo.Draft, dir string) error {
 		there := map[string]bool{}
 		for _, e := range s.Entries() {
 			there[e.Checksum] = true
@@ -156,7 +158,7 @@ func (p *Publisher) signAgain(ctx context.Context, place Place, entries []repo.E
 			pkg := signed[e.Checksum]
 			if pkg == nil {
 				var err error
-				if pkg, err = p.storeOwn(ctx, place, e, dir); err != nil {
+				if pkg, err = p.storeOwn(ctx, place, s, e, dir); err != nil {
 					return err
 				}
 				signed[e.Checksum] = pkg
@@ -170,7 +172,9 @@ func (p *Publisher) signAgain(ctx context.Context, place Place, entries []repo.E
 	}
 }
 
-func (p *Publisher) storeOwn(ctx context.Context, place Place, e repo.Entry, dir string) (*repo.Package, error) {
+func (p *Publisher) storeOwn(
+	ctx context.Context, place Place, s *repo.State, e repo.Entry, dir string,
+) (*repo.Package, error) {
 	pkg, file, err := p.own(ctx, place, e, dir)
 	if err != nil {
 		return nil, err
@@ -178,7 +182,7 @@ func (p *Publisher) storeOwn(ctx context.Context, place Place, e repo.Entry, dir
 	if err := p.o.step("package"); err != nil {
 		return nil, err
 	}
-	return pkg, p.repos.Keep(ctx, place.key(pkg.Object()), file, pkg.Checksum, pkg.Size, typeRPM)
+	return pkg, p.keepObject(ctx, place, s, object{pkg.Object(), file, pkg.Checksum, pkg.Size})
 }
 
 // own is a package of a repository with the signature of the key that signs now, as a file in dir.

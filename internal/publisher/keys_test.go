@@ -254,7 +254,7 @@ func TestLostKey(t *testing.T) {
 	// The public half is not needed if the repository is made again.
 	last := newPair(t)
 	p = testkit.Value(publisher.New(s.signing(t, url, last.private)))(t)
-	_, refused, err := p.Rebuild(t.Context(), binary)
+	_, refused, err := p.Rebuild(t.Context(), binary, false)
 	if err != nil || len(refused) > 0 {
 		t.Errorf("made again: %v, %v", err, refused)
 	}

@@ -37,7 +37,15 @@ func (m metrics) announced(pub events.Publication) {
 func (p *Publisher) WriteMetrics(w io.Writer) {
 	p.metrics.set.WritePrometheus(w)
 	p.mu.Lock()
-	waiting := len(p.held)
+	waiting, oldest := len(p.held), p.o.now()
+	for _, f := range p.held {
+		if at := f.Build.FinishedAt; at != nil && at.Before(oldest) {
+			oldest = *at
+		}
+	}
+	failing := len(p.bad)
 	p.mu.Unlock()
 	vm.WriteGaugeUint64(w, "rpmflow_publisher_waiting_builds", uint64(waiting))
+	vm.WriteGaugeFloat64(w, "rpmflow_publisher_oldest_waiting_seconds", p.o.now().Sub(oldest).Seconds())
+	vm.WriteGaugeUint64(w, "rpmflow_publisher_failing_targets", uint64(failing))
 }

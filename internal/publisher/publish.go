@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +37,7 @@ const (
 type versions map[string]string
 
 // edit changes the draft of the next revision; dir is for files in work.
-type edit func(s *repo.State, d *repo.Draft, dir string) error
+type edit func(ctx context.Context, s *repo.State, d *repo.Draft, dir string) error
 
 // begin is the state that an edit starts from, and the version of the object that the result replaces.
 type begin func(ctx context.Context) (state *repo.State, version string, err error)
@@ -68,12 +69,19 @@ func (p *Publisher) change(ctx context.Context, place Place, from begin, edit ed
 // that another program was first. An edit that leaves the draft as it was only makes sure that clients see the newest
 // revision. allowed is called when all edits are done: its error ends the change before anything is published.
 func (p *Publisher) changeAll(ctx context.Context, changes []*change, allowed func() error) error {
-	return retry.Policy{First: 20 * time.Millisecond, Most: time.Second, Tries: 20}.Do(ctx, func() error {
-		err := p.once(ctx, changes, allowed)
-		if err != nil && !errors.Is(err, storage.ErrChanged) {
-			return retry.Permanent(err)
-		}
-		return err
+	policy := retry.Policy{First: 20 * time.Millisecond, Most: time.Second, Tries: 20}
+	var places []Place
+	for _, c := range changes {
+		places = append(places, c.place)
+	}
+	return p.exclusively(ctx, places, func(ctx context.Context) error {
+		return policy.Do(ctx, func() error {
+			err := p.once(ctx, changes, allowed)
+			if err != nil && !errors.Is(err, storage.ErrChanged) {
+				return retry.Permanent(err)
+			}
+			return err
+		})
 	})
 }
 
@@ -112,7 +120,7 @@ func (p *Publisher) once(ctx context.Context, changes []*change, allowed func() 
 		if err := p.o.step("state"); err != nil {
 			return err
 		}
-		if err := p.replaceState(ctx, c.place, c.next, c.version); err != nil {
+		if _, err := p.replaceState(ctx, c.place, c.next, c.version); err != nil {
 			return err
 		}
 		c.state, c.wrote = c.next, c.next.Revision
@@ -137,11 +145,14 @@ func (p *Publisher) prepare(ctx context.Context, c *change) (err error) {
 		return fmt.Errorf("publish %s: %w", c.place.Path(), err)
 	}
 	c.draft = c.state.Edit()
-	return c.edit(c.state, c.draft, c.temp.Path)
+	return c.edit(ctx, c.state, c.draft, c.temp.Path)
 }
 
 // ErrNoRepository means that nothing was published yet.
 var ErrNoRepository = errors.New("there is no repository yet: it is made with the first build that succeeds")
+
+// errState means that a repository's state cannot be read.
+var errState = errors.New("it is damaged")
 
 // load reads a repository's state and its version.
 func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string, error) {
@@ -154,8 +165,8 @@ func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string,
 	}
 	state, err := repo.ParseState(raw)
 	if err != nil {
-		return nil, "", fmt.Errorf("repository %s: %s: %w", place.Path(), stateName, hint.Add(err,
-			"make it again with rpmflow repo rebuild"))
+		return nil, "", fmt.Errorf("repository %s: %s: %w", place.Path(), stateName, hint.Add(
+			fmt.Errorf("%w: %w", errState, err), "make it again with rpmflow repo rebuild"))
 	}
 	return state, version, nil
 }
@@ -186,20 +197,25 @@ func arches(place Place, builds []rpmflow.Build) []string {
 
 // addBuilds puts what builds have made into a draft. The packages that it may not have are in refused. all is nil if
 // the builds are published independently of each other.
-func (p *Publisher) addBuilds(
-	ctx context.Context, place Place, builds []rpmflow.Build, all *set, refused *[]*refusedError,
-) edit {
-	return func(s *repo.State, d *repo.Draft, dir string) error {
+func (p *Publisher) addBuilds(place Place, builds []rpmflow.Build, all *set, refused *[]*refusedError) edit {
+	return func(ctx context.Context, s *repo.State, d *repo.Draft, dir string) error {
 		*refused = nil
+		removed, _, err := p.removals(ctx, place)
+		if err != nil {
+			return err
+		}
+		there := map[madeBy]bool{}
+		for _, r := range removed {
+			there[r.madeBy] = true
+		}
 		some := map[string]bool{}
 		for _, b := range builds {
 			some[b.ID] = true
 		}
-		there := map[string]bool{}
 		for _, f := range s.Frames { // a list of all entries would be megabytes
 			for _, e := range f.Entries {
 				if some[e.Build] {
-					there[e.Build+" "+e.NEVRA.String()] = true
+					there[madeBy{e.Build, e.NEVRA.String()}] = true
 				}
 			}
 		}
@@ -209,10 +225,10 @@ func (p *Publisher) addBuilds(
 		}
 		for _, b := range missing {
 			for _, a := range b.Artifacts {
-				if kind, ok := kindOf(a); !ok || kind != place.Kind || there[b.ID+" "+a.NEVRA] {
+				if kind, ok := kindOf(a); !ok || kind != place.Kind || there[madeBy{b.ID, a.NEVRA}] {
 					continue
 				}
-				err := p.take(ctx, place, d, b, a, dir)
+				err := p.take(ctx, place, s, d, b, a, dir)
 				var not *refusedError
 				if errors.As(err, &not) {
 					*refused = append(*refused, not)
@@ -251,7 +267,7 @@ func (p *Publisher) store(ctx context.Context, c *change) error {
 			if err := p.o.step("metadata"); err != nil {
 				return err
 			}
-			if err := p.repos.Keep(ctx, place.key(at+m.Name), file, m.SHA256, m.Size, contentType(m.Name)); err != nil {
+			if err := p.keepObject(ctx, place, c.state, object{at + m.Name, file, m.SHA256, m.Size}); err != nil {
 				return err
 			}
 		}
@@ -262,17 +278,40 @@ func (p *Publisher) store(ctx context.Context, c *change) error {
 		}
 	}
 	c.next = next.State
+	c.next.Leaving = maps.Clone(c.state.Leaving)
+	for _, e := range next.Added {
+		delete(c.next.Leaving, e.Object())
+	}
+	for _, m := range next.Files {
+		delete(c.next.Leaving, "repodata/"+m.Name)
+	}
 	return nil
 }
 
-func (p *Publisher) replaceState(ctx context.Context, place Place, state *repo.State, version string) error {
+// replaceState returns the version of what it has written.
+func (p *Publisher) replaceState(ctx context.Context, place Place, state *repo.State, version string) (string, error) {
 	raw, err := state.Bytes()
 	if err != nil {
-		return fmt.Errorf("repository %s: %w", place.Path(), err)
+		return "", fmt.Errorf("repository %s: %w", place.Path(), err)
 	}
-	_, err = p.repos.Replace(ctx, place.key(stateName), raw, version,
+	return p.repos.Replace(ctx, place.key(stateName), raw, version,
 		storage.Headers{ContentType: "application/octet-stream", CacheControl: changing})
-	return err
+}
+
+// object is a file that is stored in a repository for ever, under a name below its directory.
+type object struct {
+	name, file, sha256 string
+	size               int64
+}
+
+// keepObject stores an object, or uses the one that is there. It fails while that is being removed: the one who removes
+// it may do so at any moment.
+func (p *Publisher) keepObject(ctx context.Context, place Place, state *repo.State, o object) error {
+	if at, ok := state.Leaving[o.name]; ok && p.o.now().Sub(at) < leavingTime {
+		return hint.Add(fmt.Errorf("repository %s: the object %s is being removed", place.Path(), o.name),
+			fmt.Sprintf("try again in %s", leavingTime))
+	}
+	return p.repos.Keep(ctx, place.key(o.name), o.file, o.sha256, o.size, contentType(o.name))
 }
 
 // keepSigned stores repomd.xml and before it its signature, without which clients refuse it.
@@ -328,6 +367,8 @@ func (p *Publisher) current(
 
 func contentType(name string) string {
 	switch {
+	case strings.HasSuffix(name, ".rpm"):
+		return typeRPM
 	case strings.HasSuffix(name, ".zst"):
 		return "application/zstd"
 	case strings.HasSuffix(name, ".gz"):

@@ -67,6 +67,7 @@ type Publisher struct {
 	mu    sync.Mutex
 	desks map[desk]*work
 	held  map[string]events.Finish // by build
+	bad   map[desk]trouble
 	swept map[Place]time.Time
 	slots chan struct{}
 	runs  sync.WaitGroup
@@ -97,7 +98,7 @@ func New(o Options) (*Publisher, error) {
 	o.URL = strings.TrimRight(o.URL, "/")
 	return &Publisher{
 		o: o, repos: o.Store.Repositories(), events: events.NewPublications(o.JS), keys: keys,
-		desks: map[desk]*work{}, held: map[string]events.Finish{}, swept: map[Place]time.Time{},
+		desks: map[desk]*work{}, held: map[string]events.Finish{}, bad: map[desk]trouble{}, swept: map[Place]time.Time{},
 		slots: make(chan struct{}, max(o.Jobs, 1)), metrics: newMetrics(),
 	}, nil
 }
@@ -187,7 +188,7 @@ func (p *Publisher) serve(ctx context.Context, d desk) {
 func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, err error) {
 	log := p.o.Log.With("project", d.project, "target", d.target)
 	policy := retry.Policy{First: time.Second, Most: time.Minute, Notify: func(err error, pause time.Duration) {
-		p.metrics.failed.Inc()
+		p.failed(d, batch, err)
 		log.Warn("not published, trying again", "builds", len(batch), "in", pause, "error", hint.Full(err))
 	}}
 	var places []Place
@@ -214,11 +215,12 @@ func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, e
 	})
 	if err != nil {
 		if ctx.Err() == nil {
-			p.metrics.failed.Inc()
+			p.failed(d, batch, err)
 			log.Error("not published, another publisher has to", "builds", len(batch), "error", hint.Full(err))
 		}
 		return batch, err
 	}
+	p.succeeded(d)
 	for _, place := range places {
 		if p.due(place) {
 			if err := p.sweep(ctx, place); err != nil { // it is tried again with a later publication

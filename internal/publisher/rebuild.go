@@ -13,8 +13,11 @@ import (
 )
 
 // Rebuild makes a repository again from the records and packages of builds in the storage, whatever its state is. The
-// number of the revision goes on. Packages are signed again; older revisions are kept by nobody any more.
-func (p *Publisher) Rebuild(ctx context.Context, place Place) (state *repo.State, refused []error, err error) {
+// number of the revision goes on. Packages are signed again; older revisions are kept by nobody any more. Packages that
+// were taken out by hand come back only if removed is true.
+func (p *Publisher) Rebuild(ctx context.Context, place Place, removed bool) (
+	state *repo.State, refused []error, err error,
+) {
 	builds, err := p.builds(ctx, place)
 	if err != nil {
 		return nil, nil, err
@@ -23,21 +26,33 @@ func (p *Publisher) Rebuild(ctx context.Context, place Place) (state *repo.State
 		return nil, nil, hint.Add(fmt.Errorf("no build of %s for %s has succeeded", place.Project, place.Target),
 			"rpmflow targets and rpmflow projects list their names")
 	}
-	last, err := p.lastRevision(ctx, place)
-	if err != nil {
-		return nil, nil, err
+	if removed {
+		_, version, err := p.removals(ctx, place)
+		if err == nil && version != "" {
+			err = p.writeRemovals(ctx, place, []removal{}, version)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 	}
-	_, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
-	if err != nil {
-		return nil, nil, err
-	}
-	empty := func(context.Context) (*repo.State, string, error) {
+	empty := func(ctx context.Context) (*repo.State, string, error) {
+		last, err := p.lastRevision(ctx, place)
+		if err != nil {
+			return nil, "", err
+		}
+		raw, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
+		if err != nil {
+			return nil, "", err
+		}
 		s := repo.New(compression(place.Target), arches(place, builds)...)
 		s.Revision = last
+		if before, err := repo.ParseState(raw); err == nil {
+			s.Leaving = before.Leaving
+		}
 		return s, version, nil
 	}
 	var not []*refusedError
-	state, err = p.change(ctx, place, empty, p.addBuilds(ctx, place, builds, nil, &not))
+	state, err = p.change(ctx, place, empty, p.addBuilds(place, builds, nil, &not))
 	for _, r := range not {
 		refused = append(refused, r)
 	}
@@ -107,10 +122,12 @@ func (p *Publisher) Promote(ctx context.Context, from, to Place, builds []string
 			"rpmflow repo show lists what it has, with the builds")
 	}
 	rules := p.o.Rules(to.Project)
-	_, err = p.change(ctx, to, p.orNew(to, source.Arches), func(_ *repo.State, d *repo.Draft, dir string) error {
+	_, err = p.change(ctx, to, p.orNew(to, source.Arches), func(
+		ctx context.Context, s *repo.State, d *repo.Draft, dir string,
+	) error {
 		copied = nil
 		for _, e := range entries {
-			if err := p.copy(ctx, from, to, d, e, rules, dir); err != nil {
+			if err := p.copy(ctx, from, to, s, d, e, rules, dir); err != nil {
 				return err // all or nothing
 			}
 			copied = append(copied, e.NEVRA.String())
@@ -121,7 +138,7 @@ func (p *Publisher) Promote(ctx context.Context, from, to Place, builds []string
 }
 
 func (p *Publisher) copy(
-	ctx context.Context, from, to Place, d *repo.Draft, e repo.Entry, rules rpmflow.Publish, dir string,
+	ctx context.Context, from, to Place, s *repo.State, d *repo.Draft, e repo.Entry, rules rpmflow.Publish, dir string,
 ) error {
 	pkg, file, err := p.own(ctx, from, e, dir)
 	if err != nil {
@@ -130,5 +147,5 @@ func (p *Publisher) copy(
 	if err := d.Add(pkg, e.Origin, repo.Rules{Replace: rules.Replace, RefuseLower: rules.RefuseLower}); err != nil {
 		return err
 	}
-	return p.repos.Keep(ctx, to.key(pkg.Object()), file, pkg.Checksum, pkg.Size, typeRPM)
+	return p.keepObject(ctx, to, s, object{pkg.Object(), file, pkg.Checksum, pkg.Size})
 }

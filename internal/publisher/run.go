@@ -8,7 +8,6 @@ import (
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/events"
 	"github.com/rpmflow/rpmflow/internal/hint"
-	"github.com/rpmflow/rpmflow/internal/repo"
 )
 
 // publishEach publishes builds for a target that do not depend on each other, and announces it.
@@ -43,7 +42,7 @@ func (p *Publisher) publish(
 				continue
 			}
 			c := &change{place: Place{of[0].Project, target, kind}}
-			c.from, c.edit = p.orNew(c.place, arches(c.place, of)), p.addBuilds(ctx, c.place, of, all, &c.refused)
+			c.from, c.edit = p.orNew(c.place, arches(c.place, of)), p.addBuilds(c.place, of, all, &c.refused)
 			changes, places = append(changes, c), append(places, c.place)
 		}
 	}
@@ -64,12 +63,12 @@ func (p *Publisher) publish(
 	for _, c := range changes {
 		n := told[c.place.Target]
 		if n == nil {
-			n = &news{states: map[Kind]*repo.State{}}
+			n = &news{}
 			told[c.place.Target] = n
 		}
 		n.refused = append(n.refused, c.refused...)
 		if !held {
-			n.states[c.place.Kind] = c.state
+			n.kinds = append(n.kinds, c.place.Kind)
 		}
 		for _, r := range c.refused {
 			p.o.Log.Error("a package is not published", "project", c.place.Project, "target", c.place.Target,

@@ -85,7 +85,9 @@ func (p *Publisher) withdraw(ctx context.Context, changes []*change) error {
 		if c.wrote == 0 {
 			continue
 		}
-		_, err := p.change(ctx, c.place, p.existing(c.place), func(s *repo.State, d *repo.Draft, _ string) error {
+		_, err := p.change(ctx, c.place, p.existing(c.place), func(
+			_ context.Context, s *repo.State, d *repo.Draft, _ string,
+		) error {
 			for _, e := range s.Entries() {
 				if e.Since == c.wrote {
 					d.Remove(e.NEVRA)

@@ -225,7 +225,7 @@ func TestTogetherLater(t *testing.T) {
 	}
 
 	// A repository that is made again has what it had.
-	state, refused, err := p.Rebuild(t.Context(), binary)
+	state, refused, err := p.Rebuild(t.Context(), binary, false)
 	testkit.Must(t, err)
 	if len(refused) > 0 || len(state.Entries()) != 3 {
 		t.Errorf("made again: %d packages, refused: %v", len(state.Entries()), refused)

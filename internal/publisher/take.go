@@ -32,7 +32,8 @@ func (e *refusedError) Unwrap() error { return e.err }
 // take signs a package of a build, stores it in the repository and adds it to the draft. A reader of the repository
 // does not see it before the draft is published.
 func (p *Publisher) take(
-	ctx context.Context, place Place, draft *repo.Draft, b rpmflow.Build, a rpmflow.Artifact, dir string,
+	ctx context.Context, place Place, state *repo.State, draft *repo.Draft, b rpmflow.Build, a rpmflow.Artifact,
+	dir string,
 ) error {
 	refuse := func(err error) error { return &refusedError{a.Name, b.ID, err} }
 	if !rpmfile.ValidName(a.Name) {
@@ -68,7 +69,7 @@ func (p *Publisher) take(
 	if err := p.o.step("package"); err != nil {
 		return err
 	}
-	return p.repos.Keep(ctx, place.key(pkg.Object()), signed, sum, size, typeRPM)
+	return p.keepObject(ctx, place, state, object{pkg.Object(), signed, sum, size})
 }
 
 func describe(file string, about repo.File) (*repo.Package, error) {

@@ -34,7 +34,7 @@ func (p *Publisher) Verify(ctx context.Context, place Place) (findings []Finding
 		return nil, ErrNoKey
 	}
 	v := &verification{p: p, place: place, keys: p.keys, named: map[string]bool{}}
-	v.name(stateName, "repodata/repomd.xml.key", place.Project+".repo", "RPM-GPG-KEY-"+place.Project)
+	v.name(stateName, removedName, "repodata/repomd.xml.key", place.Project+".repo", "RPM-GPG-KEY-"+place.Project)
 	for _, r := range state.Revisions {
 		if err := v.revision(ctx, r); err != nil {
 			return nil, err

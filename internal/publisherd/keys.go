@@ -179,11 +179,14 @@ func Check(cfg *config.Config) doctor.Check {
 func Checks(cfg *config.Config) []doctor.Check {
 	access := connect.NATS(cfg, "rpmflow doctor")
 	access.Role = rpmflow.RolePublisher
+	s3 := connect.S3(cfg, slog.New(slog.DiscardHandler))
 	return []doctor.Check{
 		cfg.Check,
 		machine.CheckDataDir(cfg.DataDir, func(context.Context) error { return machine.CheckSpace(cfg.DataDir) }),
 		Check(cfg),
 		access.Check,
-		storage.Check(connect.S3(cfg, slog.New(slog.DiscardHandler)), false),
+		storage.Check(s3, false),
+		storage.CheckRepositories(s3),
+		checkStatus(cfg),
 	}
 }

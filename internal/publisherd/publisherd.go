@@ -87,6 +87,18 @@ func (p *Program) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var conditional bool
+	err = policy.Do(ctx, func() (err error) {
+		conditional, err = store.Repositories().Conditional(ctx)
+		return err
+	})
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	if !conditional {
+		log.Warn("the storage does not honour conditions of writes (If-Match): publishers take a lease in NATS "+
+			"for each", "endpoint", cfg.S3.Endpoint)
+	}
 	status.publishes(pub, nc)
 	return pub.Run(ctx)
 }
@@ -111,8 +123,9 @@ func (p *Program) publisher(
 	})
 }
 
-// Open is a publisher for commands: it reads and changes repositories, and does not wait for builds.
-func Open(cfg *config.Config, log *slog.Logger) (*publisher.Publisher, func(), error) {
+// Open is a publisher for commands: it reads and changes repositories, and does not wait for builds. If away is nil, it
+// does without NATS. Else it connects, and if that fails calls away and goes on without.
+func Open(cfg *config.Config, log *slog.Logger, away func(error)) (*publisher.Publisher, func(), error) {
 	p := Program{Config: cfg, Log: log}
 	signer, err := p.signer(noKey)
 	if errors.Is(err, errNoKey) { // not every command needs one, and another key would be of no use
@@ -125,12 +138,24 @@ func Open(cfg *config.Config, log *slog.Logger) (*publisher.Publisher, func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	pub, err := p.publisher(signer, store, nil)
+	closeAll := store.Close
+	var js jetstream.JetStream
+	if away != nil {
+		access := connect.NATS(cfg, "rpmflow repo")
+		access.Role = rpmflow.RolePublisher
+		nc, connected, err := events.Dial(access, log)
+		if err != nil {
+			away(err)
+		} else {
+			js, closeAll = connected, func() { nc.Close(); store.Close() }
+		}
+	}
+	pub, err := p.publisher(signer, store, js)
 	if err != nil {
-		store.Close()
+		closeAll()
 		return nil, nil, err
 	}
-	return pub, store.Close, nil
+	return pub, closeAll, nil
 }
 
 func unlessStopped(ctx context.Context, err error) error {

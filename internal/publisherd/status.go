@@ -9,14 +9,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/rpmflow/rpmflow/internal/config"
+	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/httpd"
 	"github.com/rpmflow/rpmflow/internal/publisher"
+	"github.com/rpmflow/rpmflow/internal/ready"
 )
 
 // status is the state of a publisher, served over HTTP: GET /healthz (is it alive?), GET /readyz (does it publish?) and
@@ -46,10 +49,13 @@ func (s *status) publishes(pub *publisher.Publisher, nc *nats.Conn) {
 func (s *status) ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.why == nil && !s.nc.IsConnected() {
+	switch {
+	case s.why != nil:
+		return s.why
+	case !s.nc.IsConnected():
 		return errors.New("NATS is out of reach")
 	}
-	return s.why
+	return s.pub.Ready()
 }
 
 func (s *status) writeMetrics(w io.Writer) {
@@ -111,4 +117,17 @@ func StatusAddress(cfg *config.Config) (string, error) {
 			"set it, such as 127.0.0.1:8082")
 	}
 	return cfg.Publisher.StatusListen, nil
+}
+
+// checkStatus asks the publisher that runs on this machine.
+func checkStatus(cfg *config.Config) doctor.Check {
+	const name = string(config.ForPublisher)
+	address, err := StatusAddress(cfg)
+	if err != nil {
+		return func(_ context.Context, f *doctor.Findings) {
+			what, _ := hint.Split(err)
+			f.Skip(name, what)
+		}
+	}
+	return ready.Check(name, strings.TrimRight(config.LocalURL(address).String(), "/"), true)
 }

@@ -20,6 +20,9 @@ type State struct {
 	Frames      []Frame    // in the order in which their packages were added
 	Heads       [kinds]int64
 	Removed     []Removed // packages whose files are still there
+	// Leaving are objects that nothing names any more, with the time at which their removal has begun. They may go at
+	// any moment, so that nobody may use them.
+	Leaving map[string]time.Time `json:",omitempty"`
 }
 
 // Revision is the metadata of one publication.
@@ -180,7 +183,8 @@ func (s *State) Entries() []Entry {
 
 // Swept is a state without what nobody needs any more, and what that is: numbers of revisions that were replaced at
 // least this long ago, except the newest `revisions` and pinned ones, and the files of packages that were removed as
-// long ago and are in no revision that stays. The caller stores the state first, and then deletes.
+// long ago and are in no revision that stays. The caller notes in Leaving what it deletes, stores the state, and then
+// deletes.
 func (s *State) Swept(now time.Time, after time.Duration, revisions int) (*State, []int64, []string) {
 	n := *s
 	n.Revisions, n.Removed = nil, nil

@@ -65,19 +65,25 @@ func (r Repositories) Replace(
 	if err := CheckKey(key); err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
 	options := minio.PutObjectOptions{
-		ContentType: h.ContentType, CacheControl: h.CacheControl, DisableContentSha256: true,
+		ContentType: h.ContentType, CacheControl: h.CacheControl,
 		UserMetadata: map[string]string{metaSHA256: rpmflow.Digest(content)},
 	}
-	if version == "" {
+	switch {
+	case fencing(r.s.fencing.Load()) == unfenced:
+		there, err := r.version(ctx, key)
+		if err != nil {
+			return "", err
+		}
+		if there != version {
+			return "", fmt.Errorf("%s %s: %w", op, r.s.Address(key), ErrChanged)
+		}
+	case version == "":
 		options.SetMatchETagExcept("*")
-	} else {
+	default:
 		options.SetMatchETag(version)
 	}
-	stored, err := r.s.core.PutObject(ctx, r.s.bucket, key, bytes.NewReader(content), int64(len(content)), "",
-		rpmflow.Digest(content), options)
+	stored, err := r.put(ctx, key, content, options)
 	switch {
 	case err == nil:
 		return stored.ETag, nil
@@ -89,6 +95,17 @@ func (r Repositories) Replace(
 		return "", fmt.Errorf("%s %s: %w (%w)", op, r.s.Address(key), ErrChanged, err)
 	}
 	return "", r.s.failPut(ctx, op, key, err)
+}
+
+// version is that of an object, as Read returns it; empty: there is none.
+func (r Repositories) version(ctx context.Context, key string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	there, err := r.s.core.StatObject(ctx, r.s.bucket, key, minio.StatObjectOptions{})
+	if err = r.s.fail("look at", key, err); errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return there.ETag, err
 }
 
 // Keep stores a file under a key whose content never changes. If it is there with this content, nothing is sent.

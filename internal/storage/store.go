@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -58,6 +59,7 @@ type Store struct {
 
 	core      *minio.Core
 	transport *http.Transport
+	fencing   atomic.Int32 // see Repositories.Conditional
 	// singlePut is the biggest object that is sent in one request; bigger ones go in parts of partSize.
 	singlePut, partSize int64
 }
