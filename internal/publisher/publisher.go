@@ -98,7 +98,8 @@ func New(o Options) (*Publisher, error) {
 	o.URL = strings.TrimRight(o.URL, "/")
 	return &Publisher{
 		o: o, repos: o.Store.Repositories(), events: events.NewPublications(o.JS), keys: keys,
-		desks: map[desk]*work{}, held: map[string]events.Finish{}, bad: map[desk]trouble{}, swept: map[Place]time.Time{},
+		desks: map[desk]*work{}, held: map[string]events.Finish{}, bad: map[desk]trouble{},
+		swept: map[Place]time.Time{},
 		slots: make(chan struct{}, max(o.Jobs, 1)), metrics: newMetrics(),
 	}, nil
 }
