@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,9 @@ type PublishedRepository struct {
 	Pinned  []int64            `json:"pinned,omitempty"`
 	Added   []PublishedPackage `json:"added"`
 	Removed []PublishedPackage `json:"removed"`
+	// Truncated: both lists are empty because the event would be larger than a message may be. What there is the
+	// metadata below URL say.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // PublishedPackage is a package in a repository.
@@ -133,10 +137,27 @@ func (p Publications) Add(ctx context.Context, pub Publication, after uint64) er
 	defer cancel()
 	_, err = p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(StreamPublished),
 		jetstream.WithExpectLastSequencePerSubject(after))
-	if err = publishError(err); err != nil {
+	err = publishError(err)
+	if short, ok := pub.truncated(); ok && errors.Is(err, ErrTooLarge) {
+		return p.Add(ctx, short, after)
+	}
+	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
 	return nil
+}
+
+// truncated is a publication without its lists of packages; false: it has none.
+func (p Publication) truncated() (Publication, bool) {
+	had := false
+	p.Repositories = slices.Clone(p.Repositories)
+	for i, r := range p.Repositories {
+		if len(r.Added)+len(r.Removed) > 0 {
+			r.Added, r.Removed, r.Truncated, had = []PublishedPackage{}, []PublishedPackage{}, true, true
+			p.Repositories[i] = r
+		}
+	}
+	return p, had
 }
 
 // Finish is a finished build that a publisher has taken. As long as it is kept, no other publisher is given it.

@@ -51,6 +51,7 @@ func (p *Publisher) announce(ctx context.Context, project, target string, n *new
 			if !slices.Contains(n.kinds, kind) {
 				if i >= 0 { // as it was
 					known.Added, known.Removed = []events.PublishedPackage{}, []events.PublishedPackage{}
+					known.Truncated = false
 					pub.Repositories = append(pub.Repositories, known)
 				}
 				continue

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/rpmflow/rpmflow/internal/repo"
@@ -35,17 +36,25 @@ func (p *Publisher) sweepOnce(ctx context.Context, place Place) error {
 		return err
 	}
 	now := p.o.now()
-	left, numbers, objects := state.Swept(now, sweepAfter, sweepLeast)
-	objects = append(objects, metadata(place, state, left)...)
+	left := state.Swept(now, sweepAfter, sweepLeast)
+	unnamed, err := p.unnamed(ctx, place, left, now)
+	if err != nil {
+		return err
+	}
 	left.Leaving = map[string]time.Time{}
 	for name, at := range state.Leaving {
 		if now.Sub(at) < leavingTime { // another one does it at this moment
 			left.Leaving[name] = at
-		} else {
+		}
+	}
+	var objects []string
+	for _, name := range unnamed {
+		if _, ok := left.Leaving[name]; !ok {
 			objects = append(objects, name)
 		}
 	}
-	if len(objects) == 0 {
+	if len(objects) == 0 && len(left.Leaving) == len(state.Leaving) &&
+		len(left.Revisions) == len(state.Revisions) && len(left.Removed) == len(state.Removed) {
 		return nil
 	}
 	for _, name := range objects {
@@ -70,43 +79,57 @@ func (p *Publisher) sweepOnce(ctx context.Context, place Place) error {
 		delete(left.Leaving, name)
 	}
 	p.o.Log.Info("old revisions removed", "project", place.Project, "target", place.Target, "kind", place.Kind,
-		"revisions", len(numbers), "objects", len(objects))
+		"revisions", len(state.Revisions)-len(left.Revisions), "objects", len(objects))
 	if _, err = p.replaceState(ctx, place, left, version); errors.Is(err, storage.ErrChanged) {
 		return nil // a later sweep removes them once more
 	}
 	return err
 }
 
-// metadata are the objects of the revisions that one state has, and what is left of it has not.
-func metadata(place Place, state, left *repo.State) (objects []string) {
-	keep := map[string]bool{}
-	for _, r := range left.Revisions {
-		for _, f := range r.Files {
-			keep[f.Name] = true
-		}
-	}
-	for _, r := range state.Revisions {
-		if !gone(r, left) {
-			continue
-		}
-		for _, f := range r.Files {
-			objects = append(objects, place.revision(r)+"/repodata/"+f.Name)
-			if !keep[f.Name] {
-				objects = append(objects, "repodata/"+f.Name)
+// unnamed are the objects below a repository's directory that a state does not name, and that are so old that no
+// publication is about to name them: what revisions and packages have left that the state no longer has, and what was
+// stored by publications that ended, or were overtaken. What somebody has put elsewhere stays.
+func (p *Publisher) unnamed(ctx context.Context, place Place, state *repo.State, now time.Time) (all []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	named := place.names(state)
+	for _, dir := range []string{"r/", "Packages/", "repodata/"} {
+		for o, err := range p.repos.List(ctx, place.key(dir)) {
+			if err != nil {
+				return nil, err
+			}
+			name := strings.TrimPrefix(o.Key, place.key(""))
+			if !named[name] && now.Sub(o.Modified) >= sweepAfter {
+				all = append(all, name)
 			}
 		}
-		for _, dir := range []string{"/repodata/", "/" + flat + "/"} {
-			objects = append(objects, place.revision(r)+dir+"repomd.xml", place.revision(r)+dir+"repomd.xml.asc")
-		}
 	}
-	return objects
+	return all, nil
 }
 
-func gone(r repo.Revision, left *repo.State) bool {
-	for _, l := range left.Revisions {
-		if l.Number == r.Number {
-			return false
+// names are the objects that a repository needs, below its directory.
+func (p Place) names(state *repo.State) map[string]bool {
+	all := map[string]bool{}
+	add := func(names ...string) {
+		for _, n := range names {
+			all[n] = true
 		}
 	}
-	return true
+	add(stateName, removedName, mirrorlist, p.Project+".repo", "RPM-GPG-KEY-"+p.Project)
+	add("repodata/repomd.xml", "repodata/repomd.xml.asc", "repodata/repomd.xml.key")
+	for _, r := range state.Revisions {
+		for _, dir := range []string{"/repodata/", "/" + flat + "/"} {
+			add(p.revision(r)+dir+"repomd.xml", p.revision(r)+dir+"repomd.xml.asc")
+		}
+		for _, f := range r.Files {
+			add(p.revision(r)+"/repodata/"+f.Name, "repodata/"+f.Name)
+		}
+	}
+	for _, e := range state.Entries() {
+		add(e.Object())
+	}
+	for _, r := range state.Removed { // for those who have older metadata
+		add(r.Object())
+	}
+	return all
 }

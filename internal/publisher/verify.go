@@ -33,8 +33,7 @@ func (p *Publisher) Verify(ctx context.Context, place Place) (findings []Finding
 	if p.o.Signer == nil {
 		return nil, ErrNoKey
 	}
-	v := &verification{p: p, place: place, keys: p.keys, named: map[string]bool{}}
-	v.name(stateName, removedName, "repodata/repomd.xml.key", place.Project+".repo", "RPM-GPG-KEY-"+place.Project)
+	v := &verification{p: p, place: place, keys: p.keys}
 	for _, r := range state.Revisions {
 		if err := v.revision(ctx, r); err != nil {
 			return nil, err
@@ -53,21 +52,14 @@ func (p *Publisher) Verify(ctx context.Context, place Place) (findings []Finding
 			return nil, err
 		}
 	}
-	return v.findings, v.unused(ctx)
+	return v.findings, v.unused(ctx, place.names(state))
 }
 
 type verification struct {
 	p        *Publisher
 	place    Place
 	keys     sign.Keyring
-	named    map[string]bool // names below the repository's directory
 	findings []Finding
-}
-
-func (v *verification) name(names ...string) {
-	for _, n := range names {
-		v.named[n] = true
-	}
 }
 
 func (v *verification) wrong(name, what string, args ...any) {
@@ -84,7 +76,6 @@ func (v *verification) signature(name string, err error) {
 
 // open reads an object; nil: it is not there, which is a finding.
 func (v *verification) open(ctx context.Context, name string) (io.ReadCloser, error) {
-	v.name(name)
 	body, _, err := v.p.o.Store.Open(ctx, v.place.key(name))
 	if errors.Is(err, storage.ErrNotFound) {
 		v.wrong(name, "it is missing")
@@ -179,7 +170,7 @@ func (v *verification) pkg(ctx context.Context, e repo.Entry) error {
 }
 
 // unused finds what nothing names. Repositories of other kinds are in directories below.
-func (v *verification) unused(ctx context.Context) error {
+func (v *verification) unused(ctx context.Context, named map[string]bool) error {
 	below := v.place.key("")
 	for o, err := range v.p.repos.List(ctx, below) {
 		if err != nil {
@@ -188,7 +179,7 @@ func (v *verification) unused(ctx context.Context) error {
 		name := strings.TrimPrefix(o.Key, below)
 		other := v.place.Kind == Binary && (strings.HasPrefix(name, string(Debug)+"/") ||
 			strings.HasPrefix(name, string(Source)+"/"))
-		if !v.named[name] && !other {
+		if !named[name] && !other {
 			v.findings = append(v.findings, Finding{Key: o.Key, Wrong: "nothing names it", Unused: true})
 		}
 	}

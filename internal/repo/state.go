@@ -181,20 +181,15 @@ func (s *State) Entries() []Entry {
 	return all
 }
 
-// Swept is a state without what nobody needs any more, and what that is: numbers of revisions that were replaced at
-// least this long ago, except the newest `revisions` and pinned ones, and the files of packages that were removed as
-// long ago and are in no revision that stays. The caller notes in Leaving what it deletes, stores the state, and then
-// deletes.
-func (s *State) Swept(now time.Time, after time.Duration, revisions int) (*State, []int64, []string) {
+// Swept is a state without what nobody needs any more: revisions that were replaced at least this long ago, except the
+// newest `revisions` and pinned ones, and packages that were removed as long ago and are in no revision that stays. The
+// caller notes in Leaving what it deletes, stores the state, and then deletes.
+func (s *State) Swept(now time.Time, after time.Duration, revisions int) *State {
 	n := *s
 	n.Revisions, n.Removed = nil, nil
-	var numbers []int64
-	var objects []string
 	for i, r := range s.Revisions {
 		replaced := i+1 < len(s.Revisions) && now.Sub(s.Revisions[i+1].Published) >= after
-		if replaced && !r.Pinned && r.Number != s.Back && len(s.Revisions)-i > revisions {
-			numbers = append(numbers, r.Number)
-		} else {
+		if !replaced || r.Pinned || r.Number == s.Back || len(s.Revisions)-i <= revisions {
 			n.Revisions = append(n.Revisions, r)
 		}
 	}
@@ -202,9 +197,7 @@ func (s *State) Swept(now time.Time, after time.Duration, revisions int) (*State
 		in := func(v Revision) bool { return r.Since <= v.Number && v.Number < r.Revision }
 		if now.Sub(r.At) < after || slices.ContainsFunc(n.Revisions, in) {
 			n.Removed = append(n.Removed, r)
-		} else {
-			objects = append(objects, r.Object())
 		}
 	}
-	return &n, numbers, objects
+	return &n
 }
