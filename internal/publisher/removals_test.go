@@ -193,7 +193,8 @@ func TestInterruptedSweep(t *testing.T) {
 	stop()
 	const foreign = "repos/demo/fedora-43-x86_64/notes"
 	for _, key := range []string{
-		"repos/demo/fedora-43-x86_64/r/3-00000000/repodata/repomd.xml", "repos/demo/fedora-43-x86_64/Packages/00000000/lost.rpm",
+		"repos/demo/fedora-43-x86_64/r/3-00000000/repodata/repomd.xml",
+		"repos/demo/fedora-43-x86_64/Packages/00000000/lost.rpm",
 		"repos/demo/fedora-43-x86_64/repodata/00-primary.xml.zst", foreign,
 	} {
 		content := testkit.Value(os.ReadFile(files[0]))(t)

@@ -89,7 +89,9 @@ func (p *Publisher) sweepOnce(ctx context.Context, place Place) error {
 // unnamed are the objects below a repository's directory that a state does not name, and that are so old that no
 // publication is about to name them: what revisions and packages have left that the state no longer has, and what was
 // stored by publications that ended, or were overtaken. What somebody has put elsewhere stays.
-func (p *Publisher) unnamed(ctx context.Context, place Place, state *repo.State, now time.Time) (all []string, err error) {
+func (p *Publisher) unnamed(
+	ctx context.Context, place Place, state *repo.State, now time.Time,
+) (all []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
 	named := place.names(state)
