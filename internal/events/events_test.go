@@ -239,17 +239,19 @@ func TestLiveLog(t *testing.T) {
 func TestManyFollowALog(t *testing.T) {
 	t.Parallel()
 	nc, js := connect(t)
-	const followers = 1100
+	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer("b1")
+	fmt.Fprint(w, "a line")
+	const followers, atOnce = 1100, 100
 	var have atomic.Int64
 	var g errgroup.Group
-	for range followers {
+	for n := range int64(followers) {
 		g.Go(func() error {
 			return events.FollowLog(t.Context(), js, "b1", true, func([]byte) error { have.Add(1); return nil })
 		})
+		if (n+1)%atOnce == 0 {
+			testkit.Eventually(t, "a line for everybody", func() bool { return have.Load() == n+1 })
+		}
 	}
-	w := testkit.Value(events.NewLogs(nc, quiet))(t).Writer("b1")
-	fmt.Fprint(w, "a line")
-	testkit.Eventually(t, "a line for everybody", func() bool { return have.Load() == followers })
 	w.Close(t.Context(), true)
 	testkit.Must(t, g.Wait())
 }

@@ -115,8 +115,11 @@ func (w *fixture) git(args ...string) string {
 func (w *fixture) messages(stream string) (all []*jetstream.RawStreamMsg) {
 	w.t.Helper()
 	ctx := context.WithoutCancel(w.t.Context()) // also when the test is over
-	s, err := w.js.Stream(ctx, stream)
-	testkit.Must(w.t, err)
+	var s jetstream.Stream
+	testkit.Until(w.t, func() (err error) { // a server that has just started answers late
+		s, err = w.js.Stream(ctx, stream)
+		return err
+	})
 	for seq := s.CachedInfo().State.FirstSeq; seq <= s.CachedInfo().State.LastSeq; seq++ {
 		if msg, err := s.GetMsg(ctx, seq); err == nil {
 			all = append(all, msg)
