@@ -151,6 +151,7 @@ func TestStoredState(t *testing.T) {
 		"of tomorrow":          of(repo.State{Format: 2, Compression: repo.Zstd}),
 		"a compression":        of(repo.State{Format: 1, Compression: "lzma"}),
 		"a frame of no length": of(published),
+		"a checksum, cut":      of(repo.State{Format: 1, Compression: repo.Zstd, Removed: make([]repo.Removed, 1)}),
 		"no files":             of(repo.State{Format: 1, Compression: repo.Zstd, Revision: 1}),
 	} {
 		if s, err := repo.ParseState(bad); err == nil || !strings.HasPrefix(err.Error(), "state of a repository: ") {

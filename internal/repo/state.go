@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -143,6 +144,15 @@ func ParseState(stored []byte) (*State, error) {
 			if len(f.Entries) == 0 || p.Size <= 0 || p.Size > maxOpen || p.Open <= 0 || s.Heads[k] <= 0 {
 				return nil, fmt.Errorf("state of a repository: frame %d is damaged", i)
 			}
+		}
+	}
+	entries := s.Entries()
+	for _, r := range s.Removed {
+		entries = append(entries, r.Entry)
+	}
+	for _, e := range entries {
+		if len(e.Checksum) != 2*sha256.Size { // it is part of names
+			return nil, fmt.Errorf("state of a repository: %s has the checksum %.80q", e.NEVRA, e.Checksum)
 		}
 	}
 	return s, nil
