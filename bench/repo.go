@@ -216,7 +216,7 @@ func publishTo(dir string, s *repo.State, d *repo.Draft) (*repo.State, error) {
 			return nil, err
 		}
 	}
-	next, _, _ := p.State.Swept(time.Unix(1_800_000_000, 0), 0, 1)
+	next := p.State.Swept(time.Unix(1_800_000_000, 0), 0, 1)
 	state, err := next.Bytes()
 	if err != nil {
 		return nil, err
