@@ -80,6 +80,7 @@ type NATS struct {
 // Publisher is what makes dnf repositories.
 type Publisher struct {
 	SigningKey     Secret   // armored, one key or several; empty: one is made
+	SigningKeyFile string   // absolute path of the file that SigningKey is from; empty: it is from none
 	SigningCommand string   // absolute path; empty: SigningKey is private
 	URL            *url.URL // nil: Config.PublicURL and /repos
 	Jobs           int

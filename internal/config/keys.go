@@ -198,14 +198,26 @@ func (n *Listener) settings(l *loader) []setting {
 }
 
 func (p *Publisher) settings(l *loader) []setting {
+	key := secret(l, "publisher.signing_key", "Armored OpenPGP keys. The first one signs packages and repositories: a "+
+		"private key without a passphrase, or the public half of the one that publisher.signing_command has. "+
+		"Users of the packages get the public halves of all: see docs/operations.md about a change of the key. "+
+		"Without any the publisher makes a key and keeps it in data_dir/signing-key.asc, where there may be "+
+		"several, too.",
+		&p.SigningKey, ForPublisher, ForOperator)
+	for i := range key {
+		if key[i].path != "publisher.signing_key_file" {
+			continue
+		}
+		read := key[i].set
+		key[i].set = func(in input) (err error) { // another program can be told the file without the secret
+			if err = read(in); err == nil && in.values[0] != "" {
+				p.SigningKeyFile, err = in.path()
+			}
+			return err
+		}
+	}
 	return slices.Concat(
-		secret(l, "publisher.signing_key", "Armored OpenPGP keys. The first one signs packages and repositories: a "+
-			"private key without a passphrase, or the public half of the one that publisher.signing_command has. "+
-			"Users of the packages get the public halves of all: see docs/operations.md about a change of the key. "+
-			"Without any the publisher makes a key and keeps it in data_dir/signing-key.asc, where there may be "+
-			"several, too.",
-			&p.SigningKey,
-			ForPublisher, ForOperator),
+		key,
 		[]setting{
 			{path: "publisher.signing_command", field: program(&p.SigningCommand),
 				doc: "Program that signs in place of a private key in publisher.signing_key: it reads what is to be " +

@@ -2,8 +2,11 @@ package up
 
 import (
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/config"
@@ -23,8 +26,12 @@ func TestClientFile(t *testing.T) {
 	mock := rpmflow.Target{Name: "fedora-43-x86_64", Arch: "x86_64", Config: "fedora-43-x86_64",
 		Image: "rpmflow/mock:latest"}
 	cfg.Targets = []rpmflow.Target{rpmflow.HostTarget(osrelease.Read()), {Name: "host", Arch: "x86_64"}, mock}
-	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"}},
-		{Name: "all", URL: "https://git.example.com/all.git"}}
+	rules := rpmflow.Publish{On: true, Replace: true, RefuseLower: true, Keep: 2, KeepAge: time.Hour, Together: true}
+	cfg.Projects = []rpmflow.Project{{Name: "hello", URL: "/srv/git/hello.git", Targets: []string{"host"},
+		Publish: rules}, {Name: "all", URL: "https://git.example.com/all.git"}}
+	key := testkit.Write(t, filepath.Join(dir, "key.asc"), "the secret key\n")
+	cfg.Publisher.SigningKey, cfg.Publisher.SigningKeyFile = "the secret key", key
+	cfg.Publisher.SigningCommand, cfg.Publisher.URL = "/usr/bin/sign", &url.URL{Scheme: "https", Host: "p.example.com"}
 	file := filepath.Join(dir, ClientFile)
 	testkit.Must(t, writeClient(file, cfg))
 	got, err := config.Load(config.Source{File: file, For: config.ForOperator})
@@ -32,5 +39,16 @@ func TestClientFile(t *testing.T) {
 	if len(got.Targets) != 3 || len(got.Projects) != 2 || got.Builder.Engine != config.EngineRPMBuild ||
 		got.Targets[0].Name != rpmflow.HostTarget(osrelease.Read()).Name {
 		t.Errorf("%+v", got)
+	}
+	if got.Projects[0].Publish != rules || got.Projects[1].Publish != (rpmflow.Publish{}) {
+		t.Errorf("what is published: %+v", got.Projects)
+	}
+	if got.Publisher.SigningKey != cfg.Publisher.SigningKey ||
+		got.Publisher.SigningKeyFile != key || got.Publisher.SigningCommand != "/usr/bin/sign" ||
+		got.RepositoriesURL() != "https://p.example.com" {
+		t.Errorf("the publisher's: %+v", got.Publisher)
+	}
+	if strings.Contains(string(testkit.Value(os.ReadFile(file))(t)), "the secret key") {
+		t.Error("the signing key is in the file")
 	}
 }

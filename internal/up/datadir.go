@@ -81,7 +81,11 @@ func writeClient(path string, cfg *config.Config) error {
 		}))
 	}
 	for _, p := range cfg.Projects {
-		entry := map[string]any{"name": p.Name, "url": p.URL}
+		entry := map[string]any{
+			"name": p.Name, "url": p.URL, "publish": p.Publish.On, "publish_together": p.Publish.Together,
+			"publish_replace": p.Publish.Replace, "publish_refuse_lower": p.Publish.RefuseLower,
+			"publish_keep": p.Publish.Keep, "publish_keep_age": p.Publish.KeepAge.String(),
+		}
 		if len(p.Targets) > 0 {
 			entry["targets"] = p.Targets
 		}
@@ -97,6 +101,10 @@ func writeClient(path string, cfg *config.Config) error {
 		"nats": map[string]string{
 			"url": cfg.NATS.URLs[0], "user": cfg.NATS.User, "password": string(cfg.NATS.Password),
 		},
+		"publisher": nonEmpty(map[string]string{ // a key that is in no file stays with the publisher
+			"url": cfg.RepositoriesURL(), "signing_key_file": cfg.Publisher.SigningKeyFile,
+			"signing_command": cfg.Publisher.SigningCommand,
+		}),
 		"s3": map[string]string{
 			"endpoint": cfg.S3.Endpoint.String(), "bucket": cfg.S3.Bucket,
 			"access_key": string(cfg.S3.AccessKey), "secret_key": string(cfg.S3.SecretKey),
