@@ -306,9 +306,9 @@ func repoRevision(
 func repoRemove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "remove PROJECT TARGET PACKAGE…", Short: "Take packages out of a repository",
-		Long: `A package is given by its name, by name-version-release.arch, or by the id of its build. Its file stays
-for clients that have older metadata, and is removed after 50 hours. The package of this build does not come back, also
-not with rebuild. A new build of the same version is published as any other.`,
+		Long: `A package is given by its name, by name-version-release.arch, or by the id of its build or the
+beginning of that. Its file stays for clients that have older metadata, and is removed after 50 hours. The package of
+this build does not come back, also not with rebuild. A new build of the same version is published as any other.`,
 		Example: "  rpmflow repo remove hello fedora-43-x86_64 hello-1.0-1.x86_64",
 	}
 	return repoAction(cmd, cobra.MinimumNArgs(3), mayAnnounce, func(
@@ -332,7 +332,7 @@ func repoPromote() *cobra.Command {
 none is. Without --build it is everything that the repository has.`,
 		Example: "  rpmflow repo promote hello fedora-43-x86_64 hello-stable --build 6f1c22be",
 	}
-	cmd.Flags().StringSliceVar(&builds, "build", nil, "id of a build, as often as needed")
+	cmd.Flags().StringSliceVar(&builds, "build", nil, "id of a build or its beginning, as often as needed")
 	return repoAction(cmd, cmd.Args, mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
 	) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rpmflow/rpmflow/internal/hint"
+	"github.com/rpmflow/rpmflow/internal/printable"
 	"github.com/rpmflow/rpmflow/internal/repo"
 	"github.com/rpmflow/rpmflow/internal/storage"
 )
@@ -106,14 +107,48 @@ func (p *Publisher) set(
 	return state, err
 }
 
+// shortestID is how much of a build's id is enough: what is shown of it has more.
+const shortestID = 4
+
+// wholeID is the id of the build of a repository that begins with what was written; that itself if there is none.
+func wholeID(s *repo.State, written string) (string, error) {
+	var found []string
+	for _, e := range s.Entries() {
+		if len(written) >= shortestID && strings.HasPrefix(e.Build, written) && !slices.Contains(found, e.Build) {
+			found = append(found, e.Build)
+		}
+	}
+	switch {
+	case slices.Contains(found, written), len(found) == 0:
+		return written, nil
+	case len(found) == 1:
+		return found[0], nil
+	}
+	return "", hint.Add(fmt.Errorf("%s matches the ids of %d builds", written, len(found)),
+		"use more characters of the one that you mean: "+printable.List(found, 10))
+}
+
 // Remove takes packages out of a repository. They do not come back, also when the repository is made again. Their files
 // stay for those who have older metadata.
 func (p *Publisher) Remove(ctx context.Context, place Place, names ...string) (removed []string, err error) {
+	names = slices.Clone(names)
 	missing := slices.Clone(names) // in no try: one whose state was stored may have to write the pointers again
 	_, err = p.change(ctx, place, p.existing(place), func(
 		ctx context.Context, s *repo.State, d *repo.Draft, _ string,
 	) error {
 		var entries []repo.Entry
+		for i, name := range names {
+			isPackage := func(e repo.Entry) bool { return name == e.NEVRA.String() || name == e.Name }
+			j := slices.Index(missing, name)
+			if j < 0 || slices.ContainsFunc(s.Entries(), isPackage) {
+				continue
+			}
+			id, err := wholeID(s, name)
+			if err != nil {
+				return fmt.Errorf("repository %s: %w", place.Path(), err)
+			}
+			names[i], missing[j] = id, id
+		}
 		for _, e := range s.Entries() {
 			nevra := e.NEVRA.String()
 			for _, name := range names {

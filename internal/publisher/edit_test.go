@@ -200,6 +200,21 @@ func TestRebuildAndPromote(t *testing.T) {
 	if _, err := p.Promote(t.Context(), binary, stable, []string{"none"}); err == nil {
 		t.Error("a build that is not there is promoted")
 	}
+	// What commands show of an id is enough. An empty one, such as an empty variable of a script, is none.
+	third := publisher.Place{Project: "third", Target: binary.Target}
+	copied = testkit.Value(p.Promote(t.Context(), binary, third, []string{builds[2][:8]}))(t)
+	if !slices.Equal(copied, []string{"p02-1-1.noarch"}) {
+		t.Errorf("promoted by the beginning of an id: %v", copied)
+	}
+	for _, none := range []string{"", builds[2][:3], builds[2] + "0"} {
+		if _, err := p.Remove(t.Context(), third, none); err == nil || !strings.Contains(err.Error(), "has no ") {
+			t.Errorf("removed %q: %v", none, err)
+		}
+	}
+	removed := testkit.Value(p.Remove(t.Context(), third, builds[2][:8]))(t)
+	if !slices.Equal(removed, copied) {
+		t.Errorf("removed by the beginning of an id: %v", removed)
+	}
 
 	// Somebody has damaged the state: nothing can be published until the repository is made again.
 	repos := s.store.Repositories()

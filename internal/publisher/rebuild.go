@@ -109,6 +109,12 @@ func (p *Publisher) Promote(ctx context.Context, from, to Place, builds []string
 	if err != nil {
 		return nil, err
 	}
+	builds = slices.Clone(builds)
+	for i, b := range builds {
+		if builds[i], err = wholeID(source, b); err != nil {
+			return nil, fmt.Errorf("repository %s: %w", from.Path(), err)
+		}
+	}
 	var entries []repo.Entry
 	missing := slices.Clone(builds)
 	for _, e := range source.Entries() {
