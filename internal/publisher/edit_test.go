@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rpmflow/rpmflow"
+	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/publisher"
 	"github.com/rpmflow/rpmflow/internal/storage"
 	"github.com/rpmflow/rpmflow/internal/testkit"
@@ -188,6 +189,7 @@ func TestRebuildAndPromote(t *testing.T) {
 		s.published(t, int64(n)+1)
 	}
 	stop()
+	known(t, s)
 
 	stable := publisher.Place{Project: "stable", Target: binary.Target}
 	copied := testkit.Value(p.Promote(t.Context(), binary, stable, builds[:2]))(t)
@@ -232,4 +234,27 @@ func TestRebuildAndPromote(t *testing.T) {
 		t.Errorf("made again: revision %d with %d packages, refused %v", state.Revision, len(state.Entries()), refused)
 	}
 	valid(t, p, publisher.Binary)
+}
+
+// known gives names as users may type them: those that are configured or have a repository are right.
+func known(t *testing.T, s *system) {
+	t.Helper()
+	o := s.options(t)
+	o.Projects = []rpmflow.Project{{Name: "hello", Targets: []string{"host"}}}
+	p := testkit.Value(publisher.New(o))(t)
+	for names, want := range map[[2]string]string{
+		{}: "", {"hello"}: "", {"hello", "host"}: "", {"demo"}: "", {"demo", binary.Target}: "",
+		{"helo"}:                     `project "helo" is not known: did you mean hello? known are: demo, hello`,
+		{"hello", binary.Target}:     `project "hello": target "` + binary.Target + `" is not known: known are: host`,
+		{"demo", "fedora-34-x86_64"}: `project "demo": target "fedora-34-x86_64" is not known: did you mean fedora-43`,
+	} {
+		got := ""
+		if err := p.Known(t.Context(), names[0], names[1]); err != nil {
+			what, do := hint.Split(err)
+			got = what + ": " + do
+		}
+		if !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%q: %q", names, got)
+		}
+	}
 }

@@ -36,7 +36,9 @@ type Options struct {
 	Jobs int
 	// Rules are those of a project.
 	Rules func(project string) rpmflow.Publish
-	Log   *slog.Logger
+	// Projects are those that are configured.
+	Projects []rpmflow.Project
+	Log      *slog.Logger
 	// Step, if it is set, is called before each write with what is written: a test ends the publisher there.
 	Step func(what string) error
 	Now  func() time.Time // nil: time.Now

@@ -113,7 +113,7 @@ func (p *Program) publisher(
 	}
 	return publisher.New(publisher.Options{
 		Store: store, JS: js, Signer: signer, URL: cfg.RepositoriesURL(), Dir: dir, Jobs: cfg.Publisher.Jobs,
-		Log: p.Log,
+		Log: p.Log, Projects: cfg.Projects,
 		Rules: func(project string) rpmflow.Publish {
 			if project, ok := cfg.Project(project); ok {
 				return project.Publish
