@@ -15,8 +15,8 @@ func TestWholeID(t *testing.T) {
 		{Origin: repo.Origin{Build: "6f1c0000-2"}}, {Origin: repo.Origin{Build: "6f1c0000-22"}},
 	}}}}
 	for written, want := range map[string]string{
-		"6f1c22be": "6f1c22be-1", "6f1c2": "6f1c22be-1", "6f1c0000-2": "6f1c0000-2", "abcd": "abcd", "": "", "6f1": "6f1",
-		"6f1c22be-1x": "6f1c22be-1x",
+		"6f1c22be": "6f1c22be-1", "6f1c2": "6f1c22be-1", "6f1c0000-2": "6f1c0000-2", "abcd": "abcd",
+		"": "", "6f1": "6f1", "6f1c22be-1x": "6f1c22be-1x",
 	} {
 		if got, err := wholeID(s, written); err != nil || got != want {
 			t.Errorf("%q: %q %v", written, got, err)

@@ -79,9 +79,9 @@ func kindOf(a rpmflow.Artifact) (Kind, bool) {
 }
 
 // repoFile is what dnf config-manager --add-repo takes. base is where the project's target is served.
-func repoFile(p Place, base string) string {
+func repoFile(p Place, base string, there []Kind) string {
 	var b strings.Builder
-	for _, kind := range []Kind{Binary, Debug, Source} {
+	for _, kind := range there {
 		p.Kind = kind
 		url, enabled, what := base, 1, ""
 		if kind != Binary {

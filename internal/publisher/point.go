@@ -47,16 +47,41 @@ func (p *Publisher) show(ctx context.Context, changes []*change) error {
 			return err
 		}
 	}
+	written := map[Place]bool{}
 	for _, c := range changes {
-		if c.place.Kind != Binary {
+		place := Place{Project: c.place.Project, Target: c.place.Target}
+		if written[place] {
 			continue
 		}
-		file := []byte(repoFile(c.place, p.URL(c.place)))
-		if err := p.keepAs(ctx, c.place.key(c.place.Project+".repo"), file); err != nil {
+		written[place] = true
+		if err := p.keepRepoFile(ctx, place); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepRepoFile makes a target's .repo file name the repositories that there are: zypper stops at one that is not there,
+// also if it is switched off. Of two programs that add one at the same time, the first to write is overtaken.
+func (p *Publisher) keepRepoFile(ctx context.Context, place Place) error {
+	key := place.key(place.Project + ".repo")
+	_, version, err := p.repos.Read(ctx, key, maxSmall)
+	if err != nil {
+		return err
+	}
+	var there []Kind
+	for _, kind := range []Kind{Binary, Debug, Source} {
+		of := place
+		of.Kind = kind
+		_, version, err := p.repos.Read(ctx, of.key(mirrorlist), maxSmall)
+		if err != nil {
+			return err
+		}
+		if version != "" {
+			there = append(there, kind)
+		}
+	}
+	return p.replace(ctx, key, []byte(repoFile(place, p.URL(place), there)), version, typeText)
 }
 
 // point makes clients see the revision that the state shows them. Nothing is written if they do already.

@@ -196,6 +196,20 @@ func TestBuildsArePublished(t *testing.T) {
 	}
 	valid(t, p, publisher.Binary)
 	valid(t, p, publisher.Source)
+	names := func(kinds ...string) { // zypper stops at a repository that is not there
+		t.Helper()
+		var want []string
+		for _, kind := range kinds {
+			want = append(want, "mirrorlist=http://packages.example.com/demo/fedora-43-x86_64/"+kind+"mirrorlist")
+		}
+		got := slices.DeleteFunc(strings.Split(s.repoFile(t), "\n"), func(line string) bool {
+			return !strings.HasPrefix(line, "mirrorlist=")
+		})
+		if !slices.Equal(got, want) {
+			t.Errorf("the .repo file has %v, want %v", got, want)
+		}
+	}
+	names("", "source/")
 	s.finish(t, "next", rpms(t, "world", "1")...)
 	second := s.published(t, 2)
 	for _, r := range second.Repositories {
@@ -205,6 +219,16 @@ func TestBuildsArePublished(t *testing.T) {
 	}
 	valid(t, p, publisher.Binary)
 	valid(t, p, publisher.Source)
+	debug := binaries(rpms(t, "hello-debuginfo", "1"))
+	s.finish(t, "debuginfo", debug...)
+	testkit.Until(t, func() error {
+		pub, _, err := events.NewPublications(s.js).Last(t.Context(), "demo", "fedora-43-x86_64")
+		if err == nil && len(pub.Repositories) != 3 {
+			err = fmt.Errorf("published: %+v", pub)
+		}
+		return err
+	})
+	names("", "debuginfo/", "source/")
 }
 
 // TestKilledAnywhere ends a publisher before each kind of write. Clients see one whole revision all the time, and the
