@@ -100,6 +100,13 @@ func (d *Draft) Add(p *Package, from Origin, rules Rules) error {
 	return nil
 }
 
+// Has reports whether the next revision has a package of this build; any build's if it is empty.
+func (d *Draft) Has(n rpmfile.NEVRA, build string) bool {
+	return slices.ContainsFunc(d.index[nameArch{n.Name, n.Arch}], func(e *Entry) bool {
+		return e.NEVRA == n && (e.Build == build || build == "")
+	})
+}
+
 // Remove takes a package out, and reports whether it was there.
 func (d *Draft) Remove(n rpmfile.NEVRA) bool {
 	for _, e := range d.index[nameArch{n.Name, n.Arch}] {

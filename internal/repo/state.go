@@ -3,6 +3,7 @@ package repo
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -115,6 +116,9 @@ func New(c Compression, arches ...string) *State {
 	return &State{Format: 1, Compression: c, Arches: arches}
 }
 
+// ErrNewer means that a later version of this program has made a state.
+var ErrNewer = errors.New("a newer version of rpmflow has made it")
+
 // ParseState reads what Bytes has made.
 func ParseState(stored []byte) (*State, error) {
 	s := &State{}
@@ -129,8 +133,11 @@ func ParseState(stored []byte) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state of a repository: %w", err)
 	}
+	if s.Format > 1 {
+		return nil, fmt.Errorf("state of a repository: format %d: %w", s.Format, ErrNewer)
+	}
 	if s.Format != 1 {
-		return nil, fmt.Errorf("state of a repository: format %d is of another version of this program", s.Format)
+		return nil, errors.New("state of a repository: it has no format")
 	}
 	if _, err := newCodec(s.Compression); err != nil {
 		return nil, fmt.Errorf("state of a repository: %w", err)
