@@ -130,6 +130,7 @@ type repoRow struct {
 	Shown     int64      `json:"shown"` // the revision that clients see
 	Published *time.Time `json:"published,omitempty"`
 	URL       string     `json:"url"`
+	Error     string     `json:"error,omitempty"` // why nothing else is known of it
 }
 
 func rowOf(p *publisher.Publisher, place publisher.Place, s *repo.State) repoRow {
@@ -151,11 +152,17 @@ func repoList() *cobra.Command {
 			return err
 		}
 		rows := make([]repoRow, 0, len(places))
+		var damaged error
 		t := table{{"PROJECT", "TARGET", "KIND", "PACKAGES", "REVISION", "PUBLISHED", "URL"}}
 		for _, place := range places {
 			state, err := p.State(cmd.Context(), place)
-			if err != nil {
-				return err
+			if err != nil { // the others are listed all the same
+				damaged = errors.Join(damaged, hint.Full(err))
+				rows = append(rows, repoRow{Project: place.Project, Target: place.Target, Kind: string(place.Kind),
+					URL: p.URL(place), Error: hint.Full(err).Error()})
+				t = append(t, []string{place.Project, place.Target, cmp.Or(string(place.Kind), "packages"), "-",
+					"damaged", "-", p.URL(place)})
+				continue
 			}
 			r := rowOf(p, place, state)
 			rows = append(rows, r)
@@ -166,7 +173,7 @@ func repoList() *cobra.Command {
 			t = append(t, []string{r.Project, r.Target, cmp.Or(r.Kind, "packages"), strconv.Itoa(r.Packages), revision,
 				since(*r.Published), r.URL})
 		}
-		return emit(cmd, rows, func(out io.Writer) error { return t.write(out, 6, 0) })
+		return errors.Join(emit(cmd, rows, func(out io.Writer) error { return t.write(out, 6, 0) }), damaged)
 	})
 }
 
@@ -236,41 +243,6 @@ func repoShow() *cobra.Command {
 	})
 }
 
-func repoVerify() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "verify PROJECT TARGET", Short: "Check every checksum and signature of a repository",
-		Long: `Verify reads everything that the repository names. It also lists objects that nothing names: an
-interrupted publication leaves some, and no client sees them. The exit code is 0 if everything that is named is
-right.`,
-		Example: "  rpmflow repo verify hello fedora-43-x86_64",
-	}
-	return repoAction(cmd, cobra.ExactArgs(2), needsNothing, func(
-		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
-	) error {
-		findings, err := p.Verify(cmd.Context(), place)
-		if err != nil {
-			return err
-		}
-		wrong := 0
-		for _, f := range findings {
-			if !f.Unused {
-				wrong++
-			}
-		}
-		err = emit(cmd, append([]publisher.Finding{}, findings...), func(out io.Writer) error {
-			for _, f := range findings {
-				fmt.Fprintf(out, "%s: %s\n", f.Key, f.Wrong)
-			}
-			return nil
-		})
-		if wrong > 0 {
-			err = errors.Join(err, hint.Add(fmt.Errorf("%d objects of repository %s are wrong", wrong, place.Path()),
-				"go back to a good revision with rpmflow repo rollback, and build the packages again"))
-		}
-		return err
-	})
-}
-
 func repoRollback() *cobra.Command {
 	return repoRevision(&cobra.Command{
 		Use: "rollback PROJECT TARGET REVISION", Short: "Make clients see an older revision",
@@ -305,31 +277,6 @@ func repoRevision(
 			return hint.Add(fmt.Errorf("%q is not the number of a revision", rest[0]), "rpmflow repo show lists them")
 		}
 		state, err := change(p, cmd.Context(), place, number)
-		if err != nil {
-			return err
-		}
-		announceChange(cmd, p, place)
-		return printRow(cmd, rowOf(p, place, state))
-	})
-}
-
-func repoRebuild() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "rebuild PROJECT TARGET", Short: "Make a repository again from the builds in the storage",
-		Long: `Rebuild is for a repository that is damaged or lost. It takes the packages of all builds of the project
-for the target that have succeeded, signs them again, and publishes them as the next revision. Packages that were taken
-out with remove stay out: removed.json beside the repository lists them. With --removed, or if that is lost, they come
-back.`,
-		Example: "  rpmflow repo rebuild hello fedora-43-x86_64",
-	}
-	removed := cmd.Flags().Bool("removed", false, "also with the packages that were taken out with remove")
-	return repoAction(cmd, cobra.ExactArgs(2), mayAnnounce, func(
-		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, _ []string,
-	) error {
-		state, refused, err := p.Rebuild(cmd.Context(), place, *removed)
-		for _, r := range refused {
-			cmd.PrintErrln("not published:", hint.Full(r))
-		}
 		if err != nil {
 			return err
 		}

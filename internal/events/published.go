@@ -46,8 +46,8 @@ type PublishedRepository struct {
 // PublishedPackage is a package in a repository.
 type PublishedPackage struct {
 	NEVRA  string `json:"nevra"`
-	Build  string `json:"build"`
-	SHA256 string `json:"sha256"` // of the file with its signature
+	Build  string `json:"build,omitempty"` // empty: not known since the state of the repository was lost
+	SHA256 string `json:"sha256"`          // of the file with its signature
 }
 
 // RefusedPackage is a package that cannot be published.

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -22,16 +23,20 @@ func (p *Publisher) Places(ctx context.Context, project, target string) (places 
 		if err != nil {
 			return nil, err
 		}
-		path, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, storage.RepositoriesPrefix), "/"+stateName)
-		parts := strings.Split(path, "/")
-		if !ok || len(parts) < 2 || target != "" && parts[1] != target {
+		dir, name := path.Split(strings.TrimPrefix(o.Key, storage.RepositoriesPrefix))
+		parts := strings.Split(strings.TrimSuffix(dir, "/"), "/")
+		// One whose state is lost still has the mirrorlist.
+		if name != stateName && name != mirrorlist || len(parts) < 2 || len(parts) > 3 ||
+			target != "" && parts[1] != target {
 			continue
 		}
 		place := Place{Project: parts[0], Target: parts[1]}
 		if len(parts) == 3 {
 			place.Kind = Kind(parts[2])
 		}
-		places = append(places, place)
+		if !slices.Contains(places, place) {
+			places = append(places, place)
+		}
 	}
 	return places, nil
 }

@@ -128,7 +128,7 @@ func TestRollbackPinAndRemove(t *testing.T) {
 		return nil
 	})
 	testkit.Until(t, func() error {
-		if findings := testkit.Value(p.Verify(t.Context(), binary))(t); len(findings) > 0 {
+		if findings := testkit.Value(p.Verify(t.Context(), binary))(t).Findings; len(findings) > 0 {
 			return fmt.Errorf("findings: %v", findings)
 		}
 		return nil
@@ -196,7 +196,7 @@ func TestRebuildAndPromote(t *testing.T) {
 	if !slices.Equal(copied, []string{"p00-1-1.noarch", "p01-1-1.noarch"}) {
 		t.Errorf("promoted: %v", copied)
 	}
-	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t) {
+	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t).Findings {
 		t.Errorf("%s: %s", f.Key, f.Wrong)
 	}
 	if _, err := p.Promote(t.Context(), binary, stable, []string{"none"}); err == nil {
@@ -228,10 +228,10 @@ func TestRebuildAndPromote(t *testing.T) {
 	if _, err := p.State(t.Context(), binary); err == nil || !strings.Contains(err.Error(), "state of a repository") {
 		t.Errorf("a damaged state: %v", err)
 	}
-	state, refused, err := p.Rebuild(t.Context(), binary, false)
+	made, err := p.Rebuild(t.Context(), binary, false)
 	testkit.Must(t, err)
-	if len(refused) > 0 || state.Revision != 4 || len(state.Entries()) != len(files) {
-		t.Errorf("made again: revision %d with %d packages, refused %v", state.Revision, len(state.Entries()), refused)
+	if len(made.Refused)+len(made.Lost) > 0 || made.Revision != 4 || len(made.Entries()) != len(files) {
+		t.Errorf("made again: revision %d, %d packages, refused %v", made.Revision, len(made.Entries()), made.Refused)
 	}
 	valid(t, p, publisher.Binary)
 }

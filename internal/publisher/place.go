@@ -39,6 +39,15 @@ func (p Place) Path() string {
 
 func (p Place) key(name string) string { return storage.RepositoriesPrefix + p.Path() + "/" + name }
 
+// command is how an operator does something about the repository: rpmflow repo rebuild, with the words after.
+func (p Place) command(do string, rest ...string) string {
+	words := append([]string{"rpmflow repo", do, p.Project, p.Target}, rest...)
+	if p.Kind != Binary {
+		words = append(words, "--kind", string(p.Kind))
+	}
+	return strings.Join(words, " ")
+}
+
 // ID is what dnf calls the repository.
 func (p Place) ID() string {
 	id := "rpmflow-" + p.Project

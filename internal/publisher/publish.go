@@ -130,15 +130,14 @@ func (p *Publisher) once(ctx context.Context, changes []*change, allowed func() 
 
 // prepare reads a repository and edits the draft of its next revision.
 func (p *Publisher) prepare(ctx context.Context, c *change) (err error) {
+	if p.o.Signer == nil {
+		return ErrNoKey
+	}
 	c.next = nil
 	if c.had, err = p.versions(ctx, c.place); err != nil {
 		return err
 	}
-	c.state, c.version, err = c.from(ctx)
-	if err == nil {
-		err = p.checkKey(ctx, c.place, c.state.Newest())
-	}
-	if err != nil {
+	if c.state, c.version, err = c.from(ctx); err != nil {
 		return err
 	}
 	if c.temp, err = dirlock.NewTemp(p.o.Dir, "publish-"+rand.Text()); err != nil {
@@ -146,45 +145,6 @@ func (p *Publisher) prepare(ctx context.Context, c *change) (err error) {
 	}
 	c.draft = c.state.Edit()
 	return c.edit(ctx, c.state, c.draft, c.temp.Path)
-}
-
-// ErrNoRepository means that nothing was published yet.
-var ErrNoRepository = errors.New("there is no repository yet: it is made with the first build that succeeds")
-
-// errState means that a repository's state cannot be read.
-var errState = errors.New("it is damaged")
-
-// load reads a repository's state and its version.
-func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string, error) {
-	raw, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
-	if err == nil && version == "" {
-		err = ErrNoRepository
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("repository %s: %w", place.Path(), err)
-	}
-	state, err := repo.ParseState(raw)
-	if err != nil {
-		return nil, "", fmt.Errorf("repository %s: %s: %w", place.Path(), stateName, hint.Add(
-			fmt.Errorf("%w: %w", errState, err), "make it again with rpmflow repo rebuild"))
-	}
-	return state, version, nil
-}
-
-// existing begins with the newest revision.
-func (p *Publisher) existing(place Place) begin {
-	return func(ctx context.Context) (*repo.State, string, error) { return p.load(ctx, place) }
-}
-
-// orNew begins with the newest revision, or with an empty repository for packages of these architectures.
-func (p *Publisher) orNew(place Place, arches []string) begin {
-	return func(ctx context.Context) (*repo.State, string, error) {
-		state, version, err := p.load(ctx, place)
-		if errors.Is(err, ErrNoRepository) {
-			return repo.New(compression(place.Target), arches...), "", nil
-		}
-		return state, version, err
-	}
 }
 
 // arches are those of the packages that the repository of builds takes.
@@ -237,10 +197,15 @@ func (p *Publisher) addBuilds(place Place, builds []rpmflow.Build, all *set, ref
 				}
 			}
 		}
-		rules := p.o.Rules(place.Project)
-		d.Keep(repo.Keep{Builds: rules.Keep, Age: rules.KeepAge}, p.o.now())
+		p.dropOld(place, d)
 		return nil
 	}
+}
+
+// dropOld takes out what does not stay by the project's rules.
+func (p *Publisher) dropOld(place Place, d *repo.Draft) {
+	rules := p.o.Rules(place.Project)
+	d.Keep(repo.Keep{Builds: rules.Keep, Age: rules.KeepAge}, p.o.now())
 }
 
 // store stores the metadata of the next revision. The state, which is written next, decides: who writes it first has
@@ -348,6 +313,9 @@ func (p *Publisher) current(
 		for _, f := range open {
 			_ = f.Close() // it was read only
 		}
+	}
+	if len(state.Frames) == 0 { // nothing is copied
+		return nil, closeAll, nil
 	}
 	for _, f := range state.Newest().Files {
 		name := filepath.Join(dir, "current-"+f.Name)

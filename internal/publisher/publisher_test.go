@@ -177,7 +177,7 @@ func valid(t *testing.T, p *publisher.Publisher, kind publisher.Kind, but ...str
 	t.Helper()
 	place := binary
 	place.Kind = kind
-	for _, f := range testkit.Value(p.Verify(t.Context(), place))(t) {
+	for _, f := range testkit.Value(p.Verify(t.Context(), place))(t).Findings {
 		is := func(name string) bool { return strings.HasSuffix(f.Key, "x86_64/"+name) }
 		if !f.Unused && !slices.ContainsFunc(but, is) {
 			t.Errorf("%s: %s", f.Key, f.Wrong)

@@ -2,29 +2,36 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/repo"
+	"github.com/rpmflow/rpmflow/internal/repo/sign"
+	"github.com/rpmflow/rpmflow/internal/rpmfile"
+	"github.com/rpmflow/rpmflow/internal/storage"
 )
 
-// Rebuild makes a repository again from the records and packages of builds in the storage, whatever its state is. The
-// number of the revision goes on. Packages are signed again; older revisions are kept by nobody any more. Packages that
+// Rebuilt is a repository that was made again.
+type Rebuilt struct {
+	*repo.State
+	Refused []error // packages of builds that it may not have, and had not
+	Lost    []error // packages that it had and that are nowhere, and revisions that cannot be read
+	// Found is set if its state was lost: the revisions were found, which of them were pinned is not known.
+	Found bool
+}
+
+// Rebuild makes a repository again as its next revision, whatever its state is: from the records and packages of
+// builds in the storage, which are signed again, and what no build gives from the repository's own packages. Revisions
+// and what belongs to them stay. As after any publication clients see the new one, also after a rollback. Packages that
 // were taken out by hand come back only if removed is true.
-func (p *Publisher) Rebuild(ctx context.Context, place Place, removed bool) (
-	state *repo.State, refused []error, err error,
-) {
+func (p *Publisher) Rebuild(ctx context.Context, place Place, removed bool) (made Rebuilt, err error) {
 	builds, err := p.builds(ctx, place)
 	if err != nil {
-		return nil, nil, err
-	}
-	if len(builds) == 0 {
-		return nil, nil, hint.Add(fmt.Errorf("no build of %s for %s has succeeded", place.Project, place.Target),
-			"rpmflow targets and rpmflow projects list their names")
+		return made, err
 	}
 	if removed {
 		_, version, err := p.removals(ctx, place)
@@ -32,31 +39,91 @@ func (p *Publisher) Rebuild(ctx context.Context, place Place, removed bool) (
 			err = p.writeRemovals(ctx, place, []removal{}, version)
 		}
 		if err != nil {
-			return nil, nil, err
+			return made, err
 		}
 	}
-	empty := func(ctx context.Context) (*repo.State, string, error) {
-		last, err := p.lastRevision(ctx, place)
-		if err != nil {
-			return nil, "", err
-		}
-		raw, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
-		if err != nil {
-			return nil, "", err
-		}
-		s := repo.New(compression(place.Target), arches(place, builds)...)
-		s.Revision = last
-		if before, err := repo.ParseState(raw); err == nil {
-			s.Leaving = before.Leaving
-		}
-		return s, version, nil
-	}
+	var before *remains
 	var not []*refusedError
-	state, err = p.change(ctx, place, empty, p.addBuilds(place, builds, nil, &not))
-	for _, r := range not {
-		refused = append(refused, r)
+	var lost []error
+	from := func(ctx context.Context) (_ *repo.State, version string, err error) {
+		if before, version, err = p.remains(ctx, place); err != nil {
+			return nil, "", err
+		}
+		takes := before.arches
+		if len(builds) > 0 {
+			takes = append(arches(place, builds), takes...)
+		}
+		if len(builds) == 0 && len(before.entries) == 0 && len(before.lost) == 0 {
+			return nil, "", hint.Add(fmt.Errorf("no build of %s for %s has succeeded", place.Project, place.Target),
+				"rpmflow targets and rpmflow projects list their names")
+		}
+		slices.Sort(takes)
+		s := before.state.Restart(compression(place.Target), slices.Compact(takes), p.o.now())
+		return s, version, p.forgetMissing(ctx, place, s)
 	}
-	return state, refused, err
+	ofBuilds := p.addBuilds(place, builds, nil, &not)
+	made.State, err = p.change(ctx, place, from, func(
+		ctx context.Context, s *repo.State, d *repo.Draft, dir string,
+	) error {
+		d.Renew()
+		if err := ofBuilds(ctx, s, d, dir); err != nil {
+			return err
+		}
+		var err error
+		lost, err = p.addOwn(ctx, place, builds, before.entries, s, d, dir)
+		p.dropOld(place, d)
+		return err
+	})
+	if err != nil {
+		return made, err
+	}
+	made.Found, made.Lost = before.found, slices.Concat(before.lost, lost)
+	had := map[madeBy]bool{}
+	for _, e := range before.entries {
+		had[madeByOf(e)] = true
+	}
+	for _, r := range not {
+		if !had[madeBy{r.build, r.nevra}] && !had[madeBy{"", r.nevra}] {
+			made.Refused = append(made.Refused, r)
+		}
+	}
+	return made, nil
+}
+
+// addOwn puts the repository's own packages into a draft that no build has given. The newest revision had them, and
+// none of the same name and version, so that they replace one. Those that cannot be had are returned.
+func (p *Publisher) addOwn(
+	ctx context.Context, place Place, builds []rpmflow.Build, entries []repo.Entry, s *repo.State, d *repo.Draft,
+	dir string,
+) (lost []error, err error) {
+	removed, _, err := p.removals(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		takenOut := slices.ContainsFunc(removed, func(r removal) bool { return r.madeBy == madeByOf(e) }) &&
+			slices.ContainsFunc(builds, func(b rpmflow.Build) bool { return b.ID == e.Build })
+		if takenOut || d.Has(e.NEVRA, e.Build) { // a removal is noted before the state
+			continue
+		}
+		pkg, file, err := p.own(ctx, place, e, dir)
+		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, errAltered) || errors.Is(err, rpmfile.ErrNotRPM) ||
+			errors.Is(err, sign.ErrDamaged) {
+			lost = append(lost, fmt.Errorf("package %s: %w", e.NEVRA,
+				hint.Add(err, "build it again, or promote it again")))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := d.Add(pkg, e.Origin, repo.Rules{Replace: true}); err != nil {
+			return nil, err
+		}
+		if err := p.keepObject(ctx, place, s, object{pkg.Object(), file, pkg.Checksum, pkg.Size}); err != nil {
+			return nil, err
+		}
+	}
+	return lost, nil
 }
 
 // builds are those of a target that have succeeded, in the order in which they ended. If those of a push are published
@@ -85,21 +152,6 @@ func (p *Publisher) builds(ctx context.Context, place Place) (builds []rpmflow.B
 	return slices.DeleteFunc(builds, func(b rpmflow.Build) bool {
 		return b.Target != place.Target || b.Outcome.Result != rpmflow.Succeeded || held(b)
 	}), nil
-}
-
-// lastRevision is the highest number that a revision has had, as far as the storage still has it.
-func (p *Publisher) lastRevision(ctx context.Context, place Place) (last int64, err error) {
-	below := place.key("r/")
-	for o, err := range p.repos.List(ctx, below) {
-		if err != nil {
-			return 0, err
-		}
-		number, _, _ := strings.Cut(strings.TrimPrefix(o.Key, below), "-")
-		if n, err := strconv.ParseInt(number, 10, 64); err == nil {
-			last = max(last, n)
-		}
-	}
-	return last, nil
 }
 
 // Promote copies the packages of builds from one repository to another, all in one revision: from testing to stable.

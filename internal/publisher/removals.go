@@ -22,6 +22,8 @@ type madeBy struct {
 	NEVRA string `json:"nevra"`
 }
 
+func madeByOf(e repo.Entry) madeBy { return madeBy{e.Build, e.NEVRA.String()} }
+
 // removal is a package that somebody has taken out: it does not come back.
 type removal struct {
 	madeBy
@@ -52,7 +54,7 @@ func (p *Publisher) noteRemovals(ctx context.Context, place Place, entries []rep
 		known[r.madeBy] = true
 	}
 	for _, e := range entries {
-		if r := (removal{madeBy{e.Build, e.NEVRA.String()}, p.o.now().UTC()}); !known[r.madeBy] {
+		if r := (removal{madeByOf(e), p.o.now().UTC()}); !known[r.madeBy] {
 			list = append(list, r)
 		}
 	}

@@ -61,12 +61,12 @@ func TestRemovedPackagesStayOut(t *testing.T) {
 	stop()
 	has("p01")
 
-	_, _, err := p.Rebuild(t.Context(), binary, false)
+	_, err := p.Rebuild(t.Context(), binary, false)
 	testkit.Must(t, err)
 	has("p01")
 	repos := s.store.Repositories()
 	testkit.Must(t, repos.Remove(t.Context(), "repos/demo/fedora-43-x86_64/state.zst"))
-	state, _, err := p.Rebuild(t.Context(), binary, false)
+	state, err := p.Rebuild(t.Context(), binary, false)
 	testkit.Must(t, err)
 	has("p01")
 	if state.Revision != 5 {
@@ -82,7 +82,7 @@ func TestRemovedPackagesStayOut(t *testing.T) {
 		t.Errorf("published: %+v", e)
 	}
 	testkit.Value(p.Remove(t.Context(), binary, "p00"))(t)
-	_, _, err = p.Rebuild(t.Context(), binary, true)
+	_, err = p.Rebuild(t.Context(), binary, true)
 	testkit.Must(t, err)
 	has("p00", "p01")
 
@@ -159,7 +159,7 @@ func TestSweepRace(t *testing.T) {
 	})
 	stop()
 	testkit.Value(p.Promote(t.Context(), binary, stable, nil))(t)
-	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t) {
+	for _, f := range testkit.Value(p.Verify(t.Context(), stable))(t).Findings {
 		if !f.Unused { // a publication was interrupted
 			t.Errorf("%s: %s", f.Key, f.Wrong)
 		}
@@ -230,7 +230,7 @@ func TestInterruptedSweep(t *testing.T) {
 		return atLeast(testkit.Value(p.State(t.Context(), binary))(t).Revision, 6)
 	})
 	stop()
-	for _, f := range testkit.Value(p.Verify(t.Context(), binary))(t) {
+	for _, f := range testkit.Value(p.Verify(t.Context(), binary))(t).Findings {
 		if f.Key != foreign {
 			t.Errorf("%s: %s", f.Key, f.Wrong)
 		}

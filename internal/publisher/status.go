@@ -195,7 +195,7 @@ func (p *Publisher) shelf(ctx context.Context, place Place) (*shelf, error) {
 		s.packages[r.madeBy] = true
 	}
 	state, err := p.State(ctx, place)
-	if errors.Is(err, ErrNoRepository) || errors.Is(err, errState) {
+	if errors.Is(err, ErrNoRepository) || errors.Is(err, errState) || errors.Is(err, errLost) {
 		return s, nil // nothing is published
 	}
 	if err != nil {

@@ -204,7 +204,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 	if r = announced("removal", binary, err); r.Revision != 4 || len(r.Removed) != 1 || len(r.Added) > 0 {
 		t.Errorf("removal: %+v", r)
 	}
-	_, _, err = p.Rebuild(t.Context(), binary, false)
+	_, err = p.Rebuild(t.Context(), binary, false)
 	if r = announced("rebuild", binary, err); r.Revision != 5 || len(r.Added) != 2 {
 		t.Errorf("rebuild: %+v", r)
 	}

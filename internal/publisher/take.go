@@ -20,8 +20,8 @@ import (
 
 // refusedError is a package that cannot be published, today or later.
 type refusedError struct {
-	name, build string
-	err         error
+	name, nevra, build string
+	err                error
 }
 
 func (e *refusedError) Error() string {
@@ -35,7 +35,7 @@ func (p *Publisher) take(
 	ctx context.Context, place Place, state *repo.State, draft *repo.Draft, b rpmflow.Build, a rpmflow.Artifact,
 	dir string,
 ) error {
-	refuse := func(err error) error { return &refusedError{a.Name, b.ID, err} }
+	refuse := func(err error) error { return &refusedError{a.Name, a.NEVRA, b.ID, err} }
 	if !rpmfile.ValidName(a.Name) {
 		return refuse(hint.Add(errors.New("its name cannot be part of a repository"),
 			"use letters, digits and . _ + - ~ ^"))

@@ -18,64 +18,93 @@ import (
 type Finding struct {
 	Key   string // of the object
 	Wrong string // what is wrong with it
+	Do    string `json:",omitempty"` // what to do about it
 	// Unused is an object that nothing names: an interrupted publication has left it, or somebody has put it there. No
 	// client sees it.
 	Unused bool
 }
 
+// Verified is what Verify has found, and how many objects it has checked.
+type Verified struct {
+	Objects  int
+	Findings []Finding
+}
+
 // Verify reads everything that a repository names, and checks checksums and signatures. It looks for what nothing
 // names, too. The error is one of reading: the repository was not checked to its end.
-func (p *Publisher) Verify(ctx context.Context, place Place) (findings []Finding, err error) {
+func (p *Publisher) Verify(ctx context.Context, place Place) (Verified, error) {
 	state, _, err := p.load(ctx, place)
 	if err != nil {
-		return nil, err
+		return Verified{}, err
 	}
 	if p.o.Signer == nil {
-		return nil, ErrNoKey
+		return Verified{}, ErrNoKey
 	}
 	v := &verification{p: p, place: place, keys: p.keys}
-	for _, r := range state.Revisions {
-		if err := v.revision(ctx, r); err != nil {
-			return nil, err
-		}
-	}
-	if err := v.pointers(ctx, state); err != nil {
-		return nil, err
-	}
-	for _, e := range state.Entries() {
-		if err := v.pkg(ctx, e); err != nil {
-			return nil, err
-		}
-	}
-	for _, r := range state.Removed { // for those who have older metadata
-		if err := v.pkg(ctx, r.Entry); err != nil {
-			return nil, err
-		}
-	}
-	return v.findings, v.unused(ctx, place.names(state))
+	err = v.all(ctx, state)
+	return v.Verified, err
 }
 
 type verification struct {
-	p        *Publisher
-	place    Place
-	keys     sign.Keyring
-	findings []Finding
+	p     *Publisher
+	place Place
+	keys  sign.Keyring
+	do    string // about what is wrong with the objects that are looked at
+	Verified
+}
+
+func (v *verification) all(ctx context.Context, state *repo.State) error {
+	rebuild := v.place.command("rebuild")
+	for _, r := range state.Revisions {
+		switch {
+		case r.Number == state.Revision:
+			v.do = rebuild
+		case r.Number == state.Back:
+			v.do = "clients see this revision: show them another with " + v.place.command("rollback", "REVISION")
+		case r.Pinned:
+			v.do = fmt.Sprintf("nothing makes an old revision again: %s",
+				v.place.command("pin", fmt.Sprint(r.Number), "--release"))
+		default:
+			v.do = "nothing makes an old revision again: it is removed 50 hours after it was replaced"
+		}
+		if err := v.revision(ctx, r); err != nil {
+			return err
+		}
+	}
+	v.do = v.place.command("rollback", fmt.Sprint(state.Back)) + " or the next publication writes it again"
+	if err := v.pointers(ctx, state); err != nil {
+		return err
+	}
+	v.do = rebuild
+	for _, e := range state.Entries() {
+		if err := v.pkg(ctx, e); err != nil {
+			return err
+		}
+	}
+	v.do = rebuild + " forgets it if it is missing: the newest revision does not have it, older ones do"
+	for _, r := range state.Removed { // for those who have older metadata
+		if err := v.pkg(ctx, r.Entry); err != nil {
+			return err
+		}
+	}
+	return v.unused(ctx, v.place.names(state))
 }
 
 func (v *verification) wrong(name, what string, args ...any) {
-	v.findings = append(v.findings, Finding{Key: v.place.key(name), Wrong: fmt.Sprintf(what, args...)})
+	v.Findings = append(v.Findings, Finding{Key: v.place.key(name), Wrong: fmt.Sprintf(what, args...), Do: v.do})
 }
 
-// signature is a finding about one. Clients can be told of a key that they lack; all else is for ever.
+// signature is a finding about one.
 func (v *verification) signature(name string, err error) {
-	if errors.Is(err, sign.ErrUnknownKey) {
-		err = fmt.Errorf("%w: add its public half to publisher.signing_key", err)
-	}
 	v.wrong(name, "%v", err)
+	if errors.Is(err, sign.ErrUnknownKey) { // clients may know it
+		v.Findings[len(v.Findings)-1].Do = "add the public half of the key to publisher.signing_key"
+	}
 }
 
 // open reads an object; nil: it is not there, which is a finding.
 func (v *verification) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	v.Objects++
 	body, _, err := v.p.o.Store.Open(ctx, v.place.key(name))
 	if errors.Is(err, storage.ErrNotFound) {
 		v.wrong(name, "it is missing")
@@ -95,25 +124,27 @@ func (v *verification) read(ctx context.Context, name string) ([]byte, error) {
 }
 
 // sum compares an object with what is known of it.
-func (v *verification) sum(ctx context.Context, name string, size int64, sum string) error {
+func (v *verification) sum(ctx context.Context, name string, size int64, sum string) (right bool, err error) {
 	body, err := v.open(ctx, name)
 	if body == nil || err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = body.Close() }() // it was read to its end, or failed before
 	hash := sha256.New()
 	n, err := io.Copy(hash, body)
-	if got := hex.EncodeToString(hash.Sum(nil)); err == nil && (n != size || got != sum) {
+	got := hex.EncodeToString(hash.Sum(nil))
+	right = err == nil && n == size && got == sum
+	if err == nil && !right {
 		v.wrong(name, "it has %d bytes with SHA-256 %s, and should have %d with %s", n, got, size, sum)
 	}
-	return err
+	return right, err
 }
 
 // revision checks the files of a revision, as clients of the mirrorlist and of the directory itself find them.
 func (v *verification) revision(ctx context.Context, r repo.Revision) error {
 	for _, f := range r.Files {
 		for _, at := range []string{v.place.revision(r) + "/repodata/", "repodata/"} {
-			if err := v.sum(ctx, at+f.Name, f.Size, f.SHA256); err != nil {
+			if _, err := v.sum(ctx, at+f.Name, f.Size, f.SHA256); err != nil {
 				return err
 			}
 		}
@@ -155,14 +186,15 @@ func (v *verification) pointers(ctx context.Context, state *repo.State) error {
 }
 
 func (v *verification) pkg(ctx context.Context, e repo.Entry) error {
-	if err := v.sum(ctx, e.Object(), e.Size, e.Checksum); err != nil {
+	right, err := v.sum(ctx, e.Object(), e.Size, e.Checksum)
+	if !right || err != nil { // one fault of an object is enough
 		return err
 	}
-	body, err := v.open(ctx, e.Object())
-	if body == nil || err != nil {
+	body, _, err := v.p.o.Store.Open(ctx, v.place.key(e.Object()))
+	if err != nil {
 		return err
 	}
-	defer func() { _ = body.Close() }() // it was read to its end, or failed before
+	defer func() { _ = body.Close() }() // the rest of it is not read
 	if _, err := v.keys.Package(body); err != nil {
 		v.signature(e.Object(), err)
 	}
@@ -180,7 +212,7 @@ func (v *verification) unused(ctx context.Context, named map[string]bool) error 
 		other := v.place.Kind == Binary && (strings.HasPrefix(name, string(Debug)+"/") ||
 			strings.HasPrefix(name, string(Source)+"/"))
 		if !named[name] && !other {
-			v.findings = append(v.findings, Finding{Key: o.Key, Wrong: "nothing names it", Unused: true})
+			v.Findings = append(v.Findings, Finding{Key: o.Key, Wrong: "nothing names it", Unused: true})
 		}
 	}
 	return nil
