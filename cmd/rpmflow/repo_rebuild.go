@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +15,8 @@ func repoVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify PROJECT TARGET", Short: "Check every checksum and signature of a repository",
 		Long: `Verify reads everything that the repository names. It also lists objects that nothing names: an
-interrupted publication leaves some, and no client sees them. The exit code is 0 if everything that is named is
-right.`,
+interrupted publication leaves some, and no client sees them. With each fault it says what to do. The exit code is 0 if
+everything that is named is right.`,
 		Example: "  rpmflow repo verify hello fedora-43-x86_64",
 	}
 	return repoAction(cmd, cobra.ExactArgs(2), needsNothing, func(
@@ -29,19 +27,18 @@ right.`,
 			return err
 		}
 		wrong := 0
-		var remedies []string
 		for _, f := range verified.Findings {
-			if f.Unused {
-				continue
-			}
-			wrong++
-			if !slices.Contains(remedies, f.Do) {
-				remedies = append(remedies, f.Do)
+			if !f.Unused {
+				wrong++
 			}
 		}
 		err = emit(cmd, append([]publisher.Finding{}, verified.Findings...), func(out io.Writer) error {
 			for _, f := range verified.Findings {
-				fmt.Fprintf(out, "%s: %s\n", f.Key, f.Wrong)
+				line := f.Key + ": " + f.Wrong
+				if f.Do != "" {
+					line += ": " + f.Do
+				}
+				fmt.Fprintln(out, line)
 			}
 			if wrong == 0 {
 				fmt.Fprintf(out, "%d objects, all right\n", verified.Objects)
@@ -50,7 +47,7 @@ right.`,
 		})
 		if wrong > 0 {
 			err = errors.Join(err, hint.Add(fmt.Errorf("%d of %d objects of repository %s are wrong", wrong,
-				verified.Objects, place.Path()), strings.Join(remedies, "; ")))
+				verified.Objects, place.Path()), "what to do is said of each"))
 		}
 		return err
 	})
@@ -82,8 +79,8 @@ lists them. With --removed, or if that is lost, they come back. The exit code is
 			cmd.PrintErrln("lost:", hint.Full(l))
 		}
 		if made.Found {
-			remark(cmd.ErrOrStderr(), fmt.Sprintf("state.zst was lost, and with it the pins: %d older revisions were "+
-				"found, and are removed after 50 hours; rpmflow repo pin keeps one", len(made.Revisions)-1))
+			remark(cmd.ErrOrStderr(), fmt.Sprintf("state.zst was lost, and with it the pins; older revisions found: "+
+				"%d. They are removed after 50 hours; rpmflow repo pin keeps one", len(made.Revisions)-1))
 		}
 		announceChange(cmd, p, place)
 		err = printRow(cmd, rowOf(p, place, made.State))

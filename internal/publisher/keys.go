@@ -177,7 +177,7 @@ func (p *Publisher) storeOwn(
 ) (*repo.Package, error) {
 	pkg, file, err := p.own(ctx, place, e, dir)
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
 	}
 	if err := p.o.step("package"); err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (p *Publisher) own(ctx context.Context, place Place, e repo.Entry, dir stri
 	file, signed := filepath.Join(dir, "package"), filepath.Join(dir, "signed")
 	about := repo.File{Checksum: e.Checksum, Size: e.Size, Time: e.Built}
 	if err := p.fetch(ctx, place.key(e.Object()), file, e.Checksum, e.Size); err != nil {
-		return nil, "", missing(err)
+		return nil, "", err
 	}
 	own, err := p.isOwn(file)
 	if err == nil && !own {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/repo"
@@ -52,8 +53,12 @@ func (p *Publisher) checkLost(ctx context.Context, place Place) error {
 		return err
 	}
 	had, err := p.versions(ctx, place)
-	if err != nil || last <= 1 && had[mirrorlist] == "" { // a first publication that ended leaves revision 1 at most
+	if err != nil {
 		return err
+	}
+	shown := slices.ContainsFunc(pointers(), func(name string) bool { return had[name] != "" })
+	if !shown && last <= 1 { // a first publication that ended leaves a revision 1
+		return nil
 	}
 	_, version, err := p.repos.Read(ctx, place.key(stateName), maxState)
 	if err != nil || version != "" {

@@ -200,7 +200,7 @@ func (p *Publisher) copy(
 ) error {
 	pkg, file, err := p.own(ctx, from, e, dir)
 	if err != nil {
-		return err
+		return missing(err)
 	}
 	if err := d.Add(pkg, e.Origin, repo.Rules{Replace: rules.Replace, RefuseLower: rules.RefuseLower}); err != nil {
 		return err

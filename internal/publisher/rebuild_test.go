@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -156,6 +157,29 @@ func TestLostState(t *testing.T) {
 			valid(t, p, publisher.Binary)
 		})
 	}
+}
+
+// TestFirstPublicationEnds ends the very first one before its state is written: that repository was not lost.
+func TestFirstPublicationEnds(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	file := many(t, 1)[0]
+	o := s.options(t)
+	var log testkit.Log
+	o.Log = log.Logger()
+	o.Step = func(what string) error {
+		if what == "state" {
+			return errors.New("killed")
+		}
+		return nil
+	}
+	_, stop := run(t, o)
+	s.finish(t, "first", file)
+	log.Until(t, "killed")
+	stop()
+	p, _ := run(t, s.options(t))
+	s.published(t, 1)
+	valid(t, p, publisher.Binary)
 }
 
 // TestLostStateDamagedRevisions has revisions that cannot be found: they are named, and their numbers are not used.
