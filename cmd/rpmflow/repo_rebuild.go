@@ -57,11 +57,12 @@ func repoRebuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rebuild PROJECT TARGET", Short: "Make a damaged or lost repository again",
 		Long: `Rebuild publishes one revision more, which clients see, also after rollback. It takes the packages of
-all builds of the project for the target that have succeeded, and signs them again. Packages of the newest revision that
-come from elsewhere, such as promoted ones, are taken from the repository itself. Older revisions and pins stay. If
-state.zst is damaged or missing, the revisions are found in the storage; which ones were pinned is not known then, so
-pin them again within 50 hours. Packages that were taken out with remove stay out: removed.json beside the repository
-lists them. With --removed, or if that is lost, they come back. The exit code is 1 if packages are lost.`,
+all builds of the project for the target that have succeeded, and signs them again. Packages of the newest revision
+that come from elsewhere, such as promoted ones, are taken from the repository itself. Older revisions and pins stay.
+If state.zst is damaged or missing, the revisions are found in the storage; which ones were pinned is not known then,
+so all are pinned that were replaced more than 50 hours ago. Packages that were taken out with remove stay out:
+removed.json beside the repository lists them. With --removed, or if that is lost, they come back. The exit code is 1
+if packages are lost.`,
 		Example: "  rpmflow repo rebuild hello fedora-43-x86_64",
 	}
 	removed := cmd.Flags().Bool("removed", false, "also with the packages that were taken out with remove")
@@ -80,7 +81,8 @@ lists them. With --removed, or if that is lost, they come back. The exit code is
 		}
 		if made.Found {
 			remark(cmd.ErrOrStderr(), fmt.Sprintf("state.zst was lost, and with it the pins; older revisions found: "+
-				"%d. They are removed after 50 hours; rpmflow repo pin keeps one", len(made.Revisions)-1))
+				"%d. Those replaced more than 50 hours ago are pinned now: rpmflow repo show lists them, rpmflow repo "+
+				"pin --release ends that", len(made.Revisions)-1))
 		}
 		announceChange(cmd, p, place)
 		err = printRow(cmd, rowOf(p, place, made.State))

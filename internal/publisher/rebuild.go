@@ -20,7 +20,8 @@ type Rebuilt struct {
 	*repo.State
 	Refused []error // packages of builds that it may not have, and had not
 	Lost    []error // packages that it had and that are nowhere, and revisions that cannot be read
-	// Found is set if its state was lost: the revisions were found, which of them were pinned is not known.
+	// Found is set if its state was lost: the revisions were found. Which of them were pinned is not known, so all are
+	// that were replaced more than 50 hours ago.
 	Found bool
 }
 

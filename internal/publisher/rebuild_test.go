@@ -159,6 +159,39 @@ func TestLostState(t *testing.T) {
 	}
 }
 
+// TestLostStateOfOldRevisions loses pins: what a sweep would remove at once was perhaps pinned.
+func TestLostStateOfOldRevisions(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	o := s.options(t)
+	now := time.Now()
+	o.Now = func() time.Time { return now }
+	files := many(t, 4)
+	p := s.three(t, o, files)
+	testkit.Value(p.Remove(t.Context(), binary, "p00"))(t)
+	testkit.Value(p.Pin(t.Context(), binary, 1, true))(t)
+	now = now.Add(72 * time.Hour)
+	s.drop(t, binary, "state.zst")
+	made := testkit.Value(p.Rebuild(t.Context(), binary, false))(t)
+	for i, pinned := range []bool{true, true, false, false, false} {
+		if made.Revisions[i].Pinned != pinned {
+			t.Errorf("%+v", made.Revisions[i])
+		}
+	}
+	testkit.Value(p.Pin(t.Context(), binary, 2, false))(t)
+	_, stop := run(t, o)
+	s.finish(t, files[3], files[3])
+	testkit.Until(t, func() error {
+		if got := numbers(testkit.Value(p.State(t.Context(), binary))(t)); !slices.Equal(got, []int64{1, 4, 5, 6}) {
+			return fmt.Errorf("revisions: %v", got)
+		}
+		return nil
+	})
+	stop()
+	testkit.Value(p.Rollback(t.Context(), binary, 1))(t)
+	valid(t, p, publisher.Binary)
+}
+
 // TestFirstPublicationEnds ends the very first one before its state is written: that repository was not lost.
 func TestFirstPublicationEnds(t *testing.T) {
 	t.Parallel()

@@ -95,6 +95,13 @@ func (p *Publisher) findRevisions(ctx context.Context, place Place, r *remains) 
 		revisions, packages[v.Number] = append(revisions, v), entries
 	}
 	r.state = repo.Found(revisions, packages, last, p.o.now())
+	// One that a sweep would have removed long ago was pinned, or it was not swept yet: who knows may release it.
+	left := r.state.Swept(p.o.now(), sweepAfter, sweepLeast-1) // the rebuilt one is among the least
+	for i, v := range r.state.Revisions {
+		r.state.Revisions[i].Pinned = !slices.ContainsFunc(left.Revisions, func(l repo.Revision) bool {
+			return l.Number == v.Number
+		})
+	}
 	r.entries = packages[r.state.Newest().Number]
 	for _, e := range r.entries {
 		if !slices.Contains(r.arches, e.Arch) {
