@@ -199,9 +199,19 @@ func TestChangeOfTheKey(t *testing.T) {
 	var log testkit.Log
 	o := s.signing(t, url, older.private)
 	o.Log = log.Logger()
-	_, stop = run(t, o)
+	stale, stop := run(t, o)
 	s.finish(t, "p03", files[3])
 	log.Until(t, "signed with another key")
+	testkit.Until(t, func() error { // also once the build is given back
+		var metrics strings.Builder
+		stale.WriteMetrics(&metrics)
+		for _, want := range []string{"waiting_builds 0\n", "failing_targets 1\n"} {
+			if !strings.Contains(metrics.String(), want) {
+				return fmt.Errorf("no %q in %s", want, metrics.String())
+			}
+		}
+		return nil
+	})
 	stop()
 
 	// 3. The first key is of no use any more.

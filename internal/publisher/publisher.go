@@ -223,6 +223,9 @@ func (p *Publisher) batch(ctx context.Context, d desk) (batch []events.Finish, e
 		}
 		return batch, err
 	}
+	if len(batch) == 0 { // what was given back is not published: the trouble stays
+		return nil, nil
+	}
 	p.succeeded(d)
 	for _, place := range places {
 		if p.due(place) {

@@ -187,6 +187,7 @@ func Checks(cfg *config.Config) []doctor.Check {
 		access.Check,
 		storage.Check(s3, false),
 		storage.CheckRepositories(s3),
+		checkRepositoryKeys(cfg),
 		checkStatus(cfg),
 	}
 }

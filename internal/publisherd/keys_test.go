@@ -15,13 +15,13 @@ import (
 
 	"github.com/rpmflow/rpmflow/internal/config"
 	"github.com/rpmflow/rpmflow/internal/doctor"
-	"github.com/rpmflow/rpmflow/internal/lifeline"
 	"github.com/rpmflow/rpmflow/internal/repo/sign"
+	"github.com/rpmflow/rpmflow/internal/storage/storagetest"
 	"github.com/rpmflow/rpmflow/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
-	lifeline.Main(nil)
+	storagetest.Main()
 	os.Exit(m.Run())
 }
 

@@ -39,23 +39,13 @@ func (p *Program) Run(ctx context.Context) error {
 	if _, err := machine.DataDir(cfg.DataDir); err != nil {
 		return err
 	}
-	var signer *sign.Signer
-	full := retry.Policy{Notify: func(err error, pause time.Duration) {
-		log.Warn("the signing key cannot be kept, trying again: free some space", "in", pause, "error", err)
-	}}
-	err := full.Do(ctx, func() (err error) {
-		if signer, err = p.signer(p.generate); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			return retry.Permanent(err)
-		}
+	signer, err := p.signer(noKey)
+	if err != nil && !errors.Is(err, errNoKey) {
 		return err
-	})
-	if err != nil {
-		return unlessStopped(ctx, err)
 	}
 	if err := p.runnable(); err != nil {
 		return err
 	}
-	p.describe(signer)
 	status := newStatus()
 	if cfg.Publisher.StatusListen != "" {
 		stop, err := status.listen(cfg.Publisher.StatusListen, log)
@@ -83,6 +73,21 @@ func (p *Program) Run(ctx context.Context) error {
 	if err := policy.Do(ctx, func() error { return store.Healthy(ctx) }); err != nil {
 		return unlessStopped(ctx, err)
 	}
+	if signer == nil {
+		err := policy.Do(ctx, func() (err error) {
+			if err = lostKey(ctx, cfg, store.Repositories()); errors.Is(err, errKeyLost) {
+				return retry.Permanent(err)
+			}
+			return err
+		})
+		if err == nil {
+			signer, err = p.firstKey(ctx)
+		}
+		if err != nil {
+			return unlessStopped(ctx, err)
+		}
+	}
+	p.describe(signer)
 	pub, err := p.publisher(signer, store, js)
 	if err != nil {
 		return err
@@ -101,6 +106,20 @@ func (p *Program) Run(ctx context.Context) error {
 	}
 	status.publishes(pub, nc)
 	return pub.Run(ctx)
+}
+
+// firstKey makes the key that there was not yet.
+func (p *Program) firstKey(ctx context.Context) (signer *sign.Signer, err error) {
+	full := retry.Policy{Notify: func(err error, pause time.Duration) {
+		p.Log.Warn("the signing key cannot be kept, trying again: free some space", "in", pause, "error", err)
+	}}
+	err = full.Do(ctx, func() error {
+		if signer, err = p.signer(p.generate); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	return signer, err
 }
 
 func (p *Program) publisher(

@@ -95,6 +95,8 @@ func TestWhatIsNotRun(t *testing.T) {
 
 		"rpmflow hook install /srv/git/hello.git": "there is no such repository; README's is run",
 		"rpmflow submit hello --srpm":             "there is no such source package, and one is a URL",
+		"umask 077\nrpmflow repo new-key > new":   "it is for a key that is lost; that of a change is run",
+		"curl -fsS -o old.asc":                    "it is for a key that is lost; there is no such server",
 
 		"rpmflow up --config /etc/rpmflow/rpmflow.yaml --data-dir /var/lib/rpmflow": "README's rpmflow up is run",
 	}
