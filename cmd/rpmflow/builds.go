@@ -138,7 +138,13 @@ func whose(b rpmflow.Build) string {
 
 func printBuild(out io.Writer, b rpmflow.Build) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row := func(name, format string, args ...any) {
+		lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+		for i := range lines {
+			lines[i] = printable(lines[i]) // much of it is a packager's
+		}
+		fmt.Fprintf(w, "%s\t%s\n", name, strings.Join(lines, "\n"))
+	}
 	row("build", "%s", b.ID)
 	row("project", "%s", whose(b))
 	row("target", "%s", b.Target)

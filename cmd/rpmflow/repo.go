@@ -90,6 +90,10 @@ func storageCommand(
 				}
 			}
 		}
+		if running == nil && cfg.S3.AccessKey == "" && cfg.S3.SecretKey == "" {
+			return hint.Add(fmt.Errorf("the storage has no keys: no rpmflow up runs over data_dir %s", cfg.DataDir),
+				"start rpmflow up, or set s3.access_key and s3.secret_key")
+		}
 		var noNATS error
 		var away func(error)
 		if n != needsNothing {
@@ -249,7 +253,7 @@ func repoRollback() *cobra.Command {
 		Long: `Clients see the revision until the next publication, or until rollback to 0, the newest. Remove the
 packages that are not wanted, or the next publication has them again.`,
 		Example: "  rpmflow repo rollback hello fedora-43-x86_64 17",
-	}, (*publisher.Publisher).Rollback)
+	}, (*publisher.Publisher).Rollback, nil)
 }
 
 func repoPin() *cobra.Command {
@@ -262,13 +266,22 @@ func repoPin() *cobra.Command {
 		p *publisher.Publisher, ctx context.Context, place publisher.Place, number int64,
 	) (*repo.State, error) {
 		return p.Pin(ctx, place, number, !*release)
+	}, func(number int64) string {
+		if *release {
+			return fmt.Sprintf("revision %d is kept no longer than others", number)
+		}
+		return fmt.Sprintf("revision %d is kept for ever", number)
 	})
 }
 
-// repoRevision completes a command that changes something about a revision.
+// repoRevision completes a command that changes something about a revision. did says what, if clients do not see it.
 func repoRevision(
 	cmd *cobra.Command, change func(*publisher.Publisher, context.Context, publisher.Place, int64) (*repo.State, error),
+	did func(number int64) string,
 ) *cobra.Command {
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { // -1 is not a flag for the one who types it
+		return hint.Add(err, "REVISION is a number that rpmflow repo show lists")
+	})
 	return repoAction(cmd, cobra.ExactArgs(3), mayAnnounce, func(
 		cmd *cobra.Command, p *publisher.Publisher, place publisher.Place, rest []string,
 	) error {
@@ -281,6 +294,9 @@ func repoRevision(
 			return err
 		}
 		announceChange(cmd, p, place)
+		if did != nil && !cli.AsJSON(cmd) {
+			fmt.Fprintln(cmd.OutOrStdout(), did(number))
+		}
 		return printRow(cmd, rowOf(p, place, state))
 	})
 }

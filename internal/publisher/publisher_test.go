@@ -189,8 +189,12 @@ func TestBuildsArePublished(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.finish(t, "before", rpms(t, "hello", "1")...) // the publisher comes later
-	p, _ := run(t, s.options(t))
+	o := s.options(t)
+	var log testkit.Log
+	o.Log = log.Logger()
+	p, _ := run(t, o)
 	first := s.published(t, 1)
+	log.Until(t, "revision=1 added=1 removed=0")
 	if len(first.Refused) > 0 || len(first.Repositories) != 2 {
 		t.Errorf("published: %+v", first)
 	}

@@ -70,6 +70,11 @@ func (p *Publisher) publish(
 		if !held {
 			n.kinds = append(n.kinds, c.place.Kind)
 		}
+		if !held && c.wrote > 0 {
+			d := p.difference(c.place, c.state, c.wrote-1)
+			p.o.Log.Info("published", "project", c.place.Project, "target", c.place.Target, "kind", c.place.Kind,
+				"revision", d.Revision, "added", len(d.Added), "removed", len(d.Removed))
+		}
 		for _, r := range c.refused {
 			p.o.Log.Error("a package is not published", "project", c.place.Project, "target", c.place.Target,
 				"error", hint.Full(r))
