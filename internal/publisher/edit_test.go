@@ -173,6 +173,7 @@ func TestRefused(t *testing.T) {
 	refusedAs("altered", "it is not what was stored", func(b *rpmflow.Build) {
 		b.Artifacts[0].SHA256 = rpmflow.Digest([]byte("x"))
 	}, other...)
+	refusedAs("renamed", "its header says", func(b *rpmflow.Build) { b.Artifacts[0].NEVRA = "g-1-1.noarch" }, other...)
 	refusedAs("longer", "it is not what was stored", func(b *rpmflow.Build) { b.Artifacts[0].Size-- }, other...)
 	refusedAs("outside", "cannot be part", func(b *rpmflow.Build) { b.Artifacts[0].Name = "../other.rpm" }, other...)
 	valid(t, p, publisher.Binary)

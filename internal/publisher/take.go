@@ -57,8 +57,12 @@ func (p *Publisher) take(
 		return fmt.Errorf("sign %s of build %s: %w", a.Name, b.ID, err)
 	}
 	pkg, err := describe(signed, repo.File{Checksum: sum, Size: size, Time: *b.FinishedAt})
-	if err != nil {
-		return refuse(hint.Add(err, "build it again"))
+	if err != nil { // its bytes are as they were built
+		return refuse(hint.Add(err, "fix the spec"))
+	}
+	if got := pkg.NEVRA.String(); a.NEVRA != "" && got != a.NEVRA {
+		return refuse(hint.Add(fmt.Errorf("its header says %.200q, and the build's record %.200q", got, a.NEVRA),
+			"build it again"))
 	}
 	rules := p.o.Rules(place.Project)
 	err = draft.Add(pkg, repo.Origin{Package: b.Package, Build: b.ID, Built: *b.FinishedAt},
