@@ -83,12 +83,13 @@ func TestURLsForClients(t *testing.T) {
 			o.PublicURL = "http://packages.example.com"
 		}
 		d := w.listen(o)
-		stored := o.ReposURL + "/hello/fedora-43-x86_64/r/3-abcdef/"
+		url := o.ReposURL + "/hello/fedora-43-x86_64/"
+		stored := url + "r/3-abcdef/"
 		testkit.Must(t, os.WriteFile(list, []byte(stored+"\n"), 0o600))
 		_, err := w.store.PutFile(t.Context(), dir+"mirrorlist", list, rpmflow.KindLog)
 		testkit.Must(t, err)
-		testkit.Must(t, os.WriteFile(list, []byte("mirrorlist="+o.ReposURL+"/hello/fedora-43-x86_64/mirrorlist\ngpgkey="+
-			o.ReposURL+"/hello/fedora-43-x86_64/RPM-GPG-KEY-hello\n"), 0o600))
+		testkit.Must(t, os.WriteFile(list,
+			[]byte("mirrorlist="+url+"mirrorlist\ngpgkey="+url+"RPM-GPG-KEY-hello\n"), 0o600))
 		_, err = w.store.PutFile(t.Context(), dir+"hello.repo", list, rpmflow.KindLog)
 		testkit.Must(t, err)
 		for _, c := range []struct {

@@ -11,6 +11,7 @@ import (
 
 // TestRepository: packages of a repository are installed with rpm, and not if something is wrong with them.
 func TestRepository(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"rpmbuild", "createrepo_c"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s: %v", tool, err)
