@@ -119,7 +119,7 @@ func buildOf(ctx context.Context, c *api.Client, commit string) (b rpmflow.Build
 	err = retry.Policy{Limit: time.Minute}.Do(ctx, func() error {
 		page, err := c.Builds(ctx, url.Values{"commit": {commit}})
 		if err == nil && len(page.Builds) == 0 {
-			return fmt.Errorf("there is no build of commit %s", commit)
+			return fmt.Errorf("no build was queued for commit %s", commit)
 		}
 		if err != nil {
 			return retry.Permanent(err)

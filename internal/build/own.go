@@ -20,7 +20,7 @@ const (
 	maxMirrorlist = 4 << 10
 )
 
-// ErrNotPublished means that there is no revision of a repository yet.
+// ErrNotPublished means that no revision of a repository was published yet.
 var ErrNotPublished = errors.New("nothing is published yet")
 
 // revisionLine is the line of a mirrorlist: the URL of a revision, as publishers call it.

@@ -18,7 +18,7 @@ import (
 var errOtherKey = errors.New("the repository is signed with another key than this publisher's")
 
 // ErrNoKey means that this program has no signing key.
-var ErrNoKey = hint.Add(errors.New("there is no signing key"),
+var ErrNoKey = hint.Add(errors.New("the signing key is missing"),
 	"run the command with the publisher's data_dir, or set publisher.signing_key")
 
 // checkKey looks for the key of a revision among this publisher's: clients that trust only the one would refuse what

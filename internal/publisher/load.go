@@ -11,7 +11,7 @@ import (
 )
 
 // ErrNoRepository means that nothing was published yet.
-var ErrNoRepository = errors.New("there is no repository yet: it is made with the first build that succeeds")
+var ErrNoRepository = errors.New("no repository yet: it is made with the first build that succeeds")
 
 // errState means that a repository's state cannot be read, errLost that there is a repository without one.
 var (
@@ -46,7 +46,7 @@ func (p *Publisher) load(ctx context.Context, place Place) (*repo.State, string,
 }
 
 // checkLost looks for what is written after the state of a repository: if that is there, the state was lost. To begin
-// anew would take all packages from clients. Another program may write the state and the rest at this moment.
+// with nothing would take all packages from clients. Another program may write the state and the rest at this moment.
 func (p *Publisher) checkLost(ctx context.Context, place Place) error {
 	last, _, err := p.revisions(ctx, place)
 	if err != nil {

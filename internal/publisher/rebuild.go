@@ -130,14 +130,7 @@ func (p *Publisher) addOwn(
 // builds are those of a target that have succeeded, in the order in which they ended. If those of a push are published
 // together, builds whose push is held back are left out.
 func (p *Publisher) builds(ctx context.Context, place Place) (builds []rpmflow.Build, err error) {
-	for o, err := range p.repos.List(ctx, "builds/"+place.Project+"/") {
-		if err != nil {
-			return nil, err
-		}
-		if !strings.HasSuffix(o.Key, "/build.json") {
-			continue
-		}
-		b, err := p.record(ctx, o.Key)
+	for b, err := range p.records(ctx, place.Project) {
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -279,14 +280,7 @@ func (p *Publisher) ended(
 
 // stored is a build as its record in the storage has it; nil: it has none.
 func (p *Publisher) stored(ctx context.Context, b rpmflow.Build) (found *events.Event, err error) {
-	for o, err := range p.repos.List(ctx, "builds/"+b.Project+"/"+b.ID+"/") {
-		if err != nil {
-			return nil, err
-		}
-		if !strings.HasSuffix(o.Key, "/build.json") {
-			continue
-		}
-		b, err := p.record(ctx, o.Key)
+	for b, err := range p.records(ctx, b.Project+"/"+b.ID) {
 		if err != nil {
 			return nil, err
 		}
@@ -295,6 +289,24 @@ func (p *Publisher) stored(ctx context.Context, b rpmflow.Build) (found *events.
 		}
 	}
 	return found, nil
+}
+
+// records are what builders have stored of the builds of a project, or of one build, attempt by attempt.
+func (p *Publisher) records(ctx context.Context, below string) iter.Seq2[rpmflow.Build, error] {
+	return func(yield func(rpmflow.Build, error) bool) {
+		for o, err := range p.repos.List(ctx, "builds/"+below+"/") {
+			if err == nil && !strings.HasSuffix(o.Key, "/build.json") {
+				continue
+			}
+			var b rpmflow.Build
+			if err == nil {
+				b, err = p.record(ctx, o.Key)
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // record reads what a builder has stored of a build.

@@ -31,7 +31,7 @@ const KeyName = "rpmflow packages"
 // expiresSoon is how long before its end a key is to be replaced.
 const expiresSoon = 30 * 24 * time.Hour
 
-var errNoKey = errors.New("there is no signing key")
+var errNoKey = errors.New("the signing key is missing")
 
 func noKey(string) ([]byte, error) { return nil, errNoKey }
 
@@ -131,7 +131,7 @@ func writeNew(name string, content []byte) (err error) {
 	return err
 }
 
-// CheckKey fails if the keys that are configured cannot be used. None are no mistake: the publisher makes one.
+// CheckKey fails if the keys that are configured cannot be used. To have none is not a mistake: the publisher makes one.
 func CheckKey(cfg *config.Config) error {
 	_, err := keys(cfg)
 	return err

@@ -17,7 +17,7 @@ import (
 )
 
 // errKeyLost means that repositories are signed, and that this publisher has no key.
-var errKeyLost = errors.New("there is no signing key, but repositories are signed with one")
+var errKeyLost = errors.New("the signing key is missing, but repositories are signed with one")
 
 const (
 	maxKeyFile = 1 << 20 // of an object that is read to compare keys
@@ -103,7 +103,7 @@ func checkRepositoryKeys(cfg *config.Config) doctor.Check {
 		case err != nil: // S3 itself has a check
 			f.Error(name, doctor.Warning, fmt.Errorf("cannot be compared: %w", err))
 		case signer == nil:
-			f.Skip(name, "there is no repository yet")
+			f.Skip(name, "no repository yet")
 		default:
 			f.OK(name, "the publisher has the keys with which repositories are signed")
 		}

@@ -62,7 +62,7 @@ func TestLostKey(t *testing.T) {
 		_, err := store.Repositories().Replace(t.Context(), "repos/hello/host/"+name, content, "", storage.Headers{})
 		testkit.Must(t, err)
 	}
-	finds(nil, doctor.Failed, "there is no signing key, but repositories are signed with one: such as hello/host")
+	finds(nil, doctor.Failed, "the signing key is missing, but repositories are signed with one: such as hello/host")
 	finds(other, doctor.Failed, "repository hello/host: check signature: it is signed with an unknown key")
 	finds(own, doctor.OK, "has the keys")
 	finds(append(other, public...), doctor.OK, "has the keys")

@@ -33,7 +33,7 @@ type Metadata struct {
 	chunks []chunk
 }
 
-// Open reads the file, any number of times. The reader is no io.WriterTo, with which io.Copy into a file has a new
+// Open reads the file, any number of times. The reader is not an io.WriterTo, with which io.Copy into a file has a new
 // buffer for each chunk.
 func (m Metadata) Open() io.Reader {
 	all := make([]io.Reader, len(m.chunks))

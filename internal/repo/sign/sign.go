@@ -31,7 +31,7 @@ type Signer struct{ keys []*Key }
 // NewSigner takes the key that signs, and those that signed before it or will sign after it.
 func NewSigner(keys ...*Key) (*Signer, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("there is no signing key")
+		return nil, errors.New("the signing key is missing")
 	}
 	return &Signer{keys}, nil
 }
