@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 
 	"github.com/rpmflow/rpmflow"
 	"github.com/rpmflow/rpmflow/internal/build"
@@ -43,15 +42,8 @@ func StatusAddress(cfg *config.Config) (string, error) {
 
 // checkStatus asks the builder that runs on this machine.
 func checkStatus(cfg *config.Config) doctor.Check {
-	const name = string(config.ForBuilder)
 	address, err := StatusAddress(cfg)
-	if err != nil {
-		return func(_ context.Context, f *doctor.Findings) {
-			what, _ := hint.Split(err)
-			f.Skip(name, what)
-		}
-	}
-	return ready.Check(name, strings.TrimRight(config.LocalURL(address).String(), "/"), true)
+	return ready.CheckHere(string(config.ForBuilder), address, err)
 }
 
 // BuildChecks are those of what builds need on the machine where they run. hostReason says why the host's rpmbuild is

@@ -112,7 +112,6 @@ func Checks(cfg *config.Config) []doctor.Check {
 		machine.CheckDataDir(cfg.DataDir, func(context.Context) error { return machine.CheckSpace(cfg.DataDir) }),
 		access.Check,
 		storage.Check(connect.S3(cfg, slog.New(slog.DiscardHandler)), false),
-		ready.Check(string(config.ForListener), strings.TrimRight(config.LocalURL(cfg.Listener.Listen).String(), "/"),
-			true),
+		ready.CheckHere(string(config.ForListener), cfg.Listener.Listen, nil),
 	}
 }

@@ -131,7 +131,7 @@ func writeNew(name string, content []byte) (err error) {
 	return err
 }
 
-// CheckKey fails if the keys that are configured cannot be used. To have none is not a mistake: the publisher makes one.
+// CheckKey fails if the configured keys cannot be used. To have none is not a mistake: the publisher makes one.
 func CheckKey(cfg *config.Config) error {
 	_, err := keys(cfg)
 	return err

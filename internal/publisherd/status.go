@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -121,13 +120,6 @@ func StatusAddress(cfg *config.Config) (string, error) {
 
 // checkStatus asks the publisher that runs on this machine.
 func checkStatus(cfg *config.Config) doctor.Check {
-	const name = string(config.ForPublisher)
 	address, err := StatusAddress(cfg)
-	if err != nil {
-		return func(_ context.Context, f *doctor.Findings) {
-			what, _ := hint.Split(err)
-			f.Skip(name, what)
-		}
-	}
-	return ready.Check(name, strings.TrimRight(config.LocalURL(address).String(), "/"), true)
+	return ready.CheckHere(string(config.ForPublisher), address, err)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rpmflow/rpmflow/internal/doctor"
 	"github.com/rpmflow/rpmflow/internal/hint"
 	"github.com/rpmflow/rpmflow/internal/httpd"
+	"github.com/rpmflow/rpmflow/internal/netrule"
 	"github.com/rpmflow/rpmflow/internal/retry"
 )
 
@@ -48,6 +49,16 @@ func Wait(ctx context.Context, program, url string) error {
 	return retry.Policy{First: 50 * time.Millisecond, Most: 100 * time.Millisecond}.Do(ctx, func() error {
 		return Ask(ctx, program, url)
 	})
+}
+
+// CheckHere asks the program that listens at an address of this machine, if it runs. It is left out with the error that
+// says why it has no address.
+func CheckHere(program, address string, err error) doctor.Check {
+	if err != nil {
+		what, _ := hint.Split(err)
+		return func(_ context.Context, f *doctor.Findings) { f.Skip(program, what) }
+	}
+	return Check(program, "http://"+netrule.Reachable(address), true)
 }
 
 // Check asks the program at url. With mayBeDown it is not a failure that nothing listens there.
