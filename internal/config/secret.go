@@ -101,7 +101,9 @@ func (l *loader) secretFile(in input) (string, error) {
 	if s == "" {
 		return "", fmt.Errorf("%s is empty: write the secret into it", path)
 	}
-	if info.Mode().Perm()&0o004 != 0 {
+	// With publisher.signing_command the file of the signing key has public halves only.
+	public := strings.Contains(s, "BEGIN PGP PUBLIC KEY") && !strings.Contains(s, "PRIVATE")
+	if info.Mode().Perm()&0o004 != 0 && !public {
 		l.warn("secret file %s can be read by all users of this machine: chmod o-r it", path)
 	}
 	return s, nil

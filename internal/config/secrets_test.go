@@ -94,6 +94,16 @@ func TestSecretOfAStrongerPlaceReplacesTheWeaker(t *testing.T) {
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "conf/token can be read by all users") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
+	for text, want := range map[string]int{
+		"-----BEGIN PGP PUBLIC KEY BLOCK-----\n":                                        0,
+		"-----BEGIN PGP PUBLIC KEY BLOCK-----\n-----BEGIN PGP PRIVATE KEY BLOCK-----\n": 1,
+	} {
+		write(t, "conf/token", text)
+		testkit.Must(t, os.Chmod("conf/token", 0o644))
+		if c := mustLoad(t, src); len(c.Warnings) != want {
+			t.Errorf("warnings of %q: %q", text, c.Warnings)
+		}
+	}
 	src.Env = []string{"RPMFLOW_LISTENER_TOKEN=from environment"}
 	if c := mustLoad(t, src); c.Listener.Token != "from environment" || len(c.Warnings) != 0 {
 		t.Errorf("token %q, warnings %q", string(c.Listener.Token), c.Warnings)
